@@ -1,0 +1,6 @@
+"""`python -m lungcli`."""
+
+from lungcli.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Speaking: parse, call one function, show."""

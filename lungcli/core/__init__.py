@@ -1,0 +1,1 @@
+"""What things are: values and rules that need nothing but the standard library, numpy and msgspec."""

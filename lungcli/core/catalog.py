@@ -1,0 +1,111 @@
+"""What lungcli knows by name. Adding a net is one row here; listing names imports nothing."""
+
+from dataclasses import dataclass
+
+from lungcli.core.names import find
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """One architecture that can be trained.
+
+    `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, empty where there are none;
+    `millions` is the parameter count with torchvision's 1,000-class head, in millions.
+    """
+
+    name: str
+    about: str
+    build: str
+    millions: float
+    weights: str = ""
+
+
+def _torchvision(name: str, function: str, weights: str, millions: float, about: str) -> Net:
+    return Net(
+        name=name, about=about, build=f"torchvision.models:{function}", millions=millions, weights=weights
+    )
+
+
+_NETS = (
+    Net(
+        name="ownmodel",
+        about="three convolutions and a large dense head, the smallest of the published table",
+        build="lungcli.training.nets:OwnModel",
+        millions=2.1,
+    ),
+    _torchvision("alexnet", "alexnet", "AlexNet_Weights.IMAGENET1K_V1", 61.1, "the 2012 classic"),
+    _torchvision("resnet18", "resnet18", "ResNet18_Weights.IMAGENET1K_V1", 11.7, "the usual teacher"),
+    _torchvision("resnet50", "resnet50", "ResNet50_Weights.IMAGENET1K_V2", 25.6, "bottleneck residual net"),
+    _torchvision("resnet101", "resnet101", "ResNet101_Weights.IMAGENET1K_V2", 44.5, "deep residual net"),
+    _torchvision("resnet152", "resnet152", "ResNet152_Weights.IMAGENET1K_V2", 60.2, "very deep residual net"),
+    _torchvision(
+        "resnext50", "resnext50_32x4d", "ResNeXt50_32X4D_Weights.IMAGENET1K_V2", 25.0, "grouped ResNet"
+    ),
+    _torchvision(
+        "wideresnet50",
+        "wide_resnet50_2",
+        "Wide_ResNet50_2_Weights.IMAGENET1K_V2",
+        68.9,
+        "twice as wide ResNet",
+    ),
+    _torchvision(
+        "densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"
+    ),
+    _torchvision("googlenet", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 6.6, "Inception v1"),
+    _torchvision(
+        "mobilenetv2", "mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V2", 3.5, "the usual student"
+    ),
+    _torchvision(
+        "mobilenetv3-small",
+        "mobilenet_v3_small",
+        "MobileNet_V3_Small_Weights.IMAGENET1K_V1",
+        2.5,
+        "fastest in float; loses more in int8",
+    ),
+    _torchvision(
+        "mobilenetv3-large",
+        "mobilenet_v3_large",
+        "MobileNet_V3_Large_Weights.IMAGENET1K_V2",
+        5.5,
+        "stronger; loses more in int8",
+    ),
+    _torchvision(
+        "shufflenetv2",
+        "shufflenet_v2_x1_0",
+        "ShuffleNet_V2_X1_0_Weights.IMAGENET1K_V1",
+        2.3,
+        "channel shuffles",
+    ),
+    _torchvision(
+        "shufflenetv2-x0.5",
+        "shufflenet_v2_x0_5",
+        "ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1",
+        1.4,
+        "half as wide; the smallest file",
+    ),
+    _torchvision(
+        "efficientnet-b0",
+        "efficientnet_b0",
+        "EfficientNet_B0_Weights.IMAGENET1K_V1",
+        5.3,
+        "strong for its size; int8 may be slower",
+    ),
+    _torchvision("squeezenet", "squeezenet1_1", "SqueezeNet1_1_Weights.IMAGENET1K_V1", 1.2, "no dense head"),
+    _torchvision(
+        "mnasnet", "mnasnet1_0", "MNASNet1_0_Weights.IMAGENET1K_V1", 4.4, "found by search for phones"
+    ),
+    _torchvision(
+        "regnet-y-400mf",
+        "regnet_y_400mf",
+        "RegNet_Y_400MF_Weights.IMAGENET1K_V2",
+        4.3,
+        "regular design space",
+    ),
+)
+
+NETS: dict[str, Net] = {net.name: net for net in _NETS}
+
+
+def net(name: str) -> Net:
+    """Return the net that `name` means (`MobileNet_V2` finds `mobilenetv2`). Raises UsageError."""
+    return find(name, NETS, "model", "see `lungcli models list`")

@@ -1,0 +1,37 @@
+"""The errors a user can meet. Each says what happened and why (`message`) and what to do (`hint`)."""
+
+
+class LungcliError(Exception):
+    """Something a user can understand and mend.
+
+    `message` is one line: what failed and why. `hint` is one line: what to do about it, or empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LungcliError):
+    """The command line or a recipe asks for something that does not exist or cannot be meant."""
+
+
+class ModelFileError(LungcliError):
+    """A file is not a lungcli model file, or not one that this version can use."""
+
+
+class UnreadableInputError(LungcliError):
+    """A picture or data set cannot be read."""
+
+
+class GateNotMetError(LungcliError):
+    """The compressed model lost more than `--max-drop` allows."""
+
+
+class NetworkError(LungcliError):
+    """A download failed, or what arrived is not what was promised."""
+
+
+class InterruptedRunError(LungcliError):
+    """The user stopped a run; its work is saved."""

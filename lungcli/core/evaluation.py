@@ -1,0 +1,85 @@
+"""The verdicts of one model on one part of a split, and the figures that follow from them."""
+
+import msgspec
+import numpy as np
+
+from lungcli.core import intervals, metrics
+from lungcli.core.intervals import Estimate, Figure
+from lungcli.core.metrics import Floats, Ints
+
+MALIGNANT = "malignant"
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """Calibrated probabilities of every slice of one part; enough to compare any two models slice by slice.
+
+    `labels` and `groups` have one number a slice, `probabilities` K a slice, in the order of `slices` (paths within
+    the data set). Two evaluations can be compared when `split_digest` and `part` agree.
+    """
+
+    classes: tuple[str, ...]
+    part: str
+    protocol: str
+    split_digest: str
+    slices: tuple[str, ...]
+    labels: tuple[int, ...]
+    groups: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+    def arrays(self) -> tuple[Ints, Floats, Ints]:
+        """Return labels (n,), probabilities (n, K) and groups (n,) as arrays."""
+        return (
+            np.array(self.labels, dtype=np.int64),
+            np.array(self.probabilities, dtype=np.float64).reshape(len(self.labels), len(self.classes)),
+            np.array(self.groups, dtype=np.int64),
+        )
+
+    def matrices(self) -> Ints:
+        """Confusion matrix of each group: shape (G, K, K)."""
+        return intervals.matrices_of(*self.arrays())
+
+    def figures(self) -> "Figures":
+        """Return every figure with its interval."""
+        labels, probabilities, groups = self.arrays()
+        matrices = intervals.matrices_of(labels, probabilities, groups)
+        return Figures(
+            n=len(labels),
+            groups=len(matrices),
+            part=self.part,
+            protocol=self.protocol,
+            estimates={
+                name: intervals.estimate(figure, matrices)
+                for name, figure in figures_for(self.classes).items()
+            },
+            ece=metrics.expected_calibration_error(probabilities, labels),
+            nll=metrics.negative_log_likelihood(probabilities, labels),
+            brier=metrics.brier_score(probabilities, labels),
+        )
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one model on one part: `estimates` by name, calibration errors, and how much they rest on."""
+
+    n: int
+    groups: int
+    part: str
+    protocol: str
+    estimates: dict[str, Estimate]
+    ece: float
+    nll: float
+    brier: float
+
+
+def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
+    """Name every figure of a confusion matrix, the headline first; malignant ones where there is that class."""
+    named: dict[str, Figure] = {"balanced_accuracy": metrics.balanced_accuracy}
+    if MALIGNANT in classes:
+        index = classes.index(MALIGNANT)
+        named["malignant_sensitivity"] = metrics.recall_of(index)
+        named["malignant_specificity"] = metrics.specificity_of(index)
+    return named | {"macro_f1": metrics.macro_f1, "kappa": metrics.kappa, "accuracy": metrics.accuracy}
+
+
+def comparable(ours: Evaluation, theirs: Evaluation) -> bool:
+    """Say whether both judged the same slices of the same split, so that a paired difference means something."""
+    return (ours.split_digest, ours.part, ours.slices) == (theirs.split_digest, theirs.part, theirs.slices)

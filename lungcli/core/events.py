@@ -1,0 +1,100 @@
+"""What happens in a run, as values: one JSON line each in `events.jsonl`, told apart by `type`."""
+
+import datetime
+
+import msgspec
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    time: datetime.datetime
+
+
+class RunStarted(_Event, tag="run-started"):
+    """A run began, or went on."""
+
+    stages: tuple[str, ...]
+    resumed: bool = False
+
+
+class StageStarted(_Event, tag="stage-started"):
+    """A stage began. `epochs` is 0 for stages that do not train."""
+
+    stage: str
+    about: str
+    epochs: int = 0
+
+
+class BatchDone(_Event, tag="batch-done"):
+    """One optimiser step. `loss` is the batch's mean; `epoch` counts from 1, `batch` from 1."""
+
+    stage: str
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+
+
+class EpochDone(_Event, tag="epoch-done"):
+    """One pass over the training part, and the validation part measured after it (with averaged weights)."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float
+    balanced_accuracy: float
+    malignant_sensitivity: float | None
+    learning_rate: float
+    images_per_second: float
+    best: bool
+
+
+class CheckpointWritten(_Event, tag="checkpoint-written"):
+    """Work up to here survives a crash. `batch` counts the steps done in `epoch`."""
+
+    stage: str
+    epoch: int
+    batch: int
+
+
+class StageDone(_Event, tag="stage-done"):
+    """A stage is complete and its outcome is kept."""
+
+    stage: str
+    about: str
+
+
+class RunStopped(_Event, tag="run-stopped"):
+    """The user stopped the run; it can go on."""
+
+
+class RunFailed(_Event, tag="run-failed"):
+    """An error ended the run."""
+
+    error: str
+
+
+class RunDone(_Event, tag="run-done"):
+    """Every stage is complete."""
+
+    gate_met: bool | None = None
+
+
+Event = (
+    RunStarted
+    | StageStarted
+    | BatchDone
+    | EpochDone
+    | CheckpointWritten
+    | StageDone
+    | RunStopped
+    | RunFailed
+    | RunDone
+)
+
+
+def now() -> datetime.datetime:
+    """Return the current time in UTC."""
+    return datetime.datetime.now(datetime.UTC)

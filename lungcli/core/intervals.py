@@ -1,0 +1,76 @@
+"""95 % intervals by a bootstrap over look-alike groups.
+
+Slices of one group are not independent, so groups are drawn with replacement, not slices (the cluster bootstrap,
+Davison & Hinkley 1997, section 3.8). Each group is reduced to its confusion matrix once; a resample is then a
+weighted sum of those, and 2,000 resamples of any figure are one matrix product.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core.metrics import Floats, Ints
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+Figure = Callable[[Floats | Ints], Floats]
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure with its 95 % percentile interval; NaN is written as null."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def by_group(labels: Ints, verdicts: Ints, groups: Ints, classes: int) -> Ints:
+    """Confusion matrix of each group: shape (G, K, K), in the order of the sorted group numbers."""
+    _, index = np.unique(groups, return_inverse=True)
+    count = int(index.max()) + 1 if len(index) else 0
+    flat = np.bincount((index * classes + labels) * classes + verdicts, minlength=count * classes * classes)
+    return flat.reshape(count, classes, classes).astype(np.int64)
+
+
+def resample(matrices: Ints, seed: int = 0) -> Floats:
+    """Draw groups with replacement: shape (RESAMPLES, K, K) of summed confusion matrices."""
+    count, classes, _ = matrices.shape
+    weights = draws(count, seed)
+    return (weights @ matrices.reshape(count, -1).astype(np.float64)).reshape(RESAMPLES, classes, classes)
+
+
+def draws(count: int, seed: int = 0) -> Floats:
+    """How often each of `count` groups is drawn in each resample: shape (RESAMPLES, count)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
+
+
+def estimate(figure: Figure, matrices: Ints, seed: int = 0) -> Estimate:
+    """Return `figure` of all groups together, with its interval."""
+    return _interval(float(figure(matrices.sum(axis=0))), figure(resample(matrices, seed)))
+
+
+def paired_difference(figure: Figure, ours: Ints, theirs: Ints, seed: int = 0) -> Estimate:
+    """Return `figure(ours) − figure(theirs)` with its interval; both were judged on the same groups, (G, K, K) each.
+
+    The same draw of groups is used for both models, so what is hard for both cancels out.
+    """
+    value = float(figure(ours.sum(axis=0)) - figure(theirs.sum(axis=0)))
+    return _interval(value, figure(resample(ours, seed)) - figure(resample(theirs, seed)))
+
+
+def matrices_of(labels: Ints, probabilities: Floats, groups: Ints) -> Ints:
+    """Confusion matrix by group of the most probable class: shape (G, K, K)."""
+    return by_group(labels, probabilities.argmax(axis=1).astype(np.int64), groups, probabilities.shape[1])
+
+
+def _interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
+    finite = resampled[np.isfinite(resampled)]
+    if not np.isfinite(value) or not len(finite):
+        return Estimate(value=None, low=None, high=None)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return Estimate(value=value, low=float(low), high=float(high))

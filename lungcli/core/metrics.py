@@ -1,0 +1,116 @@
+"""Figures of a classifier, computed from confusion matrices so that a bootstrap costs one matrix product.
+
+Every function of a confusion matrix takes an array of shape (..., K, K), rows the true classes, columns the
+verdicts, and returns shape (...). A class without slices in a matrix counts for nothing in means over classes.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# scikit-learn's calibration curve and Guo et al. (1706.04599) use equal-width bins of the top probability.
+ECE_BINS = 15
+
+
+def confusion(labels: Ints, verdicts: Ints, classes: int) -> Ints:
+    """Count slices by true class and verdict: shape (K, K)."""
+    flat = np.bincount(labels * classes + verdicts, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)
+
+
+def recalls(matrix: Floats | Ints) -> Floats:
+    """Share of each class found (sensitivity): shape (..., K), NaN for a class without slices."""
+    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
+
+
+def precisions(matrix: Floats | Ints) -> Floats:
+    """Share of each verdict that is right: shape (..., K), NaN for a verdict never given."""
+    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-2))
+
+
+def f1_scores(matrix: Floats | Ints) -> Floats:
+    """Harmonic mean of precision and recall by class: shape (..., K)."""
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    return _ratio(2 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2))
+
+
+def accuracy(matrix: Floats | Ints) -> Floats:
+    """Share of slices judged right."""
+    return _ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
+
+
+def balanced_accuracy(matrix: Floats | Ints) -> Floats:
+    """Mean recall over the classes that have slices."""
+    return _mean_over_classes(recalls(matrix), matrix)
+
+
+def macro_f1(matrix: Floats | Ints) -> Floats:
+    """Mean F1 over the classes that have slices."""
+    return _mean_over_classes(f1_scores(matrix), matrix)
+
+
+def kappa(matrix: Floats | Ints) -> Floats:
+    """Cohen's kappa: agreement beyond what the margins alone would give (Cohen 1960)."""
+    total = matrix.sum(axis=(-2, -1)).astype(np.float64)
+    observed = accuracy(matrix)
+    expected = _ratio((matrix.sum(axis=-1) * matrix.sum(axis=-2)).sum(axis=-1), total**2)
+    return _ratio(observed - expected, 1 - expected)
+
+
+def recall_of(index: int) -> Callable[[Floats | Ints], Floats]:
+    """Return the function that gives the recall of the class at `index`."""
+    return lambda matrix: recalls(matrix)[..., index]
+
+
+def specificity_of(index: int) -> Callable[[Floats | Ints], Floats]:
+    """Return the function that gives the share of other slices not called the class at `index`."""
+
+    def specificity(matrix: Floats | Ints) -> Floats:
+        others = matrix.sum(axis=(-2, -1)) - matrix[..., index, :].sum(axis=-1)
+        false_alarms = matrix[..., :, index].sum(axis=-1) - matrix[..., index, index]
+        return 1 - _ratio(false_alarms, others)
+
+    return specificity
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
+    """Turn logits (..., K) into probabilities, divided by `temperature` first."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    exp = np.exp(scaled)
+    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+
+
+def negative_log_likelihood(probabilities: Floats, labels: Ints) -> float:
+    """Mean of −log p(true class), in nats."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+
+
+def brier_score(probabilities: Floats, labels: Ints) -> float:
+    """Mean squared distance between the probabilities and the one-hot truth, summed over classes (Brier 1950)."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
+    """Gap between confidence and accuracy, weighted over 15 equal bins (Guo et al., 1706.04599, section 2)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def _ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
+
+
+def _mean_over_classes(values: Floats, matrix: Floats | Ints) -> Floats:
+    present = matrix.sum(axis=-1) > 0
+    return _ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1))

@@ -1,0 +1,102 @@
+"""The card inside every model file: all that prediction needs, and where the model comes from."""
+
+import datetime
+from typing import Literal
+
+import msgspec
+
+from lungcli.core.errors import ModelFileError
+from lungcli.core.evaluation import Figures
+from lungcli.core.recipe import Recipe
+
+FORMAT_VERSION = 1
+DISCLAIMER = "Research software, not a medical device: no clinical decision may rest on it."
+
+
+class DataCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The data a model was trained on. `synthetic` data teaches nothing about people."""
+
+    name: str
+    digest: str
+    slices: int
+    groups: int
+    synthetic: bool
+    licence: str
+    citation: str
+
+
+class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The split a model was trained under; two models compare only on the same one."""
+
+    protocol: str
+    seed: int
+    digest: str
+
+
+class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that a file computes in int8, gathered from the graph that the runtime really executes.
+
+    `nodes` counts convolutions and matrix products, `int8_nodes` those executed on integers; `size_ratio` is int8
+    bytes over float bytes; `agreement` is the share of `n` validation slices with the same verdict as the float file,
+    `largest_change` the largest change of any of their probabilities.
+    """
+
+    nodes: int
+    int8_nodes: int
+    size_ratio: float
+    agreement: float
+    largest_change: float
+    n: int
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata of a model file.
+
+    `size` is the side of the square uint8 slice the net takes, `preparation` the version of `data.prepare` that
+    makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
+    student, int8), `versions` the libraries used.
+    """
+
+    format_version: int = FORMAT_VERSION
+    model: str
+    stage: str
+    precision: Literal["float32", "int8"]
+    classes: tuple[str, ...]
+    size: int
+    preparation: int
+    temperature: float
+    parameters: int
+    teacher: str
+    data: DataCard
+    split: SplitCard
+    recipe: Recipe
+    figures: Figures | None = None
+    int8: Int8Proof | None = None
+    created: datetime.datetime
+    versions: dict[str, str]
+    disclaimer: str = DISCLAIMER
+
+
+class _Version(msgspec.Struct, frozen=True):
+    format_version: int
+
+
+def encode(card: ModelCard) -> str:
+    """Write the card as JSON."""
+    return msgspec.json.encode(card).decode()
+
+
+def decode(text: str, source: str) -> ModelCard:
+    """Read a card. Raises ModelFileError when it is damaged or written by a newer lungcli."""
+    try:
+        version = msgspec.json.decode(text, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{source} has model file format {version}; this lungcli reads up to {FORMAT_VERSION}",
+                "upgrade lungcli: pipx upgrade lungcli",
+            )
+        return msgspec.json.decode(text, type=ModelCard)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ModelFileError(
+            f"{source} has a damaged model card: {error}", "make the file again with `lungcli compress`"
+        ) from error

@@ -1,0 +1,53 @@
+"""Finding what a user means by a name."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from lungcli.core.errors import UsageError
+
+T = TypeVar("T")
+
+# A name becomes a folder: no separators, no leading dot or dash, nothing invisible.
+_SAFE_NAME = re.compile(r"[^\W_][\w .()\[\]+-]{0,79}", re.UNICODE)
+
+
+def spelling(name: str) -> str:
+    """Reduce a name to what distinguishes it: `MobileNet_V2` and `mobilenet-v2` both become `mobilenetv2`."""
+    return re.sub(r"[\s_\-./]", "", name.casefold())
+
+
+def find(name: str, known: Mapping[str, T], what: str, hint: str = "") -> T:
+    """Return the entry of `known` that `name` means, forgiving case, dashes and underscores.
+
+    Raises UsageError listing the nearest and all known names.
+    """
+    by_spelling = {spelling(key): value for key, value in known.items()}
+    if (key := spelling(name)) in by_spelling:
+        return by_spelling[key]
+    raise UsageError(f"unknown {what} {name!r}", suggestion(name, known, hint))
+
+
+def suggestion(name: str, known: Iterable[str], hint: str = "") -> str:
+    """Say which known names are near `name`, and which exist."""
+    names = sorted(known)
+    near = difflib.get_close_matches(spelling(name), [spelling(n) for n in names], n=1, cutoff=0.6)
+    parts = []
+    if near:
+        parts.append(f"did you mean {next(n for n in names if spelling(n) == near[0])!r}?")
+    if names:
+        parts.append(f"known: {', '.join(names)}")
+    if hint:
+        parts.append(hint)
+    return "; ".join(parts)
+
+
+def checked(name: str, what: str) -> str:
+    """Return `name` if it can be the name of a folder on every platform, else raise UsageError."""
+    if not _SAFE_NAME.fullmatch(name) or name.endswith((".", " ")):
+        raise UsageError(
+            f"{name!r} cannot be the name of a {what}",
+            "use up to 80 letters, digits, spaces, '.', '-', '_', '+' or brackets, starting with a letter or digit",
+        )
+    return name

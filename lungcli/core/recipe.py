@@ -1,0 +1,116 @@
+"""A recipe: everything that decides a result, as one frozen value that is read from and written to TOML."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from lungcli.core import paths
+from lungcli.core.errors import UsageError
+
+Protocol = Literal["grouped", "random"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ranges of the random changes a training slice goes through; 0 switches one off.
+
+    Geometry: degrees, and shares of the picture. Acquisition: `gamma` is the largest |log exponent|, `window` the
+    largest shift of either end of the grey scale as a share of it, `blur` the largest σ in pixels, `noise` the
+    largest σ as a share of the grey scale, `resolution` the largest share of pixels lost by down- and up-sampling.
+    `clean` is the share of slices whose grey scale is left alone, so that the net also knows pictures as they are.
+    """
+
+    rotation: float = 10.0
+    shift: float = 0.06
+    scale: float = 0.12
+    flip: float = 0.5
+    gamma: float = 0.4
+    window: float = 0.15
+    blur: float = 1.0
+    noise: float = 0.03
+    resolution: float = 0.4
+    clean: float = 0.3
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to train and how.
+
+    `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of the
+    weights' moving average; `patience` is in epochs without a better validation score (0: never stop early);
+    `alpha` weighs the teacher's part of the loss and `temperature` softens both (Hinton et al., 1503.02531);
+    `max_drop` is the gate: how much balanced accuracy the shipped model may lose to its teacher;
+    `threads` is part of the recipe because sums of floats depend on it.
+    """
+
+    data: str
+    model: str
+    teacher: str = ""
+    size: int = 224
+    protocol: Protocol = "grouped"
+    split_seed: int = 0
+    seed: int = 0
+    epochs: int = 30
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: float = 2.0
+    ema: float = 0.99
+    label_smoothing: float = 0.05
+    patience: int = 10
+    alpha: float = 0.7
+    temperature: float = 4.0
+    max_drop: float = 0.02
+    pretrained: bool = False
+    precision: Precision = "auto"
+    device: str = "auto"
+    threads: int = 0
+    augment: Augment = Augment()
+
+    def __post_init__(self) -> None:
+        for field, low, high in _LIMITS:
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise ValueError(f"{field} is {value}, outside {low:g} to {high:g}")
+
+
+_LIMITS: tuple[tuple[str, float, float], ...] = (
+    ("size", 32, 1024),
+    ("epochs", 1, 10_000),
+    ("batch", 2, 4096),
+    ("learning_rate", 1e-7, 10),
+    ("weight_decay", 0, 10),
+    ("warmup", 0, 10_000),
+    ("ema", 0, 0.99999),
+    ("label_smoothing", 0, 0.9),
+    ("patience", 0, 10_000),
+    ("alpha", 0, 1),
+    ("temperature", 0.1, 100),
+    ("max_drop", 0, 1),
+    ("threads", 0, 1024),
+)
+
+
+def make(**settings: object) -> Recipe:
+    """Build a recipe from options as a user types them. Raises UsageError naming the option that is off."""
+    try:
+        return msgspec.convert(settings, Recipe)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help` for the ranges") from error
+
+
+def save(recipe: Recipe, path: Path) -> None:
+    """Write `recipe` as TOML, atomically."""
+    import tomli_w
+
+    paths.write(path, tomli_w.dumps(msgspec.to_builtins(recipe)).encode())
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe. Raises UsageError when the file is missing or is no recipe."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UsageError(f"{path} is no recipe: {error}") from error

@@ -1,0 +1,216 @@
+"""Runs: one folder a job, written so that a crash loses at most the work since the last checkpoint.
+
+RUN/run.json          what it is and how it stands        RUN/recipe.toml   what decides its result
+RUN/events.jsonl      what happened, one event a line     RUN/STAGE/…       what each stage keeps
+"""
+
+import contextlib
+import datetime
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Literal
+
+import filelock
+import msgspec
+
+from lungcli.core import names, paths
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
+from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now
+from lungcli.core.recipe import Recipe
+
+FORMAT_VERSION = 1
+Kind = Literal["train", "distill", "compress"]
+State = Literal["new", "running", "stopped", "failed", "done"]
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here."""
+
+    format_version: int = FORMAT_VERSION
+    kind: Kind
+    state: State
+    created: datetime.datetime
+    changed: datetime.datetime
+    teacher_run: str = ""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run on disk."""
+
+    name: str
+    folder: Path
+    info: RunInfo
+    recipe: Recipe
+
+    def stage(self, name: str) -> Path:
+        """Folder of the stage called `name`."""
+        return self.folder / name
+
+    @property
+    def events(self) -> Path:
+        """The file of events."""
+        return self.folder / "events.jsonl"
+
+
+def create(name: str, kind: Kind, recipe: Recipe, teacher_run: str = "") -> Run:
+    """Make the folder of a new run. Raises UsageError when the name is taken."""
+    target = paths.runs_home() / names.checked(name, "run")
+    if target.exists():
+        raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
+    info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run)
+    with paths.saying_why_not(target):
+        target.mkdir(parents=True)
+    recipes.save(recipe, target / "recipe.toml")
+    _save(info, target)
+    return Run(name=name, folder=target, info=info, recipe=recipe)
+
+
+def fresh_name(stem: str) -> str:
+    """Return `stem`, or `stem-2`, `stem-3`, … if taken."""
+    candidates = (stem if i == 1 else f"{stem}-{i}" for i in range(1, 100_000))
+    return next(name for name in candidates if not (paths.runs_home() / name).exists())
+
+
+def known() -> dict[str, Path]:
+    """Folders of all runs by name, the oldest first."""
+    root = paths.runs_home()
+    if not root.is_dir():
+        return {}
+    found = [item for item in root.iterdir() if (item / "run.json").is_file()]
+    return {item.name: item for item in sorted(found, key=lambda item: (item.stat().st_ctime_ns, item.name))}
+
+
+def load(name: str) -> Run:
+    """Open the run that `name` means. Raises UsageError."""
+    return read(names.find(name, known(), "run", "see `lungcli runs list`"))
+
+
+def read(folder: Path) -> Run:
+    """Open the run in `folder`. Raises LungcliError when it is damaged or of a newer lungcli."""
+    try:
+        info = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunInfo)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise LungcliError(
+            f"the run {folder.name!r} is damaged: {error}", "remove it and start again"
+        ) from error
+    if info.format_version > FORMAT_VERSION:
+        raise LungcliError(
+            f"the run {folder.name!r} has format {info.format_version}; this lungcli reads up to {FORMAT_VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli",
+        )
+    return Run(name=folder.name, folder=folder, info=info, recipe=recipes.load(folder / "recipe.toml"))
+
+
+def state(run: Run) -> State:
+    """How the run stands now: one that says `running` and that no process holds was cut off."""
+    if run.info.state == "running" and not _held(run.folder):
+        return "stopped"
+    return run.info.state
+
+
+def remove(run: Run) -> None:
+    """Delete the run. Raises UsageError while a process works on it."""
+    if _held(run.folder):
+        raise UsageError(f"the run {run.name!r} is being worked on", "stop it first")
+    shutil.rmtree(run.folder)
+
+
+def events(run: Run) -> Iterator[Event]:
+    """Read the events of the run; a last line cut off by a crash is left out."""
+    decoder = msgspec.json.Decoder(Event)
+    if not run.events.exists():
+        return
+    with run.events.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise LungcliError(
+                    f"{run.events} is damaged: {error}", "remove the run and start again"
+                ) from error
+
+
+def record(run: Run, happening: Generator[Event, None, None]) -> Iterator[Event]:
+    """Append each event to the run's file and pass it on; keep the run's state; alone decide how a run ended.
+
+    Closing this generator closes `happening`, which saves its work. Raises UsageError when another process works
+    on the run, InterruptedRunError after Ctrl-C, and whatever `happening` raises.
+    """
+    with _lock(run), _appending(run) as write:
+        _save(msgspec.structs.replace(run.info, state="running", changed=now()), run.folder)
+        ended: State = "stopped"
+        last: Event = RunStopped(time=now())
+        try:
+            for event in happening:
+                write(event)
+                if isinstance(event, RunDone):
+                    ended = "done"
+                yield event
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedRunError(
+                f"stopped; the work is saved in the run {run.name!r}",
+                f"go on with: lungcli runs resume '{run.name}'",
+            ) from interrupt
+        except Exception as error:
+            ended, last = "failed", RunFailed(time=now(), error=str(error) or type(error).__name__)
+            raise
+        finally:
+            happening.close()
+            if ended != "done":
+                write(last)
+            _save(msgspec.structs.replace(run.info, state=ended, changed=now()), run.folder)
+
+
+@contextlib.contextmanager
+def _appending(run: Run) -> "Generator[_Writer, None, None]":
+    _drop_torn_line(run.events)
+    with paths.saying_why_not(run.events), run.events.open("ab", buffering=0) as file:
+        yield _Writer(file.fileno())
+
+
+class _Writer:
+    """Writes one event as one `write` call, so that a reader never sees two half lines."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._encoder = msgspec.json.Encoder()
+
+    def __call__(self, event: Event) -> None:
+        os.write(self._handle, self._encoder.encode(event) + b"\n")
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash left unfinished, so that the next event starts a line of its own."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+@contextlib.contextmanager
+def _lock(run: Run) -> Iterator[None]:
+    try:
+        with filelock.FileLock(run.folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise UsageError(
+            f"another process works on the run {run.name!r}", "wait for it, or watch it: lungcli runs show"
+        ) from error
+
+
+def _held(folder: Path) -> bool:
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _save(info: RunInfo, folder: Path) -> None:
+    paths.write(folder / "run.json", msgspec.json.format(msgspec.json.encode(info), indent=1))

@@ -1,0 +1,1 @@
+"""Pictures in: reading, preparing, grouping, splitting. Pillow and pydicom live here."""

@@ -1,0 +1,1 @@
+"""Using models: model files, prediction, evaluation, quantization, timing. ONNX Runtime lives here."""
