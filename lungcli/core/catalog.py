@@ -21,9 +21,7 @@ class Net:
 
 
 def _torchvision(name: str, function: str, weights: str, millions: float, about: str) -> Net:
-    return Net(
-        name=name, about=about, build=f"torchvision.models:{function}", millions=millions, weights=weights
-    )
+    return Net(name=name, about=about, build=f"torchvision.models:{function}", millions=millions, weights=weights)
 
 
 _NETS = (
@@ -38,9 +36,7 @@ _NETS = (
     _torchvision("resnet50", "resnet50", "ResNet50_Weights.IMAGENET1K_V2", 25.6, "bottleneck residual net"),
     _torchvision("resnet101", "resnet101", "ResNet101_Weights.IMAGENET1K_V2", 44.5, "deep residual net"),
     _torchvision("resnet152", "resnet152", "ResNet152_Weights.IMAGENET1K_V2", 60.2, "very deep residual net"),
-    _torchvision(
-        "resnext50", "resnext50_32x4d", "ResNeXt50_32X4D_Weights.IMAGENET1K_V2", 25.0, "grouped ResNet"
-    ),
+    _torchvision("resnext50", "resnext50_32x4d", "ResNeXt50_32X4D_Weights.IMAGENET1K_V2", 25.0, "grouped ResNet"),
     _torchvision(
         "wideresnet50",
         "wide_resnet50_2",
@@ -48,13 +44,9 @@ _NETS = (
         68.9,
         "twice as wide ResNet",
     ),
-    _torchvision(
-        "densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"
-    ),
+    _torchvision("densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"),
     _torchvision("googlenet", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 6.6, "Inception v1"),
-    _torchvision(
-        "mobilenetv2", "mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V2", 3.5, "the usual student"
-    ),
+    _torchvision("mobilenetv2", "mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V2", 3.5, "the usual student"),
     _torchvision(
         "mobilenetv3-small",
         "mobilenet_v3_small",
@@ -91,9 +83,7 @@ _NETS = (
         "strong for its size; int8 may be slower",
     ),
     _torchvision("squeezenet", "squeezenet1_1", "SqueezeNet1_1_Weights.IMAGENET1K_V1", 1.2, "no dense head"),
-    _torchvision(
-        "mnasnet", "mnasnet1_0", "MNASNet1_0_Weights.IMAGENET1K_V1", 4.4, "found by search for phones"
-    ),
+    _torchvision("mnasnet", "mnasnet1_0", "MNASNet1_0_Weights.IMAGENET1K_V1", 4.4, "found by search for phones"),
     _torchvision(
         "regnet-y-400mf",
         "regnet_y_400mf",

@@ -48,8 +48,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             part=self.part,
             protocol=self.protocol,
             estimates={
-                name: intervals.estimate(figure, matrices)
-                for name, figure in figures_for(self.classes).items()
+                name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()
             },
             ece=metrics.expected_calibration_error(probabilities, labels),
             nll=metrics.negative_log_likelihood(probabilities, labels),

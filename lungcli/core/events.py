@@ -9,14 +9,14 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     time: datetime.datetime
 
 
-class RunStarted(_Event, tag="run-started"):
+class RunStarted(_Event, frozen=True, kw_only=True, tag="run-started"):
     """A run began, or went on."""
 
     stages: tuple[str, ...]
     resumed: bool = False
 
 
-class StageStarted(_Event, tag="stage-started"):
+class StageStarted(_Event, frozen=True, kw_only=True, tag="stage-started"):
     """A stage began. `epochs` is 0 for stages that do not train."""
 
     stage: str
@@ -24,7 +24,7 @@ class StageStarted(_Event, tag="stage-started"):
     epochs: int = 0
 
 
-class BatchDone(_Event, tag="batch-done"):
+class BatchDone(_Event, frozen=True, kw_only=True, tag="batch-done"):
     """One optimiser step. `loss` is the batch's mean; `epoch` counts from 1, `batch` from 1."""
 
     stage: str
@@ -36,7 +36,7 @@ class BatchDone(_Event, tag="batch-done"):
     images_per_second: float
 
 
-class EpochDone(_Event, tag="epoch-done"):
+class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     """One pass over the training part, and the validation part measured after it (with averaged weights)."""
 
     stage: str
@@ -51,7 +51,7 @@ class EpochDone(_Event, tag="epoch-done"):
     best: bool
 
 
-class CheckpointWritten(_Event, tag="checkpoint-written"):
+class CheckpointWritten(_Event, frozen=True, kw_only=True, tag="checkpoint-written"):
     """Work up to here survives a crash. `batch` counts the steps done in `epoch`."""
 
     stage: str
@@ -59,39 +59,31 @@ class CheckpointWritten(_Event, tag="checkpoint-written"):
     batch: int
 
 
-class StageDone(_Event, tag="stage-done"):
+class StageDone(_Event, frozen=True, kw_only=True, tag="stage-done"):
     """A stage is complete and its outcome is kept."""
 
     stage: str
     about: str
 
 
-class RunStopped(_Event, tag="run-stopped"):
+class RunStopped(_Event, frozen=True, kw_only=True, tag="run-stopped"):
     """The user stopped the run; it can go on."""
 
 
-class RunFailed(_Event, tag="run-failed"):
+class RunFailed(_Event, frozen=True, kw_only=True, tag="run-failed"):
     """An error ended the run."""
 
     error: str
 
 
-class RunDone(_Event, tag="run-done"):
+class RunDone(_Event, frozen=True, kw_only=True, tag="run-done"):
     """Every stage is complete."""
 
     gate_met: bool | None = None
 
 
 Event = (
-    RunStarted
-    | StageStarted
-    | BatchDone
-    | EpochDone
-    | CheckpointWritten
-    | StageDone
-    | RunStopped
-    | RunFailed
-    | RunDone
+    RunStarted | StageStarted | BatchDone | EpochDone | CheckpointWritten | StageDone | RunStopped | RunFailed | RunDone
 )
 
 

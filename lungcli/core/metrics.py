@@ -108,7 +108,9 @@ def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
 
 def _ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
+    out = np.full(np.broadcast(part, whole).shape, np.nan)
+    np.divide(part, whole, out=out, where=whole != 0)
+    return out
 
 
 def _mean_over_classes(values: Floats, matrix: Floats | Ints) -> Floats:

@@ -93,9 +93,7 @@ def read(folder: Path) -> Run:
     try:
         info = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunInfo)
     except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise LungcliError(
-            f"the run {folder.name!r} is damaged: {error}", "remove it and start again"
-        ) from error
+        raise LungcliError(f"the run {folder.name!r} is damaged: {error}", "remove it and start again") from error
     if info.format_version > FORMAT_VERSION:
         raise LungcliError(
             f"the run {folder.name!r} has format {info.format_version}; this lungcli reads up to {FORMAT_VERSION}",
@@ -130,9 +128,7 @@ def events(run: Run) -> Iterator[Event]:
             try:
                 yield decoder.decode(line)
             except msgspec.DecodeError as error:
-                raise LungcliError(
-                    f"{run.events} is damaged: {error}", "remove the run and start again"
-                ) from error
+                raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
 
 def record(run: Run, happening: Generator[Event, None, None]) -> Iterator[Event]:

@@ -110,9 +110,7 @@ def load(name: str) -> Manifest:
 
     Raises UsageError when there is none, UnreadableInputError when it is damaged or of a newer lungcli.
     """
-    where = names.find(
-        name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`"
-    )
+    where = names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
     return read(where / "manifest.json")
 
 
