@@ -1,0 +1,16 @@
+"""Every test runs in a home of its own, with no settings of the machine it runs on."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cut the test off from the user's data, runs and settings."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in ("LUNGCLI_DATA", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LUNGCLI_HOME", str(folder))
+    monkeypatch.setenv("COLUMNS", "120")
+    return folder
