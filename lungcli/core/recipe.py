@@ -9,7 +9,7 @@ from lungcli.core import paths
 from lungcli.core.errors import UsageError
 
 Protocol = Literal["grouped", "random"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

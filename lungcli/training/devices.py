@@ -1,0 +1,69 @@
+"""Where to compute and in what precision."""
+
+import contextlib
+from dataclasses import dataclass
+
+import msgspec
+import torch
+
+from lungcli.core import machine
+from lungcli.core.errors import UsageError
+from lungcli.core.recipe import Precision, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A device, the precision of convolutions and matrix products on it, and the CPU threads used."""
+
+    device: torch.device
+    precision: Precision
+    threads: int
+
+    @property
+    def about(self) -> str:
+        """What to tell the user: `cpu, bfloat16, 2 threads`."""
+        threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.device.type == "cpu" else ""
+        return f"{self.device}, {self.precision}{threads}"
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which the net computes in this precision; weights and sums stay float32."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def resolve(recipe: Recipe) -> Recipe:
+    """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
+    place = choose(recipe)
+    return msgspec.structs.replace(recipe, device=str(place.device), precision=place.precision, threads=place.threads)
+
+
+def choose(recipe: Recipe) -> Place:
+    """Resolve `auto`: CUDA, then MPS, then CPU; bfloat16 where it is computed natively.
+
+    On CPUs without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32. Raises UsageError.
+    """
+    device = _device(recipe.device)
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bfloat16" if _native_bfloat16(device) else "float32"
+    threads = recipe.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    return Place(device=device, precision=precision, threads=threads)
+
+
+def _device(name: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    if not available.get(name.partition(":")[0], False):
+        usable = ", ".join(kind for kind, there in available.items() if there)
+        raise UsageError(f"there is no device {name!r} on this machine", f"use --device auto, or one of: {usable}")
+    return torch.device(name)
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    flags = machine.cpu_flags() or frozenset()
+    return device.type == "cpu" and bool(flags & {"avx512_bf16", "amx_bf16"})

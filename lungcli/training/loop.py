@@ -1,0 +1,260 @@
+"""The one training loop. Distillation is another criterion given to it, not another loop."""
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lungcli.core import metrics
+from lungcli.core.errors import LungcliError
+from lungcli.core.evaluation import MALIGNANT
+from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
+from lungcli.core.metrics import Floats, Ints
+from lungcli.core.recipe import Recipe
+from lungcli.training import checkpoint, devices
+from lungcli.training.augment import augment
+from lungcli.training.checkpoint import Position
+from lungcli.training.losses import Criterion
+
+VALIDATION_BATCH = 64
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What there is to learn from: prepared slices uint8 (n, S, S), labels (n,), and the rows of both parts."""
+
+    pixels: NDArray[np.uint8]
+    labels: Ints
+    classes: tuple[str, ...]
+    train: Ints
+    validation: Ints
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Figures of the validation part; compared by balanced accuracy, then by loss."""
+
+    balanced_accuracy: float
+    malignant_sensitivity: float | None
+    loss: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better."""
+        return (round(self.balanced_accuracy, 6), -self.loss)
+
+
+def train(
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+) -> Generator[Event, None, None]:
+    """Train `net`, keeping `best.safetensors` (averaged weights of the best epoch) and a checkpoint in `folder`.
+
+    Goes on from the checkpoint if there is one, with the same numbers as an unbroken run. Closing the generator
+    between two batches saves the work first. Raises LungcliError when the loss is no number.
+    """
+    place = devices.choose(recipe)
+    net.to(place.device).to(memory_format=torch.channels_last)
+    average = copy.deepcopy(net)
+    optimizer = _optimizer(net, recipe)
+    saved = folder / "checkpoint.safetensors"
+    position = checkpoint.restore(saved, _digest(stage, recipe, material), net, average, optimizer)
+    step = _Step(
+        net=net,
+        average=average,
+        optimizer=optimizer,
+        criterion=criterion,
+        recipe=recipe,
+        material=material,
+        place=place,
+    )
+    while not _finished(position, recipe):
+        started = time.perf_counter()
+        skipped = position.batch
+        position = yield from _epoch(step, stage, position, saved)
+        speed = len(material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
+        score = validate(average, material, place)
+        if better := score.rank > position.best:
+            checkpoint.save_weights(folder / "best.safetensors", average)
+        done = EpochDone(
+            time=now(),
+            stage=stage,
+            epoch=position.epoch + 1,
+            epochs=recipe.epochs,
+            loss=position.loss / step.batches,
+            validation_loss=score.loss,
+            balanced_accuracy=score.balanced_accuracy,
+            malignant_sensitivity=score.malignant_sensitivity,
+            learning_rate=learning_rate((position.epoch + 1) * step.batches - 1, step.batches, recipe),
+            images_per_second=speed,
+            best=better,
+        )
+        position = msgspec.structs.replace(
+            position,
+            epoch=position.epoch + 1,
+            batch=0,
+            loss=0.0,
+            best=score.rank if better else position.best,
+            best_epoch=position.epoch + 1 if better else position.best_epoch,
+        )
+        checkpoint.save(saved, position, net, average, optimizer)
+        yield done
+        yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch, batch=0)
+
+
+def _epoch(step: "_Step", stage: str, position: Position, saved: Path) -> Generator[Event, None, Position]:
+    """Do the batches of one epoch that `position` has not done, and return the position after them."""
+    rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
+    started, written, images = time.perf_counter(), time.monotonic(), 0
+    for batch in range(position.batch, step.batches):
+        loss, rate = step(rows[batch], position.epoch, batch)
+        images += len(rows[batch])
+        position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
+        try:
+            yield BatchDone(
+                time=now(),
+                stage=stage,
+                epoch=position.epoch + 1,
+                batch=batch + 1,
+                batches=step.batches,
+                loss=loss,
+                learning_rate=rate,
+                images_per_second=images / (time.perf_counter() - started),
+            )
+        except GeneratorExit:
+            checkpoint.save(saved, position, step.net, step.average, step.optimizer)
+            raise
+        if time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS:
+            checkpoint.save(saved, position, step.net, step.average, step.optimizer)
+            written = time.monotonic()
+            yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch + 1, batch=batch + 1)
+    return position
+
+
+def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Rate of the given step (from 0): linear warm-up, then a cosine to zero (Loshchilov & Hutter, 1608.03983)."""
+    warmup = recipe.warmup * steps_per_epoch
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / (warmup + 1)
+    share = (step - warmup) / max(1.0, recipe.epochs * steps_per_epoch - warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def validate(net: nn.Module, material: Material, place: devices.Place) -> Score:
+    """Judge the validation part with `net` in evaluation mode."""
+    net.eval()
+    logits = []
+    with torch.inference_mode(), place.autocast():
+        for start in range(0, len(material.validation), VALIDATION_BATCH):
+            rows = material.validation[start : start + VALIDATION_BATCH]
+            logits.append(net(_slices(material, rows, place).float()).float().cpu().numpy())
+    labels = material.labels[material.validation]
+    probabilities: Floats = metrics.softmax(np.concatenate(logits))
+    matrix = metrics.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
+    sensitivity = None
+    if MALIGNANT in material.classes:
+        sensitivity = float(metrics.recalls(matrix)[material.classes.index(MALIGNANT)])
+    return Score(
+        balanced_accuracy=float(metrics.balanced_accuracy(matrix)),
+        malignant_sensitivity=sensitivity,
+        loss=metrics.negative_log_likelihood(probabilities, labels),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One optimiser step on one batch."""
+
+    net: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    criterion: Criterion
+    recipe: Recipe
+    material: Material
+    place: devices.Place
+
+    @property
+    def batches(self) -> int:
+        """Steps in one epoch."""
+        return math.ceil(len(self.material.train) / self.recipe.batch)
+
+    def __call__(self, rows: Ints, epoch: int, batch: int) -> tuple[float, float]:
+        """Return the batch's loss and the learning rate used."""
+        done = epoch * self.batches + batch
+        rate = learning_rate(done, self.batches, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # One seed a step, for augmentation and dropout alike: a resumed run draws what an unbroken one would have.
+        generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
+        torch.manual_seed(_seed(self.recipe.seed, epoch, batch))
+        slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
+        slices = slices.contiguous(memory_format=torch.channels_last)
+        labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
+        self.net.train()
+        with self.place.autocast():
+            loss = self.criterion(self.net(slices), slices, labels)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise LungcliError(
+                f"the loss became {value} in epoch {epoch + 1}", "start again with a lower --learning-rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        # Early averages would remember the random start: the decay grows with the number of steps.
+        _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
+        return value, rate
+
+
+@torch.no_grad()
+def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW that decays kernels and matrices but neither biases nor normalisation."""
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    decayed = [weight for weight in weights if weight.ndim > 1]
+    others = [weight for weight in weights if weight.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+    )
+
+
+def _slices(material: Material, rows: Ints, place: devices.Place) -> Tensor:
+    """Slices of `rows` as uint8 (n, 1, S, S) on the device."""
+    return torch.from_numpy(material.pixels[rows][:, np.newaxis]).to(place.device)
+
+
+def _order(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
+    """Shuffle `rows` and cut them into batches of nearly the same size: none so small that its statistics mislead."""
+    generator = torch.Generator().manual_seed(_seed(seed, epoch, -1))
+    return np.array_split(rows[torch.randperm(len(rows), generator=generator).numpy()], batches)
+
+
+def _seed(*numbers: int) -> int:
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
+
+
+def _digest(stage: str, recipe: Recipe, material: Material) -> str:
+    return hashlib.sha256(msgspec.json.encode((stage, recipe, material.digest))).hexdigest()
+
+
+def _finished(position: Position, recipe: Recipe) -> bool:
+    stale = position.epoch - position.best_epoch
+    return position.epoch >= recipe.epochs or (0 < recipe.patience <= stale and position.batch == 0)
