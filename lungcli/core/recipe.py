@@ -99,11 +99,16 @@ def make(**settings: object) -> Recipe:
         raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help` for the ranges") from error
 
 
-def save(recipe: Recipe, path: Path) -> None:
-    """Write `recipe` as TOML, atomically."""
+def as_toml(recipe: Recipe) -> str:
+    """Write `recipe` as TOML text."""
     import tomli_w
 
-    paths.write(path, tomli_w.dumps(msgspec.to_builtins(recipe)).encode())
+    return tomli_w.dumps(msgspec.to_builtins(recipe))
+
+
+def save(recipe: Recipe, path: Path) -> None:
+    """Write `recipe` as TOML, atomically."""
+    paths.write(path, as_toml(recipe).encode())
 
 
 def load(path: Path) -> Recipe:

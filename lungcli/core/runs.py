@@ -131,7 +131,7 @@ def events(run: Run) -> Iterator[Event]:
                 raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
 
-def record(run: Run, happening: Generator[Event, None, None]) -> Iterator[Event]:
+def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event, None, None]:
     """Append each event to the run's file and pass it on; keep the run's state; alone decide how a run ended.
 
     Closing this generator closes `happening`, which saves its work. Raises UsageError when another process works

@@ -1,0 +1,104 @@
+"""The command `lungcli`: its parts, its help, and what its errors become."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lungcli import __version__
+from lungcli.cli import (
+    bench,
+    compare,
+    compress,
+    data,
+    distill,
+    evaluate,
+    models,
+    predict,
+    quantize,
+    runs,
+    speak,
+    train,
+)
+from lungcli.core import errors
+
+EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
+    (errors.UsageError, 2),
+    (errors.ModelFileError, 3),
+    (errors.UnreadableInputError, 4),
+    (errors.GateNotMetError, 5),
+    (errors.NetworkError, 7),
+    (errors.InterruptedRunError, 130),
+    (errors.LungcliError, 1),
+)
+
+HELP = """\b
+Examples:
+  lungcli data phantom                          make a synthetic data set, to try everything
+  lungcli data import ~/iqothnccd.zip           take in real slices, look-alikes kept together
+  lungcli compress --student mobilenetv2        teacher, student, int8, and an honest table
+  lungcli predict scan.png                      a verdict, or several: lungcli predict *.dcm
+  lungcli compare                               every model: size, speed, accuracy, intervals
+
+lungcli trains, distils, quantizes and measures small lung CT classifiers (benign, malignant, normal).
+Research software, not a medical device.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
+for command in (
+    train.train,
+    distill.distill,
+    quantize.quantize,
+    compress.compress,
+    compare.compare,
+    evaluate.evaluate,
+    bench.benchmark,
+    predict.predict,
+):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lungcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _manners(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR=1).")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+) -> None:
+    del version
+    speak.Manner.quiet, speak.Manner.colour, speak.Manner.debug = quiet, not no_color, debug
+
+
+def main() -> None:
+    """Run the command line; every foreseen error becomes one clear line and an exit code."""
+    try:
+        app(prog_name="lungcli")
+    except errors.LungcliError as error:
+        if speak.Manner.debug:
+            raise
+        speak.fail(error.message, error.hint)
+        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+    except Exception as error:
+        if speak.Manner.debug:
+            raise
+        speak.fail(
+            f"unforeseen {type(error).__name__}: {error}", "this is a bug; please report it with the output of --debug"
+        )
+        sys.exit(1)

@@ -1,0 +1,40 @@
+"""`lungcli compress`."""
+
+import typer
+
+from lungcli.cli import options as opt
+from lungcli.cli.options import DEFAULT
+
+
+def compress(
+    context: typer.Context,
+    model: opt.Student,
+    teacher: opt.Teacher = "resnet18",
+    max_drop: opt.MaxDrop = DEFAULT.max_drop,
+    data: opt.Data = DEFAULT.data,
+    name: opt.Name = "",
+    alpha: opt.Alpha = DEFAULT.alpha,
+    temperature: opt.Temperature = DEFAULT.temperature,
+    size: opt.Size = DEFAULT.size,
+    protocol: opt.Split = DEFAULT.protocol,
+    split_seed: opt.SplitSeed = DEFAULT.split_seed,
+    seed: opt.Seed = DEFAULT.seed,
+    epochs: opt.Epochs = DEFAULT.epochs,
+    batch: opt.Batch = DEFAULT.batch,
+    learning_rate: opt.LearningRate = DEFAULT.learning_rate,
+    patience: opt.Patience = DEFAULT.patience,
+    pretrained: opt.Pretrained = DEFAULT.pretrained,
+    precision: opt.PrecisionOption = DEFAULT.precision,
+    device: opt.Device = DEFAULT.device,
+    threads: opt.Threads = DEFAULT.threads,
+) -> None:
+    """Teacher, student with and without it, int8, and the table that compares them; exit code 5 if the gate fails.
+
+    Every stage is kept: the same command, typed again, goes on where it was.
+
+    \b
+    Example: lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
+    """
+    from lungcli.cli import job
+
+    job.begin("compress", context, name)

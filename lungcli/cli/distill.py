@@ -1,0 +1,39 @@
+"""`lungcli distill`."""
+
+import typer
+
+from lungcli.cli import options as opt
+from lungcli.cli.options import DEFAULT
+
+
+def distill(
+    context: typer.Context,
+    model: opt.Student,
+    teacher: opt.Teacher,
+    data: opt.Data = DEFAULT.data,
+    name: opt.Name = "",
+    alpha: opt.Alpha = DEFAULT.alpha,
+    temperature: opt.Temperature = DEFAULT.temperature,
+    size: opt.Size = DEFAULT.size,
+    protocol: opt.Split = DEFAULT.protocol,
+    split_seed: opt.SplitSeed = DEFAULT.split_seed,
+    seed: opt.Seed = DEFAULT.seed,
+    epochs: opt.Epochs = DEFAULT.epochs,
+    batch: opt.Batch = DEFAULT.batch,
+    learning_rate: opt.LearningRate = DEFAULT.learning_rate,
+    patience: opt.Patience = DEFAULT.patience,
+    pretrained: opt.Pretrained = DEFAULT.pretrained,
+    precision: opt.PrecisionOption = DEFAULT.precision,
+    device: opt.Device = DEFAULT.device,
+    threads: opt.Threads = DEFAULT.threads,
+) -> None:
+    """Train a small student on what a teacher says of each slice.
+
+    A teacher trained on another split is refused: it may know the test slices.
+
+    \b
+    Example: lungcli distill --teacher resnet18 --student mobilenetv2 --data phantom
+    """
+    from lungcli.cli import job
+
+    job.begin("distill", context, name)

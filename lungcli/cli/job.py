@@ -1,0 +1,92 @@
+"""Starting, watching and ending a run from the command line."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import typer
+
+from lungcli.cli import progress, speak
+from lungcli.core import models, runs
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import GateNotMetError, InterruptedRunError
+from lungcli.core.runs import Kind, Run
+
+
+def begin(kind: Kind, context: typer.Context, name: str) -> None:
+    """Start the run that the command's options describe, or go on with the same one where it was cut off."""
+    from lungcli import compress
+
+    settings = recipes.make(**{field: value for field, value in context.params.items() if field != "name"})
+    run, found = compress.start(kind, settings, name)
+    if found:
+        speak.say(f"going on with the run {run.name!r}; give another --name to start afresh")
+    go(run)
+
+
+def go(run: Run) -> None:
+    """Work on `run` to its end, showing it. Raises GateNotMetError, and InterruptedRunError after Ctrl-C."""
+    from lungcli import compress, stages
+    from lungcli.cli import tables
+    from lungcli.inference import compare
+
+    speak.disclaim()
+    with progress.preparing(f"reading {run.recipe.data}") as advance:
+        found = stages.material(run.recipe, advance)
+    if run.recipe.protocol == "random":
+        speak.warn("a random split puts slices of the same body on both sides: its figures flatter")
+    speak.say(
+        f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
+        f"{len(found.split.test)} to judge by ({found.split.protocol} split)"
+    )
+    events = compress.work(run, found)
+    with _stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
+        for event in events:
+            show(event)
+            if stopped():
+                raise InterruptedRunError(
+                    f"stopped; the work is saved in the run {run.name!r}",
+                    f"go on with: lungcli runs resume '{run.name}'",
+                )
+    made = [run.stage(stage) / models.MODEL for stage in models.STAGES[run.info.kind]]
+    speak.say("timing the models")
+    tables.show_comparison(compare.compare(made, baseline=made[0]))
+    end = models.STAGES[run.info.kind][-1]
+    speak.say(f"model file: {run.stage(end) / models.MODEL}")
+    speak.say(f"next: lungcli predict --model '{run.name}' scan.png")
+    decision = compress.decide(run)
+    if decision is None:
+        return
+    sentence = tables.gate_sentence(decision)
+    if not decision.met:
+        raise GateNotMetError(
+            f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
+        )
+    speak.say(f"gate met: {sentence}", style="green")
+
+
+def resume(name: str) -> None:
+    """Go on with the run called `name`."""
+    go(runs.load(name))
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C (or SIGTERM) ask to stop after this batch; a second one stops at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        del number, frame
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        speak.say("stopping after this batch; once more to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,51 @@
+"""`lungcli models`."""
+
+import typer
+
+from lungcli.cli import options as opt
+
+app = typer.Typer(help="Nets that can be trained, and model files that have been made.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: opt.Json = False) -> None:
+    """Nets by name, and the model files on this machine."""
+    from rich.table import Table
+
+    from lungcli.cli import speak, tables
+    from lungcli.core import catalog, models
+
+    files = models.files()
+    if json:
+        nets = [
+            {"name": net.name, "about": net.about, "millions": net.millions, "pretrained": bool(net.weights)}
+            for net in catalog.NETS.values()
+        ]
+        speak.print_json({"nets": nets, "files": {name: str(path) for name, path in files.items()}})
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("net", "parameters", "about"):
+        table.add_column(title)
+    for net in catalog.NETS.values():
+        table.add_row(net.name, f"{net.millions:.1f} M", net.about)
+    speak.out().print(table)
+    speak.out().print()
+    if not files:
+        speak.say("no model files yet; make one: lungcli compress --student mobilenetv2")
+        return
+    made = Table(box=None, pad_edge=False)
+    for title in ("model file", "size", "path"):
+        made.add_column(title, overflow="fold")
+    for name, path in files.items():
+        made.add_row(speak.plain(name), tables.size(path.stat().st_size), speak.plain(path))
+    speak.out().print(made)
+
+
+@app.command()
+def card(spec: str) -> None:
+    """Print the card of a model file as JSON."""
+    from lungcli.cli import speak
+    from lungcli.core import models
+    from lungcli.inference import modelfile
+
+    speak.print_json(modelfile.read_card(models.resolve(spec)))

@@ -1,0 +1,40 @@
+"""Options that several commands share, each in one place."""
+
+from typing import Annotated
+
+import typer
+
+from lungcli.core.recipe import Precision, Protocol, Recipe
+
+DEFAULT = Recipe(data="phantom", model="")
+"""Where the defaults of the options below come from; parameters are named like the recipe's fields."""
+
+Net = Annotated[str, typer.Option("--model", "-m", metavar="NET", help="See `lungcli models list`.")]
+Student = Annotated[str, typer.Option("--student", "-s", metavar="NET", help="See `lungcli models list`.")]
+Teacher = Annotated[str, typer.Option("--teacher", "-t", metavar="RUN|NET", help="A trained run, or a net to train.")]
+MaxDrop = Annotated[
+    float, typer.Option("--max-drop", min=0, max=1, help="Balanced accuracy that int8 may lose to the teacher.")
+]
+
+Data = Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="Data set to learn from.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the run; made up if left out.")]
+Size = Annotated[int, typer.Option("--size", metavar="PIXELS", help="Side of the square slice the net sees.")]
+Split = Annotated[
+    Protocol, typer.Option("--split", help="Keep look-alikes on one side, or (flattering) split slices at random.")
+]
+SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another seed gives another split.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and augmentation.")]
+Epochs = Annotated[int, typer.Option("--epochs", help="Most passes over the training part.")]
+Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak rate of AdamW.")]
+Patience = Annotated[int, typer.Option("--patience", help="Stop after so many epochs without a better one; 0: never.")]
+Pretrained = Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights (a download).")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
+PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Precision to train in.")]
+Alpha = Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of the teacher in the loss.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="Softens both nets' outputs in the loss.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; the newest if left out.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,0 +1,108 @@
+"""Showing what happens: bars on a terminal, a plain line an epoch elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from lungcli.cli import speak
+from lungcli.core.events import (
+    BatchDone,
+    CheckpointWritten,
+    EpochDone,
+    Event,
+    RunDone,
+    RunFailed,
+    RunStarted,
+    RunStopped,
+    StageDone,
+    StageStarted,
+)
+
+# A log wants to know that something still happens, but not every percent of it.
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextlib.contextmanager
+def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress of something countable; yields `advance(done, total)`. Quick work shows nothing in a log."""
+    if not speak.err().is_terminal or speak.Manner.quiet:
+        yield _logging(what)
+        return
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
+        task = bars.add_task(speak.plain(what), total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Callable[[Event], None]]:
+    """Show the events of a run as they come; yields the function to call with each."""
+    if not speak.err().is_terminal or speak.Manner.quiet:
+        yield _tell
+        return
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description:<22}", markup=False),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}", markup=False),
+    )
+    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
+        task = bars.add_task("", total=None, note="")
+
+        def show(event: Event) -> None:
+            match event:
+                case StageStarted():
+                    bars.reset(task, total=None, description=event.stage, note="")
+                case BatchDone():
+                    note = f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
+                    where = f"{event.stage} epoch {event.epoch}"
+                    bars.update(task, total=event.batches, completed=event.batch, description=where, note=note)
+                case _:
+                    pass
+            _tell(event)
+
+        yield show
+
+
+def _tell(event: Event) -> None:
+    match event:
+        case StageStarted():
+            speak.say(f"{event.stage}: {event.about}", style="bold")
+        case EpochDone():
+            speak.say(epoch_line(event))
+        case StageDone():
+            speak.say(f"{event.stage}: done, {event.about}")
+        case RunStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
+            pass
+
+
+def epoch_line(event: EpochDone) -> str:
+    """One epoch in one line."""
+    malignant = "" if event.malignant_sensitivity is None else f"  malignant {event.malignant_sensitivity:.3f}"
+    return (
+        f"  epoch {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  validation {event.validation_loss:.4f}  "
+        f"balanced {event.balanced_accuracy:.3f}{malignant}  {event.images_per_second:.1f} images/s"
+        f"{'  best' if event.best else ''}"
+    )
+
+
+def _logging(what: str) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            speak.say(f"{what}: {done} of {total}")
+
+    return advance

@@ -1,0 +1,111 @@
+"""`lungcli runs`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lungcli.cli import options as opt
+
+if TYPE_CHECKING:
+    from lungcli.core.runs import Run
+
+app = typer.Typer(help="Training and compression jobs on this machine.", no_args_is_help=True)
+
+RunName = Annotated[str, typer.Argument(metavar="RUN")]
+
+
+@app.command("list")
+def list_(json: opt.Json = False) -> None:
+    """Every run, the newest last."""
+    from rich.table import Table
+
+    from lungcli.cli import speak
+    from lungcli.core import runs
+
+    found = [runs.read(folder) for folder in runs.known().values()]
+    if json:
+        speak.print_json({"runs": [_summary(run) for run in found]})
+        return
+    if not found:
+        speak.say("no runs yet; start one: lungcli compress --student mobilenetv2")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
+        table.add_column(title, overflow="fold")
+    for run in found:
+        table.add_row(
+            speak.plain(run.name),
+            runs.state(run),
+            run.info.kind,
+            run.recipe.model,
+            run.recipe.teacher or "–",
+            speak.plain(run.recipe.data),
+            f"{run.info.changed:%Y-%m-%d %H:%M}",
+        )
+    speak.out().print(table)
+
+
+@app.command()
+def show(name: RunName, json: opt.Json = False) -> None:
+    """What a run is, how it stands, and its epochs."""
+    from lungcli.cli import progress, speak
+    from lungcli.core import recipe, runs
+    from lungcli.core.events import EpochDone, RunFailed
+
+    run = runs.load(name)
+    happened = list(runs.events(run))
+    epochs = [event for event in happened if isinstance(event, EpochDone)]
+    if json:
+        speak.print_json(_summary(run) | {"recipe": run.recipe, "epochs": epochs})
+        return
+    speak.out().print(f"{speak.plain(run.name)}: {run.info.kind}, {runs.state(run)}", style="bold")
+    speak.out().print(speak.plain(run.folder), soft_wrap=True)
+    speak.print_text(recipe.as_toml(run.recipe))
+    stage = ""
+    for event in epochs:
+        if event.stage != stage:
+            stage = event.stage
+            speak.out().print(stage, style="bold")
+        speak.out().print(progress.epoch_line(event), soft_wrap=True)
+    failed = [event for event in happened if isinstance(event, RunFailed)]
+    if failed and runs.state(run) == "failed":
+        speak.warn(failed[-1].error)
+    if runs.state(run) in ("stopped", "failed", "new"):
+        speak.say(f"go on with: lungcli runs resume '{run.name}'")
+
+
+@app.command()
+def resume(name: RunName) -> None:
+    """Go on with a run that was stopped, killed or failed."""
+    from lungcli.cli import job
+
+    job.resume(name)
+
+
+@app.command()
+def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete a run and its models."""
+    from lungcli.cli import speak
+    from lungcli.core import runs
+
+    run = runs.load(name)
+    if not yes:
+        typer.confirm(f"delete the run {run.name!r} and its models?", abort=True, err=True)
+    runs.remove(run)
+    speak.say(f"removed the run {run.name!r}")
+
+
+def _summary(run: "Run") -> dict[str, object]:
+    from lungcli.core import runs
+
+    return {
+        "name": run.name,
+        "folder": str(run.folder),
+        "state": runs.state(run),
+        "kind": run.info.kind,
+        "model": run.recipe.model,
+        "teacher": run.recipe.teacher,
+        "data": run.recipe.data,
+        "created": run.info.created,
+        "changed": run.info.changed,
+    }

@@ -1,0 +1,34 @@
+"""`lungcli train`."""
+
+import typer
+
+from lungcli.cli import options as opt
+from lungcli.cli.options import DEFAULT
+
+
+def train(
+    context: typer.Context,
+    model: opt.Net,
+    data: opt.Data = DEFAULT.data,
+    name: opt.Name = "",
+    size: opt.Size = DEFAULT.size,
+    protocol: opt.Split = DEFAULT.protocol,
+    split_seed: opt.SplitSeed = DEFAULT.split_seed,
+    seed: opt.Seed = DEFAULT.seed,
+    epochs: opt.Epochs = DEFAULT.epochs,
+    batch: opt.Batch = DEFAULT.batch,
+    learning_rate: opt.LearningRate = DEFAULT.learning_rate,
+    patience: opt.Patience = DEFAULT.patience,
+    pretrained: opt.Pretrained = DEFAULT.pretrained,
+    precision: opt.PrecisionOption = DEFAULT.precision,
+    device: opt.Device = DEFAULT.device,
+    threads: opt.Threads = DEFAULT.threads,
+) -> None:
+    """Train one net on a data set, and measure it once on slices it never met.
+
+    \b
+    Example: lungcli train --model resnet18 --data phantom
+    """
+    from lungcli.cli import job
+
+    job.begin("train", context, name)

@@ -1,0 +1,92 @@
+"""Finding a model file by what a user types: a path, a run, or a stage of a run (`RUN/student`)."""
+
+from pathlib import Path
+
+from lungcli.core import names, paths, runs
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.core.runs import Kind, Run
+
+MODEL = "model.onnx"
+
+STAGES: dict[Kind, tuple[str, ...]] = {
+    "train": ("train",),
+    "distill": ("teacher", "student"),
+    "compress": ("teacher", "base", "student", "int8"),
+}
+"""Stages of each kind of run that end with a model file; the last is what the run is for."""
+
+
+def resolve(spec: str) -> Path:
+    """Return the model file that `spec` means. Raises UsageError or ModelFileError, saying what exists."""
+    path = Path(spec)
+    if path.is_file():
+        return path
+    run_name, _, stage = spec.partition("/")
+    if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
+        raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
+    run = _run(run_name)
+    stages = {name: name for name in STAGES[run.info.kind]}
+    wanted = names.find(stage, stages, f"stage of {run.name}") if stage else STAGES[run.info.kind][-1]
+    found = run.stage(wanted) / MODEL
+    if not found.is_file():
+        raise ModelFileError(
+            f"the run {run.name!r} has not made its {wanted} model yet", f"go on with: lungcli runs resume '{run.name}'"
+        )
+    return found
+
+
+def weights_folder(spec: str) -> Path:
+    """Return the stage folder with trained weights that `spec` means: a run's teacher, or its only training.
+
+    Raises UsageError or ModelFileError.
+    """
+    run_name, _, stage = spec.partition("/")
+    run = _run(run_name)
+    default = "train" if run.info.kind == "train" else "teacher"
+    return resolve(f"{run.name}/{stage or default}").parent
+
+
+def default() -> Path:
+    """Return the file of the newest finished run. Raises ModelFileError saying which commands make one."""
+    done = [run for run in map(runs.read, runs.known().values()) if run.info.state == "done"]
+    for run in sorted(done, key=lambda run: run.info.changed, reverse=True):
+        found = run.stage(STAGES[run.info.kind][-1]) / MODEL
+        if found.is_file():
+            return found
+    raise ModelFileError(
+        "there is no model on this machine yet",
+        "make one: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
+    )
+
+
+def files() -> dict[str, Path]:
+    """Name every model file that the runs on this machine have made, as `RUN/STAGE`."""
+    found = {}
+    for run in map(runs.read, runs.known().values()):
+        for stage in STAGES[run.info.kind]:
+            if (path := run.stage(stage) / MODEL).is_file():
+                found[f"{run.name}/{stage}"] = path
+    return found
+
+
+def name_of(path: Path) -> str:
+    """Return the shortest name of a model file: `RUN/STAGE` for a run's, else its path."""
+    home = paths.runs_home()
+    if path.name == MODEL and path.is_relative_to(home):
+        return path.parent.relative_to(home).as_posix()
+    return str(path)
+
+
+def spelled_like_path(spec: str) -> bool:
+    """Say whether `spec` can only be meant as a path."""
+    return spec.startswith((".", "/", "~")) or "\\" in spec
+
+
+def _run(name: str) -> Run:
+    known = runs.known()
+    if not known:
+        raise UsageError(
+            f"{name!r} is no model file, and there are no runs yet",
+            "make a model: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
+        )
+    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`"))

@@ -1,0 +1,325 @@
+"""The stages that a run is made of. Each keeps what it made in a folder of its own and is skipped once it has.
+
+A stage is complete when its `model.onnx` is there (the evaluation: when every model's card has its figures), because
+that file is written last and in one step.
+"""
+
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import catalog, models, paths
+from lungcli.core.errors import UsageError
+from lungcli.core.evaluation import Evaluation
+from lungcli.core.events import Event, StageDone, StageStarted, now
+from lungcli.core.modelcard import DataCard, ModelCard, SplitCard
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Run
+from lungcli.data import cache, manifest, prepare, splits
+from lungcli.data.manifest import Manifest
+from lungcli.data.splits import Split
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from lungcli.inference.modelfile import Model
+
+CALIBRATION_SLICES = 256
+MODEL = models.MODEL
+WEIGHTS = "best.safetensors"
+EVALUATION = "evaluation.json"
+RANDOM_SPLIT_FLATTERS = (
+    "A random split puts look-alikes of its test slices, often of the same body, into the training part: "
+    "it measures memory, and flatters."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """A data set ready for a recipe: its manifest, its split, and its prepared slices uint8 (n, S, S)."""
+
+    manifest: Manifest
+    split: Split
+    pixels: NDArray[np.uint8]
+
+
+def material(recipe: Recipe, advance: cache.Advance | None = None) -> Material:
+    """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
+    data = manifest.load(recipe.data)
+    split = splits.split(data, protocol=recipe.protocol, seed=recipe.split_seed)
+    pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)
+    return Material(manifest=data, split=split, pixels=pixels)
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Return the recipe with names spelt as the catalog does, and device, precision and threads of this machine."""
+    from lungcli.training import devices
+
+    data = manifest.load(recipe.data)
+    named = msgspec.structs.replace(recipe, data=data.name, model=catalog.net(recipe.model).name)
+    return devices.resolve(named)
+
+
+def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+    """Train the net of `stage`: by labels, or for the stage `student` by the teacher as well."""
+    import torch
+
+    from lungcli.training import loop, losses, nets
+
+    folder = run.stage(stage)
+    if (folder / MODEL).exists():
+        return
+    recipe = recipe_of(run.recipe, stage)
+    taught = f", taught by {run.recipe.teacher}" if stage == "student" else ""
+    about = f"train {recipe.model} on {recipe.data}{taught}"
+    yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
+    classes = found.manifest.classes
+    labels = np.array(found.manifest.labels(), dtype=np.int64)
+    train = np.array(found.split.train, dtype=np.int64)
+    # Base and distilled student start from the same weights, so that the teacher is all that differs.
+    torch.manual_seed(recipe.seed)
+    net = nets.build(recipe.model, len(classes), recipe.size, pretrained=recipe.pretrained)
+    train_labels = torch.from_numpy(labels[train])
+    criterion: losses.Criterion = losses.from_labels(recipe, train_labels, len(classes))
+    if stage == "student":
+        criterion = losses.from_teacher(recipe, train_labels, len(classes), _teacher(run, len(classes)))
+    yield from loop.train(
+        stage,
+        net,
+        criterion,
+        recipe,
+        loop.Material(
+            pixels=found.pixels,
+            labels=labels,
+            classes=classes,
+            train=train,
+            validation=np.array(found.split.val, dtype=np.int64),
+            digest=found.split.digest,
+        ),
+        folder,
+    )
+    yield _export(run, stage, net, found)
+
+
+def adopt_teacher(run: Run, found: Material) -> Generator[Event, None, None]:
+    """Take the teacher of another run into this one. Raises UsageError when it learned from another split."""
+    from lungcli.inference import modelfile
+
+    folder = run.stage("teacher")
+    if (folder / MODEL).exists():
+        return
+    source = models.weights_folder(run.info.teacher_run)
+    yield StageStarted(time=now(), stage="teacher", about=f"take over the teacher of {run.info.teacher_run}")
+    card = modelfile.read_card(source / MODEL)
+    require_same_split(card, found, run.recipe.size, run.info.teacher_run)
+    for name in (WEIGHTS, MODEL):
+        with paths.replacing(folder / name) as partial:
+            shutil.copyfile(source / name, partial)
+    yield StageDone(time=now(), stage="teacher", about=f"{card.model} of {run.info.teacher_run}")
+
+
+def require_same_split(card: ModelCard, found: Material, size: int, name: str) -> None:
+    """Refuse a teacher that may have seen this split's test slices, or that takes slices of another size."""
+    if card.split.digest != found.split.digest:
+        raise UsageError(
+            f"the teacher {name!r} was trained on another split than this run's, so it may know the test slices",
+            f"train one on this split: name a net, as in --teacher {card.model}",
+        )
+    if card.size != size:
+        raise UsageError(
+            f"the teacher {name!r} takes slices of {card.size} pixels, this run {size}", f"use --size {card.size}"
+        )
+
+
+def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
+    """Make the int8 model file out of the student's, calibrated on training slices, and prove that it is int8."""
+    folder = run.stage("int8")
+    if (folder / MODEL).exists():
+        return
+    yield StageStarted(time=now(), stage="int8", about="quantize the student to int8, and prove it")
+    card = to_int8(run.stage("student") / MODEL, folder / MODEL, found)
+    yield StageDone(time=now(), stage="int8", about=proof_in_words(card))
+
+
+def to_int8(source: Path, to: Path, found: Material) -> ModelCard:
+    """Quantize the model file `source` and return the card of the int8 file written to `to`.
+
+    Raises UsageError when the file was trained on another split, LungcliError when the outcome is not int8.
+    """
+    from lungcli.inference import calibrate, evaluate, modelfile, proof
+    from lungcli.inference import quantize as quantization
+
+    card = modelfile.read_card(source)
+    require_same_split(card, found, card.size, source.name)
+    train, validation = np.array(found.split.train), np.array(found.split.val)
+    stride = max(1, len(train) // CALIBRATION_SLICES)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
+        quantization.quantize(source, found.pixels[train[::stride][:CALIBRATION_SLICES]], graph)
+        draft = msgspec.structs.replace(
+            card, stage="int8", precision="int8", created=now(), versions=versions(), figures=None
+        )
+        modelfile.write(graph, draft, trial)
+        labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
+        logits = evaluate.logits_of(modelfile.load(trial), found.pixels, validation)
+        draft = msgspec.structs.replace(draft, temperature=calibrate.fit_temperature(logits, labels))
+        modelfile.write(graph, draft, trial)
+        evidence = proof.prove(source, trial, found.pixels[validation])
+        proof.require_int8(evidence)
+        final = msgspec.structs.replace(draft, int8=evidence)
+        modelfile.write(graph, final, to)
+    return final
+
+
+def evaluate(run: Run, stages: tuple[str, ...], found: Material) -> Generator[Event, None, None]:
+    """Judge the test part with the model of each of `stages`, once, and put the figures into their cards."""
+    from lungcli.inference import evaluate as evaluation
+    from lungcli.inference import modelfile
+
+    waiting = [stage for stage in stages if modelfile.read_card(run.stage(stage) / MODEL).figures is None]
+    if not waiting:
+        return
+    count = len(found.split.test)
+    yield StageStarted(time=now(), stage="evaluate", about=f"judge {count} test slices with {', '.join(waiting)}")
+    for stage in waiting:
+        path = run.stage(stage) / MODEL
+        model = modelfile.load(path)
+        verdicts = evaluation.evaluate(model, found.pixels, found.split.test, found.manifest, found.split, part="test")
+        evaluation.save(verdicts, run.stage(stage) / EVALUATION)
+        modelfile.recard(path, msgspec.structs.replace(model.card, figures=verdicts.figures()))
+    yield StageDone(time=now(), stage="evaluate", about=f"{count} test slices")
+
+
+def judge(
+    model: "Model", name: str, *, random: bool, advance: cache.Advance | None = None
+) -> list[tuple[str, str, Evaluation]]:
+    """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
+
+    On the data it was trained on: the test part of its own split, and with `random` that of a random split. On other
+    data: every slice. Raises UsageError when the classes differ.
+    """
+    from lungcli.inference import evaluate as evaluation
+
+    card = model.card
+    recipe = msgspec.structs.replace(card.recipe, data=name, size=card.size)
+    own = material(recipe, advance)
+    if own.manifest.classes != card.classes:
+        raise UsageError(
+            f"the model tells {', '.join(card.classes)} apart, the data set has {', '.join(own.manifest.classes)}",
+            "evaluate it on data with the same classes",
+        )
+    if own.manifest.digest != card.data.digest:
+        everything = tuple(range(len(own.manifest.slices)))
+        split = splits.Split(
+            train=(),
+            val=(),
+            test=everything,
+            protocol=own.split.protocol,
+            seed=0,
+            digest=f"all of {own.manifest.digest}",
+        )
+        verdicts = evaluation.evaluate(model, own.pixels, everything, own.manifest, split, part="all")
+        return [(f"{name}, all slices (not the model's own data)", "", verdicts)]
+    verdicts = evaluation.evaluate(model, own.pixels, own.split.test, own.manifest, own.split, part="test")
+    flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
+    found = [(f"{name}, test part of the model's own {own.split.protocol} split", flatters, verdicts)]
+    if random and own.split.protocol == "grouped":
+        other = splits.split(own.manifest, protocol="random", seed=card.split.seed)
+        verdicts = evaluation.evaluate(model, own.pixels, other.test, own.manifest, other, part="test")
+        met = len(set(other.test) & {*own.split.train, *own.split.val})
+        why = f"{met} of these {len(other.test)} slices were used to train or choose the model. {RANDOM_SPLIT_FLATTERS}"
+        found.append((f"{name}, test part of a random split, as in the literature", why, verdicts))
+    return found
+
+
+def recipe_of(recipe: Recipe, stage: str) -> Recipe:
+    """Return the recipe that `stage` follows: the teacher is another net under the same budget."""
+    if stage == "teacher":
+        return msgspec.structs.replace(recipe, model=recipe.teacher, teacher="")
+    return recipe if stage == "student" else msgspec.structs.replace(recipe, teacher="")
+
+
+def proof_in_words(card: ModelCard) -> str:
+    """Say what proves that a file is int8."""
+    if card.int8 is None:
+        return "float32"
+    evidence = card.int8
+    return (
+        f"{evidence.int8_nodes} of {evidence.nodes} layers run on integers, {1 / evidence.size_ratio:.1f}× smaller, "
+        f"{evidence.agreement:.1%} of {evidence.n} validation verdicts unchanged"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide a result."""
+    return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
+
+
+def _teacher(run: Run, classes: int) -> "Module":
+    from lungcli.inference import modelfile
+    from lungcli.training import checkpoint, nets
+
+    card = modelfile.read_card(run.stage("teacher") / MODEL)
+    net = nets.build(card.model, classes, card.size)
+    checkpoint.load_weights(run.stage("teacher") / WEIGHTS, net)
+    return net
+
+
+def _export(run: Run, stage: str, net: "Module", found: Material) -> StageDone:
+    """Turn the best weights into the stage's model file, calibrated on the validation part."""
+    from lungcli.inference import calibrate, modelfile
+    from lungcli.inference import evaluate as evaluation
+    from lungcli.training import checkpoint, export, nets
+
+    folder, recipe = run.stage(stage), recipe_of(run.recipe, stage)
+    net.cpu()
+    checkpoint.load_weights(folder / WEIGHTS, net)
+    validation = np.array(found.split.val)
+    labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
+    with tempfile.TemporaryDirectory() as scratch:
+        graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
+        export.export(net, recipe.size, graph)
+        card = _card(stage, recipe, found, nets.parameters(net))
+        modelfile.write(graph, card, trial)
+        logits = evaluation.logits_of(modelfile.load(trial), found.pixels, validation)
+        card = msgspec.structs.replace(card, temperature=calibrate.fit_temperature(logits, labels))
+        modelfile.write(graph, card, folder / MODEL)
+    # All a finished stage needs later are its weights, and a checkpoint is three times as large.
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
+
+
+def _card(stage: str, recipe: Recipe, found: Material, parameters: int) -> ModelCard:
+    source = found.manifest.source
+    return ModelCard(
+        model=recipe.model,
+        stage=stage,
+        precision="float32",
+        classes=found.manifest.classes,
+        size=recipe.size,
+        preparation=prepare.VERSION,
+        temperature=1.0,
+        parameters=parameters,
+        teacher=recipe.teacher,
+        data=DataCard(
+            name=found.manifest.name,
+            digest=found.manifest.digest,
+            slices=len(found.manifest.slices),
+            groups=len({item.group for item in found.manifest.slices}),
+            synthetic=source.synthetic,
+            licence=source.licence,
+            citation=source.citation,
+        ),
+        split=SplitCard(protocol=found.split.protocol, seed=found.split.seed, digest=found.split.digest),
+        recipe=recipe,
+        created=now(),
+        versions=versions(),
+    )

@@ -1,0 +1,44 @@
+"""The catalog of nets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lungcli.core import catalog
+from lungcli.core.errors import UsageError
+
+NAMES = [
+    "alexnet",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenetv2",
+    "shufflenetv2",
+    "googlenet",
+    "densenet121",
+    "resnext50",
+    "wideresnet50",
+    "ownmodel",
+    "mobilenetv3-small",
+    "mobilenetv3-large",
+    "efficientnet-b0",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_known_nets(name: str) -> None:
+    assert catalog.net(name).name == name
+    assert catalog.net(name.upper().replace("-", "_")).name == name
+
+
+def test_unknown_net() -> None:
+    with pytest.raises(UsageError, match="unknown model 'resnet19'"):
+        catalog.net("resnet19")
+
+
+def test_listing_names_imports_nothing_heavy() -> None:
+    code = "import sys, lungcli.core.catalog as c; list(c.NETS); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,155 @@
+"""Runs on disk: what survives, who may write, and how a run is said to have ended."""
+
+import multiprocessing
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from lungcli.core import recipe as recipes
+from lungcli.core import runs
+from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
+from lungcli.core.events import BatchDone, Event, RunDone, RunFailed, RunStarted, RunStopped, now
+from lungcli.core.runs import Run
+
+RECIPE = recipes.make(data="phantom", model="resnet18")
+
+
+def batch(number: int) -> BatchDone:
+    return BatchDone(
+        time=now(), stage="train", epoch=1, batch=number, batches=9, loss=1.0, learning_rate=0.1, images_per_second=9.0
+    )
+
+
+def three_batches() -> Generator[Event, None, None]:
+    yield RunStarted(time=now(), stages=("train",))
+    for number in (1, 2, 3):
+        yield batch(number)
+    yield RunDone(time=now())
+
+
+def new() -> Run:
+    return runs.create("first", "train", RECIPE)
+
+
+def test_a_run_is_found_again_as_it_was_made() -> None:
+    made = new()
+    assert runs.load("First") == made
+    assert runs.state(made) == "new"
+    assert list(runs.known()) == ["first"]
+
+
+def test_names_are_not_given_twice() -> None:
+    new()
+    with pytest.raises(UsageError, match="there is a run 'first' already"):
+        new()
+    assert runs.fresh_name("first") == "first-2"
+
+
+def test_events_are_passed_on_and_kept() -> None:
+    passed = list(runs.record(new(), three_batches()))
+    again = runs.load("first")
+    assert list(runs.events(again)) == passed
+    assert [type(event) for event in passed] == [RunStarted, BatchDone, BatchDone, BatchDone, RunDone]
+    assert runs.state(again) == "done"
+
+
+def test_nobody_consuming_stops_the_work() -> None:
+    closed = []
+
+    def work() -> Generator[Event, None, None]:
+        try:
+            yield from three_batches()
+        finally:
+            closed.append(True)
+
+    recording = runs.record(new(), work())
+    next(recording)
+    next(recording)
+    assert isinstance(recording, Generator)
+    recording.close()
+    assert closed == [True]
+    again = runs.load("first")
+    assert runs.state(again) == "stopped"
+    assert isinstance(list(runs.events(again))[-1], RunStopped)
+
+
+def test_an_error_is_recorded_and_raised() -> None:
+    def work() -> Generator[Event, None, None]:
+        yield batch(1)
+        raise LungcliError("the loss became nan")
+
+    with pytest.raises(LungcliError, match="nan"):
+        list(runs.record(new(), work()))
+    again = runs.load("first")
+    assert runs.state(again) == "failed"
+    last = list(runs.events(again))[-1]
+    assert isinstance(last, RunFailed)
+    assert last.error == "the loss became nan"
+
+
+def test_ctrl_c_says_how_to_go_on() -> None:
+    def work() -> Generator[Event, None, None]:
+        yield batch(1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError) as caught:
+        list(runs.record(new(), work()))
+    assert "lungcli runs resume 'first'" in caught.value.hint
+    assert runs.state(runs.load("first")) == "stopped"
+
+
+def test_a_torn_last_line_is_dropped_and_the_next_event_starts_a_line() -> None:
+    run = new()
+    list(runs.record(run, three_batches()))
+    whole = run.events.read_bytes()
+    run.events.write_bytes(whole[:-20])
+    assert len(list(runs.events(run))) == 4
+    list(runs.record(run, three_batches()))
+    assert len(list(runs.events(run))) == 9
+
+
+def test_damage_inside_is_told() -> None:
+    run = new()
+    run.events.write_bytes(b'{"type": "nonsense"}\n')
+    with pytest.raises(LungcliError, match="is damaged"):
+        list(runs.events(run))
+    (run.folder / "run.json").write_bytes(b"{")
+    with pytest.raises(LungcliError, match="the run 'first' is damaged"):
+        runs.load("first")
+
+
+def test_a_newer_format_is_refused_by_name() -> None:
+    run = new()
+    text = (run.folder / "run.json").read_text().replace('"format_version": 1', '"format_version": 99')
+    (run.folder / "run.json").write_text(text)
+    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
+        runs.load("first")
+
+
+def hold(folder: Path, held: "multiprocessing.synchronize.Event", free: "multiprocessing.synchronize.Event") -> None:
+    run = runs.read(folder)
+    recording = runs.record(run, three_batches())
+    next(recording)
+    held.set()
+    free.wait(30)
+
+
+def test_two_processes_cannot_work_on_one_run_and_a_dead_one_holds_nothing() -> None:
+    run = new()
+    context = multiprocessing.get_context("spawn")
+    held, free = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(run.folder, held, free))
+    process.start()
+    assert held.wait(30)
+    again = runs.load("first")
+    assert runs.state(again) == "running"
+    with pytest.raises(UsageError, match="another process works on the run 'first'"):
+        list(runs.record(again, three_batches()))
+    with pytest.raises(UsageError, match="is being worked on"):
+        runs.remove(again)
+    process.kill()
+    process.join()
+    assert runs.state(again) == "stopped"
+    runs.remove(again)
+    assert runs.known() == {}

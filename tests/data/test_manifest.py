@@ -1,0 +1,107 @@
+"""Manifests: what is written is read back, what is damaged or newer is refused, digests follow the content."""
+
+import msgspec
+import pytest
+
+from lungcli.core import paths
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.data import manifest
+from lungcli.data.manifest import Rejected, Source
+from tests.data.pictures import described
+
+
+def saved(name: str = "some") -> manifest.Manifest:
+    made = described([("normal", 2), ("benign", 1)], name)
+    manifest.save(made, manifest.folder(name))
+    return made
+
+
+def test_make_works_out_classes_and_digest() -> None:
+    made = described([("normal", 2), ("benign", 1)])
+
+    assert made.classes == ("benign", "normal")
+    assert made.labels() == (1, 1, 0)
+    assert made.digest == manifest.digest(made.slices)
+
+
+@pytest.mark.parametrize("change", [{"path": "x"}, {"label": "y"}, {"sha256": "z"}, {"group": 77}])
+def test_digest_changes_with_what_decides_a_training(change: dict[str, object]) -> None:
+    first, *others = described([("normal", 2), ("benign", 1)]).slices
+    changed = msgspec.structs.replace(first, **change)
+
+    assert manifest.digest((changed, *others)) != manifest.digest((first, *others))
+
+
+def test_digest_changes_with_the_order_but_not_with_the_name() -> None:
+    made = described([("normal", 2)])
+
+    assert manifest.digest(made.slices[::-1]) != made.digest
+    assert (
+        manifest.make("other", made.slices, (Rejected(path="a", reason="b"),), Source(about="c")).digest == made.digest
+    )
+
+
+def test_saved_is_loaded_under_any_spelling() -> None:
+    made = saved("My-Set")
+
+    assert manifest.load("my_set") == made
+    assert manifest.known() == {"My-Set": paths.data_home() / "My-Set"}
+
+
+def test_unknown_data_set() -> None:
+    saved("lungs")
+
+    with pytest.raises(UsageError, match="unknown data set 'lunks'") as caught:
+        manifest.load("lunks")
+    assert "did you mean 'lungs'?" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"name": "x"}', b"\xff\xfe"])
+def test_damaged_manifest(content: bytes) -> None:
+    saved()
+    (manifest.folder("some") / "manifest.json").write_bytes(content)
+
+    with pytest.raises(UnreadableInputError, match=r"cannot read .*manifest\.json"):
+        manifest.load("some")
+
+
+def test_manifest_of_a_newer_lungcli() -> None:
+    newer = msgspec.structs.replace(saved(), format_version=manifest.FORMAT_VERSION + 1)
+    manifest.save(newer, manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="manifest format 2") as caught:
+        manifest.load("some")
+    assert "upgrade" in caught.value.hint
+
+
+def test_unfinished_and_hidden_folders_are_no_data_sets() -> None:
+    manifest.save(described([("a", 1)]), paths.data_home() / ".some.partial-1")
+    (paths.data_home() / "empty").mkdir()
+
+    assert manifest.known() == {}
+
+
+def test_no_home_yet() -> None:
+    assert manifest.known() == {}
+
+
+def test_remove() -> None:
+    saved()
+    manifest.remove("some")
+
+    assert not manifest.folder("some").exists()
+    with pytest.raises(UsageError, match="unknown data set"):
+        manifest.remove("some")
+
+
+def test_require_new() -> None:
+    assert manifest.require_new("some") == paths.data_home() / "some"
+    saved()
+    with pytest.raises(UsageError, match="there is a data set 'some' already"):
+        manifest.require_new("some")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a\\b", ".x", "-x", "x.", "x" * 81, "a\nb"])
+def test_names_that_cannot_be_folders(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a data set"):
+        manifest.folder(name)

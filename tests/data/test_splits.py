@@ -1,0 +1,202 @@
+"""Splits: parts are disjoint and complete, groups stay whole, classes are everywhere, seeds mean the same anywhere."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lungcli.core.errors import UsageError
+from lungcli.data import manifest, splits
+from lungcli.data.manifest import Manifest
+from lungcli.data.splits import PARTS, Protocol, Split, part_of, split
+from tests.data.pictures import described
+
+CLASSES = ("benign", "malignant", "normal")
+PROTOCOLS: tuple[Protocol, ...] = ("grouped", "random")
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    """Two or three classes of three or more groups each, of very different sizes."""
+    sizes = st.lists(st.one_of(st.integers(1, 4), st.integers(1, 40)), min_size=3, max_size=14)
+    classes = CLASSES[: draw(st.integers(2, 3))]
+    return described([(label, size) for label in classes for size in draw(sizes)])
+
+
+def even(groups: int = 25, size: int = 4) -> Manifest:
+    return described([(label, size) for label in CLASSES for _ in range(groups)])
+
+
+def mixing(first: Manifest) -> Manifest:
+    """Join the first group of each class into one group of several classes."""
+    firsts = {min(item.group for item in first.slices if item.label == label) for label in first.classes}
+    slices = tuple(msgspec.structs.replace(i, group=0 if i.group in firsts else i.group) for i in first.slices)
+    return manifest.make("mixed", slices, (), first.source)
+
+
+def parts(divided: Split) -> list[tuple[int, ...]]:
+    return [part_of(divided, name) for name in PARTS]
+
+
+@settings(deadline=None)
+@given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
+def test_parts_are_disjoint_complete_and_sorted(data: Manifest, seed: int, protocol: Protocol) -> None:
+    divided = split(data, protocol, seed)
+
+    assert sorted(i for part in parts(divided) for i in part) == list(range(len(data.slices)))
+    assert all(list(part) == sorted(part) for part in parts(divided))
+    assert (divided.protocol, divided.seed) == (protocol, seed)
+
+
+@settings(deadline=None)
+@given(data=manifests().flatmap(lambda data: st.sampled_from([data, mixing(data)])), seed=st.integers(0, 99))
+def test_groups_never_cross(data: Manifest, seed: int) -> None:
+    seen = [{data.slices[i].group for i in part} for part in parts(split(data, "grouped", seed))]
+
+    assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+@settings(deadline=None)
+@given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
+def test_every_class_is_in_every_part(data: Manifest, seed: int, protocol: Protocol) -> None:
+    if min(Counter(data.labels()).values()) < 3:
+        return
+    for part in parts(split(data, protocol, seed)):
+        assert {data.slices[i].label for i in part} == set(data.classes)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_classes_keep_their_shares(protocol: Protocol, seed: int) -> None:
+    data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
+    labels = [item.label for item in data.slices]
+
+    for part, fraction in zip(parts(split(data, protocol, seed)), splits.FRACTIONS, strict=True):
+        counts = Counter(labels[i] for i in part)
+        for label in data.classes:
+            assert counts[label] / labels.count(label) == pytest.approx(fraction, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_large_group_is_most_of_a_class_in_val_or_test(seed: int) -> None:
+    data = described([("benign", 40), ("normal", 30)] + [("benign", 3), ("normal", 4)] * 30)
+
+    divided = split(data, "grouped", seed)
+
+    assert not {data.slices[i].group for i in divided.val + divided.test} & {0, 1}
+
+
+def test_other_fractions() -> None:
+    divided = split(even(), fractions=(0.5, 0.25, 0.25))
+
+    assert [len(part) for part in parts(divided)] == [pytest.approx(n, abs=12) for n in (150, 75, 75)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
+def test_same_seed_same_split(data: Manifest, seed: int, protocol: Protocol) -> None:
+    if min(Counter(data.labels()).values()) < 3:
+        return
+    assert split(data, protocol, seed) == split(data, protocol, seed)
+
+
+def test_other_seeds_other_parts() -> None:
+    divided = [split(even(), "grouped", seed) for seed in range(20)]
+
+    assert len({one.digest for one in divided}) == 20
+    assert len({one.test for one in divided}) == 20
+
+
+def test_every_group_gets_to_be_tested_under_some_seed() -> None:
+    data = even(groups=8)
+    tested = {data.slices[i].group for seed in range(60) for i in split(data, "grouped", seed).test}
+
+    assert tested == {item.group for item in data.slices}
+
+
+def test_digest_tells_protocol_and_data_apart() -> None:
+    data = described([(label, 1) for label in CLASSES for _ in range(9)])
+    other = described([(label, 1) for label in CLASSES for _ in range(10)])
+    grouped, random = split(data, "grouped"), split(data, "random")
+
+    assert grouped.test == random.test
+    assert len({grouped.digest, random.digest, split(other).digest}) == 3
+
+
+def test_split_does_not_depend_on_the_machine() -> None:
+    """The parts of a fixed data set, pinned: a change breaks every comparison with earlier results."""
+    divided = split(described([("benign", 2), ("normal", 3)] * 5), "grouped", seed=7)
+
+    assert divided.val == PINNED_VAL
+    assert divided.test == PINNED_TEST
+
+
+PINNED_VAL: tuple[int, ...] = ()
+PINNED_TEST: tuple[int, ...] = ()
+
+
+def test_split_does_not_depend_on_hash_randomisation() -> None:
+    code = "from tests.data.test_splits import even; from lungcli.data.splits import split; print(split(even()).digest)"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert digests == {split(even()).digest + "\n"}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_class_with_too_few_groups(groups: int) -> None:
+    data = described([("benign", 20)] * groups + [("normal", 5)] * 9)
+
+    with pytest.raises(UsageError) as caught:
+        split(data)
+
+    counted = "1 look-alike group," if groups == 1 else "2 look-alike groups,"
+    assert caught.value.message.startswith(f"the class 'benign' has {counted}")
+    assert "import more benign slices" in caught.value.hint
+
+
+def test_too_few_groups_can_still_be_split_at_random() -> None:
+    divided = split(described([("benign", 20)] + [("normal", 5)] * 9), "random")
+
+    assert all(divided_part for divided_part in parts(divided))
+
+
+def test_class_with_too_few_slices_at_random() -> None:
+    with pytest.raises(UsageError, match="the class 'benign' has 2 slices"):
+        split(described([("benign", 2)] + [("normal", 5)] * 9), "random")
+
+
+def test_one_class() -> None:
+    with pytest.raises(UsageError, match="fewer than two classes"):
+        split(described([("benign", 3)] * 9))
+
+
+def test_no_slices() -> None:
+    with pytest.raises(UsageError, match="fewer than two classes"):
+        split(described([]))
+
+
+def test_unknown_protocol() -> None:
+    with pytest.raises(UsageError, match="unknown split protocol 'patient'") as caught:
+        split(even(), "patient")  # type: ignore[arg-type]
+    assert caught.value.hint == "known: grouped, random"
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.4, 0.2)])
+def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -> None:
+    with pytest.raises(UsageError, match="sum to 1"):
+        split(even(), fractions=fractions)
+
+
+def test_part_of_an_unknown_name() -> None:
+    with pytest.raises(UsageError, match="unknown part 'valid'") as caught:
+        part_of(split(even()), "valid")
+    assert caught.value.hint == "known: train, val, test"

@@ -1,0 +1,116 @@
+"""Tiny nets with the input and output of the real ones, and cards to go with them."""
+
+import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from lungcli.core.modelcard import DataCard, ModelCard, SplitCard
+from lungcli.core.recipe import Recipe
+from lungcli.data.prepare import VERSION
+from lungcli.inference import modelfile
+
+SIZE = 32
+CLASSES = ("benign", "malignant", "normal")
+
+
+def card(**changes: object) -> ModelCard:
+    """Return a card for `brightness` and `convolutional` nets, with `changes`."""
+    plain = ModelCard(
+        model="tiny",
+        stage="student",
+        precision="float32",
+        classes=CLASSES,
+        size=SIZE,
+        preparation=VERSION,
+        temperature=2.0,
+        parameters=10,
+        teacher="",
+        data=DataCard(name="phantom", digest="d", slices=6, groups=3, synthetic=True, licence="CC0-1.0", citation=""),
+        split=SplitCard(protocol="grouped", seed=0, digest="s"),
+        recipe=Recipe(data="phantom", model="tiny", size=SIZE),
+        created=datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC),
+        versions={},
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def brightness(path: Path, classes: int = len(CLASSES), size: int = SIZE) -> Path:
+    """Write a net without weights to learn: the logit of class k is k × the mean grey of the slice (0 to 1)."""
+    nodes = [
+        helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalAveragePool", ["float"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "slope"], ["logits"]),
+    ]
+    slope = np.arange(classes, dtype=np.float32)[None] / np.float32(255)
+    return _save(nodes, {"slope": slope}, path, classes, size)
+
+
+def convolutional(path: Path, seed: int = 0) -> Path:
+    """Write a net with the parts of real ones: plain and depthwise convolutions, sum, hard-swish, dense head."""
+    rng = np.random.default_rng(seed)
+    weights: dict[str, NDArray[np.float32]] = {
+        "grey": np.full(1, 127.5, dtype=np.float32),
+        "stem.w": _normal(rng, (16, 1, 3, 3)),
+        "stem.b": _normal(rng, (16,)),
+        "depthwise.w": _normal(rng, (16, 1, 3, 3)),
+        "depthwise.b": _normal(rng, (16,)),
+        "point.w": _normal(rng, (16, 16, 1, 1)),
+        "point.b": _normal(rng, (16,)),
+        "head.w": _normal(rng, (len(CLASSES), 16)),
+        "head.b": _normal(rng, (len(CLASSES),)),
+    }
+    nodes = [
+        helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["float", "grey"], ["centred"]),
+        helper.make_node("Div", ["centred", "grey"], ["normal"]),
+        helper.make_node("Conv", ["normal", "stem.w", "stem.b"], ["stem"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["stem"], ["stem.out"]),
+        helper.make_node("Conv", ["stem.out", "depthwise.w", "depthwise.b"], ["dw"], group=16, pads=[1, 1, 1, 1]),
+        helper.make_node("HardSwish", ["dw"], ["dw.out"]),
+        helper.make_node("Conv", ["dw.out", "point.w", "point.b"], ["point"]),
+        helper.make_node("Add", ["point", "stem.out"], ["sum"]),
+        helper.make_node("GlobalAveragePool", ["sum"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "head.w", "head.b"], ["logits"], transB=1),
+    ]
+    return _save(nodes, weights, path, len(CLASSES), SIZE)
+
+
+def model_file(path: Path, **changes: object) -> Path:
+    """Write a `brightness` net as a model file."""
+    graph = brightness(path.with_suffix(".graph"))
+    modelfile.write(graph, card(**changes), path)
+    return path
+
+
+def slices(count: int, seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:
+    """Draw slices (count, size, size) of different brightness and texture."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(40, 215, size=(count, 1, 1))
+    return np.clip(level + rng.normal(0, 40, size=(count, size, size)), 0, 255).astype(np.uint8)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    fan_in = max(int(np.prod(shape[1:])), 1)
+    return np.asarray(rng.normal(scale=(2 / fan_in) ** 0.5, size=shape), dtype=np.float32)
+
+
+def _save(
+    nodes: list[onnx.NodeProto], weights: dict[str, NDArray[np.float32]], path: Path, classes: int, size: int
+) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("slice", TensorProto.UINT8, ["N", 1, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return path
