@@ -41,6 +41,6 @@ def benchmark(
         table.add_row(speak.plain(spec), *cells, str(row.n), "–" if row is measured[0] else ratio)
     speak.out().print(table)
     speak.say(
-        f"batch {batch}, {measured[0].threads} thread(s), {machine.cpu} ({', '.join(machine.flags)}), "
-        f"onnxruntime {machine.onnxruntime}"
+        f"batch {batch}, {measured[0].threads} thread(s), {machine['cpu']} ({machine['flags']}), "
+        f"onnxruntime {machine['onnxruntime']}"
     )

@@ -113,7 +113,8 @@ def footnotes(comparison: Comparison) -> list[str]:
         lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
     if timed := next((row.latency for row in comparison.rows if row.latency), None):
         lines.append(
-            f"latency of one prepared slice, {timed.threads} thread(s), models interleaved, on {comparison.machine.cpu}"
+            f"latency of one prepared slice, {timed.threads} thread(s), models interleaved, "
+            f"on {comparison.machine['cpu']}"
         )
     if any(row.synthetic for row in comparison.rows):
         lines.append("synthetic data: these figures say nothing about people")

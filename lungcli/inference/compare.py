@@ -11,7 +11,7 @@ from lungcli.core.evaluation import Evaluation, Figures
 from lungcli.core.intervals import Estimate
 from lungcli.core.modelcard import ModelCard
 from lungcli.inference import bench, evaluate, modelfile
-from lungcli.inference.bench import Machine, Measurement
+from lungcli.inference.bench import Measurement
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Rows in the order asked for; `machine` says where the latencies were measured."""
 
     baseline: str
-    machine: Machine
+    machine: dict[str, str]
     rows: tuple[Row, ...]
 
 
