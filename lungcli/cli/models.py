@@ -12,7 +12,7 @@ def list_(json: opt.Json = False) -> None:
     """Nets by name, and the model files on this machine."""
     from rich.table import Table
 
-    from lungcli.cli import speak, tables
+    from lungcli.cli import speak, words
     from lungcli.core import catalog, models
 
     files = models.files()
@@ -37,7 +37,7 @@ def list_(json: opt.Json = False) -> None:
     for title in ("model file", "size", "path"):
         made.add_column(title, overflow="fold")
     for name, path in files.items():
-        made.add_row(speak.plain(name), tables.size(path.stat().st_size), speak.plain(path))
+        made.add_row(speak.plain(name), words.size(path.stat().st_size), speak.plain(path))
     speak.out().print(made)
 
 

@@ -20,7 +20,7 @@ def quantize(
     import msgspec
 
     from lungcli import stages
-    from lungcli.cli import progress, speak, tables
+    from lungcli.cli import progress, speak, words
     from lungcli.core import models
     from lungcli.core.errors import UsageError
     from lungcli.inference import modelfile
@@ -38,6 +38,6 @@ def quantize(
         found = stages.material(recipe, advance)
     made = stages.to_int8(source, to, found)
     speak.say(stages.proof_in_words(made))
-    speak.say(f"{tables.size(source.stat().st_size)} → {tables.size(to.stat().st_size)}")
+    speak.say(f"{words.size(source.stat().st_size)} → {words.size(to.stat().st_size)}")
     speak.out().print(speak.plain(to), soft_wrap=True)
     speak.say(f"next: lungcli benchmark '{spec}' '{to}'")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from lungcli.cli import speak
+from lungcli.cli.words import difference, number, size, with_interval
 from lungcli.core.evaluation import Evaluation, Figures
 from lungcli.core.intervals import Estimate
 from lungcli.inference.compare import Comparison, Row
@@ -14,38 +15,8 @@ from lungcli.inference.gate import Decision
 
 Column = tuple[str, Callable[[Row], str]]
 
-_HEADING_WIDTH = 23
-_COLUMN_WIDTH = 19
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def with_interval(estimate: Estimate | None) -> str:
-    """`0.712 [0.640–0.781]`."""
-    if estimate is None or estimate.value is None:
-        return "–"
-    return f"{number(estimate.value)} [{_short(estimate.low)}–{_short(estimate.high)}]"
-
-
-def difference(estimate: Estimate | None) -> str:
-    """`-0.012 [-0.050, +0.021]`, marked `n.s.` where the interval holds zero."""
-    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–"
-    unsure = "" if estimate.low > 0 or estimate.high < 0 else " n.s."
-    return f"{estimate.value:+.3f}{unsure} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
-
-
-def _short(value: float | None) -> str:
-    """A limit of an interval without the zero that every figure below one begins with."""
-    return number(value).replace("0.", ".", 1) if value is not None and 0 <= value < 1 else number(value)
-
-
-def size(count: int) -> str:
-    """Bytes as people read them, in powers of ten."""
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+_HEADING_WIDTH = 14
+_COLUMN_WIDTH = 16
 
 
 def _latency(row: Row, name: str) -> str:
@@ -88,7 +59,7 @@ def show_comparison(comparison: Comparison) -> None:
             table.add_column(speak.plain(row.stage), min_width=_COLUMN_WIDTH - 2, overflow="fold")
         for title, show in COLUMNS:
             # An interval goes under its figure, so that four models fit into 80 columns.
-            table.add_row(title, *(speak.plain(show(row)).replace(" [", "\n[") for row in rows))
+            table.add_row(title.replace(" ", "\n", 1), *(speak.plain(show(row)).replace(" [", "\n[") for row in rows))
         out.print(table)
     for line in footnotes(comparison):
         speak.say(line, style="dim")

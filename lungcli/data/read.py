@@ -231,7 +231,7 @@ def _name_encoding(dataset: "FileDataset") -> None:
 def _unusable(dataset: "FileDataset") -> str:
     """Say why a DICOM data set is not one grey CT slice; empty when it is."""
     if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
-        return "it holds no pixels"
+        return "it holds no pixels, or is cut off"
     if int(getattr(dataset, "NumberOfFrames", None) or 1) > 1:
         return "it holds more than one frame"
     if int(getattr(dataset, "SamplesPerPixel", None) or 1) > 1:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Method = Literal["minmax", "entropy", "percentile"]
 
-_BATCH = 16
 _NORMALISING = frozenset({"Cast", "Sub", "Mul", "Div", "Add"})
 
 
@@ -76,13 +75,14 @@ def _quantized(
     )
 
     class Slices(CalibrationDataReader):  # type: ignore[misc]
-        """Hands the calibration slices to the runtime, a batch at a time."""
+        """Hands the calibration slices to the runtime, one at a time: histograms need batches of one size."""
 
         def __init__(self) -> None:
-            self.batches = _batches(calibration)
+            self.slices = iter(calibration)
 
         def get_next(self) -> Mapping[str, NDArray[np.uint8]] | None:
-            return next(self.batches, None)
+            item = next(self.slices, None)
+            return None if item is None else {INPUT: item[None, None]}
 
     methods = {
         "minmax": CalibrationMethod.MinMax,
@@ -118,11 +118,6 @@ def _normalising(net: "onnx.ModelProto") -> list[str]:
             reached.update(node.output)
             names.append(node.name)
     return names
-
-
-def _batches(calibration: NDArray[np.uint8]) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    for start in range(0, len(calibration), _BATCH):
-        yield {INPUT: np.ascontiguousarray(calibration[start : start + _BATCH, None])}
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Look-alike groups: what joins slices, what does not, and how groups are numbered."""
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungcli.core.metrics import Ints
 from lungcli.data import groups
 from lungcli.data.groups import Thumbs, look_alikes, thumbnail, thumbnails
 from tests.data.pictures import noise
@@ -23,11 +23,11 @@ def at_correlations(*to_first: float) -> Thumbs:
     return vectors
 
 
-def found(thumbs: Thumbs, hashes: Sequence[str] = (), order: groups.Order = (), **options: float) -> list[int]:
+def found(thumbs: Thumbs, hashes: Sequence[str] = (), order: groups.Order = (), near: float = groups.NEAR) -> list[int]:
     n = len(thumbs)
-    numbers: Ints = look_alikes(thumbs, hashes or [f"h{i}" for i in range(n)], order or [None] * n, **options)
+    numbers = look_alikes(thumbs, hashes or [f"h{i}" for i in range(n)], order or [None] * n, near=near)
     assert numbers.dtype == np.int64
-    return numbers.tolist()
+    return [int(number) for number in numbers]
 
 
 def test_thumbnails_are_centred_and_of_unit_length() -> None:
@@ -115,7 +115,7 @@ def test_numbers_count_up_in_order_of_first_slices(hashes: list[str]) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000), shuffle=st.randoms(use_true_random=False))
-def test_order_of_slices_does_not_change_who_is_together(seed: int, shuffle: "np.random.Generator") -> None:
+def test_order_of_slices_does_not_change_who_is_together(seed: int, shuffle: random.Random) -> None:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(4, 4096))
     rows = centres[rng.integers(0, 4, 14)] + rng.normal(scale=rng.uniform(0.1, 0.4), size=(14, 4096))

@@ -6,7 +6,10 @@ import pytest
 from lungcli.core.errors import UsageError
 from lungcli.data import neighbours
 from lungcli.data.groups import Thumbs
+from lungcli.data.importer import Incoming, write_dataset
+from lungcli.data.manifest import Source
 from lungcli.data.neighbours import nearest_neighbour_accuracy
+from tests.data.pictures import png
 
 
 def unit(rows: "np.typing.NDArray[np.float64]") -> Thumbs:
@@ -64,3 +67,14 @@ def test_memory_of_look_alikes_is_worth_nothing_outside_them() -> None:
 def test_one_group_has_no_strangers() -> None:
     with pytest.raises(UsageError, match="all slices are of one look-alike group"):
         nearest_neighbour_accuracy(unit(np.ones((3, 4096))), [0, 1, 0], [0, 0, 0])
+
+
+def test_leak_of_a_data_set_on_disk() -> None:
+    incoming = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i % 4)) for i in range(8)]
+    made = write_dataset("some", incoming, Source(about="made up"), ordered=False)
+    seen: list[tuple[int, int]] = []
+
+    found = neighbours.of(made, lambda done, total: seen.append((done, total)))
+
+    assert (found.n, found.groups, found.random_accuracy) == (8, 4, 1.0)
+    assert seen == [(i, 8) for i in range(1, 9)]

@@ -29,10 +29,14 @@ def test_longer_side_fills_and_the_rest_is_black(height: int, width: int, size: 
     assert set(np.unique(out)) <= {0, 255}
 
 
-def test_keeps_what_has_its_size_already() -> None:
-    values = noise(1, 64, 64)
+def test_keeps_every_grey_level_of_what_has_its_size_already() -> None:
+    values = np.arange(64 * 64).reshape(64, 64).astype(np.uint8)
 
-    np.testing.assert_array_equal(prepare((values / 255).astype(np.float32), 64), values)
+    np.testing.assert_array_equal(prepare(values.astype(np.float32) / np.float32(255), 64), values)
+
+
+def test_rounds_to_the_nearest_level() -> None:
+    assert prepare(np.full((32, 32), 100.7 / 255, dtype=np.float32), 32).max() == 101
 
 
 def test_fine_stripes_become_grey_not_a_pattern() -> None:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -319,7 +321,7 @@ def test_dicom_without_preamble_is_known_by_its_suffix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (dicom(PixelData=None), "it holds no pixels"),
+        (dicom(PixelData=None), "it holds no pixels, or is cut off"),
         (dicom(NumberOfFrames=12, PixelData=(HU.tobytes() * 12)), "it holds more than one frame"),
         (dicom(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0), "it is in colour"),
         (dicom(PhotometricInterpretation="PALETTE COLOR"), "it is not grey"),
@@ -327,8 +329,8 @@ def test_dicom_without_preamble_is_known_by_its_suffix(tmp_path: Path) -> None:
         (dicom(stored=np.zeros((16, 16), np.int16)), "it is too small, 16×16 pixels"),
         (dicom(Rows=60_000, Columns=60_000), "it is too large, 60000×60000 pixels"),
         (dicom()[:2000], "its pixels are damaged or compressed in an unknown way"),
-        (dicom()[:400], "it holds no pixels"),
-        (b"\0" * 128 + b"DICM" + b"\xff" * 300, "it is damaged or cut off"),
+        (dicom()[:400], "it holds no pixels, or is cut off"),
+        (b"\0" * 128 + b"DICM" + b"\xff" * 300, "it holds no pixels, or is cut off"),
     ],
 )
 def test_dicom_that_is_not_one_grey_slice(content: bytes, why: str) -> None:
@@ -346,6 +348,26 @@ def test_dicom_with_unknown_compression() -> None:
 
 def test_text_renamed_dcm() -> None:
     assert refusal(b"dear colleague, " * 40, "letter.dcm").startswith("cannot read letter.dcm: it ")
+
+
+def test_damaged_dicom_is_refused_without_narration(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 300)
+    code = "import sys, pathlib; from lungcli.data.read import read; read(pathlib.Path(sys.argv[1]))"
+    outcome = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.dcm")], capture_output=True, text=True)
+
+    assert "pydicom:" not in outcome.stderr
+    assert "delimiter" not in outcome.stderr
+    assert "UnreadableInputError" in outcome.stderr.splitlines()[-1]
+
+
+def test_pictures_are_read_without_loading_pydicom(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(1))
+    code = (
+        "import sys, pathlib; from lungcli.data.read import read; read(pathlib.Path(sys.argv[1]));"
+        "sys.exit('pydicom' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")]).returncode == 0
 
 
 def test_odd_dicom_values_do_not_warn() -> None:

@@ -1,0 +1,101 @@
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.inference import cpu, modelfile, proof, quantize
+from tests.inference import graphs
+
+
+def _int8(folder: Path, source: Path, **options: object) -> modelfile.Model:
+    quantize.quantize(source, graphs.slices(20, seed=1), folder / "int8", **options)  # type: ignore[arg-type]
+    modelfile.write(folder / "int8", graphs.card(precision="int8"), folder / "int8.onnx")
+    return modelfile.load(folder / "int8.onnx")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    modelfile.write(graphs.convolutional(tmp_path / "net"), graphs.card(), tmp_path / "float.onnx")
+    return tmp_path / "float.onnx"
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_int8_net_says_nearly_the_same(method: str, per_channel: bool, source: Path, tmp_path: Path) -> None:
+    slices = graphs.slices(30, seed=2)
+    before = modelfile.load(source).logits(slices)
+    after = _int8(tmp_path, source, method=method, per_channel=per_channel).logits(slices)
+    assert np.abs(after - before).max() < 0.2 * np.ptp(before)
+    assert (after.argmax(axis=1) == before.argmax(axis=1)).mean() >= 0.9
+
+
+def test_convolutions_sum_and_head_run_on_integers(source: Path, tmp_path: Path) -> None:
+    operators = proof.executed(_int8(tmp_path, source))
+    assert operators["QLinearConv"] == 3
+    assert operators["QLinearAdd"] == 1
+    assert operators["QGemm"] == 1
+    assert not Counter(operators) & Counter(["Conv", "FusedConv", "Gemm", "MatMul", "Add"])
+
+
+def test_the_slice_is_normalised_in_float_and_rounded_once(source: Path, tmp_path: Path) -> None:
+    quantize.quantize(source, graphs.slices(4), tmp_path / "int8")
+    nodes = onnx.load(tmp_path / "int8").graph.node
+    first = next(node for node in nodes if node.op_type == "QuantizeLinear")
+    before = [node.op_type for node in nodes[: list(nodes).index(first)] if node.op_type != "DequantizeLinear"]
+    assert before == ["Cast", "Sub", "Div"]
+
+
+def test_the_outcome_has_no_card_and_stands_alone(source: Path, tmp_path: Path) -> None:
+    quantize.quantize(source, graphs.slices(4), tmp_path / "int8")
+    assert not onnx.load(tmp_path / "int8").metadata_props
+    assert not [item for item in tmp_path.iterdir() if "partial" in item.name or item.suffix == ".data"]
+
+
+def test_the_same_slices_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        quantize.quantize(source, graphs.slices(4), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(("vnni", "reduced"), [(True, False), (False, True), (None, False)])
+def test_weights_keep_to_seven_bits_only_without_vnni(
+    vnni: bool | None, reduced: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "has_vnni", lambda: vnni)
+    quantize.quantize(source, graphs.slices(4), tmp_path / "int8")
+    weights = [
+        onnx.numpy_helper.to_array(item)
+        for item in onnx.load(tmp_path / "int8").graph.initializer
+        if item.name.endswith(".w_quantized")
+    ]
+    assert len(weights) == 4
+    assert (max(int(np.abs(item.astype(np.int64)).max()) for item in weights) <= 64) is reduced
+
+
+def test_silence(source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    quantize.quantize(source, graphs.slices(4), tmp_path / "int8", method="entropy")
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_no_slices_to_calibrate_on(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="slices to calibrate on"):
+        quantize.quantize(source, graphs.slices(0), tmp_path / "int8")
+
+
+def test_what_is_no_net_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no net")
+    (tmp_path / "int8").write_text("old")
+    for name in ("text", "missing"):
+        with pytest.raises(ModelFileError, match="cannot quantize"):
+            quantize.quantize(tmp_path / name, graphs.slices(2), tmp_path / "int8")
+    assert (tmp_path / "int8").read_text() == "old"
+
+
+def test_slices_of_another_size_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="cannot quantize"):
+        quantize.quantize(source, graphs.slices(2, size=16), tmp_path / "int8")

@@ -1,0 +1,103 @@
+"""What holds the house up: who may import whom, what start-up may load, and how large a room may get."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lungcli
+
+PACKAGE = Path(lungcli.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SILENT = ("torch", "torchvision", "textual", "onnx", "pydicom")
+
+
+def loaded_after(*arguments: str) -> set[str]:
+    """Modules that a fresh interpreter has loaded after the command line ran with `arguments`."""
+    code = (
+        "import sys\n"
+        f"sys.argv = ['lungcli', *{list(arguments)!r}]\n"
+        "from lungcli.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("LOADED"))
+    return {name.partition(".")[0] for name in line.split()[1:]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["compress", "--help"],
+        ["models", "list"],
+        ["runs", "list"],
+        ["data", "list"],
+        ["compare"],
+        ["predict", "scan.png"],
+    ],
+    ids=" ".join,
+)
+def test_start_up_loads_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_after(*arguments).isdisjoint(SILENT)
+
+
+def test_listing_names_starts_no_runtime() -> None:
+    assert loaded_after("models", "list").isdisjoint({"numpy", "onnxruntime", "PIL"})
+
+
+def test_the_arrows_of_the_house_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a module imports anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_modules_stay_small_and_in_their_room(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert len(path.read_text().splitlines()) <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+    assert path.stem not in {"utils", "common", "base", "helpers"}
+    assert "pickle" not in imports(path)
+    room = path.relative_to(PACKAGE).parts[0]
+    if room not in ("training", "stages.py"):
+        assert imports(path).isdisjoint({"torch", "torchvision"})
+
+
+def broad(tree: ast.AST) -> int:
+    return sum(
+        isinstance(node, ast.ExceptHandler)
+        and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
+        for node in ast.walk(tree)
+    )
+
+
+def test_only_the_two_boundaries_catch_everything() -> None:
+    catching = {path.relative_to(PACKAGE).as_posix() for path in MODULES if broad(ast.parse(path.read_text()))}
+    assert catching == {"cli/app.py", "core/runs.py"}
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []

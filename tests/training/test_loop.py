@@ -1,0 +1,143 @@
+"""The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
+
+import dataclasses
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import LungcliError
+from lungcli.core.events import BatchDone, EpochDone, Event
+from lungcli.core.recipe import Recipe
+from lungcli.training import loop, losses, nets
+from lungcli.training.loop import Material
+
+RECIPE = recipes.make(
+    data="d", model="ownmodel", size=64, epochs=3, batch=8, device="cpu", precision="float32", threads=1, warmup=0.5
+)
+
+
+def material() -> Material:
+    """Three classes told apart by where a bright square lies."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    pixels = rng.integers(0, 60, (60, 64, 64), dtype=np.uint8)
+    for picture, label in zip(pixels, labels, strict=True):
+        picture[8 + 18 * label : 22 + 18 * label, 10:54] += 150
+    return Material(
+        pixels=pixels,
+        labels=labels,
+        classes=("benign", "malignant", "normal"),
+        train=np.arange(42),
+        validation=np.arange(42, 60),
+        digest="d",
+    )
+
+
+def training(folder: Path, recipe: Recipe = RECIPE, found: Material | None = None) -> Generator[Event, None, None]:
+    found = found or material()
+    torch.manual_seed(recipe.seed)
+    net = nets.build(recipe.model, 3, recipe.size)
+    criterion = losses.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    return loop.train("train", net, criterion, recipe, found, folder)
+
+
+def figures(events: list[Event]) -> list[tuple[float, ...]]:
+    """Everything of the events that a resumed run must repeat."""
+    return [
+        (event.epoch, event.loss, event.learning_rate, getattr(event, "validation_loss", 0.0))
+        for event in events
+        if isinstance(event, BatchDone | EpochDone)
+    ]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, epochs=12)
+    epochs = [event for event in training(tmp_path, recipe) if isinstance(event, EpochDone)]
+    assert epochs[-1].loss < 0.6 * epochs[0].loss
+    assert max(event.balanced_accuracy for event in epochs) == 1.0
+    assert (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 7, 13])
+def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(tmp_path: Path, stop_after: int) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    unbroken = list(training(whole))
+    first = training(broken)
+    seen = [next(first) for _ in range(stop_after)]
+    first.close()
+    seen += list(training(broken))
+    assert figures(seen) == figures(unbroken)
+    assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+
+
+def test_killed_without_warning_it_repeats_from_the_last_checkpoint(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    unbroken = list(training(whole))
+    first = training(broken)
+    for _ in range(10):
+        next(first)
+    # As after `kill -9`: the checkpoint is what lies on disk, nothing is saved on the way out.
+    saved = (broken / "checkpoint.safetensors").read_bytes()
+    first.close()
+    (broken / "checkpoint.safetensors").write_bytes(saved)
+    rest = figures(list(training(broken)))
+    assert rest == figures(unbroken)[-len(rest) :]
+    assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    first = training(tmp_path)
+    next(first)
+    first.close()
+    other = msgspec.structs.replace(RECIPE, batch=6)
+    with pytest.raises(LungcliError, match="belongs to another recipe"):
+        next(training(tmp_path, other))
+
+
+def test_a_loss_that_is_no_number_is_told(tmp_path: Path) -> None:
+    found = material()
+    net = nets.build("ownmodel", 3, 64)
+
+    def nothing(logits: torch.Tensor, slices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return logits.sum() * float("nan")
+
+    with pytest.raises(LungcliError, match="the loss became nan in epoch 1") as caught:
+        list(loop.train("train", net, nothing, RECIPE, found, tmp_path))
+    assert "--learning-rate" in caught.value.hint
+
+
+def test_early_stopping_counts_epochs_without_a_better_one(tmp_path: Path) -> None:
+    """Labels drawn by lot cannot be learned, so the validation part soon stops getting better."""
+    found = dataclasses.replace(material(), labels=np.random.default_rng(0).integers(0, 3, 60))
+    recipe = msgspec.structs.replace(RECIPE, epochs=50, patience=2)
+    epochs = [event for event in training(tmp_path, recipe, found) if isinstance(event, EpochDone)]
+    best = max(event.epoch for event in epochs if event.best)
+    assert len(epochs) == best + 2
+    assert len(epochs) < 50
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.floats(0, 5))
+def test_learning_rate_warms_up_then_falls_to_zero(epochs: int, steps: int, warmup: float) -> None:
+    recipe = recipes.make(data="d", model="m", epochs=epochs, warmup=warmup, learning_rate=0.1)
+    rates = [loop.learning_rate(step, steps, recipe) for step in range(epochs * steps)]
+    top = rates.index(max(rates))
+    assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+@given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))
+def test_an_epoch_meets_every_slice_once_in_batches_of_nearly_one_size(count: int, batch: int, epoch: int) -> None:
+    rows = np.arange(count)
+    batches = loop._order(rows, 0, epoch, -(-count // batch))
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    sizes = {len(part) for part in batches}
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch
