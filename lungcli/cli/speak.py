@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lungcli.core.modelcard import DISCLAIMER
+from lungcli import DISCLAIMER
 
 if TYPE_CHECKING:
     from rich.console import Console

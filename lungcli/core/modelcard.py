@@ -5,12 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from lungcli import DISCLAIMER
 from lungcli.core.errors import ModelFileError
 from lungcli.core.evaluation import Figures
 from lungcli.core.recipe import Recipe
 
 FORMAT_VERSION = 1
-DISCLAIMER = "Research software, not a medical device: no clinical decision may rest on it."
 
 
 class DataCard(msgspec.Struct, frozen=True, kw_only=True):

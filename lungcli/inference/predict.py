@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError
-from lungcli.core.modelcard import DISCLAIMER
 from lungcli.data.prepare import prepare
 from lungcli.data.read import read
 from lungcli.inference.modelfile import Model
