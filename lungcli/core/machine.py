@@ -1,36 +1,52 @@
-"""What this machine's processor can do, read without importing anything heavy."""
+"""What this machine's processor is and can do."""
 
 import functools
 import os
 import platform
 from pathlib import Path
 
-
-@functools.cache
-def _cpuinfo() -> dict[str, str]:
-    """First processor's fields of Linux' `/proc/cpuinfo`; empty elsewhere."""
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return {}
-    first = path.read_text(errors="replace").partition("\n\n")[0]
-    fields = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in fields}
+_CPUINFO = Path("/proc/cpuinfo")
 
 
-def cpu_name() -> str:
-    """Name of the processor as the system gives it."""
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+def flags() -> frozenset[str] | None:
+    """Instruction sets of the processor; None where the system does not tell (not Linux on x86)."""
+    for key, value in _cpuinfo():
+        if key == "flags":
+            return frozenset(value.split())
+    return None
 
 
-def cpu_flags() -> frozenset[str] | None:
-    """Instruction sets of the processor in Linux' spelling (`avx512_bf16`); None where they cannot be read."""
-    fields = _cpuinfo()
-    listed = fields.get("flags") or fields.get("Features")
-    return frozenset(listed.split()) if listed else None
+def has_vnni() -> bool | None:
+    """Say whether int8 products add up in 32 bits without overflow (VNNI or AMX); None where unknown."""
+    known = flags()
+    return None if known is None else not known.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
-def cores() -> int:
-    """Count the processors that this process may use."""
+def name() -> str:
+    """Name of the processor, as its maker prints it where the system tells."""
+    return next((value for key, value in _cpuinfo() if key == "model name"), "") or platform.processor() or "unknown"
+
+
+def logical_cores() -> int:
+    """Cores this process may run on, hyper-threads included."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def physical_cores() -> int:
+    """Cores this process may run on, a pair of hyper-threads counted once where the system tells."""
+    packages = [value for key, value in _cpuinfo() if key == "physical id"]
+    cores = [value for key, value in _cpuinfo() if key == "core id"]
+    distinct = len(set(zip(packages, cores, strict=False)))
+    return min(distinct, logical_cores()) if distinct else logical_cores()
+
+
+@functools.cache
+def _cpuinfo() -> tuple[tuple[str, str], ...]:
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    pairs = (line.partition(":") for line in text.splitlines())
+    return tuple((key.strip(), value.strip()) for key, _, value in pairs)

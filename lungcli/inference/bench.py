@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lungcli.inference import cpu, modelfile
+from lungcli.core import machine as hardware
+from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 
 MOST_RUNS = 1000
@@ -56,9 +57,9 @@ def benchmark(
 def machine() -> dict[str, str]:
     """Describe what a measurement was taken on; `flags` are the instruction sets that decide how fast nets run."""
     return {
-        "cpu": cpu.name(),
-        "cores": f"{cpu.physical_cores()} ({cpu.logical_cores()} logical)",
-        "flags": " ".join(flag for flag in _INSTRUCTIONS if flag in (cpu.flags() or ())),
+        "cpu": hardware.name(),
+        "cores": f"{hardware.physical_cores()} ({hardware.logical_cores()} logical)",
+        "flags": " ".join(flag for flag in _INSTRUCTIONS if flag in (hardware.flags() or ())),
         "system": f"{platform.system()} {platform.machine()}",
         "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),

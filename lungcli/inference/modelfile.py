@@ -10,12 +10,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from lungcli.core import metrics, modelcard, paths
+from lungcli.core import machine, metrics, modelcard, paths
 from lungcli.core.errors import ModelFileError
 from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import ModelCard
 from lungcli.data.prepare import VERSION
-from lungcli.inference import cpu, onnxwire
+from lungcli.inference import onnxwire
 
 if TYPE_CHECKING:
     import onnx
@@ -130,7 +130,7 @@ def load(path: Path, threads: int = 0) -> Model:
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     card = _checked_card(memoryview(content), path)
-    threads = threads or cpu.physical_cores()
+    threads = threads or machine.physical_cores()
     started = start(content, path, session_options(threads))
     _require_signature(started, card, path)
     return Model(card=card, path=path, threads=threads, session=started)

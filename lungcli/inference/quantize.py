@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import paths
+from lungcli.core import machine, paths
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.inference import cpu, onnxwire
+from lungcli.inference import onnxwire
 from lungcli.inference.modelfile import INPUT, RUNTIME_ERRORS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _quantized(
         weight_type=QuantType.QInt8,
         per_channel=per_channel,
         # Without VNNI two int8 products are added in 16 bits, which overflow unless weights keep to 7 bits.
-        reduce_range=cpu.has_vnni() is False,
+        reduce_range=machine.has_vnni() is False,
         nodes_to_exclude=_normalising(net),
         calibrate_method=methods[method],
         calibration_providers=["CPUExecutionProvider"],

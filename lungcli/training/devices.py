@@ -65,5 +65,5 @@ def _device(name: str) -> torch.device:
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    flags = machine.cpu_flags() or frozenset()
+    flags = machine.flags() or frozenset()
     return device.type == "cpu" and bool(flags & {"avx512_bf16", "amx_bf16"})

@@ -56,6 +56,7 @@ def convolutional(path: Path, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
     weights: dict[str, NDArray[np.float32]] = {
         "grey": np.full(1, 127.5, dtype=np.float32),
+        "scale": np.full(1, 1 / 127.5, dtype=np.float32),
         "stem.w": _normal(rng, (16, 1, 3, 3)),
         "stem.b": _normal(rng, (16,)),
         "depthwise.w": _normal(rng, (16, 1, 3, 3)),
@@ -68,7 +69,7 @@ def convolutional(path: Path, seed: int = 0) -> Path:
     nodes = [
         helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "grey"], ["centred"]),
-        helper.make_node("Div", ["centred", "grey"], ["normal"]),
+        helper.make_node("Mul", ["centred", "scale"], ["normal"]),
         helper.make_node("Conv", ["normal", "stem.w", "stem.b"], ["stem"], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["stem"], ["stem.out"]),
         helper.make_node("Conv", ["stem.out", "depthwise.w", "depthwise.b"], ["dw"], group=16, pads=[1, 1, 1, 1]),

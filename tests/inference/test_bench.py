@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lungcli.core import machine
 from lungcli.core.errors import ModelFileError
-from lungcli.inference import bench, cpu, modelfile
+from lungcli.inference import bench, modelfile
 from tests.inference import graphs
 
 
@@ -71,8 +72,8 @@ def test_a_path_that_is_no_model_file(tmp_path: Path) -> None:
 
 
 def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "flags", lambda: frozenset({"sse2", "avx2", "avx512_vnni"}))
+    monkeypatch.setattr(machine, "flags", lambda: frozenset({"sse2", "avx2", "avx512_vnni"}))
     found = bench.machine()
     assert found["flags"] == "avx2 avx512_vnni"
-    assert found["cpu"] == cpu.name()
+    assert found["cpu"] == machine.name()
     assert list(found) == ["cpu", "cores", "flags", "system", "onnxruntime", "python"]

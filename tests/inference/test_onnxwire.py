@@ -47,6 +47,18 @@ def test_external_weights_are_found_in_attributes(field: str) -> None:
     assert _summary(_model(node)).external
 
 
+@pytest.mark.parametrize("field", ["external_data", "data_location"])
+def test_either_sign_of_external_weights_is_enough(field: str) -> None:
+    tensor = _external()
+    tensor.ClearField(field)
+    assert _summary(_model(weights=(tensor,))).external
+
+
+def test_external_weights_are_found_in_a_list_of_graphs() -> None:
+    node = helper.make_node("Branches", [], [], graphs=[_model(weights=(_external(),)).graph])
+    assert _summary(_model(node)).external
+
+
 def test_external_weights_are_found_however_deep() -> None:
     model = _model(weights=(_external(),))
     assert _summary(model).external
