@@ -95,6 +95,12 @@ def main() -> None:
             raise
         speak.fail(error.message, error.hint)
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+    except OSError as error:
+        if speak.Manner.debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        speak.fail(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
+        sys.exit(1)
     except Exception as error:
         if speak.Manner.debug:
             raise

@@ -36,12 +36,14 @@ def quantize(
     """
     if not len(calibration):
         raise UsageError("int8 needs slices to calibrate on, and there are none", "give it slices of the training part")
-    with tempfile.TemporaryDirectory(prefix="lungcli-int8-") as folder, _quiet():
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot quantize {source}: {error.strerror or error}", "check the path") from error
+    with paths.saying_why_not(to), tempfile.TemporaryDirectory(prefix="lungcli-int8-") as folder, _quiet():
         try:
-            onnxwire.summary(memoryview(source.read_bytes()))
+            onnxwire.summary(memoryview(content))
             net = _quantized(_prepared(source, Path(folder)), calibration, Path(folder), method, per_channel)
-        except OSError as error:
-            raise ModelFileError(f"cannot quantize {source}: {error.strerror or error}", "check the path") from error
         except RUNTIME_ERRORS as error:
             reason = str(error).strip().partition("\n")[0]
             raise ModelFileError(f"cannot quantize {source}: {reason}", "export the net again") from error

@@ -1,0 +1,78 @@
+"""A home with phantoms and one finished compression, made once through the installed command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+LUNGCLI = Path(sys.executable).with_name("lungcli")
+# Small enough for seconds, large enough that every class is in every part.
+SMALL = ["--size", "64", "--epochs", "2", "--batch", "16", "--precision", "float32", "--device", "cpu"]
+COMPRESS = ["compress", "--student", "ownmodel", "--teacher", "shufflenetv2-x0.5", *SMALL, "--max-drop", "1"]
+RUN = "compress-ownmodel-phantom"
+
+Done = subprocess.CompletedProcess[str]
+Lungcli = Callable[..., Done]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a process with its own home."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LUNGCLI", "NO_COLOR"))}
+    return kept | {"LUNGCLI_HOME": str(home), "COLUMNS": "120", "PYTHONWARNINGS": "error::DeprecationWarning:lungcli"}
+
+
+def call(home: Path, *arguments: object, check: int | None = 0, timeout: float = 300) -> Done:
+    """Run the installed command in `home`; its exit code must be `check`."""
+    done = subprocess.run(
+        [LUNGCLI, *map(str, arguments)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout,
+        check=False,
+    )
+    if check is not None:
+        assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """The home, and what the compression said. Tests must not change it: see `workshop`."""
+    home = tmp_path_factory.mktemp("made")
+    call(home, "data", "phantom", "--slices", 72)
+    return home, call(home, *COMPRESS)
+
+
+@pytest.fixture
+def workshop(made: tuple[Path, Done]) -> Path:
+    """The home that all tests of the command share, for reading and for adding to."""
+    return made[0]
+
+
+@pytest.fixture
+def own_workshop(made: tuple[Path, Done], tmp_path: Path) -> Path:
+    """A copy of that home, to change at will."""
+    copy = tmp_path / "home"
+    shutil.copytree(made[0], copy)
+    return copy
+
+
+@pytest.fixture
+def slices(workshop: Path) -> list[Path]:
+    """Pictures of the phantom set, a few of each class."""
+    folder = workshop / "data" / "phantom" / "slices"
+    return [path for label in ("benign", "malignant", "normal") for path in sorted((folder / label).iterdir())[:3]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the command on one worker, so that the home is made once."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("command"))

@@ -1,0 +1,102 @@
+"""The command as such: help, version, completion, exit codes, errors a person can read."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lungcli
+from lungcli.cli import app
+from lungcli.core import errors
+from tests.cli.conftest import LUNGCLI, call, environment
+
+
+def test_version_both_ways(home: Path) -> None:
+    module = subprocess.run([sys.executable, "-m", "lungcli", "--version"], capture_output=True, text=True, check=True)
+    assert call(home, "--version").stdout == module.stdout == f"lungcli {lungcli.__version__}\n"
+
+
+def test_help_begins_with_examples(home: Path) -> None:
+    text = call(home, "--help").stdout
+    assert text.index("Examples:") < text.index("Options:")
+    assert "lungcli compress --student mobilenetv2" in text
+    for command in ("train", "distill", "quantize", "compress", "compare", "evaluate", "benchmark", "predict"):
+        assert f"\n  {command} " in text
+
+
+def test_completion_of_commands(home: Path) -> None:
+    asked = environment(home) | {
+        "_LUNGCLI_COMPLETE": "complete_bash",
+        "COMP_WORDS": "lungcli comp",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run([LUNGCLI], env=asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["compress", "compare"] or set(done.stdout.split()) == {"compare", "compress"}
+
+
+def test_every_error_has_its_exit_code() -> None:
+    kinds = [kind for kind, _ in app.EXIT_CODES]
+    for name in dir(errors):
+        kind = getattr(errors, name)
+        if isinstance(kind, type) and issubclass(kind, errors.LungcliError):
+            assert kind in kinds
+    for earlier, kind in enumerate(kinds):
+        assert not any(issubclass(later, kind) for later in kinds[earlier + 1 :]), "a subclass would be shadowed"
+
+
+def test_an_error_is_one_line_and_a_hint_without_traceback(home: Path) -> None:
+    done = call(home, "train", "--model", "resnet19", "--data", "none", check=2)
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0].startswith("error: unknown data set 'none'")
+    assert "lungcli data phantom" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where_an_error_came_from(home: Path) -> None:
+    done = call(home, "--debug", "data", "show", "none", check=1)
+    assert "Traceback" in done.stderr
+
+
+def test_a_broken_pipe_is_silent(workshop: Path) -> None:
+    command = f"'{LUNGCLI}' models list | head -1"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment(workshop), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("net")
+    assert "Traceback" not in done.stderr
+
+
+def test_quiet_keeps_data_and_errors_only(workshop: Path, slices: list[Path]) -> None:
+    assert call(workshop, "--quiet", "predict", slices[0], "--json").stderr.startswith("warning:")
+    assert "Research software" in call(workshop, "predict", slices[0], "--json").stderr
+
+
+def test_control_characters_of_foreign_names_are_made_visible(home: Path, tmp_path: Path) -> None:
+    nasty = tmp_path / "scan\x1b[31m[bold]red.png"
+    nasty.write_bytes(b"no picture")
+    done = call(home, "data", "import", nasty, check=4)
+    assert "\x1b" not in done.stderr
+    assert "[bold]red.png" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of file size are POSIX")
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(workshop: Path, tmp_path: Path) -> None:
+    """A limit on file size makes every large write fail half way, as a full disk does."""
+    output = tmp_path / "small.onnx"
+    limited = f"ulimit -f 100; exec '{LUNGCLI}' quantize compress-ownmodel-phantom/student -o '{output}'"
+    done = subprocess.run(
+        ["bash", "-c", limited], env=environment(workshop), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-2].startswith("error: ")
+    assert "File too large" in done.stderr
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+def test_no_place_to_write_is_one_clear_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    done = call(blocked, "data", "phantom", "--slices", 60, check=1)
+    assert done.stderr.splitlines()[-2].startswith("error: cannot write")

@@ -1,0 +1,123 @@
+"""The main job as typed: every stage, the table, the gate, going on after a stop."""
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, Done, call, environment
+
+TRAIN = ["train", "--model", "ownmodel", "--data", "phantom", *SMALL, "--epochs", "8", "--patience", "0"]
+
+
+def test_it_says_what_it_does_and_ends_with_the_table(made: tuple[Path, Done]) -> None:
+    home, done = made
+    for stage in ("teacher", "base", "student", "int8"):
+        assert f"{stage}: " in done.stderr
+        assert (home / "runs" / RUN / stage / "model.onnx").is_file()
+    for title in ("size", "parameters", "p50", "p90", "balanced", "malignant", "accuracy", "macro-F1", "kappa"):
+        assert title in done.stdout
+    assert "layers run on integers" in done.stderr
+    assert "gate met: int8 minus teacher" in done.stderr
+    assert "synthetic data" in done.stderr
+    assert f"next: lungcli predict --model '{RUN}'" in done.stderr
+
+
+def test_typed_again_it_does_no_stage_twice(own_workshop: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (own_workshop / "runs" / RUN).glob("*/model.onnx")}
+    done = call(own_workshop, *COMPRESS)
+    assert f"going on with the run '{RUN}'" in done.stderr
+    assert "epoch" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_gate_fails_with_its_own_code(own_workshop: Path) -> None:
+    """A teacher that was always right cannot be followed within 0.02."""
+    run = own_workshop / "runs" / RUN
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("max_drop = 1.0", "max_drop = 0.02"))
+    path = run / "teacher" / "evaluation.json"
+    perfect = json.loads(path.read_text())
+    perfect["probabilities"] = [[float(k == label) for k in range(3)] for label in perfect["labels"]]
+    path.write_text(json.dumps(perfect))
+    done = call(own_workshop, "runs", "resume", RUN, check=5)
+    assert "error: gate not met: int8 minus teacher is -" in done.stderr
+    assert (run / "int8" / "model.onnx").exists()
+
+
+def test_figures_are_in_the_model_file(workshop: Path) -> None:
+    card = json.loads(call(workshop, "models", "card", RUN).stdout)
+    assert card["precision"] == "int8"
+    assert card["stage"] == "int8"
+    assert card["teacher"] == "shufflenetv2-x0.5"
+    assert card["int8"]["int8_nodes"] == card["int8"]["nodes"] == 6
+    assert card["figures"]["part"] == "test"
+    assert set(card["figures"]["estimates"]["balanced_accuracy"]) == {"value", "low", "high"}
+    assert card["data"]["synthetic"] is True
+    assert card["split"]["protocol"] == "grouped"
+    assert card["versions"]["lungcli"]
+
+
+def digest(home: Path, run: str) -> str:
+    return hashlib.sha256((home / "runs" / run / "train" / "best.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def unbroken(made: tuple[Path, Done]) -> str:
+    """Digest of the weights of a training that nobody stopped."""
+    call(made[0], *TRAIN, "--name", "unbroken", "--seed", "7")
+    return digest(made[0], "unbroken")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)
+def test_stopped_or_killed_it_goes_on_to_the_same_weights(
+    workshop: Path, unbroken: str, tmp_path: Path, stop: signal.Signals
+) -> None:
+    home, name = tmp_path, f"broken {stop.name}"
+    shutil.copytree(workshop / "data", home / "data")
+    command = [*TRAIN, "--name", name, "--seed", "7"]
+    with subprocess.Popen(
+        [LUNGCLI, *command], env=environment(home), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        events = home / "runs" / name / "events.jsonl"
+        deadline = time.monotonic() + 60
+        while not (events.exists() and events.read_text().count("batch-done") >= 8):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=60)
+    if stop is signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, said
+        assert f"go on with: lungcli runs resume '{name}'" in said
+    assert not (home / "runs" / name / "train" / "model.onnx").exists()
+    listed = json.loads(call(home, "runs", "list", "--json").stdout)["runs"]
+    assert [(item["name"], item["state"]) for item in listed] == [(name, "stopped")]
+    call(home, "runs", "resume", name)
+    assert digest(home, name) == unbroken
+
+
+def test_runs_are_listed_shown_and_removed(own_workshop: Path) -> None:
+    assert RUN in call(own_workshop, "runs", "list").stdout
+    shown = call(own_workshop, "runs", "show", RUN).stdout
+    assert "epoch   2/2" in shown
+    facts = json.loads(call(own_workshop, "runs", "show", RUN, "--json").stdout)
+    assert facts["state"] == "done"
+    assert facts["recipe"]["epochs"] == 2
+    assert len(facts["epochs"]) == 6
+    call(own_workshop, "runs", "remove", RUN, "--yes")
+    assert RUN not in call(own_workshop, "runs", "list").stdout
+
+
+def test_a_random_split_is_warned_of(own_workshop: Path) -> None:
+    done = call(own_workshop, "train", "--model", "ownmodel", *SMALL, "--split", "random", "--name", "Zufall ä [1]")
+    assert "its figures flatter" in done.stderr
+    compared = call(own_workshop, "compare", "Zufall ä [1]", "--seconds", 0)
+    assert "random split: the same bodies were trained on" in compared.stderr

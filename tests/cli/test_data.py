@@ -1,0 +1,114 @@
+"""`lungcli data` as typed."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import call
+
+
+def test_phantoms_say_that_they_are_synthetic(workshop: Path) -> None:
+    shown = call(workshop, "data", "show", "phantom").stdout
+    assert "SYNTHETIC" in shown
+    facts = json.loads(call(workshop, "data", "show", "phantom", "--json").stdout)
+    assert facts["schema_version"] == 1
+    assert facts["source"]["synthetic"] is True
+    assert facts["slices"] == 72
+    assert set(facts["classes"]) == {"benign", "malignant", "normal"}
+    assert facts["rejected"] == []
+    assert "phantom" in call(workshop, "data", "list").stdout
+    assert json.loads(call(workshop, "data", "list", "--json").stdout)["data"] == [
+        {key: value for key, value in facts.items() if key not in ("schema_version", "disclaimer")}
+    ]
+
+
+def test_the_leak_shows_both_protocols(workshop: Path) -> None:
+    leak = json.loads(call(workshop, "data", "check", "phantom", "--json").stdout)["nearest_neighbour"]
+    assert leak["random_accuracy"] > leak["grouped_accuracy"] + 0.2
+    assert "memory of the same bodies" in call(workshop, "data", "check", "phantom").stdout
+
+
+def test_import_lists_what_it_leaves_out(home: Path, workshop: Path, tmp_path: Path) -> None:
+    source = tmp_path / "Größe [1] set"
+    shutil.copytree(workshop / "data" / "phantom" / "slices", source)
+    (source / "normal" / "notes.txt").write_text("hello")
+    (source / "normal" / "broken.png").write_bytes(next((source / "normal").glob("*.png")).read_bytes()[:3000])
+    (source / "benign" / "empty.png").write_bytes(b"")
+    done = call(home, "data", "import", source, "--name", "Größe [1]")
+    assert "3 files left out" in done.stdout
+    facts = json.loads(call(home, "data", "show", "größe [1]", "--json").stdout)
+    assert {item["path"] for item in facts["rejected"]} == {
+        "normal/notes.txt",
+        "normal/broken.png",
+        "benign/empty.png",
+    }
+    assert facts["slices"] == 72
+    assert facts["source"]["synthetic"] is False
+
+
+def test_import_of_a_zip_in_the_published_layout(home: Path, workshop: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "set.zip"
+    folders = {"benign": "Bengin cases", "malignant": "Malignant cases", "normal": "Normal cases"}
+    with zipfile.ZipFile(archive, "w") as file:
+        for label, folder in folders.items():
+            for path in (workshop / "data" / "phantom" / "slices" / label).iterdir():
+                file.write(path, f"The set/{folder}/{path.name}")
+    call(home, "data", "import", archive)
+    facts = json.loads(call(home, "data", "show", "iqothnccd", "--json").stdout)
+    assert set(facts["classes"]) == set(folders)
+    assert facts["source"]["licence"] == "CC BY 4.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("missing", 4, "No such file"),
+        ("one class", 2, "at least two classes"),
+        ("empty folder", 4, "cannot import"),
+        ("no zip.zip", 4, "zip"),
+        ("evil.zip", 4, ".."),
+    ],
+)
+def test_bad_sources(home: Path, workshop: Path, tmp_path: Path, name: str, code: int, says: str) -> None:
+    source = tmp_path / name
+    normal = workshop / "data" / "phantom" / "slices" / "normal"
+    if name == "one class":
+        shutil.copytree(normal, source / "normal")
+    elif name == "empty folder":
+        source.mkdir()
+    elif name == "no zip.zip":
+        source.write_text("this is no zip")
+    elif name == "evil.zip":
+        with zipfile.ZipFile(source, "w") as file:
+            file.writestr("../normal/a.png", next(normal.iterdir()).read_bytes())
+    done = call(home, "data", "import", source, check=code)
+    assert done.stderr.count("error: ") == 1
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert call(home, "data", "list", "--json").stdout.count('"digest"') == 0
+    assert not list((home / "data").glob(".*")) if (home / "data").exists() else True
+
+
+def test_a_class_with_one_group_cannot_be_split(home: Path, workshop: Path, tmp_path: Path) -> None:
+    source = tmp_path / "set"
+    shutil.copytree(workshop / "data" / "phantom" / "slices", source)
+    benign = sorted((source / "benign").iterdir())
+    for path in benign[1:]:
+        path.unlink()
+    call(home, "data", "import", source, "--name", "lonely")
+    done = call(home, "train", "--model", "ownmodel", "--data", "lonely", check=2)
+    assert "the class 'benign' has 1 look-alike group" in done.stderr
+
+
+def test_a_name_is_not_taken_twice_and_removal_asks(own_workshop: Path) -> None:
+    assert "there is a data set 'phantom' already" in call(own_workshop, "data", "phantom", check=2).stderr
+    call(own_workshop, "data", "remove", "phantom", check=1)
+    call(own_workshop, "data", "remove", "phantom", "--yes")
+    assert "no data sets yet" in call(own_workshop, "data", "list").stderr
+
+
+def test_too_few_phantoms(home: Path) -> None:
+    assert "error: " in call(home, "data", "phantom", "--slices", 5, check=2).stderr

@@ -1,0 +1,102 @@
+"""`compare`, `evaluate`, `benchmark`, `quantize` and `models` as typed."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import RUN, call
+
+
+def test_compare_as_json_csv_and_markdown(workshop: Path) -> None:
+    models = [f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")]
+    found = json.loads(call(workshop, "compare", *models, "--json", "--seconds", "0.2").stdout)
+    assert [row["name"] for row in found["rows"]] == models
+    assert found["baseline"] == models[0]
+    assert found["rows"][0]["difference"] is None
+    assert set(found["rows"][3]["difference"]) == {"value", "low", "high"}
+    assert found["rows"][3]["latency"]["p50"] > 0
+    assert found["rows"][3]["bytes"] < found["rows"][2]["bytes"] / 3
+    table = list(csv.DictReader(io.StringIO(call(workshop, "compare", *models, "--csv", "--seconds", 0).stdout)))
+    assert [row["model"] for row in table] == models
+    assert float(table[1]["balanced_accuracy"]) == pytest.approx(
+        found["rows"][1]["figures"]["estimates"]["balanced_accuracy"]["value"]
+    )
+    markdown = call(workshop, "compare", *models, "--markdown", "--seconds", 0).stdout.splitlines()
+    assert len({line.count("|") for line in markdown if line.startswith("|")}) == 1
+    assert "- synthetic data: these figures say nothing about people" in markdown
+
+
+def test_compare_without_names_takes_all(workshop: Path) -> None:
+    rows = json.loads(call(workshop, "compare", "--json", "--seconds", 0).stdout)["rows"]
+    assert {f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")} <= {row["name"] for row in rows}
+
+
+def test_the_table_fits_80_columns(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = call(workshop, "compare", RUN, f"{RUN}/student", "--seconds", 0)
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+def test_nothing_to_compare(home: Path) -> None:
+    assert "there is no model to compare" in call(home, "compare", check=2).stderr
+
+
+def test_evaluate_repeats_the_figures_of_the_card(workshop: Path) -> None:
+    card = json.loads(call(workshop, "models", "card", RUN).stdout)
+    found = json.loads(call(workshop, "evaluate", RUN, "--json").stdout)["evaluations"]
+    assert len(found) == 1
+    assert found[0]["figures"] == card["figures"]
+    assert sum(map(sum, found[0]["confusion"])) == card["figures"]["n"]
+
+
+def test_evaluate_shows_the_literatures_protocol_beside_and_warns(workshop: Path) -> None:
+    done = call(workshop, "evaluate", RUN, "--data", "phantom", "--split", "random")
+    assert "test part of the model's own grouped split" in done.stdout
+    assert "test part of a random split, as in the literature" in done.stdout
+    assert "it measures memory, and flatters" in done.stderr
+    assert "→ malignant" in done.stdout
+
+
+def test_evaluate_on_other_data_takes_every_slice(own_workshop: Path) -> None:
+    call(own_workshop, "data", "phantom", "--slices", 60, "--seed", 5, "--name", "others")
+    found = json.loads(call(own_workshop, "evaluate", RUN, "--data", "others", "--json").stdout)["evaluations"]
+    assert found[0]["figures"]["n"] == 60
+    assert found[0]["figures"]["part"] == "all"
+
+
+def test_benchmark(workshop: Path) -> None:
+    models = [f"{RUN}/student", f"{RUN}/int8"]
+    assert "p99 ms" in call(workshop, "benchmark", *models, "--seconds", "0.2").stdout
+    found = json.loads(call(workshop, "benchmark", *models, "--seconds", "0.2", "--json").stdout)
+    assert len(found["measurements"]) == 2
+    for item in found["measurements"]:
+        assert 0 < item["p50"] <= item["p90"] <= item["p99"]
+        assert item["n"] > 0
+        assert item["threads"] >= 1
+    assert found["machine"]["cpu"]
+
+
+def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
+    output = tmp_path / "ä [1].onnx"
+    done = call(workshop, "quantize", f"{RUN}/student", "--output", output)
+    assert done.stdout.strip() == str(output)
+    assert "6 of 6 layers run on integers" in done.stderr
+    assert "is there already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
+    call(workshop, "quantize", f"{RUN}/student", "-o", output, "--overwrite")
+    assert "is int8 already" in call(workshop, "quantize", RUN, check=2).stderr
+
+
+def test_models_are_listed(workshop: Path, home: Path) -> None:
+    listed = call(workshop, "models", "list").stdout
+    assert "mobilenetv2" in listed
+    assert f"{RUN}/int8" in listed
+    found = json.loads(call(home, "models", "list", "--json").stdout)
+    assert found["files"] == {}
+    assert {
+        key: value
+        for key, value in next(net for net in found["nets"] if net["name"] == "ownmodel").items()
+        if key != "about"
+    } == {"name": "ownmodel", "millions": 2.1, "pretrained": False}
