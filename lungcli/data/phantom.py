@@ -7,7 +7,8 @@ own, which don't depend on it, so that no shortcut separates the classes.
 import functools
 import io
 import math
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.core.errors import UsageError
-from lungcli.data import anatomy, importer
-from lungcli.data.anatomy import Body, Field, Nodule
+from lungcli.data import anatomy, importer, lungs
+from lungcli.data.anatomy import Body, Field
+from lungcli.data.lungs import Nodule
 from lungcli.data.manifest import Manifest, Source
-
-Advance = Callable[[int, int], None]
 
 FEWEST = 30
 SHARES = {"normal": 0.40, "benign": 0.25, "malignant": 0.35}
@@ -78,7 +78,7 @@ def patients(slices: int, seed: int) -> Iterator[Patient]:
     for index, (label, count) in enumerate(_plan(slices, seed)):
         stream = functools.partial(_stream, seed, index)
         body = anatomy.draw_body(stream(_BODY))
-        tree = anatomy.grow_tree(stream(_TREE), body)
+        tree = lungs.grow_tree(stream(_TREE), body)
         scan = _draw_scan(stream(_SCAN), count)
         yield Patient(
             name=f"p{index + 1:03d}",
@@ -94,15 +94,17 @@ def patients(slices: int, seed: int) -> Iterator[Patient]:
 def render(patient: Patient, z: float, side: int = 512) -> NDArray[np.uint8]:
     """Draw the slice at `z` mm as a scanner's lung window shows it: uint8 [side, side]."""
     scan, pixel = patient.scan, patient.body.fov / side
-    hu = _blurred(anatomy.section(patient.body, patient.tree, patient.nodule, z, side), scan.blur / pixel)
+    hu = _blurred(lungs.section(patient.body, patient.tree, patient.nodule, z, side), scan.blur / pixel)
     rng = _stream(*patient.seed, _NOISE, round((z + 1000) * 1000))
-    noise = _blurred(rng.standard_normal((side, side), dtype=np.float32), scan.grain / pixel)
+    # The blur makes even noise nearly normal, and even noise is drawn five times as fast.
+    noise = _blurred(rng.random((side, side), dtype=np.float32) - np.float32(0.5), scan.grain / pixel)
     hu += noise * np.float32(scan.noise / float(noise.std()))
     if scan.round_field:
         square = ((np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1) ** 2
         hu[square[:, None] + square[None, :] > 1] = anatomy.AIR - 24
     grey = (hu - np.float32(scan.centre - scan.width / 2)) * np.float32(255 / scan.width)
-    return np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    return pixels
 
 
 def spot(patient: Patient, z: float, side: int = 512) -> Spot | None:
@@ -114,7 +116,7 @@ def spot(patient: Patient, z: float, side: int = 512) -> Spot | None:
 
 
 def make(
-    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: Advance | None = None
+    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: importer.Advance | None = None
 ) -> Manifest:
     """Draw the data set `name` of `slices` slices, `side` pixels each way, and return its manifest.
 
@@ -179,21 +181,21 @@ def _draw_nodule(rng: np.random.Generator, label: str, body: Body, scan: Scan) -
     if label == "normal":
         return None
     malignant = label == "malignant"
-    radius = float(rng.uniform(6, 15) if malignant else rng.uniform(2, 4.5))
+    radius = 6 + 9 * math.sqrt(rng.random()) if malignant else float(rng.uniform(2, 4.5))
     u, v = _place(rng, body, 0.75 * radius if malignant else radius + 3)
     spiculated = malignant and rng.random() < 0.6
     lobes = [(float(rng.uniform(0.06, 0.16)), waves, float(rng.uniform(0, 2 * math.pi))) for waves in (2, 3, 5)]
-    turns = rng.uniform(0, 2 * math.pi, int(rng.integers(9, 18)))
+    turns = rng.uniform(0, 2 * math.pi, int(rng.integers(10, 22)))
     return Nodule(
         u=u,
         v=v,
-        z=float(rng.uniform(-0.5, 0.5)),
+        z=float(rng.uniform(-0.3, 0.3)),
         radius=radius,
         reach=max(radius, 0.62 * scan.slices * scan.spacing),
         density=float(rng.uniform(10, 60)),
         core=0.55 if not malignant and rng.random() < 0.4 else 0.0,
         lobes=tuple(lobes) if malignant else (),
-        spicules=tuple((float(turn), float(rng.uniform(1.3, 1.9))) for turn in turns) if spiculated else (),
+        spicules=tuple((float(turn), float(rng.uniform(1.2, 1.65))) for turn in turns) if spiculated else (),
     )
 
 
@@ -208,21 +210,23 @@ def _place(rng: np.random.Generator, body: Body, margin: float) -> tuple[float, 
 
 def _blurred(field: Field, sigma: float) -> Field:
     """Blur with a Gaussian of `sigma` pixels, one axis after the other; the border repeats."""
-    reach = max(1, math.ceil(2.5 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    taps = (taps / taps.sum()).astype(np.float32)
-    for axis in (0, 1):
-        size = field.shape[axis]
-        padded = np.moveaxis(np.pad(field, [(reach, reach) if i == axis else (0, 0) for i in (0, 1)], mode="edge"), axis, 0)
-        total = taps[0] * padded[:size]
-        for i in range(1, len(taps)):
-            total += taps[i] * padded[i : i + size]
-        field = np.moveaxis(total, 0, axis)
-    return np.ascontiguousarray(field)
+    reach = max(1, math.ceil(2 * sigma))
+    taps = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    taps = (taps / (2 * taps.sum() - taps[0])).astype(np.float32)
+    height, width = field.shape
+    tall = np.pad(field, ((reach, reach), (0, 0)), mode="edge")
+    field = taps[0] * field
+    for i in range(1, reach + 1):
+        field += taps[i] * (tall[reach - i : reach - i + height] + tall[reach + i : reach + i + height])
+    wide = np.pad(field, ((0, 0), (reach, reach)), mode="edge")
+    field = taps[0] * field
+    for i in range(1, reach + 1):
+        field += taps[i] * (wide[:, reach - i : reach - i + width] + wide[:, reach + i : reach + i + width])
+    return field
 
 
 def _png(patient: Patient, z: float, side: int) -> bytes:
     file = io.BytesIO()
-    # Noise does not compress: more effort costs five times the time and saves a few per cent.
-    Image.fromarray(render(patient, z, side)).save(file, "PNG", compress_level=1)
+    # Noise has no long repeats: looking for runs only (RLE) takes half the time and gives no larger file.
+    Image.fromarray(render(patient, z, side)).save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return file.getvalue()

@@ -68,10 +68,12 @@ def digest(home: Path, run: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def unbroken(made: tuple[Path, Done]) -> str:
+def unbroken(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Digest of the weights of a training that nobody stopped."""
-    call(made[0], *TRAIN, "--name", "unbroken", "--seed", "7")
-    return digest(made[0], "unbroken")
+    home = tmp_path_factory.mktemp("unbroken")
+    shutil.copytree(made[0] / "data", home / "data")
+    call(home, *TRAIN, "--name", "unbroken", "--seed", "7")
+    return digest(home, "unbroken")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)

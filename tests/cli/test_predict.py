@@ -29,7 +29,7 @@ def test_probabilities_are_those_of_the_evaluation(workshop: Path) -> None:
     """The verdict on a file is the one that its figures were computed from."""
     evaluation = json.loads((workshop / "runs" / RUN / "int8" / "evaluation.json").read_text())
     paths = [workshop / "data" / "phantom" / name for name in evaluation["slices"]]
-    found = predicted(workshop, *paths)["predictions"]
+    found = predicted(workshop, "--model", RUN, *paths)["predictions"]
     assert isinstance(found, list)
     ours = [[item["probabilities"][name] for name in evaluation["classes"]] for item in found]
     np.testing.assert_allclose(ours, evaluation["probabilities"], atol=1e-5)
