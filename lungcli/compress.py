@@ -25,7 +25,7 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     if kind != "train":
         recipe, teacher_run = _with_teacher(recipe)
     wanted = (kind, recipe, teacher_run)
-    for run in map(runs.read, runs.known().values()):
+    for run in runs.readable()[0]:
         if name in ("", run.name) and (run.info.kind, run.recipe, run.info.teacher_run) == wanted:
             return run, True
     chosen = name or runs.fresh_name("-".join((kind, recipe.model, recipe.data)))

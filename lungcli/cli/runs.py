@@ -22,7 +22,9 @@ def list_(json: opt.Json = False) -> None:
     from lungcli.cli import speak
     from lungcli.core import runs
 
-    found = [runs.read(folder) for folder in runs.known().values()]
+    found, problems = runs.readable()
+    for problem in problems:
+        speak.warn(problem.message)
     if json:
         speak.print_json({"runs": [_summary(run) for run in found]})
         return

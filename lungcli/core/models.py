@@ -48,7 +48,7 @@ def weights_folder(spec: str) -> Path:
 
 def default() -> Path:
     """Return the file of the newest finished run. Raises ModelFileError saying which commands make one."""
-    done = [run for run in map(runs.read, runs.known().values()) if run.info.state == "done"]
+    done = [run for run in runs.readable()[0] if run.info.state == "done"]
     for run in sorted(done, key=lambda run: run.info.changed, reverse=True):
         found = run.stage(STAGES[run.info.kind][-1]) / MODEL
         if found.is_file():
@@ -62,7 +62,7 @@ def default() -> Path:
 def files() -> dict[str, Path]:
     """Name every model file that the runs on this machine have made, as `RUN/STAGE`."""
     found = {}
-    for run in map(runs.read, runs.known().values()):
+    for run in runs.readable()[0]:
         for stage in STAGES[run.info.kind]:
             if (path := run.stage(stage) / MODEL).is_file():
                 found[f"{run.name}/{stage}"] = path

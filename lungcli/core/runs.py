@@ -83,6 +83,17 @@ def known() -> dict[str, Path]:
     return {item.name: item for item in sorted(found, key=lambda item: (item.stat().st_ctime_ns, item.name))}
 
 
+def readable() -> tuple[list[Run], list[LungcliError]]:
+    """Open every run, the oldest first, and say what is wrong with those that cannot be opened."""
+    found, problems = [], []
+    for folder in known().values():
+        try:
+            found.append(read(folder))
+        except LungcliError as error:
+            problems.append(error)
+    return found, problems
+
+
 def load(name: str) -> Run:
     """Open the run that `name` means. Raises UsageError."""
     return read(names.find(name, known(), "run", "see `lungcli runs list`"))

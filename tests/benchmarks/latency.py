@@ -6,6 +6,7 @@ Run: python -m tests.benchmarks.latency [INT8 MODEL]     (default: the newest mo
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
@@ -27,7 +28,7 @@ def main() -> None:
     card = model.card
     torch.set_num_threads(model.threads)
     eager = nets.build(card.model, len(card.classes), card.size)
-    eager.eval()  # type: ignore[no-untyped-call]
+    eager.eval()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = model.threads
     alone = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -38,7 +39,7 @@ def main() -> None:
         with torch.inference_mode():
             return eager(tensor)
 
-    actions = (
+    actions: tuple[Callable[[], object], ...] = (
         through_torch,
         lambda: model.logits(slices),
         lambda: alone.run(["logits"], {"slice": array}),

@@ -119,6 +119,15 @@ def test_damage_inside_is_told() -> None:
         runs.load("first")
 
 
+def test_one_damaged_run_does_not_hide_the_others() -> None:
+    new()
+    other = runs.create("second", "train", RECIPE)
+    (runs.known()["first"] / "run.json").write_bytes(b"{")
+    found, problems = runs.readable()
+    assert found == [other]
+    assert "the run 'first' is damaged" in problems[0].message
+
+
 def test_a_newer_format_is_refused_by_name() -> None:
     run = new()
     text = (run.folder / "run.json").read_text().replace('"format_version": 1', '"format_version": 99')
