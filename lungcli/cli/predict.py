@@ -30,22 +30,23 @@ def predict(
     from lungcli.inference import predict as predicting
 
     loaded = modelfile.load(models.resolve(model) if model else models.default(), threads)
+    name = models.name_of(loaded.path)
     speak.disclaim()
     if loaded.card.data.synthetic:
-        speak.warn(f"{models.name_of(loaded.path)} learned from drawn phantoms: its verdicts say nothing about people")
+        speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
     failed, done = False, []
     single = len(paths) == 1 and not paths[0].is_dir()
     for found in predicting.predict(paths, loaded):
-        failed |= _tell(found, single=single, json=json)
+        failed |= _tell(found, name, single=single, json=json)
         if json:
             done.append(found)
     if json:
-        _print_json(done, models.name_of(loaded.path), synthetic=loaded.card.data.synthetic)
+        _print_json(done, name, synthetic=loaded.card.data.synthetic)
     if failed:
         raise typer.Exit(4)
 
 
-def _tell(found: "Prediction | Failure", *, single: bool, json: bool) -> bool:
+def _tell(found: "Prediction | Failure", model: str, *, single: bool, json: bool) -> bool:
     """Show one outcome; return whether it is a failure."""
     from lungcli.cli import speak
     from lungcli.inference.predict import Failure
@@ -65,7 +66,7 @@ def _tell(found: "Prediction | Failure", *, single: bool, json: bool) -> bool:
         bar = "█" * round(30 * probability)
         out.print(f"  {label:<10} {probability:6.1%}  {bar}")
     out.print(
-        f"{speak.plain(found.source)} · {speak.plain(found.model)} · {found.seconds * 1000:.0f} ms",
+        f"{speak.plain(found.source)} · {speak.plain(model)} ({found.model}) · {found.seconds * 1000:.0f} ms",
         style="dim",
         soft_wrap=True,
     )

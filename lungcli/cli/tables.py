@@ -30,6 +30,7 @@ def _figure(name: str) -> Callable[[Row], str]:
     return show
 
 
+NAMES = ("model", "net")
 COLUMNS: tuple[Column, ...] = (
     ("model", lambda row: row.name),
     ("net", lambda row: f"{row.model} {'int8' if row.precision == 'int8' else ''}".strip()),
@@ -58,8 +59,10 @@ def show_comparison(comparison: Comparison) -> None:
         for row in rows:
             table.add_column(speak.plain(row.stage), min_width=_COLUMN_WIDTH - 2, overflow="fold")
         for title, show in COLUMNS:
+            heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
             # An interval goes under its figure, so that four models fit into 80 columns.
-            table.add_row(title.replace(" ", "\n", 1), *(speak.plain(show(row)).replace(" [", "\n[") for row in rows))
+            cells = (speak.plain(show(row)) for row in rows)
+            table.add_row(heading, *(cell if title in NAMES else cell.replace(" [", "\n[") for cell in cells))
         out.print(table)
     for line in footnotes(comparison):
         speak.say(line, style="dim")

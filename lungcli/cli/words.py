@@ -12,14 +12,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def with_interval(estimate: "Estimate | None") -> str:
-    """`0.712 [0.640–0.781]`."""
+    """`0.712 [.640, .781]`."""
     if estimate is None or estimate.value is None:
         return "–"
-    return f"{number(estimate.value)} [{_short(estimate.low)}–{_short(estimate.high)}]"
+    return f"{number(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
 
 
 def difference(estimate: "Estimate | None") -> str:
-    """`-0.012 [-0.050, +0.021]`, marked `n.s.` where the interval holds zero."""
+    """`-0.012 [-.050, +.021]`, marked `n.s.` where the interval holds zero."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
     unsure = "" if estimate.low > 0 or estimate.high < 0 else " n.s."

@@ -1,0 +1,108 @@
+"""The comparison table against golden output, in every format."""
+
+import pytest
+
+from lungcli.cli import speak, tables
+from lungcli.core.intervals import Estimate
+from lungcli.inference.bench import Measurement
+from lungcli.inference.compare import Comparison, Row
+from tests.core.test_evaluation import evaluation
+
+LATENCY = Measurement(name="a", p50=1.234, p90=1.5, p99=2.0, mean=1.3, n=99, threads=2, batch=1, bytes=1)
+
+
+def row(stage: str, verdicts: str, precision: str = "float32", difference: Estimate | None = None) -> Row:
+    return Row(
+        name=f"run [1]/{stage}",
+        model="resnet18",
+        stage=stage,
+        precision=precision,
+        teacher="",
+        data="phantom",
+        synthetic=True,
+        bytes=44_680_000 if precision == "float32" else 11_300_000,
+        parameters=11_171_779,
+        latency=LATENCY if precision == "float32" else None,
+        figures=evaluation(verdicts).figures(),
+        difference=difference,
+    )
+
+
+COMPARISON = Comparison(
+    baseline="run [1]/teacher",
+    machine={"cpu": "Test 9000"},
+    rows=(
+        row("teacher", "bbmmnn"),
+        row("int8", "bnmmnn", "int8", Estimate(value=-1 / 6, low=-0.5, high=0.0)),
+    ),
+)
+
+GOLDEN = """\
+              teacher          int8
+model         run [1]/teacher  run [1]/int8
+net           resnet18         resnet18 int8
+size          44.68 MB         11.30 MB
+parameters    11.17 M          11.17 M
+p50 ms        1.23             –
+p90 ms        1.50             –
+balanced      1.000            0.833
+accuracy      [1.000, 1.000]   [.500, 1.000]
+malignant     1.000            1.000
+sensitivity   [1.000, 1.000]   [1.000, 1.000]
+to baseline   –                -0.167 n.s.
+                               [-.500, +.000]
+accuracy      1.000            0.833
+              [1.000, 1.000]   [.500, 1.000]
+macro-F1      1.000            0.822
+              [1.000, 1.000]   [.667, 1.000]
+kappa         1.000            0.750
+              [1.000, 1.000]   [.000, 1.000]
+ECE           0.200            0.033
+"""
+
+FOOTNOTES = [
+    "judged on 6 slices of 3 look-alike groups (test part, grouped split); 95 % intervals by bootstrap over groups",
+    "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: may be chance",
+    "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",
+    "synthetic data: these figures say nothing about people",
+]
+
+
+@pytest.fixture(autouse=True)
+def fresh_consoles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    speak.out.cache_clear()
+    speak.err.cache_clear()
+
+
+def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_comparison(COMPARISON)
+    shown = capsys.readouterr()
+    assert [line.rstrip() for line in shown.out.splitlines()] == GOLDEN.splitlines()
+    assert shown.err.splitlines() == FOOTNOTES
+
+
+def test_more_models_than_fit_go_below(capsys: pytest.CaptureFixture[str]) -> None:
+    many = Comparison(baseline="b", machine={"cpu": ""}, rows=tuple(row(f"s{i}", "bbmmnn") for i in range(6)))
+    tables.show_comparison(many)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split() for line in lines if "s0" in line or "s5" in line][0::2] == [
+        ["s0", "s1", "s2", "s3"],
+        ["s4", "s5"],
+    ]
+
+
+def test_markdown_has_a_row_a_model_and_the_footnotes() -> None:
+    lines = tables.markdown(COMPARISON).splitlines()
+    assert lines[0].startswith("| model | net | size |")
+    assert lines[3].startswith("| run [1]/int8 | resnet18 int8 | 11.30 MB |")
+    assert [line.removeprefix("- ") for line in lines[5:]] == FOOTNOTES
+
+
+def test_csv_has_numbers_only_where_there_are_some() -> None:
+    head, teacher, int8 = tables.comma_separated(COMPARISON).splitlines()
+    assert head.startswith("model,net,stage,precision,data,protocol,bytes,parameters,p50_ms,p90_ms,")
+    assert teacher.endswith(",,,")
+    assert ",11300000,11171779,,," in int8
+    assert int8.endswith(f"{-1 / 6},-0.5,0.0")

@@ -1,0 +1,55 @@
+"""Evaluations: what they hold, what follows from them, and which two may be compared."""
+
+import msgspec
+import pytest
+
+from lungcli.core.evaluation import Evaluation, comparable, figures_for
+
+CLASSES = ("benign", "malignant", "normal")
+
+
+def evaluation(verdicts: str, part: str = "test", digest: str = "d") -> Evaluation:
+    """Six slices in three groups, two of each class; a letter of `verdicts` names each one's verdict."""
+    letters = {name[0]: index for index, name in enumerate(CLASSES)}
+    return Evaluation(
+        classes=CLASSES,
+        part=part,
+        protocol="grouped",
+        split_digest=digest,
+        slices=tuple(f"slices/{i}.png" for i in range(6)),
+        labels=(0, 0, 1, 1, 2, 2),
+        groups=(4, 4, 7, 7, 9, 9),
+        probabilities=tuple(
+            tuple(0.8 if index == letters[letter] else 0.1 for index in range(3)) for letter in verdicts
+        ),
+    )
+
+
+def test_figures_by_hand() -> None:
+    figures = evaluation("bnmmnm").figures()
+    assert (figures.n, figures.groups, figures.part, figures.protocol) == (6, 3, "test", "grouped")
+    values = {name: estimate.value for name, estimate in figures.estimates.items()}
+    assert values["balanced_accuracy"] == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert values["malignant_sensitivity"] == 1
+    assert values["malignant_specificity"] == pytest.approx(3 / 4)
+    assert values["accuracy"] == pytest.approx(4 / 6)
+    assert figures.ece == pytest.approx(abs(4 / 6 - 0.8))
+
+
+def test_balanced_accuracy_is_the_headline_and_accuracy_comes_last() -> None:
+    names = list(figures_for(CLASSES))
+    assert names[:2] == ["balanced_accuracy", "malignant_sensitivity"]
+    assert names[-1] == "accuracy"
+    assert "malignant_sensitivity" not in figures_for(("cat", "dog"))
+
+
+def test_json_round_trip() -> None:
+    found = evaluation("bnmmnm")
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Evaluation) == found
+
+
+def test_only_the_same_slices_of_the_same_split_compare() -> None:
+    ours = evaluation("bbmmnn")
+    assert comparable(ours, evaluation("mmmmmm"))
+    assert not comparable(ours, evaluation("bbmmnn", digest="other"))
+    assert not comparable(ours, evaluation("bbmmnn", part="val"))

@@ -1,0 +1,46 @@
+"""The gate."""
+
+import msgspec
+import pytest
+
+from lungcli.core.errors import UsageError
+from lungcli.inference import gate
+from tests.core.test_evaluation import evaluation
+
+TEACHER = evaluation("bbmmnn")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "max_drop", "met"),
+    [
+        ("bbmmnn", 0.0, True),
+        ("bnmmnn", 0.02, False),
+        ("bnmmnn", 1 / 6, True),
+        ("bnmmnn", 0.16, False),
+        ("mmbbmm", 1.0, True),
+    ],
+)
+def test_a_drop_is_held_against_what_is_allowed(verdicts: str, max_drop: float, met: bool) -> None:
+    decision = gate.decide(evaluation(verdicts), TEACHER, max_drop)
+    assert decision.met is met
+    assert decision.max_drop == max_drop
+
+
+def test_a_better_model_always_passes() -> None:
+    decision = gate.decide(TEACHER, evaluation("bnmmnn"), 0.0)
+    assert decision.met
+    assert decision.difference.value == pytest.approx(1 / 6)
+
+
+def test_the_difference_has_a_paired_interval() -> None:
+    difference = gate.decide(evaluation("bnmmnn"), TEACHER, 0.02).difference
+    assert difference.value == pytest.approx(-1 / 6)
+    assert difference.low is not None
+    assert difference.high == 0
+    assert difference.low < -1 / 6
+
+
+def test_models_judged_on_different_slices_are_not_compared() -> None:
+    other = msgspec.structs.replace(TEACHER, split_digest="other")
+    with pytest.raises(UsageError, match="different slices"):
+        gate.decide(TEACHER, other, 0.02)
