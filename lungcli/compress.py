@@ -74,4 +74,6 @@ def _with_teacher(recipe: Recipe) -> tuple[Recipe, str]:
         known = [*catalog.NETS, *runs.known()]
         raise UsageError(f"unknown teacher {recipe.teacher!r}", names.suggestion(recipe.teacher, known))
     card = modelfile.read_card(models.weights_folder(recipe.teacher) / models.MODEL)
+    _, split = stages.divided(recipe)
+    stages.require_same_split(card, split, recipe.size, recipe.teacher)
     return msgspec.structs.replace(recipe, teacher=card.model), recipe.teacher

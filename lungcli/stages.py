@@ -53,10 +53,15 @@ class Material:
 
 def material(recipe: Recipe, advance: cache.Advance | None = None) -> Material:
     """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
-    data = manifest.load(recipe.data)
-    split = splits.split(data, protocol=recipe.protocol, seed=recipe.split_seed)
+    data, split = divided(recipe)
     pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)
     return Material(manifest=data, split=split, pixels=pixels)
+
+
+def divided(recipe: Recipe) -> tuple[Manifest, Split]:
+    """Return the data set of `recipe` and its split. Raises UsageError, UnreadableInputError."""
+    data = manifest.load(recipe.data)
+    return data, splits.split(data, protocol=recipe.protocol, seed=recipe.split_seed)
 
 
 def resolved(recipe: Recipe) -> Recipe:
@@ -90,7 +95,7 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     train_labels = torch.from_numpy(labels[train])
     criterion: losses.Criterion = losses.from_labels(recipe, train_labels, len(classes))
     if stage == "student":
-        criterion = losses.from_teacher(recipe, train_labels, len(classes), _teacher(run, len(classes)))
+        criterion = losses.from_teacher(recipe, train_labels, len(classes), _teacher(run, len(classes), recipe))
     yield from loop.train(
         stage,
         net,
@@ -119,16 +124,16 @@ def adopt_teacher(run: Run, found: Material) -> Generator[Event, None, None]:
     source = models.weights_folder(run.info.teacher_run)
     yield StageStarted(time=now(), stage="teacher", about=f"take over the teacher of {run.info.teacher_run}")
     card = modelfile.read_card(source / MODEL)
-    require_same_split(card, found, run.recipe.size, run.info.teacher_run)
+    require_same_split(card, found.split, run.recipe.size, run.info.teacher_run)
     for name in (WEIGHTS, MODEL):
         with paths.replacing(folder / name) as partial:
             shutil.copyfile(source / name, partial)
     yield StageDone(time=now(), stage="teacher", about=f"{card.model} of {run.info.teacher_run}")
 
 
-def require_same_split(card: ModelCard, found: Material, size: int, name: str) -> None:
+def require_same_split(card: ModelCard, split: Split, size: int, name: str) -> None:
     """Refuse a teacher that may have seen this split's test slices, or that takes slices of another size."""
-    if card.split.digest != found.split.digest:
+    if card.split.digest != split.digest:
         raise UsageError(
             f"the teacher {name!r} was trained on another split than this run's, so it may know the test slices",
             f"train one on this split: name a net, as in --teacher {card.model}",
@@ -158,7 +163,7 @@ def to_int8(source: Path, to: Path, found: Material) -> ModelCard:
     from lungcli.inference import quantize as quantization
 
     card = modelfile.read_card(source)
-    require_same_split(card, found, card.size, source.name)
+    require_same_split(card, found.split, card.size, source.name)
     train, validation = np.array(found.split.train), np.array(found.split.val)
     stride = max(1, len(train) // CALIBRATION_SLICES)
     with tempfile.TemporaryDirectory() as scratch:
@@ -263,14 +268,16 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def _teacher(run: Run, classes: int) -> "Module":
+def _teacher(run: Run, classes: int, recipe: Recipe) -> "Module":
+    import torch
+
     from lungcli.inference import modelfile
-    from lungcli.training import checkpoint, nets
+    from lungcli.training import checkpoint, devices, nets
 
     card = modelfile.read_card(run.stage("teacher") / MODEL)
     net = nets.build(card.model, classes, card.size)
     checkpoint.load_weights(run.stage("teacher") / WEIGHTS, net)
-    return net
+    return net.to(devices.choose(recipe).device).to(memory_format=torch.channels_last)
 
 
 def _export(run: Run, stage: str, net: "Module", found: Material) -> StageDone:

@@ -22,6 +22,7 @@ def test_a_teacher_of_another_split_is_refused(own_workshop: Path) -> None:
     done = call(own_workshop, *DISTILL, "--teacher", RUN, "--split-seed", 1, check=2)
     assert "was trained on another split" in done.stderr
     assert "it may know the test slices" in done.stderr
+    assert "distill" not in call(own_workshop, "runs", "list").stdout
 
 
 def test_a_teacher_of_another_size_is_refused(own_workshop: Path) -> None:
