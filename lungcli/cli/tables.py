@@ -51,6 +51,10 @@ COLUMNS: tuple[Column, ...] = (
 def show_comparison(comparison: Comparison) -> None:
     """Print the comparison for people: a column a model, as many beside each other as the terminal is wide."""
     out = speak.out()
+    runs = {row.name.rpartition("/")[0] for row in comparison.rows}
+    one_run = len(runs) == 1 and "" not in runs
+    if one_run:
+        out.print(speak.plain(*runs), style="bold")
     beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
     for start in range(0, len(comparison.rows), beside):
         rows = comparison.rows[start : start + beside]
@@ -58,7 +62,7 @@ def show_comparison(comparison: Comparison) -> None:
         table.add_column("", width=_HEADING_WIDTH - 2)
         for row in rows:
             table.add_column(speak.plain(row.stage), min_width=_COLUMN_WIDTH - 2, overflow="fold")
-        for title, show in COLUMNS:
+        for title, show in COLUMNS[one_run:]:
             heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
             # An interval goes under its figure, so that four models fit into 80 columns.
             cells = (speak.plain(show(row)) for row in rows)

@@ -1,5 +1,6 @@
 """The comparison table against golden output, in every format."""
 
+import msgspec
 import pytest
 
 from lungcli.cli import speak, tables
@@ -38,26 +39,26 @@ COMPARISON = Comparison(
 )
 
 GOLDEN = """\
-              teacher          int8
-model         run [1]/teacher  run [1]/int8
-net           resnet18         resnet18 int8
-size          44.68 MB         11.30 MB
-parameters    11.17 M          11.17 M
-p50 ms        1.23             –
-p90 ms        1.50             –
-balanced      1.000            0.833
-accuracy      [1.000, 1.000]   [.500, 1.000]
-malignant     1.000            1.000
-sensitivity   [1.000, 1.000]   [1.000, 1.000]
-to baseline   –                -0.167 n.s.
-                               [-.500, +.000]
-accuracy      1.000            0.833
-              [1.000, 1.000]   [.500, 1.000]
-macro-F1      1.000            0.822
-              [1.000, 1.000]   [.667, 1.000]
-kappa         1.000            0.750
-              [1.000, 1.000]   [.000, 1.000]
-ECE           0.200            0.033
+run [1]
+              teacher         int8
+net           resnet18        resnet18 int8
+size          44.68 MB        11.30 MB
+parameters    11.17 M         11.17 M
+p50 ms        1.23            –
+p90 ms        1.50            –
+balanced      1.000           0.833
+accuracy      [1.000, 1.000]  [.500, 1.000]
+malignant     1.000           1.000
+sensitivity   [1.000, 1.000]  [1.000, 1.000]
+to baseline   –               -0.167 n.s.
+                              [-.500, +.000]
+accuracy      1.000           0.833
+              [1.000, 1.000]  [.500, 1.000]
+macro-F1      1.000           0.822
+              [1.000, 1.000]  [.667, 1.000]
+kappa         1.000           0.750
+              [1.000, 1.000]  [.000, 1.000]
+ECE           0.200           0.033
 """
 
 FOOTNOTES = [
@@ -87,10 +88,17 @@ def test_more_models_than_fit_go_below(capsys: pytest.CaptureFixture[str]) -> No
     tables.show_comparison(many)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split() for line in lines if "s0" in line or "s5" in line][0::2] == [
+    assert [line.split() for line in lines if "s0" in line or "s5" in line] == [
         ["s0", "s1", "s2", "s3"],
         ["s4", "s5"],
     ]
+
+
+def test_models_of_several_runs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    other = msgspec.structs.replace(COMPARISON.rows[1], name="other/int8")
+    tables.show_comparison(msgspec.structs.replace(COMPARISON, rows=(COMPARISON.rows[0], other)))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["model", "run", "[1]/teacher", "other/int8"] in lines
 
 
 def test_markdown_has_a_row_a_model_and_the_footnotes() -> None:
