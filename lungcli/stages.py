@@ -28,13 +28,10 @@ from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
 
 if TYPE_CHECKING:
-    from torch.nn import Module
-
     from lungcli.inference.modelfile import Model
 
 CALIBRATION_SLICES = 256
 MODEL = models.MODEL
-WEIGHTS = "best.safetensors"
 EVALUATION = "evaluation.json"
 RANDOM_SPLIT_FLATTERS = (
     "A random split puts look-alikes of its test slices, often of the same body, into the training part: "
@@ -75,48 +72,37 @@ def resolved(recipe: Recipe) -> Recipe:
 
 def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
     """Train the net of `stage`: by labels, or for the stage `student` by the teacher as well."""
-    import torch
-
-    from lungcli.training import loop, losses, nets
+    from lungcli.inference import modelfile
+    from lungcli.training import learn as learning
+    from lungcli.training import loop
 
     folder = run.stage(stage)
     if (folder / MODEL).exists():
         return
     recipe = recipe_of(run.recipe, stage)
-    taught = f", taught by {run.recipe.teacher}" if stage == "student" else ""
+    teacher = None
+    if stage == "student":
+        source = run.stage("teacher")
+        teacher = learning.Teacher(model=modelfile.read_card(source / MODEL).model, weights=source / loop.BEST)
+    taught = f", taught by {teacher.model}" if teacher else ""
     about = f"train {recipe.model} on {recipe.data}{taught}"
     yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
-    classes = found.manifest.classes
-    labels = np.array(found.manifest.labels(), dtype=np.int64)
-    train = np.array(found.split.train, dtype=np.int64)
-    # Base and distilled student start from the same weights, so that the teacher is all that differs.
-    torch.manual_seed(recipe.seed)
-    net = nets.build(recipe.model, len(classes), recipe.size, pretrained=recipe.pretrained)
-    train_labels = torch.from_numpy(labels[train])
-    criterion: losses.Criterion = losses.from_labels(recipe, train_labels, len(classes))
-    if stage == "student":
-        criterion = losses.from_teacher(recipe, train_labels, len(classes), _teacher(run, len(classes), recipe))
-    yield from loop.train(
-        stage,
-        net,
-        criterion,
-        recipe,
-        loop.Material(
-            pixels=found.pixels,
-            labels=labels,
-            classes=classes,
-            train=train,
-            validation=np.array(found.split.val, dtype=np.int64),
-            digest=found.split.digest,
-        ),
-        folder,
+    material = loop.Material(
+        pixels=found.pixels,
+        labels=np.array(found.manifest.labels(), dtype=np.int64),
+        classes=found.manifest.classes,
+        train=np.array(found.split.train, dtype=np.int64),
+        validation=np.array(found.split.val, dtype=np.int64),
+        digest=found.split.digest,
     )
-    yield _export(run, stage, net, found)
+    yield from learning.learn(stage, recipe, material, folder, teacher)
+    yield _export(stage, recipe, folder, found)
 
 
 def adopt_teacher(run: Run, found: Material) -> Generator[Event, None, None]:
     """Take the teacher of another run into this one. Raises UsageError when it learned from another split."""
     from lungcli.inference import modelfile
+    from lungcli.training import loop
 
     folder = run.stage("teacher")
     if (folder / MODEL).exists():
@@ -125,7 +111,7 @@ def adopt_teacher(run: Run, found: Material) -> Generator[Event, None, None]:
     yield StageStarted(time=now(), stage="teacher", about=f"take over the teacher of {run.info.teacher_run}")
     card = modelfile.read_card(source / MODEL)
     require_same_split(card, found.split, run.recipe.size, run.info.teacher_run)
-    for name in (WEIGHTS, MODEL):
+    for name in (loop.BEST, MODEL):
         with paths.replacing(folder / name) as partial:
             shutil.copyfile(source / name, partial)
     yield StageDone(time=now(), stage="teacher", about=f"{card.model} of {run.info.teacher_run}")
@@ -268,35 +254,19 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def _teacher(run: Run, classes: int, recipe: Recipe) -> "Module":
-    import torch
-
-    from lungcli.inference import modelfile
-    from lungcli.training import checkpoint, devices, nets
-
-    card = modelfile.read_card(run.stage("teacher") / MODEL)
-    net = nets.build(card.model, classes, card.size)
-    checkpoint.load_weights(run.stage("teacher") / WEIGHTS, net)
-    return net.to(devices.choose(recipe).device).to(memory_format=torch.channels_last)
-
-
-def _export(run: Run, stage: str, net: "Module", found: Material) -> StageDone:
+def _export(stage: str, recipe: Recipe, folder: Path, found: Material) -> StageDone:
     """Turn the best weights into the stage's model file, calibrated on the validation part."""
     from lungcli.inference import calibrate, modelfile
     from lungcli.inference import evaluate as evaluation
-    from lungcli.training import checkpoint, export, nets
+    from lungcli.training import learn as learning
 
-    folder, recipe = run.stage(stage), recipe_of(run.recipe, stage)
-    net.cpu()
-    checkpoint.load_weights(folder / WEIGHTS, net)
-    validation = np.array(found.split.val)
-    labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
+    labels = np.array(found.manifest.labels(), dtype=np.int64)[np.array(found.split.val)]
     with tempfile.TemporaryDirectory() as scratch:
         graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
-        export.export(net, recipe.size, graph)
-        card = _card(stage, recipe, found, nets.parameters(net))
+        parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
+        card = _card(stage, recipe, found, parameters)
         modelfile.write(graph, card, trial)
-        logits = evaluation.logits_of(modelfile.load(trial), found.pixels, validation)
+        logits = evaluation.logits_of(modelfile.load(trial), found.pixels, found.split.val)
         card = msgspec.structs.replace(card, temperature=calibrate.fit_temperature(logits, labels))
         modelfile.write(graph, card, folder / MODEL)
     # All a finished stage needs later are its weights, and a checkpoint is three times as large.

@@ -25,6 +25,7 @@ from lungcli.training.augment import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses import Criterion
 
+BEST = "best.safetensors"
 VALIDATION_BATCH = 64
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
@@ -85,7 +86,7 @@ def train(
         speed = len(material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
         score = validate(average, material, place)
         if better := score.rank > position.best:
-            checkpoint.save_weights(folder / "best.safetensors", average)
+            checkpoint.save_weights(folder / BEST, average)
         done = EpochDone(
             time=now(),
             stage=stage,

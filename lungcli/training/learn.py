@@ -1,0 +1,53 @@
+"""One training from start to graph: the net and criterion of a recipe, the loop, and the export of the best epoch."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lungcli.core.events import Event
+from lungcli.core.recipe import Recipe
+from lungcli.training import checkpoint, devices, export, loop, losses, nets
+from lungcli.training.loop import Material
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """A trained net: its name in the catalog and its weights."""
+
+    model: str
+    weights: Path
+
+
+def learn(
+    stage: str, recipe: Recipe, material: Material, folder: Path, teacher: Teacher | None = None
+) -> Generator[Event, None, None]:
+    """Train the net of `recipe` by labels, or by labels and `teacher`; `loop.train` says what `folder` keeps."""
+    # Base and distilled student start from the same weights, so that the teacher is all that differs.
+    torch.manual_seed(recipe.seed)
+    classes = len(material.classes)
+    net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained)
+    labels = torch.from_numpy(material.labels[material.train])
+    criterion: losses.Criterion = losses.from_labels(recipe, labels, classes)
+    if teacher is not None:
+        criterion = losses.from_teacher(recipe, labels, classes, _trained(teacher, recipe, classes))
+    return loop.train(stage, net, criterion, recipe, material, folder)
+
+
+def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
+    """Write the graph of the best epoch kept in `folder` to `to` and return how many parameters the net has.
+
+    Raises LungcliError when the weights are missing or damaged.
+    """
+    net = nets.build(recipe.model, classes, recipe.size)
+    checkpoint.load_weights(folder / loop.BEST, net)
+    export.export(net, recipe.size, to)
+    return nets.parameters(net)
+
+
+def _trained(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+    net = nets.build(teacher.model, classes, recipe.size)
+    checkpoint.load_weights(teacher.weights, net)
+    return net.to(devices.choose(recipe).device).to(memory_format=torch.channels_last)
