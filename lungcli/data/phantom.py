@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.core.errors import UsageError
-from lungcli.data import anatomy, importer, lungs
+from lungcli.data import anatomy, importer, lungs, manifest
 from lungcli.data.anatomy import Body, Field
 from lungcli.data.lungs import Nodule
 from lungcli.data.manifest import Manifest, Source
@@ -120,9 +120,14 @@ def make(
 ) -> Manifest:
     """Draw the data set `name` of `slices` slices, `side` pixels each way, and return its manifest.
 
-    `advance(done, total)` counts slices. Raises UsageError (name taken, too few slices, negative seed), LungcliError
-    (cannot write).
+    The very same data set, if it is there already, is returned as it is. `advance(done, total)` counts slices.
+    Raises UsageError (name taken by another, too few slices, negative seed), LungcliError (cannot write).
     """
+    source = Source(about=f"phantoms drawn by lungcli (seed {seed})", synthetic=True, licence="CC0-1.0")
+    if name in manifest.known():
+        there = manifest.load(name)
+        if there.source == source and len(there.slices) == slices and there.slices[0].size == (side, side):
+            return there
     incoming = [
         importer.Incoming(
             label=patient.label,
@@ -133,7 +138,6 @@ def make(
         for patient in patients(slices, seed)
         for number, z in enumerate(patient.positions(), start=1)
     ]
-    source = Source(about=f"phantoms drawn by lungcli (seed {seed})", synthetic=True, licence="CC0-1.0")
     # Patients are known here, so that file numbers have nothing to add.
     return importer.write_dataset(name, incoming, source, ordered=False, advance=advance)
 

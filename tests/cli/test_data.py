@@ -105,6 +105,9 @@ def test_a_class_with_one_group_cannot_be_split(home: Path, workshop: Path, tmp_
 
 def test_a_name_is_not_taken_twice_and_removal_asks(own_workshop: Path) -> None:
     assert "there is a data set 'phantom' already" in call(own_workshop, "data", "phantom", check=2).stderr
+    written = (own_workshop / "data" / "phantom" / "manifest.json").stat().st_mtime_ns
+    call(own_workshop, "data", "phantom", "--slices", 72)
+    assert (own_workshop / "data" / "phantom" / "manifest.json").stat().st_mtime_ns == written
     call(own_workshop, "data", "remove", "phantom", check=1)
     call(own_workshop, "data", "remove", "phantom", "--yes")
     assert "no data sets yet" in call(own_workshop, "data", "list").stderr
