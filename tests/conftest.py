@@ -1,8 +1,12 @@
 """Every test runs in a home of its own, with no settings of the machine it runs on."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Workers that each spin a thread a core wait for one another ten times longer than they compute.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)
