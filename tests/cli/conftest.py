@@ -70,6 +70,7 @@ def slices(workshop: Path) -> list[Path]:
     return [path for label in ("benign", "malignant", "normal") for path in sorted((folder / label).iterdir())[:3]]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of the command on one worker, so that the home is made once."""
     here = Path(__file__).parent
