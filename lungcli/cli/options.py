@@ -26,6 +26,7 @@ SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another seed gives
 Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and augmentation.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Most passes over the training part.")]
 Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]
+MicroBatch = Annotated[int, typer.Option("--micro-batch", help="Slices of a step in memory at once; 0: all of them.")]
 LearningRate = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak rate of AdamW.")]
 Patience = Annotated[int, typer.Option("--patience", help="Stop after so many epochs without a better one; 0: never.")]
 Pretrained = Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights (a download).")]

@@ -17,6 +17,7 @@ def train(
     seed: opt.Seed = DEFAULT.seed,
     epochs: opt.Epochs = DEFAULT.epochs,
     batch: opt.Batch = DEFAULT.batch,
+    micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
     learning_rate: opt.LearningRate = DEFAULT.learning_rate,
     patience: opt.Patience = DEFAULT.patience,
     pretrained: opt.Pretrained = DEFAULT.pretrained,

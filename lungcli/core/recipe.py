@@ -36,11 +36,11 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to train and how.
 
-    `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of the
-    weights' moving average; `patience` is in epochs without a better validation score (0: never stop early);
-    `alpha` weighs the teacher's part of the loss and `temperature` softens both (Hinton et al., 1503.02531);
-    `max_drop` is the gate: how much balanced accuracy the shipped model may lose to its teacher;
-    `threads` is part of the recipe because sums of floats depend on it.
+    `micro_batch` is how many slices of a batch are in memory at once (0: all); `learning_rate` is AdamW's peak after
+    `warmup` epochs, followed by a cosine to zero; `ema` is the decay of the weights' moving average; `patience` is in
+    epochs without a better validation score (0: never stop early); `alpha` weighs the teacher's part of the loss and
+    `temperature` softens both (Hinton et al., 1503.02531); `max_drop` is the gate: how much balanced accuracy the
+    shipped model may lose to its teacher; `threads` is part of the recipe because sums of floats depend on it.
     """
 
     data: str
@@ -52,6 +52,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int = 0
     epochs: int = 30
     batch: int = 32
+    micro_batch: int = 0
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup: float = 2.0
@@ -78,6 +79,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("size", 32, 1024),
     ("epochs", 1, 10_000),
     ("batch", 2, 4096),
+    ("micro_batch", 0, 4096),
     ("learning_rate", 1e-7, 10),
     ("weight_decay", 0, 10),
     ("warmup", 0, 10_000),

@@ -202,19 +202,30 @@ class _Step:
         slices = slices.contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
         self.net.train()
-        with self.place.autocast():
-            loss = self.criterion(self.net(slices), slices, labels)
-        value = float(loss.detach())
+        self.optimizer.zero_grad(set_to_none=True)
+        value = self._gradients(slices, labels)
         if not math.isfinite(value):
             raise LungcliError(
                 f"the loss became {value} in epoch {epoch + 1}", "start again with a lower --learning-rate"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         # Early averages would remember the random start: the decay grows with the number of steps.
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
+
+    def _gradients(self, slices: Tensor, labels: Tensor) -> float:
+        """Add up the gradients of the batch, as many slices at a time as the recipe allows; return its mean loss.
+
+        Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from.
+        """
+        count, value = len(slices), 0.0
+        at_a_time = self.recipe.micro_batch or count
+        for some, theirs in zip(torch.split(slices, at_a_time), torch.split(labels, at_a_time), strict=True):
+            with self.place.autocast():
+                loss = self.criterion(self.net(some), some, theirs) * (len(some) / count)
+            loss.backward()  # type: ignore[no-untyped-call]
+            value += float(loss.detach())
+        return value
 
 
 @torch.no_grad()

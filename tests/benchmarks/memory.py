@@ -32,6 +32,8 @@ def main() -> None:
         subprocess.run([*LUNGCLI, "data", "phantom", "--slices", "1000"], check=True, env=environment)
         train = [*LUNGCLI, "train", "--model", "mobilenetv2", "--data", "phantom", "--epochs", "1", "--name", "m"]
         machine.say(f"train mobilenetv2, 1,000 slices, 224 px, batch 32: {peak_megabytes(train, environment):.0f} MB")
+        small = [*train[:-1], "small", "--micro-batch", "16"]
+        machine.say(f"the same, 16 slices in memory at once: {peak_megabytes(small, environment):.0f} MB")
         pictures = sorted(Path(home, "data", "phantom", "slices").rglob("*.png"))[:100]
         for rounds in (1, 10, 100):
             many = Path(home, f"{rounds}")

@@ -92,6 +92,26 @@ def test_killed_without_warning_it_repeats_from_the_last_checkpoint(tmp_path: Pa
     assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
+    """The net has no batch normalisation, and its loss here weighs all slices alike, so nothing else may differ."""
+
+    def first_losses(folder: Path, micro_batch: int) -> list[float]:
+        torch.manual_seed(0)
+        net = nets.build("ownmodel", 3, 64)
+        recipe = msgspec.structs.replace(RECIPE, epochs=1, micro_batch=micro_batch)
+
+        def plain(logits: torch.Tensor, slices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(logits, labels)
+
+        events = loop.train("train", net, plain, recipe, material(), folder)
+        return [event.loss for event in events if isinstance(event, BatchDone)]
+
+    whole = first_losses(tmp_path / "whole", 0)
+    parts = first_losses(tmp_path / "parts", 3)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4)
+    assert len(set(whole)) == len(whole)
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     first = training(tmp_path)
     next(first)
