@@ -175,7 +175,11 @@ def evaluate(run: Run, stages: tuple[str, ...], found: Material) -> Generator[Ev
     from lungcli.inference import evaluate as evaluation
     from lungcli.inference import modelfile
 
-    waiting = [stage for stage in stages if modelfile.read_card(run.stage(stage) / MODEL).figures is None]
+    waiting = [
+        stage
+        for stage in stages
+        if modelfile.read_card(run.stage(stage) / MODEL).figures is None or not (run.stage(stage) / EVALUATION).exists()
+    ]
     if not waiting:
         return
     count = len(found.split.test)

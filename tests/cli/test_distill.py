@@ -17,6 +17,13 @@ def test_a_trained_teacher_is_taken_over(own_workshop: Path) -> None:
     assert (card["stage"], card["teacher"]) == ("student", "shufflenetv2-x0.5")
 
 
+def test_a_compression_with_a_trained_teacher_reaches_the_gate(own_workshop: Path) -> None:
+    command = ["compress", "--student", "ownmodel", *SMALL, "--teacher", RUN, "--max-drop", "1", "--name", "again"]
+    assert "gate met" in call(own_workshop, *command).stderr
+    teachers = [own_workshop / "runs" / run / "teacher" / "evaluation.json" for run in (RUN, "again")]
+    assert teachers[0].read_bytes() == teachers[1].read_bytes()
+
+
 def test_a_teacher_of_another_split_is_refused(own_workshop: Path) -> None:
     """It may know the test slices, and would pass on what it knows."""
     done = call(own_workshop, *DISTILL, "--teacher", RUN, "--split-seed", 1, check=2)
