@@ -143,13 +143,18 @@ def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
 def to_int8(source: Path, to: Path, found: Material) -> ModelCard:
     """Quantize the model file `source` and return the card of the int8 file written to `to`.
 
-    Raises UsageError when the file was trained on another split, LungcliError when the outcome is not int8.
+    Raises UsageError when the data has changed since it was trained, LungcliError when the outcome is not int8.
     """
     from lungcli.inference import calibrate, evaluate, modelfile, proof
     from lungcli.inference import quantize as quantization
 
     card = modelfile.read_card(source)
-    require_same_split(card, found.split, card.size, source.name)
+    if card.split.digest != found.split.digest:
+        raise UsageError(
+            f"{source} was trained on another split than {found.manifest.name!r} has, "
+            "so calibration might meet its test slices",
+            f"name the data it was trained on ({card.data.name}) with --data, as it was then",
+        )
     train, validation = np.array(found.split.train), np.array(found.split.val)
     stride = max(1, len(train) // CALIBRATION_SLICES)
     with tempfile.TemporaryDirectory() as scratch:
@@ -199,30 +204,21 @@ def judge(
     """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
 
     On the data it was trained on: the test part of its own split, and with `random` that of a random split. On other
-    data: every slice. Raises UsageError when the classes differ.
+    data: every slice, however few groups it has. Raises ModelFileError when the classes differ.
     """
     from lungcli.inference import evaluate as evaluation
 
     card = model.card
-    recipe = msgspec.structs.replace(card.recipe, data=name, size=card.size)
-    own = material(recipe, advance)
-    if own.manifest.classes != card.classes:
-        raise UsageError(
-            f"the model tells {', '.join(card.classes)} apart, the data set has {', '.join(own.manifest.classes)}",
-            "evaluate it on data with the same classes",
+    foreign = manifest.load(name)
+    if foreign.digest != card.data.digest:
+        everything = tuple(range(len(foreign.slices)))
+        whole = splits.Split(
+            train=(), val=(), test=everything, protocol="grouped", seed=0, digest=f"all of {foreign.digest}"
         )
-    if own.manifest.digest != card.data.digest:
-        everything = tuple(range(len(own.manifest.slices)))
-        split = splits.Split(
-            train=(),
-            val=(),
-            test=everything,
-            protocol=own.split.protocol,
-            seed=0,
-            digest=f"all of {own.manifest.digest}",
-        )
-        verdicts = evaluation.evaluate(model, own.pixels, everything, own.manifest, split, part="all")
+        pixels = cache.load(foreign, manifest.folder(foreign.name), card.size, advance)
+        verdicts = evaluation.evaluate(model, pixels, everything, foreign, whole, part="all")
         return [(f"{name}, all slices (not the model's own data)", "", verdicts)]
+    own = material(msgspec.structs.replace(card.recipe, data=name, size=card.size), advance)
     verdicts = evaluation.evaluate(model, own.pixels, own.split.test, own.manifest, own.split, part="test")
     flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
     found = [(f"{name}, test part of the model's own {own.split.protocol} split", flatters, verdicts)]

@@ -189,11 +189,10 @@ def _print(found: "Manifest") -> None:
 
 
 def _summary(found: "Manifest") -> dict[str, object]:
-    labels_of: dict[int, set[str]] = {}
-    members: dict[int, int] = {}
-    for item in found.slices:
-        labels_of.setdefault(item.group, set()).add(item.label)
-        members[item.group] = members.get(item.group, 0) + 1
+    from lungcli.data import groups
+
+    numbers = [item.group for item in found.slices]
+    members = groups.members(numbers)
     return {
         "name": found.name,
         "digest": found.digest,
@@ -201,8 +200,8 @@ def _summary(found: "Manifest") -> dict[str, object]:
         "slices": len(found.slices),
         "classes": {label: sum(item.label == label for item in found.slices) for label in found.classes},
         "groups": len(members),
-        "largest_group": max(members.values(), default=0),
-        "mixed_groups": sum(len(labels) > 1 for labels in labels_of.values()),
-        "exact_copies": len(found.slices) - len({item.sha256 for item in found.slices}),
+        "largest_group": max(map(len, members.values()), default=0),
+        "mixed_groups": groups.mixed(numbers, found.labels()),
+        "exact_copies": groups.exact_copies([item.sha256 for item in found.slices]),
         "rejected": found.rejected,
     }

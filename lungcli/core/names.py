@@ -51,3 +51,9 @@ def checked(name: str, what: str) -> str:
             "use up to 80 letters, digits, spaces, '.', '-', '_', '+' or brackets, starting with a letter or digit",
         )
     return name
+
+
+def natural(name: str) -> tuple[str | int, ...]:
+    """Sort key of a file name in which 9 comes before 10."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))

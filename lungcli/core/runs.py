@@ -175,20 +175,23 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
 
 @contextlib.contextmanager
 def _appending(run: Run) -> "Generator[_Writer, None, None]":
-    _drop_torn_line(run.events)
-    with paths.saying_why_not(run.events), run.events.open("ab", buffering=0) as file:
-        yield _Writer(file.fileno())
+    with paths.saying_why_not(run.events):
+        _drop_torn_line(run.events)
+        file = run.events.open("ab", buffering=0)
+    with file:
+        yield _Writer(file.fileno(), run.events)
 
 
 class _Writer:
     """Writes one event as one `write` call, so that a reader never sees two half lines."""
 
-    def __init__(self, handle: int) -> None:
-        self._handle = handle
+    def __init__(self, handle: int, path: Path) -> None:
+        self._handle, self._path = handle, path
         self._encoder = msgspec.json.Encoder()
 
     def __call__(self, event: Event) -> None:
-        os.write(self._handle, self._encoder.encode(event) + b"\n")
+        with paths.saying_why_not(self._path):
+            os.write(self._handle, self._encoder.encode(event) + b"\n")
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.core.names import natural
 from lungcli.data import groups, layout, manifest, unpack
 from lungcli.data.manifest import Manifest, Rejected, Slice, Source
 from lungcli.data.read import content_of, printable, read
@@ -135,12 +136,6 @@ def default_name(source: Path) -> str:
     stem = path.name if path.is_dir() else path.stem
     slug = re.sub(r"[^\w.+-]+|_+", "-", unicodedata.normalize("NFC", printable(stem)).casefold())
     return slug.strip("-.+")[:80].strip("-.+") or "dataset"
-
-
-def natural(name: str) -> tuple[str | int, ...]:
-    """Sort key of a file name in which 9 comes before 10."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def safe(name: str) -> str:

@@ -1,6 +1,5 @@
 """Judging pictures: one session, one picture at a time, whatever cannot be read reported and passed over."""
 
-import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError
+from lungcli.core.names import natural
 from lungcli.data.prepare import prepare
 from lungcli.data.read import read
 from lungcli.inference.modelfile import Model
@@ -77,7 +77,7 @@ def predict_one(source: Path | bytes, model: Model, name: str = "") -> Predictio
 
 def files_in(folder: Path) -> Iterator[Path]:
     """Yield the files of a folder and its subfolders, `slice 2` before `slice 10`, hidden ones left out."""
-    for item in sorted(folder.iterdir(), key=lambda path: _natural(path.name)):
+    for item in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
         if item.name.startswith("."):
             continue
         if item.is_dir():
@@ -86,8 +86,3 @@ def files_in(folder: Path) -> Iterator[Path]:
                 yield from files_in(item)
         else:
             yield item
-
-
-def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part.casefold()) for part in parts)

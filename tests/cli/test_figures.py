@@ -89,6 +89,25 @@ def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: 
     assert "is int8 already" in call(workshop, "quantize", RUN, check=2).stderr
 
 
+def test_calibration_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
+    call(own_workshop, "data", "phantom", "--slices", 60, "--seed", 5, "--name", "others")
+    asked = ["quantize", f"{RUN}/student", "--data", "others", "-o", tmp_path / "a.onnx"]
+    assert "calibration might meet its test slices" in call(own_workshop, *asked, check=2).stderr
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:
+    """Three slices are too few to divide, and enough to be judged."""
+    for label in ("benign", "malignant", "normal"):
+        folder = tmp_path / "few" / label
+        folder.mkdir(parents=True)
+        first = sorted((own_workshop / "data" / "phantom" / "slices" / label).iterdir())[0]
+        (folder / first.name).write_bytes(first.read_bytes())
+    call(own_workshop, "data", "import", tmp_path / "few", "--name", "few")
+    found = json.loads(call(own_workshop, "evaluate", RUN, "--data", "few", "--json").stdout)["evaluations"]
+    assert found[0]["figures"]["n"] == 3
+
+
 def test_models_are_listed(workshop: Path, home: Path) -> None:
     listed = call(workshop, "models", "list").stdout
     assert "mobilenetv2" in listed

@@ -50,3 +50,7 @@ def test_accepted_names_stay_in_their_folder(name: str) -> None:
     assert "/" not in accepted
     assert "\\" not in accepted
     assert not accepted.startswith(".")
+
+
+def test_natural_order() -> None:
+    assert sorted(["a10", "a9", "A1", "b", "a"], key=names.natural) == ["a", "A1", "a9", "a10", "b"]

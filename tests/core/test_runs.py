@@ -88,6 +88,16 @@ def test_an_error_is_recorded_and_raised() -> None:
     assert last.error == "the loss became nan"
 
 
+def test_an_error_of_the_work_is_not_blamed_on_the_file_of_events() -> None:
+    def work() -> Generator[Event, None, None]:
+        yield batch(1)
+        raise FileNotFoundError(2, "No such file or directory", "slice.png")
+
+    with pytest.raises(FileNotFoundError, match=r"slice\.png"):
+        list(runs.record(new(), work()))
+    assert runs.state(runs.load("first")) == "failed"
+
+
 def test_ctrl_c_says_how_to_go_on() -> None:
     def work() -> Generator[Event, None, None]:
         yield batch(1)

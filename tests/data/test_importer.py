@@ -10,7 +10,7 @@ import pytest
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError
 from lungcli.data import importer, manifest
-from lungcli.data.importer import Incoming, default_name, import_dataset, natural, safe, write_dataset
+from lungcli.data.importer import Incoming, default_name, import_dataset, safe, write_dataset
 from lungcli.data.manifest import Manifest, Rejected, Source
 from tests.data.pictures import encoded, noise, png, write, zipped
 
@@ -329,10 +329,6 @@ def test_unreadable_file_and_folder_link_are_named(tmp_path: Path, monkeypatch: 
 )
 def test_default_names(source: str, name: str) -> None:
     assert default_name(Path(source)) == name
-
-
-def test_natural_order() -> None:
-    assert sorted(["a10", "a9", "A1", "b", "a"], key=natural) == ["a", "A1", "a9", "a10", "b"]
 
 
 @pytest.mark.parametrize(
