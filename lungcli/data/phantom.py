@@ -93,6 +93,15 @@ def patients(slices: int, seed: int) -> Iterator[Patient]:
 
 def render(patient: Patient, z: float, side: int = 512) -> NDArray[np.uint8]:
     """Draw the slice at `z` mm as a scanner's lung window shows it: uint8 [side, side]."""
+    scan = patient.scan
+    hu = hounsfield(patient, z, side)
+    grey = (hu - np.float32(scan.centre - scan.width / 2)) * np.float32(255 / scan.width)
+    pixels: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
+    return pixels
+
+
+def hounsfield(patient: Patient, z: float, side: int = 512) -> Field:
+    """Scan the slice at `z` mm, blur and noise included: float32 HU, shape (side, side)."""
     scan, pixel = patient.scan, patient.body.fov / side
     hu = _blurred(lungs.section(patient.body, patient.tree, patient.nodule, z, side), scan.blur / pixel)
     rng = _stream(*patient.seed, _NOISE, round((z + 1000) * 1000))
@@ -102,9 +111,7 @@ def render(patient: Patient, z: float, side: int = 512) -> NDArray[np.uint8]:
     if scan.round_field:
         square = ((np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1) ** 2
         hu[square[:, None] + square[None, :] > 1] = anatomy.AIR - 24
-    grey = (hu - np.float32(scan.centre - scan.width / 2)) * np.float32(255 / scan.width)
-    pixels: NDArray[np.uint8] = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
-    return pixels
+    return hu
 
 
 def spot(patient: Patient, z: float, side: int = 512) -> Spot | None:

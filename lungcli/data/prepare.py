@@ -1,4 +1,9 @@
-"""From a slice as read to what every net sees. Training, evaluation and prediction all call this and nothing else."""
+"""From a slice as read to what every net sees. Training, evaluation and prediction all call this and nothing else.
+
+What the picture owes to scanner and export rather than to the lungs is taken out: the table, the margins and the
+field of view by a crop to the lungs and a mask outside the body; window and level by a grey scale that hangs on two
+greys which every slice of a chest has, lung air and soft tissue; contrast agent and bone by white from soft tissue on.
+"""
 
 from pathlib import Path
 
@@ -6,32 +11,57 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lungcli.data import chest
+from lungcli.data.chest import Chest
 from lungcli.data.read import Grey, read
 
 # Goes up whenever the same slice would come out with other pixels: cached slices and model files name it.
-VERSION = 1
+VERSION = 2
+
+# Where the two greys come to lie. Darker than lung air is only air; brighter than soft tissue is bone and contrast.
+AIR, TISSUE = 0.20, 1.00
 
 
-def prepare(grey: Grey, size: int) -> NDArray[np.uint8]:
-    """Fit a slice, float32 [H, W] in 0..1, into uint8 [size, size].
+def prepare(grey: Grey, size: int, found: Chest | None = None) -> NDArray[np.uint8]:
+    """Crop a slice, float32 [H, W] in 0..1, to its lungs, and put it on the common grey scale: uint8 [size, size].
 
-    The longer side becomes `size`, the aspect is kept, the rest is black. The filter is a triangle as wide as the
-    reduction, so that nothing aliases.
+    The aspect is kept; what lies outside the body is black. The filter is a triangle as wide as the reduction, so that
+    nothing aliases. Without lungs the whole body, or the whole picture, is taken, and stretched over the scale.
+    `found` is what `chest.find` says of the slice, if it was asked already.
     """
-    height, width = grey.shape
-    scale = size / max(height, width)
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
-    small = np.asarray(image.resize(fitted, Image.Resampling.BILINEAR))
-    rounded: NDArray[np.uint8] = np.clip(np.rint(small * 255), 0, 255).astype(np.uint8)
-    if fitted == (size, size):
-        return rounded
-    canvas = np.zeros((size, size), dtype=np.uint8)
-    left, top = (size - fitted[0]) // 2, (size - fitted[1]) // 2
-    canvas[top : top + fitted[1], left : left + fitted[0]] = rounded
-    return canvas
+    found = found or chest.find(grey)
+    values = _cropped(np.ascontiguousarray(grey, dtype=np.float32), found.box, size)
+    low, high = (0.0, 1.0) if found.missing else (AIR, TISSUE)
+    values -= np.float32(found.air)
+    values *= np.float32((high - low) / max(found.tissue - found.air, 1e-6))
+    values += np.float32(low)
+    left, top, right, bottom = (edge / found.factor for edge in found.box)
+    values *= _cropped(found.body.astype(np.float32), (left, top, right, bottom), size)
+    np.clip(values, 0, 1, out=values)
+    values *= 255
+    prepared: NDArray[np.uint8] = np.rint(values, out=values).astype(np.uint8)
+    return prepared
 
 
 def prepare_file(path: Path, size: int) -> NDArray[np.uint8]:
     """Read one file and prepare it: uint8 [size, size]. Raises UnreadableInputError."""
     return prepare(read(path).grey, size)
+
+
+def _cropped(values: NDArray[np.float32], box: tuple[float, float, float, float], size: int) -> NDArray[np.float32]:
+    """Resample the square `box` of a picture to [size, size]; what lies beyond the picture is 0."""
+    height, width = values.shape
+    left, top, right, bottom = box
+    scale = size / (right - left)
+    inner = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+    at = [round((inner[0] - left) * scale), round((inner[1] - top) * scale)]
+    fitted = (
+        max(1, min(size - at[0], round((inner[2] - inner[0]) * scale))),
+        max(1, min(size - at[1], round((inner[3] - inner[1]) * scale))),
+    )
+    small = np.asarray(Image.fromarray(values).resize(fitted, Image.Resampling.BILINEAR, box=inner))
+    if fitted == (size, size):
+        return small.copy()
+    canvas = np.zeros((size, size), dtype=np.float32)
+    canvas[at[1] : at[1] + fitted[1], at[0] : at[0] + fitted[0]] = small
+    return canvas

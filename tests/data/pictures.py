@@ -27,6 +27,13 @@ def encoded(values: NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
+def windowed(hu: NDArray[np.float32], centre: float = -600.0, width: float = 1500.0) -> NDArray[np.float32]:
+    """Grey values 0..1, in 256 steps, of Hounsfield units under a window."""
+    grey = np.clip((hu - np.float32(centre - width / 2)) / np.float32(width), 0, 1)
+    steps: NDArray[np.float32] = (np.rint(grey * 255) / 255).astype(np.float32)
+    return steps
+
+
 def png(seed: int) -> bytes:
     return encoded(noise(seed))
 

@@ -19,7 +19,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> modelfile.Model:
 
 def _picture(path: Path, grey: int = 200) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((40, 48), grey, dtype=np.uint8)).save(path)
+    chest = np.zeros((40, 48), dtype=np.uint8)
+    chest[4:36, 4:44] = grey
+    chest[10:30, 8:20] = chest[10:30, 28:40] = grey // 4
+    Image.fromarray(chest).save(path)
     return path
 
 
