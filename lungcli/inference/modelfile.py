@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 KEY = "lungcli"
-INPUT, OUTPUT = "slice", "logits"
+INPUT, OUTPUT, EVIDENCE = "slice", "logits", "evidence"
 
 # Protocol Buffers cannot hold more in one message.
 _LARGEST = 2**31 - 1
@@ -200,7 +200,9 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
 
 def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
     inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
-    outputs = [(item.name, item.type, item.shape[1:]) for item in session.get_outputs()]
+    # Evidence, where a net can give it, is for explanations only.
+    given = [item for item in session.get_outputs() if item.name != EVIDENCE]
+    outputs = [(item.name, item.type, item.shape[1:]) for item in given]
     if inputs != [(INPUT, "tensor(uint8)", [1, card.size, card.size])]:
         raise ModelFileError(
             f"{path} takes {inputs}, but its card promises uint8 slices of {card.size} px", _HOW_TO_MAKE_ONE

@@ -114,7 +114,8 @@ def _exchange_spectra(slices: Tensor, most: float, generator: torch.Generator) -
     degree = _uniform(len(slices), 0, most, generator).to(slices.device)[:, None]
     gain = (sums[other] / sums.clamp(min=1e-6)).clamp(0.2, 5.0) ** degree
     gain[:, :_ANATOMY_BELOW] = 1.0
-    return torch.fft.irfft2(waves * gain[:, radius], s=(side, side))[:, None]
+    exchanged: Tensor = torch.fft.irfft2(waves * gain[:, radius], s=(side, side))[:, None]
+    return exchanged
 
 
 def _each(values: Tensor, slices: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 OPSET = 18
 
@@ -26,13 +27,38 @@ class _TakesBytes(nn.Module):
         return cast(Tensor, self.net(slices.float())).float()
 
 
+class _ShowsEvidence(_TakesBytes):
+    """Gives, beside the logits, what each place of the slice adds to them.
+
+    Class activation mapping (Zhou et al., 1512.04150, section 2): where a net averages its last features and ends in
+    one dense layer, that layer may as well be applied to every place and the result averaged.
+    """
+
+    def __init__(self, net: nn.Module, features: nn.Module, head: nn.Linear) -> None:
+        super().__init__(net)
+        self.head = head
+        self.seen: list[Tensor] = []
+        features.register_forward_hook(lambda _module, _inputs, output: self.seen.append(output))
+
+    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Logits (N, K) and evidence (N, K, h, w), float32; the mean of the evidence over places is the logits."""
+        self.seen.clear()
+        logits = super().forward(slices)
+        evidence = functional.conv2d(self.seen.pop(), self.head.weight[:, :, None, None], self.head.bias)
+        return logits, evidence.float()
+
+
 def export(net: nn.Module, size: int, to: Path) -> None:
     """Write `net` to the file `to`: input `slice` uint8 (N, 1, size, size), output `logits` float32 (N, K).
 
-    N is free; batch normalisation is folded by the runtime. The net is left in evaluation mode.
+    Where the net averages its last features and ends in one dense layer, a second output `evidence` float32
+    (N, K, h, w) says what each place adds to the logits. N is free; batch normalisation is folded by the runtime.
+    The net is left in evaluation mode.
     """
-    wrapped = _TakesBytes(net.cpu().float().to(memory_format=torch.contiguous_format)).eval()
+    net = net.cpu().float().to(memory_format=torch.contiguous_format).eval()
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
+    parts = _evidence_parts(net, size)
+    wrapped = _ShowsEvidence(net, *parts) if parts else _TakesBytes(net)
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         program = torch.onnx.export(
             wrapped,
@@ -40,7 +66,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=["slice"],
-            output_names=["logits"],
+            output_names=["logits", "evidence"] if parts else ["logits"],
             dynamic_shapes={"slices": {0: torch.export.Dim("slices")}},
             verbose=False,
         )
@@ -49,6 +75,29 @@ def export(net: nn.Module, size: int, to: Path) -> None:
         graph = Path(scratch) / "graph.onnx"
         program.save(graph, external_data=False)
         to.write_bytes(graph.read_bytes())
+
+
+def _evidence_parts(net: nn.Module, size: int) -> tuple[nn.Module, nn.Linear] | None:
+    """Find the last features and the dense layer of a net of which the mean of the evidence really is the logits."""
+    heads = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    if len(heads) != 1:
+        return None
+    body = net
+    while len(children := list(body.children())) == 1:
+        (body,) = children
+    slices = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for features in reversed(children):
+        seen: list[object] = []
+        hook = features.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
+        with torch.inference_mode():
+            logits = net(slices.float())
+        hook.remove()
+        last = seen[-1] if seen else None
+        if isinstance(last, Tensor) and last.ndim == 4 and last.shape[1] == heads[0].in_features:
+            added = heads[0](last.mean(dim=(2, 3)))
+            if min(last.shape[2:]) > 1 and torch.allclose(added, logits, rtol=1e-3, atol=1e-4):
+                return features, heads[0]
+    return None
 
 
 @contextlib.contextmanager

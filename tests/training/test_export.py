@@ -27,5 +27,31 @@ def test_onnx_gives_the_logits_of_the_net(tmp_path: Path, name: str) -> None:
         with torch.inference_mode():
             expected = net(torch.from_numpy(slices).float()).numpy()
         (logits,) = session.run(["logits"], {"slice": slices})
+        if name == "mobilenetv2":
+            (evidence,) = session.run(["evidence"], {"slice": slices})
+            assert evidence.shape == (count, 3, 2, 2)
+            np.testing.assert_allclose(evidence.mean(axis=(2, 3)), logits, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
     assert [item.name for item in path.parent.iterdir()] == ["graph.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("resnet18", True),
+        ("efficientnet-lite0", True),
+        ("densenet121", True),
+        ("ownmodel", False),
+        ("squeezenet", False),
+    ],
+)
+def test_evidence_is_given_where_it_averages_to_the_logits(name: str, there: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    export.export(nets.build(name, 3, 96), 96, tmp_path / "graph.onnx")
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"])
+    assert ("evidence" in [item.name for item in session.get_outputs()]) is there
+    if there:
+        slices = np.random.default_rng(0).integers(0, 256, (2, 1, 96, 96), dtype=np.uint8)
+        logits, evidence = session.run(["logits", "evidence"], {"slice": slices})
+        np.testing.assert_allclose(evidence.mean(axis=(2, 3)), logits, rtol=1e-3, atol=1e-4)
