@@ -1,0 +1,46 @@
+"""`lungcli recipes`."""
+
+from typing import Annotated
+
+import typer
+
+from lungcli.cli import options as opt
+
+app = typer.Typer(help="Recipes that come with lungcli, for `lungcli compress --recipe NAME`.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(json: opt.Json = False) -> None:
+    """Every bundled recipe: what it is for and how long it takes."""
+    from rich.table import Table
+
+    from lungcli.cli import speak
+    from lungcli.core import bundled
+
+    found = {name: bundled.load(name) for name in bundled.recipe_files()}
+    if json:
+        speak.print_json({"recipes": found})
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("recipe", "runs", "takes", "about"):
+        table.add_column(title, overflow="fold")
+    for name, item in found.items():
+        table.add_row(name, str(len(item.jobs)), item.takes, item.about)
+    speak.out().print(table)
+    speak.say("next: lungcli compress --recipe fast; any option typed beside it has the last word")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
+    """Print a recipe as TOML, to be saved, changed, and given back to `--recipe`.
+
+    \b
+    Example: lungcli recipes show fast > mine.toml
+    """
+    import msgspec
+    import tomli_w
+
+    from lungcli.cli import speak
+    from lungcli.core import bundled
+
+    speak.out().print(tomli_w.dumps(msgspec.to_builtins(bundled.load(name))), markup=False, highlight=False, end="")

@@ -1,0 +1,53 @@
+"""What comes with the program: the default model and the recipes."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lungcli.core import names, recipe
+from lungcli.core.errors import UsageError
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Kind
+
+FOLDER = Path(__file__).parents[1] / "bundled"
+MODEL = FOLDER / "default.onnx"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run of a bundled recipe: its kind and the settings in which it differs from the defaults."""
+
+    kind: Kind = "compress"
+    settings: dict[str, Any]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recipe file for people: what it is for, how long it took on which machine, and its runs in order."""
+
+    about: str
+    takes: str
+    jobs: tuple[Job, ...]
+
+    def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, Recipe], ...]:
+        """Kind and recipe of every job, with what the user typed put over it. Raises UsageError."""
+        return tuple(
+            (job.kind, recipe.make(**{"data": "phantom", **job.settings, **(typed or {})})) for job in self.jobs
+        )
+
+
+def recipe_files() -> dict[str, Path]:
+    """Bundled recipe files by name."""
+    return {path.stem: path for path in sorted((FOLDER / "recipes").glob("*.toml"))}
+
+
+def load(name: str) -> Bundle:
+    """Read the bundled recipe that `name` means, or the recipe file at that path. Raises UsageError."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = names.find(name, recipe_files(), "recipe", "see `lungcli recipes list`, or name a .toml file")
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Bundle)
+    except OSError as error:
+        raise UsageError(f"cannot read the recipe {path}: {error.strerror}", "see `lungcli recipes list`") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UsageError(f"{path} is no recipe: {error}", "see `lungcli recipes show fast` for one that is") from error
