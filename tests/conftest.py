@@ -13,7 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cut the test off from the user's data, runs and settings."""
     folder = tmp_path_factory.mktemp("home")
-    for name in ("LUNGCLI_DATA", "NO_COLOR", "FORCE_COLOR"):
+    for name in ("LUNGCLI_DATA", "LUNGCLI_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LUNGCLI_HOME", str(folder))
     monkeypatch.setenv("COLUMNS", "120")

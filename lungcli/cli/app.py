@@ -12,6 +12,7 @@ from lungcli.cli import (
     compress,
     data,
     distill,
+    download,
     evaluate,
     models,
     predict,
@@ -35,7 +36,8 @@ EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
 HELP = """\b
 Examples:
   lungcli data phantom                          make a synthetic data set, to try everything
-  lungcli data import ~/iqothnccd.zip           take in real slices, look-alikes kept together
+  lungcli data download iqothnccd               fetch a published data set, every file checked
+  lungcli data import ~/slices.zip              take in your own slices, look-alikes kept together
   lungcli compress --student mobilenetv2        teacher, student, int8, and an honest table
   lungcli predict scan.png                      a verdict, or several: lungcli predict *.dcm
   lungcli compare                               every model: size, speed, accuracy, intervals
@@ -51,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+data.app.command()(download.download)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")

@@ -1,16 +1,19 @@
 """`lungcli data`."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
     from lungcli.data.manifest import Manifest
+    from lungcli.data.verify import Verified
 
-app = typer.Typer(help="Data sets: import, draw, list, check, remove.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: download, import, draw, list, check, verify, remove.", no_args_is_help=True)
 
 DataName = Annotated[str, typer.Argument(metavar="NAME")]
 NewName = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the data set; made up if left out.")]
@@ -23,19 +26,29 @@ _SHOWN_FILES = 20
 def import_(
     source: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or .zip with one folder a class.")],
     name: NewName = "",
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="Table with the columns path,label,patient.")
+    ] = None,
     json: opt.Json = False,
 ) -> None:
     """Take in a folder or zip of slices, keeping look-alikes together.
 
+    With --labels, a table says the class and patient of each file instead of its folder, and slices of one patient
+    are kept together.
+
     \b
     Example: lungcli data import ~/Downloads/iqothnccd.zip
+             lungcli data import ~/lidc --labels slices.csv
     """
     from lungcli.cli import progress
     from lungcli.data import importer
 
     with progress.preparing(f"reading {source.name}") as advance:
-        made = importer.import_dataset(source, name or None, advance)
-    _tell(made, json=json)
+        if labels is None:
+            made = importer.import_dataset(source, name or None, advance)
+        else:
+            made = importer.import_labelled(source, labels, name or None, advance)
+    tell(made, json=json)
 
 
 @app.command()
@@ -55,7 +68,7 @@ def phantom(
 
     with progress.preparing("drawing") as advance:
         made = drawing.make(slices=slices, seed=seed, name=name, advance=advance)
-    _tell(made, json=json)
+    tell(made, json=json)
 
 
 @app.command("list")
@@ -131,19 +144,90 @@ def check(name: DataName, json: opt.Json = False) -> None:
 
 
 @app.command()
-def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a data set from this machine."""
+def verify(name: DataName, json: opt.Json = False) -> None:
+    """Hash every file again: is the data set still what it was when it was made?
+
+    \b
+    Example: lungcli data verify iqothnccd
+    """
+    from lungcli.data import manifest
+
+    report(manifest.load(name), json=json)
+
+
+@app.command()
+def path(name: DataName) -> None:
+    """Print the folder of a data set."""
     from lungcli.cli import speak
     from lungcli.data import manifest
 
-    found = manifest.load(name)
+    speak.print_text(str(manifest.find(name)))
+
+
+@app.command()
+def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Delete a data set, or what a download of it has left, from this machine."""
+    from lungcli.cli import speak
+    from lungcli.core import catalog
+    from lungcli.core.errors import UnreadableInputError
+    from lungcli.data import download, manifest
+
+    row = catalog.DATA_SETS.get(name)
+    if row and download.kept(row).is_dir():
+        download.forget(row)
+        speak.say(f"removed what had arrived of {name!r}")
+        if name not in manifest.known():
+            return
+    folder = manifest.find(name)
+    about = "damaged"
+    with contextlib.suppress(UnreadableInputError):
+        about = f"{len(manifest.read(folder / manifest.FILE).slices)} slices"
     if not yes:
-        typer.confirm(f"delete the data set {found.name!r} ({len(found.slices)} slices)?", abort=True, err=True)
-    manifest.remove(found.name)
-    speak.say(f"removed the data set {found.name!r}")
+        typer.confirm(f"delete the data set {folder.name!r} ({about})?", abort=True, err=True)
+    manifest.remove(folder.name)
+    speak.say(f"removed the data set {folder.name!r}")
 
 
-def _tell(made: "Manifest", *, json: bool) -> None:
+def report(found: "Manifest", *, json: bool) -> "Verified":
+    """Hash a data set again, show what came out and return it. Raises LungcliError when it is not as it was made."""
+    from lungcli.cli import progress, speak
+    from lungcli.core.errors import LungcliError
+    from lungcli.data import verify as verifying
+
+    with progress.preparing(f"hashing {found.name}") as advance:
+        checked = verifying.verify(found, advance)
+    if json:
+        speak.print_json({"whole": checked.whole} | msgspec.to_builtins(checked))
+    else:
+        out = speak.out()
+        for what, files in (("damaged", checked.damaged), ("missing", checked.missing), ("extra", checked.extra)):
+            for file in files:
+                out.print(f"{what}: {speak.plain(file)}", soft_wrap=True)
+        if checked.whole:
+            out.print(f"{speak.plain(found.name)}: {checked.slices:,} slices are as they were taken in", soft_wrap=True)
+        if checked.published:
+            out.print(_of_published(checked.known, checked.published), soft_wrap=True)
+    if checked.whole:
+        return checked
+    row = found.source.data_set
+    again = f"lungcli data download {row}" if row else "lungcli data import PATH"
+    counts = ((len(checked.damaged), "damaged"), (len(checked.missing), "missing"), (len(checked.extra), "extra"))
+    parts = [f"{count} {what}" for count, what in counts if count]
+    raise LungcliError(
+        f"the data set {found.name!r} is not as it was made: "
+        f"{', '.join([*parts, *(['its manifest was altered'] if checked.altered else [])])}",
+        f"make it anew: lungcli data remove '{found.name}' && {again}",
+    )
+
+
+def _of_published(known: int, published: int) -> str:
+    if known == published:
+        return f"complete: all {published:,} published files"
+    return f"PARTIAL: {known:,} of the {published:,} published files"
+
+
+def tell(made: "Manifest", *, json: bool) -> None:
+    """Show a data set that has just been made."""
     from lungcli.cli import speak
 
     if json:
@@ -157,7 +241,8 @@ def _print(found: "Manifest") -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.core import catalog
+    from lungcli.data import known, manifest
 
     out = speak.out()
     facts = _summary(found)
@@ -167,6 +252,8 @@ def _print(found: "Manifest") -> None:
     if found.source.citation:
         out.print(speak.plain(found.source.citation), soft_wrap=True)
     out.print(speak.plain(manifest.folder(found.name)), soft_wrap=True)
+    if row := catalog.DATA_SETS.get(found.source.data_set):
+        out.print(_of_published(known.found(row, found.slices), row.slices), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for title in ("class", "slices", "look-alike groups"):
         table.add_column(title, justify="left" if title == "class" else "right")
@@ -189,14 +276,18 @@ def _print(found: "Manifest") -> None:
 
 
 def _summary(found: "Manifest") -> dict[str, object]:
-    from lungcli.data import groups
+    from lungcli.core import catalog
+    from lungcli.data import groups, known
 
+    row = catalog.DATA_SETS.get(found.source.data_set)
     numbers = [item.group for item in found.slices]
     members = groups.members(numbers)
     return {
         "name": found.name,
         "digest": found.digest,
         "source": found.source,
+        "known": known.found(row, found.slices) if row else 0,
+        "published": row.slices if row else 0,
         "slices": len(found.slices),
         "classes": {label: sum(item.label == label for item in found.slices) for label in found.classes},
         "groups": len(members),

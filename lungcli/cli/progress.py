@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from lungcli.cli import speak
+from lungcli.cli import speak, words
 from lungcli.core.events import (
     BatchDone,
     CheckpointWritten,
@@ -39,6 +39,33 @@ def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
     with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
         task = bars.add_task(speak.plain(what), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
+    """Show how a file arrives and is then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
+    rate = _Rate()
+    if not speak.err().is_terminal or speak.Manner.quiet:
+        yield _logging(what, rate), _logging(f"checking and reading {what}")
+        return
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TextColumn("{task.fields[note]}", markup=False),
+    )
+    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
+        task = bars.add_task(speak.plain(what), total=None, note="")
+
+        def moved(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total or None, note=rate(done, total))
+
+        def reading(done: int, total: int) -> None:
+            about = f"checking and reading {speak.plain(what)}"
+            bars.update(task, description=about, completed=done, total=total, note=f"{done}/{total}")
+
+        yield moved, reading
 
 
 @contextlib.contextmanager
@@ -96,13 +123,27 @@ def epoch_line(event: EpochDone) -> str:
     )
 
 
-def _logging(what: str) -> Callable[[int, int], None]:
+class _Rate:
+    """Puts how a file arrives into words, its speed counted from the first call on."""
+
+    def __init__(self) -> None:
+        self._began: tuple[int, float] | None = None
+
+    def __call__(self, done: int, total: int) -> str:
+        # What is begun anew has no speed yet.
+        if self._began is None or done < self._began[0]:
+            self._began = (done, time.monotonic())
+        return words.moved(done, total, self._began[0], time.monotonic() - self._began[1])
+
+
+def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> Callable[[int, int], None]:
     last = time.monotonic()
 
     def advance(done: int, total: int) -> None:
         nonlocal last
+        said = note(done, total)
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            speak.say(f"{what}: {done} of {total}")
+            speak.say(f"{what}: {said}")
 
     return advance

@@ -1,133 +1,110 @@
-"""Making a data set out of files: each one read, hashed and grouped, all of them in place or none."""
+"""Making a data set out of a folder or .zip file: as published, by folders, or by a table."""
 
 import contextlib
-import functools
 import hashlib
-import os
 import re
-import secrets
-import shutil
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
+from lungcli.core import names
+from lungcli.core.catalog import DataSet
+from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
+from lungcli.data import gather, known, labels, layout, manifest
+from lungcli.data.gather import Gathered
+from lungcli.data.intake import Advance, Incoming, write_dataset
+from lungcli.data.known import Comparison
+from lungcli.data.layout import Layout
+from lungcli.data.manifest import Manifest, Rejected, Source
+from lungcli.data.read import printable
 
-from lungcli.core import paths
-from lungcli.core.errors import UnreadableInputError, UsageError
-from lungcli.core.names import natural
-from lungcli.data import groups, layout, manifest, unpack
-from lungcli.data.manifest import Manifest, Rejected, Slice, Source
-from lungcli.data.read import content_of, printable, read
-
-Advance = Callable[[int, int], None]
-
-IQOTHNCCD = Source(
-    about="IQ-OTH/NCCD lung cancer dataset",
-    licence="CC BY 4.0",
-    citation="alyasriy & AL-Huseiny (2023), The IQ-OTH/NCCD lung cancer dataset, Mendeley Data V4, "
-    "doi:10.17632/bhmdr45bh2.4",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """One file to take in: its class, its name, and its content or how to come by it (asked for once, in a thread).
-
-    `patient` joins slices into one group where the source knows patients; `origin` names the file if it is rejected.
-    """
-
-    label: str
-    filename: str
-    content: bytes | Path | Callable[[], bytes]
-    patient: str = ""
-    origin: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    slice: Slice
-    thumb: groups.Thumbs
-    place: tuple[str, int] | None
+# Beyond these, names of files fill the screen.
+_NAMED = 5
 
 
 def import_dataset(source: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
     """Copy the slices of a folder or .zip file into a new data set and return its manifest.
 
     `layout.lay_out` says which layouts are known. No file is dropped in silence: what is not a slice is in
-    `manifest.rejected` with its reason. `name` defaults to one made from the source's; `advance(done, total)` counts
-    files. Raises UsageError (name taken, single class), UnreadableInputError (nothing usable, or a .zip file not to
-    be trusted), LungcliError (cannot write); nothing is left behind then, nor after Ctrl-C.
+    `manifest.rejected` with its reason. A source laid out like a published set is one if its files are the published
+    ones (`known`); if none is, or if a `name` of its own says so, it is taken in as other data. `name` defaults to
+    that of the published set, else to one made from the source's; `advance(done, total)` counts files.
+
+    Raises UsageError (name taken, single class), UnreadableInputError (nothing usable, or a .zip file not to be
+    trusted), NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left
+    behind then, nor after Ctrl-C.
     """
     if name is not None:
         manifest.require_new(name)
-    with contextlib.ExitStack() as stack:
-        rejected: tuple[Rejected, ...] = ()
-        contents: list[Path | Callable[[], bytes]]
-        if source.is_dir():
-            files, rejected = _walk(source)
-            contents = [source / file for file in files]
-        else:
-            archive = stack.enter_context(unpack.opened(source))
-            members = unpack.members(archive)
-            files = tuple(PurePosixPath(item.filename) for item in members)
-            contents = [functools.partial(unpack.content, archive, item) for item in members]
-        try:
-            found = layout.lay_out(files)
-        except (UnreadableInputError, UsageError) as error:
-            raise type(error)(f"cannot import {printable(str(source))}: {error.message}", error.hint) from error
-        known = found.kind == "iqothnccd"
-        shown = [printable(str(file)) for file in files]
+    with gather.gathered(source) as gathered:
+        found = _laid_out(source, gathered, None)
+        if row := found.data_set:
+            compared = _compared(row, gathered, found, advance)
+            as_other = name is not None and names.spelling(name) != names.spelling(row.name) and compared.differing
+            if _is_it(row, found, compared) and not as_other:
+                _refuse_differing(row, compared)
+                return _write(name or row.name, _source(row), gathered, found, advance, row, compared.reasons)
+        about = f"imported from {printable(source.resolve().name)}"
+        return _write(name or default_name(source), Source(about=about), gathered, found, advance)
+
+
+def import_published(row: DataSet, source: Path, advance: Advance | None = None, *, complete: bool = False) -> Manifest:
+    """Copy the files of a published data set out of a folder or .zip file, each checked against its known hash.
+
+    Files that are not of the set are named in `manifest.rejected`. With `complete`, every published file must be
+    there. Raises NetworkError for files that differ or are missing, and what `import_dataset` raises.
+    """
+    manifest.require_new(row.name)
+    with gather.gathered(source) as gathered:
+        found = _laid_out(source, gathered, row)
+        compared = _compared(row, gathered, found, advance)
+        _refuse_differing(row, compared)
+        if row.hashes and not compared.found:
+            raise NetworkError(
+                f"none of its files is one of the {row.slices:,} published files of {row.name}",
+                f"take it in as other data: lungcli data import PATH --name OTHER; or get the set: {row.page}",
+            )
+        if complete and compared.missing:
+            raise NetworkError(
+                f"it has {compared.found:,} of the {row.slices:,} published files of {row.name}; "
+                f"missing: {_some(compared.missing)}",
+                "get it from another place",
+            )
+        return _write(row.name, _source(row), gathered, found, advance, row, compared.reasons)
+
+
+def import_labelled(source: Path, table: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
+    """Copy the slices of a folder or .zip file that a CSV file (`path,label,patient`) lists into a new data set.
+
+    Slices of one patient are one group. Pictures that the table does not list are in `manifest.rejected`. Raises as
+    `import_dataset` does, and UnreadableInputError naming the row of the table that is off.
+    """
+    if name is not None:
+        manifest.require_new(name)
+    with gather.gathered(source) as gathered:
+        rows = {item.path: item for item in labels.read(table, gathered.files)}
+        listed = [rows.get(file) for file in gathered.files]
+        shown = [printable(str(file)) for file in gathered.files]
         return write_dataset(
-            name or ("iqothnccd" if known else default_name(source)),
+            name or default_name(source),
             [
-                Incoming(label=place.label, filename=file.name, content=content, origin=origin)
-                for file, place, content, origin in zip(files, found.places, contents, shown, strict=True)
-                if place.label
+                Incoming(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
+                for file, content, origin, row in zip(gathered.files, gathered.contents, shown, listed, strict=True)
+                if row
             ],
-            IQOTHNCCD if known else Source(about=f"imported from {printable(source.resolve().name)}"),
-            # Only there is it known that file numbers follow the scans.
-            ordered=known,
+            Source(about=f"imported from {printable(source.resolve().name)}"),
+            ordered=False,
             rejected=(
-                *rejected,
+                *gathered.rejected,
                 *(
-                    Rejected(path=origin, reason=place.reason)
-                    for origin, place in zip(shown, found.places, strict=True)
-                    if place.reason
+                    Rejected(path=origin, reason="not in the table")
+                    for file, origin, row in zip(gathered.files, shown, listed, strict=True)
+                    if not row and layout.may_be_picture(file)
                 ),
             ),
             advance=advance,
         )
-
-
-def write_dataset(
-    name: str,
-    files: Sequence[Incoming],
-    source: Source,
-    *,
-    ordered: bool,
-    rejected: Sequence[Rejected] = (),
-    advance: Advance | None = None,
-) -> Manifest:
-    """Make the data set `name` of `files` and return its manifest; the folder appears whole or not at all.
-
-    Slices are sorted by class and number-aware file name. `ordered` says that file numbers of a class follow the
-    scans, so that neighbours may be look-alikes. Files that can't be read join `rejected`.
-
-    Raises UsageError (name taken, fewer than two classes left), UnreadableInputError (no slice left), LungcliError
-    (cannot write).
-    """
-    target = manifest.require_new(name)
-    with _appearing(target) as partial:
-        outcomes = list(_take_all(partial, files, ordered, advance))
-        taken = [item for item in outcomes if isinstance(item, _Taken)]
-        refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
-        _require_classes(taken, refused)
-        made = manifest.make(name, _grouped(taken), refused, source)
-        manifest.save(made, partial)
-    return made
 
 
 def default_name(source: Path) -> str:
@@ -138,143 +115,94 @@ def default_name(source: Path) -> str:
     return slug.strip("-.+")[:80].strip("-.+") or "dataset"
 
 
-def safe(name: str) -> str:
-    """Return `name` as a file name that every platform takes: at most 200 bytes, what is refused replaced by `_`."""
-    plain = unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode("utf-8")
-    plain = "".join("_" if letter in '<>:"/\\|?*' or not letter.isprintable() else letter for letter in plain)
-    suffix = PurePosixPath(plain).suffix[:16]
-    stem = plain.removesuffix(suffix).encode()[: 200 - len(suffix.encode())].decode("utf-8", "ignore")
-    return (stem.strip() + suffix).rstrip(" .") or "_"
-
-
-def _walk(source: Path) -> tuple[tuple[PurePosixPath, ...], tuple[Rejected, ...]]:
-    """List the files under a folder, relative to it, and the folders that were not entered."""
-    files: list[PurePosixPath] = []
-    rejected: list[Rejected] = []
-
-    def relative(path: str | Path) -> PurePosixPath:
-        return PurePosixPath(Path(path).relative_to(source).as_posix())
-
-    def refuse(error: OSError) -> None:
-        where = relative(str(error.filename)) if error.filename else PurePosixPath()
-        rejected.append(Rejected(path=printable(str(where)), reason=(error.strerror or "unreadable").lower()))
-
-    for folder, folders, found in os.walk(source, onerror=refuse):
-        here = Path(folder)
-        links = [here / item for item in folders if (here / item).is_symlink()]
-        rejected += [Rejected(path=printable(str(relative(i))), reason="a link to a folder") for i in links]
-        files += [relative(here / item) for item in found]
-    return tuple(sorted(files)), tuple(rejected)
-
-
-@contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `target` that becomes `target` on success and vanishes otherwise."""
-    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+def _laid_out(source: Path, gathered: Gathered, row: DataSet | None) -> Layout:
     try:
-        with paths.saying_why_not(target):
-            partial.mkdir(parents=True)
-        yield partial
-        with paths.saying_why_not(target):
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        return layout.lay_out(gathered.files, row)
+    except (UnreadableInputError, UsageError) as error:
+        raise type(error)(f"cannot import {printable(str(source))}: {error.message}", error.hint) from error
 
 
-def _take_all(
-    into: Path, files: Sequence[Incoming], ordered: bool, advance: Advance | None
-) -> Iterator[_Taken | Rejected]:
-    """Take in every file, several at a time, in the order of the data set."""
-    items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
-    targets = _targets(items)
-    with paths.saying_why_not(into):
-        for folder in {target.parent for target in targets}:
-            (into / folder).mkdir(parents=True, exist_ok=True)
-
-    def take(item: Incoming, target: PurePosixPath) -> _Taken | Rejected:
-        return _take(into, item, target, ordered)
-
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        for done, outcome in enumerate(pool.map(take, items, targets), start=1):
-            if advance:
-                advance(done, len(items))
-            yield outcome
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _compared(row: DataSet, gathered: Gathered, found: Layout, advance: Advance | None) -> Comparison:
+    """Compare the files in class folders with the published ones; where no hashes are known, all pass."""
+    inside = [
+        (file, place.label, content)
+        for file, place, content in zip(gathered.files, found.places, gathered.contents, strict=True)
+        if place.label
+    ]
+    if not row.hashes:
+        return Comparison(reasons=("",) * len(inside), differing=(), missing=())
+    at_hand = []
+    for done, (file, label, content) in enumerate(inside, start=1):
+        sha256 = ""
+        with contextlib.suppress(UnreadableInputError):
+            sha256 = hashlib.sha256(gather.taken(content, str(file))).hexdigest()
+        at_hand.append(known.Found(path=file, label=label, sha256=sha256))
+        if advance:
+            advance(done, len(inside))
+    return known.compare(row, at_hand)
 
 
-def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _Taken | Rejected:
-    """Read, hash and copy one file."""
-    shown = printable(item.origin or item.filename)
-    try:
-        content = _content(item, shown)
-        picture = read(content, name=shown)
-    except UnreadableInputError as error:
-        return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
-    with paths.saying_why_not(into / target):
-        (into / target).write_bytes(content)
-    return _Taken(
-        slice=Slice(
-            path=str(target),
-            label=item.label,
-            sha256=hashlib.sha256(content).hexdigest(),
-            size=picture.size,
-            group=0,
-            patient=item.patient,
-        ),
-        thumb=groups.thumbnail(picture.grey),
-        place=_place(item) if ordered else None,
-    )
+def _is_it(row: DataSet, found: Layout, compared: Comparison) -> bool:
+    """Say whether files laid out like a published set are of it; without hashes, only their number tells."""
+    if row.hashes:
+        return compared.found > 0 or bool(compared.differing)
+    return Counter(place.label for place in found.places if place.label) == Counter(dict(row.counts))
 
 
-def _content(item: Incoming, shown: str) -> bytes:
-    if isinstance(item.content, bytes):
-        return item.content
-    return content_of(item.content, shown) if isinstance(item.content, Path) else item.content()
-
-
-def _place(item: Incoming) -> tuple[str, int] | None:
-    """Folder and number of a file: `Normal case (12).jpg` is number 12 of what is called `Normal case (…`."""
-    last = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(item.filename).stem)
-    return (f"{item.label}/{item.filename[: last.start()]}", int(last[1])) if last else None
-
-
-def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
-    """A path within the data set for every file, all different even where case does not count."""
-    taken: set[str] = set()
-    targets = []
-    for item in items:
-        folder, name = PurePosixPath("slices", safe(item.label)), PurePosixPath(safe(item.filename))
-        target, number = folder / name, 1
-        while str(target).casefold() in taken:
-            number += 1
-            target = folder / f"{name.stem}-{number}{name.suffix}"
-        taken.add(str(target).casefold())
-        targets.append(target)
-    return targets
-
-
-def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> None:
-    labels = sorted({item.slice.label for item in taken})
-    if not labels:
-        why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
-        raise UnreadableInputError(f"none of its files is a slice{why}", layout.LAYOUTS)
-    if len(labels) < 2:
-        raise UsageError(
-            f"a classifier needs at least two classes, and all readable slices are {labels[0]!r}", layout.LAYOUTS
+def _refuse_differing(row: DataSet, compared: Comparison) -> None:
+    if compared.differing:
+        raise NetworkError(
+            f"{len(compared.differing):,} of its files are not as {row.name} was published: "
+            f"{_some([printable(str(path)) for path in compared.differing])}",
+            f"get the set anew: lungcli data download {row.name}; or take yours in as other data: "
+            "lungcli data import PATH --name OTHER",
         )
 
 
-def _grouped(taken: Sequence[_Taken]) -> tuple[Slice, ...]:
-    slices = [item.slice for item in taken]
-    found = groups.look_alikes(
-        np.stack([item.thumb for item in taken]),
-        [item.sha256 for item in slices],
-        [item.place for item in taken],
-        patients=[item.patient for item in slices],
+def _write(
+    name: str,
+    source: Source,
+    gathered: Gathered,
+    found: Layout,
+    advance: Advance | None,
+    row: DataSet | None = None,
+    foreign: Sequence[str] = (),
+) -> Manifest:
+    """Write the files in class folders but those that `foreign`, one reason a file, leaves out."""
+    inside = iter(foreign)
+    reasons = [place.reason or next(inside, "") for place in found.places]
+    shown = [printable(str(file)) for file in gathered.files]
+    hashes = known.published(row) if row else {}
+    return write_dataset(
+        name,
+        [
+            Incoming(
+                label=place.label,
+                filename=file.name,
+                content=content,
+                origin=origin,
+                sha256=hashes[file.name].sha256 if hashes else "",
+            )
+            for file, place, content, origin, reason in zip(
+                gathered.files, found.places, gathered.contents, shown, reasons, strict=True
+            )
+            if not reason
+        ],
+        source,
+        # Of no other set is it known that file numbers follow the scans.
+        ordered=found.data_set is not None and found.data_set.ordered,
+        rejected=(
+            *gathered.rejected,
+            *(Rejected(path=path, reason=reason) for path, reason in zip(shown, reasons, strict=True) if reason),
+        ),
+        advance=advance,
     )
-    return tuple(
-        Slice(path=i.path, label=i.label, sha256=i.sha256, size=i.size, group=int(group), patient=i.patient)
-        for i, group in zip(slices, found, strict=True)
-    )
+
+
+def _source(row: DataSet) -> Source:
+    return Source(about=row.about, licence=row.licence, citation=row.citation, doi=row.doi, data_set=row.name)
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more

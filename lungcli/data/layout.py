@@ -4,19 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
+from lungcli.core.catalog import DATA_SETS, DataSet
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.data.read import DICOM_SUFFIXES
-
-Kind = Literal["iqothnccd", "folders"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/"
 
-# The set's publisher spells it "Bengin cases".
+# IQ-OTH/NCCD is published with "Bengin cases".
 _CLASSES = {"benign": "benign", "bengin": "benign", "malignant": "malignant", "normal": "normal"}
-_CASES = re.compile(r"(bengin|benign|malignant|normal) cases?")
 _PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
@@ -31,16 +28,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a source is laid out, and the place of each of its files in the order they were given."""
+    """The place of each file of a source, in the order given, and the published set it is laid out like, if any."""
 
-    kind: Kind
+    data_set: DataSet | None
     places: tuple[Place, ...]
 
 
-def lay_out(files: Sequence[PurePosixPath]) -> Layout:
-    """Recognise a source by the relative paths of its files.
+def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
+    """Recognise a source by the relative paths of its files, or take it for `data_set`.
 
-    Either IQ-OTH/NCCD, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
+    Either a published set, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
     level with two or more folders that hold pictures. Folders named train, valid, test and the like are looked
     through, since the program makes its own splits.
 
@@ -49,11 +46,11 @@ def lay_out(files: Sequence[PurePosixPath]) -> Layout:
     pictures = [path for path in files if may_be_picture(path)]
     if not pictures:
         raise UnreadableInputError("there are no pictures in it", LAYOUTS)
-    if _is_iqothnccd(pictures):
-        return Layout(kind="iqothnccd", places=tuple(_place(path, _case_label(path)) for path in files))
+    if row := data_set or _recognised(pictures):
+        return Layout(data_set=row, places=tuple(_place(path, label_in(row, path)) for path in files))
     depth = _class_level(pictures)
     labels = (class_name(path.parts[depth]) if len(path.parts) > depth + 1 else "" for path in files)
-    return Layout(kind="folders", places=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
+    return Layout(data_set=None, places=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
 
 
 def class_name(folder: str) -> str:
@@ -63,12 +60,26 @@ def class_name(folder: str) -> str:
     return _CLASSES.get(spelled, plain)
 
 
+def label_in(row: DataSet, path: PurePosixPath) -> str:
+    """Class of the innermost folder that the published set has; empty outside of those."""
+    for folder in reversed(path.parts[:-1]):
+        for pattern, label in row.folders:
+            if re.fullmatch(pattern, folder.strip().casefold()):
+                return label
+    return ""
+
+
 def may_be_picture(path: PurePosixPath) -> bool:
     """Say whether a file may be a slice by its name: DICOM files often have no suffix, or a number for one."""
-    if any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts):
+    if is_of_the_system(path):
         return False
     suffix = path.suffix.casefold()
     return suffix in SUFFIXES or (not suffix.strip(".0123456789") and any(map(str.isdigit, path.name)))
+
+
+def is_of_the_system(path: PurePosixPath) -> bool:
+    """Say whether a file is hidden, or one that systems leave lying about."""
+    return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
 
 
 def _place(path: PurePosixPath, label: str) -> Place:
@@ -77,16 +88,14 @@ def _place(path: PurePosixPath, label: str) -> Place:
     return Place(label=label) if label else Place(reason="not in a class folder")
 
 
-def _is_iqothnccd(pictures: Sequence[PurePosixPath]) -> bool:
+def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
+    """Tell a published set by its folders: all of them, or the telling one and another class."""
     folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
-    labels = {class_name(folder) for folder in folders if _CASES.fullmatch(folder)}
-    return len(labels) == 3 or ("bengin cases" in folders and len(labels) == 2)
-
-
-def _case_label(path: PurePosixPath) -> str:
-    """Class of the innermost folder that IQ-OTH/NCCD has; empty outside of those."""
-    folders = [part for part in path.parts[:-1] if _CASES.fullmatch(part.strip().casefold())]
-    return class_name(folders[-1]) if folders else ""
+    for row in DATA_SETS.values():
+        met = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
+        if len(met) == len(row.folders) or (row.telling in folders and len(set(met)) > 1):
+            return row
+    return None
 
 
 def _class_level(pictures: Sequence[PurePosixPath]) -> int:

@@ -1,6 +1,7 @@
 """A data set on disk: a folder with `slices/` and a `manifest.json` that says what each file is."""
 
 import hashlib
+import secrets
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lungcli.core import names, paths
 from lungcli.core.errors import UnreadableInputError, UsageError
 
 FORMAT_VERSION = 1
+FILE = "manifest.json"
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,12 +37,17 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a data set comes from and what may be done with it. `synthetic` slices were drawn by the program."""
+    """Where a data set comes from and what may be done with it. `synthetic` slices were drawn by the program.
+
+    `data_set` is its name among the published ones (`catalog.DATA_SETS`), empty for all others.
+    """
 
     about: str
     synthetic: bool = False
     licence: str = "unknown"
     citation: str = ""
+    doi: str = ""
+    data_set: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,15 +101,13 @@ def known() -> dict[str, Path]:
     if not root.is_dir():
         return {}
     return {
-        item.name: item
-        for item in sorted(root.iterdir())
-        if not item.name.startswith(".") and (item / "manifest.json").is_file()
+        item.name: item for item in sorted(root.iterdir()) if not item.name.startswith(".") and (item / FILE).is_file()
     }
 
 
 def save(manifest: Manifest, into: Path) -> None:
     """Write `manifest.json` into the folder `into`, atomically."""
-    paths.write(into / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    paths.write(into / FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
 
 def load(name: str) -> Manifest:
@@ -110,8 +115,7 @@ def load(name: str) -> Manifest:
 
     Raises UsageError when there is none, UnreadableInputError when it is damaged or of a newer lungcli.
     """
-    where = names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
-    return read(where / "manifest.json")
+    return read(find(name) / FILE)
 
 
 def read(path: Path) -> Manifest:
@@ -119,7 +123,9 @@ def read(path: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise UnreadableInputError(f"cannot read {path}: {error}", "import the data set again") from error
+        raise UnreadableInputError(
+            f"cannot read {path}: {error}", f"make it anew; before that: lungcli data remove '{path.parent.name}'"
+        ) from error
     if manifest.format_version > FORMAT_VERSION:
         raise UnreadableInputError(
             f"{path} has manifest format {manifest.format_version}; this lungcli reads up to {FORMAT_VERSION}",
@@ -128,9 +134,19 @@ def read(path: Path) -> Manifest:
     return manifest
 
 
+def find(name: str) -> Path:
+    """Return the folder of the data set that `name` means. Raises UsageError when there is none."""
+    return names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
+
+
 def remove(name: str) -> None:
     """Delete the data set called `name`. Raises UsageError when there is none."""
-    shutil.rmtree(names.find(name, known(), "data set"))
+    where = find(name)
+    # Cut off half-way, what is left is no data set any more, and the next one of that name clears it.
+    doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
+    with paths.saying_why_not(where):
+        where.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def require_new(name: str) -> Path:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.core.errors import UsageError
-from lungcli.data import anatomy, importer, lungs, manifest
+from lungcli.data import anatomy, intake, lungs, manifest
 from lungcli.data.anatomy import Body, Field
 from lungcli.data.lungs import Nodule
 from lungcli.data.manifest import Manifest, Source
@@ -123,7 +123,7 @@ def spot(patient: Patient, z: float, side: int = 512) -> Spot | None:
 
 
 def make(
-    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: importer.Advance | None = None
+    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: intake.Advance | None = None
 ) -> Manifest:
     """Draw the data set `name` of `slices` slices, `side` pixels each way, and return its manifest.
 
@@ -136,7 +136,7 @@ def make(
         if there.source == source and len(there.slices) == slices and there.slices[0].size == (side, side):
             return there
     incoming = [
-        importer.Incoming(
+        intake.Incoming(
             label=patient.label,
             filename=f"{patient.name}-s{number:02d}.png",
             content=functools.partial(_png, patient, z, side),
@@ -146,7 +146,7 @@ def make(
         for number, z in enumerate(patient.positions(), start=1)
     ]
     # Patients are known here, so that file numbers have nothing to add.
-    return importer.write_dataset(name, incoming, source, ordered=False, advance=advance)
+    return intake.write_dataset(name, incoming, source, ordered=False, advance=advance)
 
 
 def _stream(*key: int) -> np.random.Generator:

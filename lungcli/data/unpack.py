@@ -3,6 +3,7 @@
 import contextlib
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,8 @@ def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     """Return the files in `archive`, folders left out.
 
     Raises UnreadableInputError, for the archive as a whole, when a member is named to land outside (`..`, absolute,
-    a drive, a backslash), is a link or encrypted, or when it would unpack to too much.
+    a drive, a backslash), is a link or encrypted, when two are named alike but for case, or when it would unpack to
+    too much.
     """
     found = tuple(item for item in archive.infolist() if not item.is_dir())
     for item in found:
@@ -50,7 +52,7 @@ def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
                 f"refused the .zip file: its member {printable(item.filename)!r} {why}",
                 "use a .zip from a source you trust, or unpack it and import the folder",
             )
-    if why := _too_much(found):
+    if why := _alike(found) or _too_much(found):
         raise UnreadableInputError(f"refused the .zip file: {why}", "import a folder with the pictures you need")
     return found
 
@@ -82,6 +84,16 @@ def _danger(item: zipfile.ZipInfo) -> str:
         return "is encrypted"
     if item.file_size > RATIO_FROM and item.file_size > MAX_RATIO * max(1, item.compress_size):
         return f"unpacks to more than {MAX_RATIO} times its size"
+    return ""
+
+
+def _alike(found: Sequence[zipfile.ZipInfo]) -> str:
+    seen: set[str] = set()
+    for item in found:
+        name = unicodedata.normalize("NFC", item.filename).casefold()
+        if name in seen:
+            return f"it has two members named {printable(item.filename)!r}, or alike but for upper and lower case"
+        seen.add(name)
     return ""
 
 

@@ -49,7 +49,7 @@ def test_import_lists_what_it_leaves_out(home: Path, workshop: Path, tmp_path: P
     assert facts["source"]["synthetic"] is False
 
 
-def test_import_of_a_zip_in_the_published_layout(home: Path, workshop: Path, tmp_path: Path) -> None:
+def test_the_published_layout_alone_makes_no_published_set(home: Path, workshop: Path, tmp_path: Path) -> None:
     archive = tmp_path / "set.zip"
     folders = {"benign": "Bengin cases", "malignant": "Malignant cases", "normal": "Normal cases"}
     with zipfile.ZipFile(archive, "w") as file:
@@ -57,9 +57,10 @@ def test_import_of_a_zip_in_the_published_layout(home: Path, workshop: Path, tmp
             for path in (workshop / "data" / "phantom" / "slices" / label).iterdir():
                 file.write(path, f"The set/{folder}/{path.name}")
     call(home, "data", "import", archive)
-    facts = json.loads(call(home, "data", "show", "iqothnccd", "--json").stdout)
+    facts = json.loads(call(home, "data", "show", "set", "--json").stdout)
     assert set(facts["classes"]) == set(folders)
-    assert facts["source"]["licence"] == "CC BY 4.0"
+    assert facts["source"]["licence"] == "unknown"
+    assert facts["published"] == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_bad_sources(home: Path, workshop: Path, tmp_path: Path, name: str, code
     assert says in done.stderr
     assert done.stdout == ""
     assert call(home, "data", "list", "--json").stdout.count('"digest"') == 0
-    assert not list((home / "data").glob(".*")) if (home / "data").exists() else True
+    assert {path.name for path in (home / "data").glob("*")} <= {".locks"}
 
 
 def test_a_class_with_one_group_cannot_be_split(home: Path, workshop: Path, tmp_path: Path) -> None:

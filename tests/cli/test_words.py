@@ -30,3 +30,21 @@ def test_a_difference_says_when_it_may_be_chance(low: float, high: float, text: 
 )
 def test_sizes(count: int, text: str) -> None:
     assert words.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "since", "seconds", "text"),
+    [
+        (34_200_000, 157_600_000, 4_200_000, 6.0, "34.2 of 157.6 MB, 5.0 MB/s, 0:25 left"),
+        (34_200_000, 0, 4_200_000, 6.0, "34.2 MB, 5.0 MB/s"),
+        (34_200_000, 157_600_000, 34_200_000, 6.0, "34.2 of 157.6 MB"),
+        (34_200_000, 157_600_000, 0, 0.1, "34.2 of 157.6 MB"),
+    ],
+)
+def test_how_a_file_arrives(done: int, total: int, since: int, seconds: float, text: str) -> None:
+    assert words.moved(done, total, since, seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (750, "12:30"), (3723, "1:02:03")])
+def test_durations(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text

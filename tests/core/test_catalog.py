@@ -1,4 +1,4 @@
-"""The catalog of nets."""
+"""The catalog of nets and data sets."""
 
 import subprocess
 import sys
@@ -36,6 +36,14 @@ def test_known_nets(name: str) -> None:
 def test_unknown_net() -> None:
     with pytest.raises(UsageError, match="unknown model 'resnet19'"):
         catalog.net("resnet19")
+
+
+def test_published_data_sets() -> None:
+    assert list(catalog.DATA_SETS) == ["iqothnccd", "chest-ctscan"]
+    assert catalog.data_set("Chest_CTscan").slices == 1000
+    with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
+        catalog.data_set("luna")
+    assert "lungcli data import PATH" in caught.value.hint
 
 
 def test_listing_names_imports_nothing_heavy() -> None:

@@ -1,29 +1,31 @@
 """Importing: every file is a slice or named with a reason, and the data set is there whole or not at all."""
 
+import contextlib
+import dataclasses
 import errno
+import functools
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lungcli.core import paths
-from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError
-from lungcli.data import importer, manifest
-from lungcli.data.importer import Incoming, default_name, import_dataset, safe, write_dataset
+from lungcli.core.catalog import DataSet
+from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
+from lungcli.data import gather, known, layout, manifest
+from lungcli.data.appearing import LOCKS
+from lungcli.data.importer import default_name, import_dataset, import_labelled, import_published
+from lungcli.data.intake import Incoming, safe, write_dataset
 from lungcli.data.manifest import Manifest, Rejected, Source
+from tests.data import published
 from tests.data.pictures import encoded, noise, png, write, zipped
 
-IQ = "The IQ-OTHNCCD lung cancer dataset"
 PLAIN = {"benign/1.png": png(1), "normal/1.png": png(2), "normal/2.png": png(3)}
 MADE_UP = Source(about="made up")
-
-
-def iq_files() -> dict[str, bytes]:
-    names = [("Bengin cases/Bengin case", 11), ("Malignant cases/Malignant case", 3), ("Normal cases/Normal case", 2)]
-    return {
-        f"{IQ}/{stem} ({i}).png": png(100 * k + i) for k, (stem, count) in enumerate(names) for i in range(1, count + 1)
-    }
 
 
 def reasons(made: Manifest) -> dict[str, str]:
@@ -31,7 +33,8 @@ def reasons(made: Manifest) -> dict[str, str]:
 
 
 def left_behind() -> list[str]:
-    return sorted(item.name for item in paths.data_home().iterdir()) if paths.data_home().exists() else []
+    home = paths.data_home()
+    return sorted(item.name for item in home.iterdir() if item.name != LOCKS) if home.exists() else []
 
 
 @pytest.fixture(params=["folder", "zip"])
@@ -42,26 +45,200 @@ def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str
     return lambda files: write(tmp_path / "My set (1)", files)
 
 
-def test_iqothnccd(packed: Callable[[dict[str, bytes]], Path]) -> None:
-    foreign = {f"{IQ}/Test cases/000001_01.png": png(900), f"{IQ}/about.txt": b"1190 images"}
+@pytest.fixture
+def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """A published set of five files that the catalog knows."""
+    row = published.row(tmp_path)
+    monkeypatch.setattr(layout, "DATA_SETS", {row.name: row})
+    return row
 
-    made = import_dataset(packed(iq_files() | foreign))
 
-    assert made.name == "iqothnccd"
-    assert made.classes == ("benign", "malignant", "normal")
-    assert [made.labels().count(k) for k in range(3)] == [11, 3, 2]
-    assert (made.source.licence, made.source.synthetic) == ("CC BY 4.0", False)
-    assert "10.17632/bhmdr45bh2.4" in made.source.citation
+@pytest.mark.parametrize("above", ["", f"{published.ROOT}/", f"{published.ROOT}/{published.ROOT}/"])
+def test_a_published_set(little: DataSet, packed: Callable[[dict[str, bytes]], Path], above: str) -> None:
+    foreign = {f"{above}Test cases/000001_01.png": png(900), f"{above}about.txt": b"1190 images"}
+
+    made = import_dataset(packed(published.files(above) | foreign))
+
+    assert made.name == "little"
+    assert made.classes == ("benign", "normal")
+    assert [item.path for item in made.slices] == [
+        *(f"slices/benign/Bengin case ({i}).png" for i in (1, 2, 10)),
+        *(f"slices/normal/Normal case ({i}).png" for i in (1, 2)),
+    ]
+    assert made.source == Source(
+        about="The little set",
+        licence="CC BY 4.0",
+        citation="Nobody (2020), The little set, doi:10.1234/little",
+        doi="10.1234/little",
+        data_set="little",
+    )
     assert reasons(made) == {
-        f"{IQ}/Test cases/000001_01.png": "not in a class folder",
-        f"{IQ}/about.txt": "not a picture",
+        f"{above}Test cases/000001_01.png": "not in a class folder",
+        f"{above}about.txt": "not a picture",
+    }
+    assert (manifest.folder("little") / "SOURCE.txt").read_text().splitlines() == [
+        "The little set",
+        "Licence: CC BY 4.0",
+        "DOI: https://doi.org/10.1234/little",
+        "Cite as: Nobody (2020), The little set, doi:10.1234/little",
+    ]
+
+
+def test_augmented_copies_are_named_and_left_out(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    more = {
+        "Augmented/Bengin cases/aug_0_1.png": png(50),
+        "Augmented/Normal cases/Normal case (1).png": png(51),
+        "again/Normal cases/Normal case (2).png": png(22),
+    }
+
+    made = import_dataset(packed(published.files() | more))
+
+    assert len(made.slices) == 5
+    assert reasons(made) == {
+        "Augmented/Bengin cases/aug_0_1.png": known.FOREIGN,
+        "Augmented/Normal cases/Normal case (1).png": known.DIFFERS,
+        # Folders come in alphabetical order, archives in their own.
+        **(
+            {"again/Normal cases/Normal case (2).png": known.COPY}
+            if "again/Normal cases/Normal case (2).png" in reasons(made)
+            else {f"{published.ROOT}/Normal cases/Normal case (2).png": known.COPY}
+        ),
     }
 
 
-def test_slices_are_in_number_aware_order(packed: Callable[[dict[str, bytes]], Path]) -> None:
-    made = import_dataset(packed(iq_files()))
+def test_a_part_of_a_published_set(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    part = {name: content for name, content in published.files().items() if "(1)" in name}
 
-    assert [item.path for item in made.slices[:11]] == [f"slices/benign/Bengin case ({i}).png" for i in range(1, 12)]
+    made = import_published(little, packed(part))
+
+    assert (len(made.slices), known.found(little, made.slices)) == (2, 2)
+
+
+def test_a_download_must_be_complete(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    part = {name: content for name, content in published.files().items() if "(2)" not in name}
+
+    with pytest.raises(NetworkError) as caught:
+        import_published(little, packed(part), complete=True)
+
+    assert caught.value.message == (
+        "it has 3 of the 5 published files of little; missing: Bengin case (2).png, Normal case (2).png"
+    )
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("damage", ["altered", "other class", "unreadable"])
+def test_a_published_file_that_differs_is_refused(little: DataSet, tmp_path: Path, damage: str) -> None:
+    files = published.files("")
+    content = files.pop("Normal cases/Normal case (2).png")
+    match damage:
+        case "altered":
+            files["Normal cases/Normal case (2).png"] = png(77)
+        case "other class":
+            files["Bengin cases/Normal case (2).png"] = content
+        case _:
+            files["Normal cases/Normal case (2).png"] = b""
+    source = write(tmp_path / "set", files)
+
+    for importing in (import_dataset, functools.partial(import_published, little)):
+        with pytest.raises(NetworkError, match=r"1 of its files are not as little was published: .*Normal") as caught:
+            importing(source)
+        assert "--name OTHER" in caught.value.hint
+        assert left_behind() == []
+
+
+def test_what_differs_may_be_taken_in_as_other_data(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", published.files("") | {"Normal cases/Normal case (2).png": png(77)})
+
+    made = import_dataset(source, name="mine")
+
+    assert (made.name, len(made.slices), made.rejected) == ("mine", 5, ())
+    assert made.source == Source(about="imported from set")
+    assert not (manifest.folder("mine") / "SOURCE.txt").exists()
+
+
+def test_the_layout_alone_makes_no_published_set(little: DataSet, tmp_path: Path) -> None:
+    files = {"Bengin cases/a.png": png(1), "Normal cases/b.png": png(2)}
+
+    made = import_dataset(write(tmp_path / "My pictures", files))
+
+    assert (made.name, made.source) == ("my-pictures", Source(about="imported from My pictures"))
+
+
+def test_nothing_of_a_published_set(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", {"Bengin cases/a.png": png(1), "Normal cases/b.png": png(2)})
+
+    with pytest.raises(NetworkError, match="none of its files is one of the 5 published files of little"):
+        import_published(little, source)
+
+
+def test_a_set_without_known_hashes_is_told_by_its_numbers(
+    little: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(little, hashes="", counts=(("benign", 3), ("normal", 2)))
+    monkeypatch.setattr(layout, "DATA_SETS", {row.name: row})
+    part = dict(list(published.files("").items())[2:])
+
+    whole = import_dataset(write(tmp_path / "whole", published.files("")))
+    other = import_dataset(write(tmp_path / "other", part))
+
+    assert [item.source.data_set for item in (whole, other)] == ["little", ""]
+    assert known.found(row, other.slices) == 3
+
+
+def test_a_file_that_changes_while_it_is_read(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", published.files(""))
+
+    def meddle(done: int, total: int) -> None:
+        (source / "Bengin cases" / "Bengin case (1).png").write_bytes(png(99))
+
+    with pytest.raises(LungcliError, match="has changed while it was read"):
+        import_published(little, source, meddle)
+    assert left_behind() == []
+
+
+TABLE = "path,label,patient\nx/1.png,Malignant,p1\nx/2.png,malignant,p1\n3.png,NORMAL,p2\n"
+TABLED = {"x/1.png": png(1), "x/2.png": png(2), "3.png": png(3), "4.png": png(4), "notes.txt": b""}
+
+
+def test_a_table_says_class_and_patient(packed: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+
+    made = import_labelled(packed(TABLED), tmp_path / "t.csv")
+
+    assert made.name == "my-set-1"
+    assert [(item.path, item.label, item.patient, item.group) for item in made.slices] == [
+        ("slices/malignant/1.png", "malignant", "p1", 0),
+        ("slices/malignant/2.png", "malignant", "p1", 0),
+        ("slices/normal/3.png", "normal", "p2", 1),
+    ]
+    assert reasons(made) == {"4.png": "not in the table"}
+
+
+def test_a_bad_table_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE + "../secret.png,normal,p3\n")
+
+    with pytest.raises(UnreadableInputError, match=r"t\.csv, line 5: the path '\.\./secret\.png' leads outside"):
+        import_labelled(write(tmp_path / "set", TABLED), tmp_path / "t.csv", "some")
+    assert left_behind() == []
+
+
+@given(edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12), keep=st.floats(0.3, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_zip_is_a_data_set_or_an_error(edits: list[tuple[float, int]], keep: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = zipped(Path(folder) / "a.zip", PLAIN | {"normal/4.png": png(4), "benign/5.jpg": b"\xff\xd8 no"})
+        content = bytearray(path.read_bytes())
+        for where, value in edits:
+            content[int(where * len(content))] = value
+        path.write_bytes(bytes(content[: int(len(content) * keep)]))
+        before = left_behind()
+        with contextlib.suppress(LungcliError):
+            made = import_dataset(path)
+            assert {item.sha256 for item in made.slices} <= {
+                hashlib.sha256(content).hexdigest() for content in (*PLAIN.values(), png(4))
+            }
+            manifest.remove(made.name)
+        assert left_behind() == before
 
 
 def test_what_is_written_is_what_was_there(packed: Callable[[dict[str, bytes]], Path]) -> None:
@@ -149,10 +326,10 @@ def test_file_numbers_join_neighbours_only_where_they_follow_the_scans(tmp_path:
     assert [item.group for item in unordered.slices] == [0, 1, 2]
 
 
-def test_iqothnccd_is_known_to_be_in_order(tmp_path: Path) -> None:
+def test_a_layout_like_iqothnccd_is_in_order(tmp_path: Path) -> None:
     alike = (noise(1) * 0.63 + noise(2) * 0.37).astype("uint8")
-    pair = {"Bengin cases/Bengin case (1).png": png(1), "Bengin cases/Bengin case (2).png": encoded(alike)}
-    other = {"Normal cases/Normal case (1).png": png(3)}
+    pair = {"Bengin cases/case (1).png": png(1), "Bengin cases/case (2).png": encoded(alike)}
+    other = {"Normal cases/case (1).png": png(3)}
 
     made = import_dataset(write(tmp_path / "x", pair | other))
 
@@ -209,7 +386,7 @@ def test_counts_every_file(packed: Callable[[dict[str, bytes]], Path]) -> None:
 
 def test_taken_name_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import_dataset(write(tmp_path / "x", PLAIN), name="mine")
-    monkeypatch.setattr(importer, "_walk", lambda _: pytest.fail("work was begun"))
+    monkeypatch.setattr(gather, "_walk", lambda _: pytest.fail("work was begun"))
 
     with pytest.raises(UsageError, match="there is a data set 'mine' already"):
         import_dataset(tmp_path / "x", name="mine")

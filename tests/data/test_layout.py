@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from lungcli.core.catalog import DATA_SETS
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.data.layout import class_name, lay_out, may_be_picture
 
@@ -16,6 +17,12 @@ def placed(*files: str) -> list[str]:
     return [place.label or f"({place.reason})" for place in found.places]
 
 
+def laid_out_like(*files: str) -> str:
+    """The published set that files are laid out like, if any."""
+    row = lay_out([PurePosixPath(file) for file in files]).data_set
+    return row.name if row else ""
+
+
 @pytest.mark.parametrize("above", ["", f"{ROOT}/", f"{ROOT}/{ROOT}/"])
 def test_iqothnccd_at_any_depth(above: str) -> None:
     files = [
@@ -26,16 +33,42 @@ def test_iqothnccd_at_any_depth(above: str) -> None:
         f"{above}IQ-OTH_NCCD lung cancer dataset.txt",
     ]
 
-    assert lay_out([PurePosixPath(file) for file in files]).kind == "iqothnccd"
+    assert laid_out_like(*files) == "iqothnccd"
     assert placed(*files) == ["benign", "malignant", "normal", "(not in a class folder)", "(not a picture)"]
 
 
 def test_iqothnccd_by_its_misspelling_alone() -> None:
-    assert lay_out([PurePosixPath("Bengin cases/1.jpg"), PurePosixPath("Normal cases/1.jpg")]).kind == "iqothnccd"
+    assert laid_out_like("Bengin cases/1.jpg", "Normal cases/1.jpg") == "iqothnccd"
 
 
 def test_two_well_spelled_classes_are_somebody_elses() -> None:
-    assert lay_out([PurePosixPath("Benign cases/1.jpg"), PurePosixPath("Normal cases/1.jpg")]).kind == "folders"
+    assert laid_out_like("Benign cases/1.jpg", "Normal cases/1.jpg") == ""
+
+
+def test_chest_ctscan_has_its_kinds_of_cancer_in_one_class() -> None:
+    files = [
+        "Data/train/adenocarcinoma_left.lower.lobe_T2_N0_M0_Ib/000000 (6).png",
+        "Data/valid/large.cell.carcinoma_left.hilum_T2_N2_M0_IIIa/000009.png",
+        "Data/test/squamous.cell.carcinoma/000111.png",
+        "Data/test/normal/8 (2).png",
+        "Data/normal.png",
+    ]
+
+    assert laid_out_like(*files) == "chest-ctscan"
+    assert placed(*files) == ["malignant", "malignant", "malignant", "normal", "(not in a class folder)"]
+
+
+def test_a_part_of_the_kinds_of_cancer_is_somebody_elses() -> None:
+    assert laid_out_like("adenocarcinoma/1.png", "normal/1.png") == ""
+
+
+def test_a_set_may_be_named_instead_of_recognised() -> None:
+    row = DATA_SETS["chest-ctscan"]
+
+    found = lay_out([PurePosixPath("adenocarcinoma/1.png"), PurePosixPath("normal/1.png")], row)
+
+    assert found.data_set is row
+    assert [place.label for place in found.places] == ["malignant", "normal"]
 
 
 @pytest.mark.parametrize(

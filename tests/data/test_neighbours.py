@@ -6,7 +6,7 @@ import pytest
 from lungcli.core.errors import UsageError
 from lungcli.data import neighbours
 from lungcli.data.groups import Thumbs
-from lungcli.data.importer import Incoming, write_dataset
+from lungcli.data.intake import Incoming, write_dataset
 from lungcli.data.manifest import Source
 from lungcli.data.neighbours import nearest_neighbour_accuracy
 from tests.data.pictures import png

@@ -1,6 +1,7 @@
 """Archives: honest ones are read, dangerous ones refused as a whole."""
 
 import stat
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def test_names_that_only_look_dangerous(tmp_path: Path) -> None:
 
     with unpack.opened(path) as archive:
         assert len(unpack.members(archive)) == 1
+
+
+@pytest.mark.parametrize("other", ["a/SCAN.png", "A/scan.png", "a/scan.png"])
+def test_members_named_alike(tmp_path: Path, other: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("a/scan.png", png(1))
+        archive.writestr(other, png(2))
+
+    assert refusal(tmp_path / "a.zip") == (
+        f"refused the .zip file: it has two members named {other!r}, or alike but for upper and lower case"
+    )
 
 
 def test_links(tmp_path: Path) -> None:

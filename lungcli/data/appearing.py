@@ -1,0 +1,61 @@
+"""Folders that appear whole or not at all, made by one process at a time."""
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from lungcli.core import paths
+from lungcli.core.errors import UsageError
+
+LOCKS = ".locks"
+
+
+@contextlib.contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `target` that becomes `target` on success and vanishes otherwise.
+
+    What a killed process left behind on its way to the same `target` is cleared first. Raises UsageError while
+    another process makes it, or when it is there by now; LungcliError when it can't be written.
+    """
+    with alone(target.parent, target.name, f"another process is making the data set {target.name!r}"):
+        for left in target.parent.glob(f".{_literal(target.name)}.partial-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+        try:
+            with paths.saying_why_not(target):
+                partial.mkdir(parents=True)
+            yield partial
+            if target.exists():
+                raise UsageError(f"a data set {target.name!r} has appeared meanwhile", "choose another --name")
+            with paths.saying_why_not(target):
+                partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
+    """Keep other processes from the work called `what` in `folder`; the system lets go of it if this one is killed.
+
+    Raises UsageError with `why_not` when another process is at it, LungcliError when the lock can't be written.
+    """
+    lock = filelock.FileLock(folder / LOCKS / f"{what}.lock", timeout=0)
+    with paths.saying_why_not(folder):
+        (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise UsageError(why_not, "wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _literal(name: str) -> str:
+    """Return `name` as a glob pattern that matches nothing else."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
