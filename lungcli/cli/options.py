@@ -29,7 +29,9 @@ Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]
 MicroBatch = Annotated[int, typer.Option("--micro-batch", help="Slices of a step in memory at once; 0: all of them.")]
 LearningRate = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak rate of AdamW.")]
 Patience = Annotated[int, typer.Option("--patience", help="Stop after so many epochs without a better one; 0: never.")]
-Pretrained = Annotated[bool, typer.Option("--pretrained", help="Start from ImageNet weights (a download).")]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="Start from ImageNet weights: the extra `pretrained`, or a download.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Precision to train in.")]

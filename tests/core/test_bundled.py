@@ -1,0 +1,51 @@
+"""What comes with the program: every recipe can be read, and typed settings have the last word."""
+
+from pathlib import Path
+
+import pytest
+
+from lungcli.core import bundled, catalog
+from lungcli.core.errors import UsageError
+
+
+@pytest.mark.parametrize("name", bundled.recipe_files())
+def test_every_bundled_recipe_names_what_exists(name: str) -> None:
+    found = bundled.load(name)
+
+    assert found.about
+    assert found.takes
+    for _, recipe in found.recipes():
+        assert recipe.model in catalog.NETS
+
+
+def test_what_is_typed_has_the_last_word() -> None:
+    ((kind, recipe),) = bundled.load("fast").recipes({"epochs": 1, "data": "mine"})
+
+    assert kind == "compress"
+    assert (recipe.epochs, recipe.data, recipe.size) == (1, "mine", 160)
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="unknown recipe 'fsat'") as caught:
+        bundled.load("fsat")
+    assert "did you mean 'fast'?" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "about = 1", 'about = "a"\ntakes = "b"\njobs = [{kind = "cook", settings = {}}]'])
+def test_a_file_that_is_no_recipe(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageError, match="is no recipe"):
+        bundled.load(str(tmp_path / "mine.toml"))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the recipe"):
+        bundled.load(str(tmp_path / "mine.toml"))
+
+
+def test_a_setting_that_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'about = "a"\ntakes = "b"\n[[jobs]]\nsettings = {model = "resnet18", speed = 3}'
+    )
+    with pytest.raises(UsageError, match="speed"):
+        bundled.load(str(tmp_path / "mine.toml")).recipes()
