@@ -5,10 +5,11 @@ from collections.abc import Generator
 import msgspec
 
 from lungcli import stages
-from lungcli.core import catalog, models, names, runs
+from lungcli.core import catalog, evaluation, models, names, runs
+from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, RunDone, RunStarted, now
-from lungcli.core.recipe import Recipe
+from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.inference import gate
 from lungcli.stages import Material
@@ -17,13 +18,13 @@ from lungcli.stages import Material
 def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     """Make the run of a job, or find the one that an earlier call with the same recipe began: (run, whether found).
 
-    `recipe.teacher` is a net to train, or a run that has trained one. Raises UsageError when the recipe names
-    something unknown, or when `name` belongs to a run of another recipe.
+    Each teacher of the recipe is a net to train, or a run that has trained one. Raises UsageError when the recipe
+    names something unknown, or when `name` belongs to a run of another recipe.
     """
     recipe = stages.resolved(recipe)
-    teacher_run = ""
+    teacher_run: Teachers = ""
     if kind != "train":
-        recipe, teacher_run = _with_teacher(recipe)
+        recipe, teacher_run = _with_teachers(recipe)
     wanted = (kind, recipe, teacher_run)
     for run in runs.readable()[0]:
         if name in ("", run.name) and (run.info.kind, run.recipe, run.info.teacher_run) == wanted:
@@ -38,24 +39,27 @@ def work(run: Run, found: Material) -> Generator[Event, None, None]:
 
 
 def decide(run: Run) -> gate.Decision | None:
-    """Compare the shipped model of a finished `compress` run with its teacher; None for other kinds of run."""
+    """Compare the shipped model of a finished `compress` run with its teacher, or with the mean of several.
+
+    None for other kinds of run.
+    """
     if run.info.kind != "compress":
         return None
     from lungcli.inference import evaluate
 
     ours = evaluate.load(run.stage("int8") / stages.EVALUATION)
-    teacher = evaluate.load(run.stage("teacher") / stages.EVALUATION)
-    return gate.decide(ours, teacher, run.recipe.max_drop)
+    teachers = [evaluate.load(run.stage(stage) / stages.EVALUATION) for stage in models.teacher_stages(run.recipe)]
+    return gate.decide(ours, evaluation.ensemble(teachers), run.recipe.max_drop)
 
 
 def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
-    made = models.STAGES[run.info.kind]
+    made = models.stages(run)
     yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
     for stage in made:
         if stage == "int8":
             yield from stages.quantize(run, found)
-        elif stage == "teacher" and run.info.teacher_run:
-            yield from stages.adopt_teacher(run, found)
+        elif stages.adopted_from(run, stage):
+            yield from stages.adopt_teacher(run, stage, found)
         else:
             yield from stages.learn(run, stage, found)
     yield from stages.evaluate(run, made, found)
@@ -63,17 +67,33 @@ def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
     yield RunDone(time=now(), gate_met=None if decision is None else decision.met)
 
 
-def _with_teacher(recipe: Recipe) -> tuple[Recipe, str]:
-    """Tell a teacher to train from one that a run has trained; return the recipe with its net, and the run."""
-    nets = {names.spelling(name): name for name in catalog.NETS}
-    if (spelt := names.spelling(recipe.teacher)) in nets:
-        return msgspec.structs.replace(recipe, teacher=nets[spelt]), ""
+def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
+    """Tell teachers to train from those that runs have trained; return the recipe with their nets, and the runs."""
+    found: list[tuple[str, str]] = []
+    for name in recipes.each(recipe.teacher):
+        found += _teachers(recipe, name)
+    origins = [origin for _, origin in found if origin]
+    if len({models.weights_folder(origin) for origin in origins}) < len(origins):
+        raise UsageError(
+            f"a teacher is named twice: {', '.join(origins)}", "name each once; a net may be named again, a run not"
+        )
+    named = msgspec.structs.replace(recipe, teacher=recipes.together([net for net, _ in found]))
+    return named, recipes.together([origin for _, origin in found])
+
+
+def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
+    """Pairs of a net and the run that trained it (empty: to train) that `name` means; several for an ensemble's run."""
+    nets = {names.spelling(net): net for net in catalog.NETS}
+    if (spelt := names.spelling(name)) in nets:
+        return [(nets[spelt], "")]
     from lungcli.inference import modelfile
 
-    if recipe.teacher.partition("/")[0] not in runs.known():
-        known = [*catalog.NETS, *runs.known()]
-        raise UsageError(f"unknown teacher {recipe.teacher!r}", names.suggestion(recipe.teacher, known))
-    card = modelfile.read_card(models.weights_folder(recipe.teacher) / models.MODEL)
+    if name.partition("/")[0] not in runs.known():
+        raise UsageError(f"unknown teacher {name!r}", names.suggestion(name, [*catalog.NETS, *runs.known()]))
     _, split = stages.divided(recipe)
-    stages.require_same_split(card, split, recipe.size, recipe.teacher)
-    return msgspec.structs.replace(recipe, teacher=card.model), recipe.teacher
+    found = []
+    for spec in models.teachers(name):
+        card = modelfile.read_card(models.weights_folder(spec) / models.MODEL)
+        stages.require_teachable(card, split, recipe.size, spec)
+        found.append((card.model, spec))
+    return found

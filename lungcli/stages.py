@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import catalog, models, paths
+from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, StageDone, StageStarted, now
@@ -71,7 +72,7 @@ def resolved(recipe: Recipe) -> Recipe:
 
 
 def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
-    """Train the net of `stage`: by labels, or for the stage `student` by the teacher as well."""
+    """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.inference import modelfile
     from lungcli.training import learn as learning
     from lungcli.training import loop
@@ -80,11 +81,12 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     if (folder / MODEL).exists():
         return
     recipe = recipe_of(run.recipe, stage)
-    teacher = None
-    if stage == "student":
-        source = run.stage("teacher")
-        teacher = learning.Teacher(model=modelfile.read_card(source / MODEL).model, weights=source / loop.BEST)
-    taught = f", taught by {teacher.model}" if teacher else ""
+    sources = [run.stage(each) for each in models.teacher_stages(run.recipe)] if stage == "student" else []
+    teachers = [
+        learning.Teacher(model=modelfile.read_card(source / MODEL).model, weights=source / loop.BEST)
+        for source in sources
+    ]
+    taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
     about = f"train {recipe.model} on {recipe.data}{taught}"
     yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
     material = loop.Material(
@@ -95,30 +97,37 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         validation=np.array(found.split.val, dtype=np.int64),
         digest=found.split.digest,
     )
-    yield from learning.learn(stage, recipe, material, folder, teacher)
+    yield from learning.learn(stage, recipe, material, folder, teachers)
     yield _export(stage, recipe, folder, found)
 
 
-def adopt_teacher(run: Run, found: Material) -> Generator[Event, None, None]:
+def adopted_from(run: Run, stage: str) -> str:
+    """Name the run whose teacher `stage` takes over; empty where this run trains its own."""
+    origins = zip(models.teacher_stages(run.recipe), recipes.each(run.info.teacher_run), strict=False)
+    return dict(origins).get(stage, "")
+
+
+def adopt_teacher(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
     """Take the teacher of another run into this one. Raises UsageError when it learned from another split."""
     from lungcli.inference import modelfile
     from lungcli.training import loop
 
-    folder = run.stage("teacher")
+    folder = run.stage(stage)
     if (folder / MODEL).exists():
         return
-    source = models.weights_folder(run.info.teacher_run)
-    yield StageStarted(time=now(), stage="teacher", about=f"take over the teacher of {run.info.teacher_run}")
+    origin = adopted_from(run, stage)
+    source = models.weights_folder(origin)
+    yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
     card = modelfile.read_card(source / MODEL)
-    require_same_split(card, found.split, run.recipe.size, run.info.teacher_run)
+    require_teachable(card, found.split, run.recipe.size, origin)
     for name in (loop.BEST, MODEL):
         with paths.replacing(folder / name) as partial:
             shutil.copyfile(source / name, partial)
-    yield StageDone(time=now(), stage="teacher", about=f"{card.model} of {run.info.teacher_run}")
+    yield StageDone(time=now(), stage=stage, about=f"{card.model} of {origin}")
 
 
-def require_same_split(card: ModelCard, split: Split, size: int, name: str) -> None:
-    """Refuse a teacher that may have seen this split's test slices, or that takes slices of another size."""
+def require_teachable(card: ModelCard, split: Split, size: int, name: str) -> None:
+    """Refuse a teacher that may have seen this split's test slices, takes slices of another size, or is in int8."""
     if card.split.digest != split.digest:
         raise UsageError(
             f"the teacher {name!r} was trained on another split than this run's, so it may know the test slices",
@@ -127,6 +136,12 @@ def require_same_split(card: ModelCard, split: Split, size: int, name: str) -> N
     if card.size != size:
         raise UsageError(
             f"the teacher {name!r} takes slices of {card.size} pixels, this run {size}", f"use --size {card.size}"
+        )
+    if card.precision == "int8":
+        run, _, _ = name.partition("/")
+        raise UsageError(
+            f"the teacher {name!r} is an int8 file, and only a net with its float weights can teach",
+            f"name the net it was made from: --teacher '{run}/student'",
         )
 
 
@@ -232,9 +247,14 @@ def judge(
 
 
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
-    """Return the recipe that `stage` follows: the teacher is another net under the same budget."""
-    if stage == "teacher":
-        return msgspec.structs.replace(recipe, model=recipe.teacher, teacher="")
+    """Return the recipe that `stage` follows: a teacher is another net under the same budget.
+
+    Each teacher of an ensemble has a seed of its own, so that two of the same net differ.
+    """
+    taught_by = dict(zip(models.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
+    if stage in taught_by:
+        index, net = taught_by[stage]
+        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + index)
     return recipe if stage == "student" else msgspec.structs.replace(recipe, teacher="")
 
 
@@ -285,7 +305,7 @@ def _card(stage: str, recipe: Recipe, found: Material, parameters: int) -> Model
         preparation=prepare.VERSION,
         temperature=1.0,
         parameters=parameters,
-        teacher=recipe.teacher,
+        teacher=" + ".join(recipe.teachers),
         data=DataCard(
             name=found.manifest.name,
             digest=found.manifest.digest,

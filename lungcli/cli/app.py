@@ -17,6 +17,7 @@ from lungcli.cli import (
     models,
     predict,
     quantize,
+    recipes,
     runs,
     speak,
     train,
@@ -57,6 +58,7 @@ data.app.command()(download.download)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
 for command in (
     train.train,
     distill.distill,

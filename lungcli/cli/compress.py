@@ -4,15 +4,18 @@ import typer
 
 from lungcli.cli import options as opt
 from lungcli.cli.options import DEFAULT
+from lungcli.core.errors import UsageError
 
 
 def compress(
     context: typer.Context,
-    model: opt.Student,
-    teacher: opt.Teacher = "resnet18",
+    model: opt.StudentOrRecipe = "",
+    recipe: opt.RecipeName = "",
+    teacher: opt.Teachers = opt.USUAL_TEACHERS,
     max_drop: opt.MaxDrop = DEFAULT.max_drop,
     data: opt.Data = DEFAULT.data,
     name: opt.Name = "",
+    method: opt.Method = DEFAULT.method,
     alpha: opt.Alpha = DEFAULT.alpha,
     temperature: opt.Temperature = DEFAULT.temperature,
     size: opt.Size = DEFAULT.size,
@@ -24,6 +27,7 @@ def compress(
     micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
     learning_rate: opt.LearningRate = DEFAULT.learning_rate,
     patience: opt.Patience = DEFAULT.patience,
+    mixup: opt.Mixup = DEFAULT.mixup,
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,
     device: opt.Device = DEFAULT.device,
@@ -33,9 +37,18 @@ def compress(
 
     Every stage is kept: the same command, typed again, goes on where it was.
 
+    With --recipe, settings come from there, but whatever is typed has the last word.
+
     \b
-    Example: lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
+    Examples:
+      lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
+      lungcli compress --recipe fast --data mine
     """
     from lungcli.cli import job
 
-    job.begin("compress", context, name)
+    if recipe:
+        job.follow(recipe, context, name)
+    elif not model:
+        raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
+    else:
+        job.begin("compress", context, name)

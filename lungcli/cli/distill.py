@@ -9,9 +9,10 @@ from lungcli.cli.options import DEFAULT
 def distill(
     context: typer.Context,
     model: opt.Student,
-    teacher: opt.Teacher,
+    teacher: opt.Teachers,
     data: opt.Data = DEFAULT.data,
     name: opt.Name = "",
+    method: opt.Method = DEFAULT.method,
     alpha: opt.Alpha = DEFAULT.alpha,
     temperature: opt.Temperature = DEFAULT.temperature,
     size: opt.Size = DEFAULT.size,
@@ -23,17 +24,21 @@ def distill(
     micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
     learning_rate: opt.LearningRate = DEFAULT.learning_rate,
     patience: opt.Patience = DEFAULT.patience,
+    mixup: opt.Mixup = DEFAULT.mixup,
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,
     device: opt.Device = DEFAULT.device,
     threads: opt.Threads = DEFAULT.threads,
 ) -> None:
-    """Train a small student on what a teacher says of each slice.
+    """Train a small student on what a teacher, or several together, say of each slice.
 
     A teacher trained on another split is refused: it may know the test slices.
 
     \b
-    Example: lungcli distill --teacher resnet18 --student mobilenetv2 --data phantom
+    Examples:
+      lungcli distill --teacher resnet18 --student mobilenetv2 --data phantom
+      lungcli distill -t resnet18 -t densenet121 -s mobilenetv2 --method dkd
+      lungcli distill -t OTHER-RUN/student -s shufflenetv2      (a chain)
     """
     from lungcli.cli import job
 

@@ -8,9 +8,9 @@ from types import FrameType
 import typer
 
 from lungcli.cli import progress, speak
-from lungcli.core import models, runs
+from lungcli.core import catalog, models, runs
 from lungcli.core import recipe as recipes
-from lungcli.core.errors import GateNotMetError, InterruptedRunError
+from lungcli.core.errors import GateNotMetError, InterruptedRunError, UsageError
 from lungcli.core.runs import Kind, Run
 
 
@@ -18,11 +18,47 @@ def begin(kind: Kind, context: typer.Context, name: str) -> None:
     """Start the run that the command's options describe, or go on with the same one where it was cut off."""
     from lungcli import compress
 
-    settings = recipes.make(**{field: value for field, value in context.params.items() if field != "name"})
-    run, found = compress.start(kind, settings, name)
+    run, found = compress.start(kind, recipes.make(**_settings(context)), name)
     if found:
         speak.say(f"going on with the run {run.name!r}; give another --name to start afresh")
     go(run)
+
+
+def follow(recipe: str, context: typer.Context, name: str) -> None:
+    """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
+    from lungcli import compress
+    from lungcli.core import bundled
+
+    typed = {field: value for field, value in _given(context).items() if _is_typed(field, context)}
+    found = bundled.load(recipe).recipes(typed)
+    if name and len(found) > 1:
+        raise UsageError(f"the recipe {recipe!r} makes {len(found)} runs, and they can't all be called {name!r}")
+    for kind, settings in found:
+        run, there = compress.start(kind, settings, name)
+        if there and run.info.state == "done" and len(found) > 1:
+            speak.say(f"the run {run.name!r} is done already")
+            continue
+        go(run)
+
+
+def _given(context: typer.Context) -> dict[str, object]:
+    """Return the recipe's fields among the command's options."""
+    return {field: value for field, value in context.params.items() if field not in ("name", "recipe")}
+
+
+def _is_typed(field: str, context: typer.Context) -> bool:
+    source = context.get_parameter_source(field)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _settings(context: typer.Context) -> dict[str, object]:
+    """Return the recipe's fields among the command's options, without those that the method settles unless typed."""
+    given = _given(context)
+    preset = catalog.method(str(given["method"])).preset if "method" in given else {}
+    for field in preset.keys() & given.keys():
+        if not _is_typed(field, context):
+            del given[field]
+    return given
 
 
 def go(run: Run) -> None:
@@ -49,16 +85,15 @@ def go(run: Run) -> None:
                     f"stopped; the work is saved in the run {run.name!r}",
                     f"go on with: lungcli runs resume '{run.name}'",
                 )
-    made = [run.stage(stage) / models.MODEL for stage in models.STAGES[run.info.kind]]
+    made = [run.stage(stage) / models.MODEL for stage in models.stages(run)]
     speak.say("timing the models")
     tables.show_comparison(compare.compare(made, baseline=made[0]))
-    end = models.STAGES[run.info.kind][-1]
-    speak.say(f"model file: {run.stage(end) / models.MODEL}")
+    speak.say(f"model file: {made[-1]}")
     speak.say(f"next: lungcli predict --model '{run.name}' scan.png")
     decision = compress.decide(run)
     if decision is None:
         return
-    sentence = tables.gate_sentence(decision)
+    sentence = tables.gate_sentence(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
     if not decision.met:
         raise GateNotMetError(
             f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"

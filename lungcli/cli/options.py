@@ -4,14 +4,37 @@ from typing import Annotated
 
 import typer
 
+from lungcli.core import catalog
 from lungcli.core.recipe import Precision, Protocol, Recipe
 
 DEFAULT = Recipe(data="phantom", model="")
 """Where the defaults of the options below come from; parameters are named like the recipe's fields."""
 
+
+def _preset(method: catalog.Method) -> str:
+    """What a method settles unless it is typed: ` (alpha 1, epochs 300)`."""
+    settled = ", ".join(f"{field.replace('_', ' ')} {value:g}" for field, value in method.preset.items())
+    return f" ({settled})" if settled else ""
+
+
 Net = Annotated[str, typer.Option("--model", "-m", metavar="NET", help="See `lungcli models list`.")]
 Student = Annotated[str, typer.Option("--student", "-s", metavar="NET", help="See `lungcli models list`.")]
-Teacher = Annotated[str, typer.Option("--teacher", "-t", metavar="RUN|NET", help="A trained run, or a net to train.")]
+Teachers = Annotated[
+    list[str],
+    typer.Option(
+        "--teacher",
+        "-t",
+        metavar="RUN|NET",
+        help="A trained run, or a net to train; given several times, the mean of their probabilities teaches.",
+    ),
+]
+USUAL_TEACHERS = ["resnet18"]
+StudentOrRecipe = Annotated[
+    str, typer.Option("--student", "-s", metavar="NET", help="See `lungcli models list`; a recipe names one as well.")
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE", help="Settings to start from; see `lungcli recipes list`.")
+]
 MaxDrop = Annotated[
     float, typer.Option("--max-drop", min=0, max=1, help="Balanced accuracy that int8 may lose to the teacher.")
 ]
@@ -32,9 +55,21 @@ Patience = Annotated[int, typer.Option("--patience", help="Stop after so many ep
 Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="Start from ImageNet weights: the extra `pretrained`, or a download.")
 ]
+Mixup = Annotated[
+    float, typer.Option("--mixup", help="Blend slices: the strength of Beta(m, m), 1 for even blends; 0: none.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Precision to train in.")]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="How to learn from the teacher (and what goes with that unless typed). "
+        + "; ".join(f"{row.name}: {row.about}{_preset(row)}" for row in catalog.METHODS.values()),
+    ),
+]
 Alpha = Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of the teacher in the loss.")]
 Temperature = Annotated[float, typer.Option("--temperature", help="Softens both nets' outputs in the loss.")]
 Model = Annotated[

@@ -40,7 +40,7 @@ def list_(json: opt.Json = False) -> None:
             runs.state(run),
             run.info.kind,
             run.recipe.model,
-            run.recipe.teacher or "–",
+            " + ".join(run.recipe.teachers) or "–",
             speak.plain(run.recipe.data),
             f"{run.info.changed:%Y-%m-%d %H:%M}",
         )

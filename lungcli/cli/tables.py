@@ -149,10 +149,10 @@ def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> Non
     speak.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
 
 
-def gate_sentence(decision: Decision) -> str:
-    """What the gate saw."""
+def gate_sentence(decision: Decision, reference: str) -> str:
+    """What the gate saw when it held int8 against `reference`."""
     return (
-        f"int8 minus teacher is {difference(decision.difference)} balanced accuracy, "
+        f"int8 minus {reference} is {difference(decision.difference)} balanced accuracy, "
         f"allowed is {-decision.max_drop:+.3f}"
     )
 

@@ -20,6 +20,7 @@ def train(
     micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
     learning_rate: opt.LearningRate = DEFAULT.learning_rate,
     patience: opt.Patience = DEFAULT.patience,
+    mixup: opt.Mixup = DEFAULT.mixup,
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,
     device: opt.Device = DEFAULT.device,

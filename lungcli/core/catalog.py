@@ -1,6 +1,7 @@
-"""What lungcli knows by name. Adding a net or a data set is one row here; listing names imports nothing."""
+"""What lungcli knows by name. Adding a net, a method or a data set is one row here; listing names imports nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lungcli.core.names import find
@@ -127,6 +128,66 @@ _NETS = (
 NETS: dict[str, Net] = {net.name: net for net in _NETS}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One way to learn from a teacher.
+
+    `loss` is `"module:function"`, a `training.methods.Method`; `preset` are the fields of a recipe that the method
+    settles where the user has not; `balanced` says whether the cross-entropy beside it makes classes count the same.
+    """
+
+    name: str
+    about: str
+    paper: str
+    loss: str
+    preset: Mapping[str, float] = field(default_factory=dict)
+    balanced: bool = True
+
+
+_METHODS = (
+    Method(
+        name="kd",
+        about="the teacher's softened probabilities",
+        paper="Hinton et al., 1503.02531",
+        loss="lungcli.training.methods:kd",
+    ),
+    Method(
+        name="dkd",
+        about="true class and other classes apart",
+        paper="Zhao et al., 2203.08679",
+        loss="lungcli.training.methods:dkd",
+        # The paper's cross-entropy and TCKD weigh the same.
+        preset={"alpha": 0.5},
+    ),
+    Method(
+        name="dist",
+        about="correlations instead of probabilities, for a much stronger teacher",
+        paper="Huang et al., 2205.10536",
+        loss="lungcli.training.methods:dist",
+        # A correlation does not fade as probabilities get softer: T² would only drown the cross-entropy.
+        preset={"temperature": 1.0},
+    ),
+    Method(
+        name="patient",
+        about="the teacher alone, on mixed slices, for very long",
+        paper="Beyer et al., 2106.05237",
+        loss="lungcli.training.methods:kd",
+        # The shortest of the paper's schedules for ImageNet; on small sets it takes tens of thousands of epochs.
+        preset={"alpha": 1.0, "temperature": 1.0, "mixup": 1.0, "epochs": 300, "patience": 0},
+    ),
+    Method(
+        name="seed",
+        about="the published table's loss, its fault included: a teacher divided by the number of classes",
+        paper="the project that lungcli started from",
+        loss="lungcli.training.methods:seed",
+        preset={"alpha": 0.8, "temperature": 20.0, "label_smoothing": 0.0},
+        balanced=False,
+    ),
+)
+
+METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
+
+
 def net(name: str) -> Net:
     """Return the net that `name` means (`MobileNet_V2` finds `mobilenetv2`). Raises UsageError."""
     return find(name, NETS, "model", "see `lungcli models list`")
@@ -233,3 +294,8 @@ DATA_SETS: dict[str, DataSet] = {row.name: row for row in _DATA_SETS}
 def data_set(name: str) -> DataSet:
     """Return the published data set that `name` means. Raises UsageError."""
     return find(name, DATA_SETS, "published data set", "others come in by `lungcli data import PATH`")
+
+
+def method(name: str) -> Method:
+    """Return the way to learn from a teacher that `name` means. Raises UsageError."""
+    return find(name, METHODS, "method")

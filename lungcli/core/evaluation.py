@@ -1,9 +1,12 @@
 """The verdicts of one model on one part of a split, and the figures that follow from them."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
 from lungcli.core import intervals, metrics
+from lungcli.core.errors import UsageError
 from lungcli.core.intervals import Estimate, Figure
 from lungcli.core.metrics import Floats, Ints
 
@@ -77,6 +80,21 @@ def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
         named["malignant_sensitivity"] = metrics.recall_of(index)
         named["malignant_specificity"] = metrics.specificity_of(index)
     return named | {"macro_f1": metrics.macro_f1, "kappa": metrics.kappa, "accuracy": metrics.accuracy}
+
+
+def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the verdicts of several models together: the mean of their calibrated probabilities.
+
+    All must have judged the same slices (see `comparable`). Raises UsageError when they did not.
+    """
+    first = evaluations[0]
+    if not all(comparable(first, other) for other in evaluations):
+        raise UsageError(
+            "the models of the ensemble were evaluated on different slices, so they have no verdict together",
+            "evaluate all on the same data and split: lungcli evaluate MODEL --data NAME",
+        )
+    mean = np.mean([each.arrays()[1] for each in evaluations], axis=0)
+    return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()))
 
 
 def comparable(ours: Evaluation, theirs: Evaluation) -> bool:

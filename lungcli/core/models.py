@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lungcli.core import names, paths, runs
 from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 
 MODEL = "model.onnx"
@@ -16,6 +17,19 @@ STAGES: dict[Kind, tuple[str, ...]] = {
 """Stages of each kind of run that end with a model file; the last is what the run is for."""
 
 
+def stages(run: Run) -> tuple[str, ...]:
+    """Return the stages of `run` that end with a model file, one for each teacher; the last is what it is for."""
+    found: list[str] = []
+    for stage in STAGES[run.info.kind]:
+        found += teacher_stages(run.recipe) if stage == "teacher" else [stage]
+    return tuple(found)
+
+
+def teacher_stages(recipe: Recipe) -> tuple[str, ...]:
+    """Return the stages of the teachers of `recipe`: `teacher`, `teacher-2`, …"""
+    return tuple(f"teacher-{number}" if number > 1 else "teacher" for number in range(1, len(recipe.teachers) + 1))
+
+
 def resolve(spec: str) -> Path:
     """Return the model file that `spec` means. Raises UsageError or ModelFileError, saying what exists."""
     path = Path(spec)
@@ -25,8 +39,8 @@ def resolve(spec: str) -> Path:
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
     run = _run(run_name)
-    stages = {name: name for name in STAGES[run.info.kind]}
-    wanted = names.find(stage, stages, f"stage of {run.name}") if stage else STAGES[run.info.kind][-1]
+    known = stages(run)
+    wanted = names.find(stage, {name: name for name in known}, f"stage of {run.name}") if stage else known[-1]
     found = run.stage(wanted) / MODEL
     if not found.is_file():
         raise ModelFileError(
@@ -36,7 +50,7 @@ def resolve(spec: str) -> Path:
 
 
 def weights_folder(spec: str) -> Path:
-    """Return the stage folder with trained weights that `spec` means: a run's teacher, or its only training.
+    """Return the stage folder with trained weights that `spec` means: a run's (first) teacher, or its only training.
 
     Raises UsageError or ModelFileError.
     """
@@ -46,11 +60,18 @@ def weights_folder(spec: str) -> Path:
     return resolve(f"{run.name}/{stage or default}").parent
 
 
+def teachers(spec: str) -> tuple[str, ...]:
+    """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
+    run_name, _, stage = spec.partition("/")
+    several = teacher_stages(_run(run_name).recipe)
+    return (spec,) if stage or len(several) < 2 else tuple(f"{run_name}/{each}" for each in several)
+
+
 def default() -> Path:
     """Return the file of the newest finished run. Raises ModelFileError saying which commands make one."""
     done = [run for run in runs.readable()[0] if run.info.state == "done"]
     for run in sorted(done, key=lambda run: run.info.changed, reverse=True):
-        found = run.stage(STAGES[run.info.kind][-1]) / MODEL
+        found = run.stage(stages(run)[-1]) / MODEL
         if found.is_file():
             return found
     raise ModelFileError(
@@ -63,7 +84,7 @@ def files() -> dict[str, Path]:
     """Name every model file that the runs on this machine have made, as `RUN/STAGE`."""
     found = {}
     for run in runs.readable()[0]:
-        for stage in STAGES[run.info.kind]:
+        for stage in stages(run):
             if (path := run.stage(stage) / MODEL).is_file():
                 found[f"{run.name}/{stage}"] = path
     return found

@@ -1,15 +1,19 @@
 """A recipe: everything that decides a result, as one frozen value that is read from and written to TOML."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from lungcli.core import paths
+from lungcli.core import catalog, paths
 from lungcli.core.errors import UsageError
 
 Protocol = Literal["grouped", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
+_USUAL_METHOD = "kd"
+Teachers = str | tuple[str, ...]
+"""One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
 
 
 class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,16 +44,18 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to train and how.
 
-    `micro_batch` is how many slices of a batch are in memory at once (0: all); `learning_rate` is AdamW's peak after
-    `warmup` epochs, followed by a cosine to zero; `ema` is the decay of the weights' moving average; `patience` is in
-    epochs without a better validation score (0: never stop early); `alpha` weighs the teacher's part of the loss and
-    `temperature` softens both (Hinton et al., 1503.02531); `max_drop` is the gate: how much balanced accuracy the
-    shipped model may lose to its teacher; `threads` is part of the recipe because sums of floats depend on it.
+    Several names in `teacher` are an ensemble. `micro_batch` is how many slices of a batch are in memory at once (0:
+    all); `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of
+    the weights' moving average; `patience` is in epochs without a better validation score (0: never stop early);
+    `mixup` is the strength of blending slices (0: none); `method` is how to learn from the teacher
+    (`catalog.METHODS`), `alpha` weighs the teacher's part of the loss and `temperature` softens both nets; `max_drop`
+    is the gate: how much balanced accuracy the shipped model may lose to its teacher; `threads` is part of the recipe
+    because sums of floats depend on it.
     """
 
     data: str
     model: str
-    teacher: str = ""
+    teacher: Teachers = ""
     size: int = 224
     protocol: Protocol = "grouped"
     split_seed: int = 0
@@ -63,6 +69,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ema: float = 0.99
     label_smoothing: float = 0.05
     patience: int = 10
+    mixup: float = 0.0
+    method: str = _USUAL_METHOD
     alpha: float = 0.7
     temperature: float = 4.0
     max_drop: float = 0.02
@@ -78,6 +86,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if not low <= value <= high:
                 raise ValueError(f"{field} is {value}, outside {low:g} to {high:g}")
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Every teacher's name."""
+        return tuple(name for name in each(self.teacher) if name)
+
 
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("size", 32, 1024),
@@ -90,6 +103,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("ema", 0, 0.99999),
     ("label_smoothing", 0, 0.9),
     ("patience", 0, 10_000),
+    ("mixup", 0, 10),
     ("alpha", 0, 1),
     ("temperature", 0.1, 100),
     ("max_drop", 0, 1),
@@ -97,10 +111,26 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
 )
 
 
+def each(teachers: Teachers) -> tuple[str, ...]:
+    """Return `teachers` as a tuple."""
+    return (teachers,) if isinstance(teachers, str) else teachers
+
+
+def together(names: Sequence[str]) -> Teachers:
+    """Return `names` as they are kept: see `Teachers`."""
+    return tuple(names) if len(names) > 1 else "".join(names)
+
+
 def make(**settings: object) -> Recipe:
-    """Build a recipe from options as a user types them. Raises UsageError naming the option that is off."""
+    """Build a recipe from options as a user types them; what they leave out the method settles, then the defaults.
+
+    Raises UsageError naming the option that is off.
+    """
+    method = catalog.method(str(settings.get("method", _USUAL_METHOD)))
     try:
-        return msgspec.convert(settings, Recipe)
+        named = msgspec.convert(settings.get("teacher", ""), Teachers)
+        settled = {"method": method.name, "teacher": together(each(named))}
+        return msgspec.convert({**method.preset, **settings, **settled}, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help` for the ranges") from error
 

@@ -19,7 +19,7 @@ from lungcli.core import names, paths
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now
-from lungcli.core.recipe import Recipe
+from lungcli.core.recipe import Recipe, Teachers
 
 FORMAT_VERSION = 1
 Kind = Literal["train", "distill", "compress"]
@@ -27,14 +27,17 @@ State = Literal["new", "running", "stopped", "failed", "done"]
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here."""
+    """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here.
+
+    Of an ensemble it has a name for each teacher of the recipe, empty for those that are trained here.
+    """
 
     format_version: int = FORMAT_VERSION
     kind: Kind
     state: State
     created: datetime.datetime
     changed: datetime.datetime
-    teacher_run: str = ""
+    teacher_run: Teachers = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +58,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.folder / "events.jsonl"
 
 
-def create(name: str, kind: Kind, recipe: Recipe, teacher_run: str = "") -> Run:
+def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "") -> Run:
     """Make the folder of a new run. Raises UsageError when the name is taken."""
     target = paths.runs_home() / names.checked(name, "run")
     if target.exists():

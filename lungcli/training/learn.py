@@ -1,6 +1,6 @@
 """One training from start to graph: the net and criterion of a recipe, the loop, and the export of the best epoch."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,17 +22,18 @@ class Teacher:
 
 
 def learn(
-    stage: str, recipe: Recipe, material: Material, folder: Path, teacher: Teacher | None = None
+    stage: str, recipe: Recipe, material: Material, folder: Path, teachers: Sequence[Teacher] = ()
 ) -> Generator[Event, None, None]:
-    """Train the net of `recipe` by labels, or by labels and `teacher`; `loop.train` says what `folder` keeps."""
+    """Train the net of `recipe` by labels, or by labels and `teachers`; `loop.train` says what `folder` keeps."""
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
     classes = len(material.classes)
     net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained)
     labels = torch.from_numpy(material.labels[material.train])
     criterion: losses.Criterion = losses.from_labels(recipe, labels, classes)
-    if teacher is not None:
-        criterion = losses.from_teacher(recipe, labels, classes, _trained(teacher, recipe, classes))
+    if teachers:
+        trained = [_trained(teacher, recipe, classes) for teacher in teachers]
+        criterion = losses.from_teachers(recipe, labels, classes, trained)
     return loop.train(stage, net, criterion, recipe, material, folder)
 
 

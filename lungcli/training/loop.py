@@ -24,6 +24,7 @@ from lungcli.training import checkpoint, devices
 from lungcli.training.augment import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses import Criterion
+from lungcli.training.mixup import Targets, mixup
 
 BEST = "best.safetensors"
 VALIDATION_BATCH = 64
@@ -195,15 +196,16 @@ class _Step:
         rate = learning_rate(done, self.batches, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # One seed a step, for augmentation and dropout alike: a resumed run draws what an unbroken one would have.
+        # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
         torch.manual_seed(_seed(self.recipe.seed, epoch, batch))
         slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
-        slices = slices.contiguous(memory_format=torch.channels_last)
         labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
+        slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
+        slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._gradients(slices, labels)
+        value = self._gradients(slices, targets)
         if not math.isfinite(value):
             raise LungcliError(
                 f"the loss became {value} in epoch {epoch + 1}", "start again with a lower --learning-rate"
@@ -213,14 +215,16 @@ class _Step:
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
 
-    def _gradients(self, slices: Tensor, labels: Tensor) -> float:
+    def _gradients(self, slices: Tensor, targets: Targets) -> float:
         """Add up the gradients of the batch, as many slices at a time as the recipe allows; return its mean loss.
 
         Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from.
         """
         count, value = len(slices), 0.0
         at_a_time = self.recipe.micro_batch or count
-        for some, theirs in zip(torch.split(slices, at_a_time), torch.split(labels, at_a_time), strict=True):
+        for start in range(0, count, at_a_time):
+            some = slices[start : start + at_a_time]
+            theirs = tuple((labels[start : start + at_a_time], share) for labels, share in targets)
             with self.place.autocast():
                 loss = self.criterion(self.net(some), some, theirs) * (len(some) / count)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,34 +1,26 @@
-"""Losses: tensors in, scalar tensor out."""
+"""Criteria of the training loop: what the labels say, and what a teacher adds."""
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lungcli.core import catalog
 from lungcli.core.recipe import Recipe
+from lungcli.training import methods
+from lungcli.training.mixup import Targets
 
-Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(logits (N, K), the augmented slices (N, 1, S, S) they came from, labels (N,)) → mean loss of the batch."""
+Criterion = Callable[[Tensor, Tensor, Targets], Tensor]
+"""(logits (N, K), the slices (N, 1, S, S) they came from, augmented and mixed, targets) → mean loss of the batch."""
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
     """Weights (K,) that make every class count the same in a mean over slices: n / (K · n_k)."""
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
     return len(labels) / (classes * counts.float())
-
-
-def hinton(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² · KL(softmax(teacher/T) ‖ softmax(student/T)), summed over classes, mean over the batch.
-
-    Hinton, Vinyals and Dean (1503.02531), section 2: the factor T² keeps the gradient's size as T changes. Logits
-    are (N, K). `nn.KLDivLoss()` would average over classes as well and so divide this term by K.
-    """
-    soft_teacher = functional.log_softmax(teacher / temperature, dim=1)
-    soft_student = functional.log_softmax(student / temperature, dim=1)
-    divergence = functional.kl_div(soft_student, soft_teacher, reduction="batchmean", log_target=True)
-    return divergence * temperature**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,42 +30,59 @@ class FromLabels:
     weights: Tensor
     smoothing: float
 
-    def __call__(self, logits: Tensor, slices: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
         """See `Criterion`; the slices are not used."""
         del slices
-        return functional.cross_entropy(
-            logits.float(), labels, weight=self.weights.to(logits.device), label_smoothing=self.smoothing
+        logits, weights = logits.float(), self.weights.to(logits.device)
+        return _shared(
+            targets,
+            lambda labels: functional.cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromTeacher:
-    """(1 − α) · cross-entropy + α · `hinton`: the teacher sees the very tensor the student saw."""
+class FromTeachers:
+    """(1 − α) · cross-entropy + α · a method's loss: the teachers see the very tensor the student saw.
+
+    That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
+    section 3): its logits are never kept from one epoch to the next.
+    """
 
     labels: FromLabels
-    teacher: nn.Module
+    teachers: Sequence[nn.Module]
+    method: methods.Method
     alpha: float
     temperature: float
 
-    def __call__(self, logits: Tensor, slices: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
         """See `Criterion`."""
         with torch.no_grad():
-            taught = self.teacher(slices)
-        soft = hinton(logits.float(), taught.float(), self.temperature)
-        return (1 - self.alpha) * self.labels(logits, slices, labels) + self.alpha * soft
+            taught = methods.ensemble([teacher(slices).float() for teacher in self.teachers], self.temperature)
+        soft = _shared(targets, lambda labels: self.method(logits.float(), taught, labels, self.temperature))
+        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
 
 
 def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
     """Criterion of `recipe` without a teacher; `labels` (n,) are those of the training part."""
-    return FromLabels(weights=class_weights(labels, classes), smoothing=recipe.label_smoothing)
+    balanced = catalog.method(recipe.method).balanced
+    weights = class_weights(labels, classes) if balanced else torch.ones(classes)
+    return FromLabels(weights=weights, smoothing=recipe.label_smoothing)
 
 
-def from_teacher(recipe: Recipe, labels: Tensor, classes: int, teacher: nn.Module) -> FromTeacher:
-    """Criterion of `recipe` with `teacher`, which is frozen here and put in evaluation mode."""
-    teacher.eval().requires_grad_(requires_grad=False)
-    return FromTeacher(
+def from_teachers(recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module]) -> FromTeachers:
+    """Criterion of `recipe` with `teachers`, which are frozen here and put in evaluation mode."""
+    for teacher in teachers:
+        teacher.eval().requires_grad_(requires_grad=False)
+    module, function = catalog.method(recipe.method).loss.split(":")
+    return FromTeachers(
         labels=from_labels(recipe, labels, classes),
-        teacher=teacher,
+        teachers=tuple(teachers),
+        method=getattr(importlib.import_module(module), function),
         alpha=recipe.alpha,
         temperature=recipe.temperature,
     )
+
+
+def _shared(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Σ share · loss(labels): mixup's loss (Zhang et al., 1710.09412, section 2)."""
+    return torch.stack([share * loss(labels) for labels, share in targets]).sum()

@@ -1,4 +1,4 @@
-"""The catalog of nets and data sets."""
+"""The catalog of nets, of methods and of data sets."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from lungcli.core import catalog
+from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 
 NAMES = [
@@ -44,6 +45,22 @@ def test_published_data_sets() -> None:
     with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
         catalog.data_set("luna")
     assert "lungcli data import PATH" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "seed"])
+def test_known_methods(name: str) -> None:
+    row = catalog.method(name.upper())
+    assert row.name == name
+    assert row.about
+    assert row.paper
+    settled = recipes.make(data="d", model="m", method=name)
+    assert {field: getattr(settled, field) for field in row.preset} == row.preset
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(UsageError, match="unknown method 'dkt'") as caught:
+        catalog.method("dkt")
+    assert "did you mean 'dkd'?" in caught.value.hint
 
 
 def test_listing_names_imports_nothing_heavy() -> None:

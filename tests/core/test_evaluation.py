@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from lungcli.core.evaluation import Evaluation, comparable, figures_for
+from lungcli.core.errors import UsageError
+from lungcli.core.evaluation import Evaluation, comparable, ensemble, figures_for
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -53,3 +54,18 @@ def test_only_the_same_slices_of_the_same_split_compare() -> None:
     assert comparable(ours, evaluation("mmmmmm"))
     assert not comparable(ours, evaluation("bbmmnn", digest="other"))
     assert not comparable(ours, evaluation("bbmmnn", part="val"))
+
+
+def test_an_ensemble_has_the_mean_of_probabilities() -> None:
+    one, other = evaluation("bbmmnn"), evaluation("bmmmnb")
+    both = ensemble([one, other])
+    assert both.probabilities[0] == pytest.approx((0.8, 0.1, 0.1))
+    assert both.probabilities[1] == pytest.approx((0.45, 0.45, 0.1))
+    assert both.probabilities[5] == pytest.approx((0.45, 0.1, 0.45))
+    assert comparable(both, one)
+    assert ensemble([one]) == one
+
+
+def test_no_ensemble_of_verdicts_on_different_slices() -> None:
+    with pytest.raises(UsageError, match="evaluated on different slices"):
+        ensemble([evaluation("bbmmnn"), evaluation("bbmmnn", digest="another")])

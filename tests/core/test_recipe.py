@@ -28,11 +28,48 @@ def test_toml_round_trip(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("size", 16), ("epochs", 0), ("batch", 1), ("alpha", 1.5), ("temperature", 0.0), ("learning_rate", -1.0)],
+    [
+        ("size", 16),
+        ("epochs", 0),
+        ("batch", 1),
+        ("alpha", 1.5),
+        ("temperature", 0.0),
+        ("learning_rate", -1.0),
+        ("mixup", -0.1),
+    ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"{field} is {value}"):
         recipes.make(data="d", model="m", **{field: value})
+
+
+def test_a_method_settles_what_is_left_out_and_nothing_else() -> None:
+    patient = recipes.make(data="d", model="m", method="Patient")
+    assert (patient.method, patient.alpha, patient.mixup, patient.epochs) == ("patient", 1.0, 1.0, 300)
+    assert patient.patience == 0
+    typed = recipes.make(data="d", model="m", method="patient", epochs=20, alpha=0.9)
+    assert (typed.alpha, typed.mixup, typed.epochs) == (0.9, 1.0, 20)
+    with pytest.raises(UsageError, match="unknown method 'magic'"):
+        recipes.make(data="d", model="m", method="magic")
+
+
+def test_a_recipe_written_before_methods_had_names_means_what_it_meant(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text('data = "d"\nmodel = "m"\nteacher = "resnet18"\nalpha = 0.9\n')
+    old = recipes.load(tmp_path / "old.toml")
+    assert (old.method, old.mixup, old.alpha, old.temperature) == ("kd", 0.0, 0.9, 4.0)
+
+
+def test_one_teacher_is_written_as_before_and_several_as_a_list(tmp_path: Path) -> None:
+    alone = recipes.make(data="d", model="m", teacher=["resnet18"])
+    assert alone == recipes.make(data="d", model="m", teacher="resnet18")
+    assert 'teacher = "resnet18"' in recipes.as_toml(alone)
+    several = recipes.make(data="d", model="m", teacher=["resnet18", "alexnet"])
+    recipes.save(several, tmp_path / "several.toml")
+    assert recipes.load(tmp_path / "several.toml") == several
+    assert (several.teachers, alone.teachers) == (("resnet18", "alexnet"), ("resnet18",))
+    assert recipes.make(data="d", model="m").teachers == ()
+    with pytest.raises(UsageError, match="bad recipe"):
+        recipes.make(data="d", model="m", teacher=3)
 
 
 def test_unknown_fields_and_wrong_types_are_refused() -> None:

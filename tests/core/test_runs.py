@@ -39,6 +39,14 @@ def test_a_run_is_found_again_as_it_was_made() -> None:
     assert list(runs.known()) == ["first"]
 
 
+def test_the_origins_of_several_teachers_are_found_again_and_those_of_one_are_kept_as_before() -> None:
+    made = runs.create("several", "distill", RECIPE, ("other", ""))
+    assert runs.load("several").info.teacher_run == ("other", "")
+    alone = runs.create("alone", "distill", RECIPE, "other")
+    assert '"teacher_run": "other"' in (alone.folder / "run.json").read_text()
+    assert runs.load("several") == made
+
+
 def test_names_are_not_given_twice() -> None:
     new()
     with pytest.raises(UsageError, match="there is a run 'first' already"):

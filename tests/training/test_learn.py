@@ -17,8 +17,8 @@ from tests.training.test_loop import RECIPE, material
 SHORT = msgspec.structs.replace(RECIPE, epochs=1)
 
 
-def losses_of(folder: Path, recipe: Recipe, teacher: Teacher | None = None) -> list[float]:
-    events = learn.learn("student", recipe, material(), folder, teacher)
+def losses_of(folder: Path, recipe: Recipe, *teachers: Teacher) -> list[float]:
+    events = learn.learn("student", recipe, material(), folder, teachers)
     return [event.loss for event in events if isinstance(event, BatchDone)]
 
 
@@ -30,6 +30,18 @@ def test_without_a_say_for_the_teacher_the_student_is_the_base_student(tmp_path:
     assert losses_of(deaf, msgspec.structs.replace(SHORT, alpha=0.0), teacher) == alone
     assert (deaf / loop.BEST).read_bytes() == (base / loop.BEST).read_bytes()
     assert losses_of(taught, msgspec.structs.replace(SHORT, alpha=0.9), teacher) != alone
+
+
+def test_methods_and_a_second_teacher_teach_another_student(tmp_path: Path) -> None:
+    one, other = (Teacher(model="ownmodel", weights=tmp_path / name / loop.BEST) for name in ("one", "other"))
+    losses_of(tmp_path / "one", SHORT)
+    losses_of(tmp_path / "other", msgspec.structs.replace(SHORT, seed=1))
+    heard = [losses_of(tmp_path / "both", SHORT, one, other), losses_of(tmp_path / "first", SHORT, one)]
+    others = ("dkd", "dist", "seed")
+    heard += [losses_of(tmp_path / name, msgspec.structs.replace(SHORT, method=name), one) for name in others]
+    assert len({tuple(losses) for losses in heard}) == len(heard)
+    twice = losses_of(tmp_path / "twice", SHORT, one, one)
+    np.testing.assert_allclose(twice, heard[1], rtol=1e-3)
 
 
 def test_the_graph_is_that_of_the_best_epoch(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.core.recipe import Recipe
 from lungcli.training import loop, losses, nets
 from lungcli.training.loop import Material
+from lungcli.training.mixup import Targets
 
 RECIPE = recipes.make(
     data="d", model="ownmodel", size=64, epochs=3, batch=8, device="cpu", precision="float32", threads=1, warmup=0.5
@@ -65,14 +66,17 @@ def test_it_learns(tmp_path: Path) -> None:
     assert (tmp_path / "best.safetensors").exists()
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 6, 7, 13])
-def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(tmp_path: Path, stop_after: int) -> None:
+@pytest.mark.parametrize(("stop_after", "mixup"), [(1, 0.0), (4, 0.4), (6, 0.0), (7, 0.4), (13, 0.0)])
+def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(
+    tmp_path: Path, stop_after: int, mixup: float
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = list(training(whole))
-    first = training(broken)
+    recipe = msgspec.structs.replace(RECIPE, mixup=mixup)
+    unbroken = list(training(whole, recipe))
+    first = training(broken, recipe)
     seen = [next(first) for _ in range(stop_after)]
     first.close()
-    seen += list(training(broken))
+    seen += list(training(broken, recipe))
     assert figures(seen) == figures(unbroken)
     assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
@@ -92,16 +96,18 @@ def test_killed_without_warning_it_repeats_from_the_last_checkpoint(tmp_path: Pa
     assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, mixup: float) -> None:
     """The net has no batch normalisation, and its loss here weighs all slices alike, so nothing else may differ."""
 
     def first_losses(folder: Path, micro_batch: int) -> list[float]:
         torch.manual_seed(0)
         net = nets.build("ownmodel", 3, 64)
-        recipe = msgspec.structs.replace(RECIPE, epochs=1, micro_batch=micro_batch)
+        recipe = msgspec.structs.replace(RECIPE, epochs=1, micro_batch=micro_batch, mixup=mixup)
 
-        def plain(logits: torch.Tensor, slices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.cross_entropy(logits, labels)
+        def plain(logits: torch.Tensor, slices: torch.Tensor, targets: Targets) -> torch.Tensor:
+            parts = [share * torch.nn.functional.cross_entropy(logits, labels) for labels, share in targets]
+            return torch.stack(parts).sum()
 
         events = loop.train("train", net, plain, recipe, material(), folder)
         return [event.loss for event in events if isinstance(event, BatchDone)]
@@ -125,7 +131,7 @@ def test_a_loss_that_is_no_number_is_told(tmp_path: Path) -> None:
     found = material()
     net = nets.build("ownmodel", 3, 64)
 
-    def nothing(logits: torch.Tensor, slices: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def nothing(logits: torch.Tensor, slices: torch.Tensor, targets: Targets) -> torch.Tensor:
         return logits.sum() * float("nan")
 
     with pytest.raises(LungcliError, match="the loss became nan in epoch 1") as caught:

@@ -1,37 +1,19 @@
-"""Losses against hand computation."""
-
-import math
+"""Criteria: what labels and teachers weigh, and what a teacher is shown."""
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from lungcli.core import catalog
 from lungcli.core import recipe as recipes
-from lungcli.training import losses
-
-STUDENT = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
-TEACHER = torch.tensor([[math.log(2), 0.0, 0.0], [1.0, 2.0, 3.0]])
+from lungcli.training import losses, methods
+from lungcli.training.mixup import Targets
 
 
-def test_hinton_by_hand_at_temperature_one() -> None:
-    """First row: teacher (1/2, 1/4, 1/4), student uniform; second row: equal. Summed over classes, mean of two."""
-    by_hand = (0.5 * math.log(0.5 * 3) + 2 * 0.25 * math.log(0.25 * 3)) / 2
-    assert losses.hinton(STUDENT, TEACHER, 1.0).item() == pytest.approx(by_hand, rel=1e-6)
-
-
-def test_hinton_keeps_its_gradient_as_the_temperature_rises() -> None:
-    """Hinton et al., section 2.1: with T² the gradient tends to (student − teacher logits, centred) / K."""
-    student = torch.zeros(1, 3, requires_grad=True)
-    teacher = torch.tensor([[0.3, 0.0, -0.3]])
-    losses.hinton(student, teacher, 1000.0).backward()  # type: ignore[no-untyped-call]
-    assert student.grad is not None
-    torch.testing.assert_close(student.grad, -teacher / 3, rtol=1e-3, atol=1e-5)
-
-
-def test_hinton_gradient_is_that_of_finite_differences() -> None:
-    student = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    teacher = torch.randn(4, 3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: losses.hinton(x, teacher, 4.0), (student,))
+def whole(labels: Tensor) -> Targets:
+    """Targets of slices that were not mixed."""
+    return ((labels, 1.0),)
 
 
 def test_class_weights_make_classes_count_the_same() -> None:
@@ -45,9 +27,9 @@ def test_class_weights_make_classes_count_the_same() -> None:
 class Frozen(nn.Module):
     """A teacher that remembers what it was shown, and whether it was in evaluation mode."""
 
-    def __init__(self) -> None:
+    def __init__(self, *weights: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(3))
+        self.weight = nn.Parameter(torch.tensor(weights or (1.0, 1.0, 1.0)))
         self.seen: list[Tensor] = []
 
     def forward(self, slices: Tensor) -> Tensor:
@@ -60,22 +42,62 @@ def test_the_teacher_sees_the_same_tensor_and_learns_nothing() -> None:
     teacher = Frozen().train()
     recipe = recipes.make(data="d", model="m", alpha=1.0, temperature=2.0)
     labels = torch.tensor([0, 1])
-    criterion = losses.from_teacher(recipe, labels, 3, teacher)
+    criterion = losses.from_teachers(recipe, labels, 3, [teacher])
     slices, logits = torch.rand(2, 1, 4, 4), torch.randn(2, 3, requires_grad=True)
-    loss = criterion(logits, slices, labels)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = criterion(logits, slices, whole(labels))
+    assert torch.autograd.grad(loss, logits)[0].abs().sum() > 0
     assert teacher.seen[0] is slices
-    assert teacher.weight.grad is None
-    expected = losses.hinton(logits, teacher(slices), 2.0)
-    torch.testing.assert_close(loss, expected)
+    assert not teacher.weight.requires_grad
+    torch.testing.assert_close(loss, methods.kd(logits, teacher(slices), labels, 2.0))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_alpha_weighs_the_two_parts(alpha: float) -> None:
-    recipe = recipes.make(data="d", model="m", alpha=alpha, temperature=4.0)
+@pytest.mark.parametrize("method", sorted(catalog.METHODS))
+def test_alpha_weighs_the_two_parts(method: str, alpha: float) -> None:
+    recipe = recipes.make(data="d", model="m", method=method, alpha=alpha, temperature=4.0)
     labels, slices, logits = torch.tensor([0, 1, 2]), torch.rand(3, 1, 4, 4), torch.randn(3, 3)
-    teacher = Frozen()
-    both = losses.from_teacher(recipe, labels, 3, teacher)(logits, slices, labels)
-    hard = losses.from_labels(recipe, labels, 3)(logits, slices, labels)
-    soft = losses.hinton(logits, teacher(slices), 4.0)
+    teacher = Frozen(1.0, 2.0, -1.0)
+    criterion = losses.from_teachers(recipe, labels, 3, [teacher])
+    both = criterion(logits, slices, whole(labels))
+    hard = losses.from_labels(recipe, labels, 3)(logits, slices, whole(labels))
+    soft = criterion.method(logits, teacher(slices), labels, 4.0)
     torch.testing.assert_close(both, (1 - alpha) * hard + alpha * soft)
+
+
+def test_several_teachers_teach_the_mean_of_their_probabilities() -> None:
+    recipe = recipes.make(data="d", model="m", alpha=1.0, temperature=2.0)
+    labels, slices, logits = torch.tensor([0, 1, 2]), torch.rand(3, 1, 4, 4) * 9, torch.randn(3, 3)
+    teachers = [Frozen(1.0, 2.0, -1.0), Frozen(0.5, -3.0, 1.0)]
+    loss = losses.from_teachers(recipe, labels, 3, teachers)(logits, slices, whole(labels))
+    assert all(teacher.seen[0] is slices for teacher in teachers)
+    mean = torch.stack([torch.softmax(teacher(slices) / 2, dim=1) for teacher in teachers]).mean(dim=0)
+    by_hand = functional.kl_div(torch.log_softmax(logits / 2, dim=1), mean, reduction="batchmean") * 4
+    torch.testing.assert_close(loss, by_hand)
+
+
+def test_mixed_slices_answer_to_both_classes_in_their_shares() -> None:
+    recipe = recipes.make(data="d", model="m", method="dkd")
+    ours, theirs = torch.tensor([0, 1, 2, 2]), torch.tensor([1, 2, 0, 2])
+    slices, logits = torch.rand(4, 1, 4, 4), torch.randn(4, 3)
+    criterion = losses.from_teachers(recipe, ours, 3, [Frozen(1.0, 2.0, -1.0)])
+    mixed = criterion(logits, slices, ((ours, 0.3), (theirs, 0.7)))
+    apart = [criterion(logits, slices, whole(labels)) for labels in (ours, theirs)]
+    torch.testing.assert_close(mixed, 0.3 * apart[0] + 0.7 * apart[1])
+
+
+def test_the_published_loss_can_be_made_again() -> None:
+    """0.2 · cross-entropy + 0.8 · T² · KLDivLoss(), T = 20; neither class weights nor label smoothing."""
+    recipe = recipes.make(data="d", model="m", method="seed")
+    labels, slices, logits = torch.tensor([0, 1, 1, 1]), torch.rand(4, 1, 4, 4), torch.randn(4, 3)
+    teacher = Frozen(1.0, 2.0, -1.0)
+    ours = losses.from_teachers(recipe, labels, 3, [teacher])(logits, slices, whole(labels))
+    with pytest.warns(UserWarning, match="batchmean"):
+        soft = nn.KLDivLoss()(torch.log_softmax(logits / 20, dim=1), torch.softmax(teacher(slices) / 20, dim=1))
+    torch.testing.assert_close(ours, 0.2 * functional.cross_entropy(logits, labels) + 0.8 * 20**2 * soft)
+
+
+def test_the_published_nets_without_a_teacher_saw_plain_cross_entropy_too() -> None:
+    recipe = recipes.make(data="d", model="m", method="seed")
+    labels, logits = torch.tensor([0, 1, 1, 1]), torch.randn(4, 3)
+    ours = losses.from_labels(recipe, labels, 3)(logits, torch.rand(4, 1, 4, 4), whole(labels))
+    torch.testing.assert_close(ours, functional.cross_entropy(logits, labels))

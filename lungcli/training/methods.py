@@ -1,0 +1,100 @@
+"""Ways to learn from a teacher, by name in `catalog.METHODS`: what each makes of the logits of both nets.
+
+All take logits of student and teacher (N, K), labels (N,) and a temperature T > 0, and return the batch's mean loss.
+Softmax is taken of logits / T; the factor T² keeps the gradient's size as T changes (Hinton et al., 1503.02531,
+section 2). What the labels alone say, cross-entropy, is no part of them: `losses.FromTeacher` adds it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Method = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""(student's logits (N, K), teacher's logits (N, K), labels (N,), temperature) → mean loss of the batch."""
+
+# Zhao et al. take up to 8 with a hundred classes; with three, two of them are left to compare.
+NON_TARGET = 2.0
+# Where a net says the same of everything there is nothing to correlate, and a slope of 1/ε would swamp the batch.
+LEAST_SPREAD = 1e-4
+
+
+def kd(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """T² · KL(teacher ‖ student), summed over classes, mean over the batch (Hinton et al., 1503.02531, section 2).
+
+    The labels are not used.
+    """
+    del labels
+    return _divergence(_log_softmax(student, temperature), _log_softmax(teacher, temperature)) * temperature**2
+
+
+def dkd(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, non_target: float = NON_TARGET) -> Tensor:
+    """T² · (TCKD + β · NCKD), with β = `non_target` (Zhao et al., 2203.08679, section 3.3).
+
+    TCKD is the divergence of "this class or not", NCKD that among the classes a slice does not belong to. `kd` is
+    their sum with β = 1 − the teacher's probability of the true class, so the surer the teacher, the less it tells.
+    """
+    true, others = _told_apart(_log_softmax(student, temperature), labels)
+    taught_true, taught_others = _told_apart(_log_softmax(teacher, temperature), labels)
+    binary = torch.cat([true, others.logsumexp(dim=1, keepdim=True)], dim=1)
+    taught_binary = torch.cat([taught_true, taught_others.logsumexp(dim=1, keepdim=True)], dim=1)
+    target = _divergence(binary, taught_binary)
+    among_others = _divergence(_log_softmax(others, 1.0), _log_softmax(taught_others, 1.0))
+    return (target + non_target * among_others) * temperature**2
+
+
+def dist(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """T² · ((1 − mean correlation over classes) + (1 − mean correlation over slices)).
+
+    Pearson's correlation of both nets' probabilities: slice by slice across classes, and class by class across slices
+    (Huang et al., 2205.10536), those of the batch or, where that is cut, of the micro-batch. The labels are not used.
+    """
+    del labels
+    soft, taught = (torch.softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    between_classes = 1 - _correlation(soft, taught, dim=1).mean()
+    between_slices = 1 - _correlation(soft, taught, dim=0).mean()
+    return (between_classes + between_slices) * temperature**2
+
+
+def seed(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """`kd` / K: T² times what `torch.nn.KLDivLoss()` returns by default, a mean over the batch and over classes too.
+
+    So was the published table made, and so it can be made again. A divergence is a sum over classes; dividing it by
+    K = 3 leaves a teacher that should weigh α = 80 % only .8/3 : .2, that is 57 %.
+    """
+    return kd(student, teacher, labels, temperature) / student.shape[1]
+
+
+def ensemble(logits: Sequence[Tensor], temperature: float) -> Tensor:
+    """Logits z (N, K) of several teachers together: softmax(z/T) is the mean of their softmax(zₘ/T).
+
+    z = T · log(1/M · Σ softmax(zₘ/T)): the arithmetic mean of the predictive distributions (Hinton et al.,
+    1503.02531, section 1), as soft as each method wants it. A single teacher's logits are returned as they are.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    soft = torch.stack([_log_softmax(each, temperature) for each in logits])
+    return temperature * (soft.logsumexp(dim=0) - math.log(len(logits)))
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    return functional.log_softmax(logits / temperature, dim=1)
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher ‖ student) of log-probabilities (N, K), summed over classes, mean over the batch."""
+    return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def _told_apart(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Split values (N, K) into those of the true class (N, 1) and of the others (N, K − 1)."""
+    other = functional.one_hot(labels, values.shape[1]) == 0
+    return values.gather(1, labels[:, None]), values[other].view(len(values), -1)
+
+
+def _correlation(ours: Tensor, theirs: Tensor, dim: int) -> Tensor:
+    """Pearson's correlation along `dim`; 0 where either does not vary."""
+    ours, theirs = (values - values.mean(dim=dim, keepdim=True) for values in (ours, theirs))
+    return functional.cosine_similarity(ours, theirs, dim=dim, eps=LEAST_SPREAD)

@@ -1,0 +1,49 @@
+"""What stages a run has, and what a user may name."""
+
+import pytest
+
+from lungcli.core import models, runs
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.core.runs import Kind, Run
+
+
+def made(name: str, kind: Kind, *teachers: str) -> Run:
+    run = runs.create(name, kind, recipes.make(data="d", model="mobilenetv2", teacher=teachers))
+    for stage in models.stages(run):
+        run.stage(stage).mkdir()
+        (run.stage(stage) / models.MODEL).touch()
+    return run
+
+
+def test_every_teacher_has_a_stage_of_its_own() -> None:
+    assert models.stages(made("a", "train")) == ("train",)
+    assert models.stages(made("b", "distill", "resnet18")) == ("teacher", "student")
+    several = made("c", "compress", "resnet18", "resnet18", "alexnet")
+    assert models.stages(several) == ("teacher", "teacher-2", "teacher-3", "base", "student", "int8")
+    assert set(models.files()) == {f"c/{stage}" for stage in models.stages(several)} | {
+        "a/train",
+        "b/teacher",
+        "b/student",
+    }
+
+
+def test_a_stage_is_found_by_its_name() -> None:
+    run = made("c", "compress", "resnet18", "alexnet")
+    assert models.resolve("c") == run.stage("int8") / models.MODEL
+    assert models.resolve("c/Teacher-2") == run.stage("teacher-2") / models.MODEL
+    with pytest.raises(UsageError, match="unknown stage of c 'teacher-3'"):
+        models.resolve("c/teacher-3")
+    (run.stage("base") / models.MODEL).unlink()
+    with pytest.raises(ModelFileError, match="has not made its base model yet"):
+        models.resolve("c/base")
+
+
+def test_a_run_with_several_teachers_stands_for_all_of_them() -> None:
+    made("a", "train")
+    made("b", "distill", "resnet18")
+    made("c", "distill", "resnet18", "alexnet")
+    assert models.teachers("a") == ("a",)
+    assert models.teachers("b") == ("b",)
+    assert models.teachers("c") == ("c/teacher", "c/teacher-2")
+    assert models.teachers("c/student") == ("c/student",)
