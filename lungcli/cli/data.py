@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from lungcli.cli import options as opt
+from lungcli.cli.check import check, write_file
 
 if TYPE_CHECKING:
     from lungcli.data.manifest import Manifest
@@ -98,7 +99,13 @@ def list_(json: opt.Json = False) -> None:
 
 
 @app.command()
-def show(name: DataName, json: opt.Json = False) -> None:
+def show(
+    name: DataName,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE", help="Draw slices as read and as prepared (PNG).")
+    ] = None,
+    json: opt.Json = False,
+) -> None:
     """Counts by class, look-alike groups, copies, and files left out."""
     from lungcli.cli import speak
     from lungcli.data import manifest
@@ -106,41 +113,16 @@ def show(name: DataName, json: opt.Json = False) -> None:
     found = manifest.load(name)
     if json:
         speak.print_json(_summary(found))
-        return
-    _print(found)
+    else:
+        _print(found)
+    if sheet is not None:
+        from lungcli.data import sheets
+
+        drawn = sheets.prepared_sheet(found, manifest.folder(found.name), opt.DEFAULT.size)
+        write_file(sheet, sheets.png(drawn), "--sheet FILE")
 
 
-@app.command()
-def check(name: DataName, json: opt.Json = False) -> None:
-    """Show how far memory alone gets: 1-nearest-neighbour on thumbnails, with and without look-alikes.
-
-    \b
-    Example: lungcli data check iqothnccd
-    """
-    from lungcli.cli import progress, speak
-    from lungcli.data import manifest, neighbours
-
-    found = manifest.load(name)
-    with progress.preparing(f"comparing all slices of {found.name}") as advance:
-        leak = neighbours.of(found, advance)
-    if json:
-        speak.print_json({"name": found.name, "nearest_neighbour": leak})
-        return
-    out = speak.out()
-    out.print("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:", soft_wrap=True)
-    out.print(
-        f"  any other slice may be the neighbour    accuracy {leak.random_accuracy:6.1%}   "
-        f"balanced {leak.random_balanced:6.1%}"
-    )
-    out.print(
-        f"  only slices of other look-alike groups  accuracy {leak.grouped_accuracy:6.1%}   "
-        f"balanced {leak.grouped_balanced:6.1%}"
-    )
-    out.print(
-        f"\n{leak.n} slices, {leak.groups} look-alike groups. What the first line has over the second is memory of the "
-        "same bodies, not knowledge of lungs: a random split pays it out as accuracy.",
-        soft_wrap=True,
-    )
+app.command()(check)
 
 
 @app.command()

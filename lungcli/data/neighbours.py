@@ -1,7 +1,6 @@
 """How far memory alone gets: the nearest neighbour on thumbnails, with and without a slice's look-alikes."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -10,11 +9,7 @@ from numpy.typing import NDArray
 from lungcli.core import metrics
 from lungcli.core.errors import UsageError
 from lungcli.core.metrics import Ints
-from lungcli.data.cache import Advance
-from lungcli.data.groups import BLOCK, Thumbs, thumbnail
-from lungcli.data.manifest import Manifest
-from lungcli.data.manifest import folder as folder_of
-from lungcli.data.read import read
+from lungcli.data.groups import BLOCK, Thumbs
 
 
 class NearestNeighbour(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +36,7 @@ def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Se
     count = len(set(group.tolist()))
     if count < 2:
         raise UsageError("all slices are of one look-alike group, so none has a neighbour outside of it")
-    anyone, strangers = _nearest(thumbs, group)
+    (anyone, _), (strangers, _) = nearest(thumbs, [np.arange(len(thumbs)), group])
     random_accuracy, random_balanced = _figures(truth, truth[anyone])
     grouped_accuracy, grouped_balanced = _figures(truth, truth[strangers])
     return NearestNeighbour(
@@ -54,31 +49,22 @@ def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Se
     )
 
 
-def of(manifest: Manifest, advance: Advance | None = None) -> NearestNeighbour:
-    """Read every slice of a data set and measure the leak; `advance(done, total)` hears of each slice."""
-    folder = folder_of(manifest.name)
-    with ThreadPoolExecutor() as pool:
-        rows = []
-        for row in pool.map(lambda item: thumbnail(read(folder / item.path).grey), manifest.slices):
-            rows.append(row)
-            if advance is not None:
-                advance(len(rows), len(manifest.slices))
-    return nearest_neighbour_accuracy(np.stack(rows), manifest.labels(), [item.group for item in manifest.slices])
+def nearest(thumbs: Thumbs, aparts: Sequence[Ints]) -> list[tuple[Ints, NDArray[np.float32]]]:
+    """Find the most alike slice among those that differ in a number, for each way of numbering in `aparts`.
 
-
-def _nearest(thumbs: Thumbs, group: Ints) -> tuple[Ints, Ints]:
-    """Index of the most alike other slice, and of the most alike one of another group: int64 [n] each."""
-    anyone = np.zeros(len(thumbs), dtype=np.int64)
-    strangers = np.zeros(len(thumbs), dtype=np.int64)
+    `thumbs` is float32 [n, 4096], each of `aparts` int64 [n]: `arange(n)` means any other slice, group numbers mean
+    slices of other groups. Returns for each its index, int64 [n], and correlation, float32 [n]: −inf where no slice
+    differs. Slices are compared a block against all, so that memory does not grow with n².
+    """
+    found = [(np.zeros(len(thumbs), dtype=np.int64), np.zeros(len(thumbs), dtype=np.float32)) for _ in aparts]
     for start in range(0, len(thumbs), BLOCK):
         rows = slice(start, start + BLOCK)
         alike: NDArray[np.float32] = thumbs[rows] @ thumbs.T
-        own = np.arange(start, start + len(alike))
-        alike[np.arange(len(alike)), own] = -np.inf
-        anyone[rows] = alike.argmax(axis=1)
-        alike[group[rows, None] == group[None, :]] = -np.inf
-        strangers[rows] = alike.argmax(axis=1)
-    return anyone, strangers
+        for apart, (index, correlation) in zip(aparts, found, strict=True):
+            allowed = np.where(apart[rows, None] != apart[None, :], alike, np.float32(-np.inf))
+            index[rows] = allowed.argmax(axis=1)
+            correlation[rows] = allowed.max(axis=1)
+    return found
 
 
 def _figures(truth: Ints, verdicts: Ints) -> tuple[float, float]:

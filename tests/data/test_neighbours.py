@@ -6,10 +6,7 @@ import pytest
 from lungcli.core.errors import UsageError
 from lungcli.data import neighbours
 from lungcli.data.groups import Thumbs
-from lungcli.data.intake import Incoming, write_dataset
-from lungcli.data.manifest import Source
-from lungcli.data.neighbours import nearest_neighbour_accuracy
-from tests.data.pictures import png
+from lungcli.data.neighbours import nearest, nearest_neighbour_accuracy
 
 
 def unit(rows: "np.typing.NDArray[np.float64]") -> Thumbs:
@@ -69,12 +66,14 @@ def test_one_group_has_no_strangers() -> None:
         nearest_neighbour_accuracy(unit(np.ones((3, 4096))), [0, 1, 0], [0, 0, 0])
 
 
-def test_leak_of_a_data_set_on_disk() -> None:
-    incoming = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i % 4)) for i in range(8)]
-    made = write_dataset("some", incoming, Source(about="made up"), ordered=False)
-    seen: list[tuple[int, int]] = []
+def test_nearest_looks_only_where_the_numbers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    thumbs = unit(np.array([[1, 0, 0], [1, 0.1, 0], [1, 0.4, 0], [0, 0, 1]]))
+    labels, same = np.array([0, 0, 1, 1]), np.zeros(4, dtype=np.int64)
+    monkeypatch.setattr(neighbours, "BLOCK", 3)
 
-    found = neighbours.of(made, lambda done, total: seen.append((done, total)))
+    (any_, likeness), (other, _), (_, nobody) = nearest(thumbs, [np.arange(4), labels, same])
 
-    assert (found.n, found.groups, found.random_accuracy) == (8, 4, 1.0)
-    assert seen == [(i, 8) for i in range(1, 9)]
+    assert any_.tolist()[:3] == [1, 0, 1]
+    assert likeness[0] == pytest.approx(1 / np.sqrt(1.01))
+    assert other.tolist()[:3] == [2, 2, 1]
+    assert np.isneginf(nobody).all()
