@@ -4,10 +4,11 @@ A stage is complete when its `model.onnx` is there (the evaluation: when every m
 that file is written last and in one step.
 """
 
+import functools
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import catalog, models, paths
+from lungcli.core import catalog, models, paths, selective
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, StageDone, StageStarted, now
-from lungcli.core.modelcard import DataCard, ModelCard, SplitCard
+from lungcli.core.modelcard import DataCard, Elsewhere, ModelCard, SplitCard, StressFigures
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
+from lungcli.core.selective import Target
 from lungcli.data import cache, manifest, prepare, splits
 from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
@@ -145,6 +147,16 @@ def require_teachable(card: ModelCard, split: Split, size: int, name: str) -> No
         )
 
 
+def require_own_split(card: ModelCard, path: Path, found: Material) -> None:
+    """Refuse to fit a model file on slices that are not divided as those it was trained on were."""
+    if card.split.digest != found.split.digest:
+        raise UsageError(
+            f"{path} was trained on another split than {found.manifest.name!r} has, "
+            "so calibration might meet its test slices",
+            f"name the data it was trained on ({card.data.name}) with --data, as it was then",
+        )
+
+
 def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
     """Make the int8 model file out of the student's, calibrated on training slices, and prove that it is int8."""
     folder = run.stage("int8")
@@ -160,34 +172,49 @@ def to_int8(source: Path, to: Path, found: Material) -> ModelCard:
 
     Raises UsageError when the data has changed since it was trained, LungcliError when the outcome is not int8.
     """
-    from lungcli.inference import calibrate, evaluate, modelfile, proof
+    from lungcli.inference import modelfile, proof
     from lungcli.inference import quantize as quantization
 
     card = modelfile.read_card(source)
-    if card.split.digest != found.split.digest:
-        raise UsageError(
-            f"{source} was trained on another split than {found.manifest.name!r} has, "
-            "so calibration might meet its test slices",
-            f"name the data it was trained on ({card.data.name}) with --data, as it was then",
-        )
+    require_own_split(card, source, found)
     train, validation = np.array(found.split.train), np.array(found.split.val)
     stride = max(1, len(train) // CALIBRATION_SLICES)
     with tempfile.TemporaryDirectory() as scratch:
         graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
         quantization.quantize(source, found.pixels[train[::stride][:CALIBRATION_SLICES]], graph)
         draft = msgspec.structs.replace(
-            card, stage="int8", precision="int8", created=now(), versions=versions(), figures=None
+            card,
+            stage="int8",
+            precision="int8",
+            created=now(),
+            versions=versions(),
+            figures=None,
+            stress=(),
+            elsewhere=(),
         )
         modelfile.write(graph, draft, trial)
-        labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
-        logits = evaluate.logits_of(modelfile.load(trial), found.pixels, validation)
-        draft = msgspec.structs.replace(draft, temperature=calibrate.fit_temperature(logits, labels))
+        target = selective.parse(card.referral.target) if card.referral else selective.DEFAULT
+        draft = calibrated(modelfile.load(trial), found, target)
         modelfile.write(graph, draft, trial)
         evidence = proof.prove(source, trial, found.pixels[validation])
         proof.require_int8(evidence)
         final = msgspec.structs.replace(draft, int8=evidence)
         modelfile.write(graph, final, to)
     return final
+
+
+def calibrated(model: "Model", found: Material, target: Target) -> ModelCard:
+    """Return the card of `model` with all that is fitted on the validation part of its split, never on the test part.
+
+    Raises UsageError when `found` is divided otherwise than the data it was trained on, or has no slices of `target`.
+    """
+    from lungcli.inference import calibrate, evaluate
+
+    card = model.card
+    require_own_split(card, model.path, found)
+    validation = np.array(found.split.val, dtype=np.int64)
+    labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
+    return calibrate.calibrated(card, evaluate.logits_of(model, found.pixels, validation), labels, target)
 
 
 def evaluate(run: Run, stages: tuple[str, ...], found: Material) -> Generator[Event, None, None]:
@@ -246,6 +273,26 @@ def judge(
     return found
 
 
+def keep_stress(path: Path, judged: Evaluation, stressed: tuple[StressFigures, ...]) -> bool:
+    """Write figures under stress into the model file, if they are of its own test part; say whether they were."""
+    from lungcli.inference import modelfile
+
+    card = modelfile.read_card(path)
+    if (judged.part, judged.split_digest) != ("test", card.split.digest):
+        return False
+    modelfile.recard(path, msgspec.structs.replace(card, stress=stressed))
+    return True
+
+
+def keep_elsewhere(path: Path, found: Iterable[Elsewhere]) -> None:
+    """Write the figures of a user's own folders into the model file, in place of earlier ones of the same slices."""
+    from lungcli.inference import elsewhere, modelfile
+
+    card = modelfile.read_card(path)
+    kept = functools.reduce(elsewhere.with_folder, found, card.elsewhere)
+    modelfile.recard(path, msgspec.structs.replace(card, elsewhere=kept))
+
+
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
     """Return the recipe that `stage` follows: a teacher is another net under the same budget.
 
@@ -276,18 +323,15 @@ def versions() -> dict[str, str]:
 
 def _export(stage: str, recipe: Recipe, folder: Path, found: Material) -> StageDone:
     """Turn the best weights into the stage's model file, calibrated on the validation part."""
-    from lungcli.inference import calibrate, modelfile
-    from lungcli.inference import evaluate as evaluation
+    from lungcli.inference import modelfile
     from lungcli.training import learn as learning
 
-    labels = np.array(found.manifest.labels(), dtype=np.int64)[np.array(found.split.val)]
     with tempfile.TemporaryDirectory() as scratch:
         graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
         parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
         card = _card(stage, recipe, found, parameters)
         modelfile.write(graph, card, trial)
-        logits = evaluation.logits_of(modelfile.load(trial), found.pixels, found.split.val)
-        card = msgspec.structs.replace(card, temperature=calibrate.fit_temperature(logits, labels))
+        card = calibrated(modelfile.load(trial), found, selective.DEFAULT)
         modelfile.write(graph, card, folder / MODEL)
     # All a finished stage needs later are its weights, and a checkpoint is three times as large.
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import typer
 from lungcli import __version__
 from lungcli.cli import (
     bench,
+    calibrate,
     compare,
     compress,
     data,
@@ -66,6 +67,7 @@ for command in (
     compress.compress,
     compare.compare,
     evaluate.evaluate,
+    calibrate.calibrate,
     bench.benchmark,
     predict.predict,
 ):

@@ -1,11 +1,33 @@
 """`lungcli evaluate`."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lungcli.cli import options as opt
 from lungcli.core.recipe import Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lungcli.core.evaluation import Evaluation
+    from lungcli.core.modelcard import StressFigures
+    from lungcli.inference.elsewhere import Scored
+    from lungcli.inference.modelfile import Model
+
+    Judged = tuple[str, str, Evaluation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """All that one call has found; `judged` as `stages.judge` returns it."""
+
+    model: "Model"
+    judged: "list[Judged]"
+    stressed: "tuple[StressFigures, ...]"
+    scored: "list[Scored]"
 
 
 def evaluate(
@@ -16,47 +38,199 @@ def evaluate(
     split: Annotated[
         Protocol, typer.Option("--split", help="random adds the literature's protocol beside the grouped one.")
     ] = "grouped",
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Also under other windows, kernels, doses, crops … at three strengths.")
+    ] = False,
+    folder_as: Annotated[
+        list[str] | None,
+        typer.Option("--folder-as", metavar="CLASS=DIR", help="Judge your own slices of a known class; repeatable."),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save/--no-save", help="Write --stress and --folder-as figures into the model file.")
+    ] = True,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
+    reliability: Annotated[
+        Path | None, typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.")
+    ] = None,
     threads: opt.Threads = 0,
     json: opt.Json = False,
 ) -> None:
-    """Judge a model: confusion matrix, figures by class, intervals over look-alike groups.
+    """Judge a model: confusion matrix, figures by class, intervals over look-alike groups, calibration.
 
-    On the model's own data only the slices it never met count; on other data, all.
+    On the model's own data only the slices it never met count; on other data, all. --folder-as alone needs no data
+    set: it judges your folders.
 
     \b
-    Example: lungcli evaluate compress-mobilenetv2-phantom --data phantom
+    Examples:
+      lungcli evaluate compress-mobilenetv2-phantom --stress --png stress.png
+      lungcli evaluate compress-mobilenetv2-phantom --folder-as normal=~/healthy
     """
-    from lungcli import stages
-    from lungcli.cli import progress, speak, tables
+    from lungcli.cli import speak
+    from lungcli.inference import diagrams
+
+    _check_pictures(png, reliability, stress=stress)
+    # Under stress and for folders many slices are under way at once: one thread each is the fastest.
+    model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0))
+    speak.disclaim()
+    name = data or model.card.data.name
+    wanted = not folders or bool(data or stress or reliability or split == "random")
+    judged = _judge(model, name, random=split == "random") if wanted else []
+    stressed = _stress(model, name, judged[0][2]) if stress else ()
+    found = _Found(model=model, judged=judged, stressed=stressed, scored=[_score(model, *folder) for folder in folders])
+    if json:
+        _print_json(found, name)
+    else:
+        _show(found)
+    if reliability:
+        diagrams.save(_reliability(found), reliability)
+    if png:
+        diagrams.save(_under_stress(found), png)
+    if save:
+        _save(found)
+
+
+def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool) -> None:
+    from lungcli.core.errors import UsageError
+    from lungcli.inference import diagrams
+
+    diagrams.require_png(png)
+    diagrams.require_png(reliability)
+    if png and not stress:
+        raise UsageError("--png draws the figures of --stress", "add --stress, or use --reliability FILE")
+
+
+def _open(spec: str, folder_as: list[str], threads: int) -> "tuple[Model, list[tuple[str, Path]]]":
     from lungcli.core import models
-    from lungcli.inference import modelfile
+    from lungcli.inference import elsewhere, modelfile
 
     model = modelfile.load(models.resolve(spec), threads)
-    name = data or model.card.data.name
-    speak.disclaim()
+    return model, [elsewhere.parse(item, model.card.classes) for item in folder_as]
+
+
+def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
+    from lungcli import stages
+    from lungcli.cli import progress
+
     with progress.preparing(f"reading {name}") as advance:
-        judged = stages.judge(model, name, random=split == "random", advance=advance)
-    if json:
-        speak.print_json(
+        return stages.judge(model, name, random=random, advance=advance)
+
+
+def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFigures, ...]":
+    from lungcli.cli import progress
+    from lungcli.data import manifest
+    from lungcli.inference import stress
+
+    with progress.preparing("judging under other acquisitions") as advance:
+        return stress.stress(model, judged, manifest.folder(manifest.load(name).name), advance)
+
+
+def _score(model: "Model", label: str, folder: Path) -> "Scored":
+    from lungcli.cli import progress
+    from lungcli.inference import elsewhere
+
+    with progress.preparing(f"judging {folder}") as advance:
+        return elsewhere.score(model, label, folder, advance)
+
+
+def _print_json(found: _Found, name: str) -> None:
+    from lungcli.cli import speak
+    from lungcli.core import calibration, models, selective
+
+    evaluations = []
+    for title, warning, verdicts in found.judged:
+        labels, probabilities, _ = verdicts.arrays()
+        before = calibration.untempered(probabilities, found.model.card.temperature)
+        evaluations.append(
             {
-                "model": models.name_of(model.path),
-                "data": name,
-                "evaluations": [
-                    {
-                        "title": title,
-                        "figures": found.figures(),
-                        "classes": found.classes,
-                        "confusion": found.matrices().sum(axis=0).tolist(),
-                        "warning": warning,
-                    }
-                    for title, warning, found in judged
-                ],
+                "title": title,
+                "figures": verdicts.figures(),
+                "classes": verdicts.classes,
+                "confusion": verdicts.matrices().sum(axis=0).tolist(),
+                "before_temperature": calibration.errors(before, labels),
+                "reliability": calibration.reliability(probabilities, labels),
+                "selective": selective.of(verdicts, found.model.card.referral.threshold)
+                if found.model.card.referral
+                else None,
+                "warning": warning,
             }
         )
-        return
-    for title, warning, found in judged:
-        tables.show_evaluation(found, found.figures(), title)
+    folders = [
+        {"folder": str(item.folder), "verdicts": item.verdicts, "left_out": item.unreadable, "figures": item.figures}
+        for item in found.scored
+    ]
+    speak.print_json(
+        {
+            "model": models.name_of(found.model.path),
+            "data": name if found.judged else None,
+            "evaluations": evaluations,
+            "stress": found.stressed,
+            "folders": folders,
+        }
+    )
+
+
+def _show(found: _Found) -> None:
+    from lungcli.cli import calibrate, speak, stress, tables
+    from lungcli.core import calibration, selective
+
+    for title, warning, verdicts in found.judged:
+        tables.show_evaluation(verdicts, verdicts.figures(), title)
+        labels, probabilities, _ = verdicts.arrays()
+        before = calibration.untempered(probabilities, found.model.card.temperature)
+        calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
+        calibrate.show_reliability(calibration.reliability(probabilities, labels))
+        if found.model.card.referral:
+            calibrate.show_selective(selective.of(verdicts, found.model.card.referral.threshold))
+        if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
+            speak.warn(f"every slice is called {verdicts.classes[given.pop()]}: the model tells nothing apart")
         if warning:
             speak.warn(warning)
-    if model.card.data.synthetic:
+    if found.stressed:
+        stress.show(found.stressed)
+    for item in found.scored:
+        stress.show_folder(item)
+    if found.model.card.data.synthetic:
         speak.warn("the model learned from drawn phantoms: these figures say nothing about people")
+
+
+def _reliability(found: _Found) -> "Image":
+    from lungcli.core import calibration, models
+    from lungcli.inference import diagrams
+
+    verdicts = found.judged[0][2]
+    labels, probabilities, _ = verdicts.arrays()
+    before = calibration.errors(calibration.untempered(probabilities, found.model.card.temperature), labels)
+    title = f"{models.name_of(found.model.path)}, {len(labels)} slices ({verdicts.part})"
+    bins, after = calibration.reliability(probabilities, labels), calibration.errors(probabilities, labels)
+    return diagrams.reliability(bins, title, before, after)
+
+
+def _under_stress(found: _Found) -> "Image":
+    from lungcli.core import models
+    from lungcli.inference import diagrams
+
+    verdicts = found.judged[0][2]
+    rested = f"{len(verdicts.slices)} slices of {len(set(verdicts.groups))} look-alike groups ({verdicts.part})"
+    return diagrams.stress(found.stressed, f"{models.name_of(found.model.path)}, {rested}")
+
+
+def _save(found: _Found) -> None:
+    """Keep what was asked for in the model file, and say what was written and what was not."""
+    from lungcli import stages
+    from lungcli.cli import speak
+    from lungcli.core import models
+    from lungcli.core.errors import LungcliError
+
+    path = found.model.path
+    name = models.name_of(path)
+    try:
+        if found.stressed and stages.keep_stress(path, found.judged[0][2], found.stressed):
+            speak.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
+        elif found.stressed:
+            speak.say(f"not written into {name}: the figures under stress, which are not of its own test part")
+        if found.scored:
+            stages.keep_elsewhere(path, [item.figures for item in found.scored])
+            speak.say(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
+    except LungcliError as error:
+        # The figures stand on the screen; a model file that others own is no reason to fail.
+        speak.warn(f"the figures are not kept in the model file: {error.message}")

@@ -144,7 +144,6 @@ def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> Non
     lines = Table(box=None, show_header=False, pad_edge=False)
     for name, estimate in figures.estimates.items():
         lines.add_row(name.replace("_", " "), with_interval(estimate))
-    lines.add_row("ECE / NLL / Brier", f"{figures.ece:.3f} / {figures.nll:.3f} / {figures.brier:.3f}")
     speak.out().print(lines)
     speak.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
 

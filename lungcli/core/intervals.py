@@ -5,6 +5,7 @@ Davison & Hinkley 1997, section 3.8). Each group is reduced to its confusion mat
 weighted sum of those, and 2,000 resamples of any figure are one matrix product.
 """
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +16,8 @@ from lungcli.core.metrics import Floats, Ints
 
 RESAMPLES = 2000
 LEVEL = 0.95
+# The normal quantile that leaves 2.5 % above it.
+_Z = 1.959964
 
 Figure = Callable[[Floats | Ints], Floats]
 
@@ -65,6 +68,24 @@ def paired_difference(figure: Figure, ours: Ints, theirs: Ints, seed: int = 0) -
 def matrices_of(labels: Ints, probabilities: Floats, groups: Ints) -> Ints:
     """Confusion matrix by group of the most probable class: shape (G, K, K)."""
     return by_group(labels, probabilities.argmax(axis=1).astype(np.int64), groups, probabilities.shape[1])
+
+
+def of_share(hits: NDArray[np.bool_], groups: Ints) -> Estimate:
+    """Share of slices (n,) that hit, with the score interval of Wilson (JASA 22, 1927).
+
+    A bootstrap would call a share of 0 or 1 certain, and those are what one hopes for here. Slices of one group count
+    as if they always agreed, so there are as many trials as Kish's effective number of groups, (Σ n_g)² / Σ n_g²
+    (Survey Sampling, 1965, section 8.2).
+    """
+    if not len(hits):
+        return Estimate(value=None, low=None, high=None)
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    value, trials = float(hits.mean()), float(sizes.sum() ** 2 / (sizes**2).sum())
+    spread = _Z**2 / trials
+    middle = (value + spread / 2) / (1 + spread)
+    reach = _Z / (1 + spread) * math.sqrt(value * (1 - value) / trials + spread / (4 * trials))
+    # The limits of 0 and of 1 are 0 and 1 themselves; rounding must not leave them beside the value.
+    return Estimate(value=value, low=min(value, max(0.0, middle - reach)), high=max(value, min(1.0, middle + reach)))
 
 
 def _interval(value: float, resampled: NDArray[np.float64]) -> Estimate:

@@ -24,23 +24,23 @@ def confusion(labels: Ints, verdicts: Ints, classes: int) -> Ints:
 
 def recalls(matrix: Floats | Ints) -> Floats:
     """Share of each class found (sensitivity): shape (..., K), NaN for a class without slices."""
-    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
+    return ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
 
 
 def precisions(matrix: Floats | Ints) -> Floats:
     """Share of each verdict that is right: shape (..., K), NaN for a verdict never given."""
-    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-2))
+    return ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-2))
 
 
 def f1_scores(matrix: Floats | Ints) -> Floats:
     """Harmonic mean of precision and recall by class: shape (..., K)."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2))
+    return ratio(2 * hits, matrix.sum(axis=-1) + matrix.sum(axis=-2))
 
 
 def accuracy(matrix: Floats | Ints) -> Floats:
     """Share of slices judged right."""
-    return _ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
+    return ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
 
 
 def balanced_accuracy(matrix: Floats | Ints) -> Floats:
@@ -57,8 +57,8 @@ def kappa(matrix: Floats | Ints) -> Floats:
     """Cohen's kappa: agreement beyond what the margins alone would give (Cohen 1960)."""
     total = matrix.sum(axis=(-2, -1)).astype(np.float64)
     observed = accuracy(matrix)
-    expected = _ratio((matrix.sum(axis=-1) * matrix.sum(axis=-2)).sum(axis=-1), total**2)
-    return _ratio(observed - expected, 1 - expected)
+    expected = ratio((matrix.sum(axis=-1) * matrix.sum(axis=-2)).sum(axis=-1), total**2)
+    return ratio(observed - expected, 1 - expected)
 
 
 def recall_of(index: int) -> Callable[[Floats | Ints], Floats]:
@@ -72,7 +72,7 @@ def specificity_of(index: int) -> Callable[[Floats | Ints], Floats]:
     def specificity(matrix: Floats | Ints) -> Floats:
         others = matrix.sum(axis=(-2, -1)) - matrix[..., index, :].sum(axis=-1)
         false_alarms = matrix[..., :, index].sum(axis=-1) - matrix[..., index, index]
-        return 1 - _ratio(false_alarms, others)
+        return 1 - ratio(false_alarms, others)
 
     return specificity
 
@@ -101,12 +101,17 @@ def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Gap between confidence and accuracy, weighted over 15 equal bins (Guo et al., 1706.04599, section 2)."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=ECE_BINS)
+    gaps = np.bincount(confidence_bins(confidence), weights=right - confidence, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def _ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:
+def confidence_bins(confidence: Floats) -> Ints:
+    """Number the bin of each confidence (n,): 15 of equal width, 1 counted into the last."""
+    return np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
+def ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:
+    """Return part / whole element by element, NaN where `whole` is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     out = np.full(np.broadcast(part, whole).shape, np.nan)
     np.divide(part, whole, out=out, where=whole != 0)
@@ -115,4 +120,4 @@ def _ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floa
 
 def _mean_over_classes(values: Floats, matrix: Floats | Ints) -> Floats:
     present = matrix.sum(axis=-1) > 0
-    return _ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1))
+    return ratio(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1))

@@ -8,6 +8,7 @@ import msgspec
 from lungcli import DISCLAIMER
 from lungcli.core.errors import ModelFileError
 from lungcli.core.evaluation import Figures
+from lungcli.core.intervals import Estimate
 from lungcli.core.recipe import Recipe
 
 FORMAT_VERSION = 1
@@ -49,12 +50,90 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """How far probabilities are from the truth: see the functions of these names in `core.metrics`."""
+
+    ece: float
+    nll: float
+    brier: float
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What the temperature, fitted on the `n` slices of the validation part, did to their probabilities."""
+
+    n: int
+    before: CalibrationErrors
+    after: CalibrationErrors
+
+
+class Referral(msgspec.Struct, frozen=True, kw_only=True):
+    """When to refer a slice to a radiologist: when its largest calibrated probability is below `threshold`.
+
+    Chosen on `n` validation slices for `target`, in words. `coverage` is the share of them not referred, `risk` the
+    share of wrong verdicts among those; whether the target was within reach is told by these.
+    """
+
+    threshold: float
+    target: str
+    coverage: float
+    risk: float
+    n: int
+
+
+class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A point of the risk–coverage curve: what would be if slices below `threshold` were referred.
+
+    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
+    """
+
+    threshold: float
+    coverage: float
+    risk: float
+    malignant_sensitivity: float | None
+
+
+class StressFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The test part under one change of acquisition; `strength` is 1 to 3, and 0 for the slices as they are.
+
+    `setting` says how strong in the change's own unit. `flips` is the share of verdicts other than those on the
+    unchanged slices, `malignant_flips` that among slices of the class malignant, None without such.
+    """
+
+    change: str
+    strength: int
+    setting: str
+    balanced_accuracy: Estimate
+    malignant_sensitivity: Estimate
+    malignant_specificity: Estimate
+    flips: float
+    malignant_flips: float | None
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model made of a user's own folder of slices, all of the class `label`.
+
+    `right` is the share given their class; `specificity` the share not called malignant, None for malignant slices;
+    `referred` the share below `threshold`, both None for a model without a referral threshold. `digest` tells folders
+    apart by content: neither path nor name gets into a model file.
+    """
+
+    label: str
+    digest: str
+    n: int
+    groups: int
+    unreadable: int
+    right: Estimate
+    specificity: Estimate | None
+    referred: Estimate | None
+    threshold: float | None
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata of a model file.
 
     `size` is the side of the square uint8 slice the net takes, `preparation` the version of `data.prepare` that
     makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
-    student, int8), `versions` the libraries used.
+    student, int8), `versions` the libraries used. `risk_coverage` is the curve on validation slices, in steps of 5 %.
     """
 
     format_version: int = FORMAT_VERSION
@@ -72,6 +151,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     figures: Figures | None = None
     int8: Int8Proof | None = None
+    calibration: Calibration | None = None
+    referral: Referral | None = None
+    risk_coverage: tuple[CoveragePoint, ...] = ()
+    stress: tuple[StressFigures, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
     created: datetime.datetime
     versions: dict[str, str]
     disclaimer: str = DISCLAIMER

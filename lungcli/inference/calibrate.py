@@ -1,17 +1,52 @@
-"""Temperature scaling: making a probability of 0.9 mean right nine times in ten."""
+"""Temperature scaling, making a probability of 0.9 mean right nine times in ten, and the threshold of referral."""
 
 import math
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import metrics
+from lungcli.core import calibration, metrics, selective
+from lungcli.core.errors import UsageError
+from lungcli.core.evaluation import MALIGNANT
 from lungcli.core.metrics import Ints
+from lungcli.core.modelcard import Calibration, ModelCard
+from lungcli.core.selective import Target
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
 # Each step leaves 62 % of the interval: 40 leave 3e-8 of log T.
 _STEPS = 40
+
+
+def calibrated(
+    card: ModelCard, logits: NDArray[np.floating], labels: Ints, target: Target = selective.DEFAULT
+) -> ModelCard:
+    """Return the card with temperature, calibration errors, risk–coverage curve and referral threshold fitted.
+
+    `logits` (n, K) and `labels` (n,) are of the validation part. Without slices nothing is fitted. Raises UsageError
+    for a target that has no meaning for the model's classes.
+    """
+    if not len(labels):
+        return msgspec.structs.replace(card, temperature=1.0, calibration=None, referral=None, risk_coverage=())
+    temperature = fit_temperature(logits, labels)
+    probabilities = metrics.softmax(logits, temperature)
+    malignant = card.classes.index(MALIGNANT) if MALIGNANT in card.classes else None
+    if malignant is None and target.kind == "malignant sensitivity":
+        raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
+    points = selective.curve(probabilities, labels, malignant)
+    referral = selective.choose(points, target, len(labels))
+    return msgspec.structs.replace(
+        card,
+        temperature=temperature,
+        calibration=Calibration(
+            n=len(labels),
+            before=calibration.errors(metrics.softmax(logits), labels),
+            after=calibration.errors(probabilities, labels),
+        ),
+        referral=referral,
+        risk_coverage=selective.thinned(points, referral),
+    )
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: Ints) -> float:

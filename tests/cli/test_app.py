@@ -22,7 +22,17 @@ def test_help_begins_with_examples(home: Path) -> None:
     text = call(home, "--help").stdout
     assert text.index("Examples:") < text.index("Options:")
     assert "lungcli compress --student mobilenetv2" in text
-    for command in ("train", "distill", "quantize", "compress", "compare", "evaluate", "benchmark", "predict"):
+    for command in (
+        "train",
+        "distill",
+        "quantize",
+        "compress",
+        "compare",
+        "evaluate",
+        "calibrate",
+        "benchmark",
+        "predict",
+    ):
         assert f"\n  {command} " in text
 
 

@@ -89,3 +89,24 @@ def test_no_slices_of_a_class_is_no_figure() -> None:
     missing = intervals.estimate(metrics.recall_of(2), matrices)
     assert missing.value is None
     assert pytest.approx(0.5) == intervals.estimate(metrics.recall_of(0), matrices).value
+
+
+def test_a_share_by_hand() -> None:
+    """Wilson's limits for 5 of 10, which a textbook gives as .2366 and .7634."""
+    found = intervals.of_share(np.arange(10) < 5, np.arange(10))
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.2366, 0.7634), abs=1e-4)
+
+
+def test_a_share_of_all_is_not_certain() -> None:
+    found = intervals.of_share(np.ones(40, dtype=bool), np.arange(40) // 4)
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(1 - intervals.of_share(np.zeros(10, dtype=bool), np.arange(10)).high, abs=1e-9)  # type: ignore[operator]
+
+
+def test_one_large_group_counts_for_little_more_than_itself() -> None:
+    even = intervals.of_share(np.arange(40) % 2 == 0, np.arange(40) // 4)
+    uneven = intervals.of_share(np.arange(40) % 2 == 0, np.maximum(np.arange(40) - 30, 0))
+    assert even.low is not None
+    assert uneven.low is not None
+    assert uneven.low < even.low
+    assert intervals.of_share(np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)).value is None

@@ -1,12 +1,25 @@
 """Model cards: complete after a round trip, refused when damaged or newer."""
 
+import msgspec
 import pytest
 
 from lungcli.core import modelcard
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import ModelFileError
 from lungcli.core.events import now
-from lungcli.core.modelcard import DataCard, Int8Proof, ModelCard, SplitCard
+from lungcli.core.intervals import Estimate
+from lungcli.core.modelcard import (
+    Calibration,
+    CalibrationErrors,
+    CoveragePoint,
+    DataCard,
+    Elsewhere,
+    Int8Proof,
+    ModelCard,
+    Referral,
+    SplitCard,
+    StressFigures,
+)
 
 CARD = ModelCard(
     model="resnet18",
@@ -41,3 +54,47 @@ def test_a_newer_format_is_refused_by_number() -> None:
 def test_damage_is_told(text: str) -> None:
     with pytest.raises(ModelFileError, match="damaged model card"):
         modelcard.decode(text, "a.onnx")
+
+
+def test_figures_of_calibration_and_stress_survive() -> None:
+    share = Estimate(value=0.5, low=0.25, high=0.75)
+    errors = CalibrationErrors(ece=0.1, nll=0.2, brier=0.3)
+    full = msgspec.structs.replace(
+        CARD,
+        calibration=Calibration(n=9, before=errors, after=errors),
+        referral=Referral(threshold=0.5, target="risk ≤ 0.2", coverage=0.75, risk=0.125, n=9),
+        risk_coverage=(CoveragePoint(threshold=0.0, coverage=1.0, risk=0.25, malignant_sensitivity=None),),
+        stress=(
+            StressFigures(
+                change="none",
+                strength=0,
+                setting="as it is",
+                balanced_accuracy=share,
+                malignant_sensitivity=share,
+                malignant_specificity=share,
+                flips=0.0,
+                malignant_flips=None,
+            ),
+        ),
+        elsewhere=(
+            Elsewhere(
+                label="normal",
+                digest="22",
+                n=3,
+                groups=2,
+                unreadable=1,
+                right=share,
+                specificity=share,
+                referred=None,
+                threshold=None,
+            ),
+        ),
+    )
+    assert modelcard.decode(modelcard.encode(full), "a.onnx") == full
+
+
+def test_a_card_from_before_these_figures_is_read() -> None:
+    fields = msgspec.json.decode(modelcard.encode(CARD))
+    for name in ("calibration", "referral", "risk_coverage", "stress", "elsewhere"):
+        del fields[name]
+    assert modelcard.decode(msgspec.json.encode(fields).decode(), "a.onnx") == CARD

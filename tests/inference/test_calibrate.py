@@ -3,9 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungcli.core import metrics
+from lungcli.core import metrics, selective
+from lungcli.core.errors import UsageError
 from lungcli.core.metrics import Floats, Ints
+from lungcli.core.selective import Target
 from lungcli.inference import calibrate
+from tests.inference import graphs
 
 
 def _drawn(temperature: float, count: int = 20_000, seed: int = 0) -> tuple[Floats, Ints]:
@@ -48,3 +51,39 @@ def test_the_search_is_bounded() -> None:
 
 def test_no_slices_leave_the_logits_alone() -> None:
     assert calibrate.fit_temperature(np.empty((0, 3)), np.empty(0, dtype=np.int64)) == 1.0
+
+
+def test_a_card_gets_all_that_is_fitted() -> None:
+    logits, labels = _drawn(2.0, count=400)
+    found = calibrate.calibrated(graphs.card(temperature=9.0), logits, labels)
+    assert found.temperature == calibrate.fit_temperature(logits, labels)
+    assert found.calibration is not None
+    assert found.calibration.n == 400
+    assert found.calibration.after.nll < found.calibration.before.nll
+    assert found.calibration.after.ece < found.calibration.before.ece
+    assert found.referral is not None
+    assert (found.referral.target, found.referral.n) == ("risk ≤ 0.2", 400)
+    kept = metrics.softmax(logits, found.temperature).max(axis=1) >= found.referral.threshold
+    wrong = logits.argmax(axis=1) != labels
+    assert found.referral.coverage == pytest.approx(kept.mean())
+    assert found.referral.risk == pytest.approx(wrong[kept].mean())
+    assert found.referral.risk <= 0.2
+    assert 20 <= len(found.risk_coverage) <= 21
+    assert selective.reached(found.risk_coverage, found.referral)
+
+
+def test_a_target_of_sensitivity() -> None:
+    logits, labels = _drawn(2.0, count=400)
+    target = Target(kind="malignant sensitivity", value=0.85)
+    found = calibrate.calibrated(graphs.card(), logits, labels, target)
+    assert found.referral is not None
+    point = selective.point_of(found.risk_coverage, found.referral)
+    assert point.malignant_sensitivity is not None
+    assert point.malignant_sensitivity >= 0.85
+    with pytest.raises(UsageError, match="no class malignant"):
+        calibrate.calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
+
+
+def test_without_slices_nothing_is_fitted() -> None:
+    found = calibrate.calibrated(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
+    assert (found.temperature, found.calibration, found.referral, found.risk_coverage) == (1.0, None, None, ())

@@ -1,0 +1,93 @@
+"""`lungcli calibrate` as typed: what is fitted on validation, shown for the test part, and kept in the model file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.core import selective
+from lungcli.core.modelcard import CoveragePoint, Referral
+from tests.cli.conftest import RUN, Done, call
+
+
+def card_of(home: Path, spec: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(call(home, "models", "card", spec).stdout)
+    return found
+
+
+def test_every_stage_comes_with_calibration_and_referral(workshop: Path) -> None:
+    for stage in ("teacher", "base", "student", "int8"):
+        card = card_of(workshop, f"{RUN}/{stage}")
+        calibration, referral = card["calibration"], card["referral"]
+        assert isinstance(calibration, dict)
+        assert isinstance(referral, dict)
+        assert calibration["after"]["nll"] <= calibration["before"]["nll"] + 1e-6
+        assert referral["target"] == "risk ≤ 0.2"
+        assert referral["n"] == calibration["n"] > 0
+
+
+def test_a_target_is_kept_shown_and_used_again(own_workshop: Path, tmp_path: Path) -> None:
+    before = card_of(own_workshop, RUN)
+    png = tmp_path / "curve.png"
+    shown = call(own_workshop, "calibrate", RUN, "--target-risk", "0.95", "--png", png)
+    assert "validation" in shown.stdout
+    assert "test (" in shown.stdout
+    assert "← chosen" in shown.stdout
+    assert f"written into {RUN}/int8" in shown.stderr
+    assert np.asarray(Image.open(png)).std() > 0
+    after = card_of(own_workshop, RUN)
+    kept = after["referral"]
+    assert isinstance(kept, dict)
+    assert kept["target"] == "risk ≤ 0.95"
+    assert kept["threshold"] == 0
+    assert after["temperature"] == pytest.approx(before["temperature"], rel=1e-4)
+    again = json.loads(call(own_workshop, "calibrate", RUN, "--json").stdout)
+    assert again["referral"] == kept
+    assert again["test"]["part"] == "test"
+    assert again["test"]["coverage"]["value"] == 1
+    assert [point["coverage"] for point in again["risk_coverage"]] == sorted(
+        point["coverage"] for point in again["risk_coverage"]
+    )
+
+
+def test_a_target_out_of_reach_leaves_the_file_as_it_was(own_workshop: Path) -> None:
+    """Two epochs on phantoms don't lead to a sensitivity of 1 and a risk of 0 both."""
+    path = own_workshop / "runs" / RUN / "int8" / "model.onnx"
+    before = path.read_bytes()
+    for target in (("--target-risk", "0"), ("--target-sensitivity", "1")):
+        done = call(own_workshop, "calibrate", RUN, *target, check=None)
+        if done.returncode:
+            assert done.returncode == 2
+            assert "no threshold that keeps a fifth of the validation slices reaches" in done.stderr
+            assert path.read_bytes() == before
+            return
+    pytest.fail("both targets were reached")
+
+
+def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        done: Done = call(workshop, "calibrate", RUN, *arguments, check=2)
+        return done.stderr
+
+    assert "a threshold is chosen for one" in refused("--target-risk", "0.1", "--target-sensitivity", "0.9")
+    assert "not in the range" in refused("--target-risk", "1.5")
+    assert "call it curve.png" in refused("--png", tmp_path / "curve.jpg")
+    assert "unknown data set" in refused("--data", "none")
+
+
+def test_a_split_of_other_data_is_refused(own_workshop: Path) -> None:
+    call(own_workshop, "data", "phantom", "--slices", 30, "--seed", 5, "--name", "others")
+    done = call(own_workshop, "calibrate", RUN, "--data", "others", check=2)
+    assert "calibration might meet its test slices" in done.stderr
+
+
+def test_the_kept_curve_holds_the_chosen_point(workshop: Path) -> None:
+    card = card_of(workshop, f"{RUN}/teacher")
+    points, referral = card["risk_coverage"], card["referral"]
+    assert isinstance(points, list)
+    assert isinstance(referral, dict)
+    chosen = Referral(**referral)
+    point = selective.point_of([CoveragePoint(**item) for item in points], chosen)
+    assert (point.threshold, point.coverage, point.risk) == (chosen.threshold, chosen.coverage, chosen.risk)

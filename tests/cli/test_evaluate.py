@@ -1,0 +1,151 @@
+"""`lungcli evaluate` with --stress, --folder-as and --reliability, as typed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.cli import evaluate, speak
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError
+from lungcli.core.intervals import Estimate
+from lungcli.core.modelcard import StressFigures
+from lungcli.inference import elsewhere, modelfile
+from lungcli.inference.modelfile import Model
+from tests.cli.conftest import RUN, call
+from tests.cli.test_calibrate import card_of
+from tests.core.test_evaluation import evaluation
+from tests.inference import graphs
+
+
+def _folder(home: Path, label: str = "normal") -> Path:
+    return home / "data" / "phantom" / "slices" / label
+
+
+def test_stress_is_drawn_and_kept(own_workshop: Path, tmp_path: Path) -> None:
+    png, reliability = tmp_path / "stress.png", tmp_path / "reliability.png"
+    done = call(own_workshop, "evaluate", RUN, "--stress", "--json", "--png", png, "--reliability", reliability)
+    assert f"written into {RUN}/int8: the figures under stress" in done.stderr
+    for path in (png, reliability):
+        assert np.asarray(Image.open(path)).std() > 0
+    found, kept = json.loads(done.stdout), card_of(own_workshop, RUN)
+    assert kept["stress"] == found["stress"]
+    assert len(found["stress"]) == 25
+    own = found["evaluations"][0]["figures"]["estimates"]
+    assert found["stress"][0]["balanced_accuracy"] == own["balanced_accuracy"]
+
+
+def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
+    healthy = tmp_path / "healthy [1]"
+    healthy.mkdir()
+    for path in sorted(_folder(own_workshop).iterdir())[:6]:
+        (healthy / path.name).write_bytes(path.read_bytes())
+    (healthy / "broken.png").write_bytes(b"")
+    (own_workshop / "data").rename(tmp_path / "away")
+    done = call(own_workshop, "evaluate", RUN, "--folder-as", f"normal={healthy}")
+    assert "specificity (not called malignant)" in done.stdout
+    assert "referred (below" in done.stdout
+    assert "6 slices of" in done.stdout
+    assert "broken.png: it is empty" in done.stderr
+    found = card_of(own_workshop, RUN)["elsewhere"]
+    assert isinstance(found, list)
+    assert [(item["label"], item["n"], item["unreadable"]) for item in found] == [("normal", 6, 1)]
+    assert "healthy" not in json.dumps(found)
+
+
+def test_several_folders_as_json(workshop: Path) -> None:
+    asked = [f"--folder-as={label}={_folder(workshop, label)}" for label in ("normal", "malignant")]
+    found = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save", "--json").stdout)
+    assert found["evaluations"] == []
+    first, second = found["folders"]
+    specificity = 1 - first["verdicts"]["malignant"] / first["figures"]["n"]
+    assert abs(first["figures"]["specificity"]["value"] - specificity) < 1e-9
+    assert second["figures"]["specificity"] is None
+    assert card_of(workshop, RUN)["elsewhere"] == []
+
+
+def test_a_folder_beside_the_data_set(workshop: Path) -> None:
+    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--no-save", "--json"]
+    found = json.loads(call(workshop, "evaluate", RUN, *asked).stdout)
+    assert len(found["evaluations"]) == len(found["folders"]) == 1
+
+
+def test_calibration_is_shown(workshop: Path) -> None:
+    done = call(workshop, "evaluate", f"{RUN}/teacher")
+    assert "with the temperature" in done.stdout
+    assert "│ where it should end" in done.stdout
+    assert "refer below" in done.stdout
+    found = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
+    gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in found["reliability"])
+    assert abs(gap / found["figures"]["n"] - found["figures"]["ece"]) < 1e-9
+    assert found["selective"]["part"] == "test"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Model:
+    speak.out.cache_clear()
+    speak.err.cache_clear()
+    return modelfile.load(graphs.model_file(tmp_path / "tiny.onnx"), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("part", "digest", "kept"), [("test", "s", True), ("all", "s", False), ("test", "other", False)]
+)
+def test_only_the_models_own_test_part_gets_into_its_card(
+    part: str, digest: str, kept: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = Estimate(value=0.5, low=0.25, high=0.75)
+    row = StressFigures(
+        change="none",
+        strength=0,
+        setting="as it is",
+        balanced_accuracy=figure,
+        malignant_sensitivity=figure,
+        malignant_specificity=figure,
+        flips=0.0,
+        malignant_flips=0.0,
+    )
+    judged = [("title", "", evaluation("bbmmnn", part, digest))]
+    evaluate._save(evaluate._Found(model=tiny, judged=judged, stressed=(row,), scored=[]))
+    assert modelfile.read_card(tiny.path).stress == ((row,) if kept else ())
+    assert ("not written into" in capsys.readouterr().err) != kept
+
+
+def test_a_model_file_that_may_not_be_written_is_no_failure(
+    tiny: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise LungcliError(f"cannot write {path}: Permission denied")
+
+    (tmp_path / "own").mkdir()
+    Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
+    scored = elsewhere.score(tiny, "normal", tmp_path / "own")
+    monkeypatch.setattr(paths, "write", refuse)
+    evaluate._save(evaluate._Found(model=tiny, judged=[], stressed=(), scored=[scored]))
+    assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("verdicts", "warned"), [("bbbbbb", True), ("bbbbbn", False)])
+def test_one_verdict_for_all_is_told(
+    verdicts: str, warned: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged = [("title", "", evaluation(verdicts))]
+    evaluate._show(evaluate._Found(model=tiny, judged=judged, stressed=(), scored=[]))
+    said = capsys.readouterr().err
+    assert ("every slice is called benign: the model tells nothing apart" in said) == warned
+
+
+def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+    refused = {
+        ("--png", tmp_path / "a.png"): "--png draws the figures of --stress",
+        ("--stress", "--png", tmp_path / "a.jpg"): "would hold a PNG picture",
+        ("--reliability", tmp_path / "a"): "would hold a PNG picture",
+        ("--folder-as", "normal"): "does not name a class and a folder",
+        ("--folder-as", f"healthy={tmp_path}"): "unknown class 'healthy'",
+        ("--folder-as", f"normal={tmp_path / 'none'}"): "there is no folder",
+    }
+    for arguments, message in refused.items():
+        assert message in call(workshop, "evaluate", RUN, *arguments, check=2).stderr
+    assert "can be read" in call(workshop, "evaluate", RUN, f"--folder-as=normal={tmp_path}", check=4).stderr
