@@ -22,11 +22,11 @@ from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, StageDone, StageStarted, now
-from lungcli.core.modelcard import DataCard, Elsewhere, ModelCard, SplitCard, StressFigures
+from lungcli.core.modelcard import DataCard, Elsewhere, GuardStatistics, ModelCard, SplitCard, StressFigures
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.core.selective import Target
-from lungcli.data import cache, manifest, prepare, splits
+from lungcli.data import cache, guard, manifest, prepare, splits
 from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lungcli.inference.modelfile import Model
 
 CALIBRATION_SLICES = 256
+GUARD_SLICES = 400
 MODEL = models.MODEL
 EVALUATION = "evaluation.json"
 RANDOM_SPLIT_FLATTERS = (
@@ -332,10 +333,22 @@ def _export(stage: str, recipe: Recipe, folder: Path, found: Material) -> StageD
         card = _card(stage, recipe, found, parameters)
         modelfile.write(graph, card, trial)
         card = calibrated(modelfile.load(trial), found, selective.DEFAULT)
+        card = msgspec.structs.replace(card, guard=guard_statistics(found))
         modelfile.write(graph, card, folder / MODEL)
     # All a finished stage needs later are its weights, and a checkpoint is three times as large.
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
+
+
+def guard_statistics(found: Material) -> GuardStatistics | None:
+    """How the training slices were acquired, with a threshold that validation agrees to; 400 of each part tell."""
+    folder = manifest.folder(found.manifest.name)
+
+    def files(part: tuple[int, ...]) -> list[Path]:
+        stride = max(1, len(part) // GUARD_SLICES)
+        return [folder / found.manifest.slices[i].path for i in part[::stride][:GUARD_SLICES]]
+
+    return guard.fit_files(files(found.split.train), files(found.split.val))
 
 
 def _card(stage: str, recipe: Recipe, found: Material, parameters: int) -> ModelCard:

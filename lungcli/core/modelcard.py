@@ -50,6 +50,21 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the training slices were acquired, for telling pictures from elsewhere.
+
+    `mean` and `spread` (standard deviation) of each of `signs`, the inverse covariance `precision`, and the distance
+    `threshold` that 99 % of the validation slices lie within; `n` training slices were measured.
+    """
+
+    signs: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    threshold: float
+    n: int
+
+
 class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
     """How far probabilities are from the truth: see the functions of these names in `core.metrics`."""
 
@@ -151,6 +166,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     figures: Figures | None = None
     int8: Int8Proof | None = None
+    guard: GuardStatistics | None = None
     calibration: Calibration | None = None
     referral: Referral | None = None
     risk_coverage: tuple[CoveragePoint, ...] = ()

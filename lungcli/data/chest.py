@@ -36,13 +36,14 @@ class Chest:
     """What was found in a slice.
 
     `box` is the square around the lungs as (left, top, right, bottom) in pixels of the picture; it may reach beyond
-    it. `body` and `lungs` are masks of the small copy, each pixel of which is `factor`² pixels of the picture. `air`
+    it. `body` and `lungs` are masks of `small`, a copy each pixel of which is `factor`² pixels of the picture. `air`
     and `tissue` are the median greys, 0..1, of the lungs and of the soft tissue around them. `missing` says in words
     why no lungs were found; the box is then that of the body, or the whole picture, and the greys are the 1st and the
     99th percentile of what is in it.
     """
 
     box: tuple[float, float, float, float]
+    small: Grey
     body: Mask
     lungs: Mask
     factor: int
@@ -69,7 +70,9 @@ def find(grey: Grey) -> Chest:
     air, tissue = _anchors(small, lungs, body & bright, around)
     if tissue - air < _CONTRAST_AT_LEAST:
         return _without_lungs(factor, small, body, "lungs and soft tissue have the same grey")
-    return Chest(box=_enlarged(around, factor), body=body, lungs=lungs, factor=factor, air=air, tissue=tissue)
+    return Chest(
+        box=_enlarged(around, factor), small=small, body=body, lungs=lungs, factor=factor, air=air, tissue=tissue
+    )
 
 
 def otsu(values: NDArray[np.float32]) -> float:
@@ -238,6 +241,7 @@ def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> Chest:
     dark, bright = np.percentile(small[body], (1, 99))
     return Chest(
         box=_enlarged(around, factor),
+        small=small,
         body=body,
         lungs=np.zeros_like(body),
         factor=factor,

@@ -27,6 +27,7 @@ MIN_SIDE = 32
 # Centre -600 HU and width 1500 HU, the usual lung window.
 WINDOW_LOW = -1350.0
 WINDOW_WIDTH = 1500.0
+AIR = -1000.0
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -69,8 +70,9 @@ def read(source: Path | bytes, name: str = "") -> Picture:
     """Read a PNG, JPEG, TIFF, BMP or DICOM file, told apart by content, from its path or its bytes.
 
     Colour becomes Rec. 601 luminance and alpha is ignored. 16-bit pictures are scaled by 65,535 whatever the largest
-    value in them, so that a dark slice stays dark. DICOM becomes Hounsfield units and then the lung window
-    (centre -600, width 1500). `name` stands for the source in messages; it defaults to the path.
+    value in them, so that a dark slice stays dark. DICOM becomes Hounsfield units, padding becomes air,
+    and then comes the lung window (centre -600, width 1500). `name` stands for the source in messages; it defaults to
+    the path.
 
     Raises UnreadableInputError for anything that is not one whole slice of at least 32×32 and at most 64 million
     pixels; no value of a DICOM tag gets into its message.
@@ -203,19 +205,49 @@ def _read_dicom(content: bytes, shown: str) -> Picture:
         try:
             _name_encoding(dataset)
             values = np.asarray(dataset.pixel_array, dtype=np.float32)
-            slope = np.float32(getattr(dataset, "RescaleSlope", None) or 1)
-            intercept = np.float32(getattr(dataset, "RescaleIntercept", None) or 0)
+            grey = _windowed(dataset, values)
         except (OSError, *_DAMAGED) as error:
             raise UnreadableInputError(
                 f"cannot read {shown}: its pixels are damaged or compressed in an unknown way",
                 "export it uncompressed (Explicit VR Little Endian) or as PNG",
             ) from error
-    grey = np.clip((values * slope + intercept - np.float32(WINDOW_LOW)) / np.float32(WINDOW_WIDTH), 0, 1)
     if grey.ndim != 2 or not np.isfinite(grey).all():
         raise _damaged(shown)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="dicom")
+
+
+def _windowed(dataset: "FileDataset", values: NDArray[np.float32]) -> Grey:
+    """Stored values as Hounsfield units (PS3.3 C.11.1.1.2) in the lung window; padding becomes air."""
+    slope, intercept = getattr(dataset, "RescaleSlope", None), getattr(dataset, "RescaleIntercept", None)
+    hounsfield = values * np.float32(slope or 1) + np.float32(intercept or 0)
+    grey: Grey = np.clip((hounsfield - np.float32(WINDOW_LOW)) / np.float32(WINDOW_WIDTH), 0, 1)
+    # MONOCHROME1 wants the smallest value shown white after windowing (PS3.3 C.7.6.3.1.2): a wish for the display,
+    # which leaves Hounsfield units as they are. Without a rescale there are none, only what is shown.
+    if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None:
         grey = 1 - grey
-    return Picture(grey=grey.astype(np.float32), size=(grey.shape[1], grey.shape[0]), kind="dicom")
+    grey[_padding(dataset, values)] = (AIR - WINDOW_LOW) / WINDOW_WIDTH
+    return grey
+
+
+def _padding(dataset: "FileDataset", values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where stored values say that nothing was measured (PS3.3 C.7.5.1.1.2), limits included, in either order."""
+    first = _stored(dataset, "PixelPaddingValue")
+    if first is None:
+        return np.zeros(values.shape, dtype=np.bool_)
+    last = _stored(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    return (values >= low) & (values <= high)
+
+
+def _stored(dataset: "FileDataset", name: str) -> int | None:
+    """Return a tag that holds a stored value, None where it is missing; some scanners write signed ones unsigned."""
+    found = getattr(dataset, name, None)
+    if found is None:
+        return None
+    value = int(found)
+    bits = int(dataset.BitsAllocated)
+    signed = int(dataset.PixelRepresentation) == 1
+    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
 
 
 def _name_encoding(dataset: "FileDataset") -> None:

@@ -14,6 +14,7 @@ from lungcli.core import machine, metrics, modelcard, paths
 from lungcli.core.errors import ModelFileError
 from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import ModelCard
+from lungcli.data import guard
 from lungcli.data.prepare import VERSION
 from lungcli.inference import onnxwire
 
@@ -194,6 +195,10 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
         raise ModelFileError(
             f"{path} was trained on slices of preparation {card.preparation}; this lungcli makes preparation {VERSION}",
             "upgrade lungcli: pipx upgrade lungcli" if card.preparation > VERSION else "train the model again",
+        )
+    if card.guard and not guard.understands(card.guard):
+        raise ModelFileError(
+            f"{path} tells unfamiliar pictures by signs that this lungcli does not measure", "train the model again"
         )
     return card
 

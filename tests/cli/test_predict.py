@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,63 @@ def test_models_by_run_and_stage(workshop: Path, slices: list[Path]) -> None:
     assert predicted(workshop, "--model", RUN.upper(), slices[0])["model"] == f"{RUN}/int8"
     done = call(workshop, "predict", "--model", "compres-ownmodel-phantom", slices[0], check=2)
     assert f"did you mean '{RUN}'?" in done.stderr
+
+
+def test_a_picture_that_is_no_slice_is_refused_and_the_others_are_judged(
+    workshop: Path, slices: list[Path], tmp_path: Path
+) -> None:
+    Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
+    Image.fromarray(255 - np.asarray(Image.open(slices[0]).convert("L"))).save(tmp_path / "negative.png")
+    asked = [tmp_path / "wall.png", slices[0], tmp_path / "negative.png"]
+    done = call(workshop, "predict", *asked, check=4)
+    assert len(done.stdout.splitlines()) == 1
+    assert "not an axial lung CT slice (blank; score 100.00, limit 1)" in done.stderr
+    assert "not an axial lung CT slice (inverted grey: air is brighter than tissue; score " in done.stderr
+    assert "--force" in done.stderr
+    found = predicted(workshop, *asked, check=4)
+    assert found["refusals"] == [
+        {"source": str(asked[0]), "reason": "blank", "score": 100.0},
+        {
+            "source": str(asked[2]),
+            "reason": "inverted grey: air is brighter than tissue",
+            "score": pytest.approx(1.6, abs=0.3),
+        },
+    ]
+    assert not found["failures"]
+
+
+def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
+    """The one prediction made."""
+    predictions = predicted(home, *arguments, check=check)["predictions"]
+    assert isinstance(predictions, list)
+    (found,) = predictions
+    assert isinstance(found, dict)
+    return found
+
+
+def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
+    Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
+    done = call(workshop, "predict", "--force", tmp_path / "wall.png")
+    assert "forced, not an axial lung CT slice; referred to a radiologist: blank" in done.stdout
+    found = judged(workshop, "--force", tmp_path / "wall.png")
+    assert (found["forced"], found["referred"], found["reason"]) == (True, True, "blank")
+
+
+def test_an_unfamiliar_slice_is_referred_and_strict_says_so(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    grey = np.asarray(Image.open(slices[0]).convert("L"))
+    Image.fromarray((grey // 4).astype(np.uint8)).save(tmp_path / "dark.png")
+    done = call(workshop, "predict", tmp_path / "dark.png")
+    reason = "unfamiliar acquisition: of darker tissue than the slices it learned from"
+    assert f"referred to a radiologist: {reason}" in done.stdout
+    call(workshop, "predict", "--strict", tmp_path / "dark.png", slices[0], check=6)
+    call(workshop, "predict", "--strict", tmp_path / "dark.png", tmp_path / "none.png", check=4)
+    found = judged(workshop, "--strict", tmp_path / "dark.png", check=6)
+    assert (found["referred"], found["reason"], found["forced"]) == (True, reason, False)
+    assert found["guard"] > 1
+
+
+def test_familiar_slices_are_not_referred(workshop: Path, slices: list[Path]) -> None:
+    found = predicted(workshop, "--strict", *slices)["predictions"]
+    assert isinstance(found, list)
+    assert [item["referred"] for item in found] == [False] * len(slices)
+    assert all(0 < item["guard"] <= 1 for item in found)

@@ -14,6 +14,7 @@ from lungcli.core.modelcard import (
     CoveragePoint,
     DataCard,
     Elsewhere,
+    GuardStatistics,
     Int8Proof,
     ModelCard,
     Referral,
@@ -35,6 +36,8 @@ CARD = ModelCard(
     split=SplitCard(protocol="grouped", seed=0, digest="11"),
     recipe=recipes.make(data="d", model="resnet18"),
     int8=Int8Proof(nodes=21, int8_nodes=21, size_ratio=0.26, agreement=0.99, largest_change=0.1, n=100),
+    guard=GuardStatistics(signs=("noise",), mean=(0.5,), spread=(0.25,), precision=((16.0,),), threshold=2.0, n=7),
+    referral=Referral(threshold=0.8, target="error at most 5 %", coverage=0.9, risk=0.04, n=50),
     created=now(),
     versions={"lungcli": "0.1.0"},
 )

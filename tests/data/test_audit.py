@@ -8,7 +8,7 @@ from lungcli.core.errors import UnreadableInputError
 from lungcli.data import looks, manifest
 from lungcli.data.audit import LEVELS, Audit, audit
 from lungcli.data.findings import SEVERITIES
-from lungcli.data.importer import Incoming, write_dataset
+from lungcli.data.intake import Incoming, write_dataset
 from lungcli.data.manifest import Manifest, Source
 from tests.data.pictures import encoded, noise
 

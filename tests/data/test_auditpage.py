@@ -8,7 +8,7 @@ import pytest
 
 from lungcli.data import auditpage, looks, manifest
 from lungcli.data.audit import Audit, audit
-from lungcli.data.importer import Incoming, write_dataset
+from lungcli.data.intake import Incoming, write_dataset
 from lungcli.data.manifest import Manifest, Source
 from tests.data.pictures import png
 

@@ -159,6 +159,7 @@ def test_fine_stripes_become_grey_not_a_pattern() -> None:
     stripes[:, ::2] = 1
     whole = chest.Chest(
         box=(0, 0, 512, 512),
+        small=np.zeros((128, 128), dtype=np.float32),
         body=np.ones((128, 128), dtype=np.bool_),
         lungs=np.zeros((128, 128), dtype=np.bool_),
         factor=4,

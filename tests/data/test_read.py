@@ -307,8 +307,61 @@ def test_dicom_slope() -> None:
     np.testing.assert_allclose(picture.grey, windowed((HU + 1500) // 2 * 2 - 1500), atol=1e-5)
 
 
-def test_dicom_monochrome1_is_turned_round() -> None:
-    np.testing.assert_allclose(read(dicom(PhotometricInterpretation="MONOCHROME1")).grey, 1 - windowed(HU), atol=1e-5)
+def test_dicom_monochrome1_leaves_hounsfield_units_as_they_are() -> None:
+    np.testing.assert_allclose(read(dicom(PhotometricInterpretation="MONOCHROME1")).grey, windowed(HU), atol=1e-5)
+
+
+def test_dicom_monochrome1_without_a_rescale_is_turned_round() -> None:
+    content = dicom(stored=HU, PhotometricInterpretation="MONOCHROME1", RescaleIntercept=None, RescaleSlope=None)
+
+    np.testing.assert_allclose(read(content).grey, 1 - windowed(HU), atol=1e-5)
+
+
+AIR = (-1000 + 1350) / 1500
+
+
+def padded(where: int, **tags: Any) -> NDArray[np.float32]:
+    """Grey values of a slice whose first two rows are stored as `where`."""
+    stored = (HU + 1024).astype(np.int16)
+    stored[:2] = where
+    grey = read(dicom(stored=stored, **tags)).grey
+    np.testing.assert_allclose(grey[2:], windowed(HU)[2:], atol=1e-5)
+    return grey[:2]
+
+
+def test_dicom_padding_becomes_air() -> None:
+    np.testing.assert_allclose(padded(-2000, PixelPaddingValue=-2000), AIR, atol=1e-5)
+
+
+def test_dicom_padding_written_as_unsigned() -> None:
+    stored = (HU + 1024).astype(np.int16)
+    stored[:2] = -2000
+    content = dicom(stored=stored, PixelPaddingValue=-2000)
+    tag = b"\x28\x00\x20\x01"
+    assert content.count(tag + b"SS") == 1
+
+    np.testing.assert_allclose(read(content.replace(tag + b"SS", tag + b"US")).grey[:2], AIR, atol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "last"), [(3000, 3071), (3071, 3000)])
+def test_dicom_padding_range_holds_both_ends(first: int, last: int) -> None:
+    for value in (3000, 3040, 3071):
+        grey = padded(value, PixelPaddingValue=first, PixelPaddingRangeLimit=last)
+        np.testing.assert_allclose(grey, AIR, atol=1e-5)
+    np.testing.assert_allclose(padded(2999, PixelPaddingValue=first, PixelPaddingRangeLimit=last), 1)
+
+
+def test_dicom_padding_of_monochrome1_is_air_as_well() -> None:
+    without: dict[str, Any] = {"RescaleIntercept": None, "RescaleSlope": None}
+    for tags in ({}, without):
+        stored = HU.copy()
+        stored[:2] = 2000
+        content = dicom(stored=stored, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=2000, **tags)
+        np.testing.assert_allclose(read(content).grey[:2], AIR, atol=1e-5)
+
+
+def test_dicom_without_padding_keeps_what_is_far_below_air() -> None:
+    np.testing.assert_allclose(padded(-2000), 0)
 
 
 def test_dicom_without_preamble_is_known_by_its_suffix(tmp_path: Path) -> None:

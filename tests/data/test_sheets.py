@@ -11,7 +11,7 @@ from PIL import Image
 from lungcli.data import manifest, sheets
 from lungcli.data.audit import Audit
 from lungcli.data.findings import Pair
-from lungcli.data.importer import Incoming, write_dataset
+from lungcli.data.intake import Incoming, write_dataset
 from lungcli.data.manifest import Source
 from lungcli.data.sheets import MOST_IN_A_ROW, MOST_ROWS, TILE, Row, Tile
 from tests.data.pictures import described, encoded, noise, png

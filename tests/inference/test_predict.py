@@ -2,13 +2,19 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from lungcli.core.errors import ModelFileError
+from lungcli.core.modelcard import GuardStatistics, Referral
+from lungcli.data import chest, guard, signs
 from lungcli.data.prepare import prepare_file
+from lungcli.data.read import Grey, read
 from lungcli.inference import modelfile, predict
-from lungcli.inference.predict import Failure, Prediction
+from lungcli.inference.predict import Failure, Prediction, Refusal
+from tests.data import intruders
 from tests.inference import graphs
 
 
@@ -94,3 +100,86 @@ def test_a_picture_as_bytes(tmp_path: Path, model: modelfile.Model) -> None:
     assert found.source == "upload.png"
     assert found.probabilities == by_path.probabilities
     assert predict.predict_one(b"no picture", model).source == "the picture"
+
+
+def guarded(folder: Path, **changes: object) -> modelfile.Model:
+    return modelfile.load(graphs.model_file(folder / "guarded.onnx", **changes), threads=1)
+
+
+def statistics(path: Path) -> GuardStatistics:
+    found = guard.fit(guard.rows_of([signs.look(read(path))]), guard.rows_of([]))
+    assert found is not None
+    return found
+
+
+def _blank(path: Path) -> Path:
+    Image.new("L", (64, 64), 120).save(path)
+    return path
+
+
+def test_what_is_no_slice_is_refused_with_reason_and_score(tmp_path: Path, model: modelfile.Model) -> None:
+    found = predict.predict_one(_blank(tmp_path / "blank.png"), model)
+    assert found == Refusal(source=str(tmp_path / "blank.png"), reason="blank", score=100)
+
+
+def test_force_judges_all_the_same_and_says_so(tmp_path: Path, model: modelfile.Model) -> None:
+    blank, slice_ = _blank(tmp_path / "blank.png"), _picture(tmp_path / "slice.png")
+    forced, plain = predict.predict([blank, slice_], model, force=True)
+    assert isinstance(forced, Prediction)
+    assert isinstance(plain, Prediction)
+    assert (forced.forced, forced.referred, forced.reason) == (True, True, "blank")
+    assert (plain.forced, plain.referred, plain.reason, plain.guard) == (False, False, "", 0)
+    assert sum(forced.probabilities.values()) == pytest.approx(1)
+
+
+def test_an_unfamiliar_acquisition_is_referred(tmp_path: Path) -> None:
+    familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
+    model = guarded(tmp_path, guard=statistics(familiar))
+    first, second = predict.predict([familiar, stranger], model)
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert (first.referred, first.guard) == (False, 0)
+    assert second.referred
+    assert second.guard > 1
+    assert second.reason == "unfamiliar acquisition: of darker tissue than the slices it learned from"
+    assert second.label == "normal"
+
+
+@pytest.mark.parametrize(("threshold", "referred"), [(0.30, False), (0.95, True)])
+def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: float, referred: bool) -> None:
+    band = Referral(threshold=threshold, target="error", coverage=0.9, risk=0.05, n=100)
+    found = predict.predict_one(_picture(tmp_path / "a.png"), guarded(tmp_path, referral=band))
+    assert isinstance(found, Prediction)
+    assert found.referred is referred
+    chosen = max(found.probabilities.values())
+    assert found.reason == (f"not sure enough: {chosen:.1%} is below 95.0%" if referred else "")
+
+
+def test_the_acquisition_is_told_before_the_doubt(tmp_path: Path) -> None:
+    familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
+    band = Referral(threshold=0.99, target="error", coverage=0.9, risk=0.05, n=100)
+    found = predict.predict_one(stranger, guarded(tmp_path, referral=band, guard=statistics(familiar)))
+    assert isinstance(found, Prediction)
+    assert found.reason.startswith("unfamiliar acquisition")
+
+
+def test_the_chest_is_looked_for_once(tmp_path: Path, model: modelfile.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = intruders.slices(1)[0]
+    Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(tmp_path / "a.png")
+    calls: list[int] = []
+    find = chest.find
+
+    def counted(grey: Grey) -> chest.Chest:
+        calls.append(1)
+        return find(grey)
+
+    monkeypatch.setattr(chest, "find", counted)
+    assert isinstance(predict.predict_one(tmp_path / "a.png", model), Prediction)
+    assert len(calls) == 1
+
+
+def test_a_model_file_with_unknown_signs_is_refused(tmp_path: Path) -> None:
+    known = statistics(_picture(tmp_path / "a.png"))
+    strange = msgspec.structs.replace(known, signs=("smell", *known.signs[1:]))
+    with pytest.raises(ModelFileError, match="by signs that this lungcli does not measure"):
+        guarded(tmp_path, guard=strange)
