@@ -26,15 +26,26 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     if kind != "train":
         recipe, teacher_run = _with_teachers(recipe)
     wanted = (kind, recipe, teacher_run)
+    digest = stages.divided(recipe)[1].digest
     for run in runs.readable()[0]:
-        if name in ("", run.name) and (run.info.kind, run.recipe, run.info.teacher_run) == wanted:
+        same = (run.info.kind, run.recipe, run.info.teacher_run) == wanted and run.info.split in ("", digest)
+        if name in ("", run.name) and same:
             return run, True
-    chosen = name or runs.fresh_name("-".join((kind, recipe.model, recipe.data)))
-    return runs.create(chosen, kind, recipe, teacher_run), False
+    fold = [f"fold{recipe.fold}"] if recipe.folds else []
+    chosen = name or runs.fresh_name("-".join((kind, recipe.model, recipe.data, *fold)))
+    return runs.create(chosen, kind, recipe, teacher_run, split=digest), False
 
 
 def work(run: Run, found: Material) -> Generator[Event, None, None]:
-    """Do, or go on with, all stages of `run`, recording each event. See `runs.record` for what it raises."""
+    """Do, or go on with, all stages of `run`, recording each event. See `runs.record` for what it raises.
+
+    Raises UsageError when the data is no longer divided as when the run began.
+    """
+    if run.info.split not in ("", found.split.digest):
+        raise UsageError(
+            f"the run {run.name!r} began on another split than {run.recipe.data!r} has now: its data has changed",
+            "start a new run with another --name",
+        )
     return runs.record(run, _happening(run, found))
 
 

@@ -26,7 +26,7 @@ from lungcli.core.modelcard import DataCard, Elsewhere, GuardStatistics, ModelCa
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.core.selective import Target
-from lungcli.data import cache, guard, manifest, prepare, splits
+from lungcli.data import cache, guard, manifest, prepare, splitfiles, splits
 from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
 
@@ -62,7 +62,7 @@ def material(recipe: Recipe, advance: cache.Advance | None = None) -> Material:
 def divided(recipe: Recipe) -> tuple[Manifest, Split]:
     """Return the data set of `recipe` and its split. Raises UsageError, UnreadableInputError."""
     data = manifest.load(recipe.data)
-    return data, splits.split(data, protocol=recipe.protocol, seed=recipe.split_seed)
+    return data, splitfiles.asked(data, recipe)
 
 
 def resolved(recipe: Recipe) -> Recipe:
@@ -260,11 +260,23 @@ def judge(
         )
         pixels = cache.load(foreign, manifest.folder(foreign.name), card.size, advance)
         verdicts = evaluation.evaluate(model, pixels, everything, foreign, whole, part="all")
-        return [(f"{name}, all slices (not the model's own data)", "", verdicts)]
+        same_name = foreign.name == card.data.name
+        why = (
+            f"{name} has changed since the model learned from it, so it may have met these slices" if same_name else ""
+        )
+        return [(f"{name}, all slices (not the model's own data)", why, verdicts)]
     own = material(msgspec.structs.replace(card.recipe, data=name, size=card.size), advance)
+    if own.split.digest != card.split.digest:
+        raise UsageError(
+            f"the model was trained on {card.split.in_words()}, which is divided otherwise now: "
+            "it may know the test slices",
+            "train it again",
+        )
     verdicts = evaluation.evaluate(model, own.pixels, own.split.test, own.manifest, own.split, part="test")
     flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
-    found = [(f"{name}, test part of the model's own {own.split.protocol} split", flatters, verdicts)]
+    found = [
+        (f"{name}, test part of the model's own {splits.in_words(own.split).removeprefix('the ')}", flatters, verdicts)
+    ]
     if random and own.split.protocol == "grouped":
         other = splits.split(own.manifest, protocol="random", seed=card.split.seed)
         verdicts = evaluation.evaluate(model, own.pixels, other.test, own.manifest, other, part="test")
@@ -372,7 +384,14 @@ def _card(stage: str, recipe: Recipe, found: Material, parameters: int) -> Model
             licence=source.licence,
             citation=source.citation,
         ),
-        split=SplitCard(protocol=found.split.protocol, seed=found.split.seed, digest=found.split.digest),
+        split=SplitCard(
+            protocol=found.split.protocol,
+            seed=found.split.seed,
+            digest=found.split.digest,
+            name=recipe.split,
+            folds=found.split.folds,
+            fold=found.split.fold,
+        ),
         recipe=recipe,
         created=now(),
         versions=versions(),

@@ -22,6 +22,8 @@ def compare(
 ) -> None:
     """Any models side by side: size, latency, accuracy with intervals, paired difference.
 
+    Models judged on different test parts are refused; the list of all models says which they are.
+
     \b
     Example: lungcli compare compress-mobilenetv2-phantom/teacher compress-mobilenetv2-phantom
     """
@@ -31,7 +33,8 @@ def compare(
 
     paths = [models.resolve(spec) for spec in specs] if specs else list(models.files().values())
     pinned = models.resolve(baseline) if baseline else None
-    found = comparing.compare(paths, pinned, seconds, threads)
+    # All that is there is a list; models that are named are meant to be compared.
+    found = comparing.compare(paths, pinned, seconds, threads, listing=not specs)
     if json:
         speak.print_json(found)
     elif csv:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from lungcli.cli import groups, split
 from lungcli.cli import options as opt
 from lungcli.cli.check import check, write_file
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from lungcli.data.manifest import Manifest
     from lungcli.data.verify import Verified
 
-app = typer.Typer(help="Data sets: download, import, draw, list, check, verify, remove.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
 
 DataName = Annotated[str, typer.Argument(metavar="NAME")]
 NewName = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the data set; made up if left out.")]
@@ -152,7 +153,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     from lungcli.cli import speak
     from lungcli.core import catalog
     from lungcli.core.errors import UnreadableInputError
-    from lungcli.data import download, manifest
+    from lungcli.data import cache, download, manifest
 
     row = catalog.DATA_SETS.get(name)
     if row and download.kept(row).is_dir():
@@ -166,6 +167,8 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
         about = f"{len(manifest.read(folder / manifest.FILE).slices)} slices"
     if not yes:
         typer.confirm(f"delete the data set {folder.name!r} ({about})?", abort=True, err=True)
+    with contextlib.suppress(UnreadableInputError):
+        cache.remove(manifest.read(folder / manifest.FILE))
     manifest.remove(folder.name)
     speak.say(f"removed the data set {folder.name!r}")
 
@@ -206,6 +209,10 @@ def _of_published(known: int, published: int) -> str:
     if known == published:
         return f"complete: all {published:,} published files"
     return f"PARTIAL: {known:,} of the {published:,} published files"
+
+
+app.command("groups")(groups.groups)
+app.command("split")(split.split)
 
 
 def tell(made: "Manifest", *, json: bool) -> None:
@@ -259,11 +266,12 @@ def _print(found: "Manifest") -> None:
 
 def _summary(found: "Manifest") -> dict[str, object]:
     from lungcli.core import catalog
-    from lungcli.data import groups, known
+    from lungcli.data import groups as grouping
+    from lungcli.data import known
 
     row = catalog.DATA_SETS.get(found.source.data_set)
     numbers = [item.group for item in found.slices]
-    members = groups.members(numbers)
+    members = grouping.members(numbers)
     return {
         "name": found.name,
         "digest": found.digest,
@@ -274,7 +282,7 @@ def _summary(found: "Manifest") -> dict[str, object]:
         "classes": {label: sum(item.label == label for item in found.slices) for label in found.classes},
         "groups": len(members),
         "largest_group": max(map(len, members.values()), default=0),
-        "mixed_groups": groups.mixed(numbers, found.labels()),
-        "exact_copies": groups.exact_copies([item.sha256 for item in found.slices]),
+        "mixed_groups": grouping.mixed(numbers, found.labels()),
+        "exact_copies": grouping.exact_copies([item.sha256 for item in found.slices]),
         "rejected": found.rejected,
     }

@@ -18,6 +18,8 @@ def distill(
     size: opt.Size = DEFAULT.size,
     protocol: opt.Split = DEFAULT.protocol,
     split_seed: opt.SplitSeed = DEFAULT.split_seed,
+    folds: opt.Folds = DEFAULT.folds,
+    fold: opt.Fold = DEFAULT.fold,
     seed: opt.Seed = DEFAULT.seed,
     epochs: opt.Epochs = DEFAULT.epochs,
     batch: opt.Batch = DEFAULT.batch,

@@ -4,6 +4,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import get_args
 
 import typer
 
@@ -11,6 +12,7 @@ from lungcli.cli import progress, speak
 from lungcli.core import catalog, models, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import GateNotMetError, InterruptedRunError, UsageError
+from lungcli.core.recipe import Protocol, Recipe
 from lungcli.core.runs import Kind, Run
 
 
@@ -18,7 +20,7 @@ def begin(kind: Kind, context: typer.Context, name: str) -> None:
     """Start the run that the command's options describe, or go on with the same one where it was cut off."""
     from lungcli import compress
 
-    run, found = compress.start(kind, recipes.make(**_settings(context)), name)
+    run, found = compress.start(kind, _recipe(context), name)
     if found:
         speak.say(f"going on with the run {run.name!r}; give another --name to start afresh")
     go(run)
@@ -30,7 +32,9 @@ def follow(recipe: str, context: typer.Context, name: str) -> None:
     from lungcli.core import bundled
 
     typed = {field: value for field, value in _given(context).items() if _is_typed(field, context)}
-    found = bundled.load(recipe).recipes(typed)
+    if "protocol" in typed and "data" not in typed:
+        raise UsageError("a split belongs to a data set, and none is named", "name it as well: --data NAME")
+    found = bundled.load(recipe).recipes(_divided(typed, context))
     if name and len(found) > 1:
         raise UsageError(f"the recipe {recipe!r} makes {len(found)} runs, and they can't all be called {name!r}")
     for kind, settings in found:
@@ -61,10 +65,29 @@ def _settings(context: typer.Context) -> dict[str, object]:
     return given
 
 
+def _recipe(context: typer.Context) -> Recipe:
+    """Make the recipe of the options; where `--split` is no protocol, a split file says protocol, seed and folds."""
+    return recipes.make(**_divided(_settings(context), context))
+
+
+def _divided(given: dict[str, object], context: typer.Context) -> dict[str, object]:
+    from lungcli.data import splitfiles
+
+    spec = str(given.get("protocol", ""))
+    if not spec or spec in get_args(Protocol):
+        return given
+    told = splitfiles.settings(str(given["data"]), spec)
+    for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
+        if _is_typed(field, context) and given[field] != told[field]:
+            raise UsageError(f"the split {spec} has {option} {told[field]}, not {given[field]}", f"leave {option} out")
+    return given | told
+
+
 def go(run: Run) -> None:
     """Work on `run` to its end, showing it. Raises GateNotMetError, and InterruptedRunError after Ctrl-C."""
     from lungcli import compress, stages
     from lungcli.cli import tables
+    from lungcli.data import splits
     from lungcli.inference import compare
 
     speak.disclaim()
@@ -74,7 +97,7 @@ def go(run: Run) -> None:
         speak.warn("a random split puts slices of the same body on both sides: its figures flatter")
     speak.say(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
-        f"{len(found.split.test)} to judge by ({found.split.protocol} split)"
+        f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
     )
     events = compress.work(run, found)
     with _stoppable() as stopped, contextlib.closing(events), progress.shown() as show:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lungcli.core import catalog
-from lungcli.core.recipe import Precision, Protocol, Recipe
+from lungcli.core.recipe import Precision, Recipe
 
 DEFAULT = Recipe(data="phantom", model="")
 """Where the defaults of the options below come from; parameters are named like the recipe's fields."""
@@ -43,9 +43,16 @@ Data = Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="Data se
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the run; made up if left out.")]
 Size = Annotated[int, typer.Option("--size", metavar="PIXELS", help="Side of the square slice the net sees.")]
 Split = Annotated[
-    Protocol, typer.Option("--split", help="Keep look-alikes on one side, or (flattering) split slices at random.")
+    str,
+    typer.Option(
+        "--split",
+        metavar="grouped|random|SPLIT|FILE",
+        help="Keep look-alikes on one side, or (flattering) split slices at random; or one of `lungcli data split`.",
+    ),
 ]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another seed gives another split.")]
+Folds = Annotated[int, typer.Option("--folds", help="Folds of a cross-validation; 0: one split.")]
+Fold = Annotated[int, typer.Option("--fold", help="The fold to train and judge on, from 1.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and augmentation.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Most passes over the training part.")]
 Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]

@@ -108,6 +108,7 @@ def _summary(run: "Run") -> dict[str, object]:
         "model": run.recipe.model,
         "teacher": run.recipe.teacher,
         "data": run.recipe.data,
+        "split": run.info.split,
         "created": run.info.created,
         "changed": run.info.changed,
     }

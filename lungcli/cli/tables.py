@@ -89,6 +89,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         lines.append("random split: the same bodies were trained on, so these figures flatter")
     if any(row.difference for row in comparison.rows):
         lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
+    lines += [f"{row.name} is not compared: {row.not_compared}" for row in comparison.rows if row.not_compared]
     if timed := next((row.latency for row in comparison.rows if row.latency), None):
         lines.append(
             f"latency of one prepared slice, {timed.threads} thread(s), models interleaved, "

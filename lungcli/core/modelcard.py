@@ -27,11 +27,21 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The split a model was trained under; two models compare only on the same one."""
+    """The split a model was trained under; two models compare only on the same one.
+
+    `name` is that of a split file, empty where there was none; `fold` counts from 1 to `folds`, both 0 without folds.
+    """
 
     protocol: str
     seed: int
     digest: str
+    name: str = ""
+    folds: int = 0
+    fold: int = 0
+
+    def in_words(self) -> str:
+        """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
+        return split_in_words(self.protocol, self.seed, self.folds, self.fold)
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +185,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime.datetime
     versions: dict[str, str]
     disclaimer: str = DISCLAIMER
+
+
+def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:
+    """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
+    whole = f"the {protocol} split with seed {seed}"
+    return f"fold {fold} of {folds} of {whole}" if folds else whole
 
 
 class _Version(msgspec.Struct, frozen=True):

@@ -44,7 +44,10 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to train and how.
 
-    Several names in `teacher` are an ensemble. `micro_batch` is how many slices of a batch are in memory at once (0:
+    Several names in `teacher` are an ensemble. `split` names a split file (empty: made from `protocol`, `split_seed`
+    and `folds`); `fold` is the one to train on, from 1 to `folds` (both 0: one split, no cross-validation).
+
+    `micro_batch` is how many slices of a batch are in memory at once (0:
     all); `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of
     the weights' moving average; `patience` is in epochs without a better validation score (0: never stop early);
     `mixup` is the strength of blending slices (0: none); `method` is how to learn from the teacher
@@ -58,7 +61,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     teacher: Teachers = ""
     size: int = 224
     protocol: Protocol = "grouped"
+    split: str = ""
     split_seed: int = 0
+    folds: int = 0
+    fold: int = 0
     seed: int = 0
     epochs: int = 30
     batch: int = 32
@@ -85,6 +91,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} is {value}, outside {low:g} to {high:g}")
+        if self.folds and not 1 <= self.fold <= self.folds:
+            raise ValueError(f"fold is {self.fold}, outside 1 to {self.folds}: a run trains on one fold")
+        if self.fold and not self.folds:
+            raise ValueError(f"fold is {self.fold}, but the split has no folds")
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -97,6 +107,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("epochs", 1, 10_000),
     ("batch", 2, 4096),
     ("micro_batch", 0, 4096),
+    ("folds", 0, 20),
     ("learning_rate", 1e-7, 10),
     ("weight_decay", 0, 10),
     ("warmup", 0, 10_000),

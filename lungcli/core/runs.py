@@ -29,7 +29,8 @@ State = Literal["new", "running", "stopped", "failed", "done"]
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here.
 
-    Of an ensemble it has a name for each teacher of the recipe, empty for those that are trained here.
+    Of an ensemble it has a name for each teacher of the recipe, empty for those that are trained here. `split` is the
+    digest of the split that the run trains and judges on; runs of earlier versions don't say.
     """
 
     format_version: int = FORMAT_VERSION
@@ -38,6 +39,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime.datetime
     changed: datetime.datetime
     teacher_run: Teachers = ""
+    split: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +60,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.folder / "events.jsonl"
 
 
-def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "") -> Run:
+def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", split: str = "") -> Run:
     """Make the folder of a new run. Raises UsageError when the name is taken."""
     target = paths.runs_home() / names.checked(name, "run")
     if target.exists():
         raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
-    info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run)
+    info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run, split=split)
     with paths.saying_why_not(target):
         target.mkdir(parents=True)
     recipes.save(recipe, target / "recipe.toml")

@@ -1,5 +1,6 @@
 """Prepared slices of a data set, decoded once and mapped into memory ever after."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,16 @@ from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError
 from lungcli.data import prepare
 from lungcli.data.manifest import Manifest
+from lungcli.data.read import content_of
 
 Advance = Callable[[int, int], None]
+
+_AGAIN = "import the data set again"
 
 
 def location(manifest: Manifest, size: int) -> Path:
     """File that keeps the slices of `manifest` at `size` pixels, whether or not it exists."""
-    return paths.home() / "cache" / f"{manifest.digest[:16]}-{size}-p{prepare.VERSION}.npy"
+    return paths.home() / "cache" / f"{_key(manifest)}-{size}-p{prepare.VERSION}.npy"
 
 
 def load(manifest: Manifest, folder: Path, size: int, advance: Advance | None = None) -> NDArray[np.uint8]:
@@ -27,7 +31,7 @@ def load(manifest: Manifest, folder: Path, size: int, advance: Advance | None = 
 
     The first call decodes the files in `folder` and reports `advance(done, total)` after each; later calls map what
     it kept. Another process that builds the same file is waited for. Raises UnreadableInputError for a slice that is
-    gone or damaged, LungcliError when the cache can't be written.
+    gone, damaged, or not the one that was imported, LungcliError when the cache can't be written.
     """
     path = location(manifest, size)
     shape = (len(manifest.slices), size, size)
@@ -40,12 +44,29 @@ def load(manifest: Manifest, folder: Path, size: int, advance: Advance | None = 
     try:
         if (kept := _mapped(path, shape)) is not None:
             return kept
+        _sweep(path)
         _build(path, manifest, folder, size, advance or _nothing)
     finally:
         lock.release()
     if (kept := _mapped(path, shape)) is None:
         raise UnreadableInputError(f"cannot read {path} right after writing it", "check the disk")
     return kept
+
+
+def remove(manifest: Manifest) -> None:
+    """Delete what is kept of a data set: every size, every version of the preparation."""
+    for path in location(manifest, 0).parent.glob(f"*{_key(manifest)}-*"):
+        path.unlink(missing_ok=True)
+
+
+def _key(manifest: Manifest) -> str:
+    return manifest.digest[:16]
+
+
+def _sweep(path: Path) -> None:
+    """Delete what a process that was killed while it built this file has left; call it with the lock held."""
+    for partial in path.parent.glob(f".{path.name}.*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def _mapped(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
@@ -72,16 +93,21 @@ def _rows(manifest: Manifest, folder: Path, size: int) -> Iterator[NDArray[np.ui
     """Prepare every slice, several at a time, in order."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
-        yield from pool.map(lambda item: _one(folder / item.path, size), manifest.slices)
+        yield from pool.map(lambda item: _one(folder / item.path, item.sha256, size), manifest.slices)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(path: Path, size: int) -> NDArray[np.uint8]:
+def _one(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
+    """Prepare one slice. What is kept goes by the manifest's digest, so the file must be what the manifest says."""
     try:
-        return prepare.prepare_file(path, size)
+        changed = hashlib.sha256(content_of(path, str(path))).hexdigest() != sha256
+        prepared = prepare.prepare_file(path, size)
     except UnreadableInputError as error:
-        raise UnreadableInputError(error.message, "import the data set again") from error
+        raise UnreadableInputError(error.message, _AGAIN) from error
+    if changed:
+        raise UnreadableInputError(f"{path} is not the slice that was imported: its content has changed", _AGAIN)
+    return prepared
 
 
 def _nothing(done: int, total: int) -> None:

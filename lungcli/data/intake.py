@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 
 from lungcli.core import paths
@@ -72,7 +72,7 @@ def write_dataset(
         taken = [item for item in outcomes if isinstance(item, _Taken)]
         refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
         _require_classes(taken, refused)
-        made = manifest.make(name, _grouped(taken), refused, source)
+        made = manifest.make(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
         manifest.save(made, partial)
         if source.citation:
             paths.write(partial / SOURCE, describe(source).encode())
@@ -140,26 +140,24 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
             patient=item.patient,
         ),
         thumb=groups.thumbnail(picture.grey),
-        place=_place(item) if ordered else None,
+        place=groups.place(item.label, item.filename) if ordered else None,
     )
-
-
-def _place(item: Incoming) -> tuple[str, int] | None:
-    """Folder and number of a file: `Normal case (12).jpg` is number 12 of what is called `Normal case (…`."""
-    last = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(item.filename).stem)
-    return (f"{item.label}/{item.filename[: last.start()]}", int(last[1])) if last else None
 
 
 def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
     """A path within the data set for every file, all different even where case does not count."""
     taken: set[str] = set()
+    # Scanners call the first slice of everybody the same: counting from 1 again for each would take n² steps.
+    numbers: dict[str, int] = {}
     targets = []
     for item in items:
         folder, name = PurePosixPath("slices", safe(item.label)), PurePosixPath(safe(item.filename))
-        target, number = folder / name, 1
+        target, first = folder / name, str(folder / name).casefold()
+        number = numbers.get(first, 1)
         while str(target).casefold() in taken:
             number += 1
             target = folder / f"{name.stem}-{number}{name.suffix}"
+        numbers[first] = number
         taken.add(str(target).casefold())
         targets.append(target)
     return targets

@@ -37,13 +37,15 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a data set comes from and what may be done with it. `synthetic` slices were drawn by the program.
+    """Where a data set comes from and what may be done with it.
 
-    `data_set` is its name among the published ones (`catalog.DATA_SETS`), empty for all others.
+    `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
+    its name among the published ones (`catalog.DATA_SETS`), empty for all others.
     """
 
     about: str
     synthetic: bool = False
+    ordered: bool = False
     licence: str = "unknown"
     citation: str = ""
     doi: str = ""

@@ -16,7 +16,7 @@ from lungcli.inference.bench import Measurement
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One model. `difference` is its balanced accuracy minus the baseline's, paired over look-alike groups; None for
-    the baseline itself and for models judged on other slices. Latencies are in milliseconds, for one slice.
+    the baseline itself, and where `not_compared` says why there is none. Latencies are in milliseconds, for one slice.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     latency: Measurement | None
     figures: Figures | None
     difference: Estimate | None
+    not_compared: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,34 +42,66 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
-def compare(paths: Sequence[Path], baseline: Path | None = None, seconds: float = 2.0, threads: int = 0) -> Comparison:
+def compare(
+    paths: Sequence[Path],
+    baseline: Path | None = None,
+    seconds: float = 2.0,
+    threads: int = 0,
+    *,
+    listing: bool = False,
+) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
 
-    Raises ModelFileError for a file that is none, UsageError when there is nothing to compare.
+    Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
+    was judged on another test part than the baseline; a `listing` says so in that model's row instead.
     """
     if not paths:
         raise UsageError("there is no model to compare", "make one: lungcli compress --student mobilenetv2")
     pinned = baseline or paths[0]
     loaded = [modelfile.load(path, threads) for path in paths]
+    anchor = modelfile.read_card(pinned)
+    reasons = [why_not(model.card, anchor) for model in loaded]
+    for model, reason in zip(loaded, reasons, strict=True):
+        if reason and not listing:
+            raise UsageError(
+                f"{models.name_of(model.path)} can't be compared with {models.name_of(pinned)}: {reason}",
+                "name models of one split; to time any models side by side: lungcli benchmark MODEL MODEL",
+            )
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
         latencies = bench.benchmark(loaded, seconds=seconds, threads=threads)
-    reference = _evaluation(pinned)
     return Comparison(
         baseline=models.name_of(pinned),
         machine=bench.machine(),
         rows=tuple(
-            _row(model.path, model.card, latency, None if model.path == pinned else reference)
-            for model, latency in zip(loaded, latencies, strict=True)
+            _row(model.path, model.card, latency, pinned, reason)
+            for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
     )
 
 
-def _row(path: Path, card: ModelCard, latency: Measurement | None, reference: Evaluation | None) -> Row:
-    ours = _evaluation(path)
+def why_not(ours: ModelCard, theirs: ModelCard) -> str:
+    """Say why two models must not be compared: they were judged on different test parts. Empty where they may be."""
+    if ours.split.digest == theirs.split.digest:
+        return ""
+    own, other = ours.split.in_words(), theirs.split.in_words()
+    if ours.data.digest != theirs.data.digest:
+        own, other = f"{own} of {ours.data.name!r}", f"{other} of {theirs.data.name!r}"
+    if own == other:
+        own, other = f"{own} ({ours.split.digest[:8]})", f"another ({theirs.split.digest[:8]})"
+    return f"it was judged on {own}, the baseline on {other}"
+
+
+def _row(path: Path, card: ModelCard, latency: Measurement | None, pinned: Path, reason: str) -> Row:
     difference = None
-    if ours is not None and reference is not None and evaluation.comparable(ours, reference):
-        difference = intervals.paired_difference(metrics.balanced_accuracy, ours.matrices(), reference.matrices())
+    if path != pinned and not reason:
+        ours, reference = _evaluation(path), _evaluation(pinned)
+        if ours is None or reference is None:
+            reason = "verdicts lie beside a run's model file, and one of the two has none"
+        elif not evaluation.comparable(ours, reference):
+            reason = "the two judged different slices"
+        else:
+            difference = intervals.paired_difference(metrics.balanced_accuracy, ours.matrices(), reference.matrices())
     return Row(
         name=models.name_of(path),
         model=card.model,
@@ -82,6 +115,7 @@ def _row(path: Path, card: ModelCard, latency: Measurement | None, reference: Ev
         latency=latency,
         figures=card.figures,
         difference=difference,
+        not_compared=reason,
     )
 
 

@@ -72,6 +72,16 @@ def test_one_teacher_is_written_as_before_and_several_as_a_list(tmp_path: Path) 
         recipes.make(data="d", model="m", teacher=3)
 
 
+@pytest.mark.parametrize(
+    ("folds", "fold", "why"),
+    [(5, 0, "outside 1 to 5"), (5, 6, "outside 1 to 5"), (0, 1, "no folds"), (21, 1, "outside 0 to 20")],
+)
+def test_a_fold_is_one_of_the_folds(folds: int, fold: int, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        recipes.make(data="d", model="m", folds=folds, fold=fold)
+    assert recipes.make(data="d", model="m", folds=5, fold=5).fold == 5
+
+
 def test_unknown_fields_and_wrong_types_are_refused() -> None:
     with pytest.raises(UsageError, match="colour"):
         recipes.make(data="d", model="m", colour="red")

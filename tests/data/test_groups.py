@@ -1,6 +1,7 @@
 """Look-alike groups: what joins slices, what does not, and how groups are numbered."""
 
 import random
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lungcli.core.metrics import Ints
 from lungcli.data import groups
 from lungcli.data.groups import Thumbs, look_alikes, thumbnail, thumbnails
 from tests.data.pictures import noise
@@ -100,7 +102,75 @@ def test_likeness_is_found_across_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(groups, "BLOCK", 3)
 
     assert found(thumbs) == [0, 1, 2, 3, 4, 5, 0, 6]
-    assert groups.with_near_copy(thumbs) == 2
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 64])
+def test_a_chain_of_near_copies_is_one_group_however_it_is_cut(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Each is a near copy of the next alone, so joining takes several rounds in a block and goes through blocks."""
+    angles = np.arccos(0.92) * np.random.default_rng(0).permutation(40)
+    thumbs = np.zeros((40, 4096), dtype=np.float32)
+    thumbs[:, 0], thumbs[:, 1] = np.cos(angles), np.sin(angles)
+    apart = np.zeros((3, 4096), dtype=np.float32)
+    apart[np.arange(3), np.arange(3) + 5] = 1
+    monkeypatch.setattr(groups, "BLOCK", block)
+
+    assert found(np.concatenate([apart[:1], thumbs, apart[1:]])) == [0, *[1] * 40, 2, 3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10_000), block=st.integers(1, 30), near=st.floats(0.0, 0.95))
+def test_blocks_join_what_one_pair_at_a_time_joins(seed: int, block: int, near: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(30, 4))
+    thumbs = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    plain = list(range(30))
+    for i in range(30):
+        for j in range(i):
+            if float(thumbs[i] @ thumbs[j]) >= near:
+                plain = [plain[j] if number == plain[i] else number for number in plain]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(groups, "BLOCK", block)
+        numbers = found(thumbs, near=near)
+
+    assert len(set(numbers)) == len(set(plain)) == len(set(zip(numbers, plain, strict=True)))
+
+
+def test_thousands_of_near_copies_are_joined_without_listing_their_pairs() -> None:
+    """Two million pairs are alike here; a list of them as Python values would take 100 MB and more."""
+    thumbs = np.zeros((2000, 4096), dtype=np.float32)
+    thumbs[:, 0] = 1
+    tracemalloc.start()
+
+    numbers = found(thumbs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert set(numbers) == {0}
+    assert peak < 60e6
+
+
+def test_near_copies_are_joined_in_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were only rows to choose partners, a block whose rows are one group already would take a round a column."""
+    thumbs, rounds, roots = np.zeros((300, 4096), dtype=np.float32), 0, groups._roots
+    thumbs[:, 0] = 1
+
+    def counting(parents: Ints) -> Ints:
+        nonlocal rounds
+        rounds += 1
+        return roots(parents)
+
+    monkeypatch.setattr(groups, "_roots", counting)
+    monkeypatch.setattr(groups, "BLOCK", 100)
+
+    assert set(found(thumbs)) == {0}
+    assert rounds <= 6 * 4
+
+
+def test_the_number_of_a_file_is_the_last_in_its_name() -> None:
+    assert groups.place("normal", "Normal case (12).jpg") == ("normal/Normal case (", 12)
+    assert groups.place("a", "p003-s02.png") == ("a/p003-s", 2)
+    assert groups.place("a", "scan.png") is None
 
 
 @settings(deadline=None)
@@ -132,6 +202,5 @@ def test_order_of_slices_does_not_change_who_is_together(seed: int, shuffle: ran
 
 def test_counts() -> None:
     assert groups.exact_copies(["a", "b", "a", "a"]) == 2
-    assert groups.with_near_copy(at_correlations(0.95, 0.2)) == 2
     assert groups.mixed([0, 0, 1, 1, 2], [0, 1, 1, 1, 0]) == 1
     assert groups.members([0, 1, 0]) == {0: (0, 2), 1: (1,)}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lungcli.core import paths
 from lungcli.core.catalog import DataSet
 from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
-from lungcli.data import gather, known, layout, manifest
+from lungcli.data import gather, intake, known, layout, manifest
 from lungcli.data.appearing import LOCKS
 from lungcli.data.importer import default_name, import_dataset, import_labelled, import_published
 from lungcli.data.intake import Incoming, safe, write_dataset
@@ -382,6 +382,16 @@ def test_counts_every_file(packed: Callable[[dict[str, bytes]], Path]) -> None:
     import_dataset(packed(PLAIN), advance=lambda done, total: seen.append((done, total)))
 
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_everybodys_first_slice_may_be_called_the_same() -> None:
+    items = [Incoming(label="a", filename=name, content=b"") for name in ["1.png"] * 20_000 + ["1-3.png", "1.PNG"]]
+
+    targets = [str(target) for target in intake._targets(items)]
+
+    assert targets[:3] == ["slices/a/1.png", "slices/a/1-2.png", "slices/a/1-3.png"]
+    assert targets[-3:] == ["slices/a/1-20000.png", "slices/a/1-3-2.png", "slices/a/1-20001.PNG"]
+    assert len({target.casefold() for target in targets}) == len(items)
 
 
 def test_taken_name_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

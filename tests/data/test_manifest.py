@@ -1,12 +1,16 @@
 """Manifests: what is written is read back, what is damaged or newer is refused, digests follow the content."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.data import manifest
-from lungcli.data.manifest import Rejected, Source
+from lungcli.data.manifest import Rejected, Slice, Source
 from tests.data.pictures import described
 
 
@@ -46,6 +50,41 @@ def test_saved_is_loaded_under_any_spelling() -> None:
 
     assert manifest.load("my_set") == made
     assert manifest.known() == {"My-Set": paths.data_home() / "My-Set"}
+
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+SLICES = st.builds(
+    Slice,
+    path=TEXT,
+    label=TEXT,
+    sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    size=st.tuples(st.integers(32, 8000), st.integers(32, 8000)),
+    group=st.integers(0, 2**53),
+    patient=TEXT,
+)
+
+
+@settings(deadline=None)
+@given(
+    slices=st.lists(SLICES, max_size=8).map(tuple),
+    rejected=st.lists(st.builds(Rejected, path=TEXT, reason=TEXT), max_size=3).map(tuple),
+    source=st.builds(Source, about=TEXT, synthetic=st.booleans(), ordered=st.booleans(), licence=TEXT, citation=TEXT),
+)
+def test_any_manifest_is_read_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory,
+    slices: tuple[Slice, ...],
+    rejected: tuple[Rejected, ...],
+    source: Source,
+) -> None:
+    folder: Path = tmp_path_factory.mktemp("set")
+    made = manifest.make("any", slices, rejected, source)
+
+    manifest.save(made, folder)
+    found = manifest.read(folder / "manifest.json")
+
+    assert found == made
+    assert manifest.digest(found.slices) == made.digest
+    assert [found.classes[label] for label in found.labels()] == [item.label for item in slices]
 
 
 def test_unknown_data_set() -> None:

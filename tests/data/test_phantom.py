@@ -146,24 +146,6 @@ def test_a_spot_scales_with_the_picture() -> None:
     assert large.y + 0.5 == pytest.approx(4 * (small.y + 0.5))
 
 
-def test_look_alike_groups_come_near_the_patients() -> None:
-    people = drawn(90)
-    thumbs = groups.thumbnails(
-        (phantom.render(patient, z, SIDE) / np.float32(255)).astype(np.float32)
-        for patient in people
-        for z in patient.positions()
-    )
-    who = np.repeat(np.arange(len(people)), [patient.scan.slices for patient in people])
-
-    found = groups.look_alikes(thumbs, [str(i) for i in range(len(who))], [None] * len(who))
-
-    pairs = [(found[i] == found[j], who[i] == who[j]) for i, j in itertools.combinations(range(len(who)), 2)]
-    together = sum(alike for alike, _ in pairs)
-    both = sum(alike and same for alike, same in pairs)
-    assert both / together > 0.9
-    assert both / sum(same for _, same in pairs) > 0.9
-
-
 def test_the_data_set_is_written_with_its_patients_and_where_it_comes_from() -> None:
     heard: list[tuple[int, int]] = []
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import UsageError
 from lungcli.data import manifest, splits
 from lungcli.data.manifest import Manifest
-from lungcli.data.splits import PARTS, Protocol, Split, part_of, split
+from lungcli.data.splits import Protocol, Split, folds, split
 from tests.data.pictures import described
 
 CLASSES = ("benign", "malignant", "normal")
@@ -39,7 +39,7 @@ def mixing(first: Manifest) -> Manifest:
 
 
 def parts(divided: Split) -> list[tuple[int, ...]]:
-    return [part_of(divided, name) for name in PARTS]
+    return [divided.train, divided.val, divided.test]
 
 
 @settings(deadline=None)
@@ -192,7 +192,133 @@ def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -
         split(even(), fractions=fractions)
 
 
-def test_part_of_an_unknown_name() -> None:
-    with pytest.raises(UsageError, match="unknown part 'valid'") as caught:
-        part_of(split(even()), "valid")
-    assert caught.value.hint == "known: train, val, test"
+@settings(deadline=None)
+@given(data=manifests(), k=st.integers(3, 6), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
+def test_folds_test_every_slice_once_and_keep_groups_and_classes(
+    data: Manifest, k: int, seed: int, protocol: Protocol
+) -> None:
+    units = [(item.label, item.group if protocol == "grouped" else item.path) for item in data.slices]
+    of_class = Counter(label for label, _ in set(units))
+    if min(of_class.values()) < k:
+        with pytest.raises(UsageError, match=f"and {k} folds need at least {k}"):
+            folds(data, k, seed, protocol)
+        return
+
+    divided = folds(data, k, seed, protocol)
+
+    assert [(one.fold, one.folds, one.seed, one.protocol) for one in divided] == [
+        (i, k, seed, protocol) for i in range(1, k + 1)
+    ]
+    assert sorted(i for one in divided for i in one.test) == list(range(len(data.slices)))
+    assert len({one.digest for one in divided}) == k
+    for one in divided:
+        splits.require_sound(data, one)
+        for part in parts(one):
+            assert list(part) == sorted(part)
+            assert {data.slices[i].label for i in part} == set(data.classes)
+    assert divided == folds(data, k, seed, protocol)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_keep_their_shares_in_folds(seed: int) -> None:
+    data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
+    labels = [item.label for item in data.slices]
+
+    for one in folds(data, 5, seed):
+        for part, fraction in zip(parts(one), (0.64, 0.16, 0.20), strict=True):
+            counts = Counter(labels[i] for i in part)
+            for label in data.classes:
+                assert counts[label] / labels.count(label) == pytest.approx(fraction, abs=0.03)
+
+
+def test_folds_are_pinned() -> None:
+    """The folds of a fixed data set: a change breaks every comparison with earlier results."""
+    divided = folds(described([("benign", 2), ("normal", 3)] * 5), 5, seed=7)
+
+    assert [one.test for one in divided] == [
+        (0, 1, 7, 8, 9),
+        (20, 21, 22, 23, 24),
+        (5, 6, 17, 18, 19),
+        (10, 11, 12, 13, 14),
+        (2, 3, 4, 15, 16),
+    ]
+    assert [one.digest[:12] for one in divided] == [
+        "93cdceb093d8",
+        "f0106ea3dc57",
+        "b2b03cbf7892",
+        "aa94261d0db6",
+        "e19dd2a93ff8",
+    ]
+
+
+@pytest.mark.parametrize("k", [-1, 0, 1, 2, 21])
+def test_folds_that_cannot_be_meant(k: int) -> None:
+    with pytest.raises(UsageError, match=f"{k} folds can't be meant"):
+        folds(even(), k)
+
+
+def test_too_few_groups_for_so_many_folds() -> None:
+    with pytest.raises(UsageError, match="the class 'benign' has 4 look-alike groups, and 5 folds need") as caught:
+        folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
+    assert "make 4 folds" in caught.value.hint
+
+
+def test_sums_do_not_depend_on_the_version_of_python() -> None:
+    """From 3.12 on, `sum` corrects its rounding errors, and this would be 1."""
+    assert splits._sum([0.1] * 10) == 0.9999999999999999
+
+
+def test_a_random_split_leaks_and_says_how_much() -> None:
+    data = even(groups=10)
+    divided = split(data, "random")
+
+    found = splits.leak(data, divided)
+
+    crossing = {
+        g for g in range(30) if len({n for n, part in enumerate(parts(divided)) for i in part if i // 4 == g}) > 1
+    }
+    assert found == splits.Leak(groups=len(crossing), contents=0, patients=0)
+    assert found.groups > 10
+    splits.require_sound(data, divided)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("group", 0, "1 look-alike groups"),
+        ("sha256", "same", "1 pictures with exact copies"),
+        ("patient", "p", "1 pat"),
+    ],
+)
+def test_a_grouped_split_that_leaks_is_refused(field: str, value: object, what: str) -> None:
+    data = even(groups=5)
+    divided = split(data)
+    shared = (divided.train[0], divided.test[0])
+    slices = [
+        msgspec.structs.replace(item, **{field: value}) if i in shared else item for i, item in enumerate(data.slices)
+    ]
+    if field == "group":
+        slices = [
+            msgspec.structs.replace(item, group=100 + i) if i not in shared else item for i, item in enumerate(slices)
+        ]
+    changed = manifest.make("some", tuple(slices), (), data.source)
+
+    with pytest.raises(UsageError, match=f"grouped split with seed 0 leaks: {what}") as caught:
+        splits.require_sound(changed, divided)
+    assert caught.value.hint == "make one that does not: lungcli data split 'some'"
+
+
+def test_a_split_with_a_slice_twice_or_nowhere_is_refused() -> None:
+    data = even(groups=5)
+    divided = split(data)
+
+    for bad in (divided.train + divided.test[:1], divided.train[1:], (*divided.train[1:], len(data.slices))):
+        with pytest.raises(UsageError, match="several parts, or in none"):
+            splits.require_sound(data, msgspec.structs.replace(divided, train=bad))
+
+
+def test_names_of_splits() -> None:
+    data = even(groups=5)
+
+    assert splits.in_words(split(data, "random", 3)) == "the random split with seed 3"
+    assert splits.in_words(folds(data, 4)[1]) == "fold 2 of 4 of the grouped split with seed 0"
