@@ -223,6 +223,9 @@ def _save(found: _Found) -> None:
 
     path = found.model.path
     name = models.name_of(path)
+    if name == models.BUNDLED:
+        speak.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
+        return
     try:
         if found.stressed and stages.keep_stress(path, found.judged[0][2], found.stressed):
             speak.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")

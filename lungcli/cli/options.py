@@ -80,6 +80,7 @@ Method = Annotated[
 Alpha = Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of the teacher in the loss.")]
 Temperature = Annotated[float, typer.Option("--temperature", help="Softens both nets' outputs in the loss.")]
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; the newest if left out.")
+    str,
+    typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; `bundled` if left out."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,13 +1,14 @@
-"""Finding a model file by what a user types: a path, a run, or a stage of a run (`RUN/student`)."""
+"""Finding a model file by what a user types: a path, a run, a stage of a run (`RUN/student`), or `bundled`."""
 
 from pathlib import Path
 
-from lungcli.core import names, paths, runs
+from lungcli.core import bundled, names, paths, runs
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 
 MODEL = "model.onnx"
+BUNDLED = "bundled"
 
 STAGES: dict[Kind, tuple[str, ...]] = {
     "train": ("train",),
@@ -35,6 +36,8 @@ def resolve(spec: str) -> Path:
     path = Path(spec)
     if path.is_file():
         return path
+    if spec == BUNDLED and BUNDLED not in runs.known():
+        return default()
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
@@ -68,21 +71,17 @@ def teachers(spec: str) -> tuple[str, ...]:
 
 
 def default() -> Path:
-    """Return the file of the newest finished run. Raises ModelFileError saying which commands make one."""
-    done = [run for run in runs.readable()[0] if run.info.state == "done"]
-    for run in sorted(done, key=lambda run: run.info.changed, reverse=True):
-        found = run.stage(stages(run)[-1]) / MODEL
-        if found.is_file():
-            return found
-    raise ModelFileError(
-        "there is no model on this machine yet",
-        "make one: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
-    )
+    """Return the model that comes with the program. Raises ModelFileError where it has been taken out."""
+    if not bundled.MODEL.is_file():
+        raise ModelFileError(
+            "this lungcli came without its model", "install it again, or name another model: --model RUN"
+        )
+    return bundled.MODEL
 
 
 def files() -> dict[str, Path]:
-    """Name every model file that the runs on this machine have made, as `RUN/STAGE`."""
-    found = {}
+    """Name every model file: the bundled one, and what the runs on this machine have made, as `RUN/STAGE`."""
+    found = {BUNDLED: bundled.MODEL} if bundled.MODEL.is_file() else {}
     for run in runs.readable()[0]:
         for stage in stages(run):
             if (path := run.stage(stage) / MODEL).is_file():
@@ -91,7 +90,9 @@ def files() -> dict[str, Path]:
 
 
 def name_of(path: Path) -> str:
-    """Return the shortest name of a model file: `RUN/STAGE` for a run's, else its path."""
+    """Return the shortest name of a model file: `bundled`, `RUN/STAGE` for a run's, else its path."""
+    if path == bundled.MODEL:
+        return BUNDLED
     home = paths.runs_home()
     if path.name == MODEL and path.is_relative_to(home):
         return path.parent.relative_to(home).as_posix()
