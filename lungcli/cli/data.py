@@ -64,11 +64,11 @@ def list_(json: opt.Json = False) -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.data import manifest, summary
 
     found = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
     if json:
-        speak.print_json({"data": [_summary(item) for item in found]})
+        speak.print_json({"data": [summary.of(item) for item in found]})
         return
     if not found:
         speak.say("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
@@ -88,11 +88,11 @@ def list_(json: opt.Json = False) -> None:
 def show(name: DataName, json: opt.Json = False) -> None:
     """Counts by class, look-alike groups, copies, and files left out."""
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.data import manifest, summary
 
     found = manifest.load(name)
     if json:
-        speak.print_json(_summary(found))
+        speak.print_json(summary.of(found))
         return
     _print(found)
 
@@ -145,9 +145,10 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
 
 def _tell(made: "Manifest", *, json: bool) -> None:
     from lungcli.cli import speak
+    from lungcli.data import summary
 
     if json:
-        speak.print_json(_summary(made))
+        speak.print_json(summary.of(made))
         return
     _print(made)
     speak.say(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
@@ -157,10 +158,10 @@ def _print(found: "Manifest") -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.data import manifest, summary
 
     out = speak.out()
-    facts = _summary(found)
+    facts = summary.of(found)
     synthetic = "  SYNTHETIC: drawn by the program, teaches nothing about people" if found.source.synthetic else ""
     out.print(speak.plain(found.name) + synthetic, style="bold", soft_wrap=True)
     out.print(f"{speak.plain(found.source.about)}; licence {speak.plain(found.source.licence)}", soft_wrap=True)
@@ -170,14 +171,14 @@ def _print(found: "Manifest") -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("class", "slices", "look-alike groups"):
         table.add_column(title, justify="left" if title == "class" else "right")
-    for label in found.classes:
-        mine = [item for item in found.slices if item.label == label]
-        table.add_row(speak.plain(label), str(len(mine)), str(len({item.group for item in mine})))
-    table.add_row("all", str(len(found.slices)), str(facts["groups"]))
+    in_groups = summary.groups_by_class(found)
+    for label, count in facts.classes.items():
+        table.add_row(speak.plain(label), str(count), str(in_groups[label]))
+    table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
     out.print(
-        f"{facts['exact_copies']} exact copies; the largest look-alike group has {facts['largest_group']} slices; "
-        f"{facts['mixed_groups']} groups hold several classes",
+        f"{facts.exact_copies} exact copies; the largest look-alike group has {facts.largest_group} slices; "
+        f"{facts.mixed_groups} groups hold several classes",
         soft_wrap=True,
     )
     if found.rejected:
@@ -186,22 +187,3 @@ def _print(found: "Manifest") -> None:
             out.print(f"  {speak.plain(item.path)}: {speak.plain(item.reason)}", soft_wrap=True)
         if len(found.rejected) > _SHOWN_FILES:
             out.print(f"  and {len(found.rejected) - _SHOWN_FILES} more; all with --json")
-
-
-def _summary(found: "Manifest") -> dict[str, object]:
-    from lungcli.data import groups
-
-    numbers = [item.group for item in found.slices]
-    members = groups.members(numbers)
-    return {
-        "name": found.name,
-        "digest": found.digest,
-        "source": found.source,
-        "slices": len(found.slices),
-        "classes": {label: sum(item.label == label for item in found.slices) for label in found.classes},
-        "groups": len(members),
-        "largest_group": max(map(len, members.values()), default=0),
-        "mixed_groups": groups.mixed(numbers, found.labels()),
-        "exact_copies": groups.exact_copies([item.sha256 for item in found.slices]),
-        "rejected": found.rejected,
-    }

@@ -5,6 +5,7 @@ verdicts, and returns shape (...). A class without slices in a matrix counts for
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,37 @@ def brier_score(probabilities: Floats, labels: Ints) -> float:
 
 def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Gap between confidence and accuracy, weighted over 15 equal bins (Guo et al., 1706.04599, section 2)."""
+    gaps = [bin_.count * abs(bin_.accuracy - bin_.confidence) for bin_ in reliability(probabilities, labels)]
+    return sum(gaps) / len(labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Slices of one range of confidence: how many, how sure the model was of them, and how many it got right."""
+
+    low: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Floats, labels: Ints) -> list[Bin]:
+    """Compare confidence and accuracy in 15 equal bins of the top probability; empty bins are left out."""
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    index = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    found = []
+    for number in np.unique(index).tolist():
+        mine = index == number
+        found.append(
+            Bin(
+                low=number / ECE_BINS,
+                count=int(mine.sum()),
+                confidence=float(confidence[mine].mean()),
+                accuracy=float(right[mine].mean()),
+            )
+        )
+    return found
 
 
 def _ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:

@@ -53,19 +53,20 @@ def compare(paths: Sequence[Path], baseline: Path | None = None, seconds: float 
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
         latencies = bench.benchmark(loaded, seconds=seconds, threads=threads)
-    reference = _evaluation(pinned)
+    reference = verdicts(pinned)
     return Comparison(
         baseline=models.name_of(pinned),
         machine=bench.machine(),
         rows=tuple(
-            _row(model.path, model.card, latency, None if model.path == pinned else reference)
+            row(model.path, model.card, latency, None if model.path == pinned else reference)
             for model, latency in zip(loaded, latencies, strict=True)
         ),
     )
 
 
-def _row(path: Path, card: ModelCard, latency: Measurement | None, reference: Evaluation | None) -> Row:
-    ours = _evaluation(path)
+def row(path: Path, card: ModelCard, latency: Measurement | None, reference: Evaluation | None) -> Row:
+    """Put one model file into a row, with its paired difference where both judged the same slices."""
+    ours = verdicts(path)
     difference = None
     if ours is not None and reference is not None and evaluation.comparable(ours, reference):
         difference = intervals.paired_difference(metrics.balanced_accuracy, ours.matrices(), reference.matrices())
@@ -85,7 +86,7 @@ def _row(path: Path, card: ModelCard, latency: Measurement | None, reference: Ev
     )
 
 
-def _evaluation(path: Path) -> Evaluation | None:
-    """Verdicts kept beside a run's model file; a file that was moved out of its run has only its card's figures."""
+def verdicts(path: Path) -> Evaluation | None:
+    """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
     beside = path.parent / "evaluation.json"
     return evaluate.load(beside) if path.name == models.MODEL and beside.is_file() else None

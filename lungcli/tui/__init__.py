@@ -1,0 +1,1 @@
+"""Showing: the full-screen dashboard. Nothing outside this folder knows textual."""
