@@ -16,7 +16,8 @@ from lungcli.inference.modelfile import Model
 from lungcli.inference.predict import Failure, Prediction
 from lungcli.tui.halfblocks import Pixels, on_screen
 
-_BAR = 20
+# A bar stands behind `malignant   58.0% `.
+_BESIDE_BAR, _LONGEST_BAR = 18, 60
 # What a prediction may say besides its verdict, where it knows.
 _FURTHER = ("reason", "guard", "unfamiliar")
 
@@ -72,8 +73,8 @@ def leaf(path: Path) -> tuple[list[Path], int]:
     return (beside, beside.index(path)) if path in beside else ([path], 0)
 
 
-def verdict(found: Prediction | Failure | None, model: str) -> Text:
-    """Show a verdict with its probabilities, or why there is none."""
+def verdict(found: Prediction | Failure | None, model: str, width: int) -> Text:
+    """Show a verdict with its probabilities in `width` cells, or why there is none."""
     if found is None:
         return Text("")
     if isinstance(found, Failure):
@@ -82,10 +83,11 @@ def verdict(found: Prediction | Failure | None, model: str) -> Text:
     if getattr(found, "referred", False):
         text.append("  → radiologist", "bold yellow")
     text.append("\n")
+    bar = max(4, min(_LONGEST_BAR, width - _BESIDE_BAR))
     for label, probability in sorted(found.probabilities.items(), key=lambda item: -item[1]):
-        full = round(_BAR * probability)
+        full = round(bar * probability)
         text.append(f"{plain(label):<10} {probability:6.1%} ").append("█" * full, "green")
-        text.append("░" * (_BAR - full) + "\n", "dim")
+        text.append("░" * (bar - full) + "\n", "dim")
     for line in further(found):
         text.append(f"! {line}\n", "yellow")
     if found.synthetic:
@@ -100,7 +102,7 @@ def further(found: Prediction) -> list[str]:
 
 
 def cells(found: Prediction | Failure | None) -> tuple[Text, Text]:
-    """Show verdict and probability in a table."""
+    """Show verdict and probability in a table; an arrow means that a radiologist should look."""
     if found is None:
         return Text(""), Text("")
     if isinstance(found, Failure):

@@ -84,7 +84,7 @@ class PredictView(View):
         self.query_one("#verdict").border_title = "verdict"
         files = self.query_one("#files", DataTable)
         files.border_title = "files"
-        for title, width in (("file", None), ("verdict", 11), ("prob.", 6)):
+        for title, width in (("verdict", 11), ("prob.", 6), ("file", None)):
             files.add_column(Text(title), width=width, key=title)
         self.query_one("#slice", Picture).show(None, EMPTY)
         self._load(models.default)
@@ -173,7 +173,7 @@ class PredictView(View):
             files.clear()
             for path in self._files:
                 known = self._looks.get(path)
-                files.add_row(Text(plain(path.name), no_wrap=True), *looking.cells(known.found if known else None))
+                files.add_row(*looking.cells(known.found if known else None), Text(plain(path.name), no_wrap=True))
         files.move_cursor(row=begin)
         files.focus()
         self._show()
@@ -230,13 +230,14 @@ class PredictView(View):
 
     def _show_cells(self, row: int, path: Path) -> None:
         files, known = self.query_one("#files", DataTable), self._looks.get(path)
-        for column, cell in enumerate(looking.cells(known.found if known else None), start=1):
+        for column, cell in enumerate(looking.cells(known.found if known else None)):
             files.update_cell_at((row, column), cell)  # type: ignore[arg-type]
 
     def _show_look(self, look: Look) -> None:
         self.query_one("#slice", Picture).show(look.pixels, "no picture")
-        text = looking.verdict(look.found, self._spec) if look.found else Text(plain(self._why), "yellow")
-        self.query_one("#verdict", Static).update(text)
+        told = self.query_one("#verdict", Static)
+        width = told.content_size.width
+        told.update(looking.verdict(look.found, self._spec, width) if look.found else Text(plain(self._why), "yellow"))
 
     def action_all(self) -> None:
         """Judge every file that was not judged yet, in a thread."""
