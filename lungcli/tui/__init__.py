@@ -1,1 +1,1 @@
-"""Showing: the full-screen dashboard. Nothing outside this folder knows textual."""
+"""The dashboard: textual lives in this room. It watches files that other processes write, and loads no torch."""

@@ -16,7 +16,7 @@ from lungcli.tui import halfblocks, holdings
 from lungcli.tui.halfblocks import Pixels
 from lungcli.tui.holdings import Group, Holding
 from lungcli.tui.picture import Picture
-from lungcli.tui.view import View
+from lungcli.tui.view import Empty, View
 
 EMPTY = (
     "No data sets on this machine yet. Make one:\n\n"
@@ -25,7 +25,7 @@ EMPTY = (
 )
 
 # A tile narrower than this shows nothing of a lung.
-_TILE_COLUMNS = 14
+_TILE_COLUMNS, _WIDE_TILE_COLUMNS = 14, 22
 _FACTS_COLUMNS = 36
 
 
@@ -44,8 +44,6 @@ class DataView(View):
     DataView #caption { height: auto; padding: 0 1; color: $text-muted; }
     DataView.-narrow #left { width: 42; }
     DataView.-empty #parts { display: none; }
-    DataView .empty { display: none; }
-    DataView.-empty .empty { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -66,7 +64,7 @@ class DataView(View):
 
     def compose(self) -> ComposeResult:
         """Lay out sets and facts beside groups and sheet."""
-        yield Static(Text(EMPTY), classes="empty")
+        yield Empty(Text(EMPTY))
         with Horizontal(id="parts"):
             with Vertical(id="left"):
                 yield DataTable[Text](id="sets", classes="panel", cursor_type="row")
@@ -97,7 +95,7 @@ class DataView(View):
 
     def _take(self, found: tuple[Holding, ...]) -> None:
         self._holdings = found
-        self.set_class(not found, "-empty")
+        self.hollow(empty=not found)
         table = self.query_one("#sets", DataTable)
         table.clear()
         for item in found:
@@ -158,7 +156,8 @@ class DataView(View):
     def _most(self) -> int:
         """How many tiles the sheet holds at a size at which they show something."""
         columns, rows = self.query_one("#sheet").size
-        return max(1, columns // _TILE_COLUMNS) * max(1, 2 * rows // _TILE_COLUMNS)
+        tile = min(max(columns // 7, _TILE_COLUMNS), _WIDE_TILE_COLUMNS)
+        return max(1, columns // tile) * max(1, 2 * rows // tile)
 
     def action_page(self, by: int) -> None:
         """Show other slices of the group."""

@@ -25,7 +25,7 @@ from lungcli.tui.dialogs import Choose, Sheet, Tick
 from lungcli.tui.flips import Flips
 from lungcli.tui.pareto import Point
 from lungcli.tui.table import Entry
-from lungcli.tui.view import View
+from lungcli.tui.view import Empty, View
 
 PINNED, MARKED = "◆", "✓"
 EMPTY = (
@@ -79,8 +79,6 @@ class ModelsView(View):
     ModelsView #beside { width: 2fr; height: 1fr; padding: 0 1; }
     ModelsView.-narrow #beside { display: none; }
     ModelsView.-empty #models, ModelsView.-empty #below { display: none; }
-    ModelsView .empty { display: none; }
-    ModelsView.-empty .empty { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="models.mark", tooltip="Mark or unmark the row"),
@@ -109,7 +107,7 @@ class ModelsView(View):
 
     def compose(self) -> ComposeResult:
         """Lay out the table above the chart."""
-        yield Static(Text(EMPTY), classes="empty")
+        yield Empty(Text(EMPTY))
         yield DataTable[Text](id="models", classes="panel", cursor_type="row", fixed_columns=2, zebra_stripes=True)
         with Horizontal(id="below"):
             yield Chart()
@@ -135,8 +133,8 @@ class ModelsView(View):
         self._marked &= set(names)
         if self._pinned not in names:
             self._pinned = names[0] if names else ""
-        self.set_class(not entries, "-empty")
         self._fill()
+        self.hollow(empty=not entries)
 
     def _fill(self) -> None:
         """Put the rows into the table, the cursor staying on its row."""

@@ -1,6 +1,7 @@
 """A widget that shows one picture in half blocks."""
 
 from rich.segment import Segment
+from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -41,8 +42,11 @@ class Picture(Widget):
     def render_line(self, y: int) -> Strip:
         """Return one row of cells."""
         if self._pixels is None:
-            text = self._instead if y == self.size.height // 2 else ""
-            line = Strip([Segment(text.center(self.size.width))]).adjust_cell_length(self.size.width)
+            lines = self._instead.splitlines()
+            row = y - max(0, self.size.height - len(lines)) // 2
+            text = Text(lines[row] if 0 <= row < len(lines) else "")
+            text.align("center", self.size.width)
+            line = Strip([Segment(text.plain)]).adjust_cell_length(self.size.width)
         else:
             line = self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
         return line.apply_style(self.rich_style)

@@ -24,7 +24,7 @@ from lungcli.tui.looking import Look
 from lungcli.tui.picture import Picture
 from lungcli.tui.view import View
 
-EMPTY = "o types the path of a slice or a folder"
+EMPTY = "o  types the path of a slice\nor of a folder of slices\n\nor drop one onto the terminal"
 
 # Pictures are kept small, and this many at most: leafing back and forth must not read again.
 _KEPT = 256
@@ -234,7 +234,7 @@ class PredictView(View):
             files.update_cell_at((row, column), cell)  # type: ignore[arg-type]
 
     def _show_look(self, look: Look) -> None:
-        self.query_one("#slice", Picture).show(look.pixels, "no picture")
+        self.query_one("#slice", Picture).show(look.pixels, "")
         told = self.query_one("#verdict", Static)
         width = told.content_size.width
         told.update(looking.verdict(look.found, self._spec, width) if look.found else Text(plain(self._why), "yellow"))

@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import DataTable, Static
 from textual.worker import get_current_worker
 
 from lungcli.core.errors import LungcliError
@@ -30,6 +30,10 @@ class Cancelled(Exception):  # noqa: N818
     """The user ended a piece of work."""
 
 
+class Empty(Static, can_focus=True):
+    """What stands where there is nothing to show yet, and says what to type."""
+
+
 class View(Vertical):
     """A part of the dashboard. Work goes to threads through `start`; its outcome comes back on the screen's thread."""
 
@@ -40,7 +44,8 @@ class View(Vertical):
     View .panel:focus-within { border: round $accent; }
     View .panel:focus { border: round $accent; }
     View DataTable { scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; background: transparent; }
-    View .empty { width: 1fr; height: 1fr; content-align: center middle; text-align: center; padding: 1 2; }
+    View Empty { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; padding: 1 2; }
+    View.-empty Empty { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel", id="view.cancel", tooltip="End the work that goes on", show=False),
@@ -77,6 +82,13 @@ class View(Vertical):
         """Say something in the view's last line."""
         for line in self.query(".status").results(Static):
             line.update(Text(plain(text)) if isinstance(text, str) else text)
+
+    def hollow(self, *, empty: bool) -> None:
+        """Show the empty state or the view itself, and keep the keys working in either."""
+        self.set_class(empty, "-empty")
+        focused = self.screen.focused
+        if focused is None or self in focused.ancestors:
+            self.call_after_refresh(self.query(Empty if empty else DataTable).first().focus)
 
     def resting(self) -> str | Text:
         """Return what the last line says while nothing goes on."""
