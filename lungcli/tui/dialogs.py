@@ -95,9 +95,9 @@ class Sheet(ModalScreen[None]):
 
     DEFAULT_CSS = """
     Sheet { align: center middle; }
-    Sheet > VerticalScroll { width: auto; max-width: 96%; height: auto; max-height: 92%; }
+    Sheet > VerticalScroll { width: 96%; max-width: 110; height: auto; max-height: 92%; }
     Sheet > VerticalScroll { border: round $accent; padding: 0 1; background: $surface; }
-    Sheet Static { width: auto; max-width: 100%; height: auto; }
+    Sheet Static { width: 100%; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [_CLOSE]
 

@@ -1,5 +1,6 @@
 """The trade between what a model costs and what it gets right, drawn with the front of those that none beats."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,8 +173,8 @@ def _framed(canvas: Canvas, scale: _Scale, unit: str, divide: float) -> Text:
         named = row % every == 0
         text.append(f"{scale.score_at(row):.3f}"[:5].rjust(_LEFT - 1) + " " if named else " " * _LEFT, "dim")
         text.append("┤" if named else "│", "dim")
-        for letter, style in cells:
-            text.append(letter, style)
+        for style, same in itertools.groupby(cells, lambda cell: cell[1]):
+            text.append("".join(letter for letter, _ in same), style)
         text.append("\n")
     text.append(" " * _LEFT + "└" + "─" * scale.columns + "\n", "dim")
     return text.append(_ticks(scale, unit, divide), "dim")

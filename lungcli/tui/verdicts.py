@@ -13,7 +13,7 @@ from lungcli.core.modelcard import ModelCard
 from lungcli.core.words import number, plain, with_interval
 from lungcli.inference import report
 
-_BAR = 40
+_BAR = 30
 
 
 def confusion(evaluation: Evaluation) -> Table:
@@ -49,11 +49,10 @@ def _bin(found: Bin) -> Text:
     gap = found.confidence - found.accuracy
     full, mark = round(found.accuracy * _BAR), min(round(found.confidence * _BAR), _BAR - 1)
     line = Text(f"{found.confidence:6.0%}  ")
-    for column in range(_BAR):
-        if column == mark:
-            line.append("┃", "bold yellow")
-        else:
-            line.append("█" if column < full else "·", "blue" if column < full else "dim")
+    for low, high, marked in ((0, mark, False), (mark, mark + 1, True), (mark + 1, _BAR, False)):
+        right = max(low, min(full, high))
+        line.append("┃" if marked else "█" * (right - low), "bold yellow" if marked else "blue")
+        line.append("" if marked else "·" * (high - right), "dim")
     words = "over-confident" if gap > 0.05 else "under-confident" if gap < -0.05 else "fair"
     line.append(f" {found.accuracy:4.0%} {found.count:5d}  ")
     return line.append(f"{words}\n", "red" if gap > 0.05 else "dim")

@@ -44,7 +44,8 @@ class View(Vertical):
     View .panel:focus-within { border: round $accent; }
     View .panel:focus { border: round $accent; }
     View DataTable { scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; background: transparent; }
-    View Empty { display: none; width: 1fr; height: 1fr; content-align: center middle; text-align: center; padding: 1 2; }
+    View Empty { display: none; width: 1fr; height: 1fr; padding: 1 2; }
+    View Empty { content-align: center middle; text-align: center; }
     View.-empty Empty { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
