@@ -171,7 +171,7 @@ def cores(usage: Usage, width: int) -> Text:
 
 def memory(usage: Usage, width: int) -> Text:
     """Draw memory, swap, disk and GPUs."""
-    bar = max(6, min(30, width - 36))
+    bar = max(4, min(30, width - 32))
     text = Text.assemble(("memory ", "dim"), meter(usage.used / usage.total, bar))
     text.append(f"  {gigabytes(usage.used)} of {gigabytes(usage.total)}\n")
     text.append("swap   ", "dim").append(f"{gigabytes(usage.swap)}\n")

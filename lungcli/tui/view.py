@@ -167,7 +167,7 @@ class View(Vertical):
         """Say why work ended."""
         if event.error is not None:
             self.fail(event.error)
-        self.status(self.resting())
+            self.status(self.resting())
 
 
 def bar(what: str, done: int, total: int) -> Text:

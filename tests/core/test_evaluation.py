@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from lungcli.core.evaluation import Evaluation, comparable, figures_for
+from lungcli.core.errors import UsageError
+from lungcli.core.evaluation import Evaluation, comparable, figures_for, flips
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -53,3 +54,15 @@ def test_only_the_same_slices_of_the_same_split_compare() -> None:
     assert comparable(ours, evaluation("mmmmmm"))
     assert not comparable(ours, evaluation("bbmmnn", digest="other"))
     assert not comparable(ours, evaluation("bbmmnn", part="val"))
+
+
+def test_flips_name_the_slices_and_both_verdicts() -> None:
+    (flip,) = flips(evaluation("bnmmnn"), evaluation("bbmmnn"))
+    assert (flip.slice, flip.label, flip.ours, flip.theirs) == ("slices/1.png", "benign", "normal", "benign")
+    assert flip.our_confidence == pytest.approx(0.8)
+    assert flips(evaluation("bbmmnn"), evaluation("bbmmnn")) == ()
+
+
+def test_flips_of_different_slices_mean_nothing() -> None:
+    with pytest.raises(UsageError, match="judged on different slices"):
+        flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))

@@ -73,3 +73,12 @@ def test_probability_scores_by_hand() -> None:
 def test_perfect_confidence_is_perfectly_calibrated() -> None:
     probabilities = np.eye(3)[[0, 1, 2, 1]]
     assert metrics.expected_calibration_error(probabilities, np.array([0, 1, 2, 1])) == 0
+
+
+def test_reliability_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.4, 0.6]])
+    low, high = metrics.reliability(probabilities, np.array([0, 1, 1]))
+    assert (low.count, low.confidence, low.accuracy) == (1, 0.6, 1.0)
+    assert (high.count, high.accuracy) == (2, 0.5)
+    assert high.confidence == pytest.approx(0.91)
+    assert high.low == pytest.approx(13 / 15)

@@ -31,14 +31,16 @@ class Stage(App[None]):
     def __init__(self, view: Widget) -> None:
         super().__init__()
         self.view = view
+        self.told: list[str] = []
 
     def compose(self) -> ComposeResult:
         """Show the view."""
         yield self.view
 
     def messages(self) -> list[str]:
-        """What was told to the user."""
-        return [item.message for item in self._notifications]
+        """What was told to the user, also what has gone from the screen by now."""
+        self.told += [item.message for item in self._notifications if item.message not in self.told]
+        return self.told
 
     def text(self) -> str:
         """The characters on the screen."""
@@ -73,6 +75,7 @@ async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await settle(app, pilot)
+        app.messages()
 
 
 def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
@@ -39,7 +40,7 @@ def test_counts_groups_and_a_contact_sheet() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert [row[:2] for row in rows(app, "groups")] == [["0 mixed", "2"], ["1", "2"], ["2", "2"]]
-        assert "1 groups hold several classes" in app.text().replace("\n", " ") or "several" in app.text()
+        assert "1 groups hold several" in app.text()
         sheet = app.query_one("#sheet", Picture)
         assert sheet.pixels is not None
         assert "1 benign, 2 malignant of 2" in app.text()
@@ -51,7 +52,7 @@ def test_counts_groups_and_a_contact_sheet() -> None:
 
 def test_a_large_group_is_shown_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     data_set()
-    monkeypatch.setattr(DataView, "_most", lambda self: 1)
+    monkeypatch.setattr(DataView, "_most", lambda _: 1)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "right_square_bracket")
@@ -107,7 +108,11 @@ def test_measuring_the_leak_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_data_set_of_one_group_has_no_leak_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     data_set()
-    monkeypatch.setattr(neighbours, "of", lambda manifest, advance: neighbours.nearest_neighbour_accuracy([], [], []))
+
+    def alone(manifest: Manifest, advance: Advance) -> NearestNeighbour:
+        return neighbours.nearest_neighbour_accuracy(np.zeros((2, 1), dtype=np.float32), [0, 1], [0, 0])
+
+    monkeypatch.setattr(neighbours, "of", alone)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "n")

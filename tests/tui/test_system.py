@@ -14,7 +14,7 @@ from tests.tui.test_usage import SEEN
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Usage]:
     """Machines that are looked at, one after the other; the last stays."""
     seen = [SEEN]
-    monkeypatch.setattr(Watcher, "look", lambda self: seen[-1] if len(seen) == 1 else seen.pop(0))
+    monkeypatch.setattr(Watcher, "look", lambda _: seen[-1] if len(seen) == 1 else seen.pop(0))
     return seen
 
 
@@ -33,7 +33,7 @@ def test_processor_memory_gpu_and_jobs(looks: list[Usage], size: tuple[int, int]
 
 def test_idle_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     idle = Usage(cores=(0.0,) * 64, used=1, total=2, swap=0, load=0, disk_free=0)
-    monkeypatch.setattr(Watcher, "look", lambda self: idle)
+    monkeypatch.setattr(Watcher, "look", lambda _: idle)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         app.query_one(SystemView).look()
