@@ -43,6 +43,7 @@ class View(Vertical):
     View .panel { border: round $border; border-title-color: $text-accent; border-title-style: bold; }
     View .panel:focus-within { border: round $accent; }
     View .panel:focus { border: round $accent; }
+    View DataTable > .datatable--fixed { background: $surface; color: $foreground; }
     View DataTable { scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; background: transparent; }
     View Empty { display: none; width: 1fr; height: 1fr; padding: 1 2; }
     View Empty { content-align: center middle; text-align: center; }
