@@ -82,8 +82,8 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.cli.words import number, with_interval
     from lungcli.core import selective
+    from lungcli.core.words import number, with_interval
 
     if card.calibration is None or card.referral is None or tested is None:
         speak.warn("the split has no validation slices, so nothing could be fitted")
@@ -119,7 +119,7 @@ def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.cli.words import number
+    from lungcli.core.words import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("", "ECE", "NLL", "Brier"):
@@ -148,7 +148,7 @@ def show_reliability(bins: "Sequence[Bin]") -> None:
 def show_selective(found: "Selective") -> None:
     """Print what the model's threshold of referral is worth on some slices, in two lines."""
     from lungcli.cli import speak
-    from lungcli.cli.words import with_interval
+    from lungcli.core.words import with_interval
 
     lines = f"refer below {found.threshold:.3f}: coverage {with_interval(found.coverage)}"
     lines += f"\nof those not referred: wrong {with_interval(found.risk)}"

@@ -142,7 +142,7 @@ def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
 
 
 def _trial(trial: "Trial | None") -> tuple[str, str, str]:
-    from lungcli.cli.words import with_interval
+    from lungcli.core.words import with_interval
 
     if trial is None:
         return ("all alike", "", "")

@@ -30,6 +30,7 @@ def compare(
     from lungcli.cli import speak, tables
     from lungcli.core import models
     from lungcli.inference import compare as comparing
+    from lungcli.inference import report
 
     paths = [models.resolve(spec) for spec in specs] if specs else list(models.files().values())
     pinned = models.resolve(baseline) if baseline else None
@@ -38,8 +39,8 @@ def compare(
     if json:
         speak.print_json(found)
     elif csv:
-        speak.print_text(tables.comma_separated(found))
+        speak.print_text(report.comma_separated(found))
     elif markdown:
-        speak.print_text(tables.markdown(found))
+        speak.print_text(report.markdown(found))
     else:
         tables.show_comparison(found)

@@ -79,11 +79,11 @@ def list_(json: opt.Json = False) -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.data import manifest, summary
 
     found = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
     if json:
-        speak.print_json({"data": [_summary(item) for item in found]})
+        speak.print_json({"data": [summary.of(item) for item in found]})
         return
     if not found:
         speak.say("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
@@ -109,11 +109,11 @@ def show(
 ) -> None:
     """Counts by class, look-alike groups, copies, and files left out."""
     from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.data import manifest, summary
 
     found = manifest.load(name)
     if json:
-        speak.print_json(_summary(found))
+        speak.print_json(summary.of(found))
     else:
         _print(found)
     if sheet is not None:
@@ -218,9 +218,10 @@ app.command("split")(split.split)
 def tell(made: "Manifest", *, json: bool) -> None:
     """Show a data set that has just been made."""
     from lungcli.cli import speak
+    from lungcli.data import summary
 
     if json:
-        speak.print_json(_summary(made))
+        speak.print_json(summary.of(made))
         return
     _print(made)
     speak.say(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
@@ -230,30 +231,29 @@ def _print(found: "Manifest") -> None:
     from rich.table import Table
 
     from lungcli.cli import speak
-    from lungcli.core import catalog
-    from lungcli.data import known, manifest
+    from lungcli.data import manifest, summary
 
     out = speak.out()
-    facts = _summary(found)
+    facts = summary.of(found)
     synthetic = "  SYNTHETIC: drawn by the program, teaches nothing about people" if found.source.synthetic else ""
     out.print(speak.plain(found.name) + synthetic, style="bold", soft_wrap=True)
     out.print(f"{speak.plain(found.source.about)}; licence {speak.plain(found.source.licence)}", soft_wrap=True)
     if found.source.citation:
         out.print(speak.plain(found.source.citation), soft_wrap=True)
     out.print(speak.plain(manifest.folder(found.name)), soft_wrap=True)
-    if row := catalog.DATA_SETS.get(found.source.data_set):
-        out.print(_of_published(known.found(row, found.slices), row.slices), soft_wrap=True)
+    if facts.published:
+        out.print(_of_published(facts.known, facts.published), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for title in ("class", "slices", "look-alike groups"):
         table.add_column(title, justify="left" if title == "class" else "right")
-    for label in found.classes:
-        mine = [item for item in found.slices if item.label == label]
-        table.add_row(speak.plain(label), str(len(mine)), str(len({item.group for item in mine})))
-    table.add_row("all", str(len(found.slices)), str(facts["groups"]))
+    in_groups = summary.groups_by_class(found)
+    for label, count in facts.classes.items():
+        table.add_row(speak.plain(label), str(count), str(in_groups[label]))
+    table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
     out.print(
-        f"{facts['exact_copies']} exact copies; the largest look-alike group has {facts['largest_group']} slices; "
-        f"{facts['mixed_groups']} groups hold several classes",
+        f"{facts.exact_copies} exact copies; the largest look-alike group has {facts.largest_group} slices; "
+        f"{facts.mixed_groups} groups hold several classes",
         soft_wrap=True,
     )
     if found.rejected:
@@ -262,27 +262,3 @@ def _print(found: "Manifest") -> None:
             out.print(f"  {speak.plain(item.path)}: {speak.plain(item.reason)}", soft_wrap=True)
         if len(found.rejected) > _SHOWN_FILES:
             out.print(f"  and {len(found.rejected) - _SHOWN_FILES} more; all with --json")
-
-
-def _summary(found: "Manifest") -> dict[str, object]:
-    from lungcli.core import catalog
-    from lungcli.data import groups as grouping
-    from lungcli.data import known
-
-    row = catalog.DATA_SETS.get(found.source.data_set)
-    numbers = [item.group for item in found.slices]
-    members = grouping.members(numbers)
-    return {
-        "name": found.name,
-        "digest": found.digest,
-        "source": found.source,
-        "known": known.found(row, found.slices) if row else 0,
-        "published": row.slices if row else 0,
-        "slices": len(found.slices),
-        "classes": {label: sum(item.label == label for item in found.slices) for label in found.classes},
-        "groups": len(members),
-        "largest_group": max(map(len, members.values()), default=0),
-        "mixed_groups": grouping.mixed(numbers, found.labels()),
-        "exact_copies": grouping.exact_copies([item.sha256 for item in found.slices]),
-        "rejected": found.rejected,
-    }

@@ -12,8 +12,8 @@ def list_(json: opt.Json = False) -> None:
     """Nets by name, and the model files on this machine."""
     from rich.table import Table
 
-    from lungcli.cli import speak, words
-    from lungcli.core import catalog, models
+    from lungcli.cli import speak
+    from lungcli.core import catalog, models, words
 
     files = models.files()
     if json:

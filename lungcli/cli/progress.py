@@ -4,7 +4,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from lungcli.cli import speak, words
+from lungcli.cli import speak
+from lungcli.core import words
 from lungcli.core.events import (
     BatchDone,
     CheckpointWritten,

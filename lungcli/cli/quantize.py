@@ -20,8 +20,8 @@ def quantize(
     import msgspec
 
     from lungcli import stages
-    from lungcli.cli import progress, speak, words
-    from lungcli.core import models
+    from lungcli.cli import progress, speak
+    from lungcli.core import models, words
     from lungcli.core.errors import UsageError
     from lungcli.inference import modelfile
 

@@ -1,21 +1,15 @@
 """Who says what where: data on stdout, narration on stderr. Foreign names are never read as markup."""
 
 import functools
-import re
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from lungcli import DISCLAIMER
+from lungcli.core.report import as_json
+from lungcli.core.words import plain as plain
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-SCHEMA_VERSION = 1
-
-# Control characters of a foreign file name could move the cursor or recolour the terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Manner:
@@ -40,11 +34,6 @@ def err() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
-
-
-def plain(name: object) -> str:
-    """Return a foreign name with control characters made visible."""
-    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), str(name))
 
 
 def say(text: str, style: str = "") -> None:
@@ -72,9 +61,7 @@ def disclaim() -> None:
 
 def print_json(value: object) -> None:
     """Print a value as one JSON object with its schema version and the disclaimer."""
-    fields = msgspec.to_builtins(value)
-    whole = {"schema_version": SCHEMA_VERSION, "disclaimer": DISCLAIMER} | fields
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
+    sys.stdout.write(as_json(value))
 
 
 def print_text(text: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lungcli.cli import speak
-from lungcli.cli.words import number, with_interval
 from lungcli.core.modelcard import StressFigures
+from lungcli.core.words import number, with_interval
 from lungcli.inference.elsewhere import Scored
 
 _MOST_REASONS = 5

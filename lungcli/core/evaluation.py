@@ -100,3 +100,40 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
 def comparable(ours: Evaluation, theirs: Evaluation) -> bool:
     """Say whether both judged the same slices of the same split, so that a paired difference means something."""
     return (ours.split_digest, ours.part, ours.slices) == (theirs.split_digest, theirs.part, theirs.slices)
+
+
+class Flip(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice that two models judge differently: its path, true class, both verdicts and how sure each was."""
+
+    slice: str
+    label: str
+    ours: str
+    theirs: str
+    our_confidence: float
+    their_confidence: float
+
+
+def flips(ours: Evaluation, theirs: Evaluation) -> tuple[Flip, ...]:
+    """List the slices on which two models disagree, in the order of the slices.
+
+    Raises UsageError when the two were judged on different slices.
+    """
+    if not comparable(ours, theirs):
+        raise UsageError(
+            "the two models were judged on different slices, so their verdicts cannot be compared one by one",
+            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
+        )
+    labels, mine, _ = ours.arrays()
+    other = theirs.arrays()[1]
+    return tuple(
+        Flip(
+            slice=ours.slices[i],
+            label=ours.classes[labels[i]],
+            ours=ours.classes[mine[i].argmax()],
+            theirs=ours.classes[other[i].argmax()],
+            our_confidence=float(mine[i].max()),
+            their_confidence=float(other[i].max()),
+        )
+        for i in range(len(labels))
+        if mine[i].argmax() != other[i].argmax()
+    )

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lungcli.core import machine as hardware
+from lungcli.data.cache import Advance
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 
@@ -37,20 +38,26 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def benchmark(
-    models: Sequence[Model | Path], seconds: float = 10.0, warmups: int = 20, threads: int = 0, batch: int = 1
+    models: Sequence[Model | Path],
+    seconds: float = 10.0,
+    warmups: int = 20,
+    threads: int = 0,
+    batch: int = 1,
+    advance: Advance | None = None,
 ) -> tuple[Measurement, ...]:
     """Time every model for `seconds` or 1,000 calls, whichever comes first, after `warmups` calls that don't count.
 
     The models take turns call by call, so that whatever else the machine does meets all of them. The slices are
     noise, the same for all models of one size. `threads` counts for the models given as paths (0: one a physical
-    core). Raises ModelFileError for a path that is no model file.
+    core). `advance(done, total)` hears of the milliseconds spent after every turn, and may raise to end it.
+    Raises ModelFileError for a path that is no model file.
     """
     loaded = [item if isinstance(item, Model) else modelfile.load(item, threads) for item in models]
     inputs = [_noise(batch, model.card.size) for model in loaded]
     for model, slices in zip(loaded, inputs, strict=True):
         for turn in range(warmups):
             model.logits(slices[turn % _SLICES])
-    times = _take_turns(loaded, inputs, seconds)
+    times = _take_turns(loaded, inputs, seconds, advance)
     return tuple(_measured(model, taken, batch) for model, taken in zip(loaded, times, strict=True))
 
 
@@ -67,7 +74,7 @@ def machine() -> dict[str, str]:
 
 
 def _take_turns(
-    models: Sequence[Model], inputs: Sequence[NDArray[np.uint8]], seconds: float
+    models: Sequence[Model], inputs: Sequence[NDArray[np.uint8]], seconds: float, advance: Advance | None
 ) -> tuple[list[float], ...]:
     """Return the milliseconds of every call, a list a model; each model gets the same number of calls, at least 1."""
     times: tuple[list[float], ...] = tuple([] for _ in models)
@@ -79,6 +86,8 @@ def _take_turns(
             model.logits(slices[turn % _SLICES])
             taken.append((time.perf_counter_ns() - start) / 1e6)
             spent += taken[-1]
+        if advance is not None:
+            advance(round(min(spent, budget)), round(budget))
         if spent >= budget:
             break
     return times

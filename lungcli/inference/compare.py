@@ -13,6 +13,8 @@ from lungcli.core.modelcard import ModelCard
 from lungcli.inference import bench, evaluate, modelfile
 from lungcli.inference.bench import Measurement
 
+_NO_VERDICTS = "verdicts lie beside a run's model file, and one of the two has none"
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One model. `difference` is its balanced accuracy minus the baseline's, paired over look-alike groups; None for
@@ -70,11 +72,17 @@ def compare(
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
         latencies = bench.benchmark(loaded, seconds=seconds, threads=threads)
+    reference = verdicts(pinned)
+    if reference is None:
+        reasons = [
+            reason or ("" if model.path == pinned else _NO_VERDICTS)
+            for model, reason in zip(loaded, reasons, strict=True)
+        ]
     return Comparison(
         baseline=models.name_of(pinned),
         machine=bench.machine(),
         rows=tuple(
-            _row(model.path, model.card, latency, pinned, reason)
+            row(model.path, model.card, latency, None if model.path == pinned else reference, reason)
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
     )
@@ -92,12 +100,18 @@ def why_not(ours: ModelCard, theirs: ModelCard) -> str:
     return f"it was judged on {own}, the baseline on {other}"
 
 
-def _row(path: Path, card: ModelCard, latency: Measurement | None, pinned: Path, reason: str) -> Row:
+def row(
+    path: Path, card: ModelCard, latency: Measurement | None, reference: Evaluation | None, reason: str = ""
+) -> Row:
+    """Put one model file into a row, with its paired difference to the `reference` where both judged the same slices.
+
+    Without a reference there is no difference; a `reason` says why the two must not be compared.
+    """
     difference = None
-    if path != pinned and not reason:
-        ours, reference = _evaluation(path), _evaluation(pinned)
-        if ours is None or reference is None:
-            reason = "verdicts lie beside a run's model file, and one of the two has none"
+    if reference is not None and not reason:
+        ours = verdicts(path)
+        if ours is None:
+            reason = _NO_VERDICTS
         elif not evaluation.comparable(ours, reference):
             reason = "the two judged different slices"
         else:
@@ -119,7 +133,7 @@ def _row(path: Path, card: ModelCard, latency: Measurement | None, pinned: Path,
     )
 
 
-def _evaluation(path: Path) -> Evaluation | None:
-    """Verdicts kept beside a run's model file; a file that was moved out of its run has only its card's figures."""
+def verdicts(path: Path) -> Evaluation | None:
+    """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
     beside = path.parent / "evaluation.json"
     return evaluate.load(beside) if path.name == models.MODEL and beside.is_file() else None

@@ -99,18 +99,3 @@ def test_models_of_several_runs_are_named(capsys: pytest.CaptureFixture[str]) ->
     tables.show_comparison(msgspec.structs.replace(COMPARISON, rows=(COMPARISON.rows[0], other)))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["model", "run", "[1]/teacher", "other/int8"] in lines
-
-
-def test_markdown_has_a_row_a_model_and_the_footnotes() -> None:
-    lines = tables.markdown(COMPARISON).splitlines()
-    assert lines[0].startswith("| model | net | size |")
-    assert lines[3].startswith("| run [1]/int8 | resnet18 int8 | 11.30 MB |")
-    assert [line.removeprefix("- ") for line in lines[5:]] == FOOTNOTES
-
-
-def test_csv_has_numbers_only_where_there_are_some() -> None:
-    head, teacher, int8 = tables.comma_separated(COMPARISON).splitlines()
-    assert head.startswith("model,net,stage,precision,data,protocol,bytes,parameters,p50_ms,p90_ms,")
-    assert teacher.endswith(",,,")
-    assert ",11300000,11171779,,," in int8
-    assert int8.endswith(f"{-1 / 6},-0.5,0.0")

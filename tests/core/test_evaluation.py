@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from lungcli.core.errors import UsageError
-from lungcli.core.evaluation import Evaluation, comparable, ensemble, figures_for
+from lungcli.core.evaluation import Evaluation, comparable, ensemble, figures_for, flips
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -69,3 +69,15 @@ def test_an_ensemble_has_the_mean_of_probabilities() -> None:
 def test_no_ensemble_of_verdicts_on_different_slices() -> None:
     with pytest.raises(UsageError, match="evaluated on different slices"):
         ensemble([evaluation("bbmmnn"), evaluation("bbmmnn", digest="another")])
+
+
+def test_flips_name_the_slices_and_both_verdicts() -> None:
+    (flip,) = flips(evaluation("bnmmnn"), evaluation("bbmmnn"))
+    assert (flip.slice, flip.label, flip.ours, flip.theirs) == ("slices/1.png", "benign", "normal", "benign")
+    assert flip.our_confidence == pytest.approx(0.8)
+    assert flips(evaluation("bbmmnn"), evaluation("bbmmnn")) == ()
+
+
+def test_flips_of_different_slices_mean_nothing() -> None:
+    with pytest.raises(UsageError, match="judged on different slices"):
+        flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))

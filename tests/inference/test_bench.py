@@ -77,3 +77,16 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["flags"] == "avx2 avx512_vnni"
     assert found["cpu"] == machine.name()
     assert list(found) == ["cpu", "cores", "flags", "system", "onnxruntime", "python"]
+
+
+def test_whoever_waits_hears_how_far_it_is_and_may_end_it(tmp_path: Path) -> None:
+    model = modelfile.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    heard: list[tuple[int, int]] = []
+    bench.benchmark([model], seconds=0.01, advance=lambda done, total: heard.append((done, total)))
+    assert heard[-1] == (10, 10) or len(heard) == bench.MOST_RUNS
+
+    def enough(done: int, total: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        bench.benchmark([model], seconds=60, advance=enough)

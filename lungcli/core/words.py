@@ -1,9 +1,18 @@
-"""Figures in words, for tables and sentences alike."""
+"""Figures in words, for tables and sentences alike; foreign names made harmless."""
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lungcli.core.intervals import Estimate
+
+# Control characters of a foreign file name could move the cursor or recolour the terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(name: object) -> str:
+    """Return a foreign name with control characters made visible."""
+    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), str(name))
 
 
 def number(value: float | None, digits: int = 3) -> str:

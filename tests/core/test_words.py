@@ -2,7 +2,7 @@
 
 import pytest
 
-from lungcli.cli import words
+from lungcli.core import words
 from lungcli.core.intervals import Estimate
 
 

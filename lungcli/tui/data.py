@@ -1,0 +1,214 @@
+"""The data sets on this machine: counts, look-alike groups with their pictures, and how far memory alone gets."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from lungcli.core.words import plain
+from lungcli.data import neighbours, thresholds
+from lungcli.data.neighbours import NearestNeighbour
+from lungcli.tui import halfblocks, holdings
+from lungcli.tui.halfblocks import Pixels
+from lungcli.tui.holdings import Group, Holding
+from lungcli.tui.picture import Picture
+from lungcli.tui.view import Empty, View
+
+EMPTY = (
+    "No data sets on this machine yet. Make one:\n\n"
+    "lungcli data phantom\nlungcli data import ~/Downloads/iqothnccd.zip\n\n"
+    "r reads again"
+)
+
+# A tile narrower than this shows nothing of a lung.
+_TILE_COLUMNS, _WIDE_TILE_COLUMNS = 14, 22
+_FACTS_COLUMNS = 36
+
+
+class DataView(View):
+    """Data sets on the left, the look-alike groups of one and a contact sheet of one group on the right."""
+
+    DEFAULT_CSS = """
+    DataView #left { width: 46; }
+    DataView #sets { height: auto; max-height: 40%; min-height: 4; }
+    DataView #facts { height: 1fr; padding: 0 1; }
+    DataView #facts { scrollbar-size-vertical: 1; }
+    DataView #facts Static { height: auto; }
+    DataView #right { width: 1fr; }
+    DataView #groups { height: 35%; min-height: 5; max-height: 16; }
+    DataView #sheet { height: 1fr; }
+    DataView #caption { height: auto; padding: 0 1; color: $text-muted; }
+    DataView.-narrow #left { width: 42; }
+    DataView.-empty #parts { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "n", "neighbours", "Leak", id="data.neighbours", tooltip="How far memory alone gets: 1-nearest-neighbour"
+        ),
+        Binding("g", "groups", "Groups", id="data.groups", tooltip="Go to the look-alike groups"),
+        Binding("]", "page(1)", "More", id="data.more", tooltip="The next slices of the group", key_display="]"),
+        Binding("[", "page(-1)", "Before", id="data.before", tooltip="The slices before", show=False),
+        Binding("r", "again", "Read again", id="data.again", tooltip="Read the data sets again"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._holdings: tuple[Holding, ...] = ()
+        self._groups: list[Group] = []
+        self._leaks: dict[str, NearestNeighbour] = {}
+        self._first = 0
+
+    def compose(self) -> ComposeResult:
+        """Lay out sets and facts beside groups and sheet."""
+        yield Empty(Text(EMPTY))
+        with Horizontal(id="parts"):
+            with Vertical(id="left"):
+                yield DataTable[Text](id="sets", classes="panel", cursor_type="row")
+                with VerticalScroll(id="facts", classes="panel", can_focus=False):
+                    yield Static()
+            with Vertical(id="right"):
+                yield DataTable[Text](id="groups", classes="panel", cursor_type="row", zebra_stripes=True)
+                yield Picture(id="sheet")
+                yield Static(id="caption")
+        yield Static(classes="status")
+
+    def on_mount(self) -> None:
+        """Read the data sets."""
+        for name, title, columns in (
+            ("sets", "data sets", ("name", "slices", "groups")),
+            ("groups", "look-alike groups", ("group", "slices", "classes", "first slice")),
+        ):
+            table = self.query_one(f"#{name}", DataTable)
+            table.border_title = title
+            table.add_columns(*(Text(column) for column in columns))
+        self.action_again()
+
+    # The data sets.
+
+    def action_again(self) -> None:
+        """Read the data sets again."""
+        self.start(holdings.read_all, self._take, group="read")
+
+    def _take(self, found: tuple[Holding, ...]) -> None:
+        self._holdings = found
+        self.hollow(empty=not found)
+        table = self.query_one("#sets", DataTable)
+        table.clear()
+        for item in found:
+            counts = [str(item.summary.slices), str(item.summary.groups)] if item.summary else ["unreadable", ""]
+            table.add_row(Text(plain(item.name)), *(Text(count) for count in counts))
+        self._show()
+
+    def _here(self) -> Holding | None:
+        row = self.query_one("#sets", DataTable).cursor_row
+        return self._holdings[row] if 0 <= row < len(self._holdings) else None
+
+    def _show(self) -> None:
+        """Show the facts and the groups of the data set under the cursor."""
+        here = self._here()
+        if here is None:
+            return
+        self._show_facts(here)
+        self._groups = holdings.groups_of(here.manifest) if here.manifest else []
+        table = self.query_one("#groups", DataTable)
+        with self.app.batch_update():
+            table.clear()
+            for group in self._groups:
+                mark = Text.assemble(str(group.number), (" mixed" if group.mixed else "", "bold yellow"))
+                first = Text(plain(group.slices[0].path.removeprefix("slices/")), no_wrap=True)
+                table.add_row(mark, Text(str(len(group.slices))), Text(holdings.worst(group.classes)), first)
+        self._first = 0
+        self._draw()
+
+    def _show_facts(self, here: Holding) -> None:
+        digest = here.summary.digest if here.summary else ""
+        self.query_one("#facts").border_title = Content(plain(here.name))
+        facts = self.query_one("#facts Static", Static)
+        facts.update(holdings.facts(here, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS))
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Follow the cursor of either table."""
+        if event.data_table.id == "sets":
+            self._show()
+        else:
+            self._first = 0
+            self._draw()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Enter goes on to the groups."""
+        if event.data_table.id == "sets":
+            self.action_groups()
+
+    def action_groups(self) -> None:
+        """Go to the look-alike groups."""
+        self.query_one("#groups").focus()
+
+    # The contact sheet.
+
+    def _group(self) -> Group | None:
+        row = self.query_one("#groups", DataTable).cursor_row
+        return self._groups[row] if 0 <= row < len(self._groups) else None
+
+    def _most(self) -> int:
+        """How many tiles the sheet holds at a size at which they show something."""
+        columns, rows = self.query_one("#sheet").size
+        tile = min(max(columns // 7, _TILE_COLUMNS), _WIDE_TILE_COLUMNS)
+        return max(1, columns // tile) * max(1, 2 * rows // tile)
+
+    def action_page(self, by: int) -> None:
+        """Show other slices of the group."""
+        group, most = self._group(), self._most()
+        if group is not None and 0 <= self._first + by * most < len(group.slices):
+            self._first += by * most
+            self._draw()
+
+    def _draw(self) -> None:
+        """Read the slices of the group under the cursor in a thread, and lay them out."""
+        here, group = self._here(), self._group()
+        if here is None or here.manifest is None or group is None:
+            self.query_one("#sheet", Picture).show(None, "")
+            self.query_one("#caption", Static).update("")
+            return
+        folder, classes, first, most = here.folder, here.manifest.classes, self._first, self._most()
+        size = self.query_one("#sheet").size
+
+        def job() -> tuple[Pixels, Text]:
+            tiles, failed = holdings.sheet(group, folder, classes, first, most)
+            across = halfblocks.across_for(len(tiles), *size)
+            words = Text(holdings.caption(group, first, len(tiles), failed) + "   ")
+            return halfblocks.contact_sheet(tiles, across, side=96), words.append_text(holdings.legend(classes))
+
+        self.start(job, self._take_sheet, group="sheet")
+
+    def _take_sheet(self, drawn: tuple[Pixels, Text]) -> None:
+        pixels, words = drawn
+        self.query_one("#sheet", Picture).show(pixels)
+        self.query_one("#caption", Static).update(words)
+
+    # The leak.
+
+    def action_neighbours(self) -> None:
+        """Measure in a thread how far memory alone gets."""
+        here = self._here()
+        if here is None or here.manifest is None:
+            self.tell("there is no data set to check")
+            return
+        found = here.manifest
+
+        def job() -> NearestNeighbour:
+            thumbs = thresholds.thumbnails_of(found, self.advance(f"comparing all slices of {found.name}"))
+            groups = [item.group for item in found.slices]
+            return neighbours.nearest_neighbour_accuracy(thumbs, found.labels(), groups)
+
+        def done(leak: NearestNeighbour) -> None:
+            self._leaks[found.digest] = leak
+            if (now := self._here()) is not None:
+                self._show_facts(now)
+            self.status("")
+
+        self.start(job, done)
+        self.status(f"reading {found.name} …")

@@ -1,0 +1,191 @@
+"""The trade between what a model costs and what it gets right, drawn with the front of those that none beats."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+FRONT, BEATEN, RANDOM, OTHER, INTERVAL = "●", "○", "◇", "·", "┊"
+
+_MEANINGS = {
+    FRONT: "on the front",
+    BEATEN: "behind it",
+    RANDOM: "random split: flatters",
+    OTHER: "judged on other slices",
+    INTERVAL: "95 % interval of the row",
+}
+_LEFT = 6
+_BELOW = 2
+_LINE_STYLE = "cyan"
+_STYLES = {FRONT: "bold green", BEATEN: "", RANDOM: "yellow", OTHER: "dim"}
+
+Cell = tuple[str, str]
+Canvas = list[list[Cell]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One model: its `cost` (bytes or milliseconds, above 0) and its `score` (0 to 1).
+
+    `low` and `high` are the 95 % interval, drawn for the `chosen` point. Only points that are `fair` — judged on the
+    same slices, not under a random split — take part in the front.
+    """
+
+    name: str
+    cost: float
+    score: float
+    fair: bool = True
+    random: bool = False
+    low: float | None = None
+    high: float | None = None
+    chosen: bool = False
+
+
+def front(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Return the fair points that no other fair point beats in cost and score, the cheapest first."""
+    found: list[Point] = []
+    for point in sorted((item for item in points if item.fair), key=lambda item: (item.cost, -item.score)):
+        if not found or point.score > found[-1].score:
+            found.append(point)
+    return tuple(found)
+
+
+def legend(points: Sequence[Point]) -> str:
+    """Explain the symbols that are drawn."""
+    best = front(points)
+    drawn = {_symbol(point, best) for point in points}
+    drawn |= {INTERVAL for point in points if point.chosen and point.low is not None}
+    return "  ".join(f"{symbol} {meaning}" for symbol, meaning in _MEANINGS.items() if symbol in drawn)
+
+
+def plot(points: Sequence[Point], width: int, height: int, unit: str, divide: float = 1.0) -> Text:
+    """Draw points in `width` × `height` cells: cost (log, in `unit` after division by `divide`) against score."""
+    inner, rows = width - _LEFT - 1, height - _BELOW
+    if not points or inner < 10 or rows < 3:
+        return Text("")
+    scale = _Scale.around(points, inner, rows)
+    canvas: Canvas = [[(" ", "")] * inner for _ in range(rows)]
+    best = front(points)
+    _draw_front(canvas, scale, best)
+    _draw_interval(canvas, scale, points)
+    ordered = sorted(points, key=lambda point: (point.chosen, point in best))
+    for point in ordered:
+        x, y = scale.place(point)
+        symbol = _symbol(point, best)
+        canvas[y][x] = (symbol, _STYLES[symbol] + (" reverse" if point.chosen else ""))
+    for point in reversed(ordered):
+        _label(canvas, *scale.place(point), point)
+    return _framed(canvas, scale, unit, divide)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    low_cost: float
+    high_cost: float
+    low: float
+    high: float
+    columns: int
+    rows: int
+
+    @classmethod
+    def around(cls, points: Sequence[Point], columns: int, rows: int) -> "_Scale":
+        costs = [math.log(point.cost) for point in points]
+        scores = [point.score for point in points]
+        spare_cost = max((max(costs) - min(costs)) * 0.12, 0.05)
+        spare = max((max(scores) - min(scores)) * 0.15, 0.01)
+        return cls(
+            low_cost=min(costs) - spare_cost,
+            high_cost=max(costs) + spare_cost,
+            low=max(0.0, min(scores) - spare),
+            high=min(1.0, max(scores) + spare),
+            columns=columns,
+            rows=rows,
+        )
+
+    def place(self, point: Point) -> tuple[int, int]:
+        across = (math.log(point.cost) - self.low_cost) / (self.high_cost - self.low_cost)
+        up = (point.score - self.low) / (self.high - self.low)
+        return round(across * (self.columns - 1)), round((1 - up) * (self.rows - 1))
+
+    def score_at(self, row: int) -> float:
+        return self.high - (self.high - self.low) * row / (self.rows - 1)
+
+    def cost_at(self, column: int) -> float:
+        return math.exp(self.low_cost + (self.high_cost - self.low_cost) * column / (self.columns - 1))
+
+
+def _symbol(point: Point, best: Sequence[Point]) -> str:
+    if point.random:
+        return RANDOM
+    if not point.fair:
+        return OTHER
+    return FRONT if point in best else BEATEN
+
+
+def _draw_front(canvas: Canvas, scale: _Scale, best: Sequence[Point]) -> None:
+    """Draw the staircase: along to the next point's cost, then up to its score, and on to the right edge."""
+    places = [scale.place(point) for point in best]
+    for (x, y), after in zip(places, [*places[1:], None], strict=True):
+        end = scale.columns if after is None else after[0]
+        for column in range(x, end):
+            canvas[y][column] = ("─", _LINE_STYLE)
+        if after is not None:
+            for row in range(after[1], y):
+                canvas[row][after[0]] = ("│", _LINE_STYLE)
+            canvas[y][after[0]] = ("╯" if after[1] < y else "─", _LINE_STYLE)
+
+
+def _draw_interval(canvas: Canvas, scale: _Scale, points: Sequence[Point]) -> None:
+    """Draw the chosen point's interval as far as it is in the picture: what differs by less may be chance."""
+    for point in points:
+        if point.chosen and point.low is not None and point.high is not None:
+            x, _ = scale.place(point)
+            for row in range(scale.rows):
+                if point.low <= scale.score_at(row) <= point.high:
+                    canvas[row][x] = (INTERVAL, "magenta")
+
+
+def _label(canvas: Canvas, x: int, y: int, point: Point) -> None:
+    """Write a name where it hides no point and no other name: right, left, above or below; else leave it out."""
+    width = cell_len(point.name)
+    choices = [(x + 2, y), (x - width - 1, y), (x - width // 2, y - 1), (x - width // 2, y + 1)]
+    choices += [(x + 2, y - 1), (x + 2, y + 1), (x - width - 1, y - 1), (x - width - 1, y + 1)]
+    for left, row in choices:
+        inside = 0 <= row < len(canvas) and left >= 0 and left + width <= len(canvas[0])
+        if inside and all(canvas[row][column][0] in f" ─│╯{INTERVAL}" for column in range(left, left + width)):
+            column = left
+            for letter in point.name:
+                canvas[row][column] = (letter, "bold" if point.chosen else "")
+                for _ in range(cell_len(letter) - 1):
+                    column += 1
+                    canvas[row][column] = ("", "")
+                column += 1
+            return
+
+
+def _framed(canvas: Canvas, scale: _Scale, unit: str, divide: float) -> Text:
+    text = Text(no_wrap=True)
+    every = max(1, (len(canvas) - 1) // 4)
+    for row, cells in enumerate(canvas):
+        named = row % every == 0
+        text.append(f"{scale.score_at(row):.3f}"[:5].rjust(_LEFT - 1) + " " if named else " " * _LEFT, "dim")
+        text.append("┤" if named else "│", "dim")
+        for style, same in itertools.groupby(cells, lambda cell: cell[1]):
+            text.append("".join(letter for letter, _ in same), style)
+        text.append("\n")
+    text.append(" " * _LEFT + "└" + "─" * scale.columns + "\n", "dim")
+    return text.append(_ticks(scale, unit, divide), "dim")
+
+
+def _ticks(scale: _Scale, unit: str, divide: float) -> str:
+    line = [" "] * (scale.columns + _LEFT + 1)
+    count = max(2, scale.columns // 18)
+    for index in range(count):
+        column = index * (scale.columns - 1) // (count - 1)
+        tick = f"{scale.cost_at(column) / divide:.3g}" + (f" {unit}" if index == count - 1 else "")
+        start = min(_LEFT + 1 + column - (len(tick) // 2 if index else 0), len(line) - len(tick))
+        line[start : start + len(tick)] = tick
+    return "".join(line)

@@ -1,0 +1,121 @@
+"""A tiny app to put one view on, and runs that were never trained."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from lungcli.core import models, runs
+from lungcli.core.evaluation import Evaluation
+from lungcli.core.recipe import Recipe
+from lungcli.data import manifest
+from lungcli.data.manifest import Slice, Source
+from lungcli.inference import evaluate
+from tests.core.test_evaluation import evaluation
+from tests.inference import graphs
+
+Scenario = Callable[["Stage", Pilot[None]], Awaitable[None]]
+
+STRANGE = "[red]肺 🫁"
+
+
+class Stage(App[None]):
+    """Nothing but the view."""
+
+    def __init__(self, view: Widget) -> None:
+        super().__init__()
+        self.view = view
+        self.told: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        """Show the view."""
+        yield self.view
+
+    def messages(self) -> list[str]:
+        """What was told to the user, also what has gone from the screen by now."""
+        self.told += [item.message for item in self._notifications if item.message not in self.told]
+        return self.told
+
+    def text(self) -> str:
+        """The characters on the screen."""
+        strips = self.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def play(view: Widget, scenario: Scenario, size: tuple[int, int] = (120, 40)) -> None:
+    """Show a view, wait until it has read what it shows, and let a scenario happen."""
+
+    async def whole() -> None:
+        app = Stage(view)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await settle(app, pilot)
+            await scenario(app, pilot)
+
+    asyncio.run(whole())
+
+
+async def settle(app: Stage, pilot: Pilot[None]) -> None:
+    """Wait until no work goes on."""
+    for _ in range(500):
+        await pilot.pause()
+        if not any(worker.is_running for worker in app.workers):
+            break
+        await asyncio.sleep(0.01)
+    await pilot.pause()
+
+
+async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
+    """Press keys one by one, waiting for what each begins."""
+    for key in keys:
+        await pilot.press(key)
+        await settle(app, pilot)
+        app.messages()
+
+
+def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:
+    """Make a finished run whose stages give `verdicts` (see `tests.core.test_evaluation`)."""
+    made = runs.create(name, "compress", Recipe(data=data, model="tiny", size=graphs.SIZE))
+    for stage, verdicts in (stages or {"teacher": "bbmmnn", "student": "bnmmnm", "int8": "bnmmnn"}).items():
+        add(made, stage, evaluation(verdicts), data)
+    done = msgspec.structs.replace(made.info, state="done")
+    (made.folder / "run.json").write_bytes(msgspec.json.encode(done))
+    return made
+
+
+def add(made: runs.Run, stage: str, judged: Evaluation, data: str = "phantom", **changes: object) -> Path:
+    """Give a run the model file of a stage, with its verdicts beside it."""
+    folder = made.stage(stage)
+    folder.mkdir()
+    card = graphs.card()
+    changes |= {"figures": judged.figures(), "stage": stage, "data": msgspec.structs.replace(card.data, name=data)}
+    if stage == "int8":
+        changes["precision"] = "int8"
+    evaluate.save(judged, folder / "evaluation.json")
+    return graphs.model_file(folder / models.MODEL, **changes)
+
+
+def data_set(name: str = "phantom", side: int = 48) -> Path:
+    """Write a data set of six slices in three groups, one of them of two classes."""
+    folder = manifest.folder(name)
+    slices = []
+    labels = ("benign", "malignant", "malignant", "malignant", "normal", "normal")
+    for number, (label, group) in enumerate(zip(labels, (0, 0, 1, 1, 2, 2), strict=True)):
+        path = f"slices/{number}.png"
+        picture(folder / path, seed=number, side=side)
+        slices.append(Slice(path=path, label=label, sha256=f"{number}", size=(side, side), group=group))
+    manifest.save(manifest.make(name, tuple(slices), (), Source(about="made up", synthetic=True)), folder)
+    return folder
+
+
+def picture(path: Path, seed: int = 0, side: int = 48) -> Path:
+    """Write a grey picture, the brighter the higher its seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    level = np.random.default_rng(seed).integers(0, 40, (side, side)) + 30 * (seed % 7)
+    Image.fromarray(level.astype(np.uint8)).save(path)
+    return path

@@ -1,0 +1,158 @@
+"""The data view, key by key."""
+
+import time
+
+import numpy as np
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from lungcli.data import neighbours
+from lungcli.data.cache import Advance
+from lungcli.data.manifest import Manifest
+from lungcli.data.neighbours import NearestNeighbour
+from lungcli.tui.data import DataView
+from lungcli.tui.picture import Picture
+from tests.tui.stage import STRANGE, Stage, data_set, play, press, settle
+from tests.tui.test_holdings import LEAK
+
+
+def rows(app: Stage, table: str) -> list[list[str]]:
+    found = app.query_one(f"#{table}", DataTable)
+    return [[str(cell) for cell in found.get_row_at(row)] for row in range(found.row_count)]
+
+
+def test_no_data_says_what_to_type_and_reads_again() -> None:
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert "lungcli data phantom" in app.text()
+        await press(app, pilot, "n", "g", "right_square_bracket")
+        assert "there is no data set to check" in app.messages()
+        data_set()
+        await press(app, pilot, "r")
+        await settle(app, pilot)
+        assert rows(app, "sets") == [["phantom", "6", "3"]]
+
+    play(DataView(), scenario)
+
+
+def test_counts_groups_and_a_contact_sheet() -> None:
+    data_set()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert [row[:2] for row in rows(app, "groups")] == [["0 mixed", "2"], ["1", "2"], ["2", "2"]]
+        assert "1 groups hold several" in app.text()
+        sheet = app.query_one("#sheet", Picture)
+        assert sheet.pixels is not None
+        assert "1 benign, 2 malignant of 2" in app.text()
+        await press(app, pilot, "enter", "down")
+        assert "1–2 malignant of 2" in app.text()
+
+    play(DataView(), scenario)
+
+
+def test_a_large_group_is_shown_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    data_set()
+    monkeypatch.setattr(DataView, "_most", lambda _: 1)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "right_square_bracket")
+        assert "2 malignant of 2" in app.text()
+        await press(app, pilot, "right_square_bracket")
+        assert "2 malignant of 2" in app.text()
+        await press(app, pilot, "left_square_bracket")
+        assert "1 benign of 2" in app.text()
+
+    play(DataView(), scenario)
+
+
+def test_the_leak_is_measured_and_stays() -> None:
+    data_set()
+    data_set("second")
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "n")
+        await settle(app, pilot)
+        assert "any neighbour" in app.text()
+        assert "other groups" in app.text()
+        await press(app, pilot, "down")
+        await press(app, pilot, "up")
+        assert "any neighbour" in app.text()
+
+    play(DataView(), scenario)
+
+
+def test_measuring_the_leak_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    data_set()
+
+    def slow(manifest: Manifest, advance: Advance) -> NearestNeighbour:
+        for turn in range(1000):
+            time.sleep(0.01)
+            advance(turn, 1000)
+        return LEAK
+
+    monkeypatch.setattr(neighbours, "of", slow)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await pilot.press("n")
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if "esc ends it" in app.text():
+                break
+        assert "comparing all slices of phantom" in app.text()
+        await press(app, pilot, "escape")
+        assert "cancelled" in app.text()
+        assert "any neighbour" not in app.text()
+
+    play(DataView(), scenario)
+
+
+def test_a_data_set_of_one_group_has_no_leak_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    data_set()
+
+    def alone(manifest: Manifest, advance: Advance) -> NearestNeighbour:
+        return neighbours.nearest_neighbour_accuracy(np.zeros((2, 1), dtype=np.float32), [0, 1], [0, 0])
+
+    monkeypatch.setattr(neighbours, "of", alone)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "n")
+        await settle(app, pilot)
+        assert "one look-alike group" in app.messages()[-1]
+
+    play(DataView(), scenario)
+
+
+def test_a_damaged_data_set_is_shown_as_such() -> None:
+    (data_set() / "manifest.json").write_text("{")
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert rows(app, "sets") == [["phantom", "unreadable", ""]]
+        assert "cannot be read" in app.text()
+        await press(app, pilot, "n")
+        assert "there is no data set to check" in app.messages()
+
+    play(DataView(), scenario)
+
+
+def test_names_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lungcli.core.names.checked", lambda name, _: name)
+    data_set(STRANGE)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert rows(app, "sets")[0][0] == STRANGE
+        assert app.text().count(STRANGE) == 2
+
+    play(DataView(), scenario)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (300, 80)])
+def test_every_size_has_room_for_counts_groups_and_sheet(size: tuple[int, int]) -> None:
+    data_set()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert app.query_one("#sheet").region.height >= 8
+        assert app.query_one("#groups").region.height >= 5
+        assert app.query_one("#facts").region.height >= 8
+        assert all(len(line) <= size[0] for line in app.text().splitlines())
+
+    play(DataView(), scenario, size)
