@@ -162,7 +162,8 @@ def _show_findings(found: "Audit") -> None:
     counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in numbers)
     out.print(f"\nfindings: {counts}", style="bold")
     for item in found.findings:
-        out.print(f"{item.severity:<8} {speak.plain(item.title)}  [{item.id}]", style=_STYLES[item.severity])
+        line = f"{item.severity:<8} {speak.plain(item.title)}  [{item.id}]"
+        out.print(line, style=_STYLES[item.severity], soft_wrap=True)
         out.print(f"  {speak.plain(item.detail)}", soft_wrap=True)
         for example in item.examples[:_EXAMPLES]:
             out.print(f"    {speak.plain(example)}", soft_wrap=True)
