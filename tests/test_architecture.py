@@ -38,6 +38,7 @@ def loaded_after(*arguments: str) -> set[str]:
         ["data", "list"],
         ["compare"],
         ["predict", "scan.png"],
+        ["dashboard", "--once"],
     ],
     ids=" ".join,
 )

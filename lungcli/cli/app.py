@@ -11,6 +11,7 @@ from lungcli.cli import (
     calibrate,
     compare,
     compress,
+    dashboard,
     data,
     distill,
     download,
@@ -43,6 +44,7 @@ Examples:
   lungcli compress --student mobilenetv2        teacher, student, int8, and an honest table
   lungcli predict scan.png                      a verdict, or several: lungcli predict *.dcm
   lungcli compare                               every model: size, speed, accuracy, intervals
+  lungcli dashboard                             watch runs live, full screen
 
 lungcli trains, distils, quantizes and measures small lung CT classifiers (benign, malignant, normal).
 Research software, not a medical device.
@@ -70,6 +72,7 @@ for command in (
     calibrate.calibrate,
     bench.benchmark,
     predict.predict,
+    dashboard.dashboard,
 ):
     app.command()(command)
 

@@ -2,11 +2,13 @@
 
 RUN/run.json          what it is and how it stands        RUN/recipe.toml   what decides its result
 RUN/events.jsonl      what happened, one event a line     RUN/STAGE/…       what each stage keeps
+RUN/worker.json       which process works on it, while one does
 """
 
 import contextlib
 import datetime
 import os
+import platform
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -40,6 +42,13 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     changed: datetime.datetime
     teacher_run: Teachers = ""
     split: str = ""
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """The process that works on a run, and the machine it runs on."""
+
+    pid: int
+    host: str
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +132,15 @@ def state(run: Run) -> State:
     if run.info.state == "running" and not _held(run.folder):
         return "stopped"
     return run.info.state
+
+
+def worker(run: Run) -> Worker | None:
+    """Return the process that works on the run now, None where none does."""
+    try:
+        found = msgspec.json.decode((run.folder / "worker.json").read_bytes(), type=Worker)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if _held(run.folder) else None
 
 
 def remove(run: Run) -> None:
@@ -212,7 +230,12 @@ def _drop_torn_line(path: Path) -> None:
 def _lock(run: Run) -> Iterator[None]:
     try:
         with filelock.FileLock(run.folder / ".lock", timeout=0):
-            yield
+            note = run.folder / "worker.json"
+            paths.write(note, msgspec.json.encode(Worker(pid=os.getpid(), host=platform.node())))
+            try:
+                yield
+            finally:
+                note.unlink(missing_ok=True)
     except filelock.Timeout as error:
         raise UsageError(
             f"another process works on the run {run.name!r}", "wait for it, or watch it: lungcli runs show"

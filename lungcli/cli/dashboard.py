@@ -1,0 +1,56 @@
+"""`lungcli dashboard`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+Shown = Literal["runs", "models"]
+
+
+def dashboard(
+    once: Annotated[bool, typer.Option("--once", help="Print one view as text and leave.")] = False,
+    view: Annotated[Shown, typer.Option("--view", help="What --once prints, and what is opened first.")] = "runs",
+) -> None:
+    """Runs and their curves as they go, whoever started them; models, predictions and data, full screen.
+
+    \b
+    Example: lungcli dashboard
+    """
+    import os
+    import sys
+
+    from lungcli.core.errors import UsageError
+
+    if once:
+        _print(view)
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        raise UsageError("the dashboard needs a terminal", "without one, print it: lungcli dashboard --once")
+    from lungcli.tui.app import Dashboard
+
+    app = Dashboard(view)
+    app.run()
+    if app.failure is not None:
+        raise app.failure
+    sys.stdout.flush()
+    # Taking an interpreter with so many objects down lasts 0.2 s, and waits for threads whose work nobody sees.
+    os._exit(0)
+
+
+def _print(view: Shown) -> None:
+    from lungcli.cli import speak
+
+    if view == "runs":
+        from lungcli.tui import once
+
+        once.runs(speak.out())
+        return
+    from lungcli.cli import tables
+    from lungcli.core import models
+    from lungcli.inference import compare
+
+    files = list(models.files().values())
+    if not files:
+        speak.say("no models yet; make some: lungcli compress --student mobilenetv2")
+        return
+    tables.show_comparison(compare.compare(files, seconds=0.0))

@@ -1,0 +1,84 @@
+"""Keeping runs in order: tags, another name, and a trash from which a run can be taken back."""
+
+import datetime
+from pathlib import Path
+
+import msgspec
+
+from lungcli.core import names, paths, runs
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import UsageError
+from lungcli.core.runs import Run
+
+TAGS = "tags.json"
+
+
+def tags(folder: Path) -> tuple[str, ...]:
+    """Return the tags of the run in `folder`, in the order they were given; none where the file cannot be read."""
+    try:
+        return msgspec.json.decode((folder / TAGS).read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.DecodeError):
+        return ()
+
+
+def tag(folder: Path, wanted: tuple[str, ...]) -> None:
+    """Give the run in `folder` these tags instead of those it has. Raises UsageError for one that is no word."""
+    if bad := next((word for word in wanted if not word or len(word) > 40 or any(map(str.isspace, word))), None):
+        raise UsageError(f"{bad!r} cannot be a tag", "use words of up to 40 letters, without spaces")
+    paths.write(folder / TAGS, msgspec.json.encode(tuple(dict.fromkeys(wanted))))
+
+
+def rename(run: Run, name: str) -> Run:
+    """Give the run another name; runs that took their teacher from it follow. Raises UsageError.
+
+    A name that is taken or cannot be a folder's is refused, and so is a run that a process works on.
+    """
+    target = paths.runs_home() / names.checked(name, "run")
+    if target.exists():
+        raise UsageError(f"there is a run {name!r} already", "choose another name")
+    _require_idle(run)
+    with paths.saying_why_not(target):
+        run.folder.rename(target)
+    for other in runs.readable()[0]:
+        taught_by = recipes.each(other.info.teacher_run)
+        followed = [_renamed(teacher, run.name, name) for teacher in taught_by]
+        if followed != list(taught_by):
+            info = msgspec.structs.replace(other.info, teacher_run=recipes.together(followed))
+            paths.write(other.folder / "run.json", msgspec.json.format(msgspec.json.encode(info), indent=1))
+    return runs.read(target)
+
+
+def _renamed(spec: str, old: str, new: str) -> str:
+    """`old/student` as `new/student`."""
+    run, slash, stage = spec.partition("/")
+    return f"{new}{slash}{stage}" if run == old else spec
+
+
+def trash_home() -> Path:
+    """Folder of the runs that were put away, one folder each."""
+    return paths.home() / "trash"
+
+
+def put_away(run: Run) -> Path:
+    """Move the run to the trash and return where it lies now. Raises UsageError while a process works on it."""
+    _require_idle(run)
+    stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    target = trash_home() / f"{stamp} {run.name}"
+    with paths.saying_why_not(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.rename(target)
+    return target
+
+
+def take_back(place: Path) -> str:
+    """Move a run from the trash back to the runs; return its name, a fresh one where its own is taken by now."""
+    name = runs.fresh_name(place.name.partition(" ")[2])
+    target = paths.runs_home() / name
+    with paths.saying_why_not(target):
+        place.rename(target)
+    return name
+
+
+def _require_idle(run: Run) -> None:
+    if runs.state(run) == "running":
+        raise UsageError(f"the run {run.name!r} is being worked on", "stop it first")

@@ -1,0 +1,201 @@
+"""The dashboard's frame: views in tabs, themes, help, the palette of all actions."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import msgspec
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.widget import Widget
+from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
+
+from lungcli.tui import asking, driver, settings
+
+THEMES = (
+    Theme(
+        name="lungcli-dark",
+        primary="#56B4E9",
+        secondary="#E69F00",
+        accent="#E69F00",
+        success="#2FC99A",
+        warning="#F0E442",
+        error="#FF7F50",
+        background="#11151C",
+        surface="#171C26",
+        panel="#222938",
+        foreground="#D8DEE9",
+    ),
+    Theme(
+        name="lungcli-light",
+        dark=False,
+        primary="#0072B2",
+        secondary="#B25F00",
+        accent="#B25F00",
+        success="#00714F",
+        warning="#7A6A00",
+        error="#B3261E",
+        background="#FAFAF7",
+        surface="#F0F0EB",
+        panel="#E2E2DA",
+        foreground="#1C1E21",
+    ),
+    Theme(
+        name="lungcli-contrast",
+        primary="#FFFFFF",
+        secondary="#FFFF40",
+        accent="#FFFF40",
+        success="#00FF90",
+        warning="#FFFF40",
+        error="#FF9090",
+        background="#000000",
+        surface="#000000",
+        panel="#202020",
+        foreground="#FFFFFF",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One tab: its class is loaded when the tab is opened for the first time."""
+
+    name: str
+    title: str
+    widget: str
+
+
+VIEWS = (
+    View(name="runs", title="Runs", widget="lungcli.tui.runs:RunsView"),
+    View(name="start", title="Start", widget="lungcli.tui.start:StartView"),
+    View(name="models", title="Models", widget="lungcli.tui.models:ModelsView"),
+    View(name="predict", title="Predict", widget="lungcli.tui.predict:PredictView"),
+    View(name="data", title="Data", widget="lungcli.tui.data:DataView"),
+    View(name="system", title="System", widget="lungcli.tui.system:SystemView"),
+)
+
+
+def views() -> tuple[View, ...]:
+    """The views there are."""
+    return tuple(view for view in VIEWS if importlib.util.find_spec(view.widget.partition(":")[0]))
+
+
+def load(view: View) -> Widget:
+    """Make the widget of a view."""
+    module, _, name = view.widget.partition(":")
+    made = getattr(importlib.import_module(module), name)()
+    if not isinstance(made, Widget):
+        raise TypeError(view.widget)
+    return made
+
+
+class Dashboard(App[None]):
+    """`lungcli dashboard`."""
+
+    TITLE = "lungcli"
+    CSS_PATH = "app.tcss"
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(i), f"view('{view.name}')", view.title, show=False) for i, view in enumerate(VIEWS, 1)),
+        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("T", "theme", "Theme", show=False, tooltip="dark, light, high contrast"),
+        Binding("q,ctrl+q", "quit", "Quit", key_display="q"),
+    ]
+
+    def __init__(self, first: str = "runs") -> None:
+        super().__init__()
+        self._first = first
+        for theme in THEMES:
+            self.register_theme(theme)
+        wanted = settings.load().theme
+        self.theme = wanted if wanted in {theme.name for theme in THEMES} else THEMES[0].name
+
+    def compose(self) -> ComposeResult:
+        """A tab a view, still empty, and the footer."""
+        with TabbedContent(initial=self._first):
+            for i, view in enumerate(views(), 1):
+                yield TabPane(f"{i} {view.title}", Static("opening …", classes="opening"), id=view.name)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        """Leave the keys to the views: tabs are opened by number or mouse."""
+        self.query_one(Tabs).can_focus = False
+
+    async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """Fill a tab when it is opened first, and give it the keys."""
+        pane = event.pane
+        view = next(view for view in VIEWS if view.name == pane.id)
+        if waiting := pane.query(".opening"):
+            await waiting.remove()
+            await pane.mount(load(view))
+        self.call_after_refresh(self._focus_into, pane)
+
+    def _focus_into(self, pane: TabPane) -> None:
+        inside = [widget for widget in self.screen.focus_chain if pane in widget.ancestors]
+        if inside and self.focused not in inside:
+            inside[0].focus()
+
+    def get_driver_class(self) -> type[Driver]:
+        """The usual driver of this platform, but one that leaves at once."""
+        return driver.leaving_at_once(super().get_driver_class())
+
+    def _fatal_error(self) -> None:
+        """End after an unforeseen error; the command line says what it was, on a clean terminal."""
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> Exception | None:
+        """The unforeseen error that ended the dashboard, if one did."""
+        return self._exception
+
+    def on_start_view_began(self) -> None:
+        """Let the list of runs go to the run that a job makes."""
+        from lungcli.tui.runs import RunsView
+
+        for view in self.query(RunsView):
+            view.expect()
+
+    def action_view(self, name: str) -> None:
+        """Open a view."""
+        if any(view.name == name for view in views()):
+            self.query_one(TabbedContent).active = name
+
+    def action_help(self) -> None:
+        """Show the keys that work here."""
+        keys: dict[str, tuple[str, str, str]] = {}
+        for _, binding, enabled, tooltip in self.screen.active_bindings.values():
+            if enabled and binding.description and not binding.system:
+                shown = self.get_key_display(binding)
+                known = keys.get(binding.action)
+                shown = f"{known[0]}, {shown}" if known else shown
+                keys[binding.action] = (shown, binding.description, tooltip)
+        more = (
+            "Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms.\n"
+            "Everything is in the palette too: Ctrl+P."
+        )
+        self.push_screen(asking.Help(tuple(keys.values()), more))
+
+    def action_theme(self) -> None:
+        """The next theme, remembered."""
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        problem = settings.save(msgspec.structs.replace(settings.load(), theme=self.theme))
+        self.notify(problem or self.theme, severity="warning" if problem else "information", markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action that works here, and every view."""
+        for view in views():
+            yield SystemCommand(f"Open: {view.title}", "", lambda name=view.name: self.action_view(name))
+        for node, binding, enabled, tooltip in screen.active_bindings.values():
+            if enabled and binding.description and not binding.system and not binding.action.startswith("view("):
+
+                async def act(action: str = binding.action, node: object = node) -> None:
+                    await self.run_action(action, node)  # type: ignore[arg-type]
+
+                yield SystemCommand(binding.description, tooltip or self.get_key_display(binding), act)

@@ -1,0 +1,306 @@
+"""Curves as text: series in, rows of braille with axes, marks and a cursor out. Pure, and without textual."""
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+AXIS, CURSOR, LEVEL = -1, -2, -3
+"""Roles of what is no line; a line's role is its look."""
+
+MARKS = "●■▲◆○□△◇★✚"
+"""One mark a look, set on the line here and there, so that nothing hangs on colour."""
+
+GUTTER = 8
+"""Cells left of the plot, for the labels of its scale."""
+
+# Bits of the eight dots of a braille cell, by row and column.
+_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a plot. `xs` rise; `gaps` are the indices before which it breaks; `level`: a value all along."""
+
+    label: str
+    look: int
+    xs: Sequence[float] = ()
+    ys: Sequence[float] = ()
+    gaps: Sequence[int] = ()
+    level: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What part is drawn, and how. `low` and `high` bound x (None: all there is); `cursor` is an x."""
+
+    width: int
+    height: int
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    cursor: float | None = None
+
+
+Span = tuple[str, int]
+Rows = tuple[tuple[Span, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """A plot that wants only its cursor: moving that costs a hundredth of drawing the lines anew."""
+
+    frame: Frame
+    canvas: "_Canvas"
+    span: tuple[float, float]
+    labels: dict[int, str]
+    below: str
+
+
+def plot(lines: Sequence[Line], frame: Frame) -> Rows:
+    """Draw `lines` into exactly `frame.height` rows of `frame.width` cells. Too small a frame is left empty."""
+    drawn = sketch(lines, frame)
+    return empty(frame) if drawn is None else finished(drawn, frame.cursor)
+
+
+def empty(frame: Frame) -> Rows:
+    """The rows of a frame that has room for nothing."""
+    return (((" " * max(0, frame.width), AXIS),),) * max(0, frame.height)
+
+
+def finished(drawn: Sketch, cursor: float | None) -> Rows:
+    """The rows of a sketch, with a cursor."""
+    low, high = drawn.span
+    width, height, labels = drawn.canvas.width, drawn.canvas.height, drawn.labels
+    at = round((cursor - low) / (high - low) * (width - 1)) if cursor is not None and low <= cursor <= high else None
+    body = []
+    for i in range(height):
+        gutter = (f"{labels.get(i, ''):>{GUTTER - 1}.{GUTTER - 1}}{'┤' if i in labels else '│'}", AXIS)
+        body.append((gutter, *drawn.canvas.row(i, at)))
+    return (*body, ((drawn.below, AXIS),))
+
+
+def sketch(lines: Sequence[Line], frame: Frame) -> Sketch | None:
+    """Draw everything but the cursor; None where the frame is too small."""
+    width, height = frame.width - GUTTER, frame.height - 1
+    if width < 6 or height < 2:
+        return None
+    x_low, x_high = x_range(lines, frame)
+    bounds = _y_range(lines, x_low, x_high, frame.log)
+    canvas = _Canvas(width, height)
+    if bounds is not None:
+        for line in lines:
+            _draw(canvas, line, (x_low, x_high), bounds, frame.log)
+    return Sketch(
+        frame=frame,
+        canvas=canvas,
+        span=(x_low, x_high),
+        labels=_y_labels(bounds, height, frame.log),
+        below=_x_labels(x_low, x_high, width),
+    )
+
+
+def x_range(lines: Sequence[Line], frame: Frame) -> tuple[float, float]:
+    """The epochs that the plot spans from left to right."""
+    ends = [line.xs[-1] for line in lines if line.xs]
+    low = frame.low if frame.low is not None else 0.0
+    high = frame.high if frame.high is not None else max(ends, default=1.0)
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def value_at(line: Line, x: float) -> float | None:
+    """The value of `line` at `x`: that of its last point up to there; None before it began and after it ended."""
+    if line.level is not None:
+        return line.level
+    if not line.xs or x > line.xs[-1] + 1:
+        return None
+    at = bisect.bisect_right(line.xs, x + 1e-9) - 1
+    return line.ys[at] if at >= 0 else None
+
+
+def short(value: float | None) -> str:
+    """A figure in at most seven characters."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.001 or size >= 100_000:
+        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
+    digits = 4 if size < 0.01 else 3 if size < 10 else 1 if size < 1000 else 0
+    return f"{value:.{digits}f}"
+
+
+def rounded(value: float) -> str:
+    """A round number on a scale, without zeros that say nothing."""
+    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def _y_range(lines: Sequence[Line], x_low: float, x_high: float, log: bool) -> tuple[float, float] | None:
+    lows, highs = [], []
+    for line in lines:
+        if line.level is not None:
+            values: Sequence[float] = (line.level,)
+        else:
+            start, end = bisect.bisect_left(line.xs, x_low), bisect.bisect_right(line.xs, x_high)
+            values = line.ys[start:end]
+        if log:
+            values = [value for value in values if value > 0]
+        if values:
+            lows.append(min(values))
+            highs.append(max(values))
+    if not lows:
+        return None
+    low, high = _scaled(min(lows), log), _scaled(max(highs), log)
+    margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
+    return low - margin, high + margin
+
+
+def _scaled(value: float, log: bool) -> float:
+    return math.log10(value) if log else value
+
+
+class _Canvas:
+    """Cells of braille dots, each with the look of the line drawn there last, and marks over them."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self._dots = bytearray(width * height)
+        self._looks = [AXIS] * (width * height)
+        self._over: dict[int, Span] = {}
+
+    def stroke(self, column: int, top: int, bottom: int, look: int) -> None:
+        """Set the dots of one dot column from row `top` down to row `bottom`."""
+        for row in range(top, bottom + 1):
+            cell = (row >> 2) * self.width + (column >> 1)
+            self._dots[cell] |= _BITS[row & 3][column & 1]
+            self._looks[cell] = look
+
+    def mark(self, column: int, row: int, look: int) -> None:
+        """Put the mark of `look` on a dot, where no other mark is."""
+        cell = (row >> 2) * self.width + (column >> 1)
+        self._over.setdefault(cell, (MARKS[look % len(MARKS)], look))
+
+    def level(self, row: int, look: int) -> None:
+        """Draw a broken line across."""
+        start = (row >> 2) * self.width
+        for cell in range(start, start + self.width):
+            if not self._dots[cell]:
+                self._over.setdefault(cell, ("╌", look))
+
+    def row(self, row: int, cursor: int | None) -> list[Span]:
+        """One row of cells as spans of the same look; the cursor goes through empty cells and crosses lines."""
+        spans: list[Span] = []
+        start = row * self.width
+        for cell in range(start, start + self.width):
+            dots = self._dots[cell]
+            over = self._over.get(cell)
+            text, look = over or ((chr(0x2800 + dots), self._looks[cell]) if dots else (" ", AXIS))
+            if cell - start == cursor:
+                text, look = ("│", CURSOR) if text == " " else ("┼", look)
+            if spans and spans[-1][1] == look:
+                spans[-1] = (spans[-1][0] + text, look)
+            else:
+                spans.append((text, look))
+        return spans
+
+
+def _draw(canvas: _Canvas, line: Line, xs: tuple[float, float], ys: tuple[float, float], log: bool) -> None:
+    dots_down = canvas.height * 4 - 1
+
+    def row_of(value: float) -> int:
+        return min(dots_down, max(0, round((ys[1] - _scaled(value, log)) / (ys[1] - ys[0]) * dots_down)))
+
+    if line.level is not None:
+        if not log or line.level > 0:
+            canvas.level(row_of(line.level), line.look)
+        return
+    points: list[tuple[int, int]] = []
+    before: tuple[int, int] | None = None
+    for column, first, lowest, highest, end, broken in columns(line, xs, canvas.width * 2, log):
+        if before is not None and not broken:
+            _join(canvas, before, (column, row_of(first)), line.look)
+            _mark_between(canvas, before, (column, row_of(first)), line.look)
+        canvas.stroke(column, row_of(highest), row_of(lowest), line.look)
+        before = (column, row_of(end))
+        points.append(before)
+    if points:
+        canvas.mark(*points[-1], line.look)
+
+
+def _mark_between(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], look: int) -> None:
+    """Mark the line where it comes by one of its places; each look has others, so that equal lines both show."""
+    apart = max(16, canvas.width // 2)
+    place = (look * 6 + 4) % apart
+    column = start[0] + (place - start[0]) % apart
+    if column < end[0]:
+        share = (column - start[0]) / (end[0] - start[0])
+        canvas.mark(column, round(start[1] + share * (end[1] - start[1])), look)
+
+
+def columns(
+    line: Line, xs: tuple[float, float], width: int, log: bool
+) -> "list[tuple[int, float, float, float, float, bool]]":
+    """Gather the points of each dot column: (column, first, lowest, highest, last value, whether the line broke)."""
+    low, high = xs
+    scale = (width - 1) / (high - low)
+    at, end = bisect.bisect_left(line.xs, low), bisect.bisect_right(line.xs, high)
+    gaps = [gap for gap in line.gaps if at < gap < end]
+    found = []
+    while at < end:
+        column = round((line.xs[at] - low) * scale)
+        until = bisect.bisect_left(line.xs, low + (column + 0.5) / scale, at + 1, end)
+        nearest = bisect.bisect_right(gaps, at)
+        if nearest < len(gaps):
+            until = min(until, gaps[nearest])
+        values = line.ys[at:until]
+        if log:
+            values = [value for value in values if value > 0]
+        if values:
+            found.append((column, values[0], min(values), max(values), values[-1], at in line.gaps))
+        at = until
+    return found
+
+
+def _join(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], look: int) -> None:
+    """Draw a straight line between two dots, the first of them left out."""
+    across, down = end[0] - start[0], end[1] - start[1]
+    if across <= 0:
+        canvas.stroke(end[0], min(start[1], end[1]), max(start[1], end[1]), look)
+        return
+    row = start[1]
+    for step in range(1, across + 1):
+        goal = start[1] + round(down * step / across)
+        canvas.stroke(start[0] + step, min(row, goal), max(row, goal), look)
+        row = goal
+
+
+def _y_labels(bounds: tuple[float, float] | None, height: int, log: bool) -> dict[int, str]:
+    if bounds is None:
+        return {}
+    low, high = bounds
+    labels: dict[int, str] = {}
+    for tick in ticks(low, high, max(2, height // 2)):
+        row = round((high - tick) / (high - low) * (height - 1))
+        labels.setdefault(row, rounded(10**tick if log else tick))
+    return labels
+
+
+def ticks(low: float, high: float, count: int) -> list[float]:
+    """About `count` round numbers between `low` and `high`: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / max(1, count)
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.75)
+    first = math.ceil(low / step)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _x_labels(low: float, high: float, width: int) -> str:
+    row = [" "] * (width + GUTTER)
+    for tick in ticks(low, high, max(2, width // 8)):
+        text = rounded(tick)
+        at = GUTTER + round((tick - low) / (high - low) * (width - 1))
+        at = min(at, width + GUTTER - len(text))
+        if all(cell == " " for cell in row[max(0, at - 1) : at + len(text) + 1]):
+            row[at : at + len(text)] = text
+    return "".join(row)

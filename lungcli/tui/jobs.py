@@ -1,0 +1,105 @@
+"""Jobs as processes of their own: they outlive the dashboard, and are stopped by asking."""
+
+import datetime
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungcli.core import paths, runs
+from lungcli.core.errors import UsageError
+from lungcli.core.runs import Run
+
+_LOG_END = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A command that the dashboard started. What it says goes to `log`."""
+
+    command: tuple[str, ...]
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+
+def start(arguments: Sequence[str]) -> Job:
+    """Start `lungcli ARGUMENTS` in a session of its own, so that neither Ctrl-C nor a lost terminal ends it."""
+    stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    log = paths.home() / "jobs" / f"{stamp}-{arguments[0]}.log"
+    with paths.saying_why_not(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as file:
+            process = subprocess.Popen(  # noqa: S603 (no shell, and the program is this one)
+                [sys.executable, "-m", "lungcli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    return Job(command=tuple(arguments), log=log, process=process)
+
+
+def state(job: Job) -> str:
+    """Say how the job stands: `running`, `done`, or `failed (exit 2)`."""
+    code = job.process.poll()
+    if code is None:
+        return "running"
+    return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else f"failed (exit {code})"
+
+
+def last_words(log: Path, count: int = 1) -> list[str]:
+    """The last lines of a job's log that say anything."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_END))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+
+
+def complaint(log: Path) -> str:
+    """Why a job failed: its line that begins with `error:`, with the hint after it, else its last line."""
+    lines = last_words(log, 40)
+    at = next((i for i, line in enumerate(lines) if line.startswith("error:")), None)
+    return " ".join(line.strip() for line in (lines[-1:] if at is None else lines[at : at + 2]))
+
+
+def interrupt(job: Job, *, hard: bool) -> None:
+    """Ask a job to save and stop, or (`hard`) end it."""
+    if job.process.poll() is None:
+        job.process.send_signal(signal.SIGTERM if hard else signal.SIGINT)
+
+
+def ask_to_stop(run: Run) -> int:
+    """Ask the process that works on the run to save and stop; return its number. Raises UsageError."""
+    return _send(run, signal.SIGINT)
+
+
+def end(run: Run) -> int:
+    """Stop the run at once: what came after its last checkpoint is lost. Raises UsageError."""
+    return _send(run, signal.SIGTERM)
+
+
+def kill(run: Run) -> int:
+    """End the process without asking it. Raises UsageError."""
+    return _send(run, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _send(run: Run, number: int) -> int:
+    worker = runs.worker(run)
+    if worker is None:
+        raise UsageError(f"no process works on the run {run.name!r}", "nothing to stop")
+    if worker.host != platform.node():
+        raise UsageError(f"the run {run.name!r} is worked on by {worker.host}", "stop it on that machine")
+    try:
+        os.kill(worker.pid, number)
+    except OSError as error:
+        raise UsageError(
+            f"cannot stop process {worker.pid}: {error.strerror}", "stop it as the user who started it"
+        ) from error
+    return worker.pid

@@ -1,0 +1,188 @@
+"""Keys that keep runs in order: stop, resume, rename, tag, delete and take back."""
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.core.runs import Run
+from lungcli.core.words import plain
+from lungcli.tui import deeds, jobs
+from lungcli.tui.asking import Ask, Confirm
+from lungcli.tui.deeds import PutAway
+from lungcli.tui.jobs import Job
+from lungcli.tui.runlist import RunList
+from lungcli.tui.watch import Watcher
+
+_PATIENCE = 4.0
+
+
+class Keeping(Widget):
+    """What the view of runs does to the run under the cursor. Each deed says what it did, or why it did not."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "stop", "Stop", tooltip="save and stop; once more: at once"),
+        Binding("r", "resume", "Resume", tooltip="go on where it was cut off"),
+        Binding("n", "rename", "Rename", show=False),
+        Binding("number_sign", "tag", "Tag", show=False, tooltip="words to find the run by"),
+        Binding("d,delete", "delete", "Delete", tooltip="to the trash; u takes it back"),
+        Binding("u", "undo", "Undo", show=False, tooltip="take back the run that was deleted last"),
+        Binding("y", "copy", "Copy name", show=False, tooltip="the run's name, to the clipboard"),
+    ]
+    watcher: Watcher
+    listing: RunList
+
+    def show_list(self) -> None:
+        """Bring the list up to date."""
+        raise NotImplementedError
+
+    def select(self) -> None:
+        """Draw the runs that are chosen now."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Begin with nothing asked and nothing put away."""
+        self._asked: set[str] = set()
+        self._gone: list[PutAway] = []
+        self._jobs: list[tuple[str, Job]] = []
+        self.set_interval(1.0, self._reap)
+
+    def act(self, deed: Callable[[Run], str]) -> None:
+        """Do something to the run under the cursor, and say what came of it."""
+        current = self.listing.current
+        if current is None:
+            self.app.notify("there is no run here", severity="warning")
+            return
+        try:
+            run = self.watcher.run(current.name)
+            if run is None:
+                raise UsageError(f"the run {current.name!r} is damaged: {current.problem}", "look into its folder")
+            self.app.notify(plain(deed(run)), markup=False)
+        except LungcliError as error:
+            hint = f"\n{error.hint}" if error.hint else ""
+            self.app.notify(f"{error.message}{hint}", severity="error", markup=False)
+        self.refresh_all()
+
+    def refresh_all(self) -> None:
+        """Look again at once."""
+        self.watcher.look()
+        self.watcher.work(0.05)
+        self.show_list()
+        self.select()
+
+    def action_stop(self) -> None:
+        """The first time: save and stop. The second time: at once, after a question."""
+        current = self.listing.current
+        if current is None or current.name not in self._asked or current.state != "running":
+            self.act(self._stop)
+            return
+        question = f"Stop {plain(current.name)} at once? Work since its last checkpoint is lost."
+        self.app.push_screen(Confirm(question, "Stop it"), self._stop_at_once)
+
+    def _stop(self, run: Run) -> str:
+        said = deeds.stop(run)
+        self._asked.add(run.name)
+        return said
+
+    def _stop_at_once(self, yes: bool | None) -> None:
+        if not yes:
+            return
+
+        def deed(run: Run) -> str:
+            said = deeds.stop_at_once(run)
+            until = time.monotonic() + _PATIENCE
+            self.set_timer(_PATIENCE, lambda: self._kill(run, until))
+            return said
+
+        self.act(deed)
+
+    def _kill(self, run: Run, until: float) -> None:
+        del until
+        try:
+            pid = jobs.kill(run)
+        except LungcliError:
+            return  # It has stopped, as asked.
+        self.app.notify(f"ended process {pid} of {run.name}: it did not stop by itself", markup=False)
+
+    def action_resume(self) -> None:
+        """Go on with the run."""
+
+        def deed(run: Run) -> str:
+            said, job = deeds.resume(run)
+            self._asked.discard(run.name)
+            self._jobs.append((run.name, job))
+            return said
+
+        self.act(deed)
+
+    def _reap(self) -> None:
+        """Say of resumed jobs that failed why they did."""
+        for name, job in [*self._jobs]:
+            state = jobs.state(job)
+            if state != "running":
+                self._jobs.remove((name, job))
+                if state.startswith("failed"):
+                    said = plain(jobs.complaint(job.log))
+                    self.app.notify(f"{name}: {state}: {said}", severity="error", markup=False, timeout=15)
+
+    def action_rename(self) -> None:
+        """Ask for another name."""
+        if current := self.listing.current:
+            self.app.push_screen(Ask("Another name for this run:", current.name), self._rename)
+
+    def _rename(self, name: str | None) -> None:
+        if name is not None:
+            self.act(lambda run: deeds.rename(run, name))
+            self.listing.select(name)
+
+    def action_tag(self) -> None:
+        """Ask for tags."""
+        if current := self.listing.current:
+            self.app.push_screen(Ask("Tags, separated by spaces:", " ".join(current.tags)), self._tag)
+
+    def _tag(self, tags: str | None) -> None:
+        if tags is None:
+            return
+
+        def deed(run: Run) -> str:
+            said = deeds.tag(run, tags)
+            self.watcher.touch(run.name)
+            return said
+
+        self.act(deed)
+
+    def action_delete(self) -> None:
+        """Ask, then move the run to the trash."""
+        if current := self.listing.current:
+            question = f"Delete the run {plain(current.name)} and its models? It goes to the trash; u takes it back."
+            self.app.push_screen(Confirm(question, "Delete"), self._delete)
+
+    def _delete(self, yes: bool | None) -> None:
+        if not yes:
+            return
+
+        def deed(run: Run) -> str:
+            self._gone.append(deeds.put_away(run))
+            return f"deleted {run.name}; u takes it back"
+
+        self.act(deed)
+
+    def action_undo(self) -> None:
+        """Take the run that was deleted last out of the trash."""
+        if not self._gone:
+            self.app.notify("nothing was deleted here", severity="warning")
+            return
+        try:
+            self.app.notify(deeds.take_back(self._gone.pop()), markup=False)
+        except LungcliError as error:
+            self.app.notify(error.message, severity="error", markup=False)
+        self.refresh_all()
+
+    def action_copy(self) -> None:
+        """Copy the run's name."""
+        if current := self.listing.current:
+            self.app.copy_to_clipboard(current.name)
+            self.app.notify(f"copied {plain(current.name)}", markup=False)

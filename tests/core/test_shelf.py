@@ -1,0 +1,62 @@
+"""Keeping runs in order: nothing is lost, and nothing that is worked on is moved."""
+
+import pytest
+
+from lungcli.core import recipe as recipes
+from lungcli.core import runs, shelf
+from lungcli.core.errors import UsageError
+from lungcli.core.runs import Run
+
+
+def new(name: str, teacher_run: str = "") -> Run:
+    recipe = recipes.make(data="phantom", model="resnet18", teacher="resnet18" if teacher_run else "")
+    return runs.create(name, "distill" if teacher_run else "train", recipe, teacher_run)
+
+
+def test_tags_are_kept_once_each_and_a_run_has_none_at_first() -> None:
+    run = new("first")
+    assert shelf.tags(run.folder) == ()
+    shelf.tag(run.folder, ("good", "paper", "good"))
+    assert shelf.tags(run.folder) == ("good", "paper")
+    with pytest.raises(UsageError, match="'two words' cannot be a tag"):
+        shelf.tag(run.folder, ("two words",))
+    assert shelf.tags(run.folder) == ("good", "paper")
+
+
+def test_damaged_tags_are_none() -> None:
+    run = new("first")
+    (run.folder / shelf.TAGS).write_bytes(b"{")
+    assert shelf.tags(run.folder) == ()
+
+
+def test_a_renamed_run_keeps_everything_and_those_it_taught_follow() -> None:
+    run, pupil = new("first"), new("pupil", "first/teacher")
+    renamed = shelf.rename(run, "second")
+    assert (renamed.name, renamed.info, renamed.recipe) == ("second", run.info, run.recipe)
+    assert runs.load("pupil").info.teacher_run == "second/teacher"
+    assert pupil.info.teacher_run == "first/teacher"
+    assert sorted(runs.known()) == ["pupil", "second"]
+
+
+@pytest.mark.parametrize(("name", "message"), [("other", "there is a run 'other' already"), ("../x", "cannot be")])
+def test_names_that_cannot_be_given_leave_the_run_alone(name: str, message: str) -> None:
+    run = new("first")
+    new("other")
+    with pytest.raises(UsageError, match=message):
+        shelf.rename(run, name)
+    assert runs.load("first") == run
+
+
+def test_a_run_put_away_comes_back_whole() -> None:
+    run = new("first")
+    place = shelf.put_away(run)
+    assert runs.known() == {}
+    assert shelf.take_back(place) == "first"
+    assert runs.load("first") == run
+
+
+def test_a_run_taken_back_gets_a_fresh_name_if_its_own_is_taken() -> None:
+    place = shelf.put_away(new("first"))
+    new("first")
+    assert shelf.take_back(place) == "first-2"
+    assert sorted(runs.known()) == ["first", "first-2"]

@@ -1,0 +1,54 @@
+"""Driving the dashboard without a terminal."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from textual.pilot import Pilot
+
+from lungcli.tui.app import Dashboard
+
+Script = Callable[[Dashboard, Pilot[None]], Awaitable[None]]
+
+
+def drive(script: Script, *, size: tuple[int, int] = (110, 32), first: str = "runs") -> None:
+    """Open the dashboard, run `script` on it, close it. An error on the way is raised here."""
+
+    async def main() -> None:
+        app = Dashboard(first)
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            await script(app, pilot)
+
+    asyncio.run(main())
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Let the app come to rest."""
+    await pilot.pause()
+    await pilot.pause()
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys, then let the app come to rest."""
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+async def become(pilot: Pilot[None], what: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until something holds."""
+    for _ in range(int(seconds / 0.05)):
+        if what():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def screen(app: Dashboard) -> list[str]:
+    """The screen as text."""
+    lines = app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
+
+
+def said(app: Dashboard) -> list[str]:
+    """What was said in the corner."""
+    return [notice.message for notice in app._notifications]

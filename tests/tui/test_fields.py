@@ -1,0 +1,77 @@
+"""The form as values: its command is one that lungcli takes, and what is wrong is said beside the field."""
+
+import shlex
+
+import pytest
+import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungcli.cli.app import app
+from lungcli.tui import fields
+
+CHOICES = fields.static_choices() | {"teachers": ("resnet18", "mine"), "data": ("phantom",), "models": ("mine/train",)}
+FULL = {"model": "mobilenetv2", "teacher": "resnet18", "data": "phantom"}
+
+
+@pytest.mark.parametrize("kind", fields.KINDS)
+def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
+    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
+    taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
+    offered = {field.option or "spec" for field in fields.of_kind(kind)}
+    assert offered == taken
+
+
+@pytest.mark.parametrize("kind", ["compress", "train", "distill"])
+def test_the_usual_values_are_those_of_the_command(kind: str) -> None:
+    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
+    defaults = {parameter.opts[0]: parameter.default for parameter in command.params}
+    for field in fields.of_kind(kind):
+        if field.usual:
+            assert type(defaults[field.option])(field.usual) == defaults[field.option], field.label
+
+
+def test_what_is_as_usual_is_left_out_of_the_command() -> None:
+    values = FULL | {"epochs": "30", "size": "128", "name": "my run", "pretrained": "yes"}
+    assert (
+        fields.command("compress", values)
+        == "lungcli compress --student mobilenetv2 --size 128 --pretrained --name 'my run'"
+    )
+    assert fields.command("distill", FULL) == "lungcli distill --student mobilenetv2 --teacher resnet18"
+    assert fields.command("quantize", {"source": "mine/train"}) == "lungcli quantize mine/train"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("model", "", "needed"),
+        ("model", "mobilenetv9", "did you mean 'mobilenetv2'?"),
+        ("teacher", "nobody", "unknown; known: mine, resnet18"),
+        ("teacher", "mine/teacher", None),
+        ("model", "MobileNet_V2", None),
+        ("data", "elsewhere", "known: phantom"),
+        ("epochs", "many", "'many' is no whole number"),
+        ("epochs", "0", "epochs is 0, outside 1 to 10000"),
+        ("learning_rate", "1e-3", None),
+        ("learning_rate", "fast", "'fast' is no number"),
+        ("name", "a/b", "use up to 80 letters"),
+    ],
+)
+def test_what_is_wrong_is_said_of_its_field(field: str, value: str, said: str | None) -> None:
+    found = fields.problems("compress", FULL | {field: value}, CHOICES)
+    if said is None:
+        assert found == {}
+    else:
+        assert said in found[field]
+        assert list(found) == [field]
+
+
+def test_without_data_the_form_says_how_to_make_some() -> None:
+    found = fields.problems("train", FULL, CHOICES | {"data": ()})
+    assert found == {"data": "there is none yet: lungcli data phantom"}
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_the_command_is_quoted_for_a_shell(name: str) -> None:
+    command = fields.command("train", FULL | {"name": name})
+    assert shlex.split(command) == ["lungcli", *fields.arguments("train", FULL | {"name": name})]

@@ -1,0 +1,21 @@
+"""What the dashboard remembers."""
+
+from pathlib import Path
+
+from lungcli.tui import settings
+from lungcli.tui.settings import Settings
+
+
+def test_settings_are_remembered() -> None:
+    assert settings.load() == Settings()
+    changed = Settings(theme="lungcli-light", smoothing=3, log=True, pinned="one", query="bacc>0.5")
+    assert settings.save(changed) == ""
+    assert settings.load() == changed
+
+
+def test_settings_that_cannot_be_read_or_written_are_no_reason_to_fail(home: Path) -> None:
+    settings.path().write_bytes(b"{broken")
+    assert settings.load() == Settings()
+    settings.path().unlink()
+    settings.path().mkdir()
+    assert "cannot write" in settings.save(Settings())
