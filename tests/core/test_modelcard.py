@@ -100,4 +100,5 @@ def test_a_card_from_before_these_figures_is_read() -> None:
     fields = msgspec.json.decode(modelcard.encode(CARD))
     for name in ("calibration", "referral", "risk_coverage", "stress", "elsewhere"):
         del fields[name]
-    assert modelcard.decode(msgspec.json.encode(fields).decode(), "a.onnx") == CARD
+    plain = msgspec.structs.replace(CARD, calibration=None, referral=None, risk_coverage=(), stress=(), elsewhere=())
+    assert modelcard.decode(msgspec.json.encode(fields).decode(), "a.onnx") == plain

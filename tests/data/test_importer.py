@@ -66,6 +66,7 @@ def test_a_published_set(little: DataSet, packed: Callable[[dict[str, bytes]], P
         *(f"slices/normal/Normal case ({i}).png" for i in (1, 2)),
     ]
     assert made.source == Source(
+        ordered=True,
         about="The little set",
         licence="CC BY 4.0",
         citation="Nobody (2020), The little set, doi:10.1234/little",
@@ -152,7 +153,7 @@ def test_what_differs_may_be_taken_in_as_other_data(little: DataSet, tmp_path: P
     made = import_dataset(source, name="mine")
 
     assert (made.name, len(made.slices), made.rejected) == ("mine", 5, ())
-    assert made.source == Source(about="imported from set")
+    assert made.source == Source(about="imported from set", ordered=True)
     assert not (manifest.folder("mine") / "SOURCE.txt").exists()
 
 
@@ -161,7 +162,7 @@ def test_the_layout_alone_makes_no_published_set(little: DataSet, tmp_path: Path
 
     made = import_dataset(write(tmp_path / "My pictures", files))
 
-    assert (made.name, made.source) == ("my-pictures", Source(about="imported from My pictures"))
+    assert (made.name, made.source) == ("my-pictures", Source(about="imported from My pictures", ordered=True))
 
 
 def test_nothing_of_a_published_set(little: DataSet, tmp_path: Path) -> None:
