@@ -1,5 +1,6 @@
 """`lungcli predict`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,114 +9,141 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from lungcli.inference.predict import Outcome, Prediction, Refusal
+    from collections.abc import Callable, Iterable, Iterator
 
-UNJUDGED, REFERRED = 4, 6
+    from lungcli.cli.verdicts import Format, Write
+    from lungcli.inference.sources import Item
+    from lungcli.inference.verdicts import Found
+
+MOST_BYTES = 1 << 30
+
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH…",
+        help="PNG, JPEG, TIFF, BMP, DICOM; folders, .zip files, patterns; `-`: a list on stdin, one name a line.",
+    ),
+]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Judge the one picture that comes on stdin.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit code 6 when a verdict is referred.")]
+Force = Annotated[bool, typer.Option("--force", help="Judge what is no axial lung slice too, marked.")]
+Top = Annotated[
+    int, typer.Option("--top", min=0, help="Classes to show for each picture; 0: all for one, one for several.")
+]
+IncludePhi = Annotated[
+    bool, typer.Option("--include-phi", help="Show paths of DICOM files in full, and series by their UID.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FOLDER", help="Write every outcome to a JSON file here too.")
+]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON, a line for each outcome as it comes.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
 def predict(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PICTURE…", help="PNG, JPEG, TIFF, BMP or DICOM; folders too.")
-    ],
+    paths: Paths = None,
     model: opt.Model = "",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 6 when a verdict is referred.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Judge what is no axial lung slice too, marked.")] = False,
+    stdin: Stdin = False,
+    strict: Strict = False,
+    force: Force = False,
+    top: Top = 0,
+    include_phi: IncludePhi = False,
+    output: Output = None,
     threads: opt.Threads = 0,
     json: opt.Json = False,
+    jsonl: JsonLines = False,
+    csv: Csv = False,
 ) -> None:
     """Judge pictures: verdict, calibrated probabilities, model, time.
 
     What is no axial lung CT slice is refused. What the model is not sure of, or what was acquired unlike the slices
     it learned from, is referred to a radiologist. Exit code 4 if a picture could not be read or was refused.
 
+    Verdicts come in the order of the paths. In folders and .zip files, what is no picture by name or content is
+    passed over, and a DICOM series is sorted from feet to head. A series of two slices or more gets a verdict of its
+    own: the mean of the probabilities of its slices that were neither refused nor referred; it is referred where these
+    are fewer than half, where the mean is not sure enough, or where a slice is called malignant and the series is not.
+
     \b
-    Example: lungcli predict scan.png
+    Examples:
+      lungcli predict scan.png
+      lungcli predict --jsonl study/ | jq .label
+      find . -name '*.dcm' | lungcli predict --csv -
     """
-    from lungcli.cli import speak
-    from lungcli.core import models
-    from lungcli.inference import modelfile
+    from lungcli.cli import progress, speak, verdicts
+    from lungcli.core import machine, models
+    from lungcli.inference import modelfile, series, sources
     from lungcli.inference import predict as predicting
 
-    loaded = modelfile.load(models.resolve(model) if model else models.default(), threads)
+    named = paths or []
+    form = _format(json=json, jsonl=jsonl, csv=csv)
+    _require_sense(named, stdin=stdin)
+    single = stdin or sources.is_single(named)
+    threads = threads or machine.physical_cores()
+    # Several pictures at once are faster than one with several threads, whose parts wait for each other.
+    loaded = modelfile.load(models.resolve(model) if model else models.default(), threads if single else 1)
     name = models.name_of(loaded.path)
     speak.disclaim()
     if loaded.card.data.synthetic:
         speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
-    codes, done = set(), []
-    single = len(paths) == 1 and not paths[0].is_dir()
-    for found in predicting.predict(paths, loaded, force=force):
-        codes.add(_tell(found, name, single=single, json=json))
-        if json:
-            done.append(found)
-    if json:
-        _print_json(done, name, synthetic=loaded.card.data.synthetic)
-    if UNJUDGED in codes:
-        raise typer.Exit(UNJUDGED)
-    if strict and REFERRED in codes:
-        raise typer.Exit(REFERRED)
+    items = _items(named, stdin=stdin, include_phi=include_phi)
+    judged = predicting.predict(items, loaded, force=force, workers=1 if single else threads)
+    total = 1 if single else sources.count(named) if speak.err().is_terminal else None
+    with verdicts.writing(form, loaded, name, single=single, top=top) as write, progress.judging(total) as advance:
+        codes = _told(series.combined(judged, loaded.card), write, output, advance)
+    if verdicts.UNJUDGED in codes:
+        raise typer.Exit(verdicts.UNJUDGED)
+    if strict and verdicts.REFERRED in codes:
+        raise typer.Exit(verdicts.REFERRED)
 
 
-def _tell(found: "Outcome", model: str, *, single: bool, json: bool) -> int:
-    """Show one outcome; return its exit code."""
-    from lungcli.cli import speak
-    from lungcli.inference.predict import Failure, Refusal
+def _told(judged: "Iterable[Found]", write: "Write", output: Path | None, advance: "Callable[[], None]") -> set[int]:
+    """Show every outcome as it comes; return their exit codes."""
+    from lungcli.cli import verdicts
 
-    if isinstance(found, Failure):
-        speak.fail(found.reason, found.hint)
-        return UNJUDGED
-    if isinstance(found, Refusal):
-        _tell_refusal(found)
-        return UNJUDGED
-    if not json and single:
-        _show_one(found, model)
-    elif not json:
-        chosen = found.probabilities[found.label]
-        note = f"  ({_note(found)})" if found.referred else ""
-        speak.out().print(f"{found.label:<10} {chosen:6.1%}  {speak.plain(found.source)}{note}", soft_wrap=True)
-    return REFERRED if found.referred else 0
+    keep = verdicts.filed(output) if output else None
+    codes = set()
+    for found in judged:
+        codes.add(verdicts.complain(found))
+        write(found)
+        if keep:
+            keep(found)
+        advance()
+    return codes
 
 
-def _tell_refusal(found: "Refusal") -> None:
-    from lungcli.cli import speak
+def _format(*, json: bool, jsonl: bool, csv: bool) -> "Format":
+    from lungcli.core.errors import UsageError
 
-    speak.fail(
-        f"no verdict on {found.source}: not an axial lung CT slice ({found.reason}; score {found.score:.2f}, limit 1)",
-        "judge it all the same, marked: --force",
-    )
-
-
-def _note(found: "Prediction") -> str:
-    forced = "forced, not an axial lung CT slice; " if found.forced else ""
-    return f"{forced}referred to a radiologist: {found.reason}"
+    wanted: dict[Format, bool] = {"json": json, "jsonl": jsonl, "csv": csv}
+    asked = [form for form, chosen in wanted.items() if chosen]
+    if len(asked) > 1:
+        raise UsageError(
+            f"stdout takes one format, not --{' and --'.join(asked)}", "choose one; --output writes files too"
+        )
+    return asked[0] if asked else "lines"
 
 
-def _show_one(found: "Prediction", model: str) -> None:
-    from lungcli.cli import speak
+def _require_sense(named: list[str], *, stdin: bool) -> None:
+    """Raise UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard."""
+    from lungcli.core.errors import UsageError
 
-    out = speak.out()
-    out.print(f"{found.label}  {found.probabilities[found.label]:.1%}", style="bold")
-    for label, probability in sorted(found.probabilities.items(), key=lambda item: -item[1]):
-        bar = "█" * round(30 * probability)
-        out.print(f"  {label:<10} {probability:6.1%}  {bar}")
-    if found.referred:
-        out.print(_note(found), style="bold yellow", soft_wrap=True)
-    out.print(
-        f"{speak.plain(found.source)} · {speak.plain(model)} ({found.model}) · {found.seconds * 1000:.0f} ms",
-        style="dim",
-        soft_wrap=True,
-    )
+    if stdin and named:
+        raise UsageError("--stdin takes one picture from stdin, and paths were named too", "leave one of them out")
+    if not stdin and not named:
+        raise UsageError("no picture was named", "for example: lungcli predict scan.png")
+    if named.count("-") > 1:
+        raise UsageError("`-` stands for the list on stdin, which can be read only once", "name it once")
+    if (stdin or "-" in named) and sys.stdin.isatty():
+        what = "a picture" if stdin else "a list of paths"
+        raise UsageError(f"{what} is expected on stdin, but stdin is the keyboard", "pipe it in: … | lungcli predict …")
 
 
-def _print_json(done: "list[Outcome]", model: str, *, synthetic: bool) -> None:
-    from lungcli.cli import speak
-    from lungcli.inference.predict import Failure, Prediction, Refusal
+def _items(named: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":
+    from lungcli.inference import sources
 
-    speak.print_json(
-        {
-            "model": model,
-            "synthetic": synthetic,
-            "predictions": [found for found in done if isinstance(found, Prediction)],
-            "refusals": [found for found in done if isinstance(found, Refusal)],
-            "failures": [found for found in done if isinstance(found, Failure)],
-        }
-    )
+    naming = sources.Naming(phi=include_phi)
+    if stdin:
+        return sources.of_content(sys.stdin.buffer.read(MOST_BYTES), "stdin", naming)
+    return sources.items(named, naming, sys.stdin.buffer)

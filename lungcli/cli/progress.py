@@ -43,6 +43,44 @@ def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
+def judging(total: int | None) -> Iterator[Callable[[], None]]:
+    """Show how many pictures are judged, how fast and how long to go, on a terminal; yields what to call after each.
+
+    A `total` of None is unknown. Data may be printed meanwhile.
+    """
+    if not speak.err().is_terminal or speak.Manner.quiet or total == 1:
+        yield lambda: None
+        return
+    import sys
+
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}", markup=False),
+        progress.TimeRemainingColumn(),
+    )
+    began, done = time.monotonic(), 0
+    # What goes to a file or a pipe must not be drawn around the bar.
+    redirected = sys.stdout.isatty()
+    bars = progress.Progress(*columns, console=speak.err(), transient=True, redirect_stdout=redirected)
+    with bars:
+        task = bars.add_task("judging", total=total, rate="")
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            # Frames and members of .zip files were not counted beforehand.
+            known = None if total is None else max(total, done)
+            rate = words.pictures_a_second(done, time.monotonic() - began)
+            bars.update(task, total=known, completed=done, rate=rate)
+
+        yield advance
+
+
+@contextlib.contextmanager
 def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
     """Show how a file arrives and is then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
     rate = _Rate()

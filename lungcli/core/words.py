@@ -61,3 +61,11 @@ def moved(done: int, total: int, since: int, seconds: float) -> str:
         return amount
     left = f", {duration((total - done) / speed)} left" if total else ""
     return f"{amount}, {speed / 1e6:.1f} MB/s{left}"
+
+
+def pictures_a_second(done: int, seconds: float) -> str:
+    """`212 pictures/s`, `3.4 pictures/s`; empty in the first moment, which says nothing."""
+    if seconds < 0.5:
+        return ""
+    rate = done / seconds
+    return f"{rate:.0f} pictures/s" if rate >= 10 else f"{rate:.1f} pictures/s"

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +15,18 @@ from PIL import Image, UnidentifiedImageError
 
 from lungcli.core.errors import UnreadableInputError
 
-if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
-
 Grey = NDArray[np.float32]
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 30
 MIN_SIDE = 32
 
-# Centre -600 HU and width 1500 HU, the usual lung window.
-WINDOW_LOW = -1350.0
-WINDOW_WIDTH = 1500.0
-AIR = -1000.0
-
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _MIN_IS_WHITE_TAG = 262
 
 # What decoders raise on damaged content, besides OSError.
-_DAMAGED = (
+DAMAGED = (
     SyntaxError,
     ValueError,
     EOFError,
@@ -50,7 +42,7 @@ _DAMAGED = (
 )
 
 # Warning filters belong to the process: two threads that change them at once would leave them changed.
-_quiet = threading.Lock()
+QUIET = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +75,9 @@ def read(source: Path | bytes, name: str = "") -> Picture:
         raise UnreadableInputError(f"cannot read {shown}: it is empty", "copy or download it again")
     suffix = Path(name or ("" if isinstance(source, bytes) else source)).suffix.lower()
     if content[128:132] == b"DICM" or suffix in DICOM_SUFFIXES:
-        return _read_dicom(content, shown)
+        from lungcli.data.dicom import read_dicom
+
+        return read_dicom(content, shown)
     return _read_picture(content, shown)
 
 
@@ -111,7 +105,8 @@ def content_of(path: Path, shown: str) -> bytes:
         raise UnreadableInputError(f"cannot read {shown}: {reason}", "check the path") from error
 
 
-def _check_size(width: int, height: int, shown: str) -> None:
+def check_size(width: int, height: int, shown: str) -> None:
+    """Raise UnreadableInputError where a picture is too large or too small to be a slice."""
     if width * height > MAX_PIXELS:
         raise UnreadableInputError(
             f"cannot read {shown}: it is too large, {width}×{height} pixels", "one slice has at most 64 million pixels"
@@ -124,7 +119,7 @@ def _check_size(width: int, height: int, shown: str) -> None:
 
 def _read_picture(content: bytes, shown: str) -> Picture:
     try:
-        with _quiet, warnings.catch_warnings():
+        with QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
@@ -136,19 +131,20 @@ def _read_picture(content: bytes, shown: str) -> Picture:
         raise UnreadableInputError(
             f"cannot read {shown}: it is not a picture", "use PNG, JPEG, TIFF, BMP or DICOM"
         ) from error
-    except (OSError, *_DAMAGED) as error:
-        raise _damaged(shown) from error
-    _check_size(*image.size, shown)
+    except (OSError, *DAMAGED) as error:
+        raise damaged(shown) from error
+    check_size(*image.size, shown)
     if pages > 1:
         raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
     try:
         grey, colour = _pixels(image, shown)
-    except (OSError, *_DAMAGED) as error:
-        raise _damaged(shown) from error
+    except (OSError, *DAMAGED) as error:
+        raise damaged(shown) from error
     return Picture(grey=grey, size=image.size, kind=_kind(image), colour=colour)
 
 
-def _damaged(shown: str) -> UnreadableInputError:
+def damaged(shown: str) -> UnreadableInputError:
+    """The error of a file that no decoder could make sense of."""
     return UnreadableInputError(f"cannot read {shown}: it is damaged or cut off", "copy or download it again")
 
 
@@ -186,90 +182,3 @@ def _deep_pixels(image: Image.Image, shown: str) -> Grey:
     grey = values.astype(np.float32) / np.float32(65_535)
     tags: Any = getattr(image, "tag_v2", {})
     return 1 - grey if tags.get(_MIN_IS_WHITE_TAG) == 0 else grey
-
-
-def _read_dicom(content: bytes, shown: str) -> Picture:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    with _quiet, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            dataset = pydicom.dcmread(io.BytesIO(content), force=content[128:132] != b"DICM")
-            why_not = _unusable(dataset)
-        except (InvalidDicomError, OSError, NotImplementedError, *_DAMAGED) as error:
-            raise _damaged(shown) from error
-        if why_not:
-            raise UnreadableInputError(f"cannot read {shown}: {why_not}", "export one CT slice as DICOM or PNG")
-        _check_size(int(dataset.Columns), int(dataset.Rows), shown)
-        try:
-            _name_encoding(dataset)
-            values = np.asarray(dataset.pixel_array, dtype=np.float32)
-            grey = _windowed(dataset, values)
-        except (OSError, *_DAMAGED) as error:
-            raise UnreadableInputError(
-                f"cannot read {shown}: its pixels are damaged or compressed in an unknown way",
-                "export it uncompressed (Explicit VR Little Endian) or as PNG",
-            ) from error
-    if grey.ndim != 2 or not np.isfinite(grey).all():
-        raise _damaged(shown)
-    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="dicom")
-
-
-def _windowed(dataset: "FileDataset", values: NDArray[np.float32]) -> Grey:
-    """Stored values as Hounsfield units (PS3.3 C.11.1.1.2) in the lung window; padding becomes air."""
-    slope, intercept = getattr(dataset, "RescaleSlope", None), getattr(dataset, "RescaleIntercept", None)
-    hounsfield = values * np.float32(slope or 1) + np.float32(intercept or 0)
-    grey: Grey = np.clip((hounsfield - np.float32(WINDOW_LOW)) / np.float32(WINDOW_WIDTH), 0, 1)
-    # MONOCHROME1 wants the smallest value shown white after windowing (PS3.3 C.7.6.3.1.2): a wish for the display,
-    # which leaves Hounsfield units as they are. Without a rescale there are none, only what is shown.
-    if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None:
-        grey = 1 - grey
-    grey[_padding(dataset, values)] = (AIR - WINDOW_LOW) / WINDOW_WIDTH
-    return grey
-
-
-def _padding(dataset: "FileDataset", values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where stored values say that nothing was measured (PS3.3 C.7.5.1.1.2), limits included, in either order."""
-    first = _stored(dataset, "PixelPaddingValue")
-    if first is None:
-        return np.zeros(values.shape, dtype=np.bool_)
-    last = _stored(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((first, first if last is None else last))
-    return (values >= low) & (values <= high)
-
-
-def _stored(dataset: "FileDataset", name: str) -> int | None:
-    """Return a tag that holds a stored value, None where it is missing; some scanners write signed ones unsigned."""
-    found = getattr(dataset, name, None)
-    if found is None:
-        return None
-    value = int(found)
-    bits = int(dataset.BitsAllocated)
-    signed = int(dataset.PixelRepresentation) == 1
-    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value
-
-
-def _name_encoding(dataset: "FileDataset") -> None:
-    """Give a data set that came without a file header the uncompressed encoding it was found to have."""
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
-def _unusable(dataset: "FileDataset") -> str:
-    """Say why a DICOM data set is not one grey CT slice; empty when it is."""
-    if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
-        return "it holds no pixels, or is cut off"
-    if int(getattr(dataset, "NumberOfFrames", None) or 1) > 1:
-        return "it holds more than one frame"
-    if int(getattr(dataset, "SamplesPerPixel", None) or 1) > 1:
-        return "it is in colour"
-    if getattr(dataset, "PhotometricInterpretation", "") not in ("MONOCHROME1", "MONOCHROME2"):
-        return "it is not grey"
-    if getattr(dataset, "Modality", "CT") not in ("CT", "", None):
-        return "it is not a CT slice"
-    return ""

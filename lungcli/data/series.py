@@ -1,7 +1,7 @@
 """The slices of a folder in the order in which a reader would leaf through them."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from lungcli.core.names import natural
@@ -21,6 +21,19 @@ def in_order(files: Iterable[Path]) -> list[Path]:
     Files that cannot be slices by their name are left out.
     """
     return sorted((path for path in files if may_be_picture(PurePosixPath(path.name))), key=_key)
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, `slice 2` before `slice 10`, hidden ones left out."""
+    for item in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+        if item.name.startswith("."):
+            continue
+        if item.is_dir():
+            # A link to a folder may lead back to where it lies.
+            if not item.is_symlink():
+                yield from files_in(item)
+        else:
+            yield item
 
 
 def _key(path: Path) -> Key:

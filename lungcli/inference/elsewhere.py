@@ -19,8 +19,8 @@ from lungcli.data.cache import Advance
 from lungcli.data.layout import may_be_picture
 from lungcli.data.prepare import prepare
 from lungcli.data.read import content_of, read
+from lungcli.data.series import files_in
 from lungcli.inference.modelfile import Model
-from lungcli.inference.predict import files_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,26 @@
-"""Judging pictures: one session, one picture at a time, whatever cannot be judged reported and passed over.
+"""Judging pictures: one session, a few pictures at a time, whatever cannot be judged reported and passed over.
 
 Before every verdict stands the guard: a picture that is no axial lung slice is refused; one that was acquired unlike
 the training slices, or that the model is not sure of, is referred to a radiologist.
 """
 
+import dataclasses
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.modelcard import ModelCard
-from lungcli.core.names import natural
 from lungcli.data import chest, guard, signs
 from lungcli.data.prepare import prepare
 from lungcli.data.read import read
 from lungcli.data.signs import Signs
 from lungcli.inference.modelfile import Model
+from lungcli.inference.sources import Item, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Prediction:
     a model trained on `synthetic` slices knows nothing about people. `referred` to a radiologist for a `reason`, or
     not, and then the reason is empty. `guard` is how far the acquisition is from the training slices: 1 is the limit,
     0 stands for a model file that knows nothing of theirs. `forced`: the guard would have refused the picture.
+    `series` names the DICOM series that it is a slice of, empty for other pictures.
     """
 
     source: str
@@ -40,6 +44,7 @@ class Prediction:
     reason: str
     guard: float
     forced: bool
+    series: str = ""
     disclaimer: str = DISCLAIMER
 
 
@@ -63,31 +68,50 @@ class Failure:
 
 Outcome = Prediction | Refusal | Failure
 
+# Enough that no thread waits for another's slow picture.
+_AHEAD = 3
 
-def predict(sources: Iterable[Path], model: Model, *, force: bool = False) -> Iterator[Outcome]:
-    """Judge every picture of `sources` in order; a folder stands for the files in it, however deep, by name.
 
-    One picture is in memory at a time. Hidden files of a folder are passed over; an empty folder is a failure.
-    With `force` what the guard refuses is judged all the same, and marked.
+def predict(
+    items: Iterable[Item], model: Model, *, force: bool = False, workers: int = 1
+) -> Iterator[tuple[Item, Outcome]]:
+    """Judge every item, in order, `workers` of them at a time; each comes with its outcome.
+
+    Items are asked for only a few ahead of what was judged, so memory doesn't grow with their number. With `force`
+    what the guard refuses is judged all the same, and marked.
     """
-    for source in sources:
-        if source.is_dir():
-            found = False
-            for path in files_in(source):
-                found = True
-                yield predict_one(path, model, force=force)
-            if not found:
-                yield Failure(source=str(source), reason=f"there are no files in {source}", hint="check the path")
-        else:
-            yield predict_one(source, model, force=force)
+    if workers < 2:
+        for item in items:
+            yield item, _judge(item, model, force)
+        return
+    waiting: deque[tuple[Item, Future[Outcome]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="judge") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(_judge, item, model, force)))
+                if len(waiting) > _AHEAD * workers:
+                    first, outcome = waiting.popleft()
+                    yield first, outcome.result()
+            while waiting:
+                first, outcome = waiting.popleft()
+                yield first, outcome.result()
+        finally:
+            # Who stops listening, or interrupts, waits for no more than what is being judged.
+            for _, left in waiting:
+                left.cancel()
 
 
-def predict_one(source: Path | bytes, model: Model, name: str = "", *, force: bool = False) -> Outcome:
-    """Judge one picture, from its path or its bytes; `name` stands for the source and defaults to the path."""
-    shown = name or ("the picture" if isinstance(source, bytes) else str(source))
+def _judge(item: Item, model: Model, force: bool) -> Outcome:
+    found = predict_one(item.source, model, item.shown, force=force)
+    return dataclasses.replace(found, series=item.series) if isinstance(found, Prediction) else found
+
+
+def predict_one(source: Source, model: Model, name: str = "", *, force: bool = False) -> Outcome:
+    """Judge one picture, from its path, its bytes or what reads it; `name` stands for it and defaults to the path."""
+    shown = name or (str(source) if isinstance(source, Path) else "the picture")
     start = time.perf_counter()
     try:
-        picture = read(source, name)
+        picture = source() if callable(source) else read(source, name)
     except UnreadableInputError as error:
         return Failure(source=shown, reason=error.message, hint=error.hint)
     found = chest.find(picture.grey)
@@ -118,16 +142,3 @@ def why_referred(seen: Signs, probability: float, card: ModelCard) -> str:
     if card.referral and probability < card.referral.threshold:
         return f"not sure enough: {probability:.1%} is below {card.referral.threshold:.1%}"
     return ""
-
-
-def files_in(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and its subfolders, `slice 2` before `slice 10`, hidden ones left out."""
-    for item in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if item.name.startswith("."):
-            continue
-        if item.is_dir():
-            # A link to a folder may lead back to where it lies.
-            if not item.is_symlink():
-                yield from files_in(item)
-        else:
-            yield item

@@ -60,7 +60,7 @@ def leaf(path: Path) -> tuple[list[Path], int]:
     Raises UnreadableInputError when there is nothing at `path`.
     """
     if path.is_dir():
-        files = series.in_order(predict.files_in(path))
+        files = series.in_order(series.files_in(path))
         if not files:
             raise UnreadableInputError(f"there are no pictures in {path}", "choose a folder with PNG, JPEG or DICOM")
         return files, 0

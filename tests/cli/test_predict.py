@@ -1,14 +1,20 @@
 """`lungcli predict` as typed."""
 
+import csv
+import io
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 
-from tests.cli.conftest import RUN, call
+from tests.cli.conftest import LUNGCLI, RUN, call, environment
+from tests.data import dicoms
+from tests.data.pictures import write, zipped
 
 
 def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, object]:
@@ -185,3 +191,156 @@ def test_familiar_slices_are_not_referred(workshop: Path, slices: list[Path]) ->
     assert isinstance(found, list)
     assert [item["referred"] for item in found] == [False] * len(slices)
     assert all(0 < item["guard"] <= 1 for item in found)
+
+
+def fed(home: Path, content: bytes, *arguments: object) -> tuple[int, str]:
+    """Exit code and stdout of `lungcli predict` when `content` comes on stdin."""
+    done = subprocess.run(
+        [LUNGCLI, "predict", *map(str, arguments)],
+        env=environment(home),
+        input=content,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines_keep_the_order_of_the_input(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
+    asked = [slices[0], tmp_path / "none.png", tmp_path / "wall.png", slices[1]]
+    found = lines(call(workshop, "predict", "--jsonl", *asked, check=4).stdout)
+    assert [item["kind"] for item in found] == ["prediction", "failure", "refusal", "prediction"]
+    assert [item["source"] for item in found] == [str(path) for path in asked]
+    assert list(found[2]) == ["schema_version", "kind", "source", "reason", "score"]
+    assert list(found[1]) == ["schema_version", "kind", "source", "reason", "hint"]
+
+
+def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    write(tmp_path, {f"copy/{slices[0].name}": slices[0].read_bytes()})
+    asked = [slices[0], tmp_path / "a, b.png", tmp_path / "copy"]
+    done = call(workshop, "predict", "--csv", "--output", tmp_path / "out", *asked, check=4)
+    head, first, second, _ = csv.reader(io.StringIO(done.stdout))
+    assert head == [
+        *("kind", "source", "series", "verdict", "benign", "malignant", "normal"),
+        *("referred", "reason", "score", "forced", "seconds"),
+    ]
+    assert first[:3] == ["prediction", str(slices[0]), ""]
+    assert sum(map(float, first[4:7])) == pytest.approx(1)
+    assert second[:8] == ["failure", str(tmp_path / "a, b.png"), *[""] * 6]
+    assert "there is no such file" in second[8]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a, b.png.json", f"{slices[0].name} (2).json", f"{slices[0].name}.json"]
+    assert json.loads((tmp_path / "out" / names[0]).read_text())["kind"] == "failure"
+
+
+def test_top_limits_what_is_shown(workshop: Path, slices: list[Path]) -> None:
+    assert len(call(workshop, "predict", "--top", 2, slices[0]).stdout.splitlines()) == 4
+    done = call(workshop, "predict", "--top", 3, *slices[:2])
+    assert all(line.partition("/")[0].count("%") == 3 for line in done.stdout.splitlines())
+
+
+def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> None:
+    code, out = fed(workshop, slices[0].read_bytes(), "--stdin", "--jsonl")
+    assert (code, lines(out)[0]["source"]) == (0, "stdin")
+    code, out = fed(workshop, "\n".join(map(str, slices[:3])).encode(), "--jsonl", "-")
+    assert [item["source"] for item in lines(out)] == [str(path) for path in slices[:3]]
+    assert fed(workshop, b"", "--stdin") == (4, "")
+    assert fed(workshop, b"", "-") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no picture was named"),
+        (["--json", "--csv", "x.png"], "stdout takes one format"),
+        (["--stdin", "x.png"], "paths were named too"),
+        (["-", "-"], "can be read only once"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
+    done = call(home, "predict", *arguments, check=2)
+    assert said in done.stderr
+    assert not done.stdout
+
+
+def test_patterns_zips_and_folders(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    names = [path.name for path in slices[:2]]
+    files = {path.name: path.read_bytes() for path in slices[:2]}
+    path = zipped(tmp_path / "s.zip", {f"s/{name}": content for name, content in files.items()})
+    write(tmp_path, {**files, "notes.txt": b"hello"})
+    done = call(workshop, "predict", "--jsonl", path, tmp_path / "p*.png", tmp_path)
+    found = [Path(item["source"]).relative_to(tmp_path).as_posix() for item in lines(done.stdout)]
+    assert found == [*(f"s.zip/s/{name}" for name in names), *names, *names]
+
+
+def as_hounsfield(path: Path) -> Any:
+    return np.rint(np.asarray(Image.open(path).convert("L")) * (1500 / 255) - 1350).astype(np.int16)
+
+
+def test_a_slice_is_the_same_however_dicom_stores_it(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    hu = as_hounsfield(slices[4])
+    run_lengths = dicoms.dataset(hu, RescaleIntercept=0)
+    run_lengths.compress(RLELossless)
+    files = {
+        "1.dcm": dicoms.dicom(hu, RescaleIntercept=0),
+        "2.dcm": dicoms.dicom((hu + 1350).astype(np.uint16), RescaleIntercept=-1350),
+        "3.dcm": dicoms.dicom((hu // 2).astype(np.int16), RescaleSlope=2, RescaleIntercept=0, Modality=None),
+        "4.dcm": dicoms.dicom(hu, RescaleIntercept=0, syntax=DeflatedExplicitVRLittleEndian),
+        "5.dcm": dicoms.written(run_lengths),
+    }
+    found = lines(call(workshop, "predict", "--jsonl", slices[4], write(tmp_path, files)).stdout)
+    first, *others = [list(item["probabilities"].values()) for item in found]
+    assert len(others) == 5
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=0.02)
+    assert len({item["label"] for item in found}) == 1
+
+
+def study(folder: Path, slices: list[Path]) -> Path:
+    """A scan of a patient who must not be named, with a localizer, a torn file and two that say nothing."""
+    tags: dict[str, Any] = {"SeriesInstanceUID": generate_uid(), "ImageOrientationPatient": dicoms.AXIAL}
+    files = {
+        f"erika-{i}.dcm": dicoms.dicom(as_hounsfield(path), ImagePositionPatient=[0, 0, -i], RescaleIntercept=0, **tags)
+        for i, path in enumerate(slices[:4])
+    }
+    files["scout.dcm"] = dicoms.dicom(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    files["torn.dcm"] = files["erika-0.dcm"][:-5000]
+    files["mute.dcm"] = files["erika-0.dcm"][:140]
+    files["nothing.dcm"] = dicoms.dicom(PixelData=None, PatientComments="Musterfrau")
+    write(folder / "MUSTERFRAU^ERIKA" / "PID4711X", files)
+    return folder / "MUSTERFRAU^ERIKA"
+
+
+def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    asked = study(tmp_path, slices)
+    found = lines(call(workshop, "predict", "--jsonl", asked, check=4).stdout)
+    (series,) = [item for item in found if item["kind"] == "series"]
+    assert found[-1] == series
+    assert (series["series"], series["slices"], series["not_judged"]) == ("series 1", 5, 1)
+    assert "mean of the calibrated probabilities" in series["rule"]
+    # From feet to head, which is the other way round than their numbers.
+    order = [item["source"].rpartition("/")[2] for item in found if item["kind"] == "prediction"]
+    assert order == [f"…-{i}.dcm" for i in (3, 2, 1, 0)]
+    done = call(workshop, "predict", asked, check=4)
+    assert "series 1 as a whole (" in done.stdout
+    assert "it is a localizer, not an axial slice" in done.stderr
+    named = lines(call(workshop, "predict", "--jsonl", "--include-phi", asked, check=4).stdout)
+    assert str(asked / "PID4711X" / "erika-3.dcm") in [item.get("source") for item in named]
+    assert named[-1]["series"].startswith("1.2.")
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--top=3"])
+def test_no_patient_is_named_anywhere(workshop: Path, slices: list[Path], tmp_path: Path, form: str) -> None:
+    asked = study(tmp_path, slices)
+    places = [asked, *sorted(asked.rglob("*.dcm")), f"{asked}/*/*"]
+    done = call(workshop, "--debug", "predict", "--output", tmp_path / "out", form, *places, check=4)
+    written = [path.name + path.read_text() for path in (tmp_path / "out").iterdir()]
+    assert len(written) > 20
+    said = "\n".join([done.stdout, done.stderr, *written]).casefold()
+    for planted in ("musterfrau", "erika", "pid4711x", "19640812"):
+        assert planted not in said

@@ -1,5 +1,7 @@
+import functools
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,9 +13,10 @@ from lungcli.core.errors import ModelFileError
 from lungcli.core.modelcard import GuardStatistics, Referral
 from lungcli.data import chest, guard, signs
 from lungcli.data.prepare import prepare_file
-from lungcli.data.read import Grey, read
-from lungcli.inference import modelfile, predict
-from lungcli.inference.predict import Failure, Prediction, Refusal
+from lungcli.data.read import Grey, Picture, read
+from lungcli.inference import modelfile, predict, sources
+from lungcli.inference.predict import Failure, Outcome, Prediction, Refusal
+from lungcli.inference.sources import Item
 from tests.data import intruders
 from tests.inference import graphs
 
@@ -21,6 +24,11 @@ from tests.inference import graphs
 @pytest.fixture
 def model(tmp_path_factory: pytest.TempPathFactory) -> modelfile.Model:
     return modelfile.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
+
+
+def judged(paths: Iterable[Path], model: modelfile.Model, *, force: bool = False, workers: int = 1) -> list[Outcome]:
+    named = sources.items(map(str, paths), sources.Naming())
+    return [outcome for _, outcome in predict.predict(named, model, force=force, workers=workers)]
 
 
 def _picture(path: Path, grey: int = 200) -> Path:
@@ -34,7 +42,7 @@ def _picture(path: Path, grey: int = 200) -> Path:
 
 def test_a_verdict_is_what_the_model_says_of_the_prepared_slice(tmp_path: Path, model: modelfile.Model) -> None:
     path = _picture(tmp_path / "scan.png")
-    (found,) = predict.predict([path], model)
+    (found,) = judged([path], model)
     assert isinstance(found, Prediction)
     expected = model.probabilities(prepare_file(path, model.card.size)[None])[0]
     assert found.probabilities == dict(zip(graphs.CLASSES, expected.tolist(), strict=True))
@@ -44,17 +52,20 @@ def test_a_verdict_is_what_the_model_says_of_the_prepared_slice(tmp_path: Path, 
     assert "not a medical device" in found.disclaimer
 
 
-def test_failures_stand_in_their_place_and_the_rest_goes_on(tmp_path: Path, model: modelfile.Model) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_failures_stand_in_their_place_and_the_rest_goes_on(
+    tmp_path: Path, model: modelfile.Model, workers: int
+) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    sources = [
+    asked = [
         _picture(tmp_path / "a.png"),
         tmp_path / "text.png",
         tmp_path / "missing.png",
         _picture(tmp_path / "b.png"),
     ]
-    found = list(predict.predict(sources, model))
+    found = judged(asked, model, workers=workers)
     assert [type(item) for item in found] == [Prediction, Failure, Failure, Prediction]
-    assert [item.source for item in found] == [str(path) for path in sources]
+    assert [item.source for item in found] == [str(path) for path in asked]
     assert all(item.reason and item.hint for item in found if isinstance(item, Failure))
 
 
@@ -63,32 +74,46 @@ def test_a_folder_stands_for_its_files_in_natural_order(tmp_path: Path, model: m
     for name in names:
         _picture(tmp_path / "scans" / name)
     (tmp_path / "scans" / "sub" / "loop").symlink_to(tmp_path / "scans", target_is_directory=True)
-    found = predict.predict([tmp_path / "scans"], model)
+    found = judged([tmp_path / "scans"], model)
     order = [Path(item.source).relative_to(tmp_path / "scans").as_posix() for item in found]
     assert order == ["7.png", "a 2.png", "a 10.png", "B 3.png", "sub/1.png"]
 
 
 def test_an_empty_folder_is_a_failure(tmp_path: Path, model: modelfile.Model) -> None:
     (tmp_path / "empty").mkdir()
-    (found,) = predict.predict([tmp_path / "empty"], model)
+    (found,) = judged([tmp_path / "empty"], model)
     assert isinstance(found, Failure)
-    assert "no files" in found.reason
+    assert found.reason == f"there are no pictures in {tmp_path / 'empty'}"
 
 
-def test_pictures_are_read_only_when_asked_for(tmp_path: Path, model: modelfile.Model) -> None:
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 0), (2, 6)])
+def test_pictures_are_read_only_a_few_ahead(tmp_path: Path, model: modelfile.Model, workers: int, ahead: int) -> None:
     asked: list[int] = []
+    path = _picture(tmp_path / "a.png")
 
-    def sources() -> Iterator[Path]:
+    def items() -> Iterator[Item]:
         for number in range(1_000_000):
             asked.append(number)
-            yield _picture(tmp_path / "a.png")
+            yield Item(shown=str(number), source=path)
 
-    found = predict.predict(sources(), model)
+    found = predict.predict(items(), model, workers=workers)
     assert isinstance(found, types.GeneratorType)
     assert not asked
-    next(found)
-    next(found)
-    assert asked == [0, 1]
+    assert [next(found)[0].shown, next(found)[0].shown] == ["0", "1"]
+    assert len(asked) == 2 + ahead
+    found.close()
+
+
+def test_order_is_that_of_the_input_whichever_is_done_first(tmp_path: Path, model: modelfile.Model) -> None:
+    content = _picture(tmp_path / "a.png").read_bytes()
+
+    def late(number: int) -> Picture:
+        time.sleep(0.03 * (number % 3 == 0))
+        return read(content)
+
+    items = [Item(shown=str(number), source=functools.partial(late, number)) for number in range(20)]
+    found = [(item.shown, outcome.source) for item, outcome in predict.predict(items, model, workers=4)]
+    assert found == [(str(number), str(number)) for number in range(20)]
 
 
 def test_a_picture_as_bytes(tmp_path: Path, model: modelfile.Model) -> None:
@@ -124,7 +149,7 @@ def test_what_is_no_slice_is_refused_with_reason_and_score(tmp_path: Path, model
 
 def test_force_judges_all_the_same_and_says_so(tmp_path: Path, model: modelfile.Model) -> None:
     blank, slice_ = _blank(tmp_path / "blank.png"), _picture(tmp_path / "slice.png")
-    forced, plain = predict.predict([blank, slice_], model, force=True)
+    forced, plain = judged([blank, slice_], model, force=True)
     assert isinstance(forced, Prediction)
     assert isinstance(plain, Prediction)
     assert (forced.forced, forced.referred, forced.reason) == (True, True, "blank")
@@ -135,7 +160,7 @@ def test_force_judges_all_the_same_and_says_so(tmp_path: Path, model: modelfile.
 def test_an_unfamiliar_acquisition_is_referred(tmp_path: Path) -> None:
     familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
     model = guarded(tmp_path, guard=statistics(familiar))
-    first, second = predict.predict([familiar, stranger], model)
+    first, second = judged([familiar, stranger], model)
     assert isinstance(first, Prediction)
     assert isinstance(second, Prediction)
     assert (first.referred, first.guard) == (False, 0)

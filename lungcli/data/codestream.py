@@ -1,0 +1,46 @@
+"""The size that a compressed picture gives itself, told before anything decodes it."""
+
+import struct
+
+# Start-of-frame markers: JPEG (ITU-T T.81, table B.1; not DHT, JPG and DAC, which lie among them) and JPEG-LS (T.87).
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+# Values of noise may take a little more than uncompressed; headers come on top.
+_MOST_OVER_RAW, _HEADERS = 2, 1 << 16
+
+
+def require(encoded: bytes, size: tuple[int, int], raw: int) -> None:
+    """Raise ValueError unless an encoded frame is (width, height) `size`, and no longer than `raw` bytes allow.
+
+    A frame of run lengths (RLE) gives itself no size.
+    """
+    if len(encoded) > _MOST_OVER_RAW * raw + _HEADERS:
+        raise ValueError("more data than one frame can need")
+    found = size_of(encoded)
+    if found is not None and found != size:
+        raise ValueError("of another size than the header says")
+
+
+def size_of(encoded: bytes) -> tuple[int, int] | None:
+    """Width and height in a JPEG, JPEG-LS or JPEG 2000 stream; None where it is none of these, or doesn't say."""
+    if encoded[:4] == b"\xff\x4f\xff\x51" and len(encoded) >= 24:
+        right, bottom, left, top = struct.unpack(">IIII", encoded[8:24])
+        return right - left, bottom - top
+    # A JPEG 2000 file has boxes around its stream.
+    if encoded[4:8] == b"jP  " and (at := encoded.find(b"\xff\x4f\xff\x51", 0, 4096)) > 0:
+        return size_of(encoded[at:])
+    return _jpeg_size(encoded) if encoded[:2] == b"\xff\xd8" else None
+
+
+def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(encoded):
+        if encoded[at] != 0xFF:
+            return None
+        marker = encoded[at + 1]
+        if marker in _FRAMES:
+            height, width = struct.unpack(">HH", encoded[at + 5 : at + 9])
+            return width, height
+        alone = marker == 0xFF or marker in _WITHOUT_LENGTH
+        at += (1 if marker == 0xFF else 2) if alone else 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return None
