@@ -11,7 +11,7 @@ import lungcli
 
 PACKAGE = Path(lungcli.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SILENT = ("torch", "torchvision", "textual", "onnx", "pydicom", "requests")
+SILENT = ("torch", "torchvision", "textual", "onnx", "pydicom", "requests", "gradio")
 
 
 def loaded_after(*arguments: str) -> set[str]:

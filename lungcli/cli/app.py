@@ -21,6 +21,7 @@ from lungcli.cli import (
     quantize,
     recipes,
     runs,
+    serve,
     speak,
     train,
 )
@@ -73,6 +74,7 @@ for command in (
     bench.benchmark,
     predict.predict,
     dashboard.dashboard,
+    serve.serve,
 ):
     app.command()(command)
 

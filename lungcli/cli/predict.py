@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lungcli.cli import explain as explaining
 from lungcli.cli import options as opt
+from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from lungcli.cli.verdicts import Format, Write
+    from lungcli.inference.predict import Seen
     from lungcli.inference.sources import Item
     from lungcli.inference.verdicts import Found
 
@@ -50,6 +53,8 @@ def predict(
     top: Top = 0,
     include_phi: IncludePhi = False,
     output: Output = None,
+    explain: explaining.Explain = False,
+    explain_to: explaining.ExplainTo = None,
     threads: opt.Threads = 0,
     json: opt.Json = False,
     jsonl: JsonLines = False,
@@ -76,6 +81,10 @@ def predict(
     from lungcli.inference import modelfile, series, sources
     from lungcli.inference import predict as predicting
 
+    if explain and (json or jsonl or csv):
+        raise UsageError(
+            "--explain draws in the terminal, where data is printed as well", "write pictures: --explain-to DIR"
+        )
     named = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv)
     _require_sense(named, stdin=stdin)
@@ -88,34 +97,43 @@ def predict(
     if loaded.card.data.synthetic:
         speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
     items = _items(named, stdin=stdin, include_phi=include_phi)
-    judged = predicting.predict(items, loaded, force=force, workers=1 if single else threads)
+    seen: list[Seen] = []
+    look = seen.append if explain or explain_to else None
+    # What was seen last belongs to the verdict told next, so that pictures to explain are judged one by one.
+    workers = 1 if single or look else threads
+    judged = predicting.predict(items, loaded, force=force, workers=workers, look=look)
     total = 1 if single else sources.count(named) if speak.err().is_terminal else None
     with verdicts.writing(form, loaded, name, single=single, top=top) as write, progress.judging(total) as advance:
-        codes = _told(series.combined(judged, loaded.card), write, output, advance)
+        told = _told(series.combined(judged, loaded.card), write, output, advance)
+        taken: set[str] = set()
+        codes = set()
+        for found, code in told:
+            codes.add(code)
+            if seen and isinstance(found, predicting.Prediction):
+                explaining.show(seen.pop(), found, loaded, draws=explain, folder=explain_to, taken=taken)
     if verdicts.UNJUDGED in codes:
         raise typer.Exit(verdicts.UNJUDGED)
     if strict and verdicts.REFERRED in codes:
         raise typer.Exit(verdicts.REFERRED)
 
 
-def _told(judged: "Iterable[Found]", write: "Write", output: Path | None, advance: "Callable[[], None]") -> set[int]:
-    """Show every outcome as it comes; return their exit codes."""
+def _told(
+    judged: "Iterable[Found]", write: "Write", output: Path | None, advance: "Callable[[], None]"
+) -> "Iterator[tuple[Found, int]]":
+    """Show every outcome as it comes; yield it with its exit code."""
     from lungcli.cli import verdicts
 
     keep = verdicts.filed(output) if output else None
-    codes = set()
     for found in judged:
-        codes.add(verdicts.complain(found))
+        code = verdicts.complain(found)
         write(found)
         if keep:
             keep(found)
+        yield found, code
         advance()
-    return codes
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool) -> "Format":
-    from lungcli.core.errors import UsageError
-
     wanted: dict[Format, bool] = {"json": json, "jsonl": jsonl, "csv": csv}
     asked = [form for form, chosen in wanted.items() if chosen]
     if len(asked) > 1:
@@ -127,8 +145,6 @@ def _format(*, json: bool, jsonl: bool, csv: bool) -> "Format":
 
 def _require_sense(named: list[str], *, stdin: bool) -> None:
     """Raise UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard."""
-    from lungcli.core.errors import UsageError
-
     if stdin and named:
         raise UsageError("--stdin takes one picture from stdin, and paths were named too", "leave one of them out")
     if not stdin and not named:

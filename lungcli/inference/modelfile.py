@@ -64,17 +64,36 @@ class Model:
 
         Raises ValueError when the slices are of another size or type than the net takes.
         """
-        side = self.card.size
-        if slices.dtype != np.uint8 or slices.shape[1:] != (side, side):
-            raise ValueError(f"{self.path.name} takes uint8 slices (n, {side}, {side}), not {_shown(slices)}")
+        self._require_fit(slices)
         if not len(slices):
             return np.empty((0, len(self.card.classes)), dtype=np.float32)
         logits: NDArray[np.float32] = self.session.run([OUTPUT], {INPUT: slices[:, None]})[0]
         return logits
 
+    @property
+    def gives_evidence(self) -> bool:
+        """Whether the net says what each place of a slice adds to the logits."""
+        return any(item.name == EVIDENCE for item in self.session.get_outputs())
+
+    def evidence(self, slices: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """What each of h × w places of prepared slices (n, S, S), n ≥ 1, adds to the logits: (n, K, h, w).
+
+        None where the net cannot tell. Raises ValueError as `logits` does.
+        """
+        self._require_fit(slices)
+        if not self.gives_evidence:
+            return None
+        evidence: NDArray[np.float32] = self.session.run([EVIDENCE], {INPUT: slices[:, None]})[0]
+        return evidence
+
     def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
         """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
         return metrics.softmax(self.logits(slices), self.card.temperature)
+
+    def _require_fit(self, slices: NDArray[np.uint8]) -> None:
+        side = self.card.size
+        if slices.dtype != np.uint8 or slices.shape[1:] != (side, side):
+            raise ValueError(f"{self.path.name} takes uint8 slices (n, {side}, {side}), not {_shown(slices)}")
 
 
 def write(graph: Path, card: ModelCard, to: Path) -> None:
@@ -207,6 +226,7 @@ def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, p
     inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
     # Evidence, where a net can give it, is for explanations only.
     given = [item for item in session.get_outputs() if item.name != EVIDENCE]
+    evidence = [(item.type, item.shape) for item in session.get_outputs() if item.name == EVIDENCE]
     outputs = [(item.name, item.type, item.shape[1:]) for item in given]
     if inputs != [(INPUT, "tensor(uint8)", [1, card.size, card.size])]:
         raise ModelFileError(
@@ -215,6 +235,10 @@ def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, p
     if outputs != [(OUTPUT, "tensor(float)", [len(card.classes)])]:
         raise ModelFileError(
             f"{path} gives {outputs}, but its card names {len(card.classes)} classes", _HOW_TO_MAKE_ONE
+        )
+    if any(kind != "tensor(float)" or len(shape) != 4 or shape[1] != len(card.classes) for kind, shape in evidence):
+        raise ModelFileError(
+            f"{path} gives evidence {evidence}, not (n, {len(card.classes)}, h, w) floats", _HOW_TO_MAKE_ONE
         )
 
 

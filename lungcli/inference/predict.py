@@ -7,17 +7,21 @@ the training slices, or that the model is not sure of, is referred to a radiolog
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.modelcard import ModelCard
 from lungcli.data import chest, guard, signs
+from lungcli.data.chest import Chest
 from lungcli.data.prepare import prepare
-from lungcli.data.read import read
+from lungcli.data.read import Grey, read
 from lungcli.data.signs import Signs
 from lungcli.inference.modelfile import Model
 from lungcli.inference.sources import Item, Source
@@ -72,8 +76,21 @@ Outcome = Prediction | Refusal | Failure
 _AHEAD = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """What a verdict rests on: the slice as read, the chest found in it, and the slice as the net saw it, [S, S]."""
+
+    grey: Grey
+    chest: Chest
+    prepared: NDArray[np.uint8]
+
+
+Look = Callable[[Seen], None]
+"""Is shown what each verdict rests on before the verdict is given out."""
+
+
 def predict(
-    items: Iterable[Item], model: Model, *, force: bool = False, workers: int = 1
+    items: Iterable[Item], model: Model, *, force: bool = False, workers: int = 1, look: Look | None = None
 ) -> Iterator[tuple[Item, Outcome]]:
     """Judge every item, in order, `workers` of them at a time; each comes with its outcome.
 
@@ -82,13 +99,13 @@ def predict(
     """
     if workers < 2:
         for item in items:
-            yield item, _judge(item, model, force)
+            yield item, _judge(item, model, force, look)
         return
     waiting: deque[tuple[Item, Future[Outcome]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="judge") as pool:
         try:
             for item in items:
-                waiting.append((item, pool.submit(_judge, item, model, force)))
+                waiting.append((item, pool.submit(_judge, item, model, force, look)))
                 if len(waiting) > _AHEAD * workers:
                     first, outcome = waiting.popleft()
                     yield first, outcome.result()
@@ -101,12 +118,14 @@ def predict(
                 left.cancel()
 
 
-def _judge(item: Item, model: Model, force: bool) -> Outcome:
-    found = predict_one(item.source, model, item.shown, force=force)
+def _judge(item: Item, model: Model, force: bool, look: Look | None) -> Outcome:
+    found = predict_one(item.source, model, item.shown, force=force, look=look)
     return dataclasses.replace(found, series=item.series) if isinstance(found, Prediction) else found
 
 
-def predict_one(source: Source, model: Model, name: str = "", *, force: bool = False) -> Outcome:
+def predict_one(
+    source: Source, model: Model, name: str = "", *, force: bool = False, look: Look | None = None
+) -> Outcome:
     """Judge one picture, from its path, its bytes or what reads it; `name` stands for it and defaults to the path."""
     shown = name or (str(source) if isinstance(source, Path) else "the picture")
     start = time.perf_counter()
@@ -119,14 +138,18 @@ def predict_one(source: Source, model: Model, name: str = "", *, force: bool = F
     refused = guard.refuse(seen)
     if refused and not force:
         return Refusal(source=shown, reason=refused.reason, score=refused.score)
-    probabilities = model.probabilities(prepare(picture.grey, model.card.size, found)[None])[0]
+    prepared = prepare(picture.grey, model.card.size, found)
+    probabilities = model.probabilities(prepared[None])[0]
     reason = refused.reason if refused else why_referred(seen, float(probabilities.max()), model.card)
+    seconds = time.perf_counter() - start
+    if look:
+        look(Seen(grey=picture.grey, chest=found, prepared=prepared))
     return Prediction(
         source=shown,
         label=model.card.classes[int(probabilities.argmax())],
         probabilities=dict(zip(model.card.classes, probabilities.tolist(), strict=True)),
         model=model.card.model,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         synthetic=model.card.data.synthetic,
         referred=bool(reason),
         reason=reason,

@@ -1,6 +1,7 @@
 """Tiny nets with the input and output of the real ones, and cards to go with them."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,44 @@ def convolutional(path: Path, seed: int = 0) -> Path:
     return _save(nodes, weights, path, len(CLASSES), SIZE)
 
 
+def nodules(path: Path, size: int = 128, *, evidence: bool = True) -> Path:
+    """Write a net that knows nodules by shape: bright where all eight places around, some pixels away, are dark.
+
+    Its evidence for the class malignant is how much brighter than the brightest of the eight; the others get none.
+    Its two convolutions blur, and shift and subtract. Without `evidence` it keeps that to itself.
+    """
+    reach, spread = 7, 2
+    around = [(reach, 0), (5, 5), (0, reach), (-5, 5), (-reach, 0), (-5, -5), (0, -reach), (5, -5)]
+    axis = np.arange(-2 * spread, 2 * spread + 1)
+    bell = np.exp(-0.5 * (axis / spread) ** 2)
+    shifts = np.zeros((8, 1, 2 * reach + 1, 2 * reach + 1), dtype=np.float32)
+    for channel, (right, down) in enumerate(around):
+        shifts[channel, 0, reach, reach] = 1
+        shifts[channel, 0, reach + down, reach + right] = -1
+    weights: dict[str, NDArray[np.float32]] = {
+        "scale": np.full(1, 1 / 255, dtype=np.float32),
+        "bell": (np.outer(bell, bell) / bell.sum() ** 2).astype(np.float32)[None, None],
+        "shifts": shifts,
+        "least": np.full(8, -0.1, dtype=np.float32),
+        "head": np.array([0, 16000, 0], dtype=np.float32).reshape(3, 1, 1, 1),
+        "usual": np.array([0, 0, 1], dtype=np.float32),
+    }
+    pads = {"pads": [2 * spread] * 4}, {"pads": [reach] * 4}
+    nodes = [
+        helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["grey"]),
+        helper.make_node("Conv", ["grey", "bell"], ["blurred"], **pads[0]),
+        helper.make_node("Conv", ["blurred", "shifts", "least"], ["brighter"], **pads[1]),
+        helper.make_node("Relu", ["brighter"], ["positive"]),
+        helper.make_node("ReduceMin", ["positive", "channels"], ["all"], keepdims=1),
+        helper.make_node("Conv", ["all", "head", "usual"], ["evidence"]),
+        helper.make_node("GlobalAveragePool", ["evidence"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["logits"]),
+    ]
+    channels = {"channels": np.array([1], dtype=np.int64)}
+    return _save(nodes, {**weights, **channels}, path, 3, size, evidence=(size, size) if evidence else None)
+
+
 def model_file(path: Path, **changes: object) -> Path:
     """Write a `brightness` net as a model file."""
     graph = brightness(path.with_suffix(".graph"))
@@ -103,13 +142,21 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.floa
 
 
 def _save(
-    nodes: list[onnx.NodeProto], weights: dict[str, NDArray[np.float32]], path: Path, classes: int, size: int
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, NDArray[np.generic]],
+    path: Path,
+    classes: int,
+    size: int,
+    evidence: tuple[int, int] | None = None,
 ) -> Path:
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])]
+    if evidence:
+        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["N", classes, *evidence]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("slice", TensorProto.UINT8, ["N", 1, size, size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])],
+        outputs,
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

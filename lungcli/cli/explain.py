@@ -1,0 +1,100 @@
+"""Heat-maps of `lungcli predict`: drawn in the terminal, or written as PNG overlays."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lungcli.inference.explain import Explained
+    from lungcli.inference.modelfile import Model
+    from lungcli.inference.predict import Prediction, Seen
+
+Explain = Annotated[bool, typer.Option("--explain", help="Draw where the model sees what speaks for its verdict.")]
+ExplainTo = Annotated[
+    Path | None,
+    typer.Option("--explain-to", metavar="DIR", help="Write each picture with its heat-map to DIR, as PNG."),
+]
+
+# Cells of a drawing at most; where there is no terminal to ask, exactly these.
+COLUMNS, ROWS = 64, 32
+
+
+def show(
+    seen: "Seen", found: "Prediction", model: "Model", *, draws: bool, folder: Path | None, taken: set[str]
+) -> None:
+    """Explain one verdict: in the terminal if it `draws`, as a PNG in `folder` if there is one.
+
+    `taken` holds the names of files written so far. Raises LungcliError when the folder cannot be written to.
+    """
+    from lungcli.cli import speak
+    from lungcli.inference import explain
+
+    explained = explain.explained(model, seen, found.label)
+    if draws:
+        draw(explained)
+    if folder:
+        speak.say(f"heat-map: {write(explained, found.source, folder, taken)}")
+
+
+def draw(found: "Explained") -> None:
+    """Draw what the net saw, with its heat; without colours in ASCII, the heat beside the slice."""
+    from rich.segment import Segment, Segments
+
+    from lungcli.cli import speak
+    from lungcli.inference import halfblocks
+
+    out = speak.out()
+    columns, rows = _room(out)
+    if _in_colour(out):
+        for line in halfblocks.lines(found.overlay, columns, rows):
+            out.print(Segments([*line, Segment.line()]), end="")
+    else:
+        half = (columns - 2) // 2
+        beside = zip(*(halfblocks.shades(grey, half, rows) for grey in (found.slice, found.strength)), strict=True)
+        for left, right in beside:
+            out.print(f"{left}  {right}".rstrip(), soft_wrap=True)
+    out.print(_caption(found, beside=not _in_colour(out)), style="dim", soft_wrap=True)
+
+
+def write(found: "Explained", source: str, folder: Path, taken: set[str]) -> Path:
+    """Write the picture with its heat as `NAME.heat.png`; a name in `taken` gets a number. Returns the path."""
+    from lungcli.core import paths
+    from lungcli.inference import explain
+
+    stem = Path(source).stem or "picture"
+    name = next(name for name in _names(stem) if name not in taken)
+    taken.add(name)
+    paths.write(folder / name, explain.png(found))
+    return folder / name
+
+
+def _names(stem: str) -> Iterable[str]:
+    yield f"{stem}.heat.png"
+    number = 2
+    while True:
+        yield f"{stem}-{number}.heat.png"
+        number += 1
+
+
+def _caption(found: "Explained", *, beside: bool) -> str:
+    if found.peak is None:
+        return f"no place speaks for {found.label}"
+    what = "right: heat, @ is most" if beside else "heat from violet to yellow"
+    return f"what speaks for {found.label} ({what}); most at column {found.peak.x}, row {found.peak.y} of the picture"
+
+
+def _room(out: "Console") -> tuple[int, int]:
+    if not out.is_terminal:
+        return COLUMNS, ROWS
+    # The verdict, its bars and the prompt want to stay in sight.
+    return max(16, min(COLUMNS, out.width - 1)), max(8, min(ROWS, out.height - 10))
+
+
+def _in_colour(out: "Console") -> bool:
+    encodes = out.encoding.lower().startswith("utf")
+    return encodes and out.color_system is not None and not out.no_color and "NO_COLOR" not in os.environ

@@ -1,0 +1,82 @@
+"""`lungcli serve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lungcli.cli import options as opt
+from lungcli.core.errors import LungcliError, ModelFileError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def serve(
+    model: opt.Model = "",
+    host: Annotated[str, typer.Option("--host", help="Address to serve on; anything else opens it to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to serve on.")] = 7860,
+    auth: Annotated[
+        Path | None, typer.Option("--auth", metavar="FILE", help="Let in only these: a line NAME:PASSWORD each.")
+    ] = None,
+    max_upload: Annotated[int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture taken.")] = 64,
+) -> None:
+    """Serve a page for this machine's browser: drop slices, see verdict, probabilities, heat-map, referral.
+
+    Needs the extra `web`: pip install 'lungcli[web]'. Nothing leaves the machine, uploads are deleted once read.
+
+    \b
+    Example: lungcli serve
+    """
+    import signal
+    import threading
+
+    from lungcli.cli import speak
+    from lungcli.web import page
+
+    accounts = _accounts(auth) if auth else ()
+    service = page.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
+    speak.disclaim()
+    if host not in page.LOCAL:
+        speak.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
+        if not accounts:
+            speak.warn("whoever reaches it may use it; let in only some with --auth FILE")
+    stop = threading.Event()
+    # A service is ended by Ctrl-C or by whoever manages it; uploads go with it either way.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda _number, _frame: stop.set())
+    page.serve(service, lambda url: speak.say(f"the page is at {url} (Ctrl-C ends it)"), stop)
+    speak.say("ended; no upload is left")
+
+
+def _models(wanted: str) -> "Mapping[str, Path]":
+    """Model files by name, the wanted one first; those that this version cannot use are left out."""
+    from lungcli.core import models
+    from lungcli.inference import modelfile
+
+    first = models.resolve(wanted) if wanted else models.default()
+    modelfile.read_card(first)
+    # Whoever looks at the page need not know where things lie on this machine.
+    name = models.name_of(first)
+    found = {first.stem if name == str(first) else name: first}
+    for name, path in models.files().items():
+        try:
+            modelfile.read_card(path)
+        except ModelFileError:
+            continue
+        found.setdefault(name, path)
+    return found
+
+
+def _accounts(path: Path) -> tuple[tuple[str, str], ...]:
+    """Read `NAME:PASSWORD` lines. Raises LungcliError, UsageError."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LungcliError(f"cannot read {path}", "--auth wants a text file with a line NAME:PASSWORD each") from error
+    pairs = [line.partition(":") for line in lines]
+    if not pairs or not all(name and password for name, _, password in pairs):
+        raise UsageError(f"{path} has a line that is not NAME:PASSWORD, or none at all", "write one line for each")
+    return tuple((name, password) for name, _, password in pairs)

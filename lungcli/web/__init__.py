@@ -1,0 +1,1 @@
+"""The web page: pictures dropped into a browser, verdicts with their reasons out of it."""

@@ -1,0 +1,161 @@
+"""What the page shows, as HTML: one card a picture, and the model's own. Foreign names are always escaped."""
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungcli import DISCLAIMER
+from lungcli.core.intervals import Estimate
+from lungcli.core.modelcard import ModelCard
+from lungcli.data import phantom
+from lungcli.data.read import printable
+from lungcli.inference import explain
+from lungcli.inference.explain import Explained
+from lungcli.inference.modelfile import Model
+from lungcli.inference.predict import Outcome, Prediction, Refusal, Seen, predict_one
+
+# Every card carries two pictures inside the page.
+MOST = 32
+_SIDE = 448
+_HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
+
+STYLE = """
+.lung-card { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 1rem; margin: 0 0 1rem;
+  display: flex; flex-wrap: wrap; gap: 1rem; }
+.lung-card figure { margin: 0; flex: 1 1 14rem; max-width: 22rem; }
+.lung-card img { width: 100%; border-radius: 4px; display: block; background: #000; }
+.lung-card figcaption, .lung-card small { opacity: .75; font-size: .85rem; }
+.lung-told { flex: 2 1 18rem; }
+.lung-told h3 { margin: 0 0 .5rem; font-size: 1.5rem; }
+.lung-told table, .lung-told td, .lung-told th, .lung-told tr { border: 0 !important; }
+.lung-told td, .lung-told th { padding: .1rem .75rem .1rem 0; text-align: left; font-weight: normal; }
+.lung-bar { display: inline-block; height: .8em; background: #3b6fb6; border-radius: 2px; vertical-align: middle; }
+.lung-referred { border-left: 4px solid #d98200; padding-left: .6rem; font-weight: 600; }
+.lung-clear { border-left: 4px solid #3b6fb6; padding-left: .6rem; }
+.lung-failed { border-left: 4px solid #b3261e; padding-left: .6rem; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A picture as it came: its name and its bytes."""
+
+    name: str
+    content: bytes
+
+
+def judged(uploads: tuple[Upload, ...], model: Model) -> str:
+    """Judge and explain each upload: HTML, a card each. Pictures beyond the first 32 are named, not judged."""
+    shown = [_judged(upload, model) for upload in uploads[:MOST]]
+    if len(uploads) > MOST:
+        shown.append(
+            f'<p class="lung-failed">{len(uploads) - MOST} more pictures were not judged: {MOST} at once are the most '
+            "here; <code>lungcli predict FOLDER</code> has no limit</p>"
+        )
+    return "".join(shown) or "<p>Drop a slice, or try a phantom.</p>"
+
+
+def failed(message: str, hint: str) -> str:
+    """Say what failed and what to do."""
+    return f'<p class="lung-failed" role="alert"><strong>{_safe(message)}</strong><br>{_safe(hint)}</p>'
+
+
+def model_card(card: ModelCard, name: str) -> str:
+    """Show where a model comes from and how well it works."""
+    rows = {
+        "model": f"{name}: {card.model}, {card.stage}, {card.precision}, {card.size} px",
+        "classes": ", ".join(card.classes),
+        "data": f"{card.data.name}, {card.data.slices} slices of {card.data.groups} look-alike groups; "
+        f"licence {card.data.licence or 'unknown'}",
+        "split": card.split.in_words(),
+    }
+    if card.figures:
+        for figure, estimate in card.figures.estimates.items():
+            if figure in _HEADLINES:
+                rows[figure.replace("_", " ")] = _estimated(estimate)
+    if card.referral:
+        rows["refers"] = f"verdicts below {card.referral.threshold:.1%}"
+    if card.data.synthetic:
+        rows["note"] = "learned from drawn phantoms: its verdicts say nothing about people"
+    lines = "".join(f"<tr><th>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
+    return f'<div class="lung-told"><table>{lines}</table><small>{_safe(card.disclaimer)}</small></div>'
+
+
+def example(label: str) -> Upload:
+    """Draw the phantom of a class that the page offers to try."""
+    patient = next(patient for patient in phantom.patients(phantom.FEWEST, seed=7) if patient.label == label)
+    pixels = phantom.render(patient, patient.positions()[0])
+    return Upload(name=f"phantom-{label}.png", content=_png(pixels))
+
+
+def _judged(upload: Upload, model: Model) -> str:
+    seen: list[Seen] = []
+    found = predict_one(upload.content, model, upload.name, look=seen.append)
+    return _verdict(found, seen[0], model) if isinstance(found, Prediction) else _unjudged(found)
+
+
+def _verdict(found: Prediction, seen: Seen, model: Model) -> str:
+    explained = explain.explained(model, seen, found.label)
+    grey = np.rint(np.clip(seen.grey, 0, 1) * 255).astype(np.uint8)
+    bars = "".join(
+        f"<tr><th>{_safe(label)}</th><td>{share:.1%}</td>"
+        f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'
+        for label, share in sorted(found.probabilities.items(), key=lambda item: -item[1])
+    )
+    told = (
+        f'<p class="lung-referred">Referred to a radiologist: {_safe(found.reason)}</p>'
+        if found.referred
+        else '<p class="lung-clear">Not referred: familiar acquisition, sure enough</p>'
+    )
+    if not model.card.guard:
+        told += "<p><small>This model does not know how its training slices were acquired.</small></p>"
+    else:
+        told += f"<p><small>Distance to the training slices' acquisition: {found.guard:.2f} (limit 1)</small></p>"
+    return (
+        f'<article class="lung-card">{_figure(grey, "the slice")}{_figure(explained.picture, _caption(explained))}'
+        f'<div class="lung-told"><h3>{_safe(found.label)} {found.probabilities[found.label]:.1%}</h3>'
+        f"<table>{bars}</table>{told}<small>{_safe(found.source)} · {found.seconds * 1000:.0f} ms · "
+        f"{_safe(DISCLAIMER)}</small></div></article>"
+    )
+
+
+def _unjudged(found: Outcome) -> str:
+    if isinstance(found, Refusal):
+        message = f"no verdict on {found.source}: not an axial lung CT slice ({found.reason}; score {found.score:.2f})"
+        return failed(message, "drop an axial slice in a lung window")
+    return "" if isinstance(found, Prediction) else failed(found.reason, found.hint)
+
+
+def _estimated(found: Estimate) -> str:
+    value, low, high = ("–" if part is None else f"{part:.3f}" for part in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _caption(found: Explained) -> str:
+    if found.peak is None:
+        return f"no place speaks for {found.label}"
+    return f"heat-map: what speaks for {found.label}, violet to yellow; most at {found.peak.x}, {found.peak.y} px"
+
+
+def _figure(pixels: NDArray[np.uint8], caption: str) -> str:
+    source = base64.b64encode(_png(pixels, _SIDE)).decode()
+    said = _safe(caption)
+    return f'<figure><img alt="{said}" src="data:image/png;base64,{source}"><figcaption>{said}</figcaption></figure>'
+
+
+def _png(pixels: NDArray[np.uint8], side: int = 0) -> bytes:
+    image = Image.fromarray(pixels)
+    if side:
+        image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _safe(text: str) -> str:
+    return html.escape(printable(text))

@@ -1,0 +1,212 @@
+"""The page itself: served to this machine only unless asked, calling nobody, keeping nothing.
+
+Uploads are read into memory and deleted at once; results travel inside the page, so that no file needs serving.
+"""
+
+import contextlib
+import functools
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lungcli import DISCLAIMER
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.inference import modelfile
+from lungcli.inference.modelfile import Model
+from lungcli.web import cards
+from lungcli.web.cards import Upload
+
+if TYPE_CHECKING:
+    import gradio
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+CLASSES = ("malignant", "benign", "normal")
+
+# The browser is told to ask nobody else, whatever the page's own libraries would like to load.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; frame-ancestors 'none'; "
+    "form-action 'self'; base-uri 'self'; object-src 'none'"
+)
+_FONTS = ["system-ui", "sans-serif"]
+_MONO = ["ui-monospace", "monospace"]
+_KEPT_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What is served to whom: model files by name (the first is chosen), address, who may enter, and how much.
+
+    Without `accounts` (name, password) whoever reaches the address may use it. `megabytes` limits each upload.
+    """
+
+    models: Mapping[str, Path]
+    host: str = "127.0.0.1"
+    port: int = 7860
+    accounts: tuple[tuple[str, str], ...] = ()
+    megabytes: int = 64
+
+
+def serve(service: Service, ready: Callable[[str], None], stop: threading.Event) -> None:
+    """Serve the page until `stop` is set; `ready` is told the address once it answers.
+
+    Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
+    """
+    with _alone(), tempfile.TemporaryDirectory(prefix="lungcli-uploads-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        gr = _gradio()
+        blocks = page(service)
+        try:
+            blocks.launch(
+                server_name=service.host,
+                server_port=service.port,
+                auth=list(service.accounts) or None,
+                max_file_size=service.megabytes * 1024 * 1024,
+                theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
+                css=cards.STYLE,
+                app_kwargs={"middleware": _manners(service)},
+                allowed_paths=[],
+                footer_links=[],
+                share=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                enable_monitoring=False,
+                state_session_capacity=64,
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+        except OSError as error:
+            raise LungcliError(
+                f"cannot serve on {service.host}, port {service.port}: {str(error).partition(chr(10))[0]}",
+                f"choose another port: lungcli serve --port {service.port + 1}",
+            ) from error
+        try:
+            ready(f"http://{service.host}:{service.port}")
+            stop.wait()
+        finally:
+            blocks.close(verbose=False)
+
+
+def page(service: Service) -> "gradio.Blocks":
+    """Lay out the page. Raises UsageError without the extra `web`."""
+    gr = _gradio()
+    load = functools.lru_cache(maxsize=4)(modelfile.load)
+    first = next(iter(service.models))
+
+    def show(name: str, uploads: tuple[Upload, ...]) -> str:
+        try:
+            return cards.judged(uploads, _chosen(service, load, name)) if uploads else ""
+        except LungcliError as error:
+            return cards.failed(error.message, error.hint)
+
+    def taken(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
+        uploads = tuple(_taken(Path(path)) for path in paths or [])
+        return uploads, None, show(name, uploads)
+
+    def tried(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
+        uploads = (cards.example(label),)
+        return uploads, show(name, uploads)
+
+    def chosen(name: str, uploads: tuple[Upload, ...]) -> tuple[str, str]:
+        return _about(service, name), show(name, uploads)
+
+    private: dict[str, Any] = {"api_visibility": "private"}
+    with gr.Blocks(title="lungcli", analytics_enabled=False, delete_cache=(60, _KEPT_SECONDS)) as blocks:
+        gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
+        kept = gr.State((), time_to_live=_KEPT_SECONDS)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                dropped = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
+                model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
+                gr.Markdown("Or try a drawn phantom:")
+                with gr.Row():
+                    tries = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
+                with gr.Accordion("About this model", open=False):
+                    about = gr.HTML(_about(service, first))
+            with gr.Column(scale=3, min_width=320):
+                told = gr.HTML(cards.judged((), _chosen(service, load, first)), elem_id="told")
+        dropped.upload(taken, [dropped, model], [kept, dropped, told], **private)
+        model.change(chosen, [model, kept], [about, told], **private)
+        for label, button in tries.items():
+            button.click(functools.partial(tried, label), [model], [kept, told], **private)
+    return blocks
+
+
+def _chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
+    if name not in service.models:
+        raise UsageError("there is no such model here", "choose one of the list")
+    return load(service.models[name])
+
+
+def _about(service: Service, name: str) -> str:
+    try:
+        return cards.model_card(modelfile.read_card(service.models[name]), name)
+    except LungcliError as error:
+        return cards.failed(error.message, error.hint)
+
+
+def _taken(path: Path) -> Upload:
+    """Read an upload and delete it from disk."""
+    try:
+        return Upload(name=path.name, content=path.read_bytes())
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _gradio() -> Any:
+    try:
+        import gradio  # 1.5 s
+    except ImportError as error:
+        raise UsageError(
+            "the page needs the extra `web`, which is not installed", "install it: pip install 'lungcli[web]'"
+        ) from error
+    return gradio
+
+
+def _manners(service: Service) -> list[Any]:
+    """Every answer carries the policy; to this machine only, no other name is answered (DNS rebinding)."""
+    from starlette.datastructures import MutableHeaders
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    class Policy:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def told(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = MutableHeaders(scope=message)
+                    headers["Content-Security-Policy"] = POLICY
+                    headers["Referrer-Policy"] = "no-referrer"
+                    headers["X-Content-Type-Options"] = "nosniff"
+                await send(message)
+
+            await self.app(scope, receive, told)
+
+    own = [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
+    return [Middleware(Policy), *(own if service.host in LOCAL else [])]
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Turn off every call that the page's libraries would make, and put the environment back."""
+    quiet = {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_MCP_SERVER": "False",
+    }
+    before = dict(os.environ)
+    os.environ.update(quiet)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

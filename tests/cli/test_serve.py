@@ -1,0 +1,85 @@
+"""`lungcli serve` as typed, as far as it goes without the page itself."""
+
+import importlib.util
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lungcli.cli import serve
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, UsageError
+from tests.cli.conftest import LUNGCLI, call, environment
+from tests.inference import graphs
+from tests.web.test_page import free_port
+
+
+def test_without_a_model_the_commands_that_make_one_are_named(home: Path) -> None:
+    done = call(home, "serve", check=3)
+    assert "lungcli compress" in done.stderr
+
+
+def test_a_file_that_is_no_model_is_refused(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_text("no net")
+    done = call(home, "serve", "--model", tmp_path / "m.onnx", check=3)
+    assert "is not an ONNX file" in done.stderr
+
+
+def test_help_says_that_nothing_leaves_the_machine(home: Path) -> None:
+    shown = " ".join(call(home, "serve", "--help").stdout.split())
+    assert "Nothing leaves the machine" in shown
+    assert "[default: 127.0.0.1]" in shown
+
+
+def test_the_page_does_not_tell_where_a_model_lies(tmp_path: Path) -> None:
+    path = graphs.model_file(tmp_path / "mine.onnx")
+    assert serve._models(str(path)) == {"mine": path}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
+    graphs.model_file(tmp_path / "m.onnx")
+    (tmp_path / "temporary").mkdir()
+    asked: list[str | Path] = [
+        LUNGCLI,
+        "serve",
+        "--model",
+        tmp_path / "m.onnx",
+        "--port",
+        str(free_port()),
+        "--host",
+        "0.0.0.0",
+    ]
+    settings = environment(home) | {"TMPDIR": str(tmp_path / "temporary")}
+    with subprocess.Popen(asked, env=settings, stderr=subprocess.PIPE, text=True) as served:
+        assert served.stderr is not None
+        told = ""
+        while "the page is at" not in told:
+            line = served.stderr.readline()
+            assert line, told
+            told += line
+        served.send_signal(ending)
+        told += served.stderr.read()
+    assert served.returncode == 0
+    assert "warning: 0.0.0.0 can be reached from other machines" in told
+    assert "--auth FILE" in told
+    assert "ended; no upload is left" in told
+    assert not list((tmp_path / "temporary").glob("lungcli-uploads-*"))
+
+
+def test_accounts_are_lines_of_name_and_password(tmp_path: Path) -> None:
+    file = tmp_path / "accounts"
+    file.write_text("ada:secret\n\ngrace:with:colon\n")
+    assert serve._accounts(file) == (("ada", "secret"), ("grace", "with:colon"))
+
+
+@pytest.mark.parametrize("content", ["", "ada\n", ":secret\n", "ada:\n"])
+def test_accounts_of_another_form_are_refused(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "accounts"
+    file.write_text(content)
+    with pytest.raises(UsageError, match="not NAME:PASSWORD"):
+        serve._accounts(file)
+    with pytest.raises(LungcliError, match="cannot read"):
+        serve._accounts(paths.home() / "none")

@@ -1,0 +1,114 @@
+"""The page in a real browser: Chromium of the system, driven by Playwright."""
+
+import gc
+import importlib.util
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lungcli.inference import modelfile
+from lungcli.inference.predict import Prediction, predict_one
+from lungcli.web import cards, page
+from tests.inference import graphs
+from tests.web.test_page import Served, free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
+
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (the extras `web` and `browser`)"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"),
+    pytest.mark.filterwarnings("ignore"),
+]
+SECONDS = 1000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve the net that knows nodules, and one that calls everything normal."""
+    folder = tmp_path_factory.mktemp("models")
+    graphs.nodules(folder / "net")
+    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "nodules.onnx")
+    graphs.model_file(folder / "bright.onnx")
+    models = {"nodules": folder / "nodules.onnx", "bright": folder / "bright.onnx"}
+    started = Served(page.Service(models=models, port=free_port()))
+    started.start()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def visit(served: Served) -> Iterator[tuple["Page", list[str]]]:
+    """Open the page; the list holds every address that the browser asked."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        # Chromium's own sandbox is not to be had for root, as tests in containers often are.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.set_default_timeout(60 * SECONDS)
+        asked: list[str] = []
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.goto(f"http://127.0.0.1:{served.service.port}/")
+        yield opened, asked
+        browser.close()
+    gc.collect()
+
+
+def heads(opened: "Page") -> list[str]:
+    """The verdicts on the page, without their probabilities."""
+    return [text.split()[0] for text in opened.locator("#told h3").all_inner_texts()]
+
+
+def drawn(opened: "Page") -> list[int]:
+    """Widths of the pictures on the page, as the browser has decoded them."""
+    script = "images => images.map(image => image.complete ? image.naturalWidth : 0)"
+    widths: list[int] = opened.locator("#told img").evaluate_all(script)
+    return widths
+
+
+def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
+    visit: tuple["Page", list[str]], served: Served, tmp_path: Path
+) -> None:
+    opened, asked = visit
+    model, verdicts = modelfile.load(served.service.models["nodules"]), []
+    for label in ("malignant", "normal"):
+        content = cards.example(label).content
+        (tmp_path / f"{label}.png").write_bytes(content)
+        found = predict_one(content, model)
+        verdicts += [found.label] if isinstance(found, Prediction) else []
+    (tmp_path / "bad.png").write_text("no picture")
+    names = ("malignant.png", "bad.png", "normal.png")
+    opened.locator("#drop input[type=file]").set_input_files([tmp_path / name for name in names])
+    opened.locator("#told article").nth(1).wait_for()
+    assert heads(opened) == verdicts
+    assert drawn(opened) == [448] * 4
+    assert opened.locator("#told figcaption", has_text="what speaks for malignant").first.is_visible()
+    assert "cannot read bad.png: it is not a picture" in opened.locator("#told [role=alert]").inner_text()
+    assert re.search(r"malignant\s+\d+\.\d%", opened.locator("#told table").first.inner_text())
+    assert_nobody_else_was_asked(asked, served)
+
+
+def test_a_phantom_is_judged_by_the_model_chosen(visit: tuple["Page", list[str]], served: Served) -> None:
+    opened, asked = visit
+    opened.get_by_role("button", name="malignant", exact=True).click()
+    opened.locator("#told article").wait_for()
+    assert heads(opened) == ["malignant"]
+    opened.locator("#model input").click()
+    opened.get_by_role("option", name="bright").click()
+    opened.locator("#told h3", has_text="normal").wait_for()
+    assert heads(opened) == ["normal"]
+    assert_nobody_else_was_asked(asked, served)
+
+
+def assert_nobody_else_was_asked(asked: list[str], served: Served) -> None:
+    own = (f"http://127.0.0.1:{served.service.port}/", "data:", "blob:")
+    assert len(asked) > 3
+    assert [address for address in asked if not address.startswith(own)] == []

@@ -1,0 +1,107 @@
+"""What the page shows, without the page."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.core.evaluation import Figures
+from lungcli.core.intervals import Estimate
+from lungcli.core.modelcard import Referral
+from lungcli.inference import modelfile
+from lungcli.inference.modelfile import Model
+from lungcli.web import cards
+from lungcli.web.cards import Upload
+from tests.inference import graphs
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("model")
+    graphs.nodules(folder / "net")
+    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "m.onnx")
+    return modelfile.load(folder / "m.onnx", threads=1)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Upload:
+    return cards.example("malignant")
+
+
+def _pictures(shown: str) -> list[Image.Image]:
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', shown)
+    return [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
+
+
+def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
+    shown = cards.judged((phantom,), model)
+    assert re.search(r"<h3>malignant \d+\.\d%</h3>", shown)
+    assert all(f"<th>{label}</th>" in shown for label in graphs.CLASSES)
+    assert "Not referred" in shown
+    assert "not a medical device" in shown
+    slice_, heat = _pictures(shown)
+    assert slice_.mode == "L"
+    assert heat.mode == "RGB"
+    colour = np.ptp(np.asarray(heat).astype(int), axis=2)
+    assert 0 < (colour > 30).mean() < 0.05
+    assert "what speaks for malignant" in shown
+
+
+def test_a_referral_says_why(model: Model, phantom: Upload) -> None:
+    band = Referral(threshold=0.999, target="error", coverage=0.5, risk=0.1, n=10)
+    card = msgspec.structs.replace(model.card, referral=band)
+    shown = cards.judged((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
+    assert "Referred to a radiologist: not sure enough" in shown
+
+
+def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload) -> None:
+    blank = io.BytesIO()
+    Image.new("L", (64, 64), 120).save(blank, "PNG")
+    uploads = (Upload(name="a.png", content=b"text"), phantom, Upload(name="b.png", content=blank.getvalue()))
+    shown = cards.judged(uploads, model)
+    assert shown.index("cannot read a.png: it is not a picture") < shown.index("<article")
+    assert shown.index("<article") < shown.index("no verdict on b.png: not an axial lung CT slice (blank")
+    assert shown.count('role="alert"') == 2
+
+
+def test_names_are_never_markup(model: Model, phantom: Upload) -> None:
+    name = '<img src=x onerror="alert(1)">.png'
+    for upload in (Upload(name=name, content=phantom.content), Upload(name=name, content=b"x")):
+        shown = cards.judged((upload,), model)
+        assert "<img src=x" not in shown
+        assert "&lt;img src=x" in shown
+
+
+def test_more_pictures_than_a_page_holds(model: Model) -> None:
+    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(cards.MOST + 3))
+    shown = cards.judged(uploads, model)
+    assert f"{cards.MOST - 1}.png" in shown
+    assert f"{cards.MOST}.png" not in shown
+    assert "3 more pictures were not judged" in shown
+
+
+def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
+    figures = Figures(
+        n=10,
+        groups=4,
+        part="test",
+        protocol="grouped",
+        estimates={
+            "balanced_accuracy": Estimate(value=0.5, low=0.25, high=None),
+            "kappa": Estimate(value=0.1, low=0.0, high=0.2),
+        },
+        ece=0.1,
+        nll=0.1,
+        brier=0.1,
+    )
+    shown = cards.model_card(graphs.card(figures=figures), "run/<b>int8")
+    assert "<td>0.500 [0.250, –]</td>" in shown
+    assert "kappa" not in shown
+    assert "run/&lt;b&gt;int8" in shown
+    assert "learned from drawn phantoms" in shown
+    assert "not a medical device" in shown
