@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import msgspec
 
-from lungcli import stages
+from lungcli import quantizing, stages
 from lungcli.core import catalog, evaluation, models, names, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
@@ -68,7 +68,7 @@ def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
     yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
     for stage in made:
         if stage == "int8":
-            yield from stages.quantize(run, found)
+            yield from quantizing.quantize(run, found)
         elif stages.adopted_from(run, stage):
             yield from stages.adopt_teacher(run, stage, found)
         else:

@@ -33,7 +33,6 @@ from lungcli.data.splits import Split
 if TYPE_CHECKING:
     from lungcli.inference.modelfile import Model
 
-CALIBRATION_SLICES = 256
 GUARD_SLICES = 400
 MODEL = models.MODEL
 EVALUATION = "evaluation.json"
@@ -140,10 +139,10 @@ def require_teachable(card: ModelCard, split: Split, size: int, name: str) -> No
         raise UsageError(
             f"the teacher {name!r} takes slices of {card.size} pixels, this run {size}", f"use --size {card.size}"
         )
-    if card.precision == "int8":
+    if card.precision != "float32":
         run, _, _ = name.partition("/")
         raise UsageError(
-            f"the teacher {name!r} is an int8 file, and only a net with its float weights can teach",
+            f"the teacher {name!r} is an {card.precision} file, and only a net with its float weights can teach",
             f"name the net it was made from: --teacher '{run}/student'",
         )
 
@@ -156,52 +155,6 @@ def require_own_split(card: ModelCard, path: Path, found: Material) -> None:
             "so calibration might meet its test slices",
             f"name the data it was trained on ({card.data.name}) with --data, as it was then",
         )
-
-
-def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
-    """Make the int8 model file out of the student's, calibrated on training slices, and prove that it is int8."""
-    folder = run.stage("int8")
-    if (folder / MODEL).exists():
-        return
-    yield StageStarted(time=now(), stage="int8", about="quantize the student to int8, and prove it")
-    card = to_int8(run.stage("student") / MODEL, folder / MODEL, found)
-    yield StageDone(time=now(), stage="int8", about=proof_in_words(card))
-
-
-def to_int8(source: Path, to: Path, found: Material) -> ModelCard:
-    """Quantize the model file `source` and return the card of the int8 file written to `to`.
-
-    Raises UsageError when the data has changed since it was trained, LungcliError when the outcome is not int8.
-    """
-    from lungcli.inference import modelfile, proof
-    from lungcli.inference import quantize as quantization
-
-    card = modelfile.read_card(source)
-    require_own_split(card, source, found)
-    train, validation = np.array(found.split.train), np.array(found.split.val)
-    stride = max(1, len(train) // CALIBRATION_SLICES)
-    with tempfile.TemporaryDirectory() as scratch:
-        graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
-        quantization.quantize(source, found.pixels[train[::stride][:CALIBRATION_SLICES]], graph)
-        draft = msgspec.structs.replace(
-            card,
-            stage="int8",
-            precision="int8",
-            created=now(),
-            versions=versions(),
-            figures=None,
-            stress=(),
-            elsewhere=(),
-        )
-        modelfile.write(graph, draft, trial)
-        target = selective.parse(card.referral.target) if card.referral else selective.DEFAULT
-        draft = calibrated(modelfile.load(trial), found, target)
-        modelfile.write(graph, draft, trial)
-        evidence = proof.prove(source, trial, found.pixels[validation])
-        proof.require_int8(evidence)
-        final = msgspec.structs.replace(draft, int8=evidence)
-        modelfile.write(graph, final, to)
-    return final
 
 
 def calibrated(model: "Model", found: Material, target: Target) -> ModelCard:
@@ -316,17 +269,6 @@ def recipe_of(recipe: Recipe, stage: str) -> Recipe:
         index, net = taught_by[stage]
         return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + index)
     return recipe if stage == "student" else msgspec.structs.replace(recipe, teacher="")
-
-
-def proof_in_words(card: ModelCard) -> str:
-    """Say what proves that a file is int8."""
-    if card.int8 is None:
-        return "float32"
-    evidence = card.int8
-    return (
-        f"{evidence.int8_nodes} of {evidence.nodes} layers run on integers, {1 / evidence.size_ratio:.1f}× smaller, "
-        f"{evidence.agreement:.1%} of {evidence.n} validation verdicts unchanged"
-    )
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
@@ -14,6 +14,10 @@ from lungcli.core import recipe as recipes
 from lungcli.core.errors import GateNotMetError, InterruptedRunError, UsageError
 from lungcli.core.recipe import Protocol, Recipe
 from lungcli.core.runs import Kind, Run
+
+if TYPE_CHECKING:
+    from lungcli.core.modelcard import ModelCard
+    from lungcli.inference.compare import Comparison
 
 
 def begin(kind: Kind, context: typer.Context, name: str) -> None:
@@ -88,7 +92,7 @@ def go(run: Run) -> None:
     from lungcli import compress, stages
     from lungcli.cli import tables
     from lungcli.data import splits
-    from lungcli.inference import compare
+    from lungcli.inference import compare, modelfile
 
     speak.disclaim()
     with progress.preparing(f"reading {run.recipe.data}") as advance:
@@ -110,7 +114,10 @@ def go(run: Run) -> None:
                 )
     made = [run.stage(stage) / models.MODEL for stage in models.stages(run)]
     speak.say("timing the models")
-    tables.show_comparison(compare.compare(made, baseline=made[0]))
+    comparison = compare.compare(made, baseline=made[0])
+    tables.show_comparison(comparison)
+    if run.info.kind == "compress":
+        _say_of_int8(comparison, modelfile.read_card(made[-1]))
     speak.say(f"model file: {made[-1]}")
     speak.say(f"next: lungcli predict --model '{run.name}' scan.png")
     decision = compress.decide(run)
@@ -122,6 +129,21 @@ def go(run: Run) -> None:
             f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
         )
     speak.say(f"gate met: {sentence}", style="green")
+
+
+def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
+    """Show the ladder of the int8 file, and say whether it is worth having beside the float student."""
+    from lungcli import quantizing
+    from lungcli.cli import tables
+
+    tables.show_ladder(card)
+    student, int8 = (row.latency for row in comparison.rows[-2:])
+    if student and int8:
+        speak.say(quantizing.speed_in_words(student.p50, int8.p50, card.precision))
+    if not quantizing.holds(card):
+        speak.warn(
+            f"no rung of the quantization ladder holds: int8 is {card.rung}, the best; the float student is kept too"
+        )
 
 
 def resume(name: str) -> None:

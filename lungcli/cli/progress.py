@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING
 
 from lungcli.cli import speak
 from lungcli.core import words
@@ -13,11 +14,16 @@ from lungcli.core.events import (
     Event,
     RunDone,
     RunFailed,
+    RungDone,
+    RungStarted,
     RunStarted,
     RunStopped,
     StageDone,
     StageStarted,
 )
+
+if TYPE_CHECKING:
+    from lungcli.core.modelcard import ModelCard
 
 # A log wants to know that something still happens, but not every percent of it.
 _SECONDS_BETWEEN_LINES = 10.0
@@ -133,11 +139,26 @@ def shown() -> Iterator[Callable[[Event], None]]:
                     note = f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
                     where = f"{event.stage} epoch {event.epoch}"
                     bars.update(task, total=event.batches, completed=event.batch, description=where, note=note)
+                case RungStarted():
+                    bars.update(task, total=event.rungs, completed=event.number - 1, note=event.rung)
                 case _:
                     pass
             _tell(event)
 
         yield show
+
+
+def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
+    """Show the events as they come, and return the card that they lead to."""
+    made: list[ModelCard] = []
+
+    def told() -> Generator[Event, None, None]:
+        made.append((yield from events))
+
+    with contextlib.closing(told()) as telling, shown() as show:
+        for event in telling:
+            show(event)
+    return made[0]
 
 
 def _tell(event: Event) -> None:
@@ -146,9 +167,11 @@ def _tell(event: Event) -> None:
             speak.say(f"{event.stage}: {event.about}", style="bold")
         case EpochDone():
             speak.say(epoch_line(event))
+        case RungDone():
+            speak.say(f"  {event.rung}: {event.about}")
         case StageDone():
             speak.say(f"{event.stage}: done, {event.about}")
-        case RunStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
+        case RunStarted() | RungStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
             pass
 
 

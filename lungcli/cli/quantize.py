@@ -1,43 +1,89 @@
 """`lungcli quantize`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from lungcli.core.modelcard import ModelCard
+
+Form = Literal["int8", "float16", "int8-weights"]
+Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy"]
 
 
 def quantize(
     spec: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A float model.")],
+    form: Annotated[
+        Form,
+        typer.Option("--to", help="int8: faster and a quarter of the size; the others save size only."),
+    ] = "int8",
+    max_drop: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="What the file may lose of --metric, and of malignant sensitivity."),
+    ] = 0.01,
+    min_agreement: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of verdicts that must stay as they were; below 1, one may differ."),
+    ] = 0.99,
+    metric: Annotated[Metric, typer.Option(help="The figure that the gate looks at.")] = "balanced-accuracy",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = None,
     data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Make an int8 file of a float model, calibrated on training slices, and prove that it is int8.
+    """Make an int8 file of a float model: the first of a ladder of ways that loses no more than allowed.
+
+    Calibrated on training slices and judged on validation slices. Exit code 5: no way holds; the best file is kept.
 
     \b
-    Example: lungcli quantize train-resnet18-phantom
+    Examples:
+      lungcli quantize train-resnet18-phantom
+      lungcli quantize train-resnet18-phantom --max-drop 0.005 --min-agreement 0.98
+      lungcli quantize train-resnet18-phantom --to float16
     """
     import msgspec
 
-    from lungcli import stages
+    from lungcli import quantizing, stages
     from lungcli.cli import progress, speak
-    from lungcli.core import models, words
+    from lungcli.core import models
     from lungcli.core.errors import UsageError
     from lungcli.inference import modelfile
+    from lungcli.inference.ladder import Limits
 
     source = models.resolve(spec)
     card = modelfile.read_card(source)
-    if card.precision == "int8":
-        raise UsageError(f"{spec} is int8 already", "name a float model, as in RUN/student")
-    to = output or source.with_name(f"{source.stem}.int8.onnx")
+    if card.precision != "float32":
+        raise UsageError(f"{spec} is {card.precision} already", "name a float model, as in RUN/student")
+    to = output or source.with_name(f"{source.stem}.{form}.onnx")
     if to.exists() and not overwrite:
         raise UsageError(f"{to} is there already", "add --overwrite, or choose another --output")
     speak.disclaim()
     recipe = msgspec.structs.replace(card.recipe, data=data or card.data.name, size=card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.material(recipe, advance)
-    made = stages.to_int8(source, to, found)
-    speak.say(stages.proof_in_words(made))
-    speak.say(f"{words.size(source.stat().st_size)} → {words.size(to.stat().st_size)}")
-    speak.out().print(speak.plain(to), soft_wrap=True)
+    limits = Limits(max_drop=max_drop, min_agreement=min_agreement, metric=metric.replace("-", "_"))
+    made = progress.follow(quantizing.to_smaller(source, to, found, limits, form))
+    _tell(made, source, to)
     speak.say(f"next: lungcli benchmark '{spec}' '{to}'")
+
+
+def _tell(made: "ModelCard", source: Path, to: Path) -> None:
+    """Show the ladder and what came of it. Raises GateNotMetError when no rung holds."""
+    from lungcli import quantizing
+    from lungcli.cli import speak, tables
+    from lungcli.core import words
+    from lungcli.core.errors import GateNotMetError
+    from lungcli.inference import bench
+
+    tables.show_ladder(made)
+    speak.say(quantizing.proof_in_words(made))
+    speak.say(f"{words.size(source.stat().st_size)} → {words.size(to.stat().st_size)}")
+    before, after = bench.benchmark([source, to], seconds=2.0)
+    speak.say(quantizing.speed_in_words(before.p50, after.p50, made.precision))
+    speak.out().print(speak.plain(to), soft_wrap=True)
+    if not quantizing.holds(made):
+        fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))
+        raise GateNotMetError(
+            f"no rung of the ladder holds; the best, {made.rung}, fails by {fails} and is kept: {to}",
+            "keep the float model, or allow more with --max-drop or --min-agreement",
+        )

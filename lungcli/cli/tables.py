@@ -4,7 +4,8 @@ from rich.table import Table
 
 from lungcli.cli import speak
 from lungcli.core.evaluation import Evaluation, Figures
-from lungcli.core.words import difference, with_interval
+from lungcli.core.modelcard import ModelCard
+from lungcli.core.words import difference, number, size, with_interval
 from lungcli.inference import report
 from lungcli.inference.compare import Comparison
 from lungcli.inference.gate import Decision
@@ -53,9 +54,38 @@ def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> Non
     speak.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
 
 
+def show_ladder(card: ModelCard) -> None:
+    """Print the quantization ladder of a file, and what the gate saw of the rung it was made on."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rung", no_wrap=True)
+    for heading in ("size", "p50 ms", "balanced\naccuracy", "agree-\nment", "largest\nchange"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for row in card.ladder:
+        tried = row.difference is not None
+        verdict = (", ".join(row.fails) or "holds") if tried else ""
+        cells = (
+            size(row.bytes),
+            number(row.p50, 2),
+            number(row.balanced_accuracy),
+            f"{row.agreement:.1%}" if tried else "",
+            number(row.largest_change) if tried else "",
+        )
+        table.add_row(speak.plain(row.name), *cells, f"fails: {verdict}" if row.fails else verdict)
+    speak.err().print(table)
+    for row in card.ladder:
+        if row.name == card.rung:
+            malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
+            speak.say(
+                f"{row.name} minus float32: {difference(row.difference)} of the gate's figure{malignant} "
+                "(validation part, paired over look-alike groups)"
+            )
+
+
 def gate_sentence(decision: Decision, reference: str) -> str:
     """What the gate saw when it held int8 against `reference`."""
+    malignant = f" and {difference(decision.malignant)} malignant sensitivity" if decision.malignant else ""
     return (
-        f"int8 minus {reference} is {difference(decision.difference)} balanced accuracy, "
+        f"int8 minus {reference} is {difference(decision.difference)} {decision.metric.replace('_', ' ')}{malignant}, "
         f"allowed is {-decision.max_drop:+.3f}"
     )

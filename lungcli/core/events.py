@@ -66,6 +66,24 @@ class StageDone(_Event, frozen=True, kw_only=True, tag="stage-done"):
     about: str
 
 
+class RungStarted(_Event, frozen=True, kw_only=True, tag="rung-started"):
+    """A way to quantize is tried: `number` of the `rungs` of the ladder."""
+
+    stage: str
+    rung: str
+    number: int
+    rungs: int
+
+
+class RungDone(_Event, frozen=True, kw_only=True, tag="rung-done"):
+    """It was judged on the validation part; `about` is the outcome in words."""
+
+    stage: str
+    rung: str
+    holds: bool
+    about: str
+
+
 class RunStopped(_Event, frozen=True, kw_only=True, tag="run-stopped"):
     """The user stopped the run; it can go on."""
 
@@ -83,7 +101,17 @@ class RunDone(_Event, frozen=True, kw_only=True, tag="run-done"):
 
 
 Event = (
-    RunStarted | StageStarted | BatchDone | EpochDone | CheckpointWritten | StageDone | RunStopped | RunFailed | RunDone
+    RunStarted
+    | StageStarted
+    | BatchDone
+    | EpochDone
+    | CheckpointWritten
+    | RungStarted
+    | RungDone
+    | StageDone
+    | RunStopped
+    | RunFailed
+    | RunDone
 )
 
 

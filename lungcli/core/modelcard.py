@@ -12,6 +12,8 @@ from lungcli.core.intervals import Estimate
 from lungcli.core.recipe import Recipe
 
 FORMAT_VERSION = 1
+FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
+"""How a file keeps its weights; the last two compute in float32."""
 
 
 class DataCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,28 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float
     largest_change: float
     n: int
+
+
+class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung of the quantization ladder, judged on the validation part, and whether it holds.
+
+    The first row of a ladder is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
+    `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
+    `difference` is that of the gate's figure to the float file and `malignant` that of malignant sensitivity, both
+    paired over look-alike groups; `fails` says why it does not hold, and is empty where it does.
+    """
+
+    name: str
+    bytes: int
+    p50: float
+    balanced_accuracy: float | None
+    agreement: float
+    largest_change: float
+    nodes: int
+    int8_nodes: int
+    difference: Estimate | None = None
+    malignant: Estimate | None = None
+    fails: tuple[str, ...] = ()
 
 
 class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,12 +183,13 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     `size` is the side of the square uint8 slice the net takes, `preparation` the version of `data.prepare` that
     makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
     student, int8), `versions` the libraries used. `risk_coverage` is the curve on validation slices, in steps of 5 %.
+    `rung` is the step of the quantization `ladder` that the file was made on.
     """
 
     format_version: int = FORMAT_VERSION
     model: str
     stage: str
-    precision: Literal["float32", "int8"]
+    precision: FilePrecision
     classes: tuple[str, ...]
     size: int
     preparation: int
@@ -176,6 +201,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     figures: Figures | None = None
     int8: Int8Proof | None = None
+    rung: str = ""
+    ladder: tuple[RungFigures, ...] = ()
     guard: GuardStatistics | None = None
     calibration: Calibration | None = None
     referral: Referral | None = None

@@ -2,31 +2,51 @@
 
 import msgspec
 
-from lungcli.core import intervals, metrics
+from lungcli.core import evaluation, intervals
 from lungcli.core.errors import UsageError
-from lungcli.core.evaluation import Evaluation, comparable
+from lungcli.core.evaluation import Evaluation
 from lungcli.core.intervals import Estimate
+
+METRIC = "balanced_accuracy"
+_MALIGNANT = "malignant_sensitivity"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """`difference` is ours minus the reference's balanced accuracy, paired over look-alike groups."""
+    """`difference` is ours minus the reference's `metric`, `malignant` that of malignant sensitivity.
+
+    Both are paired over look-alike groups; `malignant` is None for models without that class.
+    """
 
     met: bool
     max_drop: float
     difference: Estimate
+    metric: str = METRIC
+    malignant: Estimate | None = None
 
 
-def decide(ours: Evaluation, reference: Evaluation, max_drop: float) -> Decision:
-    """Accept when balanced accuracy falls by at most `max_drop` on the same slices.
+def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str = METRIC) -> Decision:
+    """Accept when neither `metric` (see `evaluation.figures_for`) nor malignant sensitivity falls by over `max_drop`.
 
-    Raises UsageError when the two were judged on different slices.
+    Raises UsageError when the two were judged on different slices, or the models' classes have no such figure.
     """
-    if not comparable(ours, reference):
+    if not evaluation.comparable(ours, reference):
         raise UsageError(
             "the two models were evaluated on different slices, so their difference means nothing",
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    difference = intervals.paired_difference(metrics.balanced_accuracy, ours.matrices(), reference.matrices())
+    figures = evaluation.figures_for(ours.classes)
+    if metric not in figures:
+        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
+    before, after = reference.matrices(), ours.matrices()
+    difference = intervals.paired_difference(figures[metric], after, before)
+    malignant = intervals.paired_difference(figures[_MALIGNANT], after, before) if _MALIGNANT in figures else None
+    met = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
+    return Decision(met=met, max_drop=max_drop, difference=difference, metric=metric, malignant=malignant)
+
+
+def within(difference: Estimate | None, max_drop: float) -> bool:
+    """Say whether a figure falls by at most `max_drop`; one that can't be told (no such slices) does not fall."""
+    if difference is None or difference.value is None:
+        return True
     # Half a millionth: a drop of exactly `max_drop` must not fail on the last bit of a subtraction.
-    met = difference.value is not None and -difference.value <= max_drop + 5e-7
-    return Decision(met=met, max_drop=max_drop, difference=difference)
+    return -difference.value <= max_drop + 5e-7

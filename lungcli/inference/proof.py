@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from lungcli.core import metrics
 from lungcli.core.errors import LungcliError, UsageError
+from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import Int8Proof
-from lungcli.inference import modelfile
+from lungcli.inference import layers, modelfile
 from lungcli.inference.evaluate import logits_of
 from lungcli.inference.modelfile import Model
 
@@ -31,7 +32,8 @@ INT8_OPERATORS = frozenset(
         "QLinearMatMul",
     }
 )
-_ENOUGH = 0.9
+ENOUGH, LEAST = 0.9, 0.5
+"""Shares of layers that must run on integers: of a file quantized throughout, and of one with layers put back."""
 
 
 def prove(float_model: Path, int8_model: Path, slices: NDArray[np.uint8]) -> Int8Proof:
@@ -39,27 +41,38 @@ def prove(float_model: Path, int8_model: Path, slices: NDArray[np.uint8]) -> Int
 
     Raises UsageError without slices, ModelFileError when either is no model file.
     """
-    if not len(slices):
-        raise UsageError("an int8 model is proved on slices, and there are none", "give it slices of the val part")
     before, after = modelfile.load(float_model), modelfile.load(int8_model)
-    operators = executed(after)
     ours, theirs = (
         metrics.softmax(logits_of(model, slices, range(len(slices))), model.card.temperature)
         for model in (before, after)
     )
+    return compared(float_model, after, ours, theirs)
+
+
+def compared(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:
+    """Prove `after` with the probabilities (n, K), n ≥ 1, that the float file (`ours`) and it (`theirs`) gave.
+
+    Raises UsageError when there are none.
+    """
+    if not len(ours):
+        raise UsageError("an int8 model is proved on slices, and there are none", "give it slices of the val part")
+    operators = executed(after)
     int8_nodes = sum(operators[name] for name in INT8_OPERATORS)
     return Int8Proof(
         nodes=int8_nodes + sum(operators[name] for name in FLOAT_OPERATORS),
         int8_nodes=int8_nodes,
-        size_ratio=int8_model.stat().st_size / float_model.stat().st_size,
+        size_ratio=after.path.stat().st_size / float_model.stat().st_size,
         agreement=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
         largest_change=float(np.abs(ours - theirs).max()),
-        n=len(slices),
+        n=len(ours),
     )
 
 
 def executed(model: Model) -> Counter[str]:
-    """Count the operators, by type, of the graph that the runtime really executes after its optimisations."""
+    """Count the operators, by type, that the runtime really executes for a verdict, after its optimisations.
+
+    What only the second output `evidence` needs explains a verdict but has no part in it, and does not count.
+    """
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="lungcli-proof-") as folder:
@@ -67,14 +80,19 @@ def executed(model: Model) -> Counter[str]:
         options = modelfile.session_options(model.threads)
         options.optimized_model_filepath = str(optimised)
         modelfile.start(model.path.read_bytes(), model.path, options)
-        return Counter(node.op_type for node in onnx.load(optimised).graph.node)
+        return Counter(node.op_type for node in layers.towards(onnx.load(optimised), modelfile.OUTPUT))
 
 
-def require_int8(proof: Int8Proof) -> None:
-    """Raise LungcliError when fewer than nine in ten convolutions and matrix products run on integers."""
-    if not proof.int8_nodes or proof.int8_nodes < _ENOUGH * proof.nodes:
+def require_int8(proof: Int8Proof, share: float = ENOUGH) -> None:
+    """Raise LungcliError when fewer than `share` of the convolutions and matrix products run on integers."""
+    if not is_int8(proof, share):
         raise LungcliError(
             f"the model is not really int8: {proof.int8_nodes} of {proof.nodes} convolutions and matrix products "
             "run on integers",
             "keep the float model, or choose a net that quantizes well: lungcli models list",
         )
+
+
+def is_int8(proof: Int8Proof, share: float) -> bool:
+    """Say whether at least `share` of the convolutions and matrix products, and at least one, run on integers."""
+    return proof.int8_nodes > 0 and proof.int8_nodes >= share * proof.nodes

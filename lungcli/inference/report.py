@@ -27,7 +27,7 @@ def _figure(name: str) -> Callable[[Row], str]:
 NAMES = ("model", "net")
 COLUMNS: tuple[Column, ...] = (
     ("model", lambda row: row.name),
-    ("net", lambda row: f"{row.model} {'int8' if row.precision == 'int8' else ''}".strip()),
+    ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
     ("size", lambda row: size(row.bytes)),
     ("parameters", lambda row: f"{row.parameters / 1e6:.2f} M"),
     ("p50 ms", lambda row: _latency(row, "p50")),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lungcli.cli import quantize
+from lungcli.core.errors import GateNotMetError
+from lungcli.inference import ladder, modelfile
 from tests.cli.conftest import RUN, call
 
 
@@ -81,12 +84,47 @@ def test_benchmark(workshop: Path) -> None:
 
 def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
     output = tmp_path / "ä [1].onnx"
-    done = call(workshop, "quantize", f"{RUN}/student", "--output", output)
+    lax = ["--max-drop", "1", "--min-agreement", "0"]
+    done = call(workshop, "quantize", f"{RUN}/student", "--output", output, *lax)
     assert done.stdout.strip() == str(output)
-    assert "6 of 6 layers run on integers" in done.stderr
+    assert "layers run on integers" in done.stderr
+    for title in ("rung", "size", "p50 ms", "balanced", "agree-", "largest"):
+        assert title in done.stderr
+    assert "minmax per tensor" in done.stderr
+    assert "on this CPU" in done.stderr
+    card = json.loads(call(workshop, "models", "card", output).stdout)
+    assert [row["name"] for row in card["ladder"]][:2] == ["float32", "minmax per tensor"]
+    assert card["ladder"][-1]["name"] == card["rung"]
     assert "is there already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
-    call(workshop, "quantize", f"{RUN}/student", "-o", output, "--overwrite")
+    call(workshop, "quantize", f"{RUN}/student", "-o", output, "--overwrite", *lax)
     assert "is int8 already" in call(workshop, "quantize", RUN, check=2).stderr
+
+
+@pytest.mark.parametrize(("form", "ratio"), [("float16", 0.7), ("int8-weights", 0.5)])
+def test_smaller_files_that_compute_in_float(form: str, ratio: float, workshop: Path, tmp_path: Path) -> None:
+    output = tmp_path / "small.onnx"
+    done = call(workshop, "quantize", f"{RUN}/student", "--to", form, "-o", output, "--min-agreement", "0.5")
+    assert f"{form}, computed in float32" in done.stderr
+    source = workshop / "runs" / RUN / "student" / "model.onnx"
+    assert output.stat().st_size < ratio * source.stat().st_size
+    assert f"is {form} already" in call(workshop, "quantize", output, check=2).stderr
+
+
+def test_where_no_rung_holds_the_best_is_kept_and_named(
+    workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing satisfies this gate; its error is the one that exit code 5 belongs to."""
+    monkeypatch.setenv("LUNGCLI_HOME", str(workshop))
+    monkeypatch.setattr(ladder, "shortfalls", lambda *_: ("agreement",))
+    monkeypatch.setitem(ladder.LADDERS, "int8", ladder.LADDERS["int8"][:2])
+    output = tmp_path / "best.onnx"
+    with pytest.raises(GateNotMetError) as caught:
+        quantize.quantize(f"{RUN}/student", output=output)
+    card = modelfile.read_card(output)
+    assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
+    assert card.rung in ("minmax per tensor", "minmax per channel")
+    told = f"no rung of the ladder holds; the best, {card.rung}, fails by agreement and is kept: {output}"
+    assert caught.value.message == told
 
 
 def test_calibration_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lungcli.core.modelcard import (
     Int8Proof,
     ModelCard,
     Referral,
+    RungFigures,
     SplitCard,
     StressFigures,
 )
@@ -79,6 +80,22 @@ def test_figures_of_calibration_and_stress_survive() -> None:
                 malignant_flips=None,
             ),
         ),
+        rung="minmax per channel",
+        ladder=(
+            RungFigures(
+                name="minmax per channel",
+                bytes=9,
+                p50=1.5,
+                balanced_accuracy=0.75,
+                agreement=0.98,
+                largest_change=0.25,
+                nodes=9,
+                int8_nodes=8,
+                difference=share,
+                malignant=share,
+                fails=("agreement",),
+            ),
+        ),
         elsewhere=(
             Elsewhere(
                 label="normal",
@@ -98,7 +115,7 @@ def test_figures_of_calibration_and_stress_survive() -> None:
 
 def test_a_card_from_before_these_figures_is_read() -> None:
     fields = msgspec.json.decode(modelcard.encode(CARD))
-    for name in ("calibration", "referral", "risk_coverage", "stress", "elsewhere"):
+    for name in ("calibration", "referral", "risk_coverage", "stress", "elsewhere", "rung", "ladder"):
         del fields[name]
     plain = msgspec.structs.replace(CARD, calibration=None, referral=None, risk_coverage=(), stress=(), elsewhere=())
     assert modelcard.decode(msgspec.json.encode(fields).decode(), "a.onnx") == plain

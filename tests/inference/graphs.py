@@ -49,7 +49,7 @@ def brightness(path: Path, classes: int = len(CLASSES), size: int = SIZE) -> Pat
         helper.make_node("MatMul", ["flat", "slope"], ["logits"]),
     ]
     slope = np.arange(classes, dtype=np.float32)[None] / np.float32(255)
-    return _save(nodes, {"slope": slope}, path, classes, size)
+    return save(nodes, {"slope": slope}, path, classes, size)
 
 
 def convolutional(path: Path, seed: int = 0) -> Path:
@@ -81,7 +81,7 @@ def convolutional(path: Path, seed: int = 0) -> Path:
         helper.make_node("Flatten", ["pool"], ["flat"]),
         helper.make_node("Gemm", ["flat", "head.w", "head.b"], ["logits"], transB=1),
     ]
-    return _save(nodes, weights, path, len(CLASSES), SIZE)
+    return save(nodes, weights, path, len(CLASSES), SIZE)
 
 
 def nodules(path: Path, size: int = 128, *, evidence: bool = True) -> Path:
@@ -119,7 +119,7 @@ def nodules(path: Path, size: int = 128, *, evidence: bool = True) -> Path:
         helper.make_node("Flatten", ["mean"], ["logits"]),
     ]
     channels = {"channels": np.array([1], dtype=np.int64)}
-    return _save(nodes, {**weights, **channels}, path, 3, size, evidence=(size, size) if evidence else None)
+    return save(nodes, {**weights, **channels}, path, 3, size, evidence=(size, size) if evidence else None)
 
 
 def model_file(path: Path, **changes: object) -> Path:
@@ -141,7 +141,7 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.floa
     return np.asarray(rng.normal(scale=(2 / fan_in) ** 0.5, size=shape), dtype=np.float32)
 
 
-def _save(
+def save(
     nodes: list[onnx.NodeProto],
     weights: Mapping[str, NDArray[np.generic]],
     path: Path,

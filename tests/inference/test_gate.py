@@ -26,6 +26,30 @@ def test_a_drop_is_held_against_what_is_allowed(verdicts: str, max_drop: float, 
     assert decision.max_drop == max_drop
 
 
+def test_cancers_missed_outweigh_what_is_won_elsewhere() -> None:
+    """Balanced accuracy rises by a sixth, but half of the malignant slices are no longer found."""
+    decision = gate.decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.02)
+    assert decision.difference.value == pytest.approx(1 / 6)
+    assert decision.malignant is not None
+    assert decision.malignant.value == -0.5
+    assert not decision.met
+    assert gate.decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.5).met
+
+
+def test_the_gate_looks_at_the_figure_it_is_told() -> None:
+    decision = gate.decide(evaluation("bnmmnn"), TEACHER, 0.02, "malignant_specificity")
+    assert decision.metric == "malignant_specificity"
+    assert decision.difference.value == 0
+    assert decision.met
+
+
+def test_a_figure_that_the_classes_lack_is_refused() -> None:
+    two = msgspec.structs.replace(TEACHER, classes=("benign", "normal", "other"), probabilities=TEACHER.probabilities)
+    assert gate.decide(two, two, 0.0).malignant is None
+    with pytest.raises(UsageError, match="no malignant sensitivity"):
+        gate.decide(two, two, 0.0, "malignant_sensitivity")
+
+
 def test_a_better_model_always_passes() -> None:
     decision = gate.decide(TEACHER, evaluation("bnmmnn"), 0.0)
     assert decision.met

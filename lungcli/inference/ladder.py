@@ -1,0 +1,239 @@
+"""The quantization ladder: one way after another, from the smallest file up, until a file judges as its float one does.
+
+It is climbed on the validation part. A row of `LADDERS` says what to try; what happens on it is a value as well.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import metrics
+from lungcli.core.errors import UsageError
+from lungcli.core.evaluation import Evaluation
+from lungcli.core.modelcard import Int8Proof, RungFigures
+from lungcli.inference import bench, gate, layers, modelfile, proof, quantize, shrink
+from lungcli.inference.gate import Decision
+from lungcli.inference.quantize import Method, Ranges
+
+FLOAT = "float32"
+Form = Literal["int8", "float16", "int8-weights"]
+
+# Seconds of each turn at timing a rung, long enough for the median of a table.
+_SECONDS = 0.4
+# Slices that rank the nodes: each node costs a quantization, a start of the runtime, and these.
+_RANKED_ON = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """A way to quantize. Without a `method` it takes that of the best rung so far, and its scales.
+
+    `ends` leaves the first and the last layer in float, `worst` the most sensitive nodes: a share of the number of
+    layers. A rung of another `form` than int8 only keeps its weights smaller.
+    """
+
+    name: str
+    form: Form = "int8"
+    method: Method | None = None
+    per_channel: bool = True
+    ends: bool = False
+    worst: float = 0.0
+
+    @property
+    def least(self) -> float:
+        """Share of layers that must run on integers for a file of this rung to be called int8."""
+        if self.form != "int8":
+            return 0.0
+        return proof.LEAST if self.ends or self.worst else proof.ENOUGH
+
+
+LADDERS: dict[Form, tuple[Rung, ...]] = {
+    "int8": (
+        Rung(name="minmax per tensor", method="minmax", per_channel=False),
+        Rung(name="minmax per channel", method="minmax"),
+        Rung(name="percentile per tensor", method="percentile", per_channel=False),
+        Rung(name="percentile per channel", method="percentile"),
+        Rung(name="entropy per tensor", method="entropy", per_channel=False),
+        Rung(name="entropy per channel", method="entropy"),
+        Rung(name="ends in float", ends=True),
+        Rung(name="worst 5 % in float", ends=True, worst=0.05),
+        Rung(name="worst 15 % in float", ends=True, worst=0.15),
+        Rung(name="worst 30 % in float", ends=True, worst=0.30),
+    ),
+    "float16": (Rung(name="float16", form="float16"),),
+    "int8-weights": (Rung(name="int8 weights", form="int8-weights"),),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may be lost: `max_drop` of `metric` and of malignant sensitivity, and the share of verdicts that stay."""
+
+    max_drop: float = 0.01
+    min_agreement: float = 0.99
+    metric: str = gate.METRIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A rung, its model file, and how that did. `evidence` is None for the float file, with which a ladder begins."""
+
+    rung: Rung
+    path: Path
+    figures: RungFigures
+    evidence: Int8Proof | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the rung lost no more than the limits allow."""
+        return not self.figures.fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a ladder stands on.
+
+    `calibration` holds prepared slices of the training part, uint8 (n, S, S); `finish` makes a model file of a graph;
+    `judge` gives a model's verdicts on the validation part.
+    """
+
+    source: Path
+    calibration: NDArray[np.uint8]
+    finish: Callable[[Path, Path], None]
+    judge: Callable[[modelfile.Model], Evaluation]
+
+
+def climb(
+    ground: Ground, folder: Path, limits: Limits, rungs: Sequence[Rung] = LADDERS["int8"]
+) -> Iterator[Rung | Tried]:
+    """Try rung after rung up to the first that holds, leaving the model files in `folder`.
+
+    Yields the float file as tried, then each rung before and after it is tried. Raises UsageError without slices,
+    ModelFileError when the net can't be quantized.
+    """
+    before = modelfile.load(ground.source)
+    reference = ground.judge(before)
+    if not reference.slices:
+        raise UsageError("a ladder is climbed on slices, and there are none", "give it slices of the validation part")
+    yield Tried(rung=Rung(name=FLOAT), path=ground.source, figures=_figures(FLOAT, before, before, reference))
+    make = _maker(ground)
+    done: list[Tried] = []
+    for number, rung in enumerate(rungs):
+        yield rung
+        graph, path = folder / f"{number}.graph", folder / f"{number}.onnx"
+        make(rung, done, graph)
+        ground.finish(graph, path)
+        graph.unlink()
+        tried = _tried(rung, before, modelfile.load(path), reference, ground, limits)
+        done.append(tried)
+        yield tried
+        if tried.holds:
+            return
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """Choose, of at least one rung, the one that holds, else the one that lost least of what they are judged by.
+
+    Rungs that are not really int8 come last.
+    """
+
+    def loss(each: Tried) -> tuple[bool, bool, float, float]:
+        figures, evidence = each.figures, each.evidence
+        drops = [-item.value for item in (figures.difference, figures.malignant) if item and item.value is not None]
+        lost = sum(max(0.0, drop) for drop in drops) + 1 - figures.agreement
+        unreal = each.rung.form == "int8" and not (evidence and proof.is_int8(evidence, each.rung.least))
+        return not each.holds, unreal, lost, figures.largest_change
+
+    return min((each for each in tried if each.evidence), key=loss)
+
+
+def shortfalls(decision: Decision, evidence: Int8Proof, limits: Limits, least: float) -> tuple[str, ...]:
+    """Say why a rung does not hold; empty where it does.
+
+    One verdict may always differ, unless all must agree: of fewer than a hundred slices it is more than 1 %.
+    """
+    found = []
+    if not gate.within(decision.difference, limits.max_drop) or decision.difference.value is None:
+        found.append(decision.metric.replace("_", " "))
+    if not gate.within(decision.malignant, limits.max_drop):
+        found.append("malignant sensitivity")
+    spared = math.floor((1 - limits.min_agreement) * evidence.n + 1e-9)
+    allowed = spared if limits.min_agreement >= 1 else max(1, spared)
+    if round((1 - evidence.agreement) * evidence.n) > allowed:
+        found.append("agreement")
+    if least and not proof.is_int8(evidence, least):
+        found.append(f"only {evidence.int8_nodes} of {evidence.nodes} layers in int8")
+    return tuple(dict.fromkeys(found))
+
+
+def _maker(ground: Ground) -> Callable[[Rung, Sequence[Tried], Path], None]:
+    """Return what makes a rung's graph; the net is prepared, and each range measured, when a rung first asks."""
+    net = quantize.prepare(ground.source)
+    measured: dict[Method, Ranges] = {}
+    ranked: list[tuple[str, ...]] = []
+
+    def make(rung: Rung, done: Sequence[Tried], to: Path) -> None:
+        if rung.form != "int8":
+            shrink.shrink(ground.source, to, rung.form)
+            return
+        earlier = [each for each in done if each.rung.method]
+        like = rung if rung.method or not earlier else best(earlier).rung
+        method: Method = like.method or "minmax"
+        if method not in measured:
+            measured[method] = quantize.measure(net, ground.calibration, method)
+        spared = set(layers.ends(net)) if rung.ends else set()
+        if rung.worst:
+            if not ranked:
+                stride = max(1, len(ground.calibration) // _RANKED_ON)
+                slices = ground.calibration[::stride][:_RANKED_ON]
+                ranked.append(layers.by_sensitivity(net, measured[method], slices, per_channel=like.per_channel))
+            spared |= set(ranked[0][: math.ceil(rung.worst * layers.count(net))])
+        quantize.write(net, measured[method], to, per_channel=like.per_channel, in_float=spared)
+
+    return make
+
+
+def _tried(
+    rung: Rung,
+    before: modelfile.Model,
+    after: modelfile.Model,
+    reference: Evaluation,
+    ground: Ground,
+    limits: Limits,
+) -> Tried:
+    verdicts = ground.judge(after)
+    decision = gate.decide(verdicts, reference, limits.max_drop, limits.metric)
+    evidence = proof.compared(ground.source, after, reference.arrays()[1], verdicts.arrays()[1])
+    figures = msgspec.structs.replace(
+        _figures(rung.name, before, after, verdicts),
+        agreement=evidence.agreement,
+        largest_change=evidence.largest_change,
+        nodes=evidence.nodes,
+        int8_nodes=evidence.int8_nodes,
+        difference=decision.difference,
+        malignant=decision.malignant,
+        fails=shortfalls(decision, evidence, limits, rung.least),
+    )
+    return Tried(rung=rung, path=after.path, figures=figures, evidence=evidence)
+
+
+def _figures(name: str, before: modelfile.Model, after: modelfile.Model, verdicts: Evaluation) -> RungFigures:
+    """Figures of `after` that need no comparison; it is timed in turns with the float file `before`."""
+    timed = bench.benchmark((before, after), seconds=_SECONDS, warmups=3)[-1]
+    balanced = float(metrics.balanced_accuracy(verdicts.matrices().sum(axis=0)))
+    return RungFigures(
+        name=name,
+        bytes=after.path.stat().st_size,
+        p50=timed.p50,
+        balanced_accuracy=None if math.isnan(balanced) else balanced,
+        agreement=1.0,
+        largest_change=0.0,
+        nodes=0,
+        int8_nodes=0,
+    )
