@@ -21,10 +21,7 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     Each teacher of the recipe is a net to train, or a run that has trained one. Raises UsageError when the recipe
     names something unknown, or when `name` belongs to a run of another recipe.
     """
-    recipe = stages.resolved(recipe)
-    teacher_run: Teachers = ""
-    if kind != "train":
-        recipe, teacher_run = _with_teachers(recipe)
+    recipe, teacher_run = settled(kind, recipe)
     wanted = (kind, recipe, teacher_run)
     digest = stages.divided(recipe)[1].digest
     for run in runs.readable()[0]:
@@ -34,6 +31,12 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     fold = [f"fold{recipe.fold}"] if recipe.folds else []
     chosen = name or runs.fresh_name("-".join((kind, recipe.model, recipe.data, *fold)))
     return runs.create(chosen, kind, recipe, teacher_run, split=digest), False
+
+
+def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
+    """Return the recipe as this machine will follow it, and the runs that its teachers come from. Raises UsageError."""
+    recipe = stages.resolved(recipe)
+    return (recipe, "") if kind == "train" else _with_teachers(recipe)
 
 
 def work(run: Run, found: Material) -> Generator[Event, None, None]:

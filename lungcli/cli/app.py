@@ -20,6 +20,7 @@ from lungcli.cli import (
     predict,
     quantize,
     recipes,
+    reproduce,
     runs,
     serve,
     speak,
@@ -59,6 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 data.app.command()(download.download)
+runs.app.command()(reproduce.reproduce)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")

@@ -1,10 +1,13 @@
 """`lungcli compare`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lungcli.cli import options as opt
+
+if TYPE_CHECKING:
+    from lungcli.inference.compare import Flipped
 
 
 def compare(
@@ -12,10 +15,11 @@ def compare(
         list[str] | None, typer.Argument(metavar="[RUN|FILE]…", help="All models on this machine if left out.")
     ] = None,
     baseline: Annotated[
-        str, typer.Option("--baseline", help="Model to take differences to; the first if left out.")
+        str, typer.Option("--baseline", metavar="MODEL", help="Model to put first and take differences to.")
     ] = "",
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="Time each model so long; 0: do not time.")] = 2.0,
     threads: opt.Threads = 0,
+    flips: Annotated[bool, typer.Option("--flips", help="List the slices that the models judge differently.")] = False,
     json: opt.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -25,15 +29,24 @@ def compare(
     Models judged on different test parts are refused; the list of all models says which they are.
 
     \b
-    Example: lungcli compare compress-mobilenetv2-phantom/teacher compress-mobilenetv2-phantom
+    Examples:
+      lungcli compare RUN/teacher RUN/student RUN/int8
+      lungcli compare RUN/teacher RUN/student RUN/int8 --flips
+      lungcli compare --baseline RUN/teacher
     """
     from lungcli.cli import speak, tables
     from lungcli.core import models
+    from lungcli.core.errors import UsageError
     from lungcli.inference import compare as comparing
     from lungcli.inference import report
 
     paths = [models.resolve(spec) for spec in specs] if specs else list(models.files().values())
     pinned = models.resolve(baseline) if baseline else None
+    if flips:
+        if csv or markdown:
+            raise UsageError("flips are listed as a table or as JSON", "leave --csv and --markdown out, or add --json")
+        _flips(comparing.flipped(paths, pinned), as_json=json)
+        return
     # All that is there is a list; models that are named are meant to be compared.
     found = comparing.compare(paths, pinned, seconds, threads, listing=not specs)
     if json:
@@ -44,3 +57,35 @@ def compare(
         speak.print_text(report.markdown(found))
     else:
         tables.show_comparison(found)
+
+
+def _flips(found: "Flipped", *, as_json: bool) -> None:
+    """Print each slice that not all models judge alike, with every verdict; wrong ones are marked."""
+    from rich.table import Table
+
+    from lungcli.cli import speak
+
+    if as_json:
+        speak.print_json(found)
+        return
+    runs = {name.rpartition("/")[0] for name in found.models}
+    one_run = len(runs) == 1 and "" not in runs
+    shown = [name.rpartition("/")[2] if one_run else name for name in found.models]
+    table = Table(title=speak.plain(*runs) if one_run else None, title_justify="left", box=None, pad_edge=False)
+    for title in ("slice", "true class", *shown):
+        table.add_column(speak.plain(title), overflow="fold")
+    for row in found.slices:
+        cells = [
+            f"{'' if verdict.verdict == row.label else '✗ '}{verdict.verdict} {verdict.confidence:.0%}"
+            for verdict in row.verdicts
+        ]
+        table.add_row(speak.plain(row.slice.rpartition("/")[2]), row.label, *cells)
+    if found.slices:
+        speak.out().print(table)
+    baseline, *others = shown
+    for name, count in zip(others, found.counts, strict=True):
+        total = count.mended + count.broken + count.both_wrong
+        speak.say(
+            f"{name}: {total} of {found.n} verdicts are not those of {baseline}: "
+            f"{count.mended} mended, {count.broken} broken, {count.both_wrong} both wrong"
+        )

@@ -44,6 +44,7 @@ def compress(
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
+      lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
       lungcli compress --recipe fast --data mine
     """
     from lungcli.cli import job

@@ -41,6 +41,7 @@ def distill(
       lungcli distill --teacher resnet18 --student mobilenetv2 --data phantom
       lungcli distill -t resnet18 -t densenet121 -s mobilenetv2 --method dkd
       lungcli distill -t OTHER-RUN/student -s shufflenetv2      (a chain)
+      lungcli distill -t OTHER -s shufflenetv2 --folds 5        (by OTHER-fold1 in fold 1, and so on)
     """
     from lungcli.cli import job
 

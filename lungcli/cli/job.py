@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
@@ -11,7 +11,7 @@ import typer
 from lungcli.cli import progress, speak
 from lungcli.core import catalog, models, runs
 from lungcli.core import recipe as recipes
-from lungcli.core.errors import GateNotMetError, InterruptedRunError, UsageError
+from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.core.recipe import Protocol, Recipe
 from lungcli.core.runs import Kind, Run
 
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 
 def begin(kind: Kind, context: typer.Context, name: str) -> None:
-    """Start the run that the command's options describe, or go on with the same one where it was cut off."""
+    """Start the run, or the folds, that the command's options describe, or go on with those that were cut off."""
     from lungcli import compress
+    from lungcli.cli import folds
 
-    run, found = compress.start(kind, _recipe(context), name)
+    recipe, *others = _recipes(context)
+    if others:
+        folds.go(kind, (recipe, *others), name)
+        return
+    run, found = compress.start(kind, recipe, name)
     if found:
         speak.say(f"going on with the run {run.name!r}; give another --name to start afresh")
     go(run)
@@ -33,6 +38,7 @@ def begin(kind: Kind, context: typer.Context, name: str) -> None:
 def follow(recipe: str, context: typer.Context, name: str) -> None:
     """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
     from lungcli import compress
+    from lungcli.cli import folds
     from lungcli.core import bundled
 
     typed = {field: value for field, value in _given(context).items() if _is_typed(field, context)}
@@ -41,7 +47,10 @@ def follow(recipe: str, context: typer.Context, name: str) -> None:
     found = bundled.load(recipe).recipes(_divided(typed, context))
     if name and len(found) > 1:
         raise UsageError(f"the recipe {recipe!r} makes {len(found)} runs, and they can't all be called {name!r}")
-    for kind, settings in found:
+    for kind, (settings, *others) in found:
+        if others:
+            folds.go(kind, (settings, *others), name)
+            continue
         run, there = compress.start(kind, settings, name)
         if there and run.info.state == "done" and len(found) > 1:
             speak.say(f"the run {run.name!r} is done already")
@@ -69,9 +78,12 @@ def _settings(context: typer.Context) -> dict[str, object]:
     return given
 
 
-def _recipe(context: typer.Context) -> Recipe:
-    """Make the recipe of the options; where `--split` is no protocol, a split file says protocol, seed and folds."""
-    return recipes.make(**_divided(_settings(context), context))
+def _recipes(context: typer.Context) -> Sequence[Recipe]:
+    """Make the recipe of the options, or one a fold where all are meant.
+
+    Where `--split` is no protocol, a split file says protocol, seed and folds.
+    """
+    return recipes.make_folds(**_divided(_settings(context), context))
 
 
 def _divided(given: dict[str, object], context: typer.Context) -> dict[str, object]:
@@ -88,13 +100,30 @@ def _divided(given: dict[str, object], context: typer.Context) -> dict[str, obje
 
 
 def go(run: Run) -> None:
-    """Work on `run` to its end, showing it. Raises GateNotMetError, and InterruptedRunError after Ctrl-C."""
-    from lungcli import compress, stages
+    """Work on `run` to its end, and show what came of it. Raises as `work` does, and GateNotMetError."""
+    from lungcli import compress
     from lungcli.cli import tables
-    from lungcli.data import splits
     from lungcli.inference import compare, modelfile
 
     speak.disclaim()
+    work(run)
+    made = [run.stage(stage) / models.MODEL for stage in models.stages(run)]
+    speak.say("timing the models")
+    comparison = compare.compare(made, baseline=made[0])
+    tables.show_comparison(comparison)
+    if run.info.kind == "compress":
+        _say_of_int8(comparison, modelfile.read_card(made[-1]))
+    speak.say(f"model file: {made[-1]}")
+    speak.say(f"next: lungcli predict --model '{run.name}' scan.png")
+    if decision := compress.decide(run):
+        tables.require_gate(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
+
+
+def work(run: Run) -> None:
+    """Work on `run` to its end, showing it. Raises InterruptedRunError after Ctrl-C, and what `compress.work` does."""
+    from lungcli import compress, stages
+    from lungcli.data import splits
+
     with progress.preparing(f"reading {run.recipe.data}") as advance:
         found = stages.material(run.recipe, advance)
     if run.recipe.protocol == "random":
@@ -112,23 +141,6 @@ def go(run: Run) -> None:
                     f"stopped; the work is saved in the run {run.name!r}",
                     f"go on with: lungcli runs resume '{run.name}'",
                 )
-    made = [run.stage(stage) / models.MODEL for stage in models.stages(run)]
-    speak.say("timing the models")
-    comparison = compare.compare(made, baseline=made[0])
-    tables.show_comparison(comparison)
-    if run.info.kind == "compress":
-        _say_of_int8(comparison, modelfile.read_card(made[-1]))
-    speak.say(f"model file: {made[-1]}")
-    speak.say(f"next: lungcli predict --model '{run.name}' scan.png")
-    decision = compress.decide(run)
-    if decision is None:
-        return
-    sentence = tables.gate_sentence(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
-    if not decision.met:
-        raise GateNotMetError(
-            f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
-        )
-    speak.say(f"gate met: {sentence}", style="green")
 
 
 def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:

@@ -51,8 +51,8 @@ Split = Annotated[
     ),
 ]
 SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another seed gives another split.")]
-Folds = Annotated[int, typer.Option("--folds", help="Folds of a cross-validation; 0: one split.")]
-Fold = Annotated[int, typer.Option("--fold", help="The fold to train and judge on, from 1.")]
+Folds = Annotated[int, typer.Option("--folds", help="Cross-validate: a run a fold, then all together; 0: one split.")]
+Fold = Annotated[int, typer.Option("--fold", help="Train and judge on this fold alone, from 1; 0: on all.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and augmentation.")]
 Epochs = Annotated[int, typer.Option("--epochs", help="Most passes over the training part.")]
 Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]

@@ -1,8 +1,11 @@
 """Figures as tables on the terminal."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from lungcli.cli import speak
+from lungcli.core.errors import GateNotMetError
 from lungcli.core.evaluation import Evaluation, Figures
 from lungcli.core.modelcard import ModelCard
 from lungcli.core.words import difference, number, size, with_interval
@@ -16,26 +19,37 @@ _COLUMN_WIDTH = 16
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the comparison for people: a column a model, as many beside each other as the terminal is wide."""
-    out = speak.out()
     runs = {row.name.rpartition("/")[0] for row in comparison.rows}
     one_run = len(runs) == 1 and "" not in runs
     if one_run:
-        out.print(speak.plain(*runs), style="bold")
-    beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
-    for start in range(0, len(comparison.rows), beside):
-        rows = comparison.rows[start : start + beside]
-        table = Table(box=None, pad_edge=False)
-        table.add_column("", width=_HEADING_WIDTH - 2)
-        for row in rows:
-            table.add_column(speak.plain(row.stage), min_width=_COLUMN_WIDTH - 2, overflow="fold")
-        for title, show in report.COLUMNS[one_run:]:
-            heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
-            # An interval goes under its figure, so that four models fit into 80 columns.
-            cells = (speak.plain(show(row)) for row in rows)
-            table.add_row(heading, *(cell if title in report.NAMES else cell.replace(" [", "\n[") for cell in cells))
-        out.print(table)
+        speak.out().print(speak.plain(*runs), style="bold")
+    lines = [
+        (title, [speak.plain(show(row)) if title in report.NAMES else under(show(row)) for row in comparison.rows])
+        for title, show in report.COLUMNS[one_run:]
+    ]
+    show_beside([row.stage for row in comparison.rows], lines)
     for line in report.footnotes(comparison):
         speak.say(line, style="dim")
+
+
+def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Print a column for each of `heads`, as many beside each other as the terminal is wide, and a line a title."""
+    out = speak.out()
+    beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
+    for start in range(0, len(heads), beside):
+        table = Table(box=None, pad_edge=False)
+        table.add_column("", width=_HEADING_WIDTH - 2)
+        for head in heads[start : start + beside]:
+            table.add_column(speak.plain(head), min_width=_COLUMN_WIDTH - 2, overflow="fold")
+        for title, cells in lines:
+            heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
+            table.add_row(heading, *cells[start : start + beside])
+        out.print(table)
+
+
+def under(cell: str) -> str:
+    """Put an interval under its figure, so that four models fit into 80 columns."""
+    return cell.replace(" [", "\n[")
 
 
 def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> None:
@@ -89,3 +103,13 @@ def gate_sentence(decision: Decision, reference: str) -> str:
         f"int8 minus {reference} is {difference(decision.difference)} {decision.metric.replace('_', ' ')}{malignant}, "
         f"allowed is {-decision.max_drop:+.3f}"
     )
+
+
+def require_gate(decision: Decision, reference: str) -> None:
+    """Say that the gate is met. Raises GateNotMetError where it is not."""
+    sentence = gate_sentence(decision, reference)
+    if not decision.met:
+        raise GateNotMetError(
+            f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
+        )
+    speak.say(f"gate met: {sentence}", style="green")

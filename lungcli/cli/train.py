@@ -31,7 +31,9 @@ def train(
     """Train one net on a data set, and measure it once on slices it never met.
 
     \b
-    Example: lungcli train --model resnet18 --data phantom
+    Examples:
+      lungcli train --model resnet18 --data phantom
+      lungcli train --model resnet18 --data phantom --folds 5      (every slice tested once)
     """
     from lungcli.cli import job
 

@@ -28,10 +28,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     takes: str
     jobs: tuple[Job, ...]
 
-    def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, Recipe], ...]:
-        """Kind and recipe of every job, with what the user typed put over it. Raises UsageError."""
+    def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, tuple[Recipe, ...]], ...]:
+        """Kind and recipe of every job, with what the user typed put over it; a recipe a fold of a cross-validation.
+
+        Raises UsageError.
+        """
         return tuple(
-            (job.kind, recipe.make(**{"data": "phantom", **job.settings, **(typed or {})})) for job in self.jobs
+            (job.kind, recipe.make_folds(**{"data": "phantom", **job.settings, **(typed or {})})) for job in self.jobs
         )
 
 

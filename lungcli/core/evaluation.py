@@ -1,5 +1,6 @@
 """The verdicts of one model on one part of a split, and the figures that follow from them."""
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -7,7 +8,7 @@ import numpy as np
 
 from lungcli.core import intervals, metrics
 from lungcli.core.errors import UsageError
-from lungcli.core.intervals import Estimate, Figure
+from lungcli.core.intervals import Estimate, Figure, Spread
 from lungcli.core.metrics import Floats, Ints
 
 MALIGNANT = "malignant"
@@ -95,6 +96,53 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
         )
     mean = np.mean([each.arrays()[1] for each in evaluations], axis=0)
     return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()))
+
+
+def pooled(folds: Sequence[Evaluation]) -> Evaluation:
+    """Return the verdicts of one stage in all folds of a cross-validation: their test parts, one after the other.
+
+    Each fold has a model of its own; every slice is judged by the one that never met it. Raises UsageError when the
+    parts are not disjoint test parts of one data set and kind of split.
+    """
+    first = folds[0]
+    trouble = ""
+    if any((each.classes, each.part, each.protocol) != (first.classes, "test", first.protocol) for each in folds):
+        trouble = "they differ in classes, part or split protocol, or are no test parts"
+    elif _shared([each.slices for each in folds]):
+        trouble = "a slice is in the test part of more than one"
+    elif first.protocol == "grouped" and _shared([each.groups for each in folds]):
+        trouble = "a look-alike group has slices in the test part of more than one"
+    if trouble:
+        raise UsageError(
+            f"these verdicts are not those of the folds of one cross-validation: {trouble}",
+            "run all folds of one split: lungcli compress --folds 5",
+        )
+    digests = msgspec.json.encode([each.split_digest for each in folds])
+    return Evaluation(
+        classes=first.classes,
+        part=first.part,
+        protocol=first.protocol,
+        split_digest=hashlib.sha256(digests).hexdigest(),
+        slices=tuple(item for each in folds for item in each.slices),
+        labels=tuple(item for each in folds for item in each.labels),
+        groups=tuple(item for each in folds for item in each.groups),
+        probabilities=tuple(item for each in folds for item in each.probabilities),
+    )
+
+
+def over_folds(folds: Sequence[Evaluation]) -> dict[str, Spread]:
+    """Name every figure's mean and spread over the folds of a cross-validation."""
+    matrices = [each.matrices().sum(axis=0) for each in folds]
+    return {
+        name: intervals.over_folds([float(figure(matrix)) for matrix in matrices])
+        for name, figure in figures_for(folds[0].classes).items()
+    }
+
+
+def _shared(parts: Sequence[Sequence[object]]) -> bool:
+    """Say whether any item is in more than one part."""
+    distinct = [set(part) for part in parts]
+    return len(set().union(*distinct)) < sum(map(len, distinct))
 
 
 def comparable(ours: Evaluation, theirs: Evaluation) -> bool:

@@ -146,6 +146,17 @@ def make(**settings: object) -> Recipe:
         raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help` for the ranges") from error
 
 
+def make_folds(**settings: object) -> tuple[Recipe, ...]:
+    """Build a recipe for each fold where `settings` have folds and name none of them; else the one that `make` builds.
+
+    Raises UsageError as `make` does.
+    """
+    count = settings.get("folds", 0)
+    if not isinstance(count, int) or count < 1 or settings.get("fold"):
+        return (make(**settings),)
+    return tuple(make(**{**settings, "fold": fold}) for fold in range(1, count + 1))
+
+
 def as_toml(recipe: Recipe) -> str:
     """Write `recipe` as TOML text."""
     import tomli_w

@@ -17,7 +17,7 @@ from typing import Literal
 import filelock
 import msgspec
 
-from lungcli.core import names, paths
+from lungcli.core import machine, names, paths
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now
@@ -32,7 +32,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here.
 
     Of an ensemble it has a name for each teacher of the recipe, empty for those that are trained here. `split` is the
-    digest of the split that the run trains and judges on; runs of earlier versions don't say.
+    digest of the split that the run trains and judges on, `cpu` the processor that last worked on it; runs of earlier
+    versions don't say.
     """
 
     format_version: int = FORMAT_VERSION
@@ -42,6 +43,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     changed: datetime.datetime
     teacher_run: Teachers = ""
     split: str = ""
+    cpu: str = ""
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,8 +173,9 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
     Closing this generator closes `happening`, which saves its work. Raises UsageError when another process works
     on the run, InterruptedRunError after Ctrl-C, and whatever `happening` raises.
     """
+    info = msgspec.structs.replace(run.info, cpu=machine.name())
     with _lock(run), _appending(run) as write:
-        _save(msgspec.structs.replace(run.info, state="running", changed=now()), run.folder)
+        _save(msgspec.structs.replace(info, state="running", changed=now()), run.folder)
         ended: State = "stopped"
         last: Event = RunStopped(time=now())
         try:
@@ -193,7 +196,7 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
             happening.close()
             if ended != "done":
                 write(last)
-            _save(msgspec.structs.replace(run.info, state=ended, changed=now()), run.folder)
+            _save(msgspec.structs.replace(info, state=ended, changed=now()), run.folder)
 
 
 @contextlib.contextmanager

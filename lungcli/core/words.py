@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lungcli.core.intervals import Estimate
+    from lungcli.core.intervals import Estimate, Spread
 
 # Control characters of a foreign file name could move the cursor or recolour the terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -33,6 +33,19 @@ def difference(estimate: "Estimate | None") -> str:
         return "–"
     unsure = "" if estimate.low > 0 or estimate.high < 0 else " n.s."
     return f"{estimate.value:+.3f}{unsure} [{_short(estimate.low, '+')}, {_short(estimate.high, '+')}]"
+
+
+def spread(found: "Spread") -> str:
+    """`0.712 ± .045 [.680, .741]`, of a mean over folds."""
+    if found.deviation is None:
+        return with_interval(found.mean)
+    value, _, interval = with_interval(found.mean).partition(" ")
+    return f"{value} ±{_short(found.deviation)} {interval}"
+
+
+def p_value(p: float | None) -> str:
+    """`0.034`, `<.001`, or a dash where there is none."""
+    return "<.001" if p is not None and p < 0.001 else number(p)
 
 
 def _short(value: float | None, sign: str = "") -> str:

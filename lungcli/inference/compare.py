@@ -5,11 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import evaluation, intervals, metrics, models
+from lungcli.core import evaluation, intervals, metrics, models, significance
 from lungcli.core.errors import UsageError
-from lungcli.core.evaluation import Evaluation, Figures
+from lungcli.core.evaluation import Evaluation, Figures, Flip
 from lungcli.core.intervals import Estimate
 from lungcli.core.modelcard import ModelCard
+from lungcli.core.significance import Significance
 from lungcli.inference import bench, evaluate, modelfile
 from lungcli.inference.bench import Measurement
 
@@ -18,7 +19,8 @@ _NO_VERDICTS = "verdicts lie beside a run's model file, and one of the two has n
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One model. `difference` is its balanced accuracy minus the baseline's, paired over look-alike groups; None for
-    the baseline itself, and where `not_compared` says why there is none. Latencies are in milliseconds, for one slice.
+    the baseline itself, and where `not_compared` says why there is none; `significance` has its tests. Latencies are
+    in milliseconds, for one slice.
     """
 
     name: str
@@ -33,15 +35,48 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     latency: Measurement | None
     figures: Figures | None
     difference: Estimate | None
+    significance: Significance | None = None
     not_compared: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows in the order asked for; `machine` says where the latencies were measured."""
+    """Rows in the order asked for, a pinned baseline first; `machine` says where the latencies were measured."""
 
     baseline: str
     machine: dict[str, str]
     rows: tuple[Row, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says of a slice, and how sure it is of it."""
+
+    verdict: str
+    confidence: float
+
+
+class FlippedSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """A slice that not all models judge alike: its path, true class, and the verdict of each model."""
+
+    slice: str
+    label: str
+    verdicts: tuple[Verdict, ...]
+
+
+class FlipCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Verdicts that are not the baseline's, by who was right."""
+
+    mended: int
+    broken: int
+    both_wrong: int
+
+
+class Flipped(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `n` slices those with a flipped verdict, in their order; `counts` are those of all `models` but the first."""
+
+    models: tuple[str, ...]
+    n: int
+    counts: tuple[FlipCount, ...]
+    slices: tuple[FlippedSlice, ...]
 
 
 def compare(
@@ -59,7 +94,8 @@ def compare(
     """
     if not paths:
         raise UsageError("there is no model to compare", "make one: lungcli compress --student mobilenetv2")
-    pinned = baseline or paths[0]
+    paths = _pinned_first(paths, baseline)
+    pinned = paths[0]
     loaded = [modelfile.load(path, threads) for path in paths]
     anchor = modelfile.read_card(pinned)
     reasons = [why_not(model.card, anchor) for model in loaded]
@@ -88,6 +124,57 @@ def compare(
     )
 
 
+def flipped(paths: Sequence[Path], baseline: Path | None = None) -> Flipped:
+    """Find the slices that models judge otherwise than the first of them, or than `baseline`.
+
+    Raises UsageError for fewer than two models, for one without verdicts, and for ones that judged different slices.
+    """
+    paths = _pinned_first(paths, baseline)
+    if len(paths) < 2:
+        raise UsageError("verdicts flip from one model to another, and there are not two", "name two: RUN/teacher RUN")
+    judged = []
+    for path in paths:
+        if (found := verdicts(path)) is None:
+            raise UsageError(
+                f"{models.name_of(path)} has no verdicts of its test part beside it", "name models of runs: RUN/STAGE"
+            )
+        judged.append(found)
+    first, *others = judged
+    flips = [evaluation.flips(ours, first) for ours in others]
+    names = {flip.slice for found in flips for flip in found}
+    return Flipped(
+        models=tuple(map(models.name_of, paths)),
+        n=len(first.labels),
+        counts=tuple(map(_count, flips)),
+        slices=tuple(
+            FlippedSlice(
+                slice=name,
+                label=first.classes[first.labels[i]],
+                verdicts=tuple(_verdict(each, i) for each in judged),
+            )
+            for i, name in enumerate(first.slices)
+            if name in names
+        ),
+    )
+
+
+def _count(flips: Sequence[Flip]) -> FlipCount:
+    mended = sum(flip.ours == flip.label for flip in flips)
+    broken = sum(flip.theirs == flip.label for flip in flips)
+    return FlipCount(mended=mended, broken=broken, both_wrong=len(flips) - mended - broken)
+
+
+def _verdict(found: Evaluation, index: int) -> Verdict:
+    probabilities = found.probabilities[index]
+    return Verdict(verdict=found.classes[probabilities.index(max(probabilities))], confidence=max(probabilities))
+
+
+def _pinned_first(paths: Sequence[Path], baseline: Path | None) -> Sequence[Path]:
+    if baseline is None:
+        return paths
+    return [baseline, *(path for path in paths if path.resolve() != baseline.resolve())]
+
+
 def why_not(ours: ModelCard, theirs: ModelCard) -> str:
     """Say why two models must not be compared: they were judged on different test parts. Empty where they may be."""
     if ours.split.digest == theirs.split.digest:
@@ -107,7 +194,7 @@ def row(
 
     Without a reference there is no difference; a `reason` says why the two must not be compared.
     """
-    difference = None
+    difference = tests = None
     if reference is not None and not reason:
         ours = verdicts(path)
         if ours is None:
@@ -116,6 +203,7 @@ def row(
             reason = "the two judged different slices"
         else:
             difference = intervals.paired_difference(metrics.balanced_accuracy, ours.matrices(), reference.matrices())
+            tests = significance.between(ours, reference)
     return Row(
         name=models.name_of(path),
         model=card.model,
@@ -129,6 +217,7 @@ def row(
         latency=latency,
         figures=card.figures,
         difference=difference,
+        significance=tests,
         not_compared=reason,
     )
 

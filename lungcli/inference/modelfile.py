@@ -139,6 +139,15 @@ def read_card(path: Path) -> ModelCard:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def graph_digest(path: Path) -> str:
+    """Return the sha256 of what the model file computes, whatever its card says. Raises ModelFileError."""
+    read_card(path)
+    try:
+        return onnxwire.graph_digest(memoryview(path.read_bytes()))
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def load(path: Path, threads: int = 0) -> Model:
     """Start the model file `path` on the CPU with `threads` threads (0: one a physical core).
 

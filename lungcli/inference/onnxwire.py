@@ -3,6 +3,7 @@
 The field numbers are those of onnx.proto3 (ONNX IR); the encoding is that of Protocol Buffers.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,15 @@ def summary(content: memoryview) -> Summary:
     if not {_IR_VERSION, _GRAPH} <= seen:
         raise ValueError("there is no graph in it")
     return Summary(metadata=metadata, external=_any_external(content))
+
+
+def graph_digest(content: memoryview) -> str:
+    """Return the sha256 of the graph, weights included, without metadata. Raises ValueError as `summary` does."""
+    digest = hashlib.sha256()
+    for number, wire, value, end in _fields(content, 0, len(content)):
+        if (number, wire) == (_GRAPH, _BYTES):
+            digest.update(content[value:end])
+    return digest.hexdigest()
 
 
 def _any_external(content: memoryview) -> bool:

@@ -7,10 +7,16 @@ from collections.abc import Callable, Sequence
 from lungcli.core import metrics
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.intervals import Estimate
-from lungcli.core.words import difference, number, size, with_interval
+from lungcli.core.significance import Significance
+from lungcli.core.words import difference, number, p_value, size, with_interval
 from lungcli.inference.compare import Comparison, Row
 
 Column = tuple[str, Callable[[Row], str]]
+
+P_VALUES = (
+    "p-values are two-sided: of that difference, by bootstrap over groups; McNemar's (mid-p) takes every slice for "
+    "independent, ignores groups, and is too small where look-alikes are judged alike"
+)
 
 
 def _latency(row: Row, name: str) -> str:
@@ -35,6 +41,8 @@ COLUMNS: tuple[Column, ...] = (
     ("balanced accuracy", _figure("balanced_accuracy")),
     ("malignant sensitivity", _figure("malignant_sensitivity")),
     ("to baseline", lambda row: difference(row.difference)),
+    ("p bootstrap", lambda row: p_value(row.significance.bootstrap) if row.significance else "–"),
+    ("p McNemar", lambda row: p_value(row.significance.mcnemar) if row.significance else "–"),
     ("accuracy", _figure("accuracy")),
     ("macro-F1", _figure("macro_f1")),
     ("kappa", _figure("kappa")),
@@ -59,6 +67,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         lines.append("random split: the same bodies were trained on, so these figures flatter")
     if any(row.difference for row in comparison.rows):
         lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
+        lines.append(P_VALUES)
     lines += [f"{row.name} is not compared: {row.not_compared}" for row in comparison.rows if row.not_compared]
     if timed := next((row.latency for row in comparison.rows if row.latency), None):
         lines.append(
@@ -83,6 +92,7 @@ def comma_separated(comparison: Comparison) -> str:
     head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters", "p50_ms", "p90_ms"]
     for name in [*names, "difference"]:
         head += [name, f"{name}_low", f"{name}_high"]
+    head += ["p_bootstrap", "gained", "lost", "p_mcnemar"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
@@ -92,7 +102,7 @@ def comma_separated(comparison: Comparison) -> str:
         cells += [row.latency.p50, row.latency.p90] if row.latency else ["", ""]
         for name in names:
             cells += _parts(row.figures.estimates.get(name) if row.figures else None)
-        writer.writerow([*cells, *_parts(row.difference)])
+        writer.writerow([*cells, *_parts(row.difference), *_tests(row.significance)])
     return text.getvalue()
 
 
@@ -109,6 +119,13 @@ def by_class(evaluation: Evaluation) -> list[list[str]]:
 
 def _piped(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def _tests(significance: Significance | None) -> list[object]:
+    if significance is None:
+        return ["", "", "", ""]
+    bootstrap = "" if significance.bootstrap is None else significance.bootstrap
+    return [bootstrap, significance.gained, significance.lost, significance.mcnemar]
 
 
 def _parts(estimate: Estimate | None) -> list[object]:

@@ -92,9 +92,9 @@ def test_a_fold_must_be_meant(own_workshop: Path) -> None:
     call(own_workshop, "data", "split", "phantom", "--folds", 3, "--name", "cv")
     train = ["train", "-m", "ownmodel", "-d", "phantom"]
     for options, why in (
-        (["--folds", 3], "fold is 0, outside 1 to 3"),
+        (["--folds", 3, "--fold", 4], "fold is 4, outside 1 to 3"),
         (["--fold", 3], "fold is 3, but the split has no folds"),
-        (["--split", "cv"], "fold is 0, outside 1 to 3"),
+        (["--split", "cv", "--fold", 4], "fold is 4, outside 1 to 3"),
         (["--split", "cv", "--fold", 1, "--folds", 4], "the split cv has --folds 3, not 4"),
         (["--split", "cv", "--fold", 1, "--split-seed", 4], "the split cv has --split-seed 0, not 4"),
     ):

@@ -5,11 +5,16 @@ import pytest
 
 from lungcli.cli import speak, tables
 from lungcli.core.intervals import Estimate
+from lungcli.core.significance import Significance
+from lungcli.inference import report
 from lungcli.inference.bench import Measurement
 from lungcli.inference.compare import Comparison, Row
 from tests.core.test_evaluation import evaluation
 
 LATENCY = Measurement(name="a", p50=1.234, p90=1.5, p99=2.0, mean=1.3, n=99, threads=2, batch=1, bytes=1)
+
+
+SIGNIFICANCE = Significance(gained=0, lost=1, mcnemar=0.5, bootstrap=0.631)
 
 
 def row(stage: str, verdicts: str, precision: str = "float32", difference: Estimate | None = None) -> Row:
@@ -26,6 +31,7 @@ def row(stage: str, verdicts: str, precision: str = "float32", difference: Estim
         latency=LATENCY if precision == "float32" else None,
         figures=evaluation(verdicts).figures(),
         difference=difference,
+        significance=SIGNIFICANCE if difference else None,
     )
 
 
@@ -52,6 +58,8 @@ malignant     1.000           1.000
 sensitivity   [1.000, 1.000]  [1.000, 1.000]
 to baseline   –               -0.167 n.s.
                               [-.500, +.000]
+p bootstrap   –               0.631
+p McNemar     –               0.500
 accuracy      1.000           0.833
               [1.000, 1.000]  [.500, 1.000]
 macro-F1      1.000           0.822
@@ -64,6 +72,7 @@ ECE           0.200           0.033
 FOOTNOTES = [
     "judged on 6 slices of 3 look-alike groups (test part, grouped split); 95 % intervals by bootstrap over groups",
     "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: may be chance",
+    report.P_VALUES,
     "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",
     "synthetic data: these figures say nothing about people",
 ]

@@ -14,15 +14,21 @@ def test_every_bundled_recipe_names_what_exists(name: str) -> None:
 
     assert found.about
     assert found.takes
-    for _, recipe in found.recipes():
+    for _, (recipe,) in found.recipes():
         assert recipe.model in catalog.NETS
 
 
 def test_what_is_typed_has_the_last_word() -> None:
-    ((kind, recipe),) = bundled.load("fast").recipes({"epochs": 1, "data": "mine"})
+    ((kind, (recipe,)),) = bundled.load("fast").recipes({"epochs": 1, "data": "mine"})
 
     assert kind == "compress"
     assert (recipe.epochs, recipe.data, recipe.size) == (1, "mine", 160)
+
+
+def test_folds_typed_beside_a_recipe_make_a_recipe_each() -> None:
+    ((_, folds),) = bundled.load("fast").recipes({"folds": 3})
+
+    assert [(recipe.fold, recipe.size) for recipe in folds] == [(1, 160), (2, 160), (3, 160)]
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from lungcli.core.errors import UsageError
-from lungcli.core.evaluation import Evaluation, comparable, ensemble, figures_for, flips
+from lungcli.core.evaluation import Evaluation, comparable, ensemble, figures_for, flips, over_folds, pooled
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -81,3 +81,60 @@ def test_flips_name_the_slices_and_both_verdicts() -> None:
 def test_flips_of_different_slices_mean_nothing() -> None:
     with pytest.raises(UsageError, match="judged on different slices"):
         flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))
+
+
+def fold(number: int, verdicts: str) -> Evaluation:
+    """The six slices of another fold, in groups of their own."""
+    plain = evaluation(verdicts, digest=f"fold {number}")
+    return msgspec.structs.replace(
+        plain,
+        slices=tuple(f"slices/{number}-{i}.png" for i in range(6)),
+        groups=tuple(100 * number + group for group in plain.groups),
+    )
+
+
+def test_folds_pool_into_one_evaluation_of_all_slices() -> None:
+    one, two = fold(1, "bnmmnn"), fold(2, "bbmmnm")
+    whole = pooled([one, two])
+    assert whole.slices == one.slices + two.slices
+    assert (whole.part, whole.protocol, whole.probabilities[7]) == ("test", "grouped", two.probabilities[1])
+    figures = whole.figures()
+    assert (figures.n, figures.groups) == (12, 6)
+    assert figures.estimates["accuracy"].value == pytest.approx(10 / 12)
+
+
+def test_stages_of_the_same_folds_compare_and_of_other_folds_do_not() -> None:
+    whole = pooled([fold(1, "bnmmnn"), fold(2, "bbmmnm")])
+    assert comparable(whole, pooled([fold(1, "bbmmnn"), fold(2, "bbmmnn")]))
+    other = msgspec.structs.replace(fold(2, "bbmmnn"), split_digest="of another seed")
+    assert not comparable(whole, pooled([fold(1, "bbmmnn"), other]))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"slices": fold(1, "bbmmnn").slices}, "a slice is in the test part of more than one"),
+        ({"groups": fold(1, "bbmmnn").groups}, "a look-alike group has slices in the test part of more than one"),
+        ({"part": "val"}, "or are no test parts"),
+        ({"protocol": "random"}, "they differ in classes, part or split protocol"),
+        ({"classes": ("a", "b", "c")}, "they differ in classes"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_no_cross_validation_is_not_pooled(change: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        pooled([fold(1, "bbmmnn"), msgspec.structs.replace(fold(2, "bbmmnn"), **change)])
+
+
+def test_a_random_split_may_have_a_group_in_two_folds() -> None:
+    one, two = (msgspec.structs.replace(fold(i, "bbmmnn"), protocol="random", groups=(1,) * 6) for i in (1, 2))
+    assert pooled([one, two]).figures().groups == 1
+
+
+def test_mean_and_spread_over_folds() -> None:
+    found = over_folds([fold(1, "bbmmnn"), fold(2, "bbmmbb")])
+    balanced = found["balanced_accuracy"]
+    assert balanced.folds == 2
+    assert balanced.mean.value == pytest.approx((1 + 2 / 3) / 2)
+    assert balanced.deviation == pytest.approx((1 / 3) / 2**0.5)
+    assert (balanced.mean.low, balanced.mean.high) == pytest.approx((2 / 3, 1))

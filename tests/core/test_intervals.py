@@ -110,3 +110,33 @@ def test_one_large_group_counts_for_little_more_than_itself() -> None:
     assert uneven.low is not None
     assert uneven.low < even.low
     assert intervals.of_share(np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)).value is None
+
+
+def test_a_p_value_below_a_level_is_an_interval_that_leaves_out_zero() -> None:
+    """Both come from the same resamples; only counts right at the edge may disagree."""
+    rng = np.random.default_rng(5)
+    seen = set()
+    for right in (0.6, 0.7, 0.8, 0.9, 0.97):
+        labels, worse, group = verdicts(rng, 40, 3, right)
+        ours, theirs = (intervals.by_group(labels, given, group, 3) for given in (labels, worse))
+        found = intervals.paired_difference(metrics.balanced_accuracy, ours, theirs)
+        p = intervals.paired_p(metrics.balanced_accuracy, ours, theirs)
+        assert found.low is not None
+        assert p is not None
+        assert (p < 0.05) == (found.low > 0)
+        seen.add(p < 0.05)
+    assert seen == {True, False}
+
+
+def test_no_p_value_without_a_figure_and_none_of_zero() -> None:
+    matrices = intervals.by_group(np.array([0, 0]), np.array([0, 1]), np.array([0, 1]), 3)
+    assert intervals.paired_p(metrics.recall_of(2), matrices, matrices) is None
+    assert intervals.paired_p(metrics.accuracy, matrices, matrices) == 1
+
+
+def test_folds_without_a_figure_are_left_out_of_its_spread() -> None:
+    found = intervals.over_folds([0.5, float("nan"), 0.7])
+    assert found.folds == 2
+    assert found.mean.value == pytest.approx(0.6)
+    assert intervals.over_folds([0.5]).deviation is None
+    assert intervals.over_folds([float("nan")]).mean.value is None

@@ -95,3 +95,16 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("size = [")
     with pytest.raises(UsageError, match="is no recipe"):
         recipes.load(tmp_path / "bad.toml")
+
+
+def test_folds_without_a_fold_mean_all_of_them() -> None:
+    made = recipes.make_folds(data="d", model="m", folds=3, seed=4)
+    assert [(recipe.fold, recipe.folds, recipe.seed) for recipe in made] == [(1, 3, 4), (2, 3, 4), (3, 3, 4)]
+    assert [recipe.fold for recipe in recipes.make_folds(data="d", model="m", folds=3, fold=2)] == [2]
+    assert [recipe.folds for recipe in recipes.make_folds(data="d", model="m")] == [0]
+
+
+@pytest.mark.parametrize("folds", [-1, 10**9, "3", 2.5], ids=str)
+def test_folds_that_cannot_be_meant(folds: object) -> None:
+    with pytest.raises(UsageError, match="fold"):
+        recipes.make_folds(data="d", model="m", folds=folds)

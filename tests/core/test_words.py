@@ -3,7 +3,7 @@
 import pytest
 
 from lungcli.core import words
-from lungcli.core.intervals import Estimate
+from lungcli.core.intervals import Estimate, Spread
 
 
 def test_a_figure_with_its_interval() -> None:
@@ -23,6 +23,19 @@ def test_a_figure_with_its_interval() -> None:
 )
 def test_a_difference_says_when_it_may_be_chance(low: float, high: float, text: str) -> None:
     assert words.difference(Estimate(value=-0.1, low=low, high=high)) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0341, "0.034"), (0.001, "0.001"), (0.00099, "<.001"), (1.0, "1.000"), (None, "–")]
+)
+def test_p_values(p: float | None, text: str) -> None:
+    assert words.p_value(p) == text
+
+
+def test_a_mean_over_folds_with_its_spread() -> None:
+    mean = Estimate(value=0.712, low=0.68, high=0.741)
+    assert words.spread(Spread(mean=mean, deviation=0.0452, folds=5)) == "0.712 ±.045 [.680, .741]"
+    assert words.spread(Spread(mean=mean, deviation=None, folds=1)) == "0.712 [.680, .741]"
 
 
 @pytest.mark.parametrize(

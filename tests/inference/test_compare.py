@@ -9,7 +9,7 @@ from lungcli.core import paths
 from lungcli.core.errors import UsageError
 from lungcli.core.modelcard import SplitCard
 from lungcli.inference import evaluate
-from lungcli.inference.compare import compare, why_not
+from lungcli.inference.compare import FlipCount, Verdict, compare, flipped, why_not
 from tests.core.test_evaluation import evaluation
 from tests.inference import graphs
 
@@ -32,6 +32,9 @@ def test_on_one_test_part_there_is_a_paired_difference() -> None:
     assert second.difference is not None
     assert second.difference.value == pytest.approx(-1 / 6)
     assert second.not_compared == ""
+    assert first.significance is None
+    assert second.significance is not None
+    assert (second.significance.gained, second.significance.lost, second.significance.mcnemar) == (0, 1, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +97,46 @@ def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) 
 
     assert found.rows[1].difference is None
     assert found.rows[1].not_compared == "verdicts lie beside a run's model file, and one of the two has none"
+
+
+def test_a_pinned_baseline_is_the_first_row_once() -> None:
+    a, b, c = finished("a", "bbmmnn"), finished("b", "bnmmnn"), finished("c", "bbmmnm")
+
+    for asked in ([a, b, c], [a, c]):
+        found = compare(asked, b, seconds=0)
+
+        assert found.baseline == "b/train"
+        assert [row.name for row in found.rows] == ["b/train", "a/train", "c/train"]
+        assert [row.difference is None for row in found.rows] == [True, False, False]
+
+
+def test_flips_follow_a_slice_through_all_models() -> None:
+    teacher, student, int8 = finished("t", "bnmmnn"), finished("s", "bbmmnm"), finished("i", "nmmmnm")
+
+    found = flipped([teacher, student, int8])
+
+    assert (found.models, found.n) == (("t/train", "s/train", "i/train"), 6)
+    assert [(row.slice, row.label) for row in found.slices] == [
+        ("slices/0.png", "benign"),
+        ("slices/1.png", "benign"),
+        ("slices/5.png", "normal"),
+    ]
+    assert [verdict.verdict for verdict in found.slices[1].verdicts] == ["normal", "benign", "malignant"]
+    assert found.slices[0].verdicts[0] == Verdict(verdict="benign", confidence=0.8)
+    assert found.counts == (
+        FlipCount(mended=1, broken=1, both_wrong=0),
+        FlipCount(mended=0, broken=2, both_wrong=1),
+    )
+
+
+def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
+    a, b = finished("a", "bbmmnn"), finished("b", "bbmmnn")
+
+    assert flipped([a], b).slices == ()
+    with pytest.raises(UsageError, match="there are not two"):
+        flipped([a], a)
+
+
+def test_no_flips_without_verdicts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no verdicts of its test part"):
+        flipped([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])

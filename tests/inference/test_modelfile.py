@@ -26,6 +26,18 @@ def test_card_and_logits_survive_the_file(tmp_path: Path) -> None:
     assert model.logits(slices).dtype == np.float32
 
 
+def test_a_graph_is_known_again_whatever_its_card_says(tmp_path: Path) -> None:
+    for name, seed, model in (("a", 0, "one"), ("b", 0, "another"), ("c", 1, "one")):
+        graph = graphs.convolutional(tmp_path / "net.onnx", seed)
+        modelfile.write(graph, graphs.card(model=model), tmp_path / f"{name}.onnx")
+    a, b, c = (modelfile.graph_digest(tmp_path / f"{name}.onnx") for name in "abc")
+    assert a == b != c
+    assert len(a) == 64
+    (tmp_path / "no.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match="not an ONNX file"):
+        modelfile.graph_digest(tmp_path / "no.onnx")
+
+
 def test_probabilities_are_tempered(tmp_path: Path) -> None:
     model = modelfile.load(graphs.model_file(tmp_path / "m.onnx", temperature=4.0))
     slices = np.full((1, 32, 32), 255, dtype=np.uint8)

@@ -14,6 +14,7 @@ def test_markdown_has_a_row_a_model_and_the_footnotes() -> None:
 def test_csv_has_numbers_only_where_there_are_some() -> None:
     head, teacher, int8 = report.comma_separated(COMPARISON).splitlines()
     assert head.startswith("model,net,stage,precision,data,protocol,bytes,parameters,p50_ms,p90_ms,")
-    assert teacher.endswith(",,,")
+    assert head.endswith(",difference,difference_low,difference_high,p_bootstrap,gained,lost,p_mcnemar")
+    assert teacher.endswith(",,,,,,,")
     assert ",11300000,11171779,,," in int8
-    assert int8.endswith(f"{-1 / 6},-0.5,0.0")
+    assert int8.endswith(f"{-1 / 6},-0.5,0.0,0.631,0,1,0.5")
