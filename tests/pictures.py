@@ -12,7 +12,7 @@ from lungcli.tui.app import Dashboard
 
 SCREENS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("runs", ()),
-    ("models", ("3",)),
+    ("models", ("3", "down", "p")),
 )
 SIZE = (150, 42)
 
