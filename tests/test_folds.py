@@ -121,7 +121,11 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
 
     assert made(blind) == made(ours)
     cards = [modelfile.read_card(run.stage("int8") / models.MODEL) for run in (ours, blind)]
-    assert msgspec.structs.replace(cards[0], created=cards[1].created, figures=cards[1].figures) == cards[1]
+    # Dates, figures of the test part and the ladder's timings differ from one run to the next.
+    ladders = [[msgspec.structs.replace(rung, p50=0.0) for rung in card.ladder] for card in cards]
+    assert ladders[0] == ladders[1]
+    same = {name: getattr(cards[1], name) for name in ("created", "figures", "ladder")}
+    assert msgspec.structs.replace(cards[0], **same) == cards[1]
     judged = [evaluate.load(run.stage("teacher") / stages.EVALUATION).probabilities for run in (ours, blind)]
     assert judged[0] != judged[1]
 

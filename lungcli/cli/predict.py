@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from lungcli.cli.verdicts import Format, Write
+    from lungcli.inference.modelfile import Model
     from lungcli.inference.predict import Seen
     from lungcli.inference.sources import Item
     from lungcli.inference.verdicts import Found
@@ -77,37 +78,26 @@ def predict(
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import progress, speak, verdicts
-    from lungcli.core import machine, models
-    from lungcli.inference import modelfile, series, sources
+    from lungcli.core import machine
     from lungcli.inference import predict as predicting
+    from lungcli.inference import series, sources
 
-    if explain and (json or jsonl or csv):
-        raise UsageError(
-            "--explain draws in the terminal, where data is printed as well", "write pictures: --explain-to DIR"
-        )
     named = paths or []
-    form = _format(json=json, jsonl=jsonl, csv=csv)
+    form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
     _require_sense(named, stdin=stdin)
     single = stdin or sources.is_single(named)
     threads = threads or machine.physical_cores()
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
-    loaded = modelfile.load(models.resolve(model) if model else models.default(), threads if single else 1)
-    name = models.name_of(loaded.path)
-    speak.disclaim()
-    if loaded.card.data.synthetic:
-        speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
+    loaded, name = _loaded(model, threads if single else 1)
     items = _items(named, stdin=stdin, include_phi=include_phi)
     seen: list[Seen] = []
     look = seen.append if explain or explain_to else None
     # What was seen last belongs to the verdict told next, so that pictures to explain are judged one by one.
-    workers = 1 if single or look else threads
-    judged = predicting.predict(items, loaded, force=force, workers=workers, look=look)
+    judged = predicting.predict(items, loaded, force=force, workers=1 if single or look else threads, look=look)
     total = 1 if single else sources.count(named) if speak.err().is_terminal else None
+    codes, taken = set(), set[str]()
     with verdicts.writing(form, loaded, name, single=single, top=top) as write, progress.judging(total) as advance:
-        told = _told(series.combined(judged, loaded.card), write, output, advance)
-        taken: set[str] = set()
-        codes = set()
-        for found, code in told:
+        for found, code in _told(series.combined(judged, loaded.card), write, output, advance):
             codes.add(code)
             if seen and isinstance(found, predicting.Prediction):
                 explaining.show(seen.pop(), found, loaded, draws=explain, folder=explain_to, taken=taken)
@@ -133,12 +123,30 @@ def _told(
         advance()
 
 
-def _format(*, json: bool, jsonl: bool, csv: bool) -> "Format":
+def _loaded(spec: str, threads: int) -> "tuple[Model, str]":
+    """Load the model that was named, or the bundled one, and tell what must be known of it; with its name."""
+    from lungcli.cli import speak
+    from lungcli.core import models
+    from lungcli.inference import modelfile
+
+    loaded = modelfile.load(models.resolve(spec) if spec else models.default(), threads)
+    name = models.name_of(loaded.path)
+    speak.disclaim()
+    if loaded.card.data.synthetic:
+        speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
+    return loaded, name
+
+
+def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":
     wanted: dict[Format, bool] = {"json": json, "jsonl": jsonl, "csv": csv}
     asked = [form for form, chosen in wanted.items() if chosen]
     if len(asked) > 1:
         raise UsageError(
             f"stdout takes one format, not --{' and --'.join(asked)}", "choose one; --output writes files too"
+        )
+    if explain and asked:
+        raise UsageError(
+            f"--explain draws in the terminal, where --{asked[0]} prints data", "write pictures: --explain-to DIR"
         )
     return asked[0] if asked else "lines"
 

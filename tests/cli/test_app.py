@@ -10,7 +10,7 @@ import pytest
 import lungcli
 from lungcli.cli import app
 from lungcli.core import errors
-from tests.cli.conftest import LUNGCLI, call, environment
+from tests.cli.conftest import LUNGCLI, RUN, call, environment
 
 
 def test_version_both_ways(home: Path) -> None:
@@ -79,8 +79,8 @@ def test_a_broken_pipe_is_silent(workshop: Path) -> None:
 
 
 def test_quiet_keeps_data_and_errors_only(workshop: Path, slices: list[Path]) -> None:
-    assert call(workshop, "--quiet", "predict", slices[0], "--json").stderr.startswith("warning:")
-    assert "Research software" in call(workshop, "predict", slices[0], "--json").stderr
+    assert call(workshop, "--quiet", "predict", "--model", RUN, slices[0], "--json").stderr.startswith("warning:")
+    assert "Research software" in call(workshop, "predict", "--model", RUN, slices[0], "--json").stderr
 
 
 def test_control_characters_of_foreign_names_are_made_visible(home: Path, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_bad_calls(home: Path, arguments: list[str], code: int, says: str) -> No
 
 
 def test_interrupt_keeps_what_arrived_and_remove_clears_it(home: Path, served: Served) -> None:
-    url = served.give(Answer(body=b"PK\x03\x04" + bytes(1_000_000), pause=0.2))
+    url = served.give(Answer(body=b"PK\x03\x04" + bytes(20_000_000), pause=0.2))
     with subprocess.Popen(
         [LUNGCLI, "data", "download", "iqothnccd", "--url", url],
         env=environment(home) | DIRECT,

@@ -18,13 +18,14 @@ from tests.data.pictures import write, zipped
 
 
 def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, object]:
-    found = json.loads(call(home, "predict", *arguments, "--json", check=check).stdout)
+    model = () if "--model" in arguments else ("--model", RUN)
+    found = json.loads(call(home, "predict", *model, *arguments, "--json", check=check).stdout)
     assert isinstance(found, dict)
     return found
 
 
 def test_one_picture_gets_a_verdict(workshop: Path, slices: list[Path]) -> None:
-    done = call(workshop, "predict", slices[0])
+    done = call(workshop, "predict", "--model", RUN, slices[0])
     lines = done.stdout.splitlines()
     assert lines[0].split()[0] in {"benign", "malignant", "normal"}
     assert lines[-1].endswith(" ms")
@@ -53,7 +54,7 @@ def test_a_bad_picture_is_told_and_the_others_are_judged(workshop: Path, slices:
         (tmp_path / name).write_bytes(content)
     Image.new("L", (1, 1)).save(tmp_path / "dot.png")
     asked = [tmp_path / "none.png", *(tmp_path / name for name in bad), slices[0], tmp_path / "dot.png", slices[1]]
-    done = call(workshop, "predict", *asked, check=4)
+    done = call(workshop, "predict", "--model", RUN, *asked, check=4)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr.count("error: ") == 5
     found = predicted(workshop, *asked, check=4)
@@ -101,11 +102,11 @@ def _save_dicom(grey: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], path: Pat
     item.save_as(path, enforce_file_format=True)
 
 
-def test_no_model_yet_names_the_two_commands(home: Path, slices: list[Path]) -> None:
-    done = call(home, "predict", slices[0], check=3)
-    assert "there is no model on this machine yet" in done.stderr
-    assert "lungcli data phantom" in done.stderr
-    assert "lungcli compress --student mobilenetv2" in done.stderr
+def test_a_fresh_machine_has_a_model(home: Path, slices: list[Path]) -> None:
+    found = json.loads(call(home, "predict", slices[0], "--json").stdout)
+    assert (found["model"], found["synthetic"]) == ("bundled", False)
+    (verdict,) = found["predictions"]
+    assert sum(verdict["probabilities"].values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x08\x07" * 100])
@@ -139,7 +140,7 @@ def test_a_picture_that_is_no_slice_is_refused_and_the_others_are_judged(
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     Image.fromarray(255 - np.asarray(Image.open(slices[0]).convert("L"))).save(tmp_path / "negative.png")
     asked = [tmp_path / "wall.png", slices[0], tmp_path / "negative.png"]
-    done = call(workshop, "predict", *asked, check=4)
+    done = call(workshop, "predict", "--model", RUN, *asked, check=4)
     assert len(done.stdout.splitlines()) == 1
     assert "not an axial lung CT slice (blank; score 100.00, limit 1)" in done.stderr
     assert "not an axial lung CT slice (inverted grey: air is brighter than tissue; score " in done.stderr
@@ -167,7 +168,7 @@ def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
 
 def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
-    done = call(workshop, "predict", "--force", tmp_path / "wall.png")
+    done = call(workshop, "predict", "--model", RUN, "--force", tmp_path / "wall.png")
     assert "forced, not an axial lung CT slice; referred to a radiologist: blank" in done.stdout
     found = judged(workshop, "--force", tmp_path / "wall.png")
     assert (found["forced"], found["referred"], found["reason"]) == (True, True, "blank")
@@ -176,11 +177,11 @@ def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
 def test_an_unfamiliar_slice_is_referred_and_strict_says_so(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     grey = np.asarray(Image.open(slices[0]).convert("L"))
     Image.fromarray((grey // 4).astype(np.uint8)).save(tmp_path / "dark.png")
-    done = call(workshop, "predict", tmp_path / "dark.png")
+    done = call(workshop, "predict", "--model", RUN, tmp_path / "dark.png")
     reason = "unfamiliar acquisition: of darker tissue than the slices it learned from"
     assert f"referred to a radiologist: {reason}" in done.stdout
-    call(workshop, "predict", "--strict", tmp_path / "dark.png", slices[0], check=6)
-    call(workshop, "predict", "--strict", tmp_path / "dark.png", tmp_path / "none.png", check=4)
+    call(workshop, "predict", "--model", RUN, "--strict", tmp_path / "dark.png", slices[0], check=6)
+    call(workshop, "predict", "--model", RUN, "--strict", tmp_path / "dark.png", tmp_path / "none.png", check=4)
     found = judged(workshop, "--strict", tmp_path / "dark.png", check=6)
     assert (found["referred"], found["reason"], found["forced"]) == (True, reason, False)
     assert found["guard"] > 1
@@ -196,7 +197,7 @@ def test_familiar_slices_are_not_referred(workshop: Path, slices: list[Path]) ->
 def fed(home: Path, content: bytes, *arguments: object) -> tuple[int, str]:
     """Exit code and stdout of `lungcli predict` when `content` comes on stdin."""
     done = subprocess.run(
-        [LUNGCLI, "predict", *map(str, arguments)],
+        [LUNGCLI, "predict", "--model", RUN, *map(str, arguments)],
         env=environment(home),
         input=content,
         capture_output=True,
@@ -213,7 +214,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_json_lines_keep_the_order_of_the_input(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     asked = [slices[0], tmp_path / "none.png", tmp_path / "wall.png", slices[1]]
-    found = lines(call(workshop, "predict", "--jsonl", *asked, check=4).stdout)
+    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", *asked, check=4).stdout)
     assert [item["kind"] for item in found] == ["prediction", "failure", "refusal", "prediction"]
     assert [item["source"] for item in found] == [str(path) for path in asked]
     assert list(found[2]) == ["schema_version", "kind", "source", "reason", "score"]
@@ -223,7 +224,7 @@ def test_json_lines_keep_the_order_of_the_input(workshop: Path, slices: list[Pat
 def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     write(tmp_path, {f"copy/{slices[0].name}": slices[0].read_bytes()})
     asked = [slices[0], tmp_path / "a, b.png", tmp_path / "copy"]
-    done = call(workshop, "predict", "--csv", "--output", tmp_path / "out", *asked, check=4)
+    done = call(workshop, "predict", "--model", RUN, "--csv", "--output", tmp_path / "out", *asked, check=4)
     head, first, second, _ = csv.reader(io.StringIO(done.stdout))
     assert head == [
         *("kind", "source", "series", "verdict", "benign", "malignant", "normal"),
@@ -239,8 +240,8 @@ def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_
 
 
 def test_top_limits_what_is_shown(workshop: Path, slices: list[Path]) -> None:
-    assert len(call(workshop, "predict", "--top", 2, slices[0]).stdout.splitlines()) == 4
-    done = call(workshop, "predict", "--top", 3, *slices[:2])
+    assert len(call(workshop, "predict", "--model", RUN, "--top", 2, slices[0]).stdout.splitlines()) == 4
+    done = call(workshop, "predict", "--model", RUN, "--top", 3, *slices[:2])
     assert all(line.partition("/")[0].count("%") == 3 for line in done.stdout.splitlines())
 
 
@@ -263,7 +264,7 @@ def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> No
     ],
 )
 def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
-    done = call(home, "predict", *arguments, check=2)
+    done = call(home, "predict", "--model", RUN, *arguments, check=2)
     assert said in done.stderr
     assert not done.stdout
 
@@ -273,7 +274,7 @@ def test_patterns_zips_and_folders(workshop: Path, slices: list[Path], tmp_path:
     files = {path.name: path.read_bytes() for path in slices[:2]}
     path = zipped(tmp_path / "s.zip", {f"s/{name}": content for name, content in files.items()})
     write(tmp_path, {**files, "notes.txt": b"hello"})
-    done = call(workshop, "predict", "--jsonl", path, tmp_path / "p*.png", tmp_path)
+    done = call(workshop, "predict", "--model", RUN, "--jsonl", path, tmp_path / "p*.png", tmp_path)
     found = [Path(item["source"]).relative_to(tmp_path).as_posix() for item in lines(done.stdout)]
     assert found == [*(f"s.zip/s/{name}" for name in names), *names, *names]
 
@@ -293,7 +294,7 @@ def test_a_slice_is_the_same_however_dicom_stores_it(workshop: Path, slices: lis
         "4.dcm": dicoms.dicom(hu, RescaleIntercept=0, syntax=DeflatedExplicitVRLittleEndian),
         "5.dcm": dicoms.written(run_lengths),
     }
-    found = lines(call(workshop, "predict", "--jsonl", slices[4], write(tmp_path, files)).stdout)
+    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", slices[4], write(tmp_path, files)).stdout)
     first, *others = [list(item["probabilities"].values()) for item in found]
     assert len(others) == 5
     for other in others:
@@ -318,7 +319,7 @@ def study(folder: Path, slices: list[Path]) -> Path:
 
 def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     asked = study(tmp_path, slices)
-    found = lines(call(workshop, "predict", "--jsonl", asked, check=4).stdout)
+    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", asked, check=4).stdout)
     (series,) = [item for item in found if item["kind"] == "series"]
     assert found[-1] == series
     assert (series["series"], series["slices"], series["not_judged"]) == ("series 1", 5, 1)
@@ -326,10 +327,10 @@ def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], 
     # From feet to head, which is the other way round than their numbers.
     order = [item["source"].rpartition("/")[2] for item in found if item["kind"] == "prediction"]
     assert order == [f"…-{i}.dcm" for i in (3, 2, 1, 0)]
-    done = call(workshop, "predict", asked, check=4)
+    done = call(workshop, "predict", "--model", RUN, asked, check=4)
     assert "series 1 as a whole (" in done.stdout
     assert "it is a localizer, not an axial slice" in done.stderr
-    named = lines(call(workshop, "predict", "--jsonl", "--include-phi", asked, check=4).stdout)
+    named = lines(call(workshop, "predict", "--model", RUN, "--jsonl", "--include-phi", asked, check=4).stdout)
     assert str(asked / "PID4711X" / "erika-3.dcm") in [item.get("source") for item in named]
     assert named[-1]["series"].startswith("1.2.")
 
@@ -338,7 +339,7 @@ def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], 
 def test_no_patient_is_named_anywhere(workshop: Path, slices: list[Path], tmp_path: Path, form: str) -> None:
     asked = study(tmp_path, slices)
     places = [asked, *sorted(asked.rglob("*.dcm")), f"{asked}/*/*"]
-    done = call(workshop, "--debug", "predict", "--output", tmp_path / "out", form, *places, check=4)
+    done = call(workshop, "--debug", "predict", "--model", RUN, "--output", tmp_path / "out", form, *places, check=4)
     written = [path.name + path.read_text() for path in (tmp_path / "out").iterdir()]
     assert len(written) > 20
     said = "\n".join([done.stdout, done.stderr, *written]).casefold()

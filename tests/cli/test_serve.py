@@ -15,11 +15,6 @@ from tests.inference import graphs
 from tests.web.test_page import free_port
 
 
-def test_without_a_model_the_commands_that_make_one_are_named(home: Path) -> None:
-    done = call(home, "serve", check=3)
-    assert "lungcli compress" in done.stderr
-
-
 def test_a_file_that_is_no_model_is_refused(home: Path, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("no net")
     done = call(home, "serve", "--model", tmp_path / "m.onnx", check=3)
