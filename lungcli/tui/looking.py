@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from rich.text import Text
 
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core import models, runs
+from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.core.words import plain
 from lungcli.data import series
 from lungcli.data.read import read
@@ -27,6 +28,23 @@ class Look:
     path: Path
     pixels: Pixels | None
     found: Outcome | None
+
+
+def usual_model() -> Path:
+    """Return the model that judges unless another is chosen: the bundled one, else that of the newest finished run.
+
+    Raises ModelFileError where there is neither.
+    """
+    files = models.files()
+    if models.BUNDLED in files:
+        return files[models.BUNDLED]
+    for run in sorted(runs.readable()[0], key=lambda run: run.info.changed, reverse=True):
+        if run.info.state == "done" and (found := files.get(f"{run.name}/{models.stages(run)[-1]}")):
+            return found
+    raise ModelFileError(
+        "there is no model on this machine yet",
+        "make one: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
+    )
 
 
 def look(path: Path, model: Model | None) -> Look:

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
-from lungcli.core import evaluation, models, paths
+from lungcli.core import bundled, evaluation, models, paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.report import as_json
@@ -131,8 +131,7 @@ class ModelsView(View):
         self._entries = entries
         names = [entry.name for entry in entries]
         self._marked &= set(names)
-        if self._pinned not in names:
-            self._pinned = names[0] if names else ""
+        self._pinned = table.usual(names, self._pinned)
         self._fill()
         self.hollow(empty=not entries)
 
@@ -369,9 +368,10 @@ def _kept(entry: Entry) -> Evaluation:
         raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
     found = compare.verdicts(entry.path)
     if found is None:
+        resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
         raise UsageError(
             f"there are no verdicts of {models.name_of(entry.path)} to look at",
-            f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'",
+            "they lie beside the models of runs" if entry.path == bundled.MODEL else resume,
         )
     return found
 

@@ -79,7 +79,7 @@ class PredictView(View):
         yield Static(classes="status")
 
     def on_mount(self) -> None:
-        """Start the newest finished model."""
+        """Start the model that judges unless another is chosen."""
         self.query_one("#path").border_title = "slice or folder: enter opens, → completes, esc leaves"
         self.query_one("#verdict").border_title = "verdict"
         files = self.query_one("#files", DataTable)
@@ -87,7 +87,7 @@ class PredictView(View):
         for title, width in (("verdict", 11), ("prob.", 6), ("file", None)):
             files.add_column(Text(title), width=width, key=title)
         self.query_one("#slice", Picture).show(None, EMPTY)
-        self._load(models.default)
+        self._load(looking.usual_model)
 
     # The model.
 

@@ -78,7 +78,7 @@ class StartView(Container):
     def _known(self) -> dict[str, tuple[str, ...]]:
         from lungcli.data import manifest
 
-        files = [name for name in models.files() if not name.endswith("/int8")]
+        files = [name for name in models.files() if name != models.BUNDLED and not name.endswith("/int8")]
         trained = [name for name in runs.known() if any(file.startswith(f"{name}/") for file in files)]
         static = fields.static_choices()
         return static | {
@@ -104,7 +104,7 @@ class StartView(Container):
         if field.flag:
             options = [("no", ""), ("yes", "yes")]
             return Select(options, value=value, allow_blank=False, compact=True, name=field.name)
-        if field.choice in ("splits", "precisions"):
+        if field.choice in fields.CHOSEN:
             options = [(choice, choice) for choice in choices]
             return Select(options, value=value or choices[0], allow_blank=False, compact=True, name=field.name)
         suggester = SuggestFromList(choices, case_sensitive=False) if choices else None
@@ -119,6 +119,9 @@ class StartView(Container):
             return
         if event.value == self._kind:
             return
+        # What is usual for one kind of job may not be for another.
+        usual = {field.name: field.usual for field in fields.of_kind(self._kind)}
+        self._values = {name: value for name, value in self._values.items() if value != usual.get(name)}
         self._kind = str(event.value)
         form = self.query_one("#form")
         await form.remove_children()

@@ -9,6 +9,7 @@ from rich.text import Text
 from lungcli.core import models
 from lungcli.core.errors import LungcliError
 from lungcli.core.evaluation import Evaluation
+from lungcli.core.modelcard import ModelCard
 from lungcli.core.words import plain
 from lungcli.inference import compare, modelfile, report
 from lungcli.inference.bench import Measurement
@@ -110,29 +111,42 @@ AT_FIRST = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"}
 def read_all(pinned: str, latencies: Mapping[str, Measurement]) -> tuple[Entry, ...]:
     """Read every model file of the runs on this machine, with its paired difference to the `pinned` one.
 
-    The first file stands in for a pinned one that is not there. A file that cannot be used is an entry with a problem.
+    What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem.
     """
     files = models.files()
-    reference = _verdicts(files.get(pinned) or next(iter(files.values()), None))
-    named = pinned if pinned in files else next(iter(files), "")
+    named = usual(files, pinned)
+    anchor, reference = _pinned_one(files.get(named))
     return tuple(
-        _entry(name, path, latencies.get(name), None if name == named else reference) for name, path in files.items()
+        _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)))
+        for name, path in files.items()
     )
 
 
-def _entry(name: str, path: Path, latency: Measurement | None, reference: Evaluation | None) -> Entry:
+def usual(named: Iterable[str], pinned: str = "") -> str:
+    """Return `pinned` where it is among the names, else the first of a run: verdicts lie beside those alone."""
+    found = list(named)
+    if pinned in found:
+        return pinned
+    return next((name for name in found if name != models.BUNDLED), found[0] if found else "")
+
+
+def _entry(
+    name: str, path: Path, latency: Measurement | None, anchor: ModelCard | None, reference: Evaluation | None
+) -> Entry:
     try:
-        row = compare.row(path, modelfile.read_card(path), latency, reference)
+        card = modelfile.read_card(path)
+        reason = compare.why_not(card, anchor) if anchor else ""
+        row = compare.row(path, card, latency, reference, reason)
     except LungcliError as error:
         return Entry(name=name, path=path, problem=error.message)
     return Entry(name=name, path=path, row=row)
 
 
-def _verdicts(path: Path | None) -> Evaluation | None:
+def _pinned_one(path: Path | None) -> tuple[ModelCard | None, Evaluation | None]:
     try:
-        return None if path is None else compare.verdicts(path)
+        return (None, None) if path is None else (modelfile.read_card(path), compare.verdicts(path))
     except LungcliError:
-        return None
+        return None, None
 
 
 def in_order(entries: Iterable[Entry], title: str, pinned: Row | None, *, down: bool) -> list[Entry]:
@@ -168,7 +182,8 @@ def cell(column: Column, row: Row, pinned: Row | None) -> Text:
 
 def shortened(names: Sequence[str]) -> dict[str, str]:
     """Shorten names for the first column: only the stage where all are of one run, else cut out of the middle."""
-    if len({name.rpartition("/")[0] for name in names}) == 1 and len(names) > 1:
+    of_runs = [name for name in names if name != models.BUNDLED]
+    if len({name.rpartition("/")[0] for name in of_runs}) == 1 and len(of_runs) > 1:
         return {name: name.rpartition("/")[2] for name in names}
     return {name: _cut(name) for name in names}
 
@@ -191,8 +206,10 @@ def summary(entry: Entry, pinned: Row | None) -> str:
     if (faster := _speed_ratio(entry.row, pinned)) != "–":
         parts.append(faster)
     difference = column_of("to pinned").show(entry.row, pinned)
-    parts.append("not judged on the same slices" if difference == "–" else f"{difference} balanced accuracy")
-    return f"{entry.name}: {', '.join(parts)} than {pinned.name}".replace("accuracy than", "accuracy to")
+    if difference == "–":
+        reason = entry.row.not_compared or "not judged on the same slices"
+        return f"{entry.name}: {', '.join(parts)} than {pinned.name}; {reason}"
+    return f"{entry.name}: {', '.join(parts)}, {difference} balanced accuracy to {pinned.name}"
 
 
 def notes(entries: Iterable[Entry]) -> list[str]:

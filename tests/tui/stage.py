@@ -80,7 +80,7 @@ async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
 
 def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:
     """Make a finished run whose stages give `verdicts` (see `tests.core.test_evaluation`)."""
-    made = runs.create(name, "compress", Recipe(data=data, model="tiny", size=graphs.SIZE))
+    made = runs.create(name, "compress", Recipe(data=data, model="tiny", teacher="resnet18", size=graphs.SIZE))
     for stage, verdicts in (stages or {"teacher": "bbmmnn", "student": "bnmmnm", "int8": "bnmmnn"}).items():
         add(made, stage, evaluation(verdicts), data)
     done = msgspec.structs.replace(made.info, state="done")
@@ -114,8 +114,12 @@ def data_set(name: str = "phantom", side: int = 48) -> Path:
 
 
 def picture(path: Path, seed: int = 0, side: int = 48) -> Path:
-    """Write a grey picture, the brighter the higher its seed."""
+    """Write a chest with two lungs, which the guard lets pass; the brighter the higher its seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    level = np.random.default_rng(seed).integers(0, 40, (side, side)) + 30 * (seed % 7)
-    Image.fromarray(level.astype(np.uint8)).save(path)
+    tissue = 100 + 20 * (seed % 7)
+    chest = np.zeros((side, side), dtype=np.uint8)
+    body, lungs = slice(side // 12, -side // 12), slice(side // 4, -side // 4)
+    chest[body, body] = tissue
+    chest[lungs, side // 6 : 5 * side // 12] = chest[lungs, 7 * side // 12 : 5 * side // 6] = tissue // 4
+    Image.fromarray(chest).save(path)
     return path

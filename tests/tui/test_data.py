@@ -2,19 +2,19 @@
 
 import time
 
+import msgspec
 import numpy as np
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from lungcli.data import neighbours
+from lungcli.data import manifest, thresholds
 from lungcli.data.cache import Advance
+from lungcli.data.groups import Thumbs
 from lungcli.data.manifest import Manifest
-from lungcli.data.neighbours import NearestNeighbour
 from lungcli.tui.data import DataView
 from lungcli.tui.picture import Picture
 from tests.tui.stage import STRANGE, Stage, data_set, play, press, settle
-from tests.tui.test_holdings import LEAK
 
 
 def rows(app: Stage, table: str) -> list[list[str]]:
@@ -84,13 +84,13 @@ def test_the_leak_is_measured_and_stays() -> None:
 def test_measuring_the_leak_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     data_set()
 
-    def slow(manifest: Manifest, advance: Advance) -> NearestNeighbour:
+    def slow(data: Manifest, advance: Advance) -> Thumbs:
         for turn in range(1000):
             time.sleep(0.01)
             advance(turn, 1000)
-        return LEAK
+        return np.zeros((6, 1), dtype=np.float32)
 
-    monkeypatch.setattr(neighbours, "of", slow)
+    monkeypatch.setattr(thresholds, "thumbnails_of", slow)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await pilot.press("n")
@@ -106,13 +106,11 @@ def test_measuring_the_leak_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) ->
     play(DataView(), scenario)
 
 
-def test_a_data_set_of_one_group_has_no_leak_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    data_set()
-
-    def alone(manifest: Manifest, advance: Advance) -> NearestNeighbour:
-        return neighbours.nearest_neighbour_accuracy(np.zeros((2, 1), dtype=np.float32), [0, 1], [0, 0])
-
-    monkeypatch.setattr(neighbours, "of", alone)
+def test_a_data_set_of_one_group_has_no_leak_to_measure() -> None:
+    folder = data_set()
+    found = manifest.load("phantom")
+    alone = tuple(msgspec.structs.replace(item, group=0) for item in found.slices)
+    manifest.save(manifest.make(found.name, alone, found.rejected, found.source), folder)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "n")

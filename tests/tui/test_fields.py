@@ -19,16 +19,29 @@ def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
     taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
     offered = {field.option or "spec" for field in fields.of_kind(kind)}
-    assert offered == taken
+    assert offered == taken - set(fields.LEFT_OUT.get(kind, ()))
+    assert taken.issuperset(fields.LEFT_OUT.get(kind, ()))
 
 
-@pytest.mark.parametrize("kind", ["compress", "train", "distill"])
+@pytest.mark.parametrize("kind", fields.KINDS)
+def test_the_choices_are_those_of_the_command(kind: str) -> None:
+    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
+    taken = {parameter.opts[0]: getattr(parameter.type, "choices", ()) for parameter in command.params}
+    for field in fields.of_kind(kind):
+        if field.choice in fields.CHOSEN and field.choice != "methods":
+            assert tuple(taken[field.option]) == CHOICES[field.choice]
+
+
+@pytest.mark.parametrize("kind", fields.KINDS)
 def test_the_usual_values_are_those_of_the_command(kind: str) -> None:
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
     defaults = {parameter.opts[0]: parameter.default for parameter in command.params}
     for field in fields.of_kind(kind):
-        if field.usual:
-            assert type(defaults[field.option])(field.usual) == defaults[field.option], field.label
+        usual = defaults[field.option or "spec"]
+        if isinstance(usual, list):
+            assert ",".join(usual) == field.usual
+        elif field.usual and not (kind == "quantize" and field.name == "data"):
+            assert type(usual)(field.usual) == usual, field.label
 
 
 def test_what_is_as_usual_is_left_out_of_the_command() -> None:
@@ -39,6 +52,14 @@ def test_what_is_as_usual_is_left_out_of_the_command() -> None:
     )
     assert fields.command("distill", FULL) == "lungcli distill --student mobilenetv2 --teacher resnet18"
     assert fields.command("quantize", {"source": "mine/train"}) == "lungcli quantize mine/train"
+
+
+def test_several_teachers_are_as_many_options() -> None:
+    assert fields.command("distill", FULL | {"teacher": "resnet18, mine/teacher,"}).endswith(
+        "--teacher resnet18 --teacher mine/teacher"
+    )
+    found = fields.problems("distill", FULL | {"teacher": "resnet18, nobody"}, CHOICES)
+    assert "unknown; known: mine, resnet18" in found["teacher"]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +76,14 @@ def test_what_is_as_usual_is_left_out_of_the_command() -> None:
         ("learning_rate", "1e-3", None),
         ("learning_rate", "fast", "'fast' is no number"),
         ("name", "a/b", "use up to 80 letters"),
+        ("folds", "5", None),
+        ("folds", "99", "folds is 99, outside 0 to 20"),
+        ("fold", "1", "say how many folds there are"),
+        ("fold", "-1", "outside 1 to 20"),
+        ("protocol", "random", None),
+        ("protocol", "mysplit", None),
+        ("protocol", "no/such.json", "there is no file no/such.json"),
+        ("mixup", "-1", "mixup is -1"),
     ],
 )
 def test_what_is_wrong_is_said_of_its_field(field: str, value: str, said: str | None) -> None:
@@ -64,6 +93,18 @@ def test_what_is_wrong_is_said_of_its_field(field: str, value: str, said: str | 
     else:
         assert said in found[field]
         assert list(found) == [field]
+
+
+def test_a_fold_is_one_of_the_folds() -> None:
+    assert fields.problems("train", FULL | {"folds": "5", "fold": "5"}, CHOICES) == {}
+    assert fields.problems("train", FULL | {"folds": "5", "fold": "6"}, CHOICES) == {"fold": "there are 5 folds"}
+    assert fields.problems("train", FULL | {"protocol": "mysplit", "fold": "2"}, CHOICES) == {}
+
+
+@pytest.mark.parametrize(("value", "said"), [("0.98", ""), ("1.1", "1.1 is outside 0 to 1"), ("x", "'x' is no number")])
+def test_agreement_is_a_share(value: str, said: str) -> None:
+    found = fields.problems("quantize", {"source": "mine/train", "min_agreement": value}, CHOICES)
+    assert found.get("min_agreement", "") == said
 
 
 def test_without_data_the_form_says_how_to_make_some() -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core import bundled, models
+from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.inference import modelfile
 from lungcli.inference.predict import Failure, Prediction, Refusal
 from lungcli.tui import looking
 from tests.inference import graphs
-from tests.tui import stage
+from tests.tui import fakes, stage
 
 FOUND = Prediction(
     source="a.png",
@@ -49,6 +50,22 @@ def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
         looking.leaf(tmp_path)
     with pytest.raises(UnreadableInputError, match="there is no file or folder"):
         looking.leaf(tmp_path / "x")
+
+
+def test_the_bundled_model_judges_else_that_of_the_newest_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelFileError, match="there is no model on this machine yet"):
+        looking.usual_model()
+    stage.run("older")
+    newer = stage.run("newer")
+    unfinished = fakes.run("unfinished", end="running")
+    folder = unfinished.stage("train")
+    folder.mkdir(parents=True, exist_ok=True)
+    graphs.model_file(folder / models.MODEL)
+    assert looking.usual_model() == newer.stage("int8") / models.MODEL
+    monkeypatch.setattr(bundled, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    assert looking.usual_model() == tmp_path / "default.onnx"
 
 
 def test_a_look_is_picture_and_verdict(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
-from lungcli.core import models, runs
+from lungcli.core import bundled, models, runs
 from lungcli.data.cache import Advance
 from lungcli.inference import bench
 from lungcli.inference.bench import Measurement
@@ -347,6 +347,22 @@ def test_verdicts_that_are_not_there() -> None:
         assert f"lungcli runs resume '{RUN}'" in app.messages()[-1]
 
     play(ModelsView(), scenario)
+
+
+def test_the_bundled_model_is_in_the_table_and_the_run_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert [row[:2] for row in shown(app)] == [["", "bundled"], ["◆", "teacher"], ["", "student"], ["", "int8"]]
+        await press(app, pilot, "m")
+        assert "beside the models of runs" in app.messages()[-1]
+        await press(app, pilot, "i")
+        assert "temperature" in app.text()
+
+    play(ModelsView(), scenario, (120, 60))
 
 
 def test_a_key_is_on_the_screen_within_50_ms() -> None:

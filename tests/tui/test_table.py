@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lungcli.core import models
+from lungcli.core import bundled, models
 from lungcli.core.intervals import Estimate
 from lungcli.inference.bench import Measurement
 from lungcli.inference.compare import Row
@@ -46,6 +46,9 @@ def test_a_row_beside_the_pinned_one() -> None:
     )
     assert "is pinned" in table.summary(entries(TEACHER)[0], TEACHER)
     other = msgspec.structs.replace(INT8, difference=None)
+    assert table.summary(entries(msgspec.structs.replace(other, not_compared="so"))[0], TEACHER) == (
+        "run [1]/int8: 4.0× smaller than run [1]/teacher; so"
+    )
     assert "not judged on the same slices" in table.summary(entries(other)[0], TEACHER)
 
 
@@ -98,6 +101,7 @@ def test_only_what_was_judged_alike_is_on_the_front() -> None:
 
 def test_names_are_as_short_as_they_tell_apart() -> None:
     assert table.shortened(["run/teacher", "run/int8"]) == {"run/teacher": "teacher", "run/int8": "int8"}
+    assert table.shortened(["bundled", "run/a", "run/b"]) == {"bundled": "bundled", "run/a": "a", "run/b": "b"}
     long = "compress-mobilenetv2-iqothnccd-with-more/student"
     (short,) = set(table.shortened([long, "b/student"]).values()) - {"b/student"}
     assert len(short) <= 30
@@ -119,6 +123,25 @@ def test_reading_all_keeps_going_past_a_file_that_cannot_be_used() -> None:
     assert teacher.difference is not None
     assert student is not None
     assert student.difference is None
+
+
+def test_a_run_is_pinned_before_the_bundled_model_which_has_no_verdicts() -> None:
+    assert table.usual(["bundled", "run/teacher", "run/int8"]) == "run/teacher"
+    assert table.usual(["bundled", "run/teacher"], "bundled") == "bundled"
+    assert table.usual(["bundled"]) == "bundled"
+    assert table.usual([]) == ""
+
+
+def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    stage.run("mine")
+    first, teacher, student, _ = table.read_all("", {})
+    assert [first.name, teacher.name] == ["bundled", "mine/teacher"]
+    assert first.row is not None
+    assert first.row.difference is None
+    assert "verdicts lie beside" in first.row.not_compared
+    assert student.row is not None
+    assert student.row.difference is not None
 
 
 def test_nothing_made_yet() -> None:

@@ -69,13 +69,23 @@ class Terminal:
             time.sleep(0.1)
         return found
 
-    def press_until(self, key: str, text: str) -> None:
+    def press_until(self, key: str, text: str, every: float = 0.5) -> None:
         """Press a key until it is answered: a view takes keys a moment after it was drawn, which cannot be seen."""
         end = time.monotonic() + PATIENCE
         while text not in self.screen():
-            assert time.monotonic() < end
+            assert time.monotonic() < end, f"{key} is not answered by {text}:\n{self.screen()}"
             self.press(key)
-            time.sleep(0.5)
+            again = time.monotonic() + every
+            while text not in self.screen() and time.monotonic() < again:
+                time.sleep(0.1)
+
+    def walk_to(self, label: str) -> None:
+        """Press Tab until the cursor is in the line of a field: what is typed too early goes to the one before."""
+        end = time.monotonic() + PATIENCE
+        while label not in self.screen().splitlines()[int(self._call("display-message", "-p", "#{cursor_y}"))]:
+            assert time.monotonic() < end, f"no way to {label}:\n{self.screen()}"
+            self.press("Tab")
+            time.sleep(0.3)
 
     def open(self) -> None:
         """Start the dashboard."""
@@ -123,15 +133,10 @@ def test_a_job_from_the_form_is_watched_stopped_and_resumed(terminal: Opening) -
     one.press_until("Enter", "distill")
     one.press("Down", "Enter")
     one.see("$ lungcli train")
-    one.press("Tab")
-    one.type("ownmodel")
-    one.press("Tab", "Tab")
-    one.type("400")
-    one.press("Tab")
-    one.type("64")
-    one.press("Tab")
-    one.type("8")
-    one.see("$ lungcli train --model ownmodel --epochs 400 --size 64 --batch 8")
+    for label, text in (("Net", "ownmodel"), ("Epochs", "400"), ("Size", "64"), ("Batch", "8"), ("Patience", "0")):
+        one.walk_to(label)
+        one.type(text)
+    one.see("$ lungcli train --model ownmodel --epochs 400 --size 64 --batch 8 --patience 0")
     one.press("C-s")
     one.see("started")
     one.press("Escape")
@@ -139,12 +144,10 @@ def test_a_job_from_the_form_is_watched_stopped_and_resumed(terminal: Opening) -
     run = runs.load("train-ownmodel-phantom")
     until(lambda: b'"epoch":3' in run.events.read_bytes())
     one.see("3/400", "train-ownmodel-phantom/train")
-    one.press("x")
-    one.see("‖")
+    one.press_until("x", "‖", every=8.0)
     assert runs.state(runs.load(run.name)) == "stopped"
     size = run.events.stat().st_size
-    one.press("r")
-    one.see("▶")
+    one.press_until("r", "▶", every=8.0)
     until(lambda: run.events.stat().st_size > size + 2000)
     one.press("q")
     one.see("left with 0")
