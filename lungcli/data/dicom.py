@@ -78,7 +78,7 @@ def header(source: Path | bytes) -> Header:
     with _without_warnings():
         try:
             return _header_of(_dataset(source, header_only=True))
-        except (OSError, UnreadableInputError, *DAMAGED):
+        except _damage(UnreadableInputError):
             return Header(patient=_patient_at_least(source), complete=False)
 
 
@@ -103,7 +103,7 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
         try:
             dataset = _dataset(content, header_only=False)
             why_not = _unusable(dataset)
-        except (OSError, *DAMAGED) as error:
+        except _damage() as error:
             raise damaged(shown) from error
         if why_not:
             raise UnreadableInputError(f"cannot read {shown}: {why_not}", "export one CT slice as DICOM or PNG")
@@ -111,7 +111,7 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
         try:
             _name_encoding(dataset)
             _require_pixels(dataset, shown)
-        except (OSError, *DAMAGED) as error:
+        except _damage() as error:
             raise _undecodable(shown) from error
     return dataset
 
@@ -121,7 +121,7 @@ def places(dataset: "FileDataset") -> list[tuple[float, float]]:
     with _without_warnings():
         try:
             return [_place(dataset, frame) for frame in range(_frames(dataset))]
-        except (OSError, *DAMAGED):
+        except _damage():
             return [(math.inf, float(frame)) for frame in range(_frames(dataset))]
 
 
@@ -135,7 +135,7 @@ def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
             if not why_not:
                 stored = _whole(dataset, pixels.pixel_array(dataset, index=frame))
                 grey = _windowed(dataset, frame, stored.astype(np.float32))
-        except (OSError, *DAMAGED) as error:
+        except _damage() as error:
             raise _undecodable(shown) from error
     if why_not:
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "choose the axial slices of the scan")
@@ -166,6 +166,13 @@ def _dataset(source: Path | bytes, *, header_only: bool) -> "FileDataset":
         return pydicom.dcmread(io.BytesIO(inflated), force=True, stop_before_pixels=header_only, specific_tags=tags)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     return pydicom.dcmread(file, force=force, stop_before_pixels=header_only, specific_tags=tags)
+
+
+def _damage(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises, and `others`; asked for only then, since pydicom is slow to import."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*others, OSError, BytesLengthException, InvalidDicomError, *DAMAGED)
 
 
 def _head(path: Path, count: int) -> bytes:
@@ -211,7 +218,7 @@ def _patient_at_least(source: Path | bytes) -> frozenset[str]:
     try:
         with io.BytesIO(content or (_head(source, 65_536) if isinstance(source, Path) else b"")) as file:
             return privacy.words_of(read_partial(file, lambda tag, *_: tag >= _PATIENT_ENDS, force=True))
-    except (OSError, *DAMAGED):
+    except _damage():
         return frozenset()
 
 

@@ -56,12 +56,21 @@ def _is_dicom(path: Path) -> bool:
 def _place(path: Path) -> tuple[str, int]:
     """Series and instance number of a DICOM file; nothing where it does not tell, or cannot be read."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
             return str(found.get("SeriesInstanceUID", "")), int(found.get("InstanceNumber") or 0)
-    except (InvalidDicomError, OSError, NotImplementedError, ValueError, TypeError, AttributeError, LookupError):
+    except (
+        BytesLengthException,
+        InvalidDicomError,
+        OSError,
+        NotImplementedError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ):
         return "", 0

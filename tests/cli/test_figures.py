@@ -43,8 +43,10 @@ def test_the_table_fits_80_columns(workshop: Path, monkeypatch: pytest.MonkeyPat
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
-def test_nothing_to_compare(home: Path) -> None:
-    assert "there is no model to compare" in call(home, "compare", check=2).stderr
+def test_without_runs_the_bundled_model_is_listed(home: Path) -> None:
+    (row,) = json.loads(call(home, "compare", "--seconds", "0", "--json").stdout)["rows"]
+    assert (row["name"], row["precision"], row["synthetic"]) == ("bundled", "int8", False)
+    assert row["bytes"] < 3_000_000
 
 
 def test_evaluate_repeats_the_figures_of_the_card(workshop: Path) -> None:
@@ -151,7 +153,7 @@ def test_models_are_listed(workshop: Path, home: Path) -> None:
     assert "mobilenetv2" in listed
     assert f"{RUN}/int8" in listed
     found = json.loads(call(home, "models", "list", "--json").stdout)
-    assert found["files"] == {}
+    assert set(found["files"]) == {"bundled"}
     assert {
         key: value
         for key, value in next(net for net in found["nets"] if net["name"] == "ownmodel").items()
