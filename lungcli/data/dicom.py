@@ -103,11 +103,12 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
         try:
             dataset = _dataset(content, header_only=False)
             why_not = _unusable(dataset)
+            width, height = (0, 0) if why_not else (int(dataset.Columns), int(dataset.Rows))
         except _damage() as error:
             raise damaged(shown) from error
         if why_not:
             raise UnreadableInputError(f"cannot read {shown}: {why_not}", "export one CT slice as DICOM or PNG")
-        check_size(int(dataset.Columns), int(dataset.Rows), shown)
+        check_size(width, height, shown)
         try:
             _name_encoding(dataset)
             _require_pixels(dataset, shown)

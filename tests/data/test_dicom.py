@@ -270,7 +270,8 @@ def test_frames_that_run_on_through_all_compressed_ones() -> None:
 WHOLE: list[bytes] = [dicoms.dicom(), dicoms.jpeg(), dicoms.jpeg2000(), dicoms.run_lengths(), enhanced(), deflated()]
 
 
-@settings(deadline=None, max_examples=120)
+# The same examples in every run: what new ones find belongs into a report, not into somebody's unrelated change.
+@settings(deadline=None, max_examples=120, derandomize=True)
 @given(
     kind=st.integers(0, len(WHOLE) - 1),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
