@@ -61,12 +61,16 @@ def thumbnails_of(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
     """Read every slice of a data set: thumbnails, float32 [n, 4096]. Raises UnreadableInputError."""
     folder = folder_of(manifest.name)
     thumbs = np.empty((len(manifest.slices), groups.SIDE**2), dtype=np.float32)
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
         rows = pool.map(lambda item: groups.thumbnail(read(folder / item.path).grey), manifest.slices)
         for i, row in enumerate(rows):
             thumbs[i] = row
             if advance is not None:
                 advance(i + 1, len(thumbs))
+    finally:
+        # Who interrupts waits for the slices at hand, not for the rest of the set.
+        pool.shutdown(wait=True, cancel_futures=True)
     return thumbs
 
 

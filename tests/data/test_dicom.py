@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -278,6 +278,7 @@ WHOLE: list[bytes] = [dicoms.dicom(), dicoms.jpeg(), dicoms.jpeg2000(), dicoms.r
     early=st.booleans(),
     keep=st.floats(0.02, 1),
 )
+@example(kind=0, edits=[(0.37840355299745926, 0)], early=True, keep=1.0)
 def test_damage_gives_slices_or_the_one_error(
     kind: int, edits: list[tuple[float, int]], early: bool, keep: float
 ) -> None:
