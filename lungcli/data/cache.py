@@ -14,7 +14,7 @@ from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError
 from lungcli.data import prepare
 from lungcli.data.manifest import Manifest
-from lungcli.data.read import content_of
+from lungcli.data.read import content_of, read
 
 Advance = Callable[[int, int], None]
 
@@ -101,8 +101,9 @@ def _rows(manifest: Manifest, folder: Path, size: int) -> Iterator[NDArray[np.ui
 def _one(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
     """Prepare one slice. What is kept goes by the manifest's digest, so the file must be what the manifest says."""
     try:
-        changed = hashlib.sha256(content_of(path, str(path))).hexdigest() != sha256
-        prepared = prepare.prepare_file(path, size)
+        content = content_of(path, str(path))
+        changed = hashlib.sha256(content).hexdigest() != sha256
+        prepared = prepare.prepare(read(content, str(path), colour=False).grey, size)
     except UnreadableInputError as error:
         raise UnreadableInputError(error.message, _AGAIN) from error
     if changed:

@@ -57,9 +57,18 @@ def find(grey: Grey) -> Chest:
 
     The body is the largest bright region; lungs are the dark regions within it. Never fails: see `Chest.missing`.
     """
-    factor = max(1, min(grey.shape) // SIDE)
-    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
-    small: Grey = np.asarray(image.reduce(factor))
+    return find_in(picture_of(grey))
+
+
+def picture_of(values: Grey | Mask) -> Image.Image:
+    """A slice, or a mask of it, as Pillow holds it: a copy, mode F."""
+    return Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def find_in(picture: Image.Image) -> Chest:
+    """`find` for who has the picture already: to copy it costs as much as to make it small."""
+    factor = max(1, min(picture.size) // SIDE)
+    small: Grey = np.asarray(picture.reduce(factor))
     content = _content(small)
     bright, body, lungs = _best(small, content)
     if body.mean() < _BODY_AT_LEAST:
@@ -163,22 +172,16 @@ def _segmented(bright: Mask, *, grow: bool) -> tuple[Mask, Mask]:
 
 
 def _largest(mask: Mask) -> Mask:
-    regions, count = label(mask)
-    if not count:
-        return np.zeros_like(mask)
-    sizes = np.bincount(regions.ravel())
-    sizes[0] = 0
-    largest: Mask = regions == int(sizes.argmax())
+    regions, sizes = label(mask)
+    largest: Mask = (regions == sizes.argmax()) & mask
     return largest
 
 
 def _inside(rest: Mask) -> Mask:
     """Regions of what is not body that the body encloses, or that only touch the picture's edge in a cut."""
-    regions, count = label(rest)
-    if not count:
-        return np.zeros_like(rest)
+    regions, sizes = label(rest)
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    touching = np.bincount(border, minlength=count + 1) > _BORDER_MEANS_OUTSIDE * sum(rest.shape) / 2
+    touching = np.bincount(border, minlength=len(sizes)) > _BORDER_MEANS_OUTSIDE * sum(rest.shape) / 2
     corners = regions[[0, 0, -1, -1], [0, -1, 0, -1]]
     touching[corners] = True
     touching[0] = True
@@ -188,13 +191,11 @@ def _inside(rest: Mask) -> Mask:
 
 def _lungs(dark: Mask, inside: Mask, body: Mask) -> Mask:
     """Large dark regions of the body that reach into what its wall encloses."""
-    regions, count = label(dark)
-    if not count:
+    regions, sizes = label(dark)
+    if len(sizes) == 1:
         return dark
-    sizes = np.bincount(regions.ravel())
-    reaching = np.bincount(regions[inside], minlength=count + 1) > 0
+    reaching = np.bincount(regions[inside], minlength=len(sizes)) > 0
     sizes[~reaching] = 0
-    sizes[0] = 0
     chosen = sizes >= max(_LUNG_AT_LEAST * body.size, _BESIDE_LARGEST * int(sizes.max()))
     lungs: Mask = chosen[regions]
     low, high = _LUNGS_OF_BODY

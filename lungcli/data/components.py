@@ -4,10 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Places = NDArray[np.intp]
 
 
-def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Number the connected regions (sides, not corners) of a mask [H, W]: int32 [H, W] from 1, 0 outside; and how many.
+def label(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number the connected regions (sides, not corners) of a mask [H, W]: [H, W] from 1, 0 outside; and their pixels.
+
+    The sizes are [n + 1], that of the outside is 0.
 
     Runs along the rows are joined with the runs they touch one row above, so the work grows with the runs, not with
     the pixels: about 0.1 ms for a chest at 100 pixels, where importing scipy's would cost every start 0.1 s.
@@ -17,36 +20,32 @@ def label(mask: Mask) -> tuple[NDArray[np.int32], int]:
     edges[:, 1:-1] = mask
     # Where a row changes, runs begin and end by turns.
     changes = np.flatnonzero(edges[:, 1:] != edges[:, :-1])
-    rows, starts = np.divmod(changes[::2], width + 1)
-    ends = changes[1::2] - rows * (width + 1)
-    parents = _joined(rows.tolist(), starts.tolist(), ends.tolist())
+    starts, ends = changes[::2], changes[1::2]
     numbers: dict[int, int] = {}
-    of_run = [numbers.setdefault(parent, len(numbers) + 1) for parent in parents]
-    found = np.zeros((height, width), dtype=np.int32)
-    found[mask] = np.repeat(np.array(of_run, dtype=np.int32), ends - starts)
-    return found, len(numbers)
+    of_run = [numbers.setdefault(first, len(numbers) + 1) for first in _joined(starts, ends, width + 1)]
+    lengths, regions = ends - starts, np.array(of_run, dtype=np.intp)
+    found = np.zeros((height, width), dtype=np.intp)
+    found[mask] = np.repeat(regions, lengths)
+    return found, np.bincount(regions, lengths, len(numbers) + 1).astype(np.intp)
 
 
-def _joined(rows: list[int], starts: list[int], ends: list[int]) -> list[int]:
-    """First run of the region that each run belongs to; runs are in reading order."""
-    parents = list(range(len(rows)))
-
-    def root(run: int) -> int:
-        while parents[run] != run:
-            parents[run] = parents[parents[run]]
-            run = parents[run]
-        return run
-
-    above = 0
-    for run, (row, start, end) in enumerate(zip(rows, starts, ends, strict=True)):
-        while rows[above] < row - 1 or (rows[above] == row - 1 and ends[above] <= start):
-            above += 1
-        mine, touching = run, above
-        while rows[touching] < row and starts[touching] < end:
-            other = root(touching)
-            if other < mine:
-                parents[mine] = mine = other
-            elif other > mine:
-                parents[other] = mine
-            touching += 1
-    return [root(run) for run in range(len(parents))]
+def _joined(starts: Places, ends: Places, stride: int) -> list[int]:
+    """First run of the region that each run belongs to; runs are in reading order, rows `stride` places apart."""
+    touching = np.searchsorted(ends, starts - stride, side="right").tolist()
+    beyond = np.searchsorted(starts, ends - stride, side="left").tolist()
+    first = list(range(len(touching)))
+    for run, (other, end) in enumerate(zip(touching, beyond, strict=True)):
+        mine = run
+        while other < end:
+            root = other
+            while first[root] != root:
+                first[root] = root = first[first[root]]
+            if root < mine:
+                first[mine] = mine = root
+            elif root > mine:
+                first[root] = mine
+            other += 1
+    # A run points at an earlier one, whose answer is known by then.
+    for run, earlier in enumerate(first):
+        first[run] = first[earlier]
+    return first

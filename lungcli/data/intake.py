@@ -122,7 +122,7 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
     shown = printable(item.origin or item.filename)
     try:
         content = gather.taken(item.content, shown)
-        picture = read(content, name=shown)
+        picture = read(content, name=shown, colour=False)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
     sha256 = hashlib.sha256(content).hexdigest()

@@ -29,15 +29,16 @@ def prepare(grey: Grey, size: int, found: Chest | None = None) -> NDArray[np.uin
     nothing aliases. Without lungs the whole body, or the whole picture, is taken, and stretched over the scale.
     `found` is what `chest.find` says of the slice, if it was asked already.
     """
-    found = found or chest.find(grey)
-    values = _cropped(np.ascontiguousarray(grey, dtype=np.float32), found.box, size)
+    picture = chest.picture_of(grey)
+    found = found or chest.find_in(picture)
+    values = _cropped(picture, found.box, size)
     low, high = (0.0, 1.0) if found.missing else (AIR, TISSUE)
     values -= np.float32(found.air)
     values *= np.float32((high - low) / max(found.tissue - found.air, 1e-6))
     values += np.float32(low)
     left, top, right, bottom = (edge / found.factor for edge in found.box)
-    values *= _cropped(found.body.astype(np.float32), (left, top, right, bottom), size)
-    np.clip(values, 0, 1, out=values)
+    values *= _cropped(chest.picture_of(found.body), (left, top, right, bottom), size)
+    np.minimum(np.maximum(values, 0, out=values), 1, out=values)
     values *= 255
     prepared: NDArray[np.uint8] = np.rint(values, out=values).astype(np.uint8)
     return prepared
@@ -45,12 +46,12 @@ def prepare(grey: Grey, size: int, found: Chest | None = None) -> NDArray[np.uin
 
 def prepare_file(path: Path, size: int) -> NDArray[np.uint8]:
     """Read one file and prepare it: uint8 [size, size]. Raises UnreadableInputError."""
-    return prepare(read(path).grey, size)
+    return prepare(read(path, colour=False).grey, size)
 
 
-def _cropped(values: NDArray[np.float32], box: tuple[float, float, float, float], size: int) -> NDArray[np.float32]:
+def _cropped(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> NDArray[np.float32]:
     """Resample the square `box` of a picture to [size, size]; what lies beyond the picture is 0."""
-    height, width = values.shape
+    width, height = picture.size
     left, top, right, bottom = box
     scale = size / (right - left)
     inner = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
@@ -59,7 +60,7 @@ def _cropped(values: NDArray[np.float32], box: tuple[float, float, float, float]
         max(1, min(size - at[0], round((inner[2] - inner[0]) * scale))),
         max(1, min(size - at[1], round((inner[3] - inner[1]) * scale))),
     )
-    small = np.asarray(Image.fromarray(values).resize(fitted, Image.Resampling.BILINEAR, box=inner))
+    small = np.asarray(picture.resize(fitted, Image.Resampling.BILINEAR, box=inner))
     if fitted == (size, size):
         return small.copy()
     canvas = np.zeros((size, size), dtype=np.float32)

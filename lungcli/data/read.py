@@ -49,7 +49,8 @@ QUIET = threading.Lock()
 class Picture:
     """One slice as read: `grey` float32 [H, W] in 0..1, `size` (width, height) in pixels, `kind` as `png` or `dicom`.
 
-    `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1.
+    `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1; it
+    is 0, too, where nobody asked for it.
     """
 
     grey: Grey
@@ -58,13 +59,13 @@ class Picture:
     colour: float = 0.0
 
 
-def read(source: Path | bytes, name: str = "") -> Picture:
+def read(source: Path | bytes, name: str = "", *, colour: bool = True) -> Picture:
     """Read a PNG, JPEG, TIFF, BMP or DICOM file, told apart by content, from its path or its bytes.
 
     Colour becomes Rec. 601 luminance and alpha is ignored. 16-bit pictures are scaled by 65,535 whatever the largest
     value in them, so that a dark slice stays dark. DICOM becomes Hounsfield units, padding becomes air,
     and then comes the lung window (centre -600, width 1500). `name` stands for the source in messages; it defaults to
-    the path.
+    the path. Without `colour`, a JPEG is read in two thirds of the time.
 
     Raises UnreadableInputError for anything that is not one whole slice of at least 32×32 and at most 64 million
     pixels; no value of a DICOM tag gets into its message.
@@ -78,7 +79,7 @@ def read(source: Path | bytes, name: str = "") -> Picture:
         from lungcli.data.dicom import read_dicom
 
         return read_dicom(content, shown)
-    return _read_picture(content, shown)
+    return _read_picture(content, shown, colour=colour)
 
 
 def printable(name: str) -> str:
@@ -117,7 +118,7 @@ def check_size(width: int, height: int, shown: str) -> None:
         )
 
 
-def _read_picture(content: bytes, shown: str) -> Picture:
+def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
     try:
         with QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -137,10 +138,10 @@ def _read_picture(content: bytes, shown: str) -> Picture:
     if pages > 1:
         raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
     try:
-        grey, colour = _pixels(image, shown)
+        grey, found = _pixels(image, shown, colour=colour)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
-    return Picture(grey=grey, size=image.size, kind=_kind(image), colour=colour)
+    return Picture(grey=grey, size=image.size, kind=_kind(image), colour=found)
 
 
 def damaged(shown: str) -> UnreadableInputError:
@@ -153,8 +154,11 @@ def _kind(image: Image.Image) -> str:
     return "jpeg" if image.format == "MPO" else (image.format or "").lower()
 
 
-def _pixels(image: Image.Image, shown: str) -> tuple[Grey, float]:
+def _pixels(image: Image.Image, shown: str, *, colour: bool) -> tuple[Grey, float]:
     """Decode into grey values 0..1 and the colour measure. Raises what Pillow raises, and UnreadableInputError."""
+    if _has_luma(image):
+        # Luminance is what such a file holds: to make colours of it and take them back costs as much as the rest.
+        image.draft("YCbCr" if colour else "L", image.size)
     image.load()
     if image.mode.startswith("I"):
         return _deep_pixels(image, shown), 0.0
@@ -162,14 +166,26 @@ def _pixels(image: Image.Image, shown: str) -> tuple[Grey, float]:
         raise UnreadableInputError(
             f"cannot read {shown}: floating-point values have no agreed range", "save it with 8 or 16 bits a pixel"
         )
-    colour = 0.0
+    found = 0.0
     if image.mode not in ("1", "L", "LA"):
         image.info.pop("transparency", None)
-        image = image if image.mode == "RGB" else image.convert("RGB")
-        # 64×64 of the pixels tell as much as all of them, for a tenth of the time.
-        sample = np.asarray(image.resize((64, 64), Image.Resampling.NEAREST))
-        colour = float((sample.max(axis=2) - sample.min(axis=2)).mean() / 255)
-    return np.asarray(image.convert("L")).astype(np.float32) * np.float32(1 / 255), colour
+        image = image if image.mode in ("RGB", "YCbCr") else image.convert("RGB")
+        found = _colour(image) if colour else 0.0
+    grey = image.getchannel(0) if image.mode == "YCbCr" else image.convert("L")
+    return np.multiply(np.asarray(grey), np.float32(1 / 255), dtype=np.float32), found
+
+
+def _has_luma(image: Image.Image) -> bool:
+    """Say whether a file holds luminance and colour differences: a JFIF file of three channels does, by definition."""
+    return image.format in ("JPEG", "MPO") and image.mode == "RGB" and "jfif" in image.info
+
+
+def _colour(image: Image.Image) -> float:
+    # 64×64 of the pixels tell as much as all of them, for a tenth of the time.
+    sample = np.asarray(image.resize((64, 64), Image.Resampling.NEAREST).convert("RGB"))
+    red, green, blue = (sample[..., channel] for channel in range(3))
+    largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return float((largest - smallest).mean() / 255)
 
 
 def _deep_pixels(image: Image.Image, shown: str) -> Grey:

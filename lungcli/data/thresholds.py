@@ -63,7 +63,7 @@ def thumbnails_of(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
     thumbs = np.empty((len(manifest.slices), groups.SIDE**2), dtype=np.float32)
     pool = ThreadPoolExecutor()
     try:
-        rows = pool.map(lambda item: groups.thumbnail(read(folder / item.path).grey), manifest.slices)
+        rows = pool.map(lambda item: groups.thumbnail(read(folder / item.path, colour=False).grey), manifest.slices)
         for i, row in enumerate(rows):
             thumbs[i] = row
             if advance is not None:

@@ -54,7 +54,9 @@ def _judged(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
     """Yield the probabilities (25, K) of every slice, in order."""
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
-        yield from pool.map(lambda path: model.probabilities(changed(read(path).grey, model.card.size)), files)
+        yield from pool.map(
+            lambda path: model.probabilities(changed(read(path, colour=False).grey, model.card.size)), files
+        )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

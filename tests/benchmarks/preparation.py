@@ -1,11 +1,16 @@
 """What a slice costs before the net sees it: reading, finding the lungs, cropping, and the guard's look.
 
+One after another first; then slices a second with all cores busy. The files are JPEG of 512×512 pixels in colour mode,
+as viewers export them and as IQ-OTH/NCCD is.
+
 Run: python -m tests.benchmarks.preparation
 """
 
 import io
+import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
@@ -21,19 +26,36 @@ def main() -> None:
     """Measure and print: the median over slices of the fastest of several calls, in milliseconds."""
     machine.state()
     times: dict[str, list[float]] = {}
-    for file in files():
+    drawn = list(files())
+    for file in drawn:
         for name, call in calls(file):
             fastest = min(machine.seconds(call) for _ in range(REPEATS))
             times.setdefault(name, []).append(fastest * 1000)
     for name, taken in times.items():
         machine.say(f"{name:<32} {statistics.median(taken):6.2f} ms")
+    many = drawn * REPEATS
+    for name, one in (
+        ("reading, all cores", lambda file: read(file, "slice.jpg", colour=False)),
+        ("and preparing, all cores", lambda file: prepare(read(file, "slice.jpg", colour=False).grey, SIZE)),
+    ):
+        machine.say(f"{name:<32} {len(many) / statistics.median(busy(one, many)):6.0f} slices/s")
+
+
+def busy(one: Callable[[bytes], object], many: Sequence[bytes]) -> list[float]:
+    """Seconds that five rounds over many files take, one thread a core."""
+
+    def spent() -> float:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return machine.seconds(lambda: list(pool.map(one, many)))
+
+    return [spent() for _ in range(5)]
 
 
 def files() -> Iterator[bytes]:
     """Draw slices of 512×512 pixels as JPEG files."""
     for patient in list(phantom.patients(6 * SLICES, 0))[:SLICES]:
         file = io.BytesIO()
-        Image.fromarray(phantom.render(patient, 0.0)).save(file, "JPEG", quality=95)
+        Image.fromarray(phantom.render(patient, 0.0)).convert("RGB").save(file, "JPEG", quality=95)
         yield file.getvalue()
 
 
@@ -41,7 +63,8 @@ def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name what is done to one file."""
     picture = read(file, "slice.jpg")
     found = chest.find(picture.grey)
-    yield "read a JPEG of 512×512", lambda: read(file, "slice.jpg")
+    yield "read a file", lambda: read(file, "slice.jpg", colour=False)
+    yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
     yield "find the lungs", lambda: chest.find(picture.grey)
     yield f"crop and scale to {SIZE}×{SIZE}", lambda: prepare(picture.grey, SIZE, found)
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)

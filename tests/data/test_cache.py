@@ -44,7 +44,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(prepare, "prepare_file", refuse)
+    monkeypatch.setattr(prepare, "prepare", refuse)
 
 
 def expected(kept: Manifest, folder: Path) -> Any:
@@ -138,14 +138,14 @@ def test_full_disk(kept: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_two_at_once_build_it_once(kept: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[Path] = []
-    prepare_file = prepare.prepare_file
+    decoded: list[int] = []
+    preparing = prepare.prepare
 
-    def counting(path: Path, size: int) -> Any:
-        decoded.append(path)
-        return prepare_file(path, size)
+    def counting(grey: Any, size: int) -> Any:
+        decoded.append(size)
+        return preparing(grey, size)
 
-    monkeypatch.setattr(prepare, "prepare_file", counting)
+    monkeypatch.setattr(prepare, "prepare", counting)
     threads = [threading.Thread(target=cache.load, args=(kept, tmp_path, SIZE)) for _ in range(3)]
     for thread in threads:
         thread.start()

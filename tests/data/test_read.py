@@ -125,6 +125,43 @@ def test_colour_becomes_luminance_and_is_measured() -> None:
     assert picture.colour == pytest.approx(1.0)
 
 
+def smooth_colours() -> NDArray[np.uint8]:
+    ramp = np.linspace(20, 230, 64)
+    channels = np.broadcast_arrays(ramp[:, None], ramp[None, :], ramp[::-1, None])
+    return np.stack(channels, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"keep_rgb": True}, {"progressive": True}])
+def test_a_jpeg_has_the_luminance_of_the_colours_it_stands_for(options: dict[str, Any]) -> None:
+    file = encoded(smooth_colours(), "JPEG", quality=95, **options)
+    shown = Image.open(io.BytesIO(file))
+
+    picture = read(file)
+
+    np.testing.assert_allclose(picture.grey, np.asarray(shown.convert("L")) / 255, atol=1.5 / 255)
+    channels = np.asarray(shown.resize((64, 64), Image.Resampling.NEAREST)).astype(np.int16)
+    assert picture.colour == pytest.approx((channels.max(axis=2) - channels.min(axis=2)).mean() / 255, abs=0.005)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_grey_is_the_same_whether_colour_is_asked_for_or_not(mode: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(smooth_colours()).convert(mode).save(file, "JPEG", quality=95)
+
+    asked, unasked = read(file.getvalue()), read(file.getvalue(), colour=False)
+
+    np.testing.assert_array_equal(asked.grey, unasked.grey)
+    assert (asked.colour > 0.1, unasked.colour) == (mode != "L", 0.0)
+
+
+def test_a_grey_jpeg_stored_in_colour_is_the_picture_that_a_viewer_shows() -> None:
+    file = encoded(np.repeat(noise(3)[..., None], 3, axis=2), "JPEG", quality=90)
+
+    picture = read(file, colour=False)
+
+    np.testing.assert_array_equal(np.rint(picture.grey * 255), np.asarray(Image.open(io.BytesIO(file)).convert("L")))
+
+
 def test_a_path_and_its_bytes_are_the_same_picture(tmp_path: Path) -> None:
     path = tmp_path / "Fall (1) [ä] ü.png"
     path.write_bytes(png(4))
