@@ -262,12 +262,12 @@ def keep_elsewhere(path: Path, found: Iterable[Elsewhere]) -> None:
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
     """Return the recipe that `stage` follows: a teacher is another net under the same budget.
 
-    Each teacher of an ensemble has a seed of its own, so that two of the same net differ.
+    Each teacher has a seed of its own: two of the same net differ, and so does a teacher from a base of its net.
     """
     taught_by = dict(zip(models.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
     if stage in taught_by:
         index, net = taught_by[stage]
-        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + index)
+        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + 1 + index)
     return recipe if stage == "student" else msgspec.structs.replace(recipe, teacher="")
 
 

@@ -9,7 +9,7 @@ RECIPE = recipes.make(data="d", model="mobilenetv2", teacher=["resnet18", "resne
 
 def test_teachers_have_nets_and_seeds_of_their_own_and_the_same_budget() -> None:
     followed = [stages.recipe_of(RECIPE, stage) for stage in ("teacher", "teacher-2", "teacher-3")]
-    assert [(each.model, each.seed) for each in followed] == [("resnet18", 5), ("resnet18", 6), ("alexnet", 7)]
+    assert [(each.model, each.seed) for each in followed] == [("resnet18", 6), ("resnet18", 7), ("alexnet", 8)]
     assert {(each.teacher, each.epochs) for each in followed} == {("", 7)}
 
 

@@ -26,6 +26,7 @@ def distill(
     micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
     learning_rate: opt.LearningRate = DEFAULT.learning_rate,
     patience: opt.Patience = DEFAULT.patience,
+    keep: opt.Keep = DEFAULT.keep,
     mixup: opt.Mixup = DEFAULT.mixup,
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,

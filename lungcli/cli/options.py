@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lungcli.core import catalog
+from lungcli.core import recipe as recipes
 from lungcli.core.recipe import Precision, Recipe
 
 DEFAULT = Recipe(data="phantom", model="")
@@ -59,6 +60,9 @@ Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]
 MicroBatch = Annotated[int, typer.Option("--micro-batch", help="Slices of a step in memory at once; 0: all of them.")]
 LearningRate = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak rate of AdamW.")]
 Patience = Annotated[int, typer.Option("--patience", help="Stop after so many epochs without a better one; 0: never.")]
+Keep = Annotated[
+    recipes.Keep, typer.Option("--keep", help="Which epoch is the result: the best by validation, or the last.")
+]
 Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="Start from ImageNet weights: the extra `pretrained`, or a download.")
 ]

@@ -11,6 +11,7 @@ from lungcli.core.errors import UsageError
 
 Protocol = Literal["grouped", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Keep = Literal["best", "last"]
 _USUAL_METHOD = "kd"
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
@@ -49,7 +50,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `micro_batch` is how many slices of a batch are in memory at once (0:
     all); `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of
-    the weights' moving average; `patience` is in epochs without a better validation score (0: never stop early);
+    the weights' moving average; `keep` says which epoch's average is the result, the best by validation (on few
+    slices: the luckiest) or the last; `patience` is in epochs without a better validation score (0: never stop early);
     `mixup` is the strength of blending slices (0: none); `method` is how to learn from the teacher
     (`catalog.METHODS`), `alpha` weighs the teacher's part of the loss and `temperature` softens both nets; `max_drop`
     is the gate: how much balanced accuracy the shipped model may lose to its teacher; `threads` is part of the recipe
@@ -75,6 +77,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ema: float = 0.99
     label_smoothing: float = 0.05
     patience: int = 10
+    keep: Keep = "best"
     mixup: float = 0.0
     method: str = _USUAL_METHOD
     alpha: float = 0.7

@@ -60,7 +60,7 @@ class Score:
 def train(
     stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
 ) -> Generator[Event, None, None]:
-    """Train `net`, keeping `best.safetensors` (averaged weights of the best epoch) and a checkpoint in `folder`.
+    """Train `net`, keeping `best.safetensors` (averaged weights of the epoch to keep) and a checkpoint in `folder`.
 
     Goes on from the checkpoint if there is one, with the same numbers as an unbroken run. Closing the generator
     between two batches saves the work first. Raises LungcliError when the loss is no number.
@@ -86,7 +86,7 @@ def train(
         position = yield from _epoch(step, stage, position, saved)
         speed = len(material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
         score = validate(average, material, place)
-        if better := score.rank > position.best:
+        if (better := score.rank > position.best) or recipe.keep == "last":
             checkpoint.save_weights(folder / BEST, average)
         done = EpochDone(
             time=now(),

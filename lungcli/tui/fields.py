@@ -11,7 +11,7 @@ import msgspec
 from lungcli.core import catalog, names
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
-from lungcli.core.recipe import Precision, Protocol, Recipe
+from lungcli.core.recipe import Keep, Precision, Protocol, Recipe
 
 KINDS = ("compress", "train", "distill", "quantize")
 LEFT_OUT = {"compress": ("--recipe",)}
@@ -51,7 +51,7 @@ def _of_recipe(name: str, label: str, about: str, kinds: tuple[str, ...] = _TRAI
         kinds=kinds,
         usual="" if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value),
         flag=isinstance(value, bool),
-        choice={"protocol": "splits", "precision": "precisions", "method": "methods"}.get(name, ""),
+        choice={"protocol": "splits", "precision": "precisions", "keep": "epochs", "method": "methods"}.get(name, ""),
     )
 
 
@@ -145,6 +145,7 @@ FIELDS: tuple[Field, ...] = (
     _of_recipe("fold", "Fold", "train on this fold alone; 0: on all"),
     _of_recipe("seed", "Seed", "of weights, batches, augmentation"),
     _of_recipe("patience", "Patience", "epochs without a better one; 0: never stop"),
+    _of_recipe("keep", "Keep", "which epoch: best by validation, or last"),
     _of_recipe("mixup", "Mixup", "strength of blending slices; 0: none"),
     _of_recipe("micro_batch", "Micro-batch", "slices in memory at once; 0: all"),
     _of_recipe("pretrained", "Pretrained", "ImageNet weights: a download"),
@@ -183,6 +184,7 @@ def static_choices() -> dict[str, tuple[str, ...]]:
         "nets": tuple(catalog.NETS),
         "splits": get_args(Protocol),
         "precisions": get_args(Precision),
+        "epochs": get_args(Keep),
         "methods": tuple(catalog.METHODS),
         "forms": _FORMS,
         "metrics": _METRICS,

@@ -96,6 +96,16 @@ def test_killed_without_warning_it_repeats_from_the_last_checkpoint(tmp_path: Pa
     assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+def test_the_last_epoch_is_kept_where_asked_for_and_the_best_else(tmp_path: Path) -> None:
+    kept = {}
+    for keep in ("best", "last"):
+        recipe = msgspec.structs.replace(RECIPE, keep=keep, epochs=6, learning_rate=0.3)
+        epochs = [each for each in training(tmp_path / keep, recipe) if isinstance(each, EpochDone)]
+        kept[keep] = (tmp_path / keep / "best.safetensors").read_bytes()
+    assert not epochs[-1].best
+    assert kept["best"] != kept["last"]
+
+
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, mixup: float) -> None:
     """The net has no batch normalisation, and its loss here weighs all slices alike, so nothing else may differ."""
