@@ -41,7 +41,7 @@ def follow(recipe: str, context: typer.Context, name: str) -> None:
     from lungcli.cli import folds
     from lungcli.core import bundled
 
-    typed = {field: value for field, value in _given(context).items() if _is_typed(field, context)}
+    typed = {field: value for field, value in _given(context).items() if is_typed(field, context)}
     if "protocol" in typed and "data" not in typed:
         raise UsageError("a split belongs to a data set, and none is named", "name it as well: --data NAME")
     found = bundled.load(recipe).recipes(_divided(typed, context))
@@ -63,7 +63,8 @@ def _given(context: typer.Context) -> dict[str, object]:
     return {field: value for field, value in context.params.items() if field not in ("name", "recipe")}
 
 
-def _is_typed(field: str, context: typer.Context) -> bool:
+def is_typed(field: str, context: typer.Context) -> bool:
+    """Say whether the user typed the option of that field."""
     source = context.get_parameter_source(field)
     return source is not None and source.name != "DEFAULT"
 
@@ -73,7 +74,7 @@ def _settings(context: typer.Context) -> dict[str, object]:
     given = _given(context)
     preset = catalog.method(str(given["method"])).preset if "method" in given else {}
     for field in preset.keys() & given.keys():
-        if not _is_typed(field, context):
+        if not is_typed(field, context):
             del given[field]
     return given
 
@@ -94,7 +95,7 @@ def _divided(given: dict[str, object], context: typer.Context) -> dict[str, obje
         return given
     told = splitfiles.settings(str(given["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
-        if _is_typed(field, context) and given[field] != told[field]:
+        if is_typed(field, context) and given[field] != told[field]:
             raise UsageError(f"the split {spec} has {option} {told[field]}, not {given[field]}", f"leave {option} out")
     return given | told
 
@@ -133,7 +134,7 @@ def work(run: Run) -> None:
         f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
     )
     events = compress.work(run, found)
-    with _stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
+    with stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
         for event in events:
             show(event)
             if stopped():
@@ -164,7 +165,7 @@ def resume(name: str) -> None:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
+def stoppable() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C (or SIGTERM) ask to stop after this batch; a second one stops at once."""
     asked = False
 

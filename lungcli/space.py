@@ -1,0 +1,166 @@
+"""What a search tries, as values: axes to vary, settings that stay, the recipe of a trial, and the Pareto front."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from lungcli.core import catalog
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import UsageError
+from lungcli.core.intervals import Estimate
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Kind
+
+FORMAT_VERSION = 1
+BITS: dict[int, Kind] = {8: "compress", 32: "distill"}
+"""Bits of a weight in the file that a trial ends with, and the kind of run that ends with such a file."""
+
+AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rate")
+"""What can be varied, in the order in which it is drawn; all but `bits` are fields of the recipe."""
+
+_NAMES, _WHOLE = ("model", "method"), ("size", "bits")
+
+State = Literal["complete", "pruned", "running", "waiting", "failed"]
+Value = str | int | float
+Drawn = Mapping[str, Value]
+"""A value for each axis."""
+
+
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """All numbers from `low` to `high`, drawn evenly, or evenly in their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that makes a study what it is; kept in the study, so that every process works on the same.
+
+    `settings` are the fields of the recipe that stay, as typed; `split` is the digest of the split of the data. With
+    `max_bytes` or `max_p50` (milliseconds a slice; 0: none) the search is for balanced accuracy within these limits
+    and gives up poor trials early; without, for the best compromises of size, latency and balanced accuracy.
+    """
+
+    format_version: int = FORMAT_VERSION
+    axes: dict[str, tuple[Value, ...] | Range]
+    settings: dict[str, Any]
+    split: str
+    seed: int = 0
+    max_bytes: int = 0
+    max_p50: float = 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit to size or latency, so that balanced accuracy is all that is searched for."""
+        return bool(self.max_bytes or self.max_p50)
+
+    @property
+    def combinations(self) -> int | None:
+        """How many different trials there are; None where an axis is a range."""
+        counts = [0 if isinstance(axis, Range) else len(axis) for axis in self.axes.values()]
+        return math.prod(counts) or None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a trial stands: its run, what was drawn for it, and its figures once it is complete.
+
+    `bytes` is the size of the model file, `p50` its latency in milliseconds a slice on a processor called `cpu`,
+    `balanced_accuracy` that of `n` validation slices of `groups` look-alike groups. `problem` says why it failed, or
+    was given up.
+    """
+
+    trial: int
+    state: State
+    run: str
+    host: str
+    cpu: str
+    drawn: dict[str, Value]
+    bytes: int = 0
+    p50: float = 0.0
+    balanced_accuracy: Estimate | None = None
+    n: int = 0
+    groups: int = 0
+    within_limits: bool = True
+    problem: str = ""
+
+
+def axis(name: str, typed: Sequence[str]) -> tuple[Value, ...] | Range:
+    """Read what was typed for an axis: values, or a single LOW:HIGH. Raises UsageError."""
+    option = "--student" if name == "model" else f"--{name.replace('_', '-')}"
+    if name in _NAMES:
+        find = catalog.net if name == "model" else catalog.method
+        return tuple(dict.fromkeys(find(text).name for text in typed))
+    if any(":" in text for text in typed):
+        return _range(name, option, typed)
+    found = tuple(dict.fromkeys(_number(text, option, whole=name in _WHOLE) for text in typed))
+    if name == "bits" and (odd := [value for value in found if value not in BITS]):
+        raise UsageError(f"{option} {odd[0]} cannot be made", f"choose from {', '.join(map(str, BITS))}, or give both")
+    return found
+
+
+def corners(axes: Mapping[str, tuple[Value, ...] | Range]) -> list[dict[str, Value]]:
+    """Draws in which every value (of a range both ends) is met, each axis varied by itself."""
+    ends = {name: (it.low, it.high) if isinstance(it, Range) else it for name, it in axes.items()}
+    first = {name: values[0] for name, values in ends.items()}
+    return [first | {name: value} for name, values in ends.items() for value in values]
+
+
+def recipe_of(plan: Plan, drawn: Drawn) -> tuple[Kind, Recipe]:
+    """Return the kind of run and the recipe of a trial. Raises UsageError where a value is out of range."""
+    fields = {name: value for name, value in drawn.items() if name != "bits"}
+    return BITS[int(drawn["bits"])], recipes.make(**{**plan.settings, **fields})
+
+
+def teacher_recipe(plan: Plan, drawn: Drawn, teacher: str) -> Recipe:
+    """Return the recipe of the net `teacher`, one for all trials of a size, whatever else is drawn for them."""
+    size = {"size": drawn["size"]} if "size" in drawn else {}
+    kept = {name: value for name, value in plan.settings.items() if name not in ("method", "teacher", "model")}
+    return recipes.make(**{**kept, **size, "model": catalog.net(teacher).name})
+
+
+def front(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """Return the complete trials within the limits that no other one beats, the smallest file first.
+
+    One beats another when none of size, latency and balanced accuracy is worse, and one is better. Size and latency
+    count to two digits: files of one net differ by what their cards say, and timings by what else a machine does.
+    """
+    able = [each for each in outcomes if each.state == "complete" and each.within_limits]
+    best = [each for each in able if not any(_beats(_costs(other), _costs(each)) for other in able)]
+    return tuple(sorted(best, key=lambda each: (_costs(each), each.trial)))
+
+
+def _costs(outcome: Outcome) -> tuple[float, float, float]:
+    """Size, latency and missing balanced accuracy: the less, the better."""
+    right = outcome.balanced_accuracy.value if outcome.balanced_accuracy else None
+    return _two_digits(outcome.bytes), _two_digits(outcome.p50), 1.0 if right is None else 1 - right
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.1e}")
+
+
+def _beats(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return ours != theirs and all(mine <= other for mine, other in zip(ours, theirs, strict=True))
+
+
+def _range(name: str, option: str, typed: Sequence[str]) -> Range:
+    if name in _WHOLE or len(typed) > 1:
+        raise UsageError(f"{option} {' '.join(typed)} cannot be meant", f"give values, as in {option} A {option} B")
+    low, high = (_number(text, option, whole=False) for text in typed[0].split(":", 1))
+    log = name == "learning_rate"
+    if not low < high or (log and low <= 0):
+        raise UsageError(f"{option} {typed[0]} is no range", f"the lower end comes first: {option} LOW:HIGH")
+    return Range(low=low, high=high, log=log)
+
+
+def _number(text: str, option: str, *, whole: bool) -> int | float:
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is no {'whole ' if whole else ''}number") from error
+    if not math.isfinite(number):
+        raise UsageError(f"{option} {text!r} is no number")
+    return number

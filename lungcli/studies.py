@@ -1,0 +1,182 @@
+"""Studies: where many processes keep what they have tried, in any storage that Optuna knows."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lungcli import space
+from lungcli.core import names, paths
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.space import Plan
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage
+
+# Seconds between the heartbeats of a trial, and without one after which it counts as cut off.
+BEAT, GRACE = 60, 180
+# A trial that is cut off so often is left: the next process would be cut off by it too.
+MOST_RETRIES = 3
+_PLAN = "plan"
+
+
+def home() -> Path:
+    """Folder of the studies of this machine, and of the locks of those that work on them."""
+    return paths.home() / "searches"
+
+
+def place(name: str, storage: str) -> str:
+    """Return where the study called `name` is kept: `storage` (a URL or a file), or a journal file of its own."""
+    return storage or str(home() / f"{names.checked(name, 'study')}.journal")
+
+
+def shown(storage: str) -> str:
+    """Spell a storage without its password."""
+    scheme, separator, rest = storage.partition("://")
+    account, at, where = rest.rpartition("@")
+    return f"{scheme}{separator}{account.partition(':')[0]}{at}{where}"
+
+
+def begin(name: str, storage: str, plan: Plan) -> "Study":
+    """Make a study, or open the one of that name.
+
+    Raises UsageError when that is after something else, LungcliError when the storage cannot be worked with.
+    """
+    optuna = engine()
+    with reaching(storage):
+        study: Study = optuna.create_study(
+            storage=open_storage(storage),
+            study_name=names.checked(name, "study"),
+            directions=["maximize"] if plan.limited else ["minimize", "minimize", "maximize"],
+            load_if_exists=True,
+            pruner=_pruner(),
+        )
+        if _PLAN not in study.user_attrs:
+            study.set_user_attr(_PLAN, msgspec.to_builtins(plan))
+        if differing := _differing(_plan(study), plan):
+            raise UsageError(
+                f"the study {name!r} is after something else: it differs in {', '.join(differing)}",
+                f"give another --study; or go on with this one, whose options are known: lungcli search --study {name}",
+            )
+    return study
+
+
+def find(name: str, storage: str) -> "tuple[Study, Plan]":
+    """Open the study called `name`, with its plan. Raises UsageError when there is none, and as `begin` does."""
+    if not exists(name, storage):
+        raise UsageError(
+            f"there is no study {name!r} in {shown(storage)}",
+            f"start it: lungcli search --study {name} --student mobilenetv2 --student shufflenetv2",
+        )
+    with reaching(storage):
+        study: Study = engine().load_study(study_name=name, storage=open_storage(storage), pruner=_pruner())
+        return study, _plan(study)
+
+
+def exists(name: str, storage: str) -> bool:
+    """Say whether there is a study of that name. Raises LungcliError when the storage cannot be worked with."""
+    if "://" not in storage and not Path(storage).is_file():
+        return False
+    with reaching(storage):
+        return name in engine().get_all_study_names(open_storage(storage))
+
+
+@contextlib.contextmanager
+def reaching(storage: str) -> Iterator[None]:
+    """Turn what a storage raises that cannot be reached, or used, into a LungcliError; keep Optuna from warning."""
+    engine()
+    import sqlalchemy.exc
+    from optuna.exceptions import ExperimentalWarning, StorageInternalError
+
+    try:
+        with warnings.catch_warnings():
+            # Parts of Optuna may still change: its major version is pinned.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+        raise LungcliError(
+            f"cannot work with the storage {shown(storage)}: {str(cause).strip().splitlines()[0]}",
+            "see that it can be reached, and type the same command again: nothing that was tried is lost",
+        ) from error
+
+
+def open_storage(storage: str) -> "BaseStorage":
+    """Open a database by its URL, with heartbeats, or a journal file, which has none.
+
+    Raises UsageError when the database's driver is not installed, LungcliError when the file cannot be written.
+    """
+    optuna = engine()
+    if "://" not in storage:
+        from optuna.storages import journal
+
+        path = Path(storage)
+        with paths.saying_why_not(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return journal.JournalStorage(journal.JournalFileBackend(str(path)))
+    scheme, _, rest = storage.partition("://")
+    url = f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else storage
+    again = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES, inherit_intermediate_values=True)
+    import sqlalchemy.pool
+
+    # A connection is asked for a few times a minute: none is held open in between.
+    pool = {"poolclass": sqlalchemy.pool.NullPool}
+    try:
+        found: BaseStorage = optuna.storages.RDBStorage(
+            url, pool, heartbeat_interval=BEAT, grace_period=GRACE, heartbeat_stale_trial_callback=again
+        )
+    except ImportError as error:
+        raise UsageError(
+            f"the storage {shown(storage)} needs a driver that is not installed",
+            "for PostgreSQL: pip install 'lungcli[sweep-postgresql]'",
+        ) from error
+    return found
+
+
+def engine() -> Any:
+    """Return Optuna, made silent: what happens is told elsewhere. Raises UsageError where it is not installed."""
+    try:
+        import optuna  # 0.5 s
+    except ImportError as error:
+        raise UsageError(
+            "searching needs the extra `sweep`, which is not installed", "install it: pip install 'lungcli[sweep]'"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def _pruner() -> Any:
+    """Give up a trial that is behind the median of at least five others at the same epoch, from the second on."""
+    return engine().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+
+
+def _differing(ours: Plan, theirs: Plan) -> list[str]:
+    """Name what differs between two plans, once both are written as a study keeps them."""
+    mine, other = (
+        {**plan.axes, **plan.settings, "the data or its split": plan.split, "the seed of the search": plan.seed}
+        | {"the largest size": plan.max_bytes, "the largest p50": plan.max_p50}
+        for plan in (_as_kept(ours), _as_kept(theirs))
+    )
+    return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
+
+
+def _as_kept(plan: Plan) -> Plan:
+    return msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
+
+
+def _plan(study: "Study") -> Plan:
+    told: dict[str, Any] = study.user_attrs.get(_PLAN, {})
+    if told.get("format_version", space.FORMAT_VERSION) > space.FORMAT_VERSION:
+        raise LungcliError(
+            f"the study {study.study_name!r} is of a newer lungcli", "upgrade lungcli: pipx upgrade lungcli"
+        )
+    try:
+        return msgspec.convert(told, Plan)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"the study {study.study_name!r} was not made by lungcli search: {error}", "give another --study"
+        ) from error

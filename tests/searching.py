@@ -1,0 +1,121 @@
+"""Trials that take no time, and a process that does them: `python -m tests.searching STUDY STORAGE MOST SECONDS`."""
+
+import sys
+import time
+from collections.abc import Generator
+
+import numpy as np
+
+from lungcli import search, space, stages, studies, trials
+from lungcli.core import runs
+from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
+from lungcli.core.intervals import Estimate
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Run
+from lungcli.data import phantom
+from lungcli.space import Drawn, Outcome, Plan
+from lungcli.stages import Material
+from lungcli.trials import Figures
+
+SETTINGS = {"data": "phantom", "teacher": ["ownmodel"], "epochs": 4, "size": 64, "device": "cpu", "threads": 1}
+
+
+def plan(**changes: object) -> Plan:
+    """A plan over six learning rates, in a home that has the phantoms."""
+    phantom.make(slices=45, side=64)
+    return planned(**changes)
+
+
+def planned(**changes: object) -> Plan:
+    """That plan, where the phantoms are there already."""
+    axes = {"model": ("ownmodel",), "bits": (32,), "learning_rate": (1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3)}
+    settings: dict[str, object] = {"axes": axes, "settings": SETTINGS, "split": "", **changes}
+    first = Plan(**settings)  # type: ignore[arg-type]
+    recipe = space.recipe_of(first, space.corners(first.axes)[0])[1]
+    return Plan(**{**settings, "split": stages.divided(recipe)[1].digest})  # type: ignore[arg-type]
+
+
+def epoch(number: int, right: float) -> EpochDone:
+    """An epoch of a student, of four."""
+    return EpochDone(
+        time=now(),
+        stage="student",
+        epoch=number,
+        epochs=4,
+        loss=1.0,
+        validation_loss=1.0,
+        balanced_accuracy=right,
+        malignant_sensitivity=None,
+        learning_rate=0.1,
+        images_per_second=1.0,
+        best=False,
+    )
+
+
+def figures(recipe: Recipe) -> Figures:
+    """The higher the rate, the righter, larger and slower."""
+    share = recipe.learning_rate * 100
+    right = Estimate(value=share, low=share / 2, high=min(1.0, share * 1.5))
+    return Figures(bytes=round(1e6 * share), p50=10 * share, balanced_accuracy=right, n=12, groups=5)
+
+
+def shorten(seconds: float = 0.0) -> None:
+    """Put nothing but waiting in the place of training and judging."""
+
+    def begin(trial: object, plan: Plan, drawn: Drawn, watch: object) -> Run:
+        kind, recipe = space.recipe_of(plan, drawn)
+        name = trials.noted_run(trial) or f"run-{trial.number}"  # type: ignore[arg-type,attr-defined]
+        run = runs.load(name) if name in runs.known() else runs.create(name, kind, recipe)
+        trials.note_run(trial, run.name)  # type: ignore[arg-type]
+        return run
+
+    def work(run: Run, found: Material) -> Generator[Event, None, None]:
+        def happening() -> Generator[Event, None, None]:
+            yield RunStarted(time=now(), stages=("student",))
+            for number in range(1, 5):
+                time.sleep(seconds / 4)
+                yield epoch(number, run.recipe.learning_rate * 100)
+            yield RunDone(time=now())
+
+        return runs.record(run, happening())
+
+    def judged(run: Run, found: Material) -> Figures:
+        return figures(run.recipe)
+
+    def material(recipe: Recipe, advance: object = None) -> Material:
+        return Material(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
+
+    for owner, function in ((search, begin), (search, work), (search, judged), (stages, material)):
+        setattr(owner, "_begin" if function is begin else function.__name__, function)
+
+
+def ignore(text: str) -> None:
+    """Be told something."""
+
+
+def exhaust(run: Run, found: Material, events: Generator[Event, None, None]) -> None:
+    """Let the work be done."""
+    for _ in events:
+        pass
+
+
+def watch(told: list[Outcome]) -> search.Watch:
+    """Exhaust events, and keep outcomes."""
+    return search.Watch(follow=exhaust, tell=told.append, say=ignore)
+
+
+def main(name: str, storage: str, most: str, seconds: str) -> None:
+    """Share in a study, with heartbeats every second, and print what was done."""
+    studies.BEAT, studies.GRACE = 1, 6
+    shorten(float(seconds))
+    told = planned()
+    study = studies.begin(name, storage, told)
+    print("begun", flush=True)
+    done: list[Outcome] = []
+    with studies.reaching(storage):
+        search.go(study, told, int(most), 0, watch(done))
+    print("done", *(f"{each.trial}:{each.run}" for each in done), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
