@@ -16,6 +16,7 @@ from lungcli.cli import (
     distill,
     download,
     evaluate,
+    export,
     models,
     predict,
     quantize,
@@ -77,6 +78,7 @@ for command in (
     calibrate.calibrate,
     bench.benchmark,
     predict.predict,
+    export.export,
     dashboard.dashboard,
     serve.serve,
 ):

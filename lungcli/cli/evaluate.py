@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     Judged = tuple[str, str, Evaluation]
 
 
+Tta = Annotated[
+    bool, typer.Option("--tta", help="Average over ten views of each slice, as `lungcli predict --tta` does.")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """All that one call has found; `judged` as `stages.judge` returns it."""
@@ -45,6 +50,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--folder-as", metavar="CLASS=DIR", help="Judge your own slices of a known class; repeatable."),
     ] = None,
+    tta: Tta = False,
     save: Annotated[
         bool, typer.Option("--save/--no-save", help="Write --stress and --folder-as figures into the model file.")
     ] = True,
@@ -70,7 +76,7 @@ def evaluate(
 
     _check_pictures(png, reliability, stress=stress)
     # Under stress and for folders many slices are under way at once: one thread each is the fastest.
-    model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0))
+    model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0), averages=tta)
     speak.disclaim()
     name = data or model.card.data.name
     wanted = not folders or bool(data or stress or reliability or split == "random")
@@ -85,7 +91,7 @@ def evaluate(
         diagrams.save(_reliability(found), reliability)
     if png:
         diagrams.save(_under_stress(found), png)
-    if save:
+    if save or tta:
         _save(found)
 
 
@@ -99,11 +105,13 @@ def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool)
         raise UsageError("--png draws the figures of --stress", "add --stress, or use --reliability FILE")
 
 
-def _open(spec: str, folder_as: list[str], threads: int) -> "tuple[Model, list[tuple[str, Path]]]":
+def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "tuple[Model, list[tuple[str, Path]]]":
+    import dataclasses
+
     from lungcli.core import models
     from lungcli.inference import elsewhere, modelfile
 
-    model = modelfile.load(models.resolve(spec), threads)
+    model = dataclasses.replace(modelfile.load(models.resolve(spec), threads), averages=averages)
     return model, [elsewhere.parse(item, model.card.classes) for item in folder_as]
 
 
@@ -135,6 +143,7 @@ def _score(model: "Model", label: str, folder: Path) -> "Scored":
 def _print_json(found: _Found, name: str) -> None:
     from lungcli.cli import speak
     from lungcli.core import calibration, models, selective
+    from lungcli.inference import views
 
     evaluations = []
     for title, warning, verdicts in found.judged:
@@ -162,6 +171,7 @@ def _print_json(found: _Found, name: str) -> None:
         {
             "model": models.name_of(found.model.path),
             "data": name if found.judged else None,
+            "views": views.COUNT if found.model.averages else 1,
             "evaluations": evaluations,
             "stress": found.stressed,
             "folders": folders,
@@ -220,6 +230,12 @@ def _save(found: _Found) -> None:
     from lungcli.cli import speak
     from lungcli.core import models
     from lungcli.core.errors import LungcliError
+    from lungcli.inference import views
+
+    if found.model.averages:
+        speak.say(f"probabilities are {views.RULE}; nothing of it is written into the model file")
+        speak.say("`before` is that mean with the temperature undone, which is nearly the mean without it")
+        return
 
     path = found.model.path
     name = models.name_of(path)

@@ -1,7 +1,7 @@
 """Heat-maps of `lungcli predict`: drawn in the terminal, or written as PNG overlays."""
 
+import itertools
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,19 +66,18 @@ def write(found: "Explained", source: str, folder: Path, taken: set[str]) -> Pat
     from lungcli.core import paths
     from lungcli.inference import explain
 
+    path = folder / named(source, "heat", taken)
+    paths.write(path, explain.png(found))
+    return path
+
+
+def named(source: str, what: str, taken: set[str]) -> str:
+    """Return `NAME.what.png` for a picture called `source`, with a number if it is in `taken`, and add it there."""
     stem = Path(source).stem or "picture"
-    name = next(name for name in _names(stem) if name not in taken)
+    tries = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    name = next(name for each in tries if (name := f"{each}.{what}.png") not in taken)
     taken.add(name)
-    paths.write(folder / name, explain.png(found))
-    return folder / name
-
-
-def _names(stem: str) -> Iterable[str]:
-    yield f"{stem}.heat.png"
-    number = 2
-    while True:
-        yield f"{stem}-{number}.heat.png"
-        number += 1
+    return name
 
 
 def _caption(found: "Explained", *, beside: bool) -> str:

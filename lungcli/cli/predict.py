@@ -1,6 +1,7 @@
 """`lungcli predict`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from lungcli.cli.verdicts import Format, Write
     from lungcli.inference.modelfile import Model
-    from lungcli.inference.predict import Seen
+    from lungcli.inference.predict import Prediction, Seen
     from lungcli.inference.sources import Item
     from lungcli.inference.verdicts import Found
 
@@ -30,6 +31,21 @@ Paths = Annotated[
     ),
 ]
 Stdin = Annotated[bool, typer.Option("--stdin", help="Judge the one picture that comes on stdin.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Run, RUN/STAGE or .onnx file; `bundled` if left out. Given several times: the mean verdict.",
+    ),
+]
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta", help="Average ten views: the slice and its mirror image, as is and moved 4 ways; ten times the net."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit code 6 when a verdict is referred.")]
 Force = Annotated[bool, typer.Option("--force", help="Judge what is no axial lung slice too, marked.")]
 Top = Annotated[
@@ -41,13 +57,31 @@ IncludePhi = Annotated[
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="FOLDER", help="Write every outcome to a JSON file here too.")
 ]
+PreparedTo = Annotated[
+    Path | None,
+    typer.Option("--prepared-to", metavar="DIR", help="Write each slice as the net saw it to DIR, as PNG."),
+]
 JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON, a line for each outcome as it comes.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pictures:
+    """What is to be shown of each slice beside its verdict: its heat, drawn or in a folder, and itself as prepared."""
+
+    draws: bool
+    heat: Path | None
+    prepared: Path | None
+
+    @property
+    def wanted(self) -> bool:
+        return self.draws or self.heat is not None or self.prepared is not None
+
+
 def predict(
     paths: Paths = None,
-    model: opt.Model = "",
+    model: Models = None,
+    tta: Tta = False,
     stdin: Stdin = False,
     strict: Strict = False,
     force: Force = False,
@@ -56,6 +90,7 @@ def predict(
     output: Output = None,
     explain: explaining.Explain = False,
     explain_to: explaining.ExplainTo = None,
+    prepared_to: PreparedTo = None,
     threads: opt.Threads = 0,
     json: opt.Json = False,
     jsonl: JsonLines = False,
@@ -71,36 +106,43 @@ def predict(
     own: the mean of the probabilities of its slices that were neither refused nor referred; it is referred where these
     are fewer than half, where the mean is not sure enough, or where a slice is called malignant and the series is not.
 
+    Several models, each at its own size, give the mean of their probabilities; a verdict they disagree on, or less
+    probable than the mean of their thresholds, is referred. --tta averages probabilities, after the temperature.
+
     \b
     Examples:
       lungcli predict scan.png
       lungcli predict --jsonl study/ | jq .label
+      lungcli predict -m bundled -m compress-mobilenetv2-mine scan.png
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import progress, speak, verdicts
     from lungcli.core import machine
+    from lungcli.inference import panel, series, sources
     from lungcli.inference import predict as predicting
-    from lungcli.inference import series, sources
 
     named = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
-    _require_sense(named, stdin=stdin)
-    single = stdin or sources.is_single(named)
+    single = _is_single(named, stdin=stdin)
     threads = threads or machine.physical_cores()
+    pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
-    loaded, name = _loaded(model, threads if single else 1)
-    items = _items(named, stdin=stdin, include_phi=include_phi)
+    loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
     seen: list[Seen] = []
-    look = seen.append if explain or explain_to else None
-    # What was seen last belongs to the verdict told next, so that pictures to explain are judged one by one.
+    look = seen.append if pictures.wanted else None
+    # What was seen last belongs to the verdict told next, so that pictures to be shown are judged one by one.
+    items = _items(named, stdin=stdin, include_phi=include_phi)
     judged = predicting.predict(items, loaded, force=force, workers=1 if single or look else threads, look=look)
     total = 1 if single else sources.count(named) if speak.err().is_terminal else None
-    codes, taken = set(), set[str]()
-    with verdicts.writing(form, loaded, name, single=single, top=top) as write, progress.judging(total) as advance:
-        for found, code in _told(series.combined(judged, loaded.card), write, output, advance):
-            codes.add(code)
-            if seen and isinstance(found, predicting.Prediction):
-                explaining.show(seen.pop(), found, loaded, draws=explain, folder=explain_to, taken=taken)
+    with verdicts.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
+        told = _told(series.combined(judged, panel.card(loaded)), write, output, advance)
+        codes = _with_pictures(told, seen, loaded[0], pictures)
+    _end(codes, strict=strict)
+
+
+def _end(codes: set[int], *, strict: bool) -> None:
+    from lungcli.cli import verdicts
+
     if verdicts.UNJUDGED in codes:
         raise typer.Exit(verdicts.UNJUDGED)
     if strict and verdicts.REFERRED in codes:
@@ -123,18 +165,53 @@ def _told(
         advance()
 
 
-def _loaded(spec: str, threads: int) -> "tuple[Model, str]":
-    """Load the model that was named, or the bundled one, and tell what must be known of it; with its name."""
+def _loaded(specs: list[str], threads: int, pictures: _Pictures, *, averages: bool) -> "tuple[Model, ...]":
+    """Load the models that were named, or the bundled one for an empty name, and tell what must be known of them."""
+    import dataclasses
+
     from lungcli.cli import speak
     from lungcli.core import models
-    from lungcli.inference import modelfile
+    from lungcli.inference import modelfile, panel
 
-    loaded = modelfile.load(models.resolve(spec) if spec else models.default(), threads)
-    name = models.name_of(loaded.path)
+    paths = [models.resolve(spec) if spec else models.default() for spec in specs]
+    loaded = [dataclasses.replace(modelfile.load(path, threads), averages=averages) for path in paths]
+    panel.require_alike(loaded)
+    if pictures.wanted and len(loaded) > 1:
+        raise UsageError(
+            "heat-maps and prepared slices are those of one model, and several were named", "name one --model"
+        )
     speak.disclaim()
-    if loaded.card.data.synthetic:
-        speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
-    return loaded, name
+    for model in loaded:
+        if model.card.data.synthetic:
+            name = models.name_of(model.path)
+            speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
+    return tuple(loaded)
+
+
+def _with_pictures(
+    told: "Iterable[tuple[Found, int]]", seen: "list[Seen]", model: "Model", pictures: _Pictures
+) -> set[int]:
+    """Show what each verdict rests on, the last of `seen`, as far as it is wanted; return the exit codes."""
+    from lungcli.inference.predict import Prediction
+
+    codes, taken = set(), set[str]()
+    for found, code in told:
+        codes.add(code)
+        if seen and isinstance(found, Prediction):
+            _show(seen.pop(), found, model, pictures, taken)
+    return codes
+
+
+def _show(seen: "Seen", found: "Prediction", model: "Model", pictures: _Pictures, taken: set[str]) -> None:
+    """Show what a verdict rests on; `taken` holds the names of files written so far."""
+    from lungcli.core import paths
+    from lungcli.inference import export
+
+    if pictures.draws or pictures.heat:
+        explaining.show(seen, found, model, draws=pictures.draws, folder=pictures.heat, taken=taken)
+    if pictures.prepared:
+        name = explaining.named(found.source, "prepared", taken)
+        paths.write(pictures.prepared / name, export.png(seen.prepared))
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":
@@ -151,8 +228,13 @@ def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":
     return asked[0] if asked else "lines"
 
 
-def _require_sense(named: list[str], *, stdin: bool) -> None:
-    """Raise UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard."""
+def _is_single(named: list[str], *, stdin: bool) -> bool:
+    """Say whether one verdict is to be expected.
+
+    Raises UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard.
+    """
+    from lungcli.inference import sources
+
     if stdin and named:
         raise UsageError("--stdin takes one picture from stdin, and paths were named too", "leave one of them out")
     if not stdin and not named:
@@ -162,6 +244,7 @@ def _require_sense(named: list[str], *, stdin: bool) -> None:
     if (stdin or "-" in named) and sys.stdin.isatty():
         what = "a picture" if stdin else "a list of paths"
         raise UsageError(f"{what} is expected on stdin, but stdin is the keyboard", "pipe it in: … | lungcli predict …")
+    return stdin or sources.is_single(named)
 
 
 def _items(named: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":

@@ -27,24 +27,29 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
 @contextlib.contextmanager
-def writing(form: Format, model: "Model", name: str, *, single: bool, top: int) -> Iterator[Write]:
+def writing(form: Format, judges: "tuple[Model, ...]", *, single: bool, top: int) -> Iterator[Write]:
     """Yield what writes each outcome to stdout in the order it is called; `json` writes when all are known."""
+    from lungcli.core import models
+    from lungcli.inference import panel
+
+    names = [models.name_of(model.path) for model in judges]
+    card = panel.card(judges)
     if form == "json":
         from lungcli.inference.verdicts import report
 
         found: list[Found] = []
         yield found.append
-        speak.print_json(report(found, name, synthetic=model.card.data.synthetic))
+        speak.print_json(report(found, names, synthetic=card.data.synthetic))
     elif form == "jsonl":
         yield _write_line
     elif form == "csv":
-        yield _csv(model.card.classes)
+        yield _csv(card.classes, names)
     elif single:
-        yield lambda outcome: _show(outcome, name, top or len(model.card.classes), alone=True)
+        yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
         if sys.stdout.isatty():
             speak.out().print(f"{'verdict':<10} {'':>6}  picture", style="dim")
-        yield lambda outcome: _show(outcome, name, top or 1, alone=False)
+        yield lambda outcome: _show(outcome, " + ".join(names), top or 1, alone=False)
 
 
 def complain(found: "Found") -> int:
@@ -95,13 +100,20 @@ def _show(found: "Found", model: str, top: int, *, alone: bool) -> None:
     elif isinstance(found, Prediction) and alone:
         _show_one(found, model, top)
     elif isinstance(found, Prediction):
-        note = f"  ({_note(found)})" if found.referred else ""
-        speak.out().print(f"{_ranked(found.probabilities, top)}  {speak.plain(found.source)}{note}", soft_wrap=True)
+        note = f"  ({speak.plain(_note(found))})" if found.referred else ""
+        agreed = f"  {_agreed(found)}" if found.opinions else ""
+        ranked = _ranked(found.probabilities, top)
+        speak.out().print(f"{ranked}{agreed}  {speak.plain(found.source)}{note}", soft_wrap=True)
 
 
 def _note(found: "Prediction") -> str:
     forced = "forced, not an axial lung CT slice; " if found.forced else ""
     return f"{forced}referred to a radiologist: {found.reason}"
+
+
+def _agreed(found: "Prediction") -> str:
+    """`2 of 3`: how many models say what the mean says."""
+    return f"{sum(each.label == found.label for each in found.opinions)} of {len(found.opinions)}"
 
 
 def _show_one(found: "Prediction", model: str, top: int) -> None:
@@ -110,10 +122,15 @@ def _show_one(found: "Prediction", model: str, top: int) -> None:
     for label, probability in _sorted(found.probabilities)[:top]:
         bar = "█" * round(30 * probability)
         out.print(f"  {label:<10} {probability:6.1%}  {bar}")
+    if found.opinions:
+        out.print(f"the mean of several models, of which {_agreed(found)} say {found.label}:")
+    for each in found.opinions:
+        out.print(f"  {_ranked(each.probabilities, 1)}  {speak.plain(each.name)} ({each.model})", soft_wrap=True)
     if found.referred:
-        out.print(_note(found), style="bold yellow", soft_wrap=True)
+        out.print(speak.plain(_note(found)), style="bold yellow", soft_wrap=True)
+    averaged = f" · mean of {found.views} views" if found.views > 1 else ""
     out.print(
-        f"{speak.plain(found.source)} · {speak.plain(model)} ({found.model}) · {found.seconds * 1000:.0f} ms",
+        f"{speak.plain(found.source)} · {speak.plain(model)} ({found.model}){averaged} · {found.seconds * 1000:.0f} ms",
         style="dim",
         soft_wrap=True,
     )
@@ -148,14 +165,20 @@ def _write_line(found: "Found") -> None:
     sys.stdout.flush()
 
 
-def _csv(classes: Sequence[str]) -> Write:
-    """Write the head of a table, and return what adds an outcome to it. Cells that don't apply are empty."""
+def _csv(classes: Sequence[str], names: Sequence[str]) -> Write:
+    """Write the head of a table, and return what adds an outcome to it. Cells that don't apply are empty.
+
+    Several models have columns of their own after all others.
+    """
     from lungcli.inference.predict import Prediction, Refusal
     from lungcli.inference.series import SeriesVerdict
     from lungcli.inference.verdicts import KINDS
 
     head = ["kind", "source", "series", "verdict", *classes, "referred", "reason", "score", "forced", "seconds"]
-    _write_row(head)
+    several = names if len(names) > 1 else ()
+    own = ["agreement", *(f"{name}: {what}" for name in several for what in ("verdict", "probability"))]
+    _write_row([*head, *own] if several else head)
+    nothing = [""] * len(own) if several else []
 
     def write(found: "Found") -> None:
         kind = KINDS[type(found)]
@@ -164,14 +187,20 @@ def _csv(classes: Sequence[str]) -> Write:
             cells += ["yes" if found.referred else "no", found.reason]
             if isinstance(found, Prediction):
                 cells += [found.guard, "yes" if found.forced else "no", round(found.seconds, 4)]
-                _write_row([kind, found.source, *cells])
+                _write_row([kind, found.source, *cells, *_own_cells(found)])
             else:
-                _write_row([kind, "", *cells, "", "", ""])
+                _write_row([kind, "", *cells, "", "", "", *nothing])
         else:
             score = found.score if isinstance(found, Refusal) else ""
-            _write_row([kind, found.source, "", "", *("" for _ in classes), "", found.reason, score, "", ""])
+            _write_row([kind, found.source, "", "", *("" for _ in classes), "", found.reason, score, "", "", *nothing])
 
     return write
+
+
+def _own_cells(found: "Prediction") -> list[object]:
+    """Agreement, and of each of several models its verdict and how probable it holds it; empty for one model."""
+    own = [cell for each in found.opinions for cell in (each.label, each.probabilities[each.label])]
+    return [found.agreement, *own] if own else []
 
 
 def _write_row(cells: Sequence[object]) -> None:

@@ -1,15 +1,16 @@
 """Judging one part of a split with a model file, and keeping the verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import metrics, paths
+from lungcli.core import paths
 from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.core.evaluation import Evaluation
+from lungcli.core.metrics import Floats
 from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
 from lungcli.inference.modelfile import Model
@@ -19,11 +20,14 @@ Indices = Sequence[int] | NDArray[np.int64]
 
 def logits_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> NDArray[np.float32]:
     """Judge the slices `indices` of `pixels` (n, S, S), which may be a memory map: logits (len(indices), K)."""
-    rows = [
-        model.logits(np.asarray(pixels[np.asarray(indices[start : start + batch])]))
-        for start in range(0, len(indices), batch)
-    ]
+    rows = [model.logits(slices) for slices in _batches(pixels, indices, batch)]
     return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float32)
+
+
+def probabilities_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> Floats:
+    """Judge slices as `logits_of` does: calibrated probabilities (len(indices), K)."""
+    rows = [model.probabilities(slices) for slices in _batches(pixels, indices, batch)]
+    return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float64)
 
 
 def evaluate(
@@ -41,7 +45,7 @@ def evaluate(
             "choose a model trained on these classes: lungcli models list",
         )
     labels = manifest.labels()
-    probabilities = metrics.softmax(logits_of(model, pixels, indices), model.card.temperature)
+    probabilities = probabilities_of(model, pixels, indices)
     return Evaluation(
         classes=manifest.classes,
         part=part,
@@ -67,3 +71,8 @@ def load(path: Path) -> Evaluation:
         raise UnreadableInputError(
             f"cannot read the verdicts {path}: {error}", "run `lungcli evaluate` again"
         ) from error
+
+
+def _batches(pixels: NDArray[np.uint8], indices: Indices, batch: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(indices), batch):
+        yield np.asarray(pixels[np.asarray(indices[start : start + batch])])

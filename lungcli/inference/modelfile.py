@@ -16,7 +16,7 @@ from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import ModelCard
 from lungcli.data import guard
 from lungcli.data.prepare import VERSION
-from lungcli.inference import onnxwire
+from lungcli.inference import onnxwire, views
 
 if TYPE_CHECKING:
     import onnx
@@ -52,12 +52,16 @@ RUNTIME_ERRORS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model file ready to judge slices; safe to share between threads."""
+    """A model file ready to judge slices; safe to share between threads.
+
+    With `averages`, probabilities are the mean over the views of a slice: see `inference.views`.
+    """
 
     card: ModelCard
     path: Path
     threads: int
     session: onnxruntime.InferenceSession
+    averages: bool = False
 
     def logits(self, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Judge prepared slices (n, S, S), 0 to 255: one row of K logits a slice.
@@ -88,7 +92,10 @@ class Model:
 
     def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
         """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
-        return metrics.softmax(self.logits(slices), self.card.temperature)
+        if not self.averages:
+            return metrics.softmax(self.logits(slices), self.card.temperature)
+        judged = [metrics.softmax(self.logits(view), self.card.temperature) for view in views.of(slices)]
+        return np.asarray(np.mean(judged, axis=0))
 
     def _require_fit(self, slices: NDArray[np.uint8]) -> None:
         side = self.card.size

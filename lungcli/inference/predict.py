@@ -1,13 +1,13 @@
 """Judging pictures: one session, a few pictures at a time, whatever cannot be judged reported and passed over.
 
 Before every verdict stands the guard: a picture that is no axial lung slice is refused; one that was acquired unlike
-the training slices, or that the model is not sure of, is referred to a radiologist.
+the training slices, or that the model is not sure of, or models disagree on, is referred to a radiologist.
 """
 
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError
-from lungcli.core.modelcard import ModelCard
+from lungcli.core.metrics import Floats
 from lungcli.data import chest, guard, signs
 from lungcli.data.chest import Chest
+from lungcli.data.guard import Objection
 from lungcli.data.prepare import prepare
 from lungcli.data.read import Grey, read
 from lungcli.data.signs import Signs
+from lungcli.inference import panel, views
 from lungcli.inference.modelfile import Model
+from lungcli.inference.panel import Judges, Opinion
 from lungcli.inference.sources import Item, Source
 
 
@@ -36,6 +39,9 @@ class Prediction:
     not, and then the reason is empty. `guard` is how far the acquisition is from the training slices: 1 is the limit,
     0 stands for a model file that knows nothing of theirs. `forced`: the guard would have refused the picture.
     `series` names the DICOM series that it is a slice of, empty for other pictures.
+
+    Of several models, `probabilities` are the mean, and of several views of a slice too, of which there were `views`.
+    `opinions` are the models' own verdicts, empty for one model, and `agreement` the share of them that say `label`.
     """
 
     source: str
@@ -49,6 +55,9 @@ class Prediction:
     guard: float
     forced: bool
     series: str = ""
+    views: int = 1
+    agreement: float = 1.0
+    opinions: tuple[Opinion, ...] = ()
     disclaimer: str = DISCLAIMER
 
 
@@ -78,7 +87,10 @@ _AHEAD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """What a verdict rests on: the slice as read, the chest found in it, and the slice as the net saw it, [S, S]."""
+    """What a verdict rests on: the slice as read, the chest found in it, and the slice as the net saw it, [S, S].
+
+    Of several nets, the first.
+    """
 
     grey: Grey
     chest: Chest
@@ -90,7 +102,7 @@ Look = Callable[[Seen], None]
 
 
 def predict(
-    items: Iterable[Item], model: Model, *, force: bool = False, workers: int = 1, look: Look | None = None
+    items: Iterable[Item], judges: Judges, *, force: bool = False, workers: int = 1, look: Look | None = None
 ) -> Iterator[tuple[Item, Outcome]]:
     """Judge every item, in order, `workers` of them at a time; each comes with its outcome.
 
@@ -99,13 +111,13 @@ def predict(
     """
     if workers < 2:
         for item in items:
-            yield item, _judge(item, model, force, look)
+            yield item, _judge(item, judges, force, look)
         return
     waiting: deque[tuple[Item, Future[Outcome]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="judge") as pool:
         try:
             for item in items:
-                waiting.append((item, pool.submit(_judge, item, model, force, look)))
+                waiting.append((item, pool.submit(_judge, item, judges, force, look)))
                 if len(waiting) > _AHEAD * workers:
                     first, outcome = waiting.popleft()
                     yield first, outcome.result()
@@ -118,15 +130,18 @@ def predict(
                 left.cancel()
 
 
-def _judge(item: Item, model: Model, force: bool, look: Look | None) -> Outcome:
-    found = predict_one(item.source, model, item.shown, force=force, look=look)
+def _judge(item: Item, judges: Judges, force: bool, look: Look | None) -> Outcome:
+    found = predict_one(item.source, judges, item.shown, force=force, look=look)
     return dataclasses.replace(found, series=item.series) if isinstance(found, Prediction) else found
 
 
 def predict_one(
-    source: Source, model: Model, name: str = "", *, force: bool = False, look: Look | None = None
+    source: Source, judges: Judges, name: str = "", *, force: bool = False, look: Look | None = None
 ) -> Outcome:
-    """Judge one picture, from its path, its bytes or what reads it; `name` stands for it and defaults to the path."""
+    """Judge one picture, from its path, its bytes or what reads it; `name` stands for it and defaults to the path.
+
+    Several models judge it each at its own size; their verdict is the mean of their probabilities.
+    """
     shown = name or (str(source) if isinstance(source, Path) else "the picture")
     start = time.perf_counter()
     try:
@@ -138,30 +153,53 @@ def predict_one(
     refused = guard.refuse(seen)
     if refused and not force:
         return Refusal(source=shown, reason=refused.reason, score=refused.score)
-    prepared = prepare(picture.grey, model.card.size, found)
-    probabilities = model.probabilities(prepared[None])[0]
-    reason = refused.reason if refused else why_referred(seen, float(probabilities.max()), model.card)
-    seconds = time.perf_counter() - start
+    models = panel.members(judges)
+    prepared = {size: prepare(picture.grey, size, found) for size in {model.card.size for model in models}}
+    given = [model.probabilities(prepared[model.card.size][None])[0] for model in models]
+    made = _prediction(shown, models, given, seen, refused)
+    made = dataclasses.replace(made, seconds=time.perf_counter() - start)
     if look:
-        look(Seen(grey=picture.grey, chest=found, prepared=prepared))
+        look(Seen(grey=picture.grey, chest=found, prepared=prepared[models[0].card.size]))
+    return made
+
+
+def _prediction(
+    shown: str, models: Sequence[Model], given: Sequence[Floats], seen: Signs, refused: Objection | None
+) -> Prediction:
+    """Combine the probabilities (K,) that each model has given."""
+    card = panel.card(models)
+    mean = np.mean(given, axis=0)
+    label = card.classes[int(mean.argmax())]
+    opinions = (
+        tuple(panel.opinion(model, row) for model, row in zip(models, given, strict=True)) if len(models) > 1 else ()
+    )
+    strangeness = [guard.distance(seen, model.card.guard) for model in models if model.card.guard]
+    reason = refused.reason if refused else _why_referred(seen, float(mean.max()), models, opinions)
     return Prediction(
         source=shown,
-        label=model.card.classes[int(probabilities.argmax())],
-        probabilities=dict(zip(model.card.classes, probabilities.tolist(), strict=True)),
-        model=model.card.model,
-        seconds=seconds,
-        synthetic=model.card.data.synthetic,
+        label=label,
+        probabilities=dict(zip(card.classes, mean.tolist(), strict=True)),
+        model=card.model,
+        seconds=0.0,
+        synthetic=card.data.synthetic,
         referred=bool(reason),
         reason=reason,
-        guard=guard.distance(seen, model.card.guard) if model.card.guard else 0.0,
+        guard=max(strangeness, default=0.0),
         forced=refused is not None,
+        views=max(views.COUNT if model.averages else 1 for model in models),
+        agreement=sum(each.label == label for each in opinions) / len(opinions) if opinions else 1.0,
+        opinions=opinions,
     )
 
 
-def why_referred(seen: Signs, probability: float, card: ModelCard) -> str:
+def _why_referred(seen: Signs, probability: float, models: Sequence[Model], opinions: Sequence[Opinion]) -> str:
     """Say why a verdict of this calibrated probability is left to a radiologist; empty when it is not."""
-    if card.guard and (stranger := guard.unfamiliar(seen, card.guard)):
-        return stranger.reason
-    if card.referral and probability < card.referral.threshold:
-        return f"not sure enough: {probability:.1%} is below {card.referral.threshold:.1%}"
+    for model in models:
+        if model.card.guard and (stranger := guard.unfamiliar(seen, model.card.guard)):
+            return stranger.reason
+    if said := panel.dissent(opinions):
+        return said
+    referral = panel.card(models).referral
+    if referral and probability < referral.threshold:
+        return f"not sure enough: {probability:.1%} is below {referral.threshold:.1%}"
     return ""

@@ -13,8 +13,8 @@ from lungcli.inference.sources import Item
 
 RULE = (
     "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
-    "where these are fewer than half, where the mean is below the model's threshold, or where a slice among them is "
-    "called malignant and the series is not"
+    "where these are fewer than half, where the mean is below the model's threshold (of several models, the mean of "
+    "theirs), or where a slice among them is called malignant and the series is not"
 )
 
 _ENOUGH = 0.5

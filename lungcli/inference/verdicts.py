@@ -1,5 +1,6 @@
 """What `lungcli predict` gives to programs: one JSON object, or an object a line, and the schema of both."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +24,15 @@ KINDS: dict[type[Found], str] = {
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All outcomes in one object; each list is in the order of the input. `model` is the name of the model file."""
+    """All outcomes in one object; each list is in the order of the input.
+
+    `model` is the name of the model file; several are joined by ` + `, and `models` names each.
+    """
 
     schema_version: Literal[1] = 1
     disclaimer: str = DISCLAIMER
     model: str
+    models: tuple[str, ...] = ()
     synthetic: bool
     predictions: list[Prediction]
     refusals: list[Refusal]
@@ -35,10 +40,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     series: list[SeriesVerdict]
 
 
-def report(found: list[Found], model: str, *, synthetic: bool) -> Report:
-    """Sort outcomes by kind."""
+def report(found: list[Found], names: Sequence[str], *, synthetic: bool) -> Report:
+    """Sort outcomes by kind; `names` are those of the model files."""
     return Report(
-        model=model,
+        model=" + ".join(names),
+        models=tuple(names),
         synthetic=synthetic,
         predictions=[each for each in found if isinstance(each, Prediction)],
         refusals=[each for each in found if isinstance(each, Refusal)],
@@ -59,12 +65,14 @@ def schema() -> dict[str, Any]:
     kinds = list(KINDS)
     _, parts = msgspec.json.schema_components([Report, *kinds], ref_template="#/$defs/{name}")
     lines = {f"{kind.__name__}Line": _line_schema(parts[kind.__name__], name) for kind, name in KINDS.items()}
-    return {
+    whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lungcli predict --json (Report), --jsonl and --output (one of the lines)",
         "anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("Report", *lines)],
         "$defs": {**parts, **lines},
     }
+    # Defaults are values of Python until they are written.
+    return msgspec.json.decode(msgspec.json.encode(whole), type=dict[str, Any])
 
 
 def ship(path: Path = SCHEMA) -> None:

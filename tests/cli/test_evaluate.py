@@ -72,6 +72,21 @@ def test_a_folder_beside_the_data_set(workshop: Path) -> None:
     assert len(found["evaluations"]) == len(found["folders"]) == 1
 
 
+def test_averaged_views_are_judged_and_not_kept(workshop: Path) -> None:
+    file = workshop / "runs" / RUN / "int8" / "model.onnx"
+    before = file.read_bytes()
+    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
+    plain = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save").stdout)
+    done = call(workshop, "evaluate", RUN, *asked, "--tta")
+    averaged = json.loads(done.stdout)
+    assert (plain["views"], averaged["views"]) == (1, 10)
+    (one,), (other,) = plain["evaluations"], averaged["evaluations"]
+    assert one["figures"]["nll"] != other["figures"]["nll"]
+    assert one["figures"]["nll"] == pytest.approx(other["figures"]["nll"], abs=0.3)
+    assert "the mean of the calibrated probabilities of 10 views" in done.stderr
+    assert file.read_bytes() == before
+
+
 def test_calibration_is_shown(workshop: Path) -> None:
     done = call(workshop, "evaluate", f"{RUN}/teacher")
     assert "with the temperature" in done.stdout

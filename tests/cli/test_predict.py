@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 
+from lungcli.data.prepare import prepare_file
 from tests.cli.conftest import LUNGCLI, RUN, call, environment
 from tests.data import dicoms
 from tests.data.pictures import write, zipped
+from tests.inference import graphs
 
 
 def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, object]:
@@ -345,3 +347,51 @@ def test_no_patient_is_named_anywhere(workshop: Path, slices: list[Path], tmp_pa
     said = "\n".join([done.stdout, done.stderr, *written]).casefold()
     for planted in ("musterfrau", "erika", "pid4711x", "19640812"):
         assert planted not in said
+
+
+def test_several_models_give_their_mean(workshop: Path, slices: list[Path]) -> None:
+    chosen = [f"{RUN}/student", f"{RUN}/teacher"]
+    named = [part for spec in chosen for part in ("--model", spec)]
+    alone = [judged(workshop, "--model", spec, slices[0])["probabilities"] for spec in chosen]
+    found = predicted(workshop, *named, slices[0])
+    assert (found["model"], found["models"]) == (" + ".join(chosen), chosen)
+    (verdict,) = found["predictions"]  # type: ignore[misc]
+    for label, value in verdict["probabilities"].items():  # type: ignore[has-type]
+        assert value == pytest.approx((alone[0][label] + alone[1][label]) / 2, abs=1e-6)
+    assert [each["probabilities"] for each in verdict["opinions"]] == [  # type: ignore[has-type]
+        pytest.approx(one, abs=1e-6) for one in alone
+    ]
+    done = call(workshop, "predict", *named, *slices)
+    assert all(" of 2  " in line for line in done.stdout.splitlines())
+
+
+def test_models_that_cannot_judge_together_are_refused(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    other = graphs.model_file(tmp_path / "other.onnx", classes=("cat", "dog", "eel"))
+    done = call(workshop, "predict", "--model", RUN, "--model", other, slices[0], check=2)
+    assert "tells cat, dog, eel apart" in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert not done.stdout
+    twice = call(workshop, "predict", "--model", RUN, "--model", RUN, slices[0], check=2)
+    assert f"{RUN}/int8 is named twice" in twice.stderr
+    two = ("--model", RUN, "--model", f"{RUN}/student")
+    assert "name one --model" in call(workshop, "predict", *two, "--explain", slices[0], check=2).stderr
+
+
+def test_averaged_views(workshop: Path, slices: list[Path]) -> None:
+    plain, averaged = judged(workshop, slices[0]), judged(workshop, "--tta", slices[0])
+    assert (plain["views"], averaged["views"]) == (1, 10)
+    assert averaged["probabilities"] != plain["probabilities"]
+    assert averaged["probabilities"] == pytest.approx(plain["probabilities"], abs=0.3)
+    assert "mean of 10 views" in call(workshop, "predict", "--model", RUN, "--tta", slices[0]).stdout
+
+
+def test_prepared_slices_are_written_once_each(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    write(tmp_path / "copy", {slices[0].name: slices[0].read_bytes()})
+    Image.new("L", (200, 200), 90).save(tmp_path / "copy" / "wall.png")
+    into = tmp_path / "out"
+    call(workshop, "predict", "--model", RUN, slices[0], tmp_path / "copy", "--prepared-to", into, check=4)
+    names = sorted(path.name for path in into.iterdir())
+    assert names == [f"{slices[0].stem}-2.prepared.png", f"{slices[0].stem}.prepared.png"]
+    first, second = (np.asarray(Image.open(into / name)) for name in names)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, prepare_file(slices[0], 64))

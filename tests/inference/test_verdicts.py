@@ -1,14 +1,27 @@
 """What programs get is what the shipped schema says."""
 
+import dataclasses
 import json
 
 import msgspec
 import pytest
 
 from lungcli.inference import verdicts
+from lungcli.inference.panel import Opinion
 from tests.inference.test_series import FAILED, REFUSED, sure, verdict
 
-ALL: list[verdicts.Found] = [sure(0.7, 0.1), REFUSED, FAILED, verdict(sure(0.9, 0.0), sure(0.9, 0.0))]
+OPINIONS = tuple(
+    Opinion(name=name, model="tiny", label="benign", probabilities=sure(benign, 0.1).probabilities)
+    for name, benign in (("bundled", 0.6), ("run/student", 0.8))
+)
+OF_TWO = dataclasses.replace(sure(0.7, 0.1), views=10, agreement=1.0, opinions=OPINIONS)
+ALL: list[verdicts.Found] = [
+    sure(0.7, 0.1),
+    REFUSED,
+    FAILED,
+    verdict(sure(0.9, 0.0), sure(0.9, 0.0)),
+    OF_TWO,
+]
 
 
 def test_the_shipped_schema_is_that_of_the_code() -> None:
@@ -27,7 +40,21 @@ def test_every_line_has_the_properties_of_its_schema(found: verdicts.Found) -> N
 
 
 def test_a_report_sorts_outcomes_by_kind() -> None:
-    found = verdicts.report(ALL, "m", synthetic=True)
+    found = verdicts.report(ALL, ["m"], synthetic=True)
     again = msgspec.json.decode(msgspec.json.encode(found), type=verdicts.Report, strict=True)
     assert again == found
-    assert [len(each) for each in (again.predictions, again.refusals, again.failures, again.series)] == [1, 1, 1, 1]
+    assert [len(each) for each in (again.predictions, again.refusals, again.failures, again.series)] == [2, 1, 1, 1]
+
+
+def test_several_models_are_named_one_by_one_and_together() -> None:
+    found = verdicts.report([OF_TWO], ["bundled", "run/student"], synthetic=True)
+    assert (found.model, found.models) == ("bundled + run/student", ("bundled", "run/student"))
+    assert verdicts.report([], ["bundled"], synthetic=True).model == "bundled"
+
+
+def test_opinions_have_the_properties_of_their_schema() -> None:
+    line = json.loads(verdicts.line(OF_TWO))
+    part = verdicts.schema()["$defs"]["Opinion"]
+    for opinion in line["opinions"]:
+        assert set(opinion) == set(part["properties"]) == set(part["required"])
+    assert (line["views"], line["agreement"]) == (10, 1.0)
