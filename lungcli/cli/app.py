@@ -1,6 +1,7 @@
 """The command `lungcli`: its parts, its help, and what its errors become."""
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -106,6 +107,9 @@ def _manners(
 
 def main() -> None:
     """Run the command line; every foreseen error becomes one clear line and an exit code."""
+    if not sys.warnoptions:
+        # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
+        warnings.simplefilter("ignore")
     try:
         app(prog_name="lungcli")
     except errors.LungcliError as error:

@@ -73,7 +73,9 @@ def write(found: "Explained", source: str, folder: Path, taken: set[str]) -> Pat
 
 def named(source: str, what: str, taken: set[str]) -> str:
     """Return `NAME.what.png` for a picture called `source`, with a number if it is in `taken`, and add it there."""
-    stem = Path(source).stem or "picture"
+    from lungcli.core.words import CONTROL
+
+    stem = CONTROL.sub("_", Path(source).stem) or "picture"
     tries = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
     name = next(name for each in tries if (name := f"{each}.{what}.png") not in taken)
     taken.add(name)

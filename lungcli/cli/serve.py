@@ -34,12 +34,12 @@ def serve(
     import threading
 
     from lungcli.cli import speak
-    from lungcli.web import page
+    from lungcli.web import door, page
 
     accounts = _accounts(auth) if auth else ()
     service = page.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
     speak.disclaim()
-    if host not in page.LOCAL:
+    if host not in door.LOCAL:
         speak.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
         if not accounts:
             speak.warn("whoever reaches it may use it; let in only some with --auth FILE")

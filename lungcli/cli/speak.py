@@ -2,14 +2,16 @@
 
 import functools
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lungcli import DISCLAIMER
 from lungcli.core.report import as_json
 from lungcli.core.words import plain as plain
+from lungcli.core.words import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 class Manner:
@@ -23,17 +25,24 @@ class Manner:
 @functools.cache
 def out() -> "Console":
     """Console for data (stdout)."""
-    from rich.console import Console
-
-    return Console(no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
+    return _console(stderr=False)
 
 
 @functools.cache
 def err() -> "Console":
     """Console for narration (stderr)."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    """A console that takes no text for markup, and shows control characters rather than sending them."""
     from rich.console import Console
 
-    return Console(stderr=True, no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
+    class Harmless(Console):
+        def render_str(self, text: str, **how: Any) -> "Text":
+            return super().render_str(plain_lines(text), **how)
+
+    return Harmless(stderr=stderr, no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str, style: str = "") -> None:
@@ -65,5 +74,6 @@ def print_json(value: object) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print data that is text already (CSV, Markdown) exactly as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print data that is text already (CSV, Markdown, TOML), with nothing changed but control characters."""
+    shown = plain_lines(text)
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")

@@ -23,7 +23,7 @@ Write = Callable[["Found"], None]
 UNJUDGED, REFERRED = 4, 6
 
 # What no platform allows in the name of a file.
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
 
 @contextlib.contextmanager

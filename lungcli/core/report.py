@@ -3,6 +3,7 @@
 import msgspec
 
 from lungcli import DISCLAIMER
+from lungcli.core.words import plain_json
 
 SCHEMA_VERSION = 1
 
@@ -10,4 +11,4 @@ SCHEMA_VERSION = 1
 def as_json(value: object) -> str:
     """Write a value with fields as one JSON object that carries its schema version and the disclaimer."""
     whole = {"schema_version": SCHEMA_VERSION, "disclaimer": DISCLAIMER} | msgspec.to_builtins(value)
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    return plain_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"

@@ -116,7 +116,12 @@ def load(name: str) -> Run:
 
 
 def read(folder: Path) -> Run:
-    """Open the run in `folder`. Raises LungcliError when it is damaged or of a newer lungcli."""
+    """Open the run in `folder`. Raises LungcliError when it is damaged, of a newer lungcli, or holds a link."""
+    if link := _link_in(folder):
+        # Where a copied run's link leads to, this program would write.
+        raise LungcliError(
+            f"the run {folder.name!r} holds a link: {link.relative_to(folder)}", "put what it leads to in its place"
+        )
     try:
         info = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunInfo)
     except (OSError, msgspec.DecodeError, ValueError) as error:
@@ -127,6 +132,15 @@ def read(folder: Path) -> Run:
             "upgrade lungcli: pipx upgrade lungcli",
         )
     return Run(name=folder.name, folder=folder, info=info, recipe=recipes.load(folder / "recipe.toml"))
+
+
+def _link_in(folder: Path) -> Path | None:
+    """Return a link in the folder of a run or one of its stages, if there is one."""
+    try:
+        stages = [folder, *(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())]
+        return next((item for stage in stages for item in stage.iterdir() if item.is_symlink()), None)
+    except OSError:
+        return None
 
 
 def state(run: Run) -> State:
@@ -140,7 +154,7 @@ def worker(run: Run) -> Worker | None:
     """Return the process that works on the run now, None where none does."""
     try:
         found = msgspec.json.decode((run.folder / "worker.json").read_bytes(), type=Worker)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, ValueError):
         return None
     return found if _held(run.folder) else None
 
@@ -163,7 +177,7 @@ def events(run: Run) -> Iterator[Event]:
                 return
             try:
                 yield decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, ValueError) as error:
                 raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
 

@@ -17,7 +17,7 @@ def tags(folder: Path) -> tuple[str, ...]:
     """Return the tags of the run in `folder`, in the order they were given; none where the file cannot be read."""
     try:
         return msgspec.json.decode((folder / TAGS).read_bytes(), type=tuple[str, ...])
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, ValueError):
         return ()
 
 

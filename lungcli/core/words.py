@@ -7,12 +7,22 @@ if TYPE_CHECKING:
     from lungcli.core.intervals import Estimate, Spread
 
 # Control characters of a foreign file name could move the cursor or recolour the terminal.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(name: object) -> str:
     """Return a foreign name with control characters made visible."""
-    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), str(name))
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), str(name))
+
+
+def plain_lines(text: str) -> str:
+    """Return a text of several lines with all other control characters made visible, as `plain` does."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def plain_json(document: str) -> str:
+    """Return a JSON document that means the same, with control characters escaped the way JSON does."""
+    return "\n".join(CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", line) for line in document.split("\n"))
 
 
 def number(value: float | None, digits: int = 3) -> str:

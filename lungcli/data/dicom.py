@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.data import codestream, privacy
+from lungcli.data import codecs, codestream, privacy
 from lungcli.data.read import (
     DAMAGED,
     DICOM_SUFFIXES,
@@ -128,13 +128,11 @@ def places(dataset: "FileDataset") -> list[tuple[float, float]]:
 
 def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
     """Decode one frame of what `opened` gave: Hounsfield units in the lung window. Raises UnreadableInputError."""
-    from pydicom import pixels
-
     with _without_warnings():
         try:
             why_not = _no_axial_slice(dataset, frame)
             if not why_not:
-                stored = _whole(dataset, pixels.pixel_array(dataset, index=frame))
+                stored = _whole(dataset, codecs.decoded(dataset, frame))
                 grey = _windowed(dataset, frame, stored.astype(np.float32))
         except _damage() as error:
             raise _undecodable(shown) from error

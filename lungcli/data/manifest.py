@@ -1,6 +1,7 @@
 """A data set on disk: a folder with `slices/` and a `manifest.json` that says what each file is."""
 
 import hashlib
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -12,6 +13,9 @@ from lungcli.core.errors import UnreadableInputError, UsageError
 
 FORMAT_VERSION = 1
 FILE = "manifest.json"
+FOLDER = "slices"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,15 +129,33 @@ def read(path: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise UnreadableInputError(
-            f"cannot read {path}: {error}", f"make it anew; before that: lungcli data remove '{path.parent.name}'"
-        ) from error
+        raise UnreadableInputError(f"cannot read {path}: {error}", _remade(path)) from error
     if manifest.format_version > FORMAT_VERSION:
         raise UnreadableInputError(
             f"{path} has manifest format {manifest.format_version}; this lungcli reads up to {FORMAT_VERSION}",
             "upgrade lungcli: pipx upgrade lungcli",
         )
+    if why := _unsound(manifest):
+        raise UnreadableInputError(f"cannot read {path}: {why}", _remade(path))
     return manifest
+
+
+def _unsound(manifest: Manifest) -> str:
+    """Say why a manifest cannot be what lungcli wrote; empty when it can. Who else wrote it may mean harm."""
+    if not _DIGEST.fullmatch(manifest.digest):
+        return "its digest is none"
+    classes = frozenset(manifest.classes)
+    for item in manifest.slices:
+        if item.label not in classes:
+            return f"{item.path!r} is of a class that it does not name"
+        parts = item.path.split("/")
+        if parts[0] != FOLDER or ".." in parts or not item.path.isprintable() or "\\" in item.path:
+            return f"the path {item.path!r} does not lie in its folder {FOLDER!r}"
+    return ""
+
+
+def _remade(path: Path) -> str:
+    return f"make it anew; before that: lungcli data remove '{path.parent.name}'"
 
 
 def find(name: str) -> Path:

@@ -45,7 +45,8 @@ def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     a drive, a backslash), is a link or encrypted, when two are named alike but for case, or when it would unpack to
     too much.
     """
-    found = tuple(item for item in archive.infolist() if not item.is_dir())
+    # Not `is_dir`, which fails on a member without a name.
+    found = tuple(item for item in archive.infolist() if not item.filename.endswith("/"))
     for item in found:
         if why := _danger(item):
             raise UnreadableInputError(
@@ -74,6 +75,8 @@ def _danger(item: zipfile.ZipInfo) -> str:
     name = item.orig_filename
     if "\\" in name or "\0" in name:
         return "has a backslash or NUL in its name"
+    if not name:
+        return "has no name"
     if name.startswith("/") or _DRIVE.match(name):
         return "has an absolute path"
     if ".." in name.split("/"):

@@ -10,13 +10,13 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from lungcli.core import machine, metrics, modelcard, paths
+from lungcli.core import bundled, machine, metrics, modelcard, paths
 from lungcli.core.errors import ModelFileError
 from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import ModelCard
 from lungcli.data import guard
 from lungcli.data.prepare import VERSION
-from lungcli.inference import onnxwire, views
+from lungcli.inference import bounds, onnxwire, views
 
 if TYPE_CHECKING:
     import onnx
@@ -123,7 +123,9 @@ def write(graph: Path, card: ModelCard, to: Path) -> None:
         raise ModelFileError(f"cannot read {graph}: {error.strerror or error}") from error
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise ModelFileError(f"{graph} is not a valid ONNX file: {_first_line(error)}", "export it again") from error
-    paths.write(to, model.SerializeToString(deterministic=True))
+    content = model.SerializeToString(deterministic=True)
+    require_bounded(content, graph)
+    paths.write(to, content)
 
 
 def recard(path: Path, card: ModelCard) -> None:
@@ -166,6 +168,9 @@ def load(path: Path, threads: int = 0) -> Model:
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     card = _checked_card(memoryview(content), path)
+    # What comes with the program is trusted as the program is.
+    if path != bundled.MODEL:
+        require_bounded(content, path)
     threads = threads or machine.physical_cores()
     started = start(content, path, session_options(threads))
     _require_signature(started, card, path)
@@ -190,6 +195,14 @@ def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> on
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
         raise ModelFileError(f"onnxruntime cannot run {path}: {_first_line(error)}", _HOW_TO_MAKE_ONE) from error
+
+
+def require_bounded(content: bytes, path: Path) -> None:
+    """Raise ModelFileError where the graph in the bytes of `path` does or takes what no model file needs to."""
+    try:
+        bounds.require(memoryview(content))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is no classifier of slices: {error}", _HOW_TO_MAKE_ONE) from error
 
 
 def _strip(model: "onnx.ModelProto") -> None:

@@ -35,7 +35,7 @@ def summary(content: memoryview) -> Summary:
     """Read the metadata and look through every tensor. Raises ValueError when `content` is no whole ONNX file."""
     metadata: dict[str, str] = {}
     seen = set()
-    for number, wire, value, end in _fields(content, 0, len(content)):
+    for number, wire, value, end in fields(content, 0, len(content)):
         seen.add(number)
         if (number, wire) == (_METADATA, _BYTES):
             key, text = _entry(content, value, end)
@@ -48,7 +48,7 @@ def summary(content: memoryview) -> Summary:
 def graph_digest(content: memoryview) -> str:
     """Return the sha256 of the graph, weights included, without metadata. Raises ValueError as `summary` does."""
     digest = hashlib.sha256()
-    for number, wire, value, end in _fields(content, 0, len(content)):
+    for number, wire, value, end in fields(content, 0, len(content)):
         if (number, wire) == (_GRAPH, _BYTES):
             digest.update(content[value:end])
     return digest.hexdigest()
@@ -64,7 +64,7 @@ def _any_external(content: memoryview) -> bool:
                 return True
             continue
         children = _CHILDREN[message]
-        for number, wire, value, stop in _fields(content, start, end):
+        for number, wire, value, stop in fields(content, start, end):
             if wire == _BYTES and number in children:
                 pending.append((children[number], value, stop))
     return False
@@ -73,29 +73,29 @@ def _any_external(content: memoryview) -> bool:
 def _is_external(content: memoryview, start: int, end: int) -> bool:
     return any(
         number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-        for number, _, value, _ in _fields(content, start, end)
+        for number, _, value, _ in fields(content, start, end)
     )
 
 
 def _entry(content: memoryview, start: int, end: int) -> tuple[str, str]:
-    parts = {number: bytes(content[value:stop]) for number, _, value, stop in _fields(content, start, end)}
+    parts = {number: bytes(content[value:stop]) for number, _, value, stop in fields(content, start, end)}
     return parts.get(1, b"").decode(), parts.get(2, b"").decode()
 
 
-def _fields(content: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(content: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (field, wire type, value, end): the number itself for varints, else where the value starts and stops."""
     at = start
     while at < end:
-        tag, at = _varint(content, at, end)
+        tag, at = varint(content, at, end)
         if tag >> 32:
             raise ValueError("a field number is out of range")
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
-            value, at = _varint(content, at, end)
+            value, at = varint(content, at, end)
             yield number, wire, value, at
             continue
         if wire == _BYTES:
-            size, at = _varint(content, at, end)
+            size, at = varint(content, at, end)
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8
         else:
@@ -106,7 +106,7 @@ def _fields(content: memoryview, start: int, end: int) -> Iterator[tuple[int, in
         at += size
 
 
-def _varint(content: memoryview, at: int, end: int) -> tuple[int, int]:
+def varint(content: memoryview, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end and shift < 70:
         byte = content[at]

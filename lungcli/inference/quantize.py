@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lungcli.core import machine, paths
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.inference import onnxwire
+from lungcli.inference import bounds, onnxwire
 from lungcli.inference.modelfile import INPUT, RUNTIME_ERRORS
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def prepare(source: Path) -> "onnx.ModelProto":
     except OSError as error:
         raise ModelFileError(f"cannot quantize {source}: {error.strerror or error}", "check the path") from error
     with _scratch(str(source)) as folder:
-        onnxwire.summary(memoryview(content))
+        if onnxwire.summary(memoryview(content)).external:
+            raise ValueError("it keeps weights in another file")
+        bounds.require(memoryview(content))
         # Symbolic shapes are for transformers; here only the batch is open, and ONNX's own inference copes with that.
         quant_pre_process(str(source), str(folder / "prepared.onnx"), skip_symbolic_shape=True)
         net = onnx.load(folder / "prepared.onnx")

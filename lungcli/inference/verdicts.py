@@ -8,6 +8,7 @@ import msgspec
 
 from lungcli import DISCLAIMER
 from lungcli.core.bundled import FOLDER
+from lungcli.core.words import plain_json
 from lungcli.inference.predict import Failure, Outcome, Prediction, Refusal
 from lungcli.inference.series import SeriesVerdict
 
@@ -55,9 +56,10 @@ def report(found: list[Found], names: Sequence[str], *, synthetic: bool) -> Repo
 
 def line(found: Found) -> bytes:
     """Write one outcome as a JSON object on one line that says its own kind, without the line's end."""
-    return msgspec.json.encode(
+    encoded = msgspec.json.encode(
         {"schema_version": SCHEMA_VERSION, "kind": KINDS[type(found)]} | msgspec.to_builtins(found)
     )
+    return plain_json(encoded.decode()).encode()
 
 
 def schema() -> dict[str, Any]:

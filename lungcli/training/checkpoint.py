@@ -48,16 +48,22 @@ def restore(path: Path, recipe: str, net: nn.Module, average: nn.Module, optimiz
     if not path.exists():
         return Position(recipe=recipe)
     tensors, header = _read(path)
-    position = msgspec.json.decode(header.get("position", "{}"), type=Position)
-    if position.recipe != recipe:
-        raise LungcliError(f"{path} belongs to another recipe", "remove the run and start again")
-    net.load_state_dict(_under("net.", tensors))
-    average.load_state_dict(_under("average.", tensors))
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimizer.", tensors).items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    try:
+        position = msgspec.json.decode(header.get("position", "{}"), type=Position)
+        if position.recipe != recipe:
+            raise LungcliError(f"{path} belongs to another recipe", "remove the run and start again")
+        net.load_state_dict(_under("net.", tensors))
+        average.load_state_dict(_under("average.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under("optimizer.", tensors).items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    except (msgspec.DecodeError, ValueError, RuntimeError) as error:
+        why = str(error).partition("\n")[0]
+        raise LungcliError(
+            f"{path} is no checkpoint of this training: {why}", "remove the run and start again"
+        ) from error
     return position
 
 
@@ -72,7 +78,7 @@ def load_weights(path: Path, net: nn.Module) -> None:
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
-        raise LungcliError(f"the weights in {path} do not fit this net") from error
+        raise LungcliError(f"the weights in {path} do not fit this net", "remove the run and start again") from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:

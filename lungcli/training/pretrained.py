@@ -60,8 +60,10 @@ def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
     try:
-        weights: dict[str, Tensor] = get_weight(row.weights).get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        weights: dict[str, Tensor] = get_weight(row.weights).get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except (OSError, EOFError, RuntimeError, ValueError, _UNREADABLE) as error:
         raise NetworkError(
             f"cannot download the ImageNet weights of {row.name}: {error}",
             "go online and try again, or leave --pretrained out"

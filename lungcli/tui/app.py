@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,12 +10,14 @@ import msgspec
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
 from lungcli.tui import asking, driver, settings
+from lungcli.tui.harmless import Harmless
 
 THEMES = (
     Theme(
@@ -94,6 +96,9 @@ def load(view: View) -> Widget:
     return made
 
 
+_HARMLESS = Harmless()
+
+
 class Dashboard(App[None]):
     """`lungcli dashboard`."""
 
@@ -114,6 +119,10 @@ class Dashboard(App[None]):
             self.register_theme(theme)
         wanted = settings.load().theme
         self.theme = wanted if wanted in {theme.name for theme in THEMES} else THEMES[0].name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and the one that keeps foreign names from commanding the terminal."""
+        return [*super().get_line_filters(), _HARMLESS]
 
     def compose(self) -> ComposeResult:
         """A tab a view, still empty, and the footer."""

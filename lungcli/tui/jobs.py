@@ -34,7 +34,7 @@ def start(arguments: Sequence[str]) -> Job:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 (no shell, and the program is this one)
-                [sys.executable, "-m", "lungcli", *arguments],
+                [sys.executable, "-P", "-m", "lungcli", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

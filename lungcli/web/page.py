@@ -19,19 +19,13 @@ from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 from lungcli.web import cards
 from lungcli.web.cards import Upload
+from lungcli.web.door import FILES, LOCAL, Door
 
 if TYPE_CHECKING:
     import gradio
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
 CLASSES = ("malignant", "benign", "normal")
 
-# The browser is told to ask nobody else, whatever the page's own libraries would like to load.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; frame-ancestors 'none'; "
-    "form-action 'self'; base-uri 'self'; object-src 'none'"
-)
 _FONTS = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _KEPT_SECONDS = 600
@@ -68,7 +62,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=cards.STYLE,
-                app_kwargs={"middleware": _manners(service)},
+                app_kwargs={"middleware": [_door(service, Path(folder))]},
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -76,7 +70,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 mcp_server=False,
                 pwa=False,
                 enable_monitoring=False,
-                state_session_capacity=64,
+                state_session_capacity=16,
                 prevent_thread_lock=True,
                 quiet=True,
             )
@@ -105,7 +99,7 @@ def page(service: Service) -> "gradio.Blocks":
             return cards.failed(error.message, error.hint)
 
     def taken(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
-        uploads = tuple(_taken(Path(path)) for path in paths or [])
+        uploads = _all_taken(paths or [], service.megabytes << 20)
         return uploads, None, show(name, uploads)
 
     def tried(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
@@ -150,12 +144,29 @@ def _about(service: Service, name: str) -> str:
         return cards.failed(error.message, error.hint)
 
 
+def _all_taken(paths: list[str], most: int) -> tuple[Upload, ...]:
+    """Read uploads and delete them from disk; those beyond what a session may keep are named, without content."""
+    room = FILES * most
+    uploads: list[Upload] = []
+    for path in map(Path, paths):
+        upload = _taken(path)
+        room -= len(upload.content)
+        uploads.append(upload if room >= 0 and len(uploads) < cards.MOST else Upload(name=upload.name, content=b""))
+    return tuple(uploads)
+
+
 def _taken(path: Path) -> Upload:
     """Read an upload and delete it from disk."""
     try:
         return Upload(name=path.name, content=path.read_bytes())
     finally:
         path.unlink(missing_ok=True)
+
+
+def _door(service: Service, folder: Path) -> Any:
+    from starlette.middleware import Middleware
+
+    return Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, folder=folder)
 
 
 def _gradio() -> Any:
@@ -166,32 +177,6 @@ def _gradio() -> Any:
             "the page needs the extra `web`, which is not installed", "install it: pip install 'lungcli[web]'"
         ) from error
     return gradio
-
-
-def _manners(service: Service) -> list[Any]:
-    """Every answer carries the policy; to this machine only, no other name is answered (DNS rebinding)."""
-    from starlette.datastructures import MutableHeaders
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    class Policy:
-        def __init__(self, app: ASGIApp) -> None:
-            self.app = app
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            async def told(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    headers = MutableHeaders(scope=message)
-                    headers["Content-Security-Policy"] = POLICY
-                    headers["Referrer-Policy"] = "no-referrer"
-                    headers["X-Content-Type-Options"] = "nosniff"
-                await send(message)
-
-            await self.app(scope, receive, told)
-
-    own = [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
-    return [Middleware(Policy), *(own if service.host in LOCAL else [])]
 
 
 @contextlib.contextmanager

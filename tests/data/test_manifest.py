@@ -53,9 +53,10 @@ def test_saved_is_loaded_under_any_spelling() -> None:
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+PLAIN = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="\\"), max_size=20)
 SLICES = st.builds(
     Slice,
-    path=TEXT,
+    path=PLAIN.map(lambda name: f"slices/{name.replace('..', '')}"),
     label=TEXT,
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     size=st.tuples(st.integers(32, 8000), st.integers(32, 8000)),
@@ -144,3 +145,43 @@ def test_require_new() -> None:
 def test_names_that_cannot_be_folders(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be the name of a data set"):
         manifest.folder(name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/etc/passwd",
+        "../../etc/passwd",
+        "slices/../../x.png",
+        "other/x.png",
+        "slices\\..\\x.png",
+        "slices/\x1b[2J.png",
+    ],
+)
+def test_a_slice_outside_the_folder_is_refused(path: str) -> None:
+    made = saved()
+    moved = manifest.make(
+        "some", (msgspec.structs.replace(made.slices[0], path=path), *made.slices[1:]), (), made.source
+    )
+    manifest.save(moved, manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="does not lie in its folder"):
+        manifest.load("some")
+
+
+@pytest.mark.parametrize("digest", ["", "../../../etc/x", "*", "z" * 64])
+def test_a_digest_that_would_name_other_files_is_refused(digest: str) -> None:
+    """The cache names its files after it."""
+    manifest.save(msgspec.structs.replace(saved(), digest=digest), manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="its digest is none"):
+        manifest.load("some")
+
+
+def test_a_slice_of_a_class_that_is_not_named_is_refused() -> None:
+    made = saved()
+    manifest.save(msgspec.structs.replace(made, classes=("other",)), manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="is of a class that it does not name"):
+        manifest.load("some")

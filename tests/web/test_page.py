@@ -17,7 +17,7 @@ import pytest
 
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.inference import modelfile
-from lungcli.web import page
+from lungcli.web import door, page
 from tests.inference import graphs
 
 WITH_GRADIO = pytest.mark.skipif(
@@ -86,7 +86,7 @@ def served(model: Path) -> Iterator[Served]:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX and address[0] not in page.LOCAL:
+        if self.family != socket.AF_UNIX and address[0] not in door.LOCAL:
             watched.called.append(address)
             raise ConnectionRefusedError(f"no way out to {address}")
         connect(self, address)

@@ -1,0 +1,306 @@
+"""Every parser of foreign bytes: what it is given, and how. Each returns a value or raises a LungcliError."""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+from PIL import Image
+from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
+
+from lungcli.core import bundled, catalog, modelcard, names, runs, shelf
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import LungcliError
+from lungcli.core.recipe import Recipe
+from lungcli.data import dicom, fetch, http, labels, manifest, mirrors, splitfiles, splits, unpack
+from lungcli.data.read import read
+from lungcli.inference import evaluate, modelfile, onnxwire, sources
+from lungcli.tui import feed
+from tests.data import dicoms, pictures
+from tests.inference import graphs
+
+Parse = Callable[[bytes, Path], object]
+Seeds = Callable[[], tuple[bytes, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A parser: `parse(content, folder)` may use the folder, which is empty; `seeds` makes whole files."""
+
+    parse: Parse
+    seeds: Seeds
+
+
+def _picture(content: bytes, _folder: Path) -> None:
+    with warnings.catch_warnings():
+        # Pillow warns of damaged tags; the command line does not pass that on.
+        warnings.simplefilter("ignore")
+        found = read(content, "x.png")
+    assert np.isfinite(found.grey).all()
+    assert 0 <= found.grey.min() <= found.grey.max() <= 1
+
+
+def _pictures() -> tuple[bytes, ...]:
+    grey, deep = pictures.noise(1), (pictures.noise(2).astype(np.uint16) << 8) + 3
+    colour = np.stack([grey, grey, 255 - grey], axis=2)
+    made = [pictures.encoded(grey, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP")]
+    made += [pictures.encoded(deep, kind) for kind in ("PNG", "TIFF")]
+    made += [pictures.encoded(colour, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP")]
+    made += [pictures.encoded(grey, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_deflate", "packbits")]
+    made += [pictures.encoded(grey, "JPEG", progressive=True), pictures.encoded(grey > 99, "PNG")]
+    palette = Image.fromarray(colour).quantize(16)
+    return (*made, pictures.encoded(np.asarray(palette), "PNG"))
+
+
+def _dicom(content: bytes, folder: Path) -> None:
+    assert dicom.header(content).frames is not None
+    file = folder / "x.dcm"
+    file.write_bytes(content)
+    assert dicom.header(file).frames is not None
+    opened = dicom.opened(content, "x")
+    for place in dicom.places(opened):
+        assert len(place) == 2
+    grey = dicom.read_frame(opened, 0, "x").grey
+    assert 0 <= grey.min() <= grey.max() <= 1
+
+
+def _dicoms() -> tuple[bytes, ...]:
+    from tests.data import test_dicom
+
+    if importlib.util.find_spec("gdcm") is None:
+        return tuple(test_dicom.WHOLE)
+
+    return (*test_dicom.WHOLE, *map(test_dicom.transcoded, (JPEGLosslessSV1, JPEGLSLossless)))
+
+
+def _zip(content: bytes, folder: Path) -> None:
+    file = folder / "x.zip"
+    file.write_bytes(content)
+    with contextlib.suppress(LungcliError), unpack.opened(file) as archive:
+        for member in unpack.members(archive)[:20]:
+            with contextlib.suppress(LungcliError):
+                unpack.content(archive, member)
+    for item in sources.items([str(file)], sources.Naming()):
+        if callable(item.source):
+            with contextlib.suppress(LungcliError):
+                item.source()
+
+
+def _zips() -> tuple[bytes, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"a/benign/1.png": pictures.png(1), "a/normal/ä 2.png": pictures.png(2), "x.dcm": dicoms.dicom()}
+        return (
+            pictures.zipped(Path(folder) / "a.zip", files).read_bytes(),
+            pictures.zipped(Path(folder) / "b.zip", {"1.png": b"", "2.txt": b"text" * 99}).read_bytes(),
+        )
+
+
+DESCRIBED = pictures.described([("benign", 3), ("benign", 2), ("benign", 2), *[("normal", 2)] * 4])
+
+
+def _manifest(content: bytes, folder: Path) -> None:
+    file = folder / "set" / manifest.FILE
+    file.parent.mkdir()
+    file.write_bytes(content)
+    found = manifest.read(file)
+    assert len(found.labels()) == len(found.slices)
+    for item in found.slices:
+        assert (file.parent / item.path).resolve().is_relative_to(file.parent.resolve())
+    splits.split(found, "grouped", 0)
+
+
+def _manifests() -> tuple[bytes, ...]:
+    return (msgspec.json.encode(DESCRIBED), msgspec.json.format(msgspec.json.encode(DESCRIBED), indent=1))
+
+
+def _split(content: bytes, folder: Path) -> None:
+    file = folder / "x.json"
+    file.write_bytes(content)
+    splitfiles.splits_of(DESCRIBED, file)
+
+
+def _splits() -> tuple[bytes, ...]:
+    made = [splitfiles.make(DESCRIBED), splitfiles.make(DESCRIBED, "random", folds=3)]
+    return tuple(map(msgspec.json.encode, made))
+
+
+def _run(content: bytes, folder: Path) -> None:
+    (folder / "run.json").write_bytes(content)
+    (folder / "recipe.toml").write_bytes(_recipes()[0])
+    (folder / shelf.TAGS).write_bytes(content)
+    (folder / "worker.json").write_bytes(content)
+    shelf.tags(folder)
+    found = runs.read(folder)
+    runs.state(found)
+    runs.worker(found)
+
+
+def _runs() -> tuple[bytes, ...]:
+    made = runs.RunInfo(kind="compress", state="done", created=_WHEN, changed=_WHEN, teacher_run=("a", "b/student"))
+    return (msgspec.json.encode(made), b'["tag", "other"]', msgspec.json.encode(runs.Worker(pid=1, host="here")))
+
+
+def _events(content: bytes, folder: Path) -> None:
+    (folder / "events.jsonl").write_bytes(content)
+    for line in feed.read_on(folder / "events.jsonl", feed.Place()).lines:
+        feed.decode(line)
+    info = runs.RunInfo(kind="train", state="done", created=_WHEN, changed=_WHEN)
+    list(runs.events(runs.Run(name="x", folder=folder, info=info, recipe=_RECIPE)))
+
+
+def _event_files() -> tuple[bytes, ...]:
+    from tests.core import test_runs
+
+    return (b"".join(msgspec.json.encode(event) + b"\n" for event in test_runs.three_batches()),)
+
+
+def _recipe(content: bytes, folder: Path) -> None:
+    file = folder / "x.toml"
+    file.write_bytes(content)
+    with contextlib.suppress(LungcliError):
+        recipes.as_toml(recipes.load(file))
+    for _, made in bundled.load(str(file)).recipes():
+        assert made
+
+
+def _recipes() -> tuple[bytes, ...]:
+    bundles = [path.read_bytes() for path in bundled.recipe_files().values()]
+    return (recipes.as_toml(_RECIPE).encode(), *bundles)
+
+
+def _labels(content: bytes, folder: Path) -> None:
+    file = folder / "x.csv"
+    file.write_bytes(content)
+    found = labels.read(file, [PurePosixPath("a/1.png"), PurePosixPath("b/ü 2.png"), PurePosixPath("c.png")])
+    assert all(".." not in row.path.parts and not row.path.is_absolute() for row in found)
+
+
+def _label_files() -> tuple[bytes, ...]:
+    return (
+        b"path,label,patient\na/1.png,benign,7\nb/\xc3\xbc 2.png,normal,8\n",
+        b'\xef\xbb\xbfPath,Label\r\n"a/1.png",Malignant\r\nb\\\xc3\xbc 2.png,normal\r\n',
+    )
+
+
+def _card(content: bytes, _folder: Path) -> None:
+    modelcard.encode(modelcard.decode(content.decode("utf-8", "replace"), "x"))
+
+
+def _cards() -> tuple[bytes, ...]:
+    real = modelfile.read_card(Path(bundled.FOLDER) / "default.onnx")
+    return (modelcard.encode(graphs.card()).encode(), modelcard.encode(real).encode())
+
+
+def _model(content: bytes, folder: Path) -> None:
+    with contextlib.suppress(ValueError):
+        onnxwire.summary(memoryview(content))
+    file = folder / "x.onnx"
+    file.write_bytes(content)
+    modelfile.read_card(file)
+    model = modelfile.load(file, threads=1)
+    model.logits(graphs.slices(1, size=model.card.size))
+
+
+@functools.cache
+def _models() -> tuple[bytes, ...]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        graphs.model_file(folder / "a.onnx")
+        graphs.convolutional(folder / "net")
+        modelfile.write(folder / "net", graphs.card(), folder / "b.onnx")
+        graphs.nodules(folder / "net", size=32)
+        modelfile.write(folder / "net", graphs.card(size=32), folder / "c.onnx")
+        return tuple((folder / f"{each}.onnx").read_bytes() for each in "abc")
+
+
+def _verdicts(content: bytes, folder: Path) -> None:
+    file = folder / "evaluation.json"
+    file.write_bytes(content)
+    evaluate.load(file)
+
+
+def _verdict_files() -> tuple[bytes, ...]:
+    from lungcli.core.evaluation import Evaluation
+
+    made = Evaluation(
+        classes=graphs.CLASSES,
+        part="test",
+        protocol="grouped",
+        split_digest="s",
+        slices=("slices/benign/1.png", "slices/normal/2.png"),
+        labels=(0, 2),
+        groups=(0, 1),
+        probabilities=((0.5, 0.25, 0.25), (0.1, 0.1, 0.8)),
+    )
+    return (msgspec.json.encode(made),)
+
+
+def _headers(content: bytes, folder: Path) -> None:
+    """Four lines: status, Content-Range, ETag, Retry-After; and all of it as a sidecar and as an address."""
+    status, content_range, validator, again = (content.decode("utf-8", "replace").split("\n") + [""] * 4)[:4]
+    kept = fetch.Sidecar(validator='"one"', size=100)
+    number = int(status) if status.isascii() and status.isdigit() and len(status) < 5 else 206
+    assert fetch.decide(number, content_range, validator, 50, kept) in ("append", "start over", "complete", "drop")
+    wait = http.retry_after(again, 1e9)
+    assert wait is None or wait >= 0
+    http.shown("https://example.org/" + again)
+    (folder / "x.json").write_bytes(content)
+    fetch._read_sidecar(folder / "x.json")
+
+
+def _header_lines() -> tuple[bytes, ...]:
+    return (
+        b'206\nbytes 50-99/100\n"one"\n120',
+        b'416\nbytes */50\n"one"\nWed, 21 Oct 2015 07:28:00 GMT',
+        b'{"validator": "\\"one\\"", "size": 100}',
+    )
+
+
+def _listing(content: bytes, _folder: Path) -> None:
+    assert mirrors.usable(mirrors.chosen(content).url)
+
+
+def _listings() -> tuple[bytes, ...]:
+    details = {"download_url": "https://example.org/a.zip", "sha256_hash": "ab" * 32}
+    return (msgspec.json.encode([{"filename": "a.zip", "size": 9, "content_details": details}] * 2),)
+
+
+def _name(content: bytes, _folder: Path) -> None:
+    text = os.fsdecode(content)
+    with contextlib.suppress(LungcliError):
+        assert "/" not in names.checked(text, "run")
+    names.natural(text)
+    names.find(text, catalog.NETS, "net")
+
+
+def _names() -> tuple[bytes, ...]:
+    return (b"mobilenet_v2", b"My run (2)", "Läufe 3".encode())
+
+
+_WHEN = graphs.card().created
+_RECIPE = Recipe(data="phantom", model="resnet18")
+
+TARGETS: Mapping[str, Target] = {
+    "picture": Target(parse=_picture, seeds=_pictures),
+    "dicom": Target(parse=_dicom, seeds=_dicoms),
+    "zip": Target(parse=_zip, seeds=_zips),
+    "manifest": Target(parse=_manifest, seeds=_manifests),
+    "split": Target(parse=_split, seeds=_splits),
+    "run": Target(parse=_run, seeds=_runs),
+    "events": Target(parse=_events, seeds=_event_files),
+    "recipe": Target(parse=_recipe, seeds=_recipes),
+    "labels": Target(parse=_labels, seeds=_label_files),
+    "card": Target(parse=_card, seeds=_cards),
+    "model": Target(parse=_model, seeds=_models),
+    "verdicts": Target(parse=_verdicts, seeds=_verdict_files),
+    "headers": Target(parse=_headers, seeds=_header_lines),
+    "listing": Target(parse=_listing, seeds=_listings),
+    "name": Target(parse=_name, seeds=_names),
+}

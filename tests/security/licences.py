@@ -1,0 +1,83 @@
+"""Licences of everything that an installed lungcli brings with it; fails on one that does not suit Apache-2.0.
+
+Run: python -m tests.security.licences [EXTRA…]
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+
+# What may be linked and shipped with Apache-2.0 software without changing its licence.
+SUITABLE = re.compile(
+    r"\b(MIT|BSD|Apache|ISC|HPND|PSF|PSFL|Python Software Foundation|MPL|Mozilla Public|Unlicense|CC0|Zlib|BSL|"
+    r"Public Domain|MIT-0|MIT-CMU|0BSD|Boost|CNRI)",
+    re.IGNORECASE,
+)
+COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|SSPL|EUPL|CC-BY-NC|Commons Clause)", re.IGNORECASE)
+# NVIDIA's libraries come with the CUDA builds of torch, which not every machine has; they are only ever loaded by it.
+VENDOR = ("nvidia-", "cuda-", "triton")
+# Said where no metadata says it: looked up in the source of each.
+KNOWN = {"python-gdcm": "BSD-3-Clause"}
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def needed(extras: Iterable[str] = ()) -> dict[str, metadata.Distribution]:
+    """Everything that is installed because lungcli (with these extras) needs it, directly or not, by name."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, metadata.Distribution] = {}
+    pending = [("lungcli", frozenset(extras))]
+    while pending:
+        name, wanted = pending.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        for line in distribution.requires or ():
+            requirement = Requirement(line)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*wanted, "")):
+                pending.append((name_of(requirement.name), frozenset(requirement.extras)))
+    del found["lungcli"]
+    return found
+
+
+def licence(distribution: metadata.Distribution) -> str:
+    """What a package says its licence is: an SPDX expression, classifiers, or the first line of a text."""
+    about = distribution.metadata
+    if "License-Expression" in about:
+        return about["License-Expression"]
+    told = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
+    return ", ".join(told) or (about["License"] if "License" in about else "").strip().partition("\n")[0]  # noqa: SIM401
+
+
+def unsuitable(found: dict[str, metadata.Distribution]) -> dict[str, str]:
+    """Packages whose licence does not suit, or is not told."""
+    told = {name: KNOWN.get(name) or licence(each) for name, each in found.items() if not name.startswith(VENDOR)}
+    return {
+        name: text
+        for name, text in told.items()
+        # One licence of several may be chosen.
+        if not SUITABLE.search(text) or (COPYLEFT.search(text) and " OR " not in text)
+    }
+
+
+def main() -> int:
+    """List them all; return how many do not suit."""
+    found = needed(sys.argv[1:])
+    for name, distribution in sorted(found.items()):
+        print(f"{name:28} {distribution.version:14} {KNOWN.get(name) or licence(distribution) or '?'}")
+    bad = unsuitable(found)
+    for name, text in bad.items():
+        print(f"does not suit Apache-2.0: {name}: {text or 'no licence told'}", file=sys.stderr)
+    return len(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))

@@ -1,0 +1,358 @@
+"""Model files, runs and recipes that mean harm: each is one clear error, and nothing else happens."""
+
+import io
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import zipfile
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from lungcli.core import modelcard, models, paths, recipe, runs
+from lungcli.core.errors import LungcliError, ModelFileError
+from lungcli.inference import bounds, modelfile
+from lungcli.training import checkpoint
+from tests.cli.conftest import LUNGCLI, environment
+from tests.inference import graphs
+
+RUNTIME_MOST = 600 << 20
+
+
+class _Evil:
+    """What a pickle would run."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, ...]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def poisoned(mark: Path) -> bytes:
+    """A file as `torch.save` writes it, which makes the folder `mark` when it is loaded without care."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(_Evil(mark)))
+        archive.writestr("archive/version", "3\n")
+        archive.writestr("archive/byteorder", "little")
+    return file.getvalue()
+
+
+def net(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = (), size: int = graphs.SIZE) -> onnx.ModelProto:
+    """A model file that would pass for one of ours but for what its nodes do with `float`, the slice."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT), *nodes],
+        "net",
+        [helper.make_tensor_value_info("slice", TensorProto.UINT8, ["N", 1, size, size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        list(weights),
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    helper.set_model_props(made, {modelfile.KEY: modelcard.encode(graphs.card(size=size))})
+    return made
+
+
+def ints(name: str, *values: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
+
+
+def floats(name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
+
+
+def ended(source: str) -> tuple[onnx.NodeProto, ...]:
+    """Logits out of anything."""
+    return (
+        helper.make_node("ReduceMean", [source, "places"], ["mean"], keepdims=0),
+        helper.make_node("Flatten", ["mean"], ["logits"]),
+    )
+
+
+def external(location: str) -> onnx.ModelProto:
+    tensor = floats("w", 3)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return net(helper.make_node("Add", ["float", "w"], ["logits"]), weights=(tensor,))
+
+
+def huge_constant() -> onnx.ModelProto:
+    value = helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])
+    nodes = (
+        helper.make_node("ConstantOfShape", ["shape"], ["huge"], value=value),
+        helper.make_node("Add", ["float", "huge"], ["sum"]),
+    )
+    return net(*nodes, *ended("sum"), weights=(ints("shape", 1, 1 << 14, 1 << 8, 1 << 7), ints("places", 2, 3)))
+
+
+def expanded() -> onnx.ModelProto:
+    shape = ints("shape", 1, 1 << 16, graphs.SIZE, graphs.SIZE)
+    return net(
+        helper.make_node("Expand", ["float", "shape"], ["huge"]), *ended("huge"), weights=(shape, ints("places", 2, 3))
+    )
+
+
+def doubled() -> onnx.ModelProto:
+    """Sixteen times as many channels with each of six nodes, every operator one of ours."""
+    names = ["float", *(f"d{i}" for i in range(6))]
+    nodes = [helper.make_node("Concat", [a] * 16, [b], axis=1) for a, b in pairwise(names)]
+    return net(*nodes, *ended(names[-1]), weights=(ints("places", 2, 3),))
+
+
+def padded() -> onnx.ModelProto:
+    node = helper.make_node("Conv", ["float", "w"], ["huge"], pads=[20_000] * 4)
+    return net(node, *ended("huge"), weights=(floats("w", 3, 1, 1, 1), ints("places", 2, 3)))
+
+
+def outer() -> onnx.ModelProto:
+    """A sum of a column and a row, a thousand times as large as either."""
+    nodes = (
+        helper.make_node("Mul", ["float", "column"], ["a"]),
+        helper.make_node("Add", ["a", "row"], ["huge"]),
+    )
+    weights = (floats("column", 1, 4096, 1, 1), floats("row", 1, 4096, 1, 1, 1), ints("places", 2, 3, 4))
+    return net(*nodes, *ended("huge"), weights=weights)
+
+
+def folded() -> onnx.ModelProto:
+    """A product of constants, which the runtime works out while it starts."""
+    nodes = (
+        helper.make_node("MatMul", ["column", "row"], ["huge"]),
+        helper.make_node("Add", ["float", "huge"], ["sum"]),
+    )
+    return net(
+        *nodes, *ended("sum"), weights=(floats("column", 30_000, 1), floats("row", 1, 30_000), ints("places", 2, 3))
+    )
+
+
+def endless() -> onnx.ModelProto:
+    """Little memory, and no end of work."""
+    names = ["wide", *(f"c{i}" for i in range(500))]
+    start = helper.make_node("Conv", ["float", "first"], ["wide"])
+    nodes = [helper.make_node("Conv", [a, "w"], [b], pads=[7] * 4) for a, b in pairwise(names)]
+    weights = (floats("first", 32, 1, 1, 1), floats("w", 32, 32, 15, 15), ints("places", 2, 3))
+    return net(start, *nodes, *ended(names[-1]), weights=weights)
+
+
+def looped() -> onnx.ModelProto:
+    body = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "b", [], [])
+    return net(helper.make_node("Loop", ["", ""], ["logits"], body=body))
+
+
+def lying() -> onnx.ModelProto:
+    """A tensor of 4 GB, by its own account, without content."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 15, 1 << 15])
+    return net(helper.make_node("Add", ["float", "w"], ["logits"]), weights=(tensor,))
+
+
+def sparse() -> onnx.ModelProto:
+    made = net(helper.make_node("Add", ["float", "s"], ["logits"]))
+    values = numpy_helper.from_array(np.ones(1, dtype=np.float32), "s")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, ints("i", 0), [1 << 15, 1 << 15]))
+    return made
+
+
+HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+    "weights in /etc/passwd": (lambda: external("/etc/passwd"), "keeps weights in another file"),
+    "weights in ../": (lambda: external("../../../../etc/passwd"), "keeps weights in another file"),
+    "an operator of its own": (
+        lambda: net(helper.make_node("Run", ["float"], ["logits"], domain="evil")),
+        "operator 'Run' of 'evil'",
+    ),
+    "a constant of 2 GB": (huge_constant, "operator 'ConstantOfShape'"),
+    "an expansion": (expanded, "operator 'Expand'"),
+    "ever more channels": (doubled, "values a slice in memory"),
+    "padding": (padded, "values a slice in memory"),
+    "an outer sum": (outer, "values a slice in memory|do not fit"),
+    "a product of constants": (folded, "constants|values a slice"),
+    "work without end": (endless, "multiplications a slice"),
+    "a loop": (looped, "graphs inside nodes"),
+    "a tensor that lies": (lying, "values a slice in memory|onnxruntime cannot run"),
+    "a sparse tensor": (sparse, "sparse tensors"),
+}
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_harmful_graph_is_refused_before_it_takes_anything(name: str, tmp_path: Path) -> None:
+    make, why = HARMFUL[name]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(make().SerializeToString())
+    assert path.stat().st_size < 2 << 20
+    with pytest.raises(ModelFileError, match=why):
+        modelfile.load(path, threads=1)
+
+
+@pytest.mark.parametrize("name", ["weights in /etc/passwd", "ever more channels"])
+def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(HARMFUL[name][0]().SerializeToString())
+    picture = tmp_path / "x.png"
+    shutil.copy(Path(__file__).parents[1] / "fuzz" / "corpus" / "picture" / "tag-larger-than-file", picture)
+    for asked in (
+        ["predict", "--model", path, picture],
+        ["evaluate", path],
+        ["benchmark", path],
+        ["calibrate", path],
+        ["quantize", path],
+        ["compare", path, path, "--seconds", "0.1"],
+    ):
+        one_clear_error(home, asked)
+
+
+def test_a_pickle_for_a_model_a_run_or_a_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    evil = poisoned(mark)
+    commands = ("predict", "evaluate", "benchmark", "calibrate", "quantize", "compare")
+    for suffix in ("pt", "onnx"):
+        (tmp_path / f"m.{suffix}").write_bytes(evil)
+        for command in commands if suffix == "pt" else commands[:1]:
+            more = ["--model", tmp_path / f"m.{suffix}"] if command == "predict" else []
+            one_clear_error(home, [command, *more, tmp_path / f"m.{suffix}"])
+    assert not mark.exists()
+    # The very same bytes do harm where nobody takes care.
+    pickle.loads(pickle.dumps(_Evil(mark)))
+    assert mark.exists()
+
+
+def test_a_poisoned_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+    import torch
+
+    mark, path = tmp_path / "mark", tmp_path / "checkpoint.safetensors"
+    layer = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    header = b'{"__metadata__":{"position":"%s"}}'
+    bad = [
+        poisoned(mark),
+        pickle.dumps(_Evil(mark)),
+        b"",
+        struct.pack("<Q", 1 << 62) + b"{}",
+        struct.pack("<Q", 2) + b"{}",
+        *(
+            struct.pack("<Q", len(text)) + text
+            for text in (header % b"x", header % b"{}", header % b'{\\"recipe\\":\\"r\\",\\"epoch\\":[]}', b"{" * 900)
+        ),
+        struct.pack("<Q", 80) + b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,8]}}'.ljust(80),
+    ]
+    for content in bad:
+        path.write_bytes(content)
+        with pytest.raises(LungcliError):
+            checkpoint.restore(path, "r", layer, layer, optimizer)
+        with pytest.raises(LungcliError):
+            checkpoint.load_weights(path, layer)
+    assert not mark.exists()
+
+
+def a_run(name: str = "copied", **changes: object) -> Path:
+    made = runs.create(
+        name, "train", msgspec.structs.replace(recipe.Recipe(data="phantom", model="resnet18"), **changes)
+    )
+    (made.stage("train")).mkdir()
+    graphs.model_file(made.stage("train") / models.MODEL)
+    return made.folder
+
+
+LINKED = ("events.jsonl", ".lock", "run.json", "recipe.toml", "worker.json", "tags.json", "train", "train/model.onnx")
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_left_alone(
+    name: str, home: Path, tmp_path: Path
+) -> None:
+    folder, outside = a_run(), tmp_path / "outside"
+    here = folder / name
+    if here.is_dir():
+        shutil.copytree(here, outside)
+        shutil.rmtree(here)
+    else:
+        outside.write_bytes(here.read_bytes() if here.exists() else b"precious, without a last line's end")
+        here.unlink(missing_ok=True)
+    here.symlink_to(outside)
+    before = outside.read_bytes() if outside.is_file() else sorted(outside.iterdir())
+
+    for each in (lambda: runs.load("copied"), lambda: models.resolve("copied")):
+        with pytest.raises(LungcliError, match="'copied' holds a link"):
+            each()
+    assert runs.readable()[0] == []
+    if name in ("events.jsonl", ".lock", "train"):
+        for asked in (["runs", "list"], ["runs", "resume", "copied"]):
+            assert "'copied' holds a link" in call(home, asked), asked
+    assert before == (outside.read_bytes() if outside.is_file() else sorted(outside.iterdir()))
+
+
+def test_a_run_that_names_things_outside_reads_and_writes_none(home: Path, tmp_path: Path) -> None:
+    folder = a_run()
+    secret = tmp_path / "secret.json"
+    secret.write_text("precious words")
+    for changes in (
+        {"data": "../../../../etc"},
+        {"data": str(tmp_path)},
+        {"split": str(secret)},
+        {"split": "../../../../etc/passwd"},
+        {"model": "os:system"},
+        {"model": "../../x"},
+        {"teacher": "../../../etc/passwd"},
+        {"method": "builtins:exec"},
+        {"device": "../x"},
+    ):
+        recipe.save(recipe.Recipe(**{"data": "phantom", "model": "resnet18", **changes}), folder / "recipe.toml")  # type: ignore[arg-type]
+        told = call(home, ["runs", "resume", "copied"])
+        assert "error: " in told, (changes, told)
+        assert "precious" not in told
+        assert "root:" not in told
+        assert "Traceback" not in told
+        assert "unforeseen" not in told
+    assert secret.read_text() == "precious words"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'about = "x"\ntakes = "y"\nextra = 1\n[[jobs]]\nsettings = {}\n',
+        'about = "x"\ntakes = "y"\n[[jobs]]\nkind = "compress"\nsettings = { run = "rm -rf /" }\n',
+        'about = "x"\ntakes = "y"\n[[jobs]]\nsettings = { data = "../../etc", model = "resnet18" }\n',
+        'about = "x"\ntakes = "y"\n[[jobs]]\nsettings = { split = "/etc/passwd", model = "alexnet" }\n',
+        'about = "x"\ntakes = "y"\n[[jobs]]\nsettings = { model = "os:system", data = "phantom" }\n',
+        'about = "x"\ntakes = "y"\n[[jobs]]\nsettings = { threads = 99999999, model = "resnet18" }\n',
+    ],
+)
+def test_a_recipe_with_unknown_keys_or_paths_outside_is_refused(text: str, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "evil.toml"
+    path.write_text(text)
+    one_clear_error(home, ["compress", "--recipe", path])
+
+
+def call(home: Path, asked: Sequence[object]) -> str:
+    done = subprocess.run(
+        [LUNGCLI, *map(str, asked)],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.stdout + done.stderr
+
+
+def one_clear_error(home: Path, asked: Sequence[object]) -> None:
+    told = call(home, asked)
+    assert told.count("error: ") == 1, (asked, told)
+    assert "Traceback" not in told
+    assert "unforeseen" not in told, (asked, told)
+    assert "root:" not in told
+
+
+def test_bounds_hold_for_nets_as_large_as_any_of_ours() -> None:
+    assert bounds.VALUES >= 3 * 72
+    assert bounds.WORK >= 3 * 230_000
+    assert paths.home().exists()

@@ -1,0 +1,297 @@
+"""Attacks on the page, against a real server on loopback."""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lungcli.inference import modelfile
+from lungcli.web import cards, door, page
+from tests.inference import graphs
+from tests.web.test_page import Served, free_port
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed"),
+    # Gradio and what it brings warn of their own future.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+UPLOAD = door.UPLOAD
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    graphs.nodules(folder / "net")
+    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "m.onnx")
+    return folder / "m.onnx"
+
+
+@pytest.fixture(scope="module")
+def served(model: Path) -> Iterator[Served]:
+    running = Served(page.Service(models={"tiny": model}, port=free_port(), megabytes=1))
+    running.start()
+    yield running
+    running.end()
+
+
+def kept() -> list[Path]:
+    """Uploads that lie on disk."""
+    folders = Path(tempfile.gettempdir()).glob("lungcli-uploads-*")
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 500]
+
+
+def judged(served: Served, claimed: str, session: str) -> bytes:
+    """Ask for a verdict on a file that lies on the server, as the page does after an upload; the stream of answers."""
+    config = json.loads(served.ask("GET", "/config")[1])
+    number = next(
+        item["id"] for item in config["dependencies"] if [target[1] for target in item["targets"]] == ["upload"]
+    )
+    file = {"path": claimed, "meta": {"_type": "gradio.FileData"}}
+    call = {"data": [[file], "tiny"], "fn_index": number, "session_hash": session}
+    status, content, _ = served.ask("POST", "/gradio_api/queue/join", json.dumps(call).encode(), Content_Type=JSON)
+    assert status == 200, content
+    return served.ask("GET", f"/gradio_api/queue/data?session_hash={session}")[1]
+
+
+def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
+    before = kept()
+    status, answer = served.upload(cards.example("malignant").content)
+    assert status == 200
+    (path,) = json.loads(answer)
+    assert Path(path).is_file()
+    for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
+        assert served.ask("GET", f"{route}{path}")[0] == 404
+    assert b"malignant" in judged(served, path, "one")
+    assert kept() == before
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],
+)
+def test_files_that_were_not_uploaded_are_not_judged(served: Served, claimed: str) -> None:
+    told = judged(served, claimed, "two")
+    assert b"root:" not in told
+    assert b'"success":true' not in told.replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=..%2f..%2f..%2fetc/passwd",
+        "/gradio_api/proxy=http://127.0.0.1:22/",
+        "/gradio_api/stream/x/1/1/playlist.m3u8",
+        "/gradio_api/custom_component/x/client/component/..%2f..%2fetc%2fpasswd",
+        "/gradio_api/deep_link",
+        "/gradio_api/runs",
+        "/gradio_api/openapi.json",
+        "/gradio_api/vibe-code/",
+        "/monitoring",
+        "/static/..%2f..%2f..%2f..%2fetc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/../../../../../../etc/passwd",
+        "/svelte/..%5c..%5cpasswd",
+        "/static//etc/passwd",
+        "//etc/passwd",
+        "/docs",
+    ],
+)
+def test_addresses_that_the_page_does_not_need_are_closed(served: Served, path: str) -> None:
+    status, content, _ = served.ask("GET", path)
+    assert status in (403, 404)
+    assert b"root:" not in content
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/gradio_api/run/judge"),
+        ("POST", "/gradio_api/call/judge"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/process_recording"),
+        ("POST", "/gradio_api/vibe-edit"),
+        ("POST", "/gradio_api/stream/x"),
+        ("POST", "/gradio_api/cancel"),
+        ("PUT", "/config"),
+        ("DELETE", "/gradio_api/upload"),
+        ("OPTIONS", "/gradio_api/upload"),
+        ("TRACE", "/"),
+    ],
+)
+def test_deeds_that_the_page_does_not_need_are_closed(served: Served, method: str, path: str) -> None:
+    assert served.ask(method, path, b"{}", Content_Type=JSON)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "169.254.1.1", ""]
+)
+def test_names_that_are_made_to_mean_this_machine(served: Served, host: str) -> None:
+    assert served.ask("GET", "/", Host=host)[0] == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "cors"},
+    ],
+    ids=str,
+)
+def test_pages_elsewhere_can_neither_ask_nor_send(served: Served, headers: dict[str, str]) -> None:
+    before = kept()
+    for method, path, body in (
+        ("GET", "/config", b""),
+        ("POST", UPLOAD, b"x" * 1000),
+        ("POST", "/login", b"username=a"),
+    ):
+        link = http.client.HTTPConnection("127.0.0.1", served.service.port, timeout=30)
+        link.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = link.getresponse()
+        assert (answer.status, answer.read()) == (403, b"")
+        link.close()
+    assert kept() == before
+
+
+def test_the_page_itself_and_a_link_to_it_are_let_in(served: Served) -> None:
+    own = f"127.0.0.1:{served.service.port}"
+    assert served.ask("GET", "/config", Origin=f"http://{own}", Sec_Fetch_Site="same-origin")[0] == 200
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert served.ask("GET", "/", **link)[0] == 200  # type: ignore[arg-type]
+    assert served.ask("GET", "/", Host=f"localhost:{served.service.port}")[0] == 200
+
+
+def test_an_upload_that_announces_too_much_is_refused_before_it_is_sent(served: Served) -> None:
+    link = http.client.HTTPConnection("127.0.0.1", served.service.port, timeout=30)
+    link.putrequest("POST", UPLOAD)
+    link.putheader("Content-Type", "multipart/form-data; boundary=x")
+    link.putheader("Content-Length", str(1 << 40))
+    link.endheaders()
+    assert link.getresponse().status == 413
+    link.close()
+
+
+def test_an_upload_without_end_is_cut_off_and_leaves_nothing(served: Served) -> None:
+    before = kept()
+    link = socket.create_connection(("127.0.0.1", served.service.port), timeout=30)
+    head = '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    link.sendall(
+        f"POST {UPLOAD} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        f"Transfer-Encoding: chunked\r\n\r\n{len(head):x}\r\n{head}\r\n".encode()
+    )
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        for _ in range(400):
+            link.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+    with contextlib.suppress(ConnectionError):
+        answer = link.recv(100)
+    link.close()
+    assert not answer or answer.split()[1] == b"413"
+    waited(lambda: kept() == before)
+
+
+def test_many_uploads_do_not_fill_the_disk(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "WAITING", 1)
+    statuses = [served.upload(bytes([number]) * 900_000)[0] for number in range(6)]
+    assert statuses[0] == 200
+    assert statuses[-1] == 507
+    assert sum(path.stat().st_size for path in kept()) <= (door.FILES + 1) << 20
+
+
+def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MOST_UPLOADS_AT_ONCE", 2)
+    links = [begun(served) for _ in range(2)]
+    waited(lambda: served.upload(b"x" * 600)[0] == 503)
+    assert served.ask("GET", "/config")[0] == 200
+    for link in links:
+        link.close()
+    waited(lambda: served.upload(b"x" * 10)[0] != 503)
+
+
+def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "SILENCE", 1.0)
+    links = [begun(served) for _ in range(8)]
+    assert served.ask("GET", "/config")[0] == 200
+    for link in links:
+        link.settimeout(30)
+        assert link.recv(100).split()[1] == b"408"
+        link.close()
+
+
+def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "PATIENCE", 2.0)
+    link, start = begun(served), time.monotonic()
+    with pytest.raises((ConnectionError, TimeoutError)):  # noqa: PT012 - whichever write meets the closed door
+        while time.monotonic() - start < 60:
+            link.sendall(b"x")
+            time.sleep(0.2)
+        raise AssertionError("still open")
+    link.close()
+
+
+def test_too_many_names_and_contents_are_named_not_kept(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(cards.MOST + 2)]
+    for path in paths:
+        path.write_bytes(b"x" * 100)
+    taken = page._all_taken([str(path) for path in paths], most=250)
+    assert [len(item.content) for item in taken] == [100] * 10 + [0] * (len(paths) - 10)
+    assert not any(path.exists() for path in paths)
+
+
+OPEN_WITHOUT_ACCOUNT = {"/", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/logout"}
+
+
+def test_nothing_of_use_is_open_without_an_account(model: Path) -> None:
+    guarded = Served(page.Service(models={"secret-name": model}, port=free_port(), accounts=(("ada", "secret"),)))
+    guarded.start()
+    try:
+        for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", "/login_check"):
+            status, content, _ = guarded.ask("GET", path)
+            assert status in (401, 404), path
+            assert b"secret-name" not in content
+        for forged in ("access-token-x=1", "access-token=ada", "access-token-unsecure-x=ada"):
+            assert guarded.ask("GET", "/config", Cookie=forged)[0] == 401
+        assert guarded.ask("POST", "/gradio_api/queue/join", b"{}", Content_Type=JSON)[0] in (401, 422)
+        assert guarded.ask("GET", "/gradio_api/upload_progress?upload_id=x")[0] == 401
+        assert guarded.upload(b"x" * 10)[0] == 401
+        for path in OPEN_WITHOUT_ACCOUNT:
+            assert b"secret-name" not in guarded.ask("GET", path)[1]
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        _, _, headers = guarded.ask("POST", "/login", b"username=ada&password=secret", **form)
+        cookie = headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=lax" in cookie or "samesite=strict" in cookie
+    finally:
+        guarded.end()
+
+
+def begun(served: Served) -> socket.socket:
+    """An upload of which the beginning has been sent."""
+    link = socket.create_connection(("127.0.0.1", served.service.port), timeout=30)
+    link.sendall(
+        f"POST {UPLOAD} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        "Content-Length: 100000\r\n\r\n--x\r\n".encode()
+    )
+    return link
+
+
+def waited(so: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until it is so."""
+    end = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < end
+        threading.Event().wait(0.05)

@@ -1,0 +1,80 @@
+"""A patient's name, number and birthday, in tags and in paths, get into nothing that is written unless asked for."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import LUNGCLI, environment
+from tests.data import dicoms, pictures
+from tests.inference import graphs
+
+NAME, NUMBER, BORN = "Quetzalcoatl^Wilhelmina", "ZX81-4711", "19240229"
+PLANTED = re.compile(rb"quetzal|wilhelmina|zx81|4711|19240229", re.IGNORECASE)
+TAGS = {
+    "PatientName": NAME,
+    "PatientID": NUMBER,
+    "PatientBirthDate": BORN,
+    "OtherPatientIDs": NUMBER,
+    "SeriesInstanceUID": "1.2.840.4711",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What a hospital's archive writes: folders and files named after patients, one of them damaged, one of MRI."""
+    whole = dicoms.dicom(**TAGS)  # type: ignore[arg-type]
+    files = {
+        "QUETZALCOATL_WILHELMINA/study/1.dcm": whole,
+        "QUETZALCOATL_WILHELMINA/study/quetzalcoatl 2.dcm": whole,
+        "QUETZALCOATL_WILHELMINA/study/cut.dcm": whole[: len(whole) // 2],
+        "QUETZALCOATL_WILHELMINA/study/no pixels.dcm": dicoms.dicom(**TAGS, PixelData=None),  # type: ignore[arg-type]
+        "QUETZALCOATL_WILHELMINA/study/other.dcm": dicoms.dicom(**TAGS, Modality="MR"),  # type: ignore[arg-type]
+        "QUETZALCOATL_WILHELMINA/ZX81-4711.dcm": whole[:-9],
+        "Wilhelmina 19240229.DCM": whole,
+    }
+    pictures.write(tmp_path / "archive", files)
+    pictures.zipped(tmp_path / "archive" / "export.zip", {f"zip/{name}": content for name, content in files.items()})
+    return tmp_path / "archive"
+
+
+def asked(home: Path, work: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [LUNGCLI, "predict", "--model", work.parent / "m.onnx", "--force", *arguments],
+        env=environment(home),
+        capture_output=True,
+        timeout=600,
+        check=False,
+        cwd=work,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_nothing_that_is_written_names_a_patient(home: Path, folder: Path, tmp_path: Path) -> None:
+    graphs.nodules(tmp_path / "net")
+    from lungcli.inference import modelfile
+
+    modelfile.write(tmp_path / "net", graphs.card(size=128), tmp_path / "m.onnx")
+    out, heat = tmp_path / "out", tmp_path / "heat"
+    named = [".", "export.zip", "no such QUETZALCOATL.dcm"][:2]
+    for form in ((), ("--json",), ("--jsonl",), ("--csv",), ("--output", str(out)), ("--explain-to", str(heat))):
+        done = asked(home, folder, *form, *named)
+        assert b"archive" in done.stdout + done.stderr or done.stdout
+        assert not (found := PLANTED.findall(done.stdout + done.stderr)), (form, found, done.stderr)
+        assert b"Traceback" not in done.stderr
+    alone = asked(home, folder, "--explain", str(folder / "QUETZALCOATL_WILHELMINA" / "study" / "1.dcm"))
+    assert not PLANTED.search(alone.stdout + alone.stderr)
+
+    written = [path for place in (out, heat, home) for path in place.rglob("*") if path.is_file()]
+    assert len(written) > 6
+    for path in written:
+        assert not PLANTED.search(str(path.relative_to(tmp_path if path.is_relative_to(tmp_path) else home)).encode())
+        assert not PLANTED.search(path.read_bytes())
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert not PLANTED.search(repr(picture.info).encode())
+
+    told = asked(home, folder, "--include-phi", ".")
+    assert PLANTED.search(told.stdout + told.stderr)
