@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lungcli.cli import archive
 from lungcli.cli import explain as explaining
 from lungcli.cli import options as opt
+from lungcli.core import machine
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ IncludePhi = Annotated[
     bool, typer.Option("--include-phi", help="Show paths of DICOM files in full, and series by their UID.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", metavar="FOLDER", help="Write every outcome to a JSON file here too.")
+    str | None, typer.Option("--output", metavar="FOLDER", help="Write every outcome to a JSON file here too.")
 ]
 PreparedTo = Annotated[
     Path | None,
@@ -79,6 +81,7 @@ class _Pictures:
 
 
 def predict(
+    context: typer.Context,
     paths: Paths = None,
     model: Models = None,
     tta: Tta = False,
@@ -95,16 +98,17 @@ def predict(
     json: opt.Json = False,
     jsonl: JsonLines = False,
     csv: Csv = False,
+    engine: archive.Engine = "here",
+    shard_size: archive.ShardSize = 1000,
+    address: archive.Address = "",
 ) -> None:
     """Judge pictures: verdict, calibrated probabilities, model, time.
 
     What is no axial lung CT slice is refused. What the model is not sure of, or what was acquired unlike the slices
     it learned from, is referred to a radiologist. Exit code 4 if a picture could not be read or was refused.
-
-    Verdicts come in the order of the paths. In folders and .zip files, what is no picture by name or content is
-    passed over, and a DICOM series is sorted from feet to head. A series of two slices or more gets a verdict of its
-    own: the mean of the probabilities of its slices that were neither refused nor referred; it is referred where these
-    are fewer than half, where the mean is not sure enough, or where a slice is called malignant and the series is not.
+    Verdicts come in the order of the paths. In folders and .zip files, what is no picture is passed over, and a DICOM
+    series is sorted from feet to head. A series of several slices gets a verdict of its own, the mean of those neither
+    refused nor referred: referred where these are fewer than half, unsure, or one is malignant and the mean is not.
 
     Several models, each at its own size, give the mean of their probabilities; a verdict they disagree on, or less
     probable than the mean of their thresholds, is referred. --tta averages probabilities, after the temperature.
@@ -112,20 +116,21 @@ def predict(
     \b
     Examples:
       lungcli predict scan.png
-      lungcli predict --jsonl study/ | jq .label
       lungcli predict -m bundled -m compress-mobilenetv2-mine scan.png
+      lungcli predict --engine ray s3://bucket/slices --output verdicts/
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import progress, speak, verdicts
-    from lungcli.core import machine
     from lungcli.inference import panel, series, sources
     from lungcli.inference import predict as predicting
 
+    pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
+    if engine == "ray":
+        archive.predict(_loaded(model or [""], 1, pictures, averages=tta), context)
     named = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
     single = _is_single(named, stdin=stdin)
     threads = threads or machine.physical_cores()
-    pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
     loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
     seen: list[Seen] = []
@@ -137,25 +142,16 @@ def predict(
     with verdicts.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
         told = _told(series.combined(judged, panel.card(loaded)), write, output, advance)
         codes = _with_pictures(told, seen, loaded[0], pictures)
-    _end(codes, strict=strict)
-
-
-def _end(codes: set[int], *, strict: bool) -> None:
-    from lungcli.cli import verdicts
-
-    if verdicts.UNJUDGED in codes:
-        raise typer.Exit(verdicts.UNJUDGED)
-    if strict and verdicts.REFERRED in codes:
-        raise typer.Exit(verdicts.REFERRED)
+    raise typer.Exit(verdicts.exit_code(codes, strict=strict))
 
 
 def _told(
-    judged: "Iterable[Found]", write: "Write", output: Path | None, advance: "Callable[[], None]"
+    judged: "Iterable[Found]", write: "Write", output: str | None, advance: "Callable[[], None]"
 ) -> "Iterator[tuple[Found, int]]":
     """Show every outcome as it comes; yield it with its exit code."""
     from lungcli.cli import verdicts
 
-    keep = verdicts.filed(output) if output else None
+    keep = verdicts.filed(Path(output)) if output else None
     for found in judged:
         code = verdicts.complain(found)
         write(found)

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -63,6 +63,13 @@ def complain(found: "Found") -> int:
         _tell_refusal(found)
         return UNJUDGED
     return REFERRED if found.referred else 0
+
+
+def exit_code(codes: Collection[int], *, strict: bool) -> int:
+    """Return the exit code of a call from those of its outcomes."""
+    if UNJUDGED in codes:
+        return UNJUDGED
+    return REFERRED if strict and REFERRED in codes else 0
 
 
 def filed(folder: Path) -> Write:

@@ -80,6 +80,31 @@ def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
     yield from _of_file(_File(path=name, head=content[: dicom.HEAD], get=lambda: content), naming)
 
 
+def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Iterator[Item]:
+    """Yield the slices of one file of a listing, none where it is no picture by name or content, as in a folder.
+
+    `get` gives the file, on this machine or as bytes; the UnreadableInputError it may raise, told by `name`, is that of
+    an item.
+    """
+    try:
+        found = get()
+    except UnreadableInputError as error:
+        unknown = dicom.is_dicom(b"", name) and not naming.phi
+        shown = _shown(privacy.without_folders(name) if unknown else name, naming)
+        yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
+        return
+    file = _on_disk(name) if isinstance(found, Path) else _File(path=name, head=found[: dicom.HEAD], get=lambda: found)
+    if is_picture(name, file.head):
+        yield from _of_file(file, naming)
+
+
+def is_picture(name: str, head: bytes) -> bool:
+    """Say whether a file in a folder is taken for a picture, by its name or its first 132 bytes."""
+    return (
+        dicom.is_dicom(head, name) or may_be_picture(PurePosixPath(PurePosixPath(name).name)) or head.startswith(_MAGIC)
+    )
+
+
 def listed(stdin: BinaryIO) -> Iterator[str]:
     """Yield the names of a list, one a line or ended by NUL as `find -print0` writes them, as they arrive."""
     for line in stdin:
@@ -187,7 +212,7 @@ def _of_folder(folder: Path, naming: Naming) -> Iterator[Item]:
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if _wanted(entry.name):
+            if wanted(entry.name):
                 (folders if entry.is_dir() else files).append(entry.name)
     yield from _of_files(sorted(files, key=natural), lambda name: _on_disk(str(folder / name)), naming)
     for name in sorted(folders, key=natural):
@@ -203,14 +228,15 @@ def _of_folder(folder: Path, naming: Naming) -> Iterator[Item]:
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
     try:
         with unpack.opened(path) as archive:
-            members = {item.filename: item for item in unpack.members(archive) if _wanted(item.filename)}
+            members = {item.filename: item for item in unpack.members(archive) if wanted(item.filename)}
             names = sorted(members, key=natural)
             yield from _of_files(names, lambda name: _in_zip(archive, members[name], path), naming)
     except UnreadableInputError as error:
         yield _unreadable(error.message, error.hint, str(path), naming)
 
 
-def _wanted(name: str) -> bool:
+def wanted(name: str) -> bool:
+    """Say whether a file or folder in a folder is looked at: nothing hidden, of the system, or a CD's contents."""
     path = PurePosixPath(name)
     return not is_of_the_system(path) and path.name.casefold() != _CONTENTS
 

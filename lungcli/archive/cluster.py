@@ -1,0 +1,174 @@
+"""The edge to Ray: a pool of workers, each with a session of its own, that judges shards and survives lost machines."""
+
+import contextlib
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lungcli.archive import judge, places
+from lungcli.archive.judge import Manner
+from lungcli.archive.listing import Shard
+from lungcli.core import machine
+from lungcli.core.errors import LungcliError, NetworkError, UsageError
+from lungcli.inference import modelfile
+from lungcli.inference.modelfile import Model
+
+# Only names and finished shards pass through it.
+_STORE_BYTES = 256 << 20
+_LONGEST = 30
+# Shards a worker is given at once; the names of all files of a large archive would not fit.
+_AHEAD = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Who works: `workers` of the cluster at `address`, or of one on this machine where that is empty.
+
+    0 workers: one for each so many cores as a worker has threads.
+    """
+
+    address: str = ""
+    workers: int = 0
+    store_bytes: int = _STORE_BYTES
+
+
+class Worker:
+    """Judges shards with the one session it has. Ray makes it on whichever machine has room."""
+
+    def __init__(self, archive: str, model: list[Any], manner: Manner) -> None:
+        import ray
+
+        self._archive, self._manner = archive, manner
+        # A reference in a list stays one, so that a worker can be made again on another machine.
+        self._model = _loaded(ray.get(model[0]))
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Judge the files of a shard: the Parquet file as `content`, or in `fault` why the archive can't be read."""
+        names = [os.fsdecode(name) for name in row["files"]]
+        content, fault = b"", ""
+        try:
+            content = judge.judged(places.opened(self._archive), names, self._model, self._manner)
+        except NetworkError as error:
+            fault = error.message
+        return {"name": row["name"], "content": content, "fault": fault}
+
+
+def require_installed() -> None:
+    """Raise UsageError where the extra is not installed."""
+    if missing := [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]:
+        raise UsageError(
+            f"--engine ray needs what is not installed: {', '.join(missing)}", "install it: pip install 'lungcli[ray]'"
+        )
+
+
+def judged(
+    shards: Sequence[Shard], archive: str, model: bytes, manner: Manner, pool: Pool
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the Parquet file of every shard, each once, in the order they are finished.
+
+    What a lost machine had in hand is judged by another. Raises NetworkError where the archive or the cluster can't be
+    reached, LungcliError where shards remain that no worker survives.
+    """
+    with _running(pool, manner.threads) as workers:
+        import ray
+
+        arguments = (archive, [ray.put(model)], manner)
+        waiting = list(shards)
+        while waiting:
+            wave, later = waiting[: _AHEAD * workers], waiting[_AHEAD * workers :]
+            done: set[str] = set()
+            try:
+                for row in _rows(wave, arguments, min(workers, len(wave)), manner.threads):
+                    if row["fault"]:
+                        raise NetworkError(row["fault"], "the same command goes on when it can be reached")
+                    if row["name"] not in done:
+                        done.add(row["name"])
+                        yield row["name"], row["content"]
+            except _ray_error() as error:
+                if not done:
+                    raise LungcliError(
+                        f"{len(waiting)} shards remain, and every worker that took one failed: {_first_line(error)}",
+                        "the shards that are written are kept; look into Ray's logs, then type the same command",
+                    ) from error
+            waiting = later + [shard for shard in wave if shard.name not in done]
+
+
+@contextlib.contextmanager
+def _running(pool: Pool, threads: int) -> Iterator[int]:
+    """Join or start a cluster that calls nobody outside; yields the number of workers it has room for."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if not pool.address:
+        # Ray listens on every interface: only who knows this word may speak to what it starts here.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    import ray
+    import ray.data
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    with contextlib.ExitStack() as stack:
+        if not pool.address:
+            temporary = tempfile.TemporaryDirectory(prefix="ray", dir=_short(), ignore_cleanup_errors=True)
+            folder = stack.enter_context(temporary)
+            quiet |= {
+                "num_cpus": (pool.workers or max(1, machine.physical_cores() // threads)) * threads,
+                "object_store_memory": pool.store_bytes,
+                "include_dashboard": False,
+                "_temp_dir": folder,
+            }
+        try:
+            ray.init(address=pool.address or "local", **quiet)
+        except (OSError, RuntimeError, ValueError) as error:
+            where = f"the Ray cluster at {pool.address}" if pool.address else "Ray on this machine"
+            raise NetworkError(f"cannot reach or start {where}: {_first_line(error)}", "see `ray status`") from error
+        stack.callback(ray.shutdown)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        yield pool.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
+
+
+def _rows(
+    shards: Sequence[Shard], arguments: tuple[object, ...], workers: int, threads: int
+) -> Iterator[dict[str, Any]]:
+    import ray.data
+
+    # A block a shard: each is given out, retried and handed back by itself.
+    rows = [{"name": shard.name, "files": [os.fsencode(name) for name in shard.files]} for shard in shards]
+    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        Worker,
+        fn_constructor_args=arguments,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=threads,
+    )
+    yield from made.iter_rows()
+
+
+def _short() -> str | None:
+    """Where Ray's sockets can lie, whose names may be no longer than 107 bytes; None for the usual place."""
+    return None if len(tempfile.gettempdir()) <= _LONGEST else "/tmp"  # noqa: S108 - a folder of our own is made in it
+
+
+def _loaded(model: bytes) -> Model:
+    """Start a model file whose bytes came from another machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        return modelfile.load(path, 1)
+
+
+def _ray_error() -> type[Exception]:
+    from ray.exceptions import RayError
+
+    found: type[Exception] = RayError
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

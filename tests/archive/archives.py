@@ -1,0 +1,123 @@
+"""Archives for tests, what one process says of them, and `lungcli predict --engine ray` as typed."""
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungcli.inference import sources, verdicts
+from lungcli.inference.modelfile import Model
+from lungcli.inference.predict import predict
+from tests.data import dicoms, intruders
+from tests.data.pictures import encoded, write
+
+NEEDS_ARROW = pytest.mark.skipif(
+    importlib.util.find_spec("pyarrow") is None, reason="needs the extra ray: pip install '.[ray]'"
+)
+NEEDS_RAY = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs the extra ray: pip install '.[ray]'"
+)
+NEEDS_S3 = pytest.mark.skipif(
+    importlib.util.find_spec("moto") is None, reason="needs a store on loopback: pip install '.[s3]'"
+)
+# What is another value in every process, or stands in a shard's metadata.
+_APART = ("seconds", "disclaimer", "schema_version", "series")
+PLANTED = ("musterfrau", "erika", "pid4711x", "19640812")
+
+Row = dict[str, Any]
+
+
+@functools.cache
+def pictures() -> dict[str, bytes]:
+    """Six drawn slices, a chest X-ray, files that are no pictures by content or by name."""
+    drawn = [encoded(np.rint(grey * 255).astype(np.uint8)) for grey in intruders.slices(6)]
+    files = {f"wards/{i % 2}/{i}.png": content for i, content in enumerate(drawn)}
+    return files | {
+        "x-ray.png": encoded(np.rint(intruders.x_ray(1) * 255).astype(np.uint8)),
+        "text.png": b"this is text",
+        "wards/cut.png": drawn[0][:900],
+        "wards/notes.txt": b"hello",
+        "wards/odd.xyz": drawn[1],
+        "wards/.hidden.png": drawn[2],
+    }
+
+
+def study() -> dict[str, bytes]:
+    """A scan of a patient who must not be named, with a picture and two damaged files beside it."""
+    uid: dict[str, Any] = {"SeriesInstanceUID": "1.2.3.4", "ImageOrientationPatient": dicoms.AXIAL}
+    files = {f"erika-{i}.dcm": dicoms.dicom(ImagePositionPatient=[0, 0, -i], **uid) for i in range(3)}
+    files |= {"a musterfrau.png": b"no picture", "torn.dcm": files["erika-0.dcm"][:-5000]}
+    files["a-mute.dcm"] = files["erika-0.dcm"][:140]
+    return {f"MUSTERFRAU^ERIKA/PID4711X/{name}": content for name, content in files.items()}
+
+
+def archive(folder: Path) -> Path:
+    return write(folder, pictures() | study())
+
+
+def many(folder: Path, copies: int) -> Path:
+    """The pictures of an archive over and over, by links."""
+    first = write(folder / "0000", pictures())
+    for number in range(1, copies):
+        for name in pictures():
+            (folder / f"{number:04}" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number:04}" / name).hardlink_to(first / name)
+    return folder
+
+
+def in_one_process(folder: Path, model: Model) -> dict[str, Row]:
+    """Every line of `lungcli predict --jsonl FOLDER`, by its source."""
+    items = sources.items([str(folder)], sources.Naming())
+    lines = [json.loads(verdicts.line(outcome)) for _, outcome in predict(items, model)]
+    return by_source(lines)
+
+
+def by_source(rows: Iterable[Row]) -> dict[str, Row]:
+    """Rows by their source, none twice, without what is left out and what differs from process to process."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        assert row["source"] not in found
+        found[row["source"]] = {name: value for name, value in row.items() if value is not None and name not in _APART}
+    return found
+
+
+def written(output: Path) -> list[Row]:
+    from pyarrow import parquet
+
+    rows: list[Row] = [row for path in sorted(output.glob("*.parquet")) for row in parquet.read_table(path).to_pylist()]
+    return rows
+
+
+def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process with its own home; Ray's workers would else stand back behind all others."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LUNGCLI", "NO_COLOR", "RAY_"))}
+    own = {"LUNGCLI_HOME": str(home), "HOME": str(home), "COLUMNS": "120", "RAY_worker_niceness": "0"}
+    return kept | own | dict(extra or {})
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lungcli", "predict", "--engine", "ray", *map(str, arguments)]
+
+
+def typed(
+    *arguments: object, home: Path, check: int = 0, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments),
+        env=environment(home, extra),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done

@@ -1,0 +1,77 @@
+"""What a worker makes of a shard is what one process says of the same files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lungcli.archive import judge, listing, places, rows
+from lungcli.archive.judge import Manner
+from lungcli.archive.rows import Tally
+from lungcli.inference import modelfile
+from tests.archive import archives
+from tests.archive.archives import Row
+from tests.inference import graphs
+
+pytestmark = archives.NEEDS_ARROW
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> modelfile.Model:
+    return modelfile.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
+
+
+def manner(*, phi: bool = False, threads: int = 2) -> Manner:
+    return Manner(model_sha256="m", force=False, include_phi=phi, threads=threads)
+
+
+def table(folder: Path, model: modelfile.Model, how: Manner) -> tuple[list[Row], Tally]:
+    import pyarrow
+    from pyarrow import parquet
+
+    place = places.opened(str(folder))
+    (shard,) = listing.shards(places.files(place), 1000)
+    content = judge.judged(place, shard.files, model, how)
+    about = rows.read_about(content)
+    assert about is not None
+    found: list[Row] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
+    return found, about.tally
+
+
+def test_rows_are_the_lines_of_one_process(tmp_path: Path, model: modelfile.Model) -> None:
+    folder = archives.archive(tmp_path / "in")
+    found, tally = table(folder, model, manner())
+    expected = archives.in_one_process(folder, model)
+    assert archives.by_source(found) == expected
+    kinds = [row["kind"] for row in expected.values()]
+    assert (kinds.count("prediction"), kinds.count("refusal"), kinds.count("failure")) == (10, 1, 5)
+    assert tally == Tally(files=17, predictions=10, referred=tally.referred, refusals=1, failures=5, passed_over=1)
+    (series,) = {row["series"] for row in found if row["series"]}
+    assert series.startswith("series ")
+    assert len(series) == len("series ") + 12
+
+
+def test_no_patient_is_named(tmp_path: Path, model: modelfile.Model) -> None:
+    found, _ = table(archives.archive(tmp_path / "in"), model, manner())
+    said = json.dumps(found, ensure_ascii=False).casefold()
+    for planted in (*archives.PLANTED, "1.2.3.4"):
+        assert planted not in said
+    named, _ = table(tmp_path / "in", model, manner(phi=True))
+    assert {row["series"] for row in named if row["series"]} == {"1.2.3.4"}
+    assert any(row["source"].endswith("MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") for row in named)
+
+
+def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: modelfile.Model) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a\udcff.png").write_bytes(archives.pictures()["wards/0/0.png"])
+    (found,), _ = table(tmp_path / "in", model, manner())
+    assert found["source"] == str(tmp_path / "in" / "a?.png")
+
+
+def test_what_is_no_shard_says_nothing_of_itself(tmp_path: Path, model: modelfile.Model) -> None:
+    (tmp_path / "in").mkdir()
+    place = places.opened(str(archives.archive(tmp_path / "in")))
+    content = judge.judged(place, ["wards/0/0.png"], model, manner())
+    assert rows.read_about(content) is not None
+    for damaged in (b"", b"PAR1", content[:-9], b"x" * 100):
+        assert rows.read_about(damaged) is None

@@ -1,0 +1,155 @@
+"""An archive in a real S3 store on loopback, and verdicts written into one."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lungcli.archive import judge, listing, places, rows
+from lungcli.archive.judge import Manner
+from lungcli.core.errors import NetworkError, UnreadableInputError
+from lungcli.inference import modelfile
+from tests.archive import archives
+from tests.archive.archives import typed
+from tests.inference import graphs
+
+pytestmark = [archives.NEEDS_ARROW, archives.NEEDS_S3, pytest.mark.xdist_group("ray")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A store in a process of its own; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def store(server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    settings = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return settings
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return graphs.model_file(tmp_path / "m.onnx")
+
+
+def put(bucket: str, files: dict[str, bytes]) -> Any:
+    from pyarrow import fs
+
+    found, _ = fs.FileSystem.from_uri(f"s3://{bucket}?allow_bucket_creation=true")
+    found.create_dir(bucket)
+    for name, content in files.items():
+        with found.open_output_stream(f"{bucket}/{name}") as file:
+            file.write(content)
+    return found
+
+
+def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model: Path, tmp_path: Path) -> None:
+    files = archives.pictures() | archives.study()
+    put("first", {f"a b/{name}": content for name, content in files.items()})
+    archives.archive(tmp_path / "in")
+    loaded = modelfile.load(model, 1)
+    place = places.opened("s3://first/a b")
+    (shard,) = listing.shards(places.files(place), 1000)
+    how = Manner(model_sha256="m", force=False, include_phi=False, threads=1)
+    content = judge.judged(place, shard.files, loaded, how)
+    found = archives.by_source(table(content))
+    expected = archives.in_one_process(tmp_path / "in", loaded)
+    elsewhere = {
+        source.replace(str(tmp_path / "in"), "s3://first/a b"): {
+            name: value.replace(str(tmp_path / "in"), "s3://first/a b") if isinstance(value, str) else value
+            for name, value in row.items()
+        }
+        for source, row in expected.items()
+    }
+    assert found == elsewhere
+    about = rows.read_about(content)
+    assert about is not None
+    assert about.tally.passed_over == 1
+
+
+def table(content: bytes) -> list[archives.Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    found: list[archives.Row] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
+    return found
+
+
+def test_what_is_gone_is_a_failure_and_a_dead_store_is_not(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("second", {"a.png": b"x"})
+    place = places.opened("s3://second")
+    assert places.content(place, "a.png") == b"x"
+    with pytest.raises(UnreadableInputError, match=r"cannot read s3://second/b\.png: there is no such file"):
+        places.content(place, "b.png")
+    with pytest.raises(NetworkError, match="cannot list s3://nobody"):
+        list(places.files(places.opened("s3://nobody/x")))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setattr(places, "_PAUSE", 0.0)
+        with pytest.raises(NetworkError, match="cannot reach s3://second"):
+            places.content(places.opened("s3://second"), "a.png")
+
+
+def test_no_password_is_shown(store: dict[str, str]) -> None:
+    place = places.opened("s3://me:hushhush@second/a?region=us-east-1&scheme=http")
+    assert place.shown == "s3://second/a"
+    assert place.named("b.png") == "s3://second/a/b.png"
+    assert "hushhush" not in repr(place.shown) + place.path
+
+
+@archives.NEEDS_RAY
+def test_from_a_store_into_a_store(store: dict[str, str], model: Path, home: Path, tmp_path: Path) -> None:
+    found = put("third", {f"in/{name}": content for name, content in archives.pictures().items()})
+    asked = ("s3://third/in", "--output", "s3://third/out", "--model", model, "--shard-size", 4, "--threads", 1)
+    done = typed(*asked, home=home, check=4, extra=store)
+    assert "9 files" not in done.stderr
+    from pyarrow import fs
+
+    names = [info.base_name for info in found.get_file_info(fs.FileSelector("third/out"))]
+    for name in names:
+        with found.open_input_file(f"third/out/{name}") as file:
+            (tmp_path / name).write_bytes(file.read())
+    rows = archives.by_source(archives.written(tmp_path))
+    assert sorted(rows) == sorted(
+        f"s3://third/in/{name}" for name in archives.pictures() if not name.endswith(("notes.txt", ".hidden.png"))
+    )
+    again = typed(*asked, home=home, check=4, extra=store)
+    assert f"{len(names) - 1} of {len(names) - 1} shards were there already" in again.stderr
