@@ -1,42 +1,62 @@
-"""Draw the README's pictures of the dashboard from the runs of this machine.
+"""Draw the README's pictures of the dashboard from the runs of this machine, with phantoms for slices.
 
-Run: python -m tests.pictures FOLDER
+Run: lungcli data phantom; python -m tests.pictures FOLDER
 """
 
 import asyncio
-import re
+import os
 import sys
 from pathlib import Path
 
+from textual.pilot import Pilot
+
+from lungcli.data import manifest
 from lungcli.tui.app import Dashboard
+from lungcli.tui.predict import PredictView
+from tests.tui import pictures as drawing
 
-SCREENS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("runs", ()),
-    ("models", ("3", "down", "p")),
+SCREENS: tuple[tuple[str, tuple[int, int], tuple[str, ...]], ...] = (
+    ("runs", (150, 42), ()),
+    ("models", (150, 42), ("3", "down", "p")),
+    ("predict", (110, 32), ("4", "h")),
 )
-SIZE = (150, 42)
+SLICES = Path("slices/malignant")
 
 
-async def draw(name: str, keys: tuple[str, ...], into: Path) -> None:
+async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...], into: Path) -> None:
     """Open the dashboard, press `keys`, and save what it shows as `into`/dashboard-`name`.svg."""
     app = Dashboard()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause(2)
+    async with app.run_test(size=size) as pilot:
+        await rest(pilot)
         for key in keys:
             await pilot.press(key)
-            await pilot.pause(2)
-        svg = app.export_screenshot(title="lungcli dashboard")
-    # The fonts that Textual names lie on a server; a reader's own will do.
-    svg = re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.DOTALL)
+            await rest(pilot)
+            for view in app.query(PredictView):
+                if not view.query_one("#files").row_count:  # type: ignore[attr-defined]
+                    view.open(SLICES)
+                    await rest(pilot)
+        svg = drawing.svg(app)
     (into / f"dashboard-{name}.svg").write_text(svg, encoding="utf-8")
+
+
+async def rest(pilot: Pilot[None]) -> None:
+    """Wait until no work goes on."""
+    await pilot.pause(1)
+    while any(worker.is_running for worker in pilot.app.workers):
+        await pilot.pause(0.1)
+    await pilot.pause(1)
 
 
 def main() -> None:
     """Draw every screen."""
-    into = Path(sys.argv[1])
+    into = Path(sys.argv[1]).resolve()
     into.mkdir(parents=True, exist_ok=True)
-    for name, keys in SCREENS:
-        asyncio.run(draw(name, keys, into))
+    # Slices in half blocks need colours, whatever the terminal at hand.
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    # A path from here on tells nothing of the machine.
+    os.chdir(manifest.folder("phantom"))
+    for name, size, keys in SCREENS:
+        asyncio.run(draw(name, size, keys, into))
 
 
 if __name__ == "__main__":

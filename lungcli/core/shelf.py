@@ -1,6 +1,7 @@
 """Keeping runs in order: tags, another name, and a trash from which a run can be taken back."""
 
 import datetime
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -77,6 +78,25 @@ def take_back(place: Path) -> str:
     with paths.saying_why_not(target):
         place.rename(target)
     return name
+
+
+def trashed() -> tuple[Path, ...]:
+    """Where the runs in the trash lie, the one put away last at the end."""
+    home = trash_home()
+    return tuple(sorted(home.iterdir())) if home.is_dir() else ()
+
+
+def trash_size() -> int:
+    """Bytes of all files in the trash."""
+    files = (path for place in trashed() for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files)
+
+
+def empty_trash() -> None:
+    """Delete the runs in the trash for good. Raises LungcliError saying why not."""
+    for place in trashed():
+        with paths.saying_why_not(place):
+            shutil.rmtree(place)
 
 
 def _require_idle(run: Run) -> None:

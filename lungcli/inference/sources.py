@@ -75,6 +75,12 @@ def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -
             yield from _of_path(name, naming)
 
 
+def beside(path: Path, naming: Naming) -> Iterator[Item]:
+    """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
+    names = [str(each) for each in path.parent.iterdir() if _wanted(each.name) and each.is_file()]
+    yield from _of_files(sorted(names, key=natural), _on_disk, naming)
+
+
 def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
     """Yield the slices of one file that came as bytes, such as a picture on stdin."""
     yield from _of_file(_File(path=name, head=content[: dicom.HEAD], get=lambda: content), naming)

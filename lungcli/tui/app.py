@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import msgspec
+from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -16,7 +16,7 @@ from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
-from lungcli.tui import asking, driver, settings
+from lungcli.tui import NARROW, dialogs, driver, settings
 from lungcli.tui.harmless import Harmless
 
 THEMES = (
@@ -125,15 +125,22 @@ class Dashboard(App[None]):
         return [*super().get_line_filters(), _HARMLESS]
 
     def compose(self) -> ComposeResult:
-        """A tab a view, still empty, and the footer."""
+        """A tab a view, still empty but for the first, and the footer."""
         with TabbedContent(initial=self._first):
             for i, view in enumerate(views(), 1):
-                yield TabPane(f"{i} {view.title}", Static("opening …", classes="opening"), id=view.name)
+                # What is put in later is laid out twice.
+                inside = load(view) if view.name == self._first else Static("opening …", classes="opening")
+                yield TabPane(f"{i} {view.title}", inside, id=view.name)
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Leave the keys to the views: tabs are opened by number or mouse."""
         self.query_one(Tabs).can_focus = False
+
+    def on_resize(self, event: events.Resize) -> None:
+        """In a narrow terminal the palette's key would stand on those of the view."""
+        for footer in self.query(Footer):
+            footer.show_command_palette = event.size.width >= NARROW
 
     async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Fill a tab when it is opened first, and give it the keys."""
@@ -184,17 +191,17 @@ class Dashboard(App[None]):
                 shown = f"{known[0]}, {shown}" if known else shown
                 keys[binding.action] = (shown, binding.description, tooltip)
         more = (
-            "Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms.\n"
+            "Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms, dragging it pans.\n"
             "Everything is in the palette too: Ctrl+P."
         )
-        self.push_screen(asking.Help(tuple(keys.values()), more))
+        self.push_screen(dialogs.Help(tuple(keys.values()), more))
 
     def action_theme(self) -> None:
         """The next theme, remembered."""
         names = [theme.name for theme in THEMES]
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
-        problem = settings.save(msgspec.structs.replace(settings.load(), theme=self.theme))
+        problem = settings.keep(theme=self.theme)
         self.notify(problem or self.theme, severity="warning" if problem else "information", markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

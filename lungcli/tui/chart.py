@@ -32,8 +32,17 @@ class CurveChart(Widget):
             super().__init__()
             self.x, self.factor = x, factor
 
+    class Panned(Message):
+        """The mouse dragged the curves: so many epochs further on are wanted, backwards where below 0."""
+
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = by
+
     def __init__(self, metric: str) -> None:
         super().__init__()
+        self._held: int | None = None
+        self._dragged = False
         self.metric = metric
         self.lines: tuple[Line, ...] = ()
         self.frame = Frame(width=0, height=0)
@@ -119,9 +128,27 @@ class CurveChart(Widget):
         width = max(2, self.size.width - curves.GUTTER)
         return low + (high - low) * min(1.0, max(0.0, (column - curves.GUTTER) / (width - 1)))
 
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of the curves."""
+        self._held, self._dragged = event.screen_x, False
+        self.capture_mouse()
+
+    def on_mouse_up(self) -> None:
+        """Let go of them."""
+        self._held = None
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drag them along."""
+        if self._held is None or event.screen_x == self._held:
+            return
+        by = self._x_at(curves.GUTTER + 1) - self._x_at(curves.GUTTER)
+        self.post_message(self.Panned((self._held - event.screen_x) * by))
+        self._held, self._dragged = event.screen_x, True
+
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor there."""
-        if (at := event.get_content_offset(self)) is not None:
+        """Put the cursor there, unless the click was the end of a drag."""
+        if not self._dragged and (at := event.get_content_offset(self)) is not None:
             self.post_message(self.Picked(self._x_at(at.x)))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:

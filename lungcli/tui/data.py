@@ -1,4 +1,4 @@
-"""The data sets on this machine: counts, look-alike groups with their pictures, and how far memory alone gets."""
+"""The data sets on this machine: counts, look-alike groups with their pictures, findings, and downloads of others."""
 
 from typing import ClassVar
 
@@ -9,19 +9,25 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from lungcli.core.catalog import DataSet
+from lungcli.core.recipe import Recipe
 from lungcli.core.words import plain
-from lungcli.data import neighbours, thresholds
+from lungcli.data import audit, download, looks, neighbours, thresholds
+from lungcli.data.audit import Audit
+from lungcli.data.http import Told
+from lungcli.data.manifest import Manifest
 from lungcli.data.neighbours import NearestNeighbour
-from lungcli.tui import halfblocks, holdings
-from lungcli.tui.halfblocks import Pixels
+from lungcli.inference.halfblocks import Pixels
+from lungcli.tui import audits, holdings, offers, tiles
+from lungcli.tui.dialogs import Choose, Confirm, Sheet
 from lungcli.tui.holdings import Group, Holding
 from lungcli.tui.picture import Picture
-from lungcli.tui.view import Empty, View
+from lungcli.tui.view import Cancelled, Empty, View
 
 EMPTY = (
     "No data sets on this machine yet. Make one:\n\n"
     "lungcli data phantom\nlungcli data import ~/Downloads/iqothnccd.zip\n\n"
-    "r reads again"
+    "D downloads one · r reads again"
 )
 
 # A tile narrower than this shows nothing of a lung.
@@ -49,6 +55,8 @@ class DataView(View):
         Binding(
             "n", "neighbours", "Leak", id="data.neighbours", tooltip="How far memory alone gets: 1-nearest-neighbour"
         ),
+        Binding("c", "check", "Check", id="data.check", tooltip="Find what would flatter or mislead a classifier"),
+        Binding("D", "download", "Download", id="data.download", tooltip="Get a published data set"),
         Binding("g", "groups", "Groups", id="data.groups", tooltip="Go to the look-alike groups"),
         Binding("]", "page(1)", "More", id="data.more", tooltip="The next slices of the group", key_display="]"),
         Binding("[", "page(-1)", "Before", id="data.before", tooltip="The slices before", show=False),
@@ -60,6 +68,7 @@ class DataView(View):
         self._holdings: tuple[Holding, ...] = ()
         self._groups: list[Group] = []
         self._leaks: dict[str, NearestNeighbour] = {}
+        self._audits: dict[str, Audit] = {}
         self._first = 0
 
     def compose(self) -> ComposeResult:
@@ -91,6 +100,7 @@ class DataView(View):
 
     def action_again(self) -> None:
         """Read the data sets again."""
+        self._audits.clear()
         self.start(holdings.read_all, self._take, group="read")
 
     def _take(self, found: tuple[Holding, ...]) -> None:
@@ -128,7 +138,11 @@ class DataView(View):
         digest = here.summary.digest if here.summary else ""
         self.query_one("#facts").border_title = Content(plain(here.name))
         facts = self.query_one("#facts Static", Static)
-        facts.update(holdings.facts(here, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS))
+        checked = self._audits.get(digest)
+        said = audits.brief(checked) if checked else Text("c finds what would mislead a classifier\n", "cyan")
+        facts.update(
+            holdings.facts(here, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS).append_text(said)
+        )
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Follow the cursor of either table."""
@@ -177,10 +191,10 @@ class DataView(View):
         size = self.query_one("#sheet").size
 
         def job() -> tuple[Pixels, Text]:
-            tiles, failed = holdings.sheet(group, folder, classes, first, most)
-            across = halfblocks.across_for(len(tiles), *size)
-            words = Text(holdings.caption(group, first, len(tiles), failed) + "   ")
-            return halfblocks.contact_sheet(tiles, across, side=96), words.append_text(holdings.legend(classes))
+            read, failed = holdings.sheet(group, folder, classes, first, most)
+            across = tiles.across_for(len(read), *size)
+            words = Text(holdings.caption(group, first, len(read), failed) + "   ")
+            return tiles.contact_sheet(read, across, side=96), words.append_text(holdings.legend(classes))
 
         self.start(job, self._take_sheet, group="sheet")
 
@@ -189,13 +203,88 @@ class DataView(View):
         self.query_one("#sheet", Picture).show(pixels)
         self.query_one("#caption", Static).update(words)
 
-    # The leak.
+    # What takes long; one thing at a time, so that none ends another.
+
+    def _occupied(self) -> bool:
+        if self.busy():
+            self.tell("other work goes on here; esc ends it")
+        return self.busy()
+
+    def action_check(self) -> None:
+        """Find in a thread what would flatter or mislead a classifier; show it if it is known."""
+        here = self._here()
+        if here is None or here.manifest is None:
+            self.tell("there is no data set to check")
+            return
+        whole = here.manifest
+        if (known := self._audits.get(whole.digest)) is not None:
+            self.app.push_screen(Sheet(f"{whole.name}: findings", *audits.sheet(known)))
+            return
+        if self._occupied():
+            return
+
+        def job() -> Audit:
+            size = Recipe(data=whole.name, model="").size
+            seen = looks.look_at_all(whole, here.folder, size, self.advance(f"reading {whole.name}"))
+            return audit.audit(whole, seen, advance=self.advance(f"looking for shortcuts in {whole.name}"))
+
+        def done(found: Audit) -> None:
+            self._audits[whole.digest] = found
+            if (now := self._here()) is not None:
+                self._show_facts(now)
+                if now.manifest is whole:
+                    self.action_check()
+            self.status("")
+
+        self.start(job, done)
+        self.status(f"reading {whole.name} …")
+
+    def action_download(self) -> None:
+        """Ask which published data set to get."""
+        if self._occupied():
+            return
+        rows = {row.name: row for row in offers.missing()}
+        if not rows:
+            self.tell("every published data set is here")
+            return
+
+        def chosen(name: str | None) -> None:
+            if name is not None:
+                row = rows[name]
+                self.app.push_screen(
+                    Confirm(offers.question(row), "Download"), lambda yes: self._download(row) if yes else None
+                )
+
+        self.app.push_screen(Choose("download", [(name, offers.line(row)) for name, row in rows.items()]), chosen)
+
+    def _download(self, row: DataSet) -> None:
+        def job() -> Manifest:
+            offers.require_network(row)
+            tell = self.telling()
+            told = Told(
+                moved=lambda done, total: tell(offers.moved(row, done, total), done, total), say=self.tell_later
+            )
+            try:
+                return download.download(row, told, lambda done, total: tell(f"reading {row.name}", done, total))
+            except Cancelled:
+                self.tell_later(f"what has arrived of {row.name} is kept; D goes on with it")
+                raise
+
+        def done(made: Manifest) -> None:
+            self.tell(f"{row.name} is here: {len(made.slices):,} slices")
+            self.status("")
+            self.action_again()
+
+        self.start(job, done)
+        self.status(f"asking for {row.name} …")
 
     def action_neighbours(self) -> None:
         """Measure in a thread how far memory alone gets."""
         here = self._here()
         if here is None or here.manifest is None:
             self.tell("there is no data set to check")
+            return
+        if self._occupied():
             return
         found = here.manifest
 

@@ -1,22 +1,13 @@
 """What is done to runs from the dashboard; each returns the sentence to show, or raises LungcliError."""
 
 import shlex
-from dataclasses import dataclass
-from pathlib import Path
 
 from lungcli.core import runs, shelf
 from lungcli.core.errors import UsageError
 from lungcli.core.runs import Run
+from lungcli.core.words import size
 from lungcli.tui import jobs
 from lungcli.tui.jobs import Job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutAway:
-    """A run in the trash, so that it can be taken back."""
-
-    name: str
-    place: Path
 
 
 def stop(run: Run) -> str:
@@ -55,14 +46,31 @@ def tag(run: Run, words: str) -> str:
     return f"tags of {run.name}: {' '.join(wanted) or 'none'}"
 
 
-def put_away(run: Run) -> PutAway:
+def put_away(run: Run) -> str:
     """Move the run to the trash."""
-    return PutAway(name=run.name, place=shelf.put_away(run))
+    shelf.put_away(run)
+    return f"deleted {run.name}; u takes it back"
 
 
-def take_back(gone: PutAway) -> str:
-    """Take the run out of the trash."""
-    return f"{shelf.take_back(gone.place)} is back"
+def take_back() -> str:
+    """Take the run that was deleted last out of the trash."""
+    places = shelf.trashed()
+    if not places:
+        raise UsageError("the trash is empty", "nothing was deleted")
+    return f"{shelf.take_back(places[-1])} is back"
+
+
+def in_trash() -> str:
+    """How many runs lie in the trash, and how large they are; nothing where there is none."""
+    count = len(shelf.trashed())
+    return f"{count} run{'' if count == 1 else 's'}, {size(shelf.trash_size())}" if count else ""
+
+
+def empty_trash() -> str:
+    """Delete what lies in the trash for good."""
+    gone = in_trash()
+    shelf.empty_trash()
+    return f"the trash is empty now: {gone} freed"
 
 
 def advice(name: str, state: str, problem: str) -> str:

@@ -15,8 +15,8 @@ from lungcli.core.errors import LungcliError
 from lungcli.core.evaluation import Flip
 from lungcli.core.words import plain
 from lungcli.data.read import read
-from lungcli.tui.halfblocks import on_screen
 from lungcli.tui.picture import Picture
+from lungcli.tui.tiles import on_screen
 
 
 def outcome(flip: Flip) -> str:
@@ -35,6 +35,7 @@ def headline(found: tuple[Flip, ...], judged: int) -> str:
 class Flips(ModalScreen[None]):
     """A table of flipped verdicts; the picture follows the cursor."""
 
+    AUTO_FOCUS = "DataTable"
     DEFAULT_CSS = """
     Flips { align: center middle; }
     Flips > Vertical { width: 96%; height: 92%; border: round $accent; padding: 0 1; background: $surface; }

@@ -124,7 +124,9 @@ class History:
     def _add(self, stage: str, metric: str, x: float, y: float) -> None:
         if stage not in self.stages:
             self.stages.append(stage)
-        self.curves.setdefault((stage, metric), Curve()).add(x, y)
+        if (curve := self.curves.get((stage, metric))) is None:
+            curve = self.curves[stage, metric] = Curve()
+        curve.add(x, y)
 
     def final(self, stage: str, metric: str) -> float | None:
         """The value that the stage's kept weights have: that of its best epoch, as they are the ones kept."""

@@ -15,7 +15,8 @@ from lungcli.data.manifest import Manifest, Slice
 from lungcli.data.neighbours import NearestNeighbour
 from lungcli.data.read import read
 from lungcli.data.summary import Summary
-from lungcli.tui.halfblocks import Pixels, on_screen
+from lungcli.inference.halfblocks import Pixels
+from lungcli.tui.tiles import on_screen
 
 # Red for malignant, as everywhere; other classes take turns.
 _CLASS_COLOURS = ((94, 169, 255), (255, 204, 77), (120, 220, 120), (200, 140, 255))

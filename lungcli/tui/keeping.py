@@ -11,8 +11,7 @@ from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.runs import Run
 from lungcli.core.words import plain
 from lungcli.tui import deeds, jobs
-from lungcli.tui.asking import Ask, Confirm
-from lungcli.tui.deeds import PutAway
+from lungcli.tui.dialogs import Ask, Confirm
 from lungcli.tui.jobs import Job
 from lungcli.tui.runlist import RunList
 from lungcli.tui.watch import Watcher
@@ -28,25 +27,20 @@ class Keeping(Widget):
         Binding("r", "resume", "Resume", tooltip="go on where it was cut off"),
         Binding("n", "rename", "Rename", show=False),
         Binding("number_sign", "tag", "Tag", show=False, tooltip="words to find the run by"),
-        Binding("d,delete", "delete", "Delete", tooltip="to the trash; u takes it back"),
+        Binding("d,delete", "delete", "Delete", show=False, tooltip="to the trash; u takes it back"),
         Binding("u", "undo", "Undo", show=False, tooltip="take back the run that was deleted last"),
+        Binding("E", "empty_trash", "Empty trash", show=False, tooltip="delete for good what lies in the trash"),
         Binding("y", "copy", "Copy name", show=False, tooltip="the run's name, to the clipboard"),
     ]
     watcher: Watcher
     listing: RunList
-
-    def show_list(self) -> None:
-        """Bring the list up to date."""
-        raise NotImplementedError
-
-    def select(self) -> None:
-        """Draw the runs that are chosen now."""
-        raise NotImplementedError
+    # What brings the screen up to date: given by the view.
+    show_list: Callable[[], None]
+    select: Callable[[], None]
 
     def on_mount(self) -> None:
-        """Begin with nothing asked and nothing put away."""
+        """Begin with nothing asked."""
         self._asked: set[str] = set()
-        self._gone: list[PutAway] = []
         self._jobs: list[tuple[str, Job]] = []
         self.set_interval(1.0, self._reap)
 
@@ -56,15 +50,14 @@ class Keeping(Widget):
         if current is None:
             self.app.notify("there is no run here", severity="warning")
             return
-        try:
+
+        def done() -> str:
             run = self.watcher.run(current.name)
             if run is None:
                 raise UsageError(f"the run {current.name!r} is damaged: {current.problem}", "look into its folder")
-            self.app.notify(plain(deed(run)), markup=False)
-        except LungcliError as error:
-            hint = f"\n{error.hint}" if error.hint else ""
-            self.app.notify(f"{error.message}{hint}", severity="error", markup=False)
-        self.refresh_all()
+            return deed(run)
+
+        self._say(done)
 
     def refresh_all(self) -> None:
         """Look again at once."""
@@ -157,28 +150,38 @@ class Keeping(Widget):
     def action_delete(self) -> None:
         """Ask, then move the run to the trash."""
         if current := self.listing.current:
-            question = f"Delete the run {plain(current.name)} and its models? It goes to the trash; u takes it back."
+            name = plain(current.name)
+            question = f"Delete the run {name} and its models? It goes to the trash: u takes it back, E empties that."
             self.app.push_screen(Confirm(question, "Delete"), self._delete)
 
     def _delete(self, yes: bool | None) -> None:
-        if not yes:
-            return
-
-        def deed(run: Run) -> str:
-            self._gone.append(deeds.put_away(run))
-            return f"deleted {run.name}; u takes it back"
-
-        self.act(deed)
+        if yes:
+            self.act(deeds.put_away)
 
     def action_undo(self) -> None:
         """Take the run that was deleted last out of the trash."""
-        if not self._gone:
-            self.app.notify("nothing was deleted here", severity="warning")
+        self._say(deeds.take_back)
+
+    def action_empty_trash(self) -> None:
+        """Ask, saying how much there is, then delete for good what lies in the trash."""
+        gone = deeds.in_trash()
+        if not gone:
+            self.app.notify("the trash is empty", markup=False)
             return
+        question = f"Empty the trash? {gone} would be gone for good."
+        self.app.push_screen(Confirm(question, "Empty it"), self._empty_trash)
+
+    def _empty_trash(self, yes: bool | None) -> None:
+        if yes:
+            self._say(deeds.empty_trash)
+
+    def _say(self, deed: Callable[[], str]) -> None:
+        """Do something, and say what came of it."""
         try:
-            self.app.notify(deeds.take_back(self._gone.pop()), markup=False)
+            self.app.notify(plain(deed()), markup=False)
         except LungcliError as error:
-            self.app.notify(error.message, severity="error", markup=False)
+            hint = f"\n{plain(error.hint)}" if error.hint else ""
+            self.app.notify(f"{plain(error.message)}{hint}", severity="error", markup=False)
         self.refresh_all()
 
     def action_copy(self) -> None:

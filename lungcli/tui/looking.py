@@ -1,59 +1,115 @@
-"""A picture with its verdict, and the files to leaf through, apart from any widget."""
+"""A slice with its verdict and its heat-map, and the slices to leaf through, apart from any widget."""
 
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from rich.text import Text
+import numpy as np
 
 from lungcli.core import models, runs
-from lungcli.core.errors import ModelFileError, UnreadableInputError
-from lungcli.core.words import plain
-from lungcli.data import series
+from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
 from lungcli.data.read import read
-from lungcli.inference import predict
+from lungcli.inference import explain, modelfile, predict, series, sources
+from lungcli.inference.halfblocks import Pixels
 from lungcli.inference.modelfile import Model
-from lungcli.inference.predict import Failure, Outcome, Refusal
-from lungcli.tui.halfblocks import Pixels, on_screen
-
-# A bar stands behind `malignant   58.0% `.
-_BESIDE_BAR, _LONGEST_BAR = 18, 60
+from lungcli.inference.predict import Failure, Outcome, Prediction, Seen
+from lungcli.inference.series import SeriesVerdict
+from lungcli.inference.sources import Item
+from lungcli.tui import tiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One file as shown: its picture where it could be read, and its verdict where there is a model."""
+    """One slice as shown: its picture where it could be read, and its verdict where there is a model."""
 
-    path: Path
     pixels: Pixels | None
     found: Outcome | None
 
 
-def usual_model() -> Path:
-    """Return the model that judges unless another is chosen: the bundled one, else that of the newest finished run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """What speaks for `label`: over the whole picture in colours, and beside the slice (right: heat) in greys."""
 
-    Raises ModelFileError where there is neither.
+    label: str
+    pixels: Pixels
+    grey: Pixels
+    somewhere: bool
+
+
+def usual_model() -> Model:
+    """Load the model that judges unless another is chosen: the bundled one, else that of the newest finished run.
+
+    One that cannot be used is passed over. Raises the first LungcliError where none can, ModelFileError where there
+    is none.
     """
-    files = models.files()
-    if models.BUNDLED in files:
-        return files[models.BUNDLED]
-    for run in sorted(runs.readable()[0], key=lambda run: run.info.changed, reverse=True):
-        if run.info.state == "done" and (found := files.get(f"{run.name}/{models.stages(run)[-1]}")):
-            return found
-    raise ModelFileError(
+    problem: LungcliError = ModelFileError(
         "there is no model on this machine yet",
         "make one: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
     )
+    for number, path in enumerate(_candidates()):
+        try:
+            return modelfile.load(path)
+        except LungcliError as error:
+            problem = problem if number else error
+    raise problem
 
 
-def look(path: Path, model: Model | None) -> Look:
-    """Read one file and judge it. What cannot be read becomes a Failure."""
+def _candidates() -> Iterator[Path]:
+    files = models.files()
+    if models.BUNDLED in files:
+        yield files[models.BUNDLED]
+    for run in sorted(runs.readable()[0], key=lambda run: run.info.changed, reverse=True):
+        if run.info.state == "done" and (found := files.get(f"{run.name}/{models.stages(run)[-1]}")):
+            yield found
+
+
+def look(item: Item, model: Model | None) -> Look:
+    """Read one slice and judge it. What cannot be read becomes a Failure."""
+    seen: list[Seen] = []
+    found = predict.predict_one(item.source, model, item.shown, look=seen.append) if model else None
+    if seen:
+        return Look(pixels=tiles.on_screen(seen[0].grey), found=found)
+    if isinstance(found, Failure):
+        return Look(pixels=None, found=found)
     try:
-        pixels = on_screen(read(path).grey)
+        picture = item.source() if callable(item.source) else read(item.source, item.shown)
     except UnreadableInputError as error:
-        return Look(path=path, pixels=None, found=Failure(source=str(path), reason=error.message, hint=error.hint))
-    return Look(path=path, pixels=pixels, found=predict.predict_one(path, model) if model else None)
+        return Look(pixels=None, found=Failure(source=item.shown, reason=error.message, hint=error.hint))
+    return Look(pixels=tiles.on_screen(picture.grey), found=found)
+
+
+def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
+    """Find what speaks for a class, or for the verdict where `label` is empty; None where there is no verdict."""
+    seen: list[Seen] = []
+    found = predict.predict_one(item.source, model, item.shown, look=seen.append)
+    if not isinstance(found, Prediction) or not seen:
+        return None
+    explained = explain.explained(model, seen[0], label or found.label)
+    return HeatMap(
+        label=explained.label,
+        pixels=tiles.small(explained.picture),
+        grey=np.concatenate([explained.slice, explained.strength], axis=1),
+        somewhere=explained.peak is not None,
+    )
+
+
+def of_series(items: Sequence[Item], looks: Mapping[int, Look], at: int, model: Model) -> SeriesVerdict | None:
+    """Return the verdict on the DICOM series of the slice at `at`; None for others, and while slices wait for theirs.
+
+    `looks` are by place in `items`.
+    """
+    name = items[at].series
+    places = [place for place, item in enumerate(items) if item.series == name] if name else []
+    judged = [(items[place], found) for place in places if (found := _found(looks.get(place))) is not None]
+    if not judged or len(judged) < len(places):
+        return None
+    return next((found for found in series.combined(judged, model.card) if isinstance(found, SeriesVerdict)), None)
+
+
+def _found(seen: Look | None) -> Outcome | None:
+    return seen.found if seen else None
 
 
 def pasted(text: str) -> Path | None:
@@ -72,60 +128,27 @@ def pasted(text: str) -> Path | None:
     return Path(parts[0] if len(parts) == 1 else line).expanduser()
 
 
-def leaf(path: Path) -> tuple[list[Path], int]:
-    """Return the pictures to leaf through from `path`, and where to begin: a folder's, or a file's neighbours.
+def leaf(path: Path) -> tuple[list[Item], int]:
+    """Return the slices to leaf through from `path`, and where to begin: a folder's, or a file's and its neighbours'.
 
-    Raises UnreadableInputError when there is nothing at `path`.
+    DICOM series are in order from feet to head; names are without what names a patient. Raises UnreadableInputError
+    when there is nothing to look at.
     """
-    if path.is_dir():
-        files = series.in_order(series.files_in(path))
-        if not files:
-            raise UnreadableInputError(f"there are no pictures in {path}", "choose a folder with PNG, JPEG or DICOM")
-        return files, 0
     if not path.exists():
         raise UnreadableInputError(f"there is no file or folder {path}", "check the path")
-    beside = series.in_order(item for item in path.parent.iterdir() if item.is_file())
-    # A file named outright is shown, whatever it is called.
-    return (beside, beside.index(path)) if path in beside else ([path], 0)
-
-
-def verdict(found: Outcome | None, model: str, width: int) -> Text:
-    """Show a verdict with its probabilities in `width` cells, or why there is none."""
-    if found is None:
-        return Text("")
-    if isinstance(found, Failure):
-        return Text.assemble(("cannot be judged\n", "bold red"), f"{plain(found.reason)}\n", (plain(found.hint), "dim"))
-    if isinstance(found, Refusal):
-        told = f"{plain(found.reason)}\n", (f"the guard's score is {found.score:.1f}, its limit 1", "dim")
-        return Text.assemble(("no lung slice, not judged\n", "bold red"), *told)
-    text = Text.assemble((f"{plain(found.label)}  {found.probabilities[found.label]:.1%}", "bold"))
-    if found.referred:
-        text.append("  → radiologist", "bold yellow")
-    text.append("\n")
-    bar = max(4, min(_LONGEST_BAR, width - _BESIDE_BAR))
-    for label, probability in sorted(found.probabilities.items(), key=lambda item: -item[1]):
-        full = round(bar * probability)
-        text.append(f"{plain(label):<10} {probability:6.1%} ").append("█" * full, "green")
-        text.append("░" * (bar - full) + "\n", "dim")
-    if found.reason:
-        text.append(f"! {plain(found.reason)}\n", "yellow")
-    if found.guard:
-        text.append(f"acquisition {found.guard:.1f} of the limit\n", "dim")
-    if found.synthetic:
-        text.append("! learned from drawn phantoms: says nothing about people\n", "bold yellow")
-    return text.append(f"{plain(model)} · {found.seconds * 1000:.0f} ms\n{found.disclaimer}", "dim")
-
-
-def cells(found: Outcome | None) -> tuple[Text, Text]:
-    """Show verdict and probability in a table; an arrow means that a radiologist should look."""
-    if found is None:
-        return Text(""), Text("")
-    if isinstance(found, Failure):
-        return Text("unreadable", "red"), Text("")
-    if isinstance(found, Refusal):
-        return Text("refused", "red"), Text("")
-    mark = " →" if found.referred else ""
-    return Text(plain(found.label) + mark), Text(f"{found.probabilities[found.label]:.1%}", justify="right")
+    if path.suffix.lower() == ".zip":
+        raise UnreadableInputError(f"{path} is not unpacked", f"lungcli predict {shlex.quote(str(path))}, or unpack it")
+    naming = sources.Naming()
+    if path.is_file():
+        found = list(sources.beside(path, naming))
+        at = next((place for place, item in enumerate(found) if item.source == path), None)
+        if at is not None:
+            return found, at
+    # Frames of one file, a file named outright whatever it is called, or a folder.
+    found = list(sources.items([str(path)], naming))
+    if path.is_dir() and len(found) == 1 and callable(found[0].source):
+        found[0].source()
+    return found, 0
 
 
 def completions(typed: str) -> str | None:

@@ -23,18 +23,23 @@ class Trace:
 
 
 def traces(shown: Sequence[tuple[str, History | None]], *, teachers: bool = False) -> tuple[Trace, ...]:
-    """The stages to draw of these runs, in order: students in full, and their teacher as a level.
+    """The stages to draw of these runs, in order: students in full, and their teachers as levels.
 
     A teacher that has no student yet, or with `teachers`, is drawn in full.
     """
     found: list[Trace] = []
     for name, history in shown:
         stages = history.stages if history else []
-        others = [stage for stage in stages if stage != "teacher"]
-        for stage in [*others, *(["teacher"] if "teacher" in stages else [])]:
-            level = stage == "teacher" and bool(others) and not teachers
+        taught = [stage for stage in stages if not _teaches(stage)]
+        for stage in sorted(stages, key=_teaches):
+            level = _teaches(stage) and bool(taught) and not teachers
             found.append(Trace(run=name, stage=stage, look=len(found), level=level))
     return tuple(found)
+
+
+def _teaches(stage: str) -> bool:
+    """Say whether a stage is that of a teacher: `teacher`, `teacher-2`, …"""
+    return stage.partition("-")[0] == "teacher"
 
 
 def line(trace: Trace, history: History, metric: str, strength: int) -> Line | None:

@@ -20,7 +20,7 @@ from lungcli.data import manifest
 from lungcli.inference import bench, compare, modelfile, report
 from lungcli.inference.bench import Measurement
 from lungcli.inference.compare import Comparison, Row
-from lungcli.tui import pareto, table, verdicts
+from lungcli.tui import pareto, settings, table, verdicts
 from lungcli.tui.dialogs import Choose, Sheet, Tick
 from lungcli.tui.flips import Flips
 from lungcli.tui.pareto import Point
@@ -85,14 +85,14 @@ class ModelsView(View):
         Binding("p", "pin", "Pin", id="models.pin", tooltip="Take ratios and differences to this row"),
         Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by a column; the same again turns the order"),
         Binding("o", "turn", "Turn", id="models.turn", tooltip="Turn the order of the rows", show=False),
-        Binding("c", "columns", "Columns", id="models.columns", tooltip="Choose the columns"),
-        Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy"),
+        Binding("c", "columns", "Columns", id="models.columns", tooltip="Choose the columns", show=False),
+        Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy", show=False),
         Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
         Binding(
             "f", "flips", "Flips", id="models.flips", tooltip="Verdicts that differ: two marked rows, or to pinned"
         ),
         Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
-        Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row"),
+        Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
         Binding("e", "export", "Export", id="models.export", tooltip="Write marked rows, or all, to a file"),
         Binding("r", "again", "Read again", id="models.again", tooltip="Read the models again", show=False),
     ]
@@ -102,8 +102,10 @@ class ModelsView(View):
         self._entries: tuple[Entry, ...] = ()
         self._latencies: dict[str, Measurement] = {}
         self._marked: set[str] = set()
-        self._titles = table.AT_FIRST
-        self._pinned, self._sorted, self._down, self._speed = "", "", False, False
+        kept = settings.load()
+        self._titles = tuple(title for title in kept.columns if title in table.TITLES) or table.AT_FIRST
+        self._pinned, self._speed = kept.baseline, kept.latency
+        self._sorted, self._down = kept.sorted if kept.sorted in table.TITLES else "", kept.down
 
     def compose(self) -> ComposeResult:
         """Lay out the table above the chart."""
@@ -131,7 +133,7 @@ class ModelsView(View):
         self._entries = entries
         names = [entry.name for entry in entries]
         self._marked &= set(names)
-        self._pinned = table.usual(names, self._pinned)
+        self._pinned = table.usual(entries, self._pinned)
         self._fill()
         self.hollow(empty=not entries)
 
@@ -217,6 +219,7 @@ class ModelsView(View):
             self.tell("only a model that can be used can be pinned")
             return
         self._pinned = on.name
+        self._remember(baseline=on.name)
         self._fill()
         self.action_again()
 
@@ -233,6 +236,7 @@ class ModelsView(View):
         if title in table.TITLES:
             self._down = not self._down if title == self._sorted else False
             self._sorted = title
+            self._remember(sorted=title, down=self._down)
             self._fill()
 
     def action_columns(self) -> None:
@@ -242,12 +246,18 @@ class ModelsView(View):
     def _show_columns(self, titles: tuple[str, ...] | None) -> None:
         if titles is not None:
             self._titles = (table.NAME, *titles)
+            self._remember(columns=self._titles)
             self._fill()
 
     def action_axis(self) -> None:
         """Draw the other cost."""
         self._speed = not self._speed
+        self._remember(latency=self._speed)
         self._beside()
+
+    def _remember(self, **changes: object) -> None:
+        if problem := settings.keep(**changes):
+            self.notify(problem, severity="warning", markup=False)
 
     def action_measure(self) -> None:
         """Time the marked rows, or all, in a thread."""

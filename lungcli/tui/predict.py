@@ -1,5 +1,6 @@
-"""Pictures judged one by one: the slice, the verdict and its doubts, and a folder to leaf through."""
+"""Slices judged one by one: the picture, the verdict with its doubts and its reasons, and a folder to leaf through."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +9,7 @@ from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.suggester import Suggester
 from textual.widgets import DataTable, Input, Static
 
@@ -18,9 +19,10 @@ from lungcli.core.words import plain
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 from lungcli.inference.predict import Failure
-from lungcli.tui import looking
+from lungcli.inference.sources import Item
+from lungcli.tui import looking, saying
 from lungcli.tui.dialogs import Choose
-from lungcli.tui.looking import Look
+from lungcli.tui.looking import HeatMap, Look
 from lungcli.tui.picture import Picture
 from lungcli.tui.view import View
 
@@ -38,63 +40,70 @@ class _Paths(Suggester):
 
 
 class PredictView(View):
-    """A path, the slice that it means, its verdict, and the files beside it."""
+    """A path, the slice that it means, its verdict, and the slices beside it."""
 
     DEFAULT_CSS = """
     PredictView #path { height: 3; border: round $accent; border-title-color: $text-accent; display: none; }
     PredictView #path.-asking { display: block; }
     PredictView #slice { width: 3fr; }
     PredictView #told { width: 2fr; }
-    PredictView #verdict { height: auto; max-height: 60%; min-height: 6; padding: 0 1; }
+    PredictView #said { height: auto; max-height: 60%; min-height: 6; padding: 0 1; }
+    PredictView #said { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    PredictView #verdict { height: auto; }
     PredictView #files { height: 1fr; min-height: 4; }
     PredictView.-narrow #slice { width: 1fr; }
     PredictView.-narrow #told { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "open", "Open", id="predict.open", tooltip="Type the path of a slice or folder; → completes"),
-        Binding("left,up", "leaf(-1)", "Back", id="predict.back", tooltip="The slice before this one", priority=False),
-        Binding("right,down", "leaf(1)", "Next", id="predict.next", tooltip="The slice after this one"),
-        Binding("a", "all", "Judge all", id="predict.all", tooltip="Judge every file of the table"),
+        Binding("left,up", "leaf(-1)", "Back", id="predict.back", tooltip="The slice before this one", show=False),
+        Binding("right,down", "leaf(1)", "Next", id="predict.next", tooltip="The slice after this one", show=False),
+        Binding("h", "heat", "Heat-map", id="predict.heat", tooltip="What speaks for the verdict, over the slice"),
+        Binding("H", "label", "Heat of", id="predict.label", tooltip="What speaks for another class", show=False),
+        Binding("a", "all", "Judge all", id="predict.all", tooltip="Judge every slice of the table, and each series"),
         Binding("m", "model", "Model", id="predict.model", tooltip="Choose the model that judges"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._files: list[Path] = []
-        self._looks: dict[Path, Look] = {}
+        self._items: list[Item] = []
+        self._looks: dict[int, Look] = {}
+        self._heats: dict[int, HeatMap | None] = {}
+        self._heated, self._label = False, ""
         self._model: Model | None = None
         self._spec = ""
         self._why = ""
 
     def compose(self) -> ComposeResult:
-        """Lay out the path over the picture, the verdict and the files."""
+        """Lay out the path over the picture, the verdict and the slices."""
         yield Input(
             placeholder="path of a slice or a folder", suggester=_Paths(use_cache=False), id="path", disabled=True
         )
         with Horizontal():
             yield Picture(id="slice")
             with Vertical(id="told"):
-                yield Static(id="verdict", classes="panel")
+                with VerticalScroll(id="said", classes="panel", can_focus=False):
+                    yield Static(id="verdict")
                 yield _Files(id="files", classes="panel", cursor_type="row", zebra_stripes=True)
         yield Static(classes="status")
 
     def on_mount(self) -> None:
         """Start the model that judges unless another is chosen."""
         self.query_one("#path").border_title = "slice or folder: enter opens, → completes, esc leaves"
-        self.query_one("#verdict").border_title = "verdict"
+        self.query_one("#said").border_title = "verdict"
         files = self.query_one("#files", DataTable)
-        files.border_title = "files"
-        for title, width in (("verdict", 11), ("prob.", 6), ("file", None)):
+        files.border_title = "slices"
+        for title, width in (("verdict", 11), ("prob.", 6), ("slice", None)):
             files.add_column(Text(title), width=width, key=title)
         self.query_one("#slice", Picture).show(None, EMPTY)
         self._load(looking.usual_model)
 
     # The model.
 
-    def _load(self, find: Callable[[], Path]) -> None:
+    def _load(self, find: Callable[[], Model]) -> None:
         def job() -> Model | LungcliError:
             try:
-                return modelfile.load(find())
+                return find()
             except LungcliError as error:
                 return error
 
@@ -107,10 +116,11 @@ class PredictView(View):
             else:
                 self.fail(found)
         else:
-            self._model, self._spec, self._why = found, models.name_of(found.path), ""
+            self._model, self._spec, self._why, self._label = found, models.name_of(found.path), "", ""
             self._looks.clear()
-            for row, path in enumerate(self._files):
-                self._show_cells(row, path)
+            self._heats.clear()
+            for place in range(len(self._items)):
+                self._show_cells(place)
         self._show()
 
     def action_model(self) -> None:
@@ -122,11 +132,11 @@ class PredictView(View):
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._load(lambda: files[name])
+                self._load(lambda: modelfile.load(files[name]))
 
         self.app.push_screen(Choose("model", [(name, name) for name in files], self._spec), load)
 
-    # The files.
+    # The slices.
 
     def action_open(self) -> None:
         """Ask for a path."""
@@ -163,17 +173,16 @@ class PredictView(View):
 
     def open(self, path: Path) -> None:
         """Leaf through a folder, or the folder of a file, from that file on."""
-        self.start(lambda: looking.leaf(path), self._take_files, group="leaf")
+        self.start(lambda: looking.leaf(path), self._take_items, group="leaf")
 
-    def _take_files(self, found: tuple[list[Path], int]) -> None:
-        self._files, begin = found
-        self._looks = {path: look for path, look in self._looks.items() if path in set(self._files)}
+    def _take_items(self, found: tuple[list[Item], int]) -> None:
+        self._items, begin = found
+        self._looks, self._heats = {}, {}
         files = self.query_one("#files", DataTable)
         with self.app.batch_update():
             files.clear()
-            for path in self._files:
-                known = self._looks.get(path)
-                files.add_row(*looking.cells(known.found if known else None), Text(plain(path.name), no_wrap=True))
+            for item in self._items:
+                files.add_row(*saying.cells(None), Text(plain(Path(item.shown).name), no_wrap=True))
         files.move_cursor(row=begin)
         files.focus()
         self._show()
@@ -183,28 +192,28 @@ class PredictView(View):
         self._show()
 
     def action_leaf(self, by: int) -> None:
-        """Move to another file of the table."""
+        """Move to another slice of the table."""
         files = self.query_one("#files", DataTable)
-        if self._files and not isinstance(self.app.focused, Input):
-            files.move_cursor(row=max(0, min(files.cursor_row + by, len(self._files) - 1)))
+        if self._items and not isinstance(self.app.focused, Input):
+            files.move_cursor(row=max(0, min(files.cursor_row + by, len(self._items) - 1)))
 
-    def _here(self) -> Path | None:
+    def _here(self) -> int | None:
         row = self.query_one("#files", DataTable).cursor_row
-        return self._files[row] if 0 <= row < len(self._files) else None
+        return row if 0 <= row < len(self._items) else None
 
     # The picture and its verdict.
 
     def _show(self) -> None:
-        """Show the file under the cursor, read and judged in a thread where it was not yet."""
-        path, model = self._here(), self._model
-        if path is None:
+        """Show the slice under the cursor, read and judged in a thread where it was not yet."""
+        place, model = self._here(), self._model
+        if place is None:
             self.query_one("#verdict", Static).update(Text(plain(self._why) if self._why else self._judges(), "dim"))
             return
-        known = self._looks.get(path)
+        known, item = self._looks.get(place), self._items[place]
         if known is not None and (known.pixels is not None or isinstance(known.found, Failure)):
-            self._show_look(known)
+            self._show_look(place, known)
         else:
-            self.start(lambda: looking.look(path, model), self._take_look, group="look")
+            self.start(lambda: looking.look(item, model), lambda look: self._take_look(place, item, look), group="look")
         if not self.busy():
             self.status(self.resting())
 
@@ -212,55 +221,114 @@ class PredictView(View):
         return f"{plain(self._spec)} judges\nm chooses another" if self._spec else "starting the model …"
 
     def resting(self) -> str:
-        """Return where in the folder we are."""
-        path = self._here()
-        return f"{self._files.index(path) + 1} of {len(self._files)} · {path}" if path else ""
+        """Return where in the folder we are, and in the series."""
+        place = self._here()
+        if place is None:
+            return ""
+        item = self._items[place]
+        same = [number for number, each in enumerate(self._items) if item.series and each.series == item.series]
+        inside = f" · slice {same.index(place) + 1} of {len(same)} of {item.series}" if len(same) > 1 else ""
+        return f"{place + 1} of {len(self._items)}{inside} · {item.shown}"
 
-    def _take_look(self, look: Look) -> None:
-        self._keep(look)
-        if look.path == self._here():
-            self._show_look(look)
+    def _take_look(self, place: int, item: Item, look: Look) -> None:
+        self._take(place, item, look)
+        if place == self._here() and place in self._looks:
+            self._show_look(place, look)
 
-    def _keep(self, look: Look) -> None:
-        if len(self._looks) >= _KEPT:
-            self._looks = {path: Look(path=path, pixels=None, found=old.found) for path, old in self._looks.items()}
-        self._looks[look.path] = look
-        if look.path in self._files:
-            self._show_cells(self._files.index(look.path), look.path)
+    def _keep(self, place: int, look: Look) -> None:
+        if len(self._looks) >= _KEPT and place not in self._looks:
+            self._looks = {other: Look(pixels=None, found=old.found) for other, old in self._looks.items()}
+        self._looks[place] = look
+        self._show_cells(place)
 
-    def _show_cells(self, row: int, path: Path) -> None:
-        files, known = self.query_one("#files", DataTable), self._looks.get(path)
-        for column, cell in enumerate(looking.cells(known.found if known else None)):
-            files.update_cell_at((row, column), cell)  # type: ignore[arg-type]
+    def _show_cells(self, place: int) -> None:
+        files, known = self.query_one("#files", DataTable), self._looks.get(place)
+        for column, cell in enumerate(saying.cells(known.found if known else None)):
+            files.update_cell_at((place, column), cell)  # type: ignore[arg-type]
 
-    def _show_look(self, look: Look) -> None:
-        self.query_one("#slice", Picture).show(look.pixels, "")
-        told = self.query_one("#verdict", Static)
-        width = told.content_size.width
-        told.update(looking.verdict(look.found, self._spec, width) if look.found else Text(plain(self._why), "yellow"))
+    def _show_look(self, place: int, look: Look) -> None:
+        picture, told = self.query_one("#slice", Picture), self.query_one("#verdict", Static)
+        heat = self._heats.get(place)
+        if self._heated and heat is not None:
+            picture.show(heat.pixels, grey=heat.grey)
+        else:
+            picture.show(look.pixels)
+            self._want_heat(place)
+        width = self.query_one("#said").scrollable_content_region.width
+        parts = [saying.verdict(look.found, self._spec, width) if look.found else Text(plain(self._why), "yellow")]
+        if self._heated and place in self._heats:
+            parts.insert(0, saying.heat(heat, coloured=picture.coloured))
+        if self._model and (series := looking.of_series(self._items, self._looks, place, self._model)):
+            parts += [Text(""), saying.of_series(series, width)]
+        told.update(Text("\n").join(parts))
 
-    def action_all(self) -> None:
-        """Judge every file that was not judged yet, in a thread."""
-        waiting = [path for path in self._files if path not in self._looks or self._looks[path].found is None]
-        model = self._model
-        if model is None or not waiting:
-            self.tell("every file is judged" if model else "there is no model to judge with")
+    # What speaks for the verdict.
+
+    def action_heat(self) -> None:
+        """Show the heat-map over the slice, or the slice alone."""
+        if self._model is None:
+            self.tell("there is no model whose verdict could be explained")
+            return
+        self._heated = not self._heated
+        self._show()
+
+    def action_label(self) -> None:
+        """Show what speaks for the next class; after the last for the verdict again."""
+        if self._model is None:
+            return
+        labels = ("", *self._model.card.classes)
+        self._label = labels[(labels.index(self._label) + 1) % len(labels)]
+        self._heated = True
+        self._heats.clear()
+        self._show()
+
+    def _want_heat(self, place: int) -> None:
+        """Find the heat over a slice in a thread where it is wanted and not known."""
+        model, item, label = self._model, self._items[place], self._label
+        if not self._heated or model is None or place in self._heats:
             return
 
-        def job() -> list[Look]:
-            advance, done = self.advance(f"judging {len(waiting)} files"), []
-            for number, path in enumerate(waiting, start=1):
-                look = looking.look(path, model)
-                done.append(look)
-                self.post_message(self.Done(lambda look=look: self._keep(look)))  # type: ignore[misc]
-                advance(number, len(waiting))
-            return done
+        def take(found: HeatMap | None) -> None:
+            if place < len(self._items) and self._items[place] is item and label == self._label:
+                self._heats = {**self._heats, place: found} if len(self._heats) < _KEPT else {place: found}
+                if place == self._here() and place in self._looks:
+                    self._show_look(place, self._looks[place])
 
-        self.start(job, lambda done: self.status(f"judged {len(done)} files"))
+        self.start(lambda: looking.heat_map(item, model, label), take, group="heat")
+
+    def action_all(self) -> None:
+        """Judge every slice that was not judged yet, in a thread."""
+        waiting = [
+            (place, item)
+            for place, item in enumerate(self._items)
+            if place not in self._looks or self._looks[place].found is None
+        ]
+        model = self._model
+        if model is None or not waiting:
+            self.tell("every slice is judged" if model else "there is no model to judge with")
+            return
+
+        def job() -> int:
+            advance = self.advance(f"judging {len(waiting)} slices")
+            for number, (place, item) in enumerate(waiting, start=1):
+                look = looking.look(item, model)
+                self.post_message(self.Done(functools.partial(self._take, place, item, look)))
+                advance(number, len(waiting))
+            return len(waiting)
+
+        self.start(job, self._judged)
+
+    def _take(self, place: int, item: Item, look: Look) -> None:
+        if place < len(self._items) and self._items[place] is item:
+            self._keep(place, look)
+
+    def _judged(self, count: int) -> None:
+        self._show()
+        self.status(f"judged {count} slices")
 
 
 class _Files(DataTable[Text]):
-    """The files beside the picture; left and right leaf through them too, since nothing is hidden to the sides."""
+    """The slices beside the picture; left and right leaf through them too, since nothing is hidden to the sides."""
 
     def action_cursor_left(self) -> None:
         self.action_cursor_up()

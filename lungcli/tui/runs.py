@@ -13,7 +13,7 @@ from textual.widgets import Input, Static
 
 from lungcli.core.errors import LungcliError
 from lungcli.core.words import plain
-from lungcli.tui import curves, deeds, filters, looks, palette, settings
+from lungcli.tui import NARROW, curves, deeds, filters, looks, palette, settings
 from lungcli.tui import rows as words
 from lungcli.tui.chart import CurveChart
 from lungcli.tui.charts import Charts, Legend
@@ -29,6 +29,8 @@ TICK = 0.2
 """Seconds between looks at the runs that are drawn; all runs are looked at every fifth time."""
 
 _BUDGET = 0.025
+# Seconds in which a screenful of runs is read; the others follow while that can be looked at.
+_AT_FIRST = 0.06
 _REST = 0.04
 EMPTY = """  No runs yet. Press 2 to start one here,
   or type in another terminal:
@@ -46,12 +48,12 @@ class RunsView(Keeping, Container):
         Binding("escape", "clear", "Clear", show=False, tooltip="clear the search, the cursor and the zoom"),
         Binding("p", "pin", "Pin", tooltip="make this run the baseline that others are compared with"),
         Binding("s", "smooth", "Smooth", tooltip="moving average: off, light, medium, strong"),
-        Binding("l", "log", "Log", tooltip="logarithmic scale of values"),
+        Binding("l", "log", "Log", show=False, tooltip="logarithmic scale of values"),
         Binding("t", "teachers", "Teachers", show=False, tooltip="teachers' curves in full, or their final value"),
         Binding("g", "group", "Stages", show=False, tooltip="the stages of each job as lines under it"),
         Binding("c", "chart(1)", "Chart", tooltip="the next figure"),
         Binding("C", "chart(-1)", "Previous chart", show=False),
-        Binding("z", "enlarge", "Enlarge", tooltip="one chart alone, or all that have room"),
+        Binding("z", "enlarge", "Enlarge", show=False, tooltip="one chart alone, or all that have room"),
         Binding("left", "cursor(-1)", "Cursor left", show=False, tooltip="read all curves at an epoch"),
         Binding("right", "cursor(1)", "Cursor right", show=False),
         Binding("shift+left,less_than_sign", "pan(-1)", "Pan left", show=False),
@@ -97,7 +99,7 @@ class RunsView(Keeping, Container):
         if self.settings.chart in METRICS:
             self.charts.choose(self.settings.chart, alone=False)
         self.watcher.look()
-        self.watcher.work(0.15)
+        self.watcher.work(_AT_FIRST)
         self.show_list()
         self.select()
         self.set_interval(TICK, self.tick)
@@ -118,7 +120,7 @@ class RunsView(Keeping, Container):
 
     def on_resize(self, event: events.Resize) -> None:
         """Below 100 columns the charts go under the list."""
-        self.set_class(event.size.width < 100, "narrow")
+        self.set_class(event.size.width < NARROW, "narrow")
         self.set_class(event.size.height < 30, "low")
 
     def tick(self) -> None:
@@ -232,8 +234,7 @@ class RunsView(Keeping, Container):
     def remember(self, **changes: object) -> None:
         """Change settings, and keep them."""
         self.settings = msgspec.structs.replace(self.settings, **changes)
-        merged = msgspec.structs.replace(self.settings, theme=settings.load().theme)
-        if problem := settings.save(merged):
+        if problem := settings.keep(**changes):
             self.app.notify(problem, severity="warning", markup=False)
 
     def span(self) -> tuple[float, float]:
@@ -260,6 +261,10 @@ class RunsView(Keeping, Container):
         """The mouse set the cursor."""
         self.x = event.x
         self.draw()
+
+    def on_curve_chart_panned(self, event: CurveChart.Panned) -> None:
+        """The mouse drags what is in view along."""
+        self._pan(event.by)
 
     def on_curve_chart_zoomed(self, event: CurveChart.Zoomed) -> None:
         """The wheel zooms around where it stands."""
@@ -358,8 +363,7 @@ class RunsView(Keeping, Container):
     def action_pan(self, by: int) -> None:
         """Move what is in view by a quarter."""
         low, high = self.span()
-        step = max(-low, by * (high - low) / 4)
-        self._look_at(low + step, high + step)
+        self._pan(by * (high - low) / 4)
 
     def action_zoom(self, factor: float) -> None:
         """Show half or twice as many epochs, around the cursor or the middle."""
@@ -371,6 +375,14 @@ class RunsView(Keeping, Container):
         """Show all epochs."""
         self.window = None
         self.draw()
+
+    def _pan(self, by: float) -> None:
+        """Look so many epochs further on, but never past the curves' middle."""
+        low, high = self.span()
+        ends = [line.xs[-1] for chart in self.charts.charts.values() for line in chart.lines if line.xs]
+        most = max(0.0, max(ends, default=0.0) - (low + high) / 2)
+        step = max(-low, min(by, most))
+        self._look_at(low + step, high + step)
 
     def _look_at(self, low: float, high: float) -> None:
         if high - low > 0.02:

@@ -49,6 +49,7 @@ class StartView(Container):
         self._choices = self._known()
         self._started: list[_Started] = []
         self._wrong: dict[str, str] = {}
+        self._preset()
 
     def compose(self) -> ComposeResult:
         """The kind of job, its fields, the command, the buttons, the jobs."""
@@ -87,6 +88,15 @@ class StartView(Container):
             "models": tuple(files),
         }
 
+    def _preset(self) -> None:
+        """Take a data set that is there where the usual one is not; a model is quantized with its own."""
+        usual = {field.name: field.usual for field in fields.of_kind(self._kind)}.get("data")
+        known = self._choices["data"]
+        if not usual:
+            self._values.pop("data", None)
+        elif known and usual not in known:
+            self._values.setdefault("data", known[0])
+
     def _lines(self) -> list[Horizontal]:
         return [
             Horizontal(
@@ -123,6 +133,7 @@ class StartView(Container):
         usual = {field.name: field.usual for field in fields.of_kind(self._kind)}
         self._values = {name: value for name, value in self._values.items() if value != usual.get(name)}
         self._kind = str(event.value)
+        self._preset()
         form = self.query_one("#form")
         await form.remove_children()
         await form.mount(*self._lines())

@@ -114,7 +114,7 @@ def read_all(pinned: str, latencies: Mapping[str, Measurement]) -> tuple[Entry, 
     What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem.
     """
     files = models.files()
-    named = usual(files, pinned)
+    named = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
     anchor, reference = _pinned_one(files.get(named))
     return tuple(
         _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)))
@@ -122,12 +122,24 @@ def read_all(pinned: str, latencies: Mapping[str, Measurement]) -> tuple[Entry, 
     )
 
 
-def usual(named: Iterable[str], pinned: str = "") -> str:
-    """Return `pinned` where it is among the names, else the first of a run: verdicts lie beside those alone."""
-    found = list(named)
-    if pinned in found:
-        return pinned
-    return next((name for name in found if name != models.BUNDLED), found[0] if found else "")
+def usual(entries: Iterable[Entry], pinned: str = "") -> str:
+    """Return `pinned` where it can be used, else the first of a run that can: verdicts lie beside those alone.
+
+    Where no run has one, it is the bundled one, and where that cannot be used either, no name.
+    """
+    return next(iter(_preferred([entry.name for entry in entries if entry.row is not None], pinned)), "")
+
+
+def _preferred(names: Iterable[str], pinned: str) -> list[str]:
+    return sorted(names, key=lambda name: (name != pinned, name == models.BUNDLED))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        modelfile.read_card(path)
+    except LungcliError:
+        return False
+    return True
 
 
 def _entry(

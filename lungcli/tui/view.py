@@ -15,10 +15,10 @@ from textual.worker import get_current_worker
 from lungcli.core.errors import LungcliError
 from lungcli.core.words import plain
 from lungcli.data.cache import Advance
+from lungcli.tui import NARROW
 
 T = TypeVar("T")
 
-NARROW = 100
 WORK = "work"
 
 _BAR = 24
@@ -117,12 +117,15 @@ class View(Vertical):
 
         self.run_worker(work, thread=True, group=group, exclusive=True)
 
-    def advance(self, what: str) -> Advance:
-        """Return the function that work in a thread calls as it goes on; it raises Cancelled once the user ended it."""
+    def telling(self) -> Callable[[str, int, int], None]:
+        """Return what work in a thread calls as it goes on: what it does, how much is done, of how much.
+
+        It raises Cancelled once the user ended the work.
+        """
         worker = get_current_worker()
         told = 0.0
 
-        def tell(done: int, total: int) -> None:
+        def tell(what: str, done: int, total: int) -> None:
             nonlocal told
             if worker.is_cancelled:
                 raise Cancelled
@@ -132,6 +135,11 @@ class View(Vertical):
 
         return tell
 
+    def advance(self, what: str) -> Advance:
+        """Return what work in a thread that does one thing calls as it goes on (see `telling`)."""
+        tell = self.telling()
+        return lambda done, total: tell(what, done, total)
+
     def fail(self, error: LungcliError) -> None:
         """Show an error as a message."""
         hint = f"\n{plain(error.hint)}" if error.hint else ""
@@ -140,6 +148,10 @@ class View(Vertical):
     def tell(self, text: str) -> None:
         """Show a message that goes away by itself."""
         self.notify(plain(text), markup=False)
+
+    def tell_later(self, text: str) -> None:
+        """Show a message, said by work in a thread."""
+        self.post_message(self.Done(lambda: self.tell(text)))
 
     def busy(self) -> bool:
         """Say whether work that can be cancelled goes on."""

@@ -60,3 +60,17 @@ def test_a_run_taken_back_gets_a_fresh_name_if_its_own_is_taken() -> None:
     new("first")
     assert shelf.take_back(place) == "first-2"
     assert sorted(runs.known()) == ["first", "first-2"]
+
+
+def test_the_trash_has_a_size_and_can_be_emptied() -> None:
+    assert shelf.trashed() == ()
+    assert shelf.trash_size() == 0
+    for name in ("first", "second"):
+        run = new(name)
+        (run.folder / "model.onnx").write_bytes(b"x" * 1000)
+        shelf.put_away(run)
+    assert [place.name.partition(" ")[2] for place in shelf.trashed()] == ["first", "second"]
+    assert 2000 < shelf.trash_size() < 10_000
+    shelf.empty_trash()
+    assert shelf.trashed() == ()
+    assert shelf.trash_size() == 0

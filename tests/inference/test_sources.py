@@ -183,3 +183,11 @@ def test_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
     monkeypatch.chdir(tmp_path)
     assert sources.count(names) == expected
     assert sources.is_single(names) is (names == ["a.png"])
+
+
+def test_what_lies_beside_a_file_without_subfolders(tmp_path: Path) -> None:
+    (head, feet) = scan([20, 10])
+    write(tmp_path, {"9.png": png(1), "a.dcm": head, "b.dcm": feet, ".x.png": png(1), "sub/c.png": png(1)})
+    found = list(sources.beside(tmp_path / "9.png", Naming()))
+    assert shown(tmp_path, found) == ["9.png", "b.dcm", "a.dcm"]
+    assert found[0].source == tmp_path / "9.png"

@@ -1,6 +1,7 @@
 """Driving the dashboard without a terminal."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from textual.pilot import Pilot
@@ -34,9 +35,10 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     await settle(pilot)
 
 
-async def become(pilot: Pilot[None], what: Callable[[], bool], seconds: float = 5.0) -> None:
+async def become(pilot: Pilot[None], what: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds."""
-    for _ in range(int(seconds / 0.05)):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         if what():
             return
         await pilot.pause(0.05)

@@ -1,6 +1,7 @@
 """A tiny app to put one view on, and runs that were never trained."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,11 +23,16 @@ from tests.inference import graphs
 
 Scenario = Callable[["Stage", Pilot[None]], Awaitable[None]]
 
+# Only ends a test that hangs, on a machine however busy.
+_PATIENCE = 60.0
+
 STRANGE = "[red]肺 🫁"
 
 
 class Stage(App[None]):
-    """Nothing but the view."""
+    """Nothing but the view, which is given the keys as the dashboard gives them."""
+
+    AUTO_FOCUS = None
 
     def __init__(self, view: Widget) -> None:
         super().__init__()
@@ -36,6 +42,10 @@ class Stage(App[None]):
     def compose(self) -> ComposeResult:
         """Show the view."""
         yield self.view
+
+    def on_mount(self) -> None:
+        """Focus what can have it."""
+        self.call_after_refresh(self.action_focus_next)
 
     def messages(self) -> list[str]:
         """What was told to the user, also what has gone from the screen by now."""
@@ -62,7 +72,8 @@ def play(view: Widget, scenario: Scenario, size: tuple[int, int] = (120, 40)) ->
 
 async def settle(app: Stage, pilot: Pilot[None]) -> None:
     """Wait until no work goes on."""
-    for _ in range(500):
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
         await pilot.pause()
         if not any(worker.is_running for worker in app.workers):
             break

@@ -29,7 +29,7 @@ for event in runs.record(runs.read(Path(sys.argv[1])), slowly()):
 """
 
 
-def until(what: object, *, seconds: float = 20.0) -> None:
+def until(what: object, *, seconds: float = 120.0) -> None:
     """Wait until `what()` holds."""
     end = time.monotonic() + seconds
     while not what():  # type: ignore[operator]

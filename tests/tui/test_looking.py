@@ -1,30 +1,21 @@
-"""Paths as they are pasted, folders as they are leafed through, verdicts as they are read."""
+"""Paths as they are pasted, folders and series as they are leafed through, slices with verdicts and heat."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lungcli.core import bundled, models
 from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.inference import modelfile
 from lungcli.inference.predict import Failure, Prediction, Refusal
+from lungcli.inference.sources import Item
 from lungcli.tui import looking
+from tests.data.pictures import write
 from tests.inference import graphs
+from tests.inference.test_sources import scan
 from tests.tui import fakes, stage
-
-FOUND = Prediction(
-    source="a.png",
-    label="malignant",
-    probabilities={"benign": 0.1, "malignant": 0.7, "normal": 0.2},
-    model="tiny",
-    seconds=0.0123,
-    synthetic=False,
-    referred=False,
-    reason="",
-    guard=0.0,
-    forced=False,
-)
+from tests.tui.test_saying import FOUND
 
 
 def test_a_dropped_path_is_understood_in_every_terminals_way(tmp_path: Path) -> None:
@@ -37,12 +28,39 @@ def test_a_dropped_path_is_understood_in_every_terminals_way(tmp_path: Path) -> 
     assert looking.pasted("it's") == Path("it's")
 
 
+def names(found: list[Item]) -> list[str]:
+    return [Path(item.shown).name for item in found]
+
+
 def test_a_folder_from_its_first_and_a_file_from_itself(tmp_path: Path) -> None:
     for name in ("s10.png", "s9.png", "notes.txt"):
         stage.picture(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
-    assert looking.leaf(tmp_path) == ([tmp_path / "s9.png", tmp_path / "s10.png"], 0)
-    assert looking.leaf(tmp_path / "s10.png")[1] == 1
-    assert looking.leaf(tmp_path / "notes.txt") == ([tmp_path / "notes.txt"], 0)
+    found, at = looking.leaf(tmp_path)
+    assert (names(found), at) == (["s9.png", "s10.png"], 0)
+    found, at = looking.leaf(tmp_path / "s10.png")
+    assert (names(found), at) == (["s9.png", "s10.png"], 1)
+    found, at = looking.leaf(tmp_path / "notes.txt")
+    assert (names(found), at) == (["notes.txt"], 0)
+
+
+def test_a_series_is_leafed_through_from_feet_to_head(tmp_path: Path) -> None:
+    head, feet = scan([20, 10])
+    write(tmp_path, {"a.dcm": head, "b.dcm": feet})
+    found, at = looking.leaf(tmp_path / "a.dcm")
+    assert (names(found), at) == (["b.dcm", "a.dcm"], 1)
+    assert {item.series for item in found} == {"series 1"}
+
+
+def test_a_series_has_a_verdict_once_all_its_slices_have_theirs(tmp_path: Path) -> None:
+    model = modelfile.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    items = [Item(shown=str(number), source=b"", series="series 1") for number in range(2)]
+    items.append(Item(shown="alone", source=b""))
+    judged = {place: looking.Look(pixels=None, found=FOUND) for place in range(3)}
+    assert looking.of_series(items, {0: judged[0]}, 0, model) is None
+    assert looking.of_series(items, judged, 2, model) is None
+    found = looking.of_series(items, judged, 1, model)
+    assert found is not None
+    assert (found.label, found.slices, found.malignant_slices) == ("malignant", 2, 2)
 
 
 def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
@@ -50,6 +68,9 @@ def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
         looking.leaf(tmp_path)
     with pytest.raises(UnreadableInputError, match="there is no file or folder"):
         looking.leaf(tmp_path / "x")
+    (tmp_path / "a.zip").touch()
+    with pytest.raises(UnreadableInputError, match="is not unpacked"):
+        looking.leaf(tmp_path / "a.zip")
 
 
 def test_the_bundled_model_judges_else_that_of_the_newest_finished_run(
@@ -57,62 +78,64 @@ def test_the_bundled_model_judges_else_that_of_the_newest_finished_run(
 ) -> None:
     with pytest.raises(ModelFileError, match="there is no model on this machine yet"):
         looking.usual_model()
-    stage.run("older")
+    older = stage.run("older")
     newer = stage.run("newer")
     unfinished = fakes.run("unfinished", end="running")
     folder = unfinished.stage("train")
     folder.mkdir(parents=True, exist_ok=True)
     graphs.model_file(folder / models.MODEL)
-    assert looking.usual_model() == newer.stage("int8") / models.MODEL
+    assert looking.usual_model().path == newer.stage("int8") / models.MODEL
+    (newer.stage("int8") / models.MODEL).write_bytes(b"no model")
+    assert looking.usual_model().path == older.stage("int8") / models.MODEL
     monkeypatch.setattr(bundled, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
-    assert looking.usual_model() == tmp_path / "default.onnx"
+    assert looking.usual_model().path == tmp_path / "default.onnx"
+
+
+def test_where_no_model_can_be_used_the_first_says_why() -> None:
+    broken = stage.run("only").stage("int8") / models.MODEL
+    broken.write_bytes(b"no model")
+    with pytest.raises(ModelFileError, match=r"model\.onnx"):
+        looking.usual_model()
 
 
 def test_a_look_is_picture_and_verdict(tmp_path: Path) -> None:
     model = modelfile.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
-    seen = looking.look(stage.picture(tmp_path / "a.png"), model)
+    slice_ = Item(shown="a.png", source=stage.picture(tmp_path / "a.png"))
+    seen = looking.look(slice_, model)
     assert seen.pixels is not None
     assert seen.pixels.shape == (48, 48)
     assert isinstance(seen.found, Prediction)
-    assert looking.look(tmp_path / "a.png", None).found is None
+    assert looking.look(slice_, None).found is None
     (tmp_path / "b.png").write_bytes(b"no")
-    assert isinstance(looking.look(tmp_path / "b.png", model).found, Failure)
+    for judging in (model, None):
+        broken = looking.look(Item(shown="b.png", source=tmp_path / "b.png"), judging)
+        assert isinstance(broken.found, Failure)
+        assert broken.pixels is None
 
 
-def test_a_verdict_in_words() -> None:
-    lines = looking.verdict(FOUND, "run/int8", 40).plain.splitlines()
-    assert lines[0] == "malignant  70.0%"
-    assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
-    assert max(map(len, lines[1:4])) <= 40
-    assert lines[4] == "run/int8 · 12 ms"
-    assert "not a medical" in lines[5]
+def test_a_refused_picture_is_shown_all_the_same(tmp_path: Path) -> None:
+    model = modelfile.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    Image.new("L", (48, 48), 200).save(tmp_path / "wall.png")
+    wall = Item(shown="wall.png", source=tmp_path / "wall.png")
+    seen = looking.look(wall, model)
+    assert isinstance(seen.found, Refusal)
+    assert seen.pixels is not None
+    assert looking.heat_map(wall, model, "") is None
 
 
-def test_doubts_are_shown_where_a_prediction_has_some() -> None:
-    doubtful = dataclasses.replace(FOUND, referred=True, reason="too close to call", guard=1.4)
-    text = looking.verdict(doubtful, "m", 40).plain
-    assert "→ radiologist" in text
-    assert "! too close to call" in text
-    assert looking.cells(doubtful)[0].plain == "malignant →"
-    assert "acquisition 1.4 of the limit" in text
-    assert "acquisition" not in looking.verdict(FOUND, "m", 40).plain
-
-
-def test_a_refusal_says_why() -> None:
-    refusal = Refusal(source="a", reason="a colour picture", score=3.0)
-    assert looking.verdict(refusal, "m", 40).plain.splitlines()[1] == "a colour picture"
-    assert looking.cells(refusal)[0].plain == "refused"
-
-
-def test_phantoms_are_said_to_be_phantoms() -> None:
-    assert "phantoms" in looking.verdict(dataclasses.replace(FOUND, synthetic=True), "m", 40).plain
-
-
-def test_a_failure_says_why_and_what_to_do() -> None:
-    failure = Failure(source="a", reason="cannot read a: it is empty", hint="copy it again")
-    assert looking.verdict(failure, "m", 40).plain.splitlines()[1:] == ["cannot read a: it is empty", "copy it again"]
-    assert looking.cells(failure)[0].plain == "unreadable"
-    assert looking.verdict(None, "m", 40).plain == ""
+def test_a_heat_map_is_of_the_verdict_or_of_the_class_asked_for(tmp_path: Path) -> None:
+    model = modelfile.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    slice_ = Item(shown="a.png", source=stage.picture(tmp_path / "a.png"))
+    found = looking.look(slice_, model).found
+    assert isinstance(found, Prediction)
+    heat = looking.heat_map(slice_, model, "")
+    assert heat is not None
+    assert heat.label == found.label
+    assert heat.pixels.shape == (48, 48, 3)
+    assert heat.grey.shape == (model.card.size, 2 * model.card.size)
+    asked = looking.heat_map(slice_, model, "normal")
+    assert asked is not None
+    assert asked.label == "normal"
 
 
 def test_completions(tmp_path: Path) -> None:

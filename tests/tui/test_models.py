@@ -146,6 +146,23 @@ def test_columns_are_chosen() -> None:
     play(ModelsView(), scenario)
 
 
+def test_order_columns_axis_and_the_pinned_row_are_remembered() -> None:
+    run()
+
+    async def change(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "p", "x", "c", "space", "enter", "s", "down", "down", "enter", "o")
+
+    async def look(app: Stage, pilot: Pilot[None]) -> None:
+        titles = [str(column.label) for column in app.query_one("#models", DataTable).ordered_columns]
+        assert "balanced accuracy" not in titles
+        assert "malignant sensitivity ▼" in titles
+        assert "◆" in str(app.query_one("#models", DataTable).get_row("compress-tiny-phantom/student")[0])
+        assert "by latency" in app.text()
+
+    play(ModelsView(), change)
+    play(ModelsView(), look)
+
+
 def test_latency_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     monkeypatch.setattr(bench, "benchmark", measured({"teacher": 8.0, "student": 2.0, "int8": 1.0}))

@@ -9,10 +9,13 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
 from lungcli.inference.modelfile import Model
+from lungcli.inference.sources import Item
 from lungcli.tui import looking
 from lungcli.tui.looking import Look
 from lungcli.tui.picture import Picture
 from lungcli.tui.predict import PredictView
+from tests.data.pictures import write
+from tests.inference.test_sources import scan
 from tests.tui.stage import STRANGE, Stage, picture, play, press, run, settle
 
 
@@ -75,7 +78,7 @@ def test_a_typed_folder_is_leafed_through(scans: Path) -> None:
         assert "cannot be judged" in app.text()
         await press(app, pilot, "left", "up", "up")
         assert app.query_one("#slice", Picture).pixels is first
-        assert "not a medical" in app.text()
+        assert "Research software" in app.text()
 
     play(PredictView(), scenario)
 
@@ -113,9 +116,9 @@ def test_all_files_are_judged_with_progress(scans: Path) -> None:
         await opened(app, pilot, scans)
         await press(app, pilot, "a")
         assert all(verdicts(app))
-        assert "judged 3 files" in app.text()
+        assert "judged 3 slices" in app.text()
         await press(app, pilot, "a")
-        assert "every file is judged" in app.messages()
+        assert "every slice is judged" in app.messages()
 
     play(PredictView(), scenario)
 
@@ -124,9 +127,9 @@ def test_judging_all_can_be_cancelled(scans: Path, monkeypatch: pytest.MonkeyPat
     run()
     look = looking.look
 
-    def slow(path: Path, model: Model | None) -> Look:
+    def slow(item: Item, model: Model | None) -> Look:
         time.sleep(0.3)
-        return look(path, model)
+        return look(item, model)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await opened(app, pilot, scans)
@@ -164,7 +167,7 @@ def test_every_size_has_room_for_picture_verdict_and_files(scans: Path, size: tu
         await opened(app, pilot, scans)
         assert app.query_one("#slice").region.width >= size[0] // 2
         assert app.query_one("#files").region.height >= 6
-        assert "not a medical" in app.text()
+        assert "Research software" in app.text()
 
     play(PredictView(), scenario, size)
 
@@ -205,5 +208,57 @@ def test_a_long_folder_keeps_few_pictures(tmp_path: Path, monkeypatch: pytest.Mo
         await press(app, pilot, "right", "right", "right", "left", "left", "left")
         assert app.query_one("#slice", Picture).pixels is not None
         assert all(verdicts(app))
+
+    play(PredictView(), scenario)
+
+
+def test_heat_over_the_slice_on_a_key(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setattr(Picture, "coloured", True)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await opened(app, pilot, scans)
+        drawn = app.query_one("#slice", Picture)
+        await press(app, pilot, "h")
+        assert drawn.pixels is not None
+        assert drawn.pixels.ndim == 3
+        found = verdicts(app)[0].removesuffix(" →")
+        assert f"speaks for {found}" in app.text()
+        await press(app, pilot, "right")
+        assert drawn.pixels.ndim == 3
+        await press(app, pilot, "H")
+        assert "speaks for benign" in app.text()
+        await press(app, pilot, "right")
+        assert "cannot be judged" in app.text()
+        await press(app, pilot, "left", "h")
+        assert drawn.pixels.ndim == 2
+        assert "speaks for" not in app.text()
+
+    play(PredictView(), scenario)
+
+
+def test_without_a_model_there_is_no_heat(scans: Path) -> None:
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await opened(app, pilot, scans)
+        await press(app, pilot, "H", "h")
+        assert "there is no model whose verdict could be explained" in app.messages()
+
+    play(PredictView(), scenario)
+
+
+def test_a_series_is_walked_through_and_judged_as_a_whole(tmp_path: Path) -> None:
+    run()
+    head, feet, middle = scan([20, 0, 10])
+    write(tmp_path, {"a.dcm": head, "b.dcm": feet, "c.dcm": middle})
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await opened(app, pilot, tmp_path)
+        assert names(app) == ["b.dcm", "c.dcm", "a.dcm"]
+        assert "slice 1 of 3 of series 1" in app.text()
+        await press(app, pilot, "right")
+        assert "slice 2 of 3 of series 1" in app.text()
+        assert "series 1: of 3 slices" not in app.text()
+        await press(app, pilot, "a")
+        assert "series 1: of 3 slices" in app.text()
 
     play(PredictView(), scenario)

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from lungcli.core import runs, shelf
 from lungcli.tui import settings
 from lungcli.tui.app import Dashboard
-from lungcli.tui.asking import Ask, Confirm, Help
+from lungcli.tui.dialogs import Ask, Confirm, Help
 from lungcli.tui.runlist import RunList
 from lungcli.tui.runs import RunsView
 from tests.tui import fakes
@@ -204,7 +204,27 @@ def test_deleting_is_asked_and_taken_back() -> None:
         await press(pilot, "u")
         assert names(app) == ["job", "alone", "broken"]
         await press(pilot, "u")
-        assert "nothing was deleted here" in said(app)
+        assert any("the trash is empty" in text for text in said(app))
+
+    drive(script)
+
+
+def test_the_trash_says_its_size_and_is_emptied_when_asked() -> None:
+    three()
+    shelf.put_away(runs.load("broken"))
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "d", "y", "E")
+        assert "Empty the trash? 2 runs, " in "\n".join(screen(app))
+        assert "kB would be gone for good" in "\n".join(screen(app))
+        await press(pilot, "n")
+        assert len(shelf.trashed()) == 2
+        await press(pilot, "E", "y")
+        assert shelf.trashed() == ()
+        assert any(text.startswith("the trash is empty now: 2 runs") for text in said(app))
+        await press(pilot, "E", "u")
+        assert not isinstance(app.screen, Confirm)
+        assert names(app) == ["alone"]
 
     drive(script)
 
@@ -321,7 +341,7 @@ def test_a_thousand_runs_scroll(home: Path) -> None:
             (folder / name).write_bytes(content)
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
-        await become(pilot, lambda: not view(app).watcher.behind, seconds=20)
+        await become(pilot, lambda: not view(app).watcher.behind)
         assert len(names(app)) == 1000
         await press(pilot, "end")
         assert app.query_one(RunList).cursor == 999
@@ -340,7 +360,21 @@ def test_the_mouse_does_what_keys_do() -> None:
         assert current(app) == "alone"
         await pilot.click(RunList, offset=(1, 4))
         assert view(app).marked == ("broken",)
-        await pilot.click(view(app).charts.seen[0], offset=(20, 5))
+        chart = view(app).charts.seen[0]
+        await pilot.click(chart, offset=(20, 5))
         assert view(app).x is not None
+        await press(pilot, "0", "plus")
+        before, at = view(app).window, view(app).x
+        assert before is not None
+        await pilot.mouse_down(chart, offset=(20, 5))
+        await pilot.hover(chart, offset=(15, 5))
+        await pilot.mouse_up(chart, offset=(15, 5))
+        after = view(app).window
+        assert after is not None
+        assert after[0] > before[0]
+        assert after[1] - after[0] == pytest.approx(before[1] - before[0])
+        assert view(app).x == at
+        await pilot.hover(chart, offset=(25, 5))
+        assert view(app).window == after
 
     drive(script)

@@ -19,3 +19,10 @@ def test_settings_that_cannot_be_read_or_written_are_no_reason_to_fail(home: Pat
     settings.path().unlink()
     settings.path().mkdir()
     assert "cannot write" in settings.save(Settings())
+    assert [path.name for path in home.iterdir()] == ["dashboard.json"]
+
+
+def test_what_one_view_keeps_another_does_not_undo() -> None:
+    assert settings.keep(theme="lungcli-light") == ""
+    assert settings.keep(columns=("model", "size")) == ""
+    assert settings.load() == Settings(theme="lungcli-light", columns=("model", "size"))

@@ -126,10 +126,27 @@ def test_reading_all_keeps_going_past_a_file_that_cannot_be_used() -> None:
 
 
 def test_a_run_is_pinned_before_the_bundled_model_which_has_no_verdicts() -> None:
-    assert table.usual(["bundled", "run/teacher", "run/int8"]) == "run/teacher"
-    assert table.usual(["bundled", "run/teacher"], "bundled") == "bundled"
-    assert table.usual(["bundled"]) == "bundled"
+    ours, teacher, int8 = (
+        Entry(name=name, path=Path(name), row=TEACHER) for name in ("bundled", "run/teacher", "run/int8")
+    )
+    assert table.usual([ours, teacher, int8]) == "run/teacher"
+    assert table.usual([ours, teacher, int8], "run/int8") == "run/int8"
+    assert table.usual([ours, teacher], "gone") == "run/teacher"
+    assert table.usual([ours]) == "bundled"
     assert table.usual([]) == ""
+
+
+def test_what_cannot_be_used_is_never_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Entry(name="run/teacher", path=Path("x"), problem="damaged")
+    bundle = Entry(name="bundled", path=Path("b"), row=TEACHER)
+    assert table.usual([bundle, broken], "run/teacher") == "bundled"
+    assert table.usual([broken]) == ""
+    made = stage.run()
+    (made.stage("teacher") / models.MODEL).write_bytes(b"no model")
+    monkeypatch.setattr(bundled, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    found = table.read_all("", {})
+    assert table.usual(found) == f"{made.name}/student"
+    assert [entry.row.difference is not None for entry in found if entry.row] == [False, False, True]
 
 
 def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
