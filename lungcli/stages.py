@@ -81,6 +81,7 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
 
     folder = run.stage(stage)
     if (folder / MODEL).exists():
+        learning.forget_progress(folder)
         return
     recipe = recipe_of(run.recipe, stage)
     sources = [run.stage(each) for each in models.teacher_stages(run.recipe)] if stage == "student" else []
@@ -289,8 +290,7 @@ def _export(stage: str, recipe: Recipe, folder: Path, found: Material) -> StageD
         card = calibrated(modelfile.load(trial), found, selective.DEFAULT)
         card = msgspec.structs.replace(card, guard=guard_statistics(found))
         modelfile.write(graph, card, folder / MODEL)
-    # All a finished stage needs later are its weights, and a checkpoint is three times as large.
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    learning.forget_progress(folder)
     return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
 
 

@@ -1,5 +1,6 @@
 """The command `lungcli`: its parts, its help, and what its errors become."""
 
+import contextlib
 import sys
 import warnings
 from typing import Annotated
@@ -16,6 +17,7 @@ from lungcli.cli import (
     data,
     distill,
     download,
+    endings,
     evaluate,
     export,
     models,
@@ -110,23 +112,52 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
         warnings.simplefilter("ignore")
+    endings.obey()
+    sys.exit(endings.flushed(_code()))
+
+
+def _code() -> int:
     try:
         app(prog_name="lungcli")
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):
+            return endings.UNREAD
+        if ending.code == endings.INTERRUPTED:
+            # Stopped while a bar was about to be drawn, nobody else would show the cursor again.
+            with contextlib.suppress(OSError):
+                speak.err().show_cursor()
+            _tell("stopped", "what was finished is kept; the same command does the rest")
+        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except errors.LungcliError as error:
         if speak.Manner.debug:
             raise
-        speak.fail(error.message, error.hint)
-        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+        _tell(error.message, error.hint)
+        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
     except OSError as error:
         if speak.Manner.debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        speak.fail(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
-        sys.exit(1)
+        _tell(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
+    except MemoryError as error:
+        if speak.Manner.debug:
+            raise
+        _tell(f"out of memory{_notes(error)}", "close other programs, or take less at once: --micro-batch, --size")
     except Exception as error:
         if speak.Manner.debug:
             raise
-        speak.fail(
-            f"unforeseen {type(error).__name__}: {error}", "this is a bug; please report it with the output of --debug"
+        _tell(
+            f"unforeseen {type(error).__name__}: {error}{_notes(error)}",
+            "this is a bug; please report it with the output of --debug",
         )
-        sys.exit(1)
+    return 1
+
+
+def _tell(message: str, hint: str) -> None:
+    # The terminal may be gone, and then there is nobody to tell.
+    with contextlib.suppress(OSError):
+        speak.fail(message, hint)
+
+
+def _notes(error: BaseException) -> str:
+    """Say what was being done when an error came up that nobody foresaw, as `errors.during` has noted it."""
+    return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

@@ -16,9 +16,12 @@ def dashboard(
     \b
     Example: lungcli dashboard
     """
+    import asyncio
+    import contextlib
     import os
     import sys
 
+    from lungcli.cli import endings
     from lungcli.core.errors import UsageError
 
     if once:
@@ -29,12 +32,24 @@ def dashboard(
     from lungcli.tui.app import Dashboard
 
     app = Dashboard(view)
+
+    def leave(number: int, frame: object) -> None:
+        # Textual shows an interrupt as a crash, so it is asked to leave, and woken up for it.
+        del number, frame
+        try:
+            asyncio.get_running_loop().call_soon_threadsafe(app.exit, None, endings.INTERRUPTED)
+        except RuntimeError:
+            raise KeyboardInterrupt from None
+
+    endings.obey(leave)
     app.run()
     if app.failure is not None:
         raise app.failure
-    sys.stdout.flush()
+    # The terminal may be gone.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     # Taking an interpreter with so many objects down lasts 0.2 s, and waits for threads whose work nobody sees.
-    os._exit(0)
+    os._exit(app.return_code or 0)
 
 
 def _print(view: Shown) -> None:

@@ -42,6 +42,7 @@ def download(
     from lungcli.cli import data, speak
     from lungcli.core import catalog
     from lungcli.core.errors import UsageError
+    from lungcli.data import download as downloading
     from lungcli.data import manifest
 
     row = catalog.data_set(name)
@@ -51,6 +52,9 @@ def download(
         speak.say(f"there is a data set {row.name!r} already: checking it")
         if data.report(manifest.load(row.name), json=json).partial:
             speak.warn(f"that is not all of it; for the whole: lungcli data remove {row.name}, then this command again")
+        elif downloading.kept(row).is_dir():
+            # A call that was killed once all was in place has left what had arrived.
+            downloading.forget(row)
         return
     for what, value in (("licence", row.licence), ("DOI", row.doi), ("cite", row.citation), ("page", row.page)):
         if value:

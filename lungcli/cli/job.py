@@ -1,14 +1,13 @@
 """Starting, watching and ending a run from the command line."""
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, get_args
 
 import typer
 
-from lungcli.cli import progress, speak
+from lungcli.cli import endings, progress, speak
 from lungcli.core import catalog, models, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, UsageError
@@ -166,7 +165,7 @@ def resume(name: str) -> None:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C (or SIGTERM) ask to stop after this batch; a second one stops at once."""
+    """Let the first Ctrl-C (SIGTERM, SIGHUP) ask to stop after this batch; a second one stops at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -175,11 +174,12 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        speak.say("stopping after this batch; once more to stop at once")
+        # An error here would come up wherever the work is, and pass for one of its own.
+        with contextlib.suppress(OSError):
+            speak.say("stopping after this batch; once more to stop at once")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = endings.obey(ask, also=("SIGINT",))
     try:
         yield lambda: asked
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        endings.restore(before)

@@ -9,9 +9,11 @@ from lungcli.cli import speak
 from lungcli.core import words
 from lungcli.core.events import (
     BatchDone,
+    BatchLowered,
     CheckpointWritten,
     EpochDone,
     Event,
+    RateLowered,
     RunDone,
     RunFailed,
     RungDone,
@@ -171,6 +173,13 @@ def _tell(event: Event) -> None:
             speak.say(f"  {event.rung}: {event.about}")
         case StageDone():
             speak.say(f"{event.stage}: done, {event.about}")
+        case RateLowered():
+            speak.warn(
+                f"{event.why}: epoch {event.epoch} again, with the learning rate at {event.learning_rate:.3g} "
+                f"(halved {event.times} of at most 3 times)"
+            )
+        case BatchLowered():
+            speak.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
         case RunStarted() | RungStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
             pass
 

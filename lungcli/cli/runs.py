@@ -88,13 +88,14 @@ def resume(name: RunName) -> None:
 def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a run and its models."""
     from lungcli.cli import speak
-    from lungcli.core import runs
+    from lungcli.core import names, runs
 
-    run = runs.load(name)
+    # One that is damaged, or of a newer version, can be removed too.
+    folder = names.find(name, runs.known(), "run", "see `lungcli runs list`")
     if not yes:
-        typer.confirm(f"delete the run {run.name!r} and its models?", abort=True, err=True)
-    runs.remove(run)
-    speak.say(f"removed the run {run.name!r}")
+        typer.confirm(f"delete the run {folder.name!r} and its models?", abort=True, err=True)
+    runs.remove(folder)
+    speak.say(f"removed the run {folder.name!r}")
 
 
 def _summary(run: "Run") -> dict[str, object]:

@@ -79,6 +79,7 @@ def filed(folder: Path) -> Write:
     from lungcli.inference.series import SeriesVerdict
 
     taken: dict[str, int] = {}
+    paths.sweep(folder)
 
     def write(found: "Found") -> None:
         shown = found.series if isinstance(found, SeriesVerdict) else found.source

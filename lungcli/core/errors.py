@@ -1,5 +1,9 @@
 """The errors a user can meet. Each says what happened and why (`message`) and what to do (`hint`)."""
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 
 class LungcliError(Exception):
     """Something a user can understand and mend.
@@ -35,3 +39,13 @@ class NetworkError(LungcliError):
 
 class InterruptedRunError(LungcliError):
     """The user stopped a run; its work is saved."""
+
+
+@contextlib.contextmanager
+def during(what: str) -> Iterator[None]:
+    """Note on an error that comes up within what was being done, so that it can be told of one out of many threads."""
+    try:
+        yield
+    finally:
+        if error := sys.exception():
+            error.add_note(what)

@@ -59,6 +59,25 @@ class CheckpointWritten(_Event, frozen=True, kw_only=True, tag="checkpoint-writt
     batch: int
 
 
+class RateLowered(_Event, frozen=True, kw_only=True, tag="rate-lowered"):
+    """The loss became no number: the epoch begins anew, its `learning_rate` (AdamW's peak) halved `times` times."""
+
+    stage: str
+    epoch: int
+    batch: int
+    why: str
+    times: int
+    learning_rate: float
+
+
+class BatchLowered(_Event, frozen=True, kw_only=True, tag="batch-lowered"):
+    """Memory ran out: the epoch begins anew with `slices` of a batch in memory at once."""
+
+    stage: str
+    epoch: int
+    slices: int
+
+
 class StageDone(_Event, frozen=True, kw_only=True, tag="stage-done"):
     """A stage is complete and its outcome is kept."""
 
@@ -106,6 +125,8 @@ Event = (
     | BatchDone
     | EpochDone
     | CheckpointWritten
+    | RateLowered
+    | BatchLowered
     | RungStarted
     | RungDone
     | StageDone

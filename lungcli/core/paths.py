@@ -1,27 +1,42 @@
 """Where things lie on the user's machine, and how they are written: whole or not at all."""
 
 import contextlib
+import glob
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from lungcli.core.errors import LungcliError
+from lungcli.core.errors import LungcliError, UsageError
+
+_PARTIAL = ".partial"
 
 
 def home() -> Path:
-    """Folder of everything lungcli keeps: `$LUNGCLI_HOME`, else the platform's data folder."""
+    """Folder of everything lungcli keeps: `$LUNGCLI_HOME`, else the platform's data folder.
+
+    Raises UsageError where the user has no home folder that this could lie in.
+    """
     if override := os.environ.get("LUNGCLI_HOME"):
-        return Path(override).expanduser()
+        return _expanded(override, "LUNGCLI_HOME")
     import platformdirs
 
-    return platformdirs.user_data_path("lungcli", appauthor=False)
+    hint = "say where to keep things: export LUNGCLI_HOME=/a/folder"
+    try:
+        found = platformdirs.user_data_path("lungcli", appauthor=False)
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder", hint) from error
+    # Versions of platformdirs that don't raise leave `~` as it is: it would be made where the command was typed.
+    if not found.is_absolute():
+        raise UsageError("this user has no home folder", hint)
+    return found
 
 
 def data_home() -> Path:
     """Folder of the data sets, one folder each: `$LUNGCLI_DATA`, else `data` in `home()`."""
     if override := os.environ.get("LUNGCLI_DATA"):
-        return Path(override).expanduser()
+        return _expanded(override, "LUNGCLI_DATA")
     return home() / "data"
 
 
@@ -38,9 +53,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with saying_why_not(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
     partial = Path(name)
+    if sys.platform == "win32":
+        # A file that is open could not be renamed there.
+        os.close(handle)
+    _claim(handle)
     try:
         with saying_why_not(path):
             yield partial
@@ -49,7 +67,24 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.chmod(0o666 & ~_umask())
             partial.replace(path)
     finally:
+        if sys.platform != "win32":
+            os.close(handle)
         partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Delete what killed processes left in `folder` of files that were not whole yet, or of the one called `name`.
+
+    What a living process writes stays, and so does everything where nobody can tell (on Windows).
+    """
+    for left in folder.glob(f".{glob.escape(name) or '*'}.*{_PARTIAL}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDWR)
+            try:
+                if _claim(handle):
+                    left.unlink()
+            finally:
+                os.close(handle)
 
 
 def write(path: Path, content: bytes) -> None:
@@ -69,6 +104,26 @@ def saying_why_not(path: Path) -> Iterator[None]:
             f"cannot write {path}: {reason}",
             "free some space or choose another place with LUNGCLI_HOME=FOLDER; nothing was lost",
         ) from error
+
+
+def _claim(handle: int) -> bool:
+    """Say by a lock on the open file, which the system lets go of with the process, that somebody writes it."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _expanded(value: str, variable: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{variable} is {value}, and there is no such home folder", "give a whole path") from error
 
 
 def _umask() -> int:

@@ -160,6 +160,16 @@ def make_folds(**settings: object) -> tuple[Recipe, ...]:
     return tuple(make(**{**settings, "fold": fold}) for fold in range(1, count + 1))
 
 
+def decided(settings: msgspec.Struct) -> dict[str, object]:
+    """Return what `settings` has other than by default, so that a field of a later version leaves a recipe the same."""
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            found[field.name] = decided(value) if isinstance(value, msgspec.Struct) else value
+    return found
+
+
 def as_toml(recipe: Recipe) -> str:
     """Write `recipe` as TOML text."""
     import tomli_w

@@ -7,8 +7,10 @@ RUN/worker.json       which process works on it, while one does
 
 import contextlib
 import datetime
+import errno
 import os
 import platform
+import secrets
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,7 +25,13 @@ from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now
 from lungcli.core.recipe import Recipe, Teachers
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: as 2, without the events `rate-lowered` and `batch-lowered`, and read the same way."""
+
+_LOCK = ".lock"
+# Whoever only looks whether a run is held holds it for a moment.
+_PATIENCE = 0.5
+
 Kind = Literal["train", "distill", "compress"]
 State = Literal["new", "running", "stopped", "failed", "done"]
 
@@ -44,6 +52,12 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     teacher_run: Teachers = ""
     split: str = ""
     cpu: str = ""
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a `run.json` before anything else in it is believed."""
+
+    format_version: int = 1
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,20 +88,24 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", split: str = "") -> Run:
     """Make the folder of a new run. Raises UsageError when the name is taken."""
     target = paths.runs_home() / names.checked(name, "run")
-    if target.exists():
-        raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
     info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run, split=split)
+    if not _free(target):
+        raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
     with paths.saying_why_not(target):
-        target.mkdir(parents=True)
-    recipes.save(recipe, target / "recipe.toml")
-    _save(info, target)
+        target.mkdir(parents=True, exist_ok=True)
+    with _alone(target, f"another process makes the run {name!r}"):
+        if not _free(target):
+            raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
+        recipes.save(recipe, target / "recipe.toml")
+        # What has this file is a run: it comes last.
+        _save(info, target)
     return Run(name=name, folder=target, info=info, recipe=recipe)
 
 
 def fresh_name(stem: str) -> str:
     """Return `stem`, or `stem-2`, `stem-3`, … if taken."""
     candidates = (stem if i == 1 else f"{stem}-{i}" for i in range(1, 100_000))
-    return next(name for name in candidates if not (paths.runs_home() / name).exists())
+    return next(name for name in candidates if _free(paths.runs_home() / name))
 
 
 def known() -> dict[str, Path]:
@@ -95,7 +113,7 @@ def known() -> dict[str, Path]:
     root = paths.runs_home()
     if not root.is_dir():
         return {}
-    found = [item for item in root.iterdir() if (item / "run.json").is_file()]
+    found = [item for item in root.iterdir() if not item.name.startswith(".") and (item / "run.json").is_file()]
     return {item.name: item for item in sorted(found, key=lambda item: (item.stat().st_ctime_ns, item.name))}
 
 
@@ -123,14 +141,19 @@ def read(folder: Path) -> Run:
             f"the run {folder.name!r} holds a link: {link.relative_to(folder)}", "put what it leads to in its place"
         )
     try:
-        info = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunInfo)
+        content = (folder / "run.json").read_bytes()
+        version = msgspec.json.decode(content, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise LungcliError(
+                f"the run {folder.name!r} has format {version}; this lungcli reads up to {FORMAT_VERSION}",
+                "upgrade lungcli: pipx upgrade lungcli",
+            )
+        info = msgspec.json.decode(content, type=RunInfo)
     except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise LungcliError(f"the run {folder.name!r} is damaged: {error}", "remove it and start again") from error
-    if info.format_version > FORMAT_VERSION:
         raise LungcliError(
-            f"the run {folder.name!r} has format {info.format_version}; this lungcli reads up to {FORMAT_VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli",
-        )
+            f"the run {folder.name!r} is damaged: {error}",
+            f"remove it and start again: lungcli runs remove '{folder.name}'",
+        ) from error
     return Run(name=folder.name, folder=folder, info=info, recipe=recipes.load(folder / "recipe.toml"))
 
 
@@ -159,11 +182,16 @@ def worker(run: Run) -> Worker | None:
     return found if _held(run.folder) else None
 
 
-def remove(run: Run) -> None:
-    """Delete the run. Raises UsageError while a process works on it."""
-    if _held(run.folder):
-        raise UsageError(f"the run {run.name!r} is being worked on", "stop it first")
-    shutil.rmtree(run.folder)
+def remove(folder: Path) -> None:
+    """Delete the run in `folder`, damaged or not. Raises UsageError while a process works on it."""
+    if _held(folder):
+        raise UsageError(f"the run {folder.name!r} is being worked on", "stop it first")
+    # Cut off half-way, what is left is no run any more, and the next call clears it.
+    doomed = folder.with_name(f".{folder.name}.removed-{secrets.token_hex(4)}")
+    with paths.saying_why_not(folder):
+        folder.rename(doomed)
+    for left in folder.parent.glob(".*.removed-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def events(run: Run) -> Iterator[Event]:
@@ -188,6 +216,7 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
     on the run, InterruptedRunError after Ctrl-C, and whatever `happening` raises.
     """
     info = msgspec.structs.replace(run.info, cpu=machine.name())
+    info = msgspec.structs.replace(info, format_version=FORMAT_VERSION)
     with _lock(run), _appending(run) as write:
         _save(msgspec.structs.replace(info, state="running", changed=now()), run.folder)
         ended: State = "stopped"
@@ -230,8 +259,12 @@ class _Writer:
         self._encoder = msgspec.json.Encoder()
 
     def __call__(self, event: Event) -> None:
+        line = self._encoder.encode(event) + b"\n"
         with paths.saying_why_not(self._path):
-            os.write(self._handle, self._encoder.encode(event) + b"\n")
+            # A disk that is nearly full takes a part of the line, and only the next call fails.
+            if (written := os.write(self._handle, line)) < len(line):
+                os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _drop_torn_line(path: Path) -> None:
@@ -245,26 +278,52 @@ def _drop_torn_line(path: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(run: Run) -> Iterator[None]:
+    with _alone(run.folder, f"another process works on the run {run.name!r}"):
+        for folder in (run.folder, *(item for item in run.folder.iterdir() if item.is_dir())):
+            paths.sweep(folder)
+        note = run.folder / "worker.json"
+        paths.write(note, msgspec.json.encode(Worker(pid=os.getpid(), host=platform.node())))
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, why_not: str) -> Iterator[None]:
+    """Keep other processes from the run in `folder`. Raises UsageError with `why_not` when one is at it."""
+    lock = filelock.FileLock(folder / _LOCK, timeout=_PATIENCE)
+    with paths.saying_why_not(folder):
+        try:
+            lock.acquire(poll_interval=0.02)
+        except filelock.Timeout as error:
+            raise UsageError(why_not, "wait for it, or watch it: lungcli runs show") from error
     try:
-        with filelock.FileLock(run.folder / ".lock", timeout=0):
-            note = run.folder / "worker.json"
-            paths.write(note, msgspec.json.encode(Worker(pid=os.getpid(), host=platform.node())))
-            try:
-                yield
-            finally:
-                note.unlink(missing_ok=True)
-    except filelock.Timeout as error:
-        raise UsageError(
-            f"another process works on the run {run.name!r}", "wait for it, or watch it: lungcli runs show"
-        ) from error
+        yield
+    finally:
+        lock.release()
+
+
+def _free(folder: Path) -> bool:
+    """Say whether a run may be made in `folder`: nothing is there, or what a process killed at just this has left."""
+    if not folder.exists():
+        return True
+    left = {"recipe.toml", _LOCK}
+    return folder.is_dir() and all(item.name in left or item.name.endswith(".partial") for item in folder.iterdir())
 
 
 def _held(folder: Path) -> bool:
+    """Say whether a process works on the run in `folder`, writing nothing where none ever has."""
+    if not (folder / _LOCK).exists():
+        return False
     try:
-        with filelock.FileLock(folder / ".lock", timeout=0):
+        with filelock.FileLock(folder / _LOCK, timeout=0):
             return False
     except filelock.Timeout:
         return True
+    except OSError:
+        # It may not be locked from here: all that is known is what the process itself has noted.
+        return (folder / "worker.json").exists()
 
 
 def _save(info: RunInfo, folder: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from lungcli.core import names, paths, runs
 from lungcli.core import recipe as recipes
-from lungcli.core.errors import UsageError
+from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.runs import Run
 
 TAGS = "tags.json"
@@ -38,15 +38,24 @@ def rename(run: Run, name: str) -> Run:
     if target.exists():
         raise UsageError(f"there is a run {name!r} already", "choose another name")
     _require_idle(run)
-    with paths.saying_why_not(target):
-        run.folder.rename(target)
+    # The others first: cut off in between, the same call again does the rest.
+    _lead(run.name, name)
+    try:
+        _move(run.folder, target)
+    except LungcliError:
+        _lead(name, run.name)
+        raise
+    return runs.read(target)
+
+
+def _lead(old: str, new: str) -> None:
+    """Have the runs that take their teacher from `old` take it from `new`."""
     for other in runs.readable()[0]:
         taught_by = recipes.each(other.info.teacher_run)
-        followed = [_renamed(teacher, run.name, name) for teacher in taught_by]
+        followed = [_renamed(teacher, old, new) for teacher in taught_by]
         if followed != list(taught_by):
             info = msgspec.structs.replace(other.info, teacher_run=recipes.together(followed))
             paths.write(other.folder / "run.json", msgspec.json.format(msgspec.json.encode(info), indent=1))
-    return runs.read(target)
 
 
 def _renamed(spec: str, old: str, new: str) -> str:
@@ -65,9 +74,7 @@ def put_away(run: Run) -> Path:
     _require_idle(run)
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     target = trash_home() / f"{stamp} {run.name}"
-    with paths.saying_why_not(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        run.folder.rename(target)
+    _move(run.folder, target)
     return target
 
 
@@ -75,8 +82,7 @@ def take_back(place: Path) -> str:
     """Move a run from the trash back to the runs; return its name, a fresh one where its own is taken by now."""
     name = runs.fresh_name(place.name.partition(" ")[2])
     target = paths.runs_home() / name
-    with paths.saying_why_not(target):
-        place.rename(target)
+    _move(place, target)
     return name
 
 
@@ -97,6 +103,12 @@ def empty_trash() -> None:
     for place in trashed():
         with paths.saying_why_not(place):
             shutil.rmtree(place)
+
+
+def _move(here: Path, there: Path) -> None:
+    with paths.saying_why_not(there):
+        there.parent.mkdir(parents=True, exist_ok=True)
+        here.rename(there)
 
 
 def _require_idle(run: Run) -> None:

@@ -1,6 +1,7 @@
 """Folders that appear whole or not at all, made by one process at a time."""
 
 import contextlib
+import glob
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,12 +19,13 @@ LOCKS = ".locks"
 def appearing(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `target` that becomes `target` on success and vanishes otherwise.
 
-    What a killed process left behind on its way to the same `target` is cleared first. Raises UsageError while
+    What killed processes left behind on their way to this `target` or another is cleared first. Raises UsageError while
     another process makes it, or when it is there by now; LungcliError when it can't be written.
     """
     with alone(target.parent, target.name, f"another process is making the data set {target.name!r}"):
-        for left in target.parent.glob(f".{_literal(target.name)}.partial-*"):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
             shutil.rmtree(left, ignore_errors=True)
+        sweep(target.parent)
         partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
         try:
             with paths.saying_why_not(target):
@@ -56,6 +58,9 @@ def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
         lock.release()
 
 
-def _literal(name: str) -> str:
-    """Return `name` as a glob pattern that matches nothing else."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+def sweep(folder: Path) -> None:
+    """Delete what killed processes have left in `folder` of what was to appear there; what living ones make stays."""
+    for left in folder.glob(".*.partial-*"):
+        name = left.name[1:].rpartition(".partial-")[0]
+        with contextlib.suppress(UsageError), alone(folder, name, "it is being made"):
+            shutil.rmtree(left, ignore_errors=True)

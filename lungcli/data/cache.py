@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import paths
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core.errors import UnreadableInputError, during
 from lungcli.data import prepare
 from lungcli.data.manifest import Manifest
 from lungcli.data.read import content_of, read
@@ -101,9 +101,10 @@ def _rows(manifest: Manifest, folder: Path, size: int) -> Iterator[NDArray[np.ui
 def _one(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
     """Prepare one slice. What is kept goes by the manifest's digest, so the file must be what the manifest says."""
     try:
-        content = content_of(path, str(path))
-        changed = hashlib.sha256(content).hexdigest() != sha256
-        prepared = prepare.prepare(read(content, str(path), colour=False).grey, size)
+        with during(f"while preparing {path}"):
+            content = content_of(path, str(path))
+            changed = hashlib.sha256(content).hexdigest() != sha256
+            prepared = prepare.prepare(read(content, str(path), colour=False).grey, size)
     except UnreadableInputError as error:
         raise UnreadableInputError(error.message, _AGAIN) from error
     if changed:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lungcli.core import paths
-from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError
+from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError, during
 from lungcli.core.names import natural
 from lungcli.data import gather, groups, layout, manifest
 from lungcli.data.appearing import appearing
@@ -121,8 +121,9 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
     """Read, hash and copy one file."""
     shown = printable(item.origin or item.filename)
     try:
-        content = gather.taken(item.content, shown)
-        picture = read(content, name=shown, colour=False)
+        with during(f"while reading {shown}"):
+            content = gather.taken(item.content, shown)
+            picture = read(content, name=shown, colour=False)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
     sha256 = hashlib.sha256(content).hexdigest()

@@ -10,6 +10,7 @@ import msgspec
 
 from lungcli.core import names, paths
 from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.data import appearing
 
 FORMAT_VERSION = 1
 FILE = "manifest.json"
@@ -76,6 +77,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(index[item.label] for item in self.slices)
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a manifest before anything else in it is believed."""
+
+    format_version: int = 1
+
+
 def make(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
     """Build a manifest, with its classes and digest worked out from the slices."""
     return Manifest(
@@ -127,17 +134,22 @@ def load(name: str) -> Manifest:
 def read(path: Path) -> Manifest:
     """Read one manifest file. Raises UnreadableInputError."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        content = path.read_bytes()
+        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
+        manifest = msgspec.json.decode(content, type=Manifest)
     except (OSError, msgspec.DecodeError, ValueError) as error:
         raise UnreadableInputError(f"cannot read {path}: {error}", _remade(path)) from error
-    if manifest.format_version > FORMAT_VERSION:
-        raise UnreadableInputError(
-            f"{path} has manifest format {manifest.format_version}; this lungcli reads up to {FORMAT_VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli",
-        )
     if why := _unsound(manifest):
         raise UnreadableInputError(f"cannot read {path}: {why}", _remade(path))
     return manifest
+
+
+def _require_known(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
+        raise UnreadableInputError(
+            f"{path} has manifest format {version}; this lungcli reads up to {FORMAT_VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli",
+        )
 
 
 def _unsound(manifest: Manifest) -> str:
@@ -166,11 +178,13 @@ def find(name: str) -> Path:
 def remove(name: str) -> None:
     """Delete the data set called `name`. Raises UsageError when there is none."""
     where = find(name)
-    # Cut off half-way, what is left is no data set any more, and the next one of that name clears it.
-    doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
-    with paths.saying_why_not(where):
-        where.rename(doomed)
-        shutil.rmtree(doomed)
+    with appearing.alone(where.parent, where.name, f"another process works on the data set {where.name!r}"):
+        # Cut off half-way, what is left is no data set any more, and the next call clears it.
+        doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
+        with paths.saying_why_not(where):
+            where.rename(doomed)
+            shutil.rmtree(doomed)
+        appearing.sweep(where.parent)
 
 
 def require_new(name: str) -> Path:

@@ -47,6 +47,12 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a split file before anything else in it is believed."""
+
+    format_version: int = 1
+
+
 def make(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
     """Divide a data set into one split (`folds` 0) or into folds, as a file holds it.
 
@@ -115,19 +121,23 @@ def find(manifest: Manifest, spec: str) -> Path:
 def read(path: Path) -> SplitFile:
     """Read a split file as it is; `splits_of` checks it. Raises UnreadableInputError."""
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=SplitFile)
+        content = path.read_bytes()
+        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
+        return msgspec.json.decode(content, type=SplitFile)
     except OSError as error:
         raise UnreadableInputError(
             f"cannot read the split {path}: {error.strerror}", "check the path, or make one: lungcli data split NAME"
         ) from error
     except (msgspec.DecodeError, ValueError) as error:
         raise UnreadableInputError(f"{path} is no split file: {error}", "make one: lungcli data split NAME") from error
-    if file.format_version > FORMAT_VERSION:
+
+
+def _require_known(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
         raise UnreadableInputError(
-            f"{path} has split format {file.format_version}; this lungcli reads up to {FORMAT_VERSION}",
+            f"{path} has split format {version}; this lungcli reads up to {FORMAT_VERSION}",
             "upgrade lungcli: pipx upgrade lungcli",
         )
-    return file
 
 
 def splits_of(manifest: Manifest, path: Path) -> tuple[Split, ...]:

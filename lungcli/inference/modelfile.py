@@ -125,6 +125,7 @@ def write(graph: Path, card: ModelCard, to: Path) -> None:
         raise ModelFileError(f"{graph} is not a valid ONNX file: {_first_line(error)}", "export it again") from error
     content = model.SerializeToString(deterministic=True)
     require_bounded(content, graph)
+    paths.sweep(to.parent, to.name)
     paths.write(to, content)
 
 

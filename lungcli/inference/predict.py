@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core.errors import UnreadableInputError, during
 from lungcli.core.metrics import Floats
 from lungcli.data import chest, guard, signs
 from lungcli.data.chest import Chest
@@ -131,7 +131,8 @@ def predict(
 
 
 def _judge(item: Item, judges: Judges, force: bool, look: Look | None) -> Outcome:
-    found = predict_one(item.source, judges, item.shown, force=force, look=look)
+    with during(f"while judging {item.shown}"):
+        found = predict_one(item.source, judges, item.shown, force=force, look=look)
     return dataclasses.replace(found, series=item.series) if isinstance(found, Prediction) else found
 
 

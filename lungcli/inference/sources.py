@@ -77,7 +77,7 @@ def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -
 
 def beside(path: Path, naming: Naming) -> Iterator[Item]:
     """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
-    names = [str(each) for each in path.parent.iterdir() if _wanted(each.name) and each.is_file()]
+    names = [str(each) for each in path.parent.iterdir() if wanted(each.name) and each.is_file()]
     yield from _of_files(sorted(names, key=natural), _on_disk, naming)
 
 

@@ -15,24 +15,50 @@ from torch import Tensor, nn
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
 
+_ANEW = "remove the run and start again"
+FORMAT_VERSION = 2
+"""1: as 2, when no rate or batch was ever lowered, and read the same way."""
+
+WHOLE = "checkpoint.safetensors"
+"""After a whole epoch, or before the first: what a training that goes wrong goes back to."""
+
+WITHIN = "checkpoint-within.safetensors"
+"""Within the epoch after that, where it was stopped or time had passed."""
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a position before anything else in it is believed."""
+
+    format_version: int = 1
+
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """How far a training has come: `batch` steps of `epoch` (from 0) are done, with `loss` summed over them.
 
     `best` is the best validation score so far, reached in `best_epoch` (from 1; 0: none yet). `recipe` is the digest
-    of what is trained: a checkpoint of something else is refused.
+    of what is trained: a checkpoint of something else is refused. The learning rate was halved `halvings` times;
+    `micro_batch`, where it is not 0, is how many slices there is memory for at once; `setbacks` counts both.
     """
 
+    format_version: int = FORMAT_VERSION
     recipe: str
     epoch: int = 0
     batch: int = 0
     loss: float = 0.0
     best: tuple[float, float] = (-1.0, 0.0)
     best_epoch: int = 0
+    halvings: int = 0
+    micro_batch: int = 0
+    setbacks: int = 0
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """The larger, the later in a training."""
+        return (self.setbacks, self.epoch, self.batch)
 
 
 def save(path: Path, position: Position, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint atomically."""
+    """Write a checkpoint atomically. Raises LungcliError when the disk is full or may not be written."""
     tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -40,31 +66,51 @@ def save(path: Path, position: Position, net: nn.Module, average: nn.Module, opt
     _write(path, tensors, {"position": msgspec.json.encode(position).decode()})
 
 
-def restore(path: Path, recipe: str, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+def latest(folder: Path) -> Path:
+    """Return the checkpoint in `folder` to go on from, whether or not it exists; one within an epoch that is over goes.
+
+    Raises LungcliError for a damaged one, or one of a newer lungcli.
+    """
+    whole, within = folder / WHOLE, folder / WITHIN
+    if not within.exists():
+        return whole
+    if not whole.exists() or _position(within, _header(within)).order > _position(whole, _header(whole)).order:
+        return within
+    within.unlink()
+    return whole
+
+
+def restore(
+    path: Path,
+    recipe: str,
+    net: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    formerly: str = "",
+) -> Position:
     """Load a checkpoint into the three and return its position; a start position when there is none.
 
-    Raises LungcliError when the file is damaged or belongs to another recipe.
+    `recipe` is the digest of what is trained, `formerly` as version 1 worked it out. Raises LungcliError when the file
+    is damaged, of a newer lungcli, or belongs to another recipe.
     """
     if not path.exists():
         return Position(recipe=recipe)
-    tensors, header = _read(path)
+    position = _position(path, _header(path))
+    if position.recipe not in (recipe, formerly):
+        raise LungcliError(f"{path} belongs to another recipe", "remove the run and start again")
+    tensors = _tensors(path)
+    state: dict[int, dict[str, Tensor]] = {}
     try:
-        position = msgspec.json.decode(header.get("position", "{}"), type=Position)
-        if position.recipe != recipe:
-            raise LungcliError(f"{path} belongs to another recipe", "remove the run and start again")
-        net.load_state_dict(_under("net.", tensors))
-        average.load_state_dict(_under("average.", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
         for key, value in _under("optimizer.", tensors).items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
+        net.load_state_dict(_under("net.", tensors))
+        average.load_state_dict(_under("average.", tensors))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    except (msgspec.DecodeError, ValueError, RuntimeError) as error:
-        why = str(error).partition("\n")[0]
-        raise LungcliError(
-            f"{path} is no checkpoint of this training: {why}", "remove the run and start again"
-        ) from error
-    return position
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise LungcliError(f"the checkpoint {path} does not fit this net", _ANEW) from error
+    return msgspec.structs.replace(position, recipe=recipe)
 
 
 def save_weights(path: Path, net: nn.Module) -> None:
@@ -74,9 +120,8 @@ def save_weights(path: Path, net: nn.Module) -> None:
 
 def load_weights(path: Path, net: nn.Module) -> None:
     """Load weights written by `save_weights`. Raises LungcliError when they are missing, damaged or do not fit."""
-    tensors, _ = _read(path)
     try:
-        net.load_state_dict(tensors)
+        net.load_state_dict(_tensors(path))
     except RuntimeError as error:
         raise LungcliError(f"the weights in {path} do not fit this net", "remove the run and start again") from error
 
@@ -90,13 +135,33 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
             raise OSError(str(error)) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _header(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        return load_file(path), header
+            return file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read {path}: {error}", "remove the run and start again") from error
+        raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
+
+
+def _position(path: Path, header: dict[str, str]) -> Position:
+    text = header.get("position", "{}")
+    try:
+        version = msgspec.json.decode(text, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise LungcliError(
+                f"{path} has checkpoint format {version}; this lungcli reads up to {FORMAT_VERSION}",
+                "upgrade lungcli: pipx upgrade lungcli",
+            )
+        return msgspec.json.decode(text, type=Position)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise LungcliError(f"the checkpoint {path} is damaged: {error}", _ANEW) from error
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

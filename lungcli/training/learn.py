@@ -48,6 +48,12 @@ def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
     return nets.parameters(net)
 
 
+def forget_progress(folder: Path) -> None:
+    """Delete the checkpoints of a finished stage: all that is needed later are its weights, a third of their size."""
+    for name in (checkpoint.WHOLE, checkpoint.WITHIN):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _trained(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
     net = nets.build(teacher.model, classes, recipe.size)
     checkpoint.load_weights(teacher.weights, net)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lungcli.core import metrics
-from lungcli.core.errors import LungcliError
+from lungcli.core import recipe as recipes
 from lungcli.core.evaluation import MALIGNANT
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
 from lungcli.core.metrics import Floats, Ints
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, devices
+from lungcli.training import checkpoint, devices, recovery
 from lungcli.training.augment import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses import Criterion
@@ -63,14 +63,14 @@ def train(
     """Train `net`, keeping `best.safetensors` (averaged weights of the epoch to keep) and a checkpoint in `folder`.
 
     Goes on from the checkpoint if there is one, with the same numbers as an unbroken run. Closing the generator
-    between two batches saves the work first. Raises LungcliError when the loss is no number.
+    between two batches saves the work first. When the loss is no number, or memory runs out, the epoch begins anew with
+    a lower rate or fewer slices at once (see `recovery`). Raises LungcliError when that does not help.
     """
     place = devices.choose(recipe)
     net.to(place.device).to(memory_format=torch.channels_last)
     average = copy.deepcopy(net)
     optimizer = _optimizer(net, recipe)
-    saved = folder / "checkpoint.safetensors"
-    position = checkpoint.restore(saved, _digest(stage, recipe, material), net, average, optimizer)
+    whole = folder / checkpoint.WHOLE
     step = _Step(
         net=net,
         average=average,
@@ -80,46 +80,90 @@ def train(
         material=material,
         place=place,
     )
+    digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
+    position = step.restore(checkpoint.latest(folder), digests)
+    if not whole.exists():
+        step.save(whole, position)
+    told: Event
     while not _finished(position, recipe):
-        started = time.perf_counter()
-        skipped = position.batch
-        position = yield from _epoch(step, stage, position, saved)
-        speed = len(material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
-        score = validate(average, material, place)
-        if (better := score.rank > position.best) or recipe.keep == "last":
-            checkpoint.save_weights(folder / BEST, average)
-        done = EpochDone(
-            time=now(),
-            stage=stage,
-            epoch=position.epoch + 1,
-            epochs=recipe.epochs,
-            loss=position.loss / step.batches,
-            validation_loss=score.loss,
-            balanced_accuracy=score.balanced_accuracy,
-            malignant_sensitivity=score.malignant_sensitivity,
-            learning_rate=learning_rate((position.epoch + 1) * step.batches - 1, step.batches, recipe),
-            images_per_second=speed,
-            best=better,
-        )
-        position = msgspec.structs.replace(
-            position,
-            epoch=position.epoch + 1,
-            batch=0,
-            loss=0.0,
-            best=score.rank if better else position.best,
-            best_epoch=position.epoch + 1 if better else position.best_epoch,
-        )
-        checkpoint.save(saved, position, net, average, optimizer)
+        try:
+            position = yield from _epoch(step, stage, position, folder)
+        except recovery.DivergedError as error:
+            position, told = recovery.lowered(stage, position, recipe, error)
+        except (MemoryError, RuntimeError) as error:
+            if not recovery.short_of_memory(error):
+                raise
+            position, told = recovery.halved(stage, position, recipe)
+        else:
+            continue
+        position = _back(step, whole, digests, position)
+        yield told
+
+
+def _back(step: "_Step", whole: Path, digests: tuple[str, str], told: Position) -> Position:
+    """Go back to the last whole epoch, with the rate and the slices at once that `told` has, which a kill outlives."""
+    position = msgspec.structs.replace(
+        step.restore(whole, digests),
+        halvings=told.halvings,
+        micro_batch=told.micro_batch,
+        setbacks=told.setbacks,
+    )
+    step.save(whole, position)
+    whole.with_name(checkpoint.WITHIN).unlink(missing_ok=True)
+    return position
+
+
+def _epoch(step: "_Step", stage: str, position: Position, folder: Path) -> Generator[Event, None, Position]:
+    """Do what `position` leaves to do of its epoch, judge it, keep it, and return the position after it.
+
+    Raises DivergedError when a loss or a weight is no number.
+    """
+    started, skipped, recipe = time.perf_counter(), position.batch, step.recipe
+    position = yield from _batches(step, stage, position, folder / checkpoint.WITHIN)
+    speed = len(step.material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
+    if not _sound(step.average):
+        raise recovery.DivergedError("a weight became no number", step.batches)
+    most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
+    score = validate(step.average, step.material, step.place, most)
+    if (better := score.rank > position.best) or recipe.keep == "last":
+        checkpoint.save_weights(folder / BEST, step.average)
+    done = EpochDone(
+        time=now(),
+        stage=stage,
+        epoch=position.epoch + 1,
+        epochs=recipe.epochs,
+        loss=position.loss / step.batches,
+        validation_loss=score.loss,
+        balanced_accuracy=score.balanced_accuracy,
+        malignant_sensitivity=score.malignant_sensitivity,
+        learning_rate=step.rate((position.epoch + 1) * step.batches - 1, position),
+        images_per_second=speed,
+        best=better,
+    )
+    position = msgspec.structs.replace(
+        position,
+        epoch=position.epoch + 1,
+        batch=0,
+        loss=0.0,
+        best=score.rank if better else position.best,
+        best_epoch=position.epoch + 1 if better else position.best_epoch,
+    )
+    # Told before it is kept: killed in between, the epoch is done and told again, and never missing.
+    try:
         yield done
-        yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch, batch=0)
+    finally:
+        step.save(folder / checkpoint.WHOLE, position)
+        (folder / checkpoint.WITHIN).unlink(missing_ok=True)
+    yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch, batch=0)
+    return position
 
 
-def _epoch(step: "_Step", stage: str, position: Position, saved: Path) -> Generator[Event, None, Position]:
+def _batches(step: "_Step", stage: str, position: Position, within: Path) -> Generator[Event, None, Position]:
     """Do the batches of one epoch that `position` has not done, and return the position after them."""
     rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
     started, written, images = time.perf_counter(), time.monotonic(), 0
     for batch in range(position.batch, step.batches):
-        loss, rate = step(rows[batch], position.epoch, batch)
+        loss, rate = step(rows[batch], position)
         images += len(rows[batch])
         position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
         try:
@@ -134,10 +178,10 @@ def _epoch(step: "_Step", stage: str, position: Position, saved: Path) -> Genera
                 images_per_second=images / (time.perf_counter() - started),
             )
         except GeneratorExit:
-            checkpoint.save(saved, position, step.net, step.average, step.optimizer)
+            step.save(within, position)
             raise
         if time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS:
-            checkpoint.save(saved, position, step.net, step.average, step.optimizer)
+            step.save(within, position)
             written = time.monotonic()
             yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch + 1, batch=batch + 1)
     return position
@@ -152,13 +196,13 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def validate(net: nn.Module, material: Material, place: devices.Place) -> Score:
-    """Judge the validation part with `net` in evaluation mode."""
+def validate(net: nn.Module, material: Material, place: devices.Place, most: int = VALIDATION_BATCH) -> Score:
+    """Judge the validation part with `net` in evaluation mode, at most so many slices at a time."""
     net.eval()
     logits = []
     with torch.inference_mode(), place.autocast():
-        for start in range(0, len(material.validation), VALIDATION_BATCH):
-            rows = material.validation[start : start + VALIDATION_BATCH]
+        for start in range(0, len(material.validation), most):
+            rows = material.validation[start : start + most]
             logits.append(net(_slices(material, rows, place).float()).float().cpu().numpy())
     labels = material.labels[material.validation]
     probabilities: Floats = metrics.softmax(np.concatenate(logits))
@@ -190,10 +234,24 @@ class _Step:
         """Steps in one epoch."""
         return math.ceil(len(self.material.train) / self.recipe.batch)
 
-    def __call__(self, rows: Ints, epoch: int, batch: int) -> tuple[float, float]:
-        """Return the batch's loss and the learning rate used."""
+    def save(self, path: Path, position: Position) -> None:
+        """Write a checkpoint. Raises LungcliError."""
+        checkpoint.save(path, position, self.net, self.average, self.optimizer)
+
+    def restore(self, path: Path, digests: tuple[str, str]) -> Position:
+        """Go on from a checkpoint of either digest, if there is one. Raises LungcliError."""
+        recipe, formerly = digests
+        return checkpoint.restore(path, recipe, self.net, self.average, self.optimizer, formerly=formerly)
+
+    def rate(self, done: int, position: Position) -> float:
+        """Learning rate after `done` steps, as low as the position has it."""
+        return learning_rate(done, self.batches, self.recipe) * recovery.share(position.halvings)
+
+    def __call__(self, rows: Ints, position: Position) -> tuple[float, float]:
+        """Do the step after `position`; return the batch's loss and the learning rate used. Raises DivergedError."""
+        epoch, batch = position.epoch, position.batch
         done = epoch * self.batches + batch
-        rate = learning_rate(done, self.batches, self.recipe)
+        rate = self.rate(done, position)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
@@ -205,23 +263,20 @@ class _Step:
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._gradients(slices, targets)
+        value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
         if not math.isfinite(value):
-            raise LungcliError(
-                f"the loss became {value} in epoch {epoch + 1}", "start again with a lower --learning-rate"
-            )
+            raise recovery.DivergedError(f"the loss became {value}", batch + 1)
         self.optimizer.step()
         # Early averages would remember the random start: the decay grows with the number of steps.
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
 
-    def _gradients(self, slices: Tensor, targets: Targets) -> float:
-        """Add up the gradients of the batch, as many slices at a time as the recipe allows; return its mean loss.
+    def _gradients(self, slices: Tensor, targets: Targets, at_a_time: int) -> float:
+        """Add up the gradients of the batch, `at_a_time` slices after another; return its mean loss.
 
         Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from.
         """
         count, value = len(slices), 0.0
-        at_a_time = self.recipe.micro_batch or count
         for start in range(0, count, at_a_time):
             some = slices[start : start + at_a_time]
             theirs = tuple((labels[start : start + at_a_time], share) for labels, share in targets)
@@ -267,7 +322,18 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
 
 
+@torch.no_grad()
+def _sound(net: nn.Module) -> bool:
+    return all(bool(value.isfinite().all()) for value in net.state_dict().values())
+
+
 def _digest(stage: str, recipe: Recipe, material: Material) -> str:
+    settings = recipes.decided(recipe)
+    return hashlib.sha256(msgspec.json.encode((stage, settings, material.digest))).hexdigest()
+
+
+def _digest_1(stage: str, recipe: Recipe, material: Material) -> str:
+    """Return the digest that checkpoints of format 1 have, which changes with every new field of a recipe."""
     return hashlib.sha256(msgspec.json.encode((stage, recipe, material.digest))).hexdigest()
 
 

@@ -49,8 +49,11 @@ def test_one_command_from_nothing_to_verified(
         assert line in done.stderr
     assert "Cite as: Nobody (2020)" in (home / "data" / "little" / "SOURCE.txt").read_text()
 
+    (home / "data" / ".little.download").mkdir()
+    (home / "data" / ".little.download" / "x.zip").write_bytes(archive)
     again = CliRunner().invoke(app, ["data", "download", "Little", "--offline", "--json"])
     assert again.exit_code == 0
+    assert not (home / "data" / ".little.download").exists()
     assert "there is a data set 'little' already: checking it" in again.stderr
     facts = json.loads(again.stdout)
     assert (facts["whole"], facts["known"], facts["published"]) == (True, 5, 5)

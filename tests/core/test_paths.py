@@ -2,12 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lungcli.core import paths
-from lungcli.core.errors import LungcliError
+from lungcli.core.errors import LungcliError, UsageError
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -63,3 +65,43 @@ def test_homes_follow_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
     assert paths.data_home() == tmp_path / "elsewhere"
     monkeypatch.delenv("LUNGCLI_HOME")
     assert paths.home().name == "lungcli"
+
+
+def test_without_a_home_folder_nothing_is_made_where_the_command_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LUNGCLI_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(os.path, "expanduser", lambda path: path)
+        with pytest.raises(UsageError, match="no home folder") as caught:
+            paths.home()
+    assert "LUNGCLI_HOME" in caught.value.hint
+    monkeypatch.setenv("LUNGCLI_HOME", "~nobody-at-all/x")
+    with pytest.raises(UsageError, match="there is no such home folder"):
+        paths.home()
+
+
+# Begins a file, says so, and waits to be killed.
+WRITER = """
+import sys, pathlib
+from lungcli.core import paths
+with paths.replacing(pathlib.Path(sys.argv[1])) as partial:
+    partial.write_bytes(b"half")
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can tell there who writes a file")
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    target = tmp_path / "a [1].json"
+    command = [sys.executable, "-c", WRITER, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begun\n"
+        paths.sweep(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+        writer.kill()
+    paths.sweep(tmp_path, "another")
+    assert len(list(tmp_path.iterdir())) == 1
+    paths.sweep(tmp_path, target.name)
+    assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
 """Runs on disk: what survives, who may write, and how a run is said to have ended."""
 
 import multiprocessing
+import os
 from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lungcli.core import paths, runs
 from lungcli.core import recipe as recipes
-from lungcli.core import runs
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import BatchDone, Event, RunDone, RunFailed, RunStarted, RunStopped, now
 from lungcli.core.runs import Run
@@ -52,6 +54,66 @@ def test_names_are_not_given_twice() -> None:
     with pytest.raises(UsageError, match="there is a run 'first' already"):
         new()
     assert runs.fresh_name("first") == "first-2"
+
+
+def test_a_name_is_free_again_where_its_run_was_killed_while_it_was_made() -> None:
+    half = paths.runs_home() / "first"
+    half.mkdir(parents=True)
+    (half / "recipe.toml").write_bytes(b"")
+    (half / ".run.json.x.partial").write_bytes(b"{")
+    assert runs.fresh_name("first") == "first"
+    made = new()
+    assert runs.load("first") == made
+    (paths.runs_home() / "theirs" / "train").mkdir(parents=True)
+    with pytest.raises(UsageError, match="there is a run 'theirs' already"):
+        runs.create("theirs", "train", RECIPE)
+
+
+def test_a_removal_that_was_killed_leaves_no_run_and_the_next_one_clears_it() -> None:
+    left = new().folder.rename(paths.runs_home() / ".first.removed-12")
+    assert runs.known() == {}
+    runs.remove(new().folder)
+    assert not left.exists()
+
+
+def test_a_run_that_cannot_be_opened_can_be_removed() -> None:
+    folder = new().folder
+    (folder / "run.json").write_bytes(b"{")
+    runs.remove(folder)
+    assert list(paths.runs_home().iterdir()) == []
+
+
+def test_what_a_killed_process_was_writing_is_cleared_when_the_run_goes_on() -> None:
+    run = new()
+    run.stage("train").mkdir()
+    for folder in (run.folder, run.stage("train")):
+        (folder / ".checkpoint.safetensors.x.partial").write_bytes(b"half")
+    list(runs.record(run, three_batches()))
+    assert not list(run.folder.rglob("*.partial"))
+
+
+def test_looking_at_a_run_writes_nothing() -> None:
+    run = new()
+    (run.folder / ".lock").unlink(missing_ok=True)
+    before = sorted(run.folder.iterdir())
+    assert runs.worker(run) is None
+    assert (
+        runs.state(msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="running"))) == "stopped"
+    )
+    assert sorted(run.folder.iterdir()) == before
+
+
+def test_a_disk_that_takes_half_a_line_is_told_and_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new()
+    recording = runs.record(run, three_batches())
+    next(recording)
+    next(recording)
+    writing = os.write
+    monkeypatch.setattr(os, "write", lambda handle, line: writing(handle, line[:7]))
+    with pytest.raises(LungcliError, match="No space left on device"):
+        next(recording)
+    monkeypatch.undo()
+    assert [type(event) for event in runs.events(run)] == [RunStarted, BatchDone]
 
 
 def test_events_are_passed_on_and_kept() -> None:
@@ -146,11 +208,12 @@ def test_one_damaged_run_does_not_hide_the_others() -> None:
     assert "the run 'first' is damaged" in problems[0].message
 
 
-def test_a_newer_format_is_refused_by_name() -> None:
+def test_a_newer_format_is_refused_by_name_even_where_it_can_say_what_this_one_does_not_know() -> None:
     run = new()
-    text = (run.folder / "run.json").read_text().replace('"format_version": 1', '"format_version": 99')
+    text = (run.folder / "run.json").read_text().replace('"format_version": 2', '"format_version": 99')
+    text = text.replace('"kind": "train"', '"kind": "unheard-of"')
     (run.folder / "run.json").write_text(text)
-    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
+    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 2"):
         runs.load("first")
 
 
@@ -174,9 +237,9 @@ def test_two_processes_cannot_work_on_one_run_and_a_dead_one_holds_nothing() -> 
     with pytest.raises(UsageError, match="another process works on the run 'first'"):
         list(runs.record(again, three_batches()))
     with pytest.raises(UsageError, match="is being worked on"):
-        runs.remove(again)
+        runs.remove(again.folder)
     process.kill()
     process.join()
     assert runs.state(again) == "stopped"
-    runs.remove(again)
+    runs.remove(again.folder)
     assert runs.known() == {}

@@ -1,10 +1,12 @@
 """Keeping runs in order: nothing is lost, and nothing that is worked on is moved."""
 
+from pathlib import Path
+
 import pytest
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs, shelf
-from lungcli.core.errors import UsageError
+from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.runs import Run
 
 
@@ -36,6 +38,34 @@ def test_a_renamed_run_keeps_everything_and_those_it_taught_follow() -> None:
     assert runs.load("pupil").info.teacher_run == "second/teacher"
     assert pupil.info.teacher_run == "first/teacher"
     assert sorted(runs.known()) == ["pupil", "second"]
+
+
+def test_a_renaming_cut_off_half_way_is_done_by_the_same_call_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new("first")
+    new("pupil", "first/teacher")
+
+    def killed(here: Path, there: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf, "_move", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shelf.rename(run, "second")
+    assert shelf.rename(runs.load("first"), "second").name == "second"
+    assert runs.load("pupil").info.teacher_run == "second/teacher"
+
+
+def test_a_renaming_that_is_refused_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new("first")
+    new("pupil", "first/teacher")
+
+    def refused(here: Path, there: Path) -> None:
+        raise LungcliError("cannot write")
+
+    monkeypatch.setattr(shelf, "_move", refused)
+    with pytest.raises(LungcliError, match="cannot write"):
+        shelf.rename(run, "second")
+    assert runs.load("pupil").info.teacher_run == "first/teacher"
 
 
 @pytest.mark.parametrize(("name", "message"), [("other", "there is a run 'other' already"), ("../x", "cannot be")])

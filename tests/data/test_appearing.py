@@ -72,10 +72,18 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
         maker.kill()
 
     assert names(tmp_path) == half
-    (tmp_path / ".set 1.partial-12").mkdir()
     with appearing(target):
         assert names(tmp_path).isdisjoint(half)
-    assert names(tmp_path) == {"set [1]", ".set 1.partial-12"}
+    assert names(tmp_path) == {"set [1]"}
+
+
+def test_what_was_left_on_the_way_to_another_folder_is_cleared_unless_somebody_makes_it(tmp_path: Path) -> None:
+    (tmp_path / ".dead.partial-12").mkdir()
+    (tmp_path / ".dead.partial-12" / "half").write_text("half")
+    with appearing(tmp_path / "set 1") as living, appearing(tmp_path / "set [1]"):
+        assert living.exists()
+        assert not (tmp_path / ".dead.partial-12").exists()
+    assert names(tmp_path) == {"set 1", "set [1]"}
 
 
 def test_alone_only_while_it_lasts(tmp_path: Path) -> None:

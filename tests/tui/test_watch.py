@@ -34,7 +34,7 @@ def test_runs_come_and_go_the_newest_first() -> None:
     old = fakes.run("old", age=90)
     fakes.run("new", age=30)
     assert looked(watcher) == ["new", "old"]
-    runs.remove(old)
+    runs.remove(old.folder)
     assert looked(watcher) == ["new"]
 
 

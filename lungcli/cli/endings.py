@@ -1,0 +1,56 @@
+"""How a call ends that did not come to its end: stopped from outside, or with nobody left to read what it says."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+INTERRUPTED = 130
+UNREAD = 141
+"""As of a program that the system ends when its reader has gone (128 + SIGPIPE)."""
+
+Handler = Callable[[int, FrameType | None], None]
+
+Before = dict[int, "signal._HANDLER"]
+
+# What a scheduler and a terminal that is closed send.
+_ORDERS = ("SIGTERM", "SIGHUP")
+
+
+def obey(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Before:
+    """End as after Ctrl-C, or by `handler`, when asked to from outside; return what was done before.
+
+    `also` names further signals. Where `nohup` started this process, a terminal that is closed stays unheard.
+    """
+    names = [name for name in (*also, *_ORDERS) if hasattr(signal, name) and not _is_unheard(name)]
+    return {getattr(signal, name): signal.signal(getattr(signal, name), handler or _interrupt) for name in names}
+
+
+def restore(before: Before) -> None:
+    """Do again what was done before `obey`."""
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def flushed(code: int) -> int:
+    """Write out what is left to say, and return the exit code: `code`, or UNREAD where nobody reads any more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # What is in the buffer would be tried once more at the very end, and complained of.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or UNREAD
+    return code
+
+
+def _is_unheard(name: str) -> bool:
+    return name == "SIGHUP" and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt

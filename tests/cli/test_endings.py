@@ -1,0 +1,70 @@
+"""How a call ends that did not come to its end."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungcli.cli import app, endings
+from lungcli.core.errors import LungcliError, during
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
+def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    try:
+        heard = endings.obey(also=("SIGINT",))
+        assert set(heard) == {signal.SIGINT, signal.SIGTERM}
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        endings.restore(heard)
+        assert signal.getsignal(signal.SIGTERM) == before[1]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        heard = endings.obey()
+        assert set(heard) == {signal.SIGTERM, signal.SIGHUP}
+        endings.restore(heard)
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+
+
+def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w")
+    stream.write("a verdict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert endings.flushed(0) == endings.UNREAD
+    stream.close()
+
+
+def test_an_error_that_nobody_foresaw_says_what_was_being_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(**_: object) -> None:
+        with during("while judging scan.png"):
+            raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(app, "app", crash)
+    assert app._code() == 1
+    said = capsys.readouterr().err
+    assert "error: unforeseen ZeroDivisionError: division by zero (while judging scan.png)" in said
+
+
+def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def starve(**_: object) -> None:
+        with during("while preparing slice.png"):
+            raise MemoryError
+
+    monkeypatch.setattr(app, "app", starve)
+    assert app._code() == 1
+    assert "error: out of memory (while preparing slice.png)" in capsys.readouterr().err
+
+
+def test_an_error_passes_what_was_being_done_and_nothing_is_noted_of_success() -> None:
+    with during("while nothing goes wrong"):
+        pass
+    with pytest.raises(LungcliError) as caught, during("while it goes wrong"):
+        raise LungcliError("it went wrong")
+    assert caught.value.__notes__ == ["while it goes wrong"]

@@ -1,0 +1,166 @@
+"""What earlier versions wrote is read, what later ones wrote is refused by its version, and a run may travel."""
+
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from lungcli.core import recipe as recipes
+from lungcli.core import runs
+from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
+from lungcli.data import manifest, splitfiles
+from lungcli.inference import modelfile
+from lungcli.training import checkpoint
+from tests.faults.commands import TINY, Call, figures, finished, grows, results, started, wait_until
+from tests.faults.conftest import RUN
+from tests.faults.formats.make import data, happened, net
+
+FORMATS = Path(__file__).with_name("formats")
+NEWER = "up to"
+
+
+@pytest.mark.parametrize("version", range(1, runs.FORMAT_VERSION + 1))
+def test_runs_of_every_version_are_read(version: int) -> None:
+    run = runs.read(FORMATS / f"run-{version}")
+    assert (run.info.format_version, run.info.state, run.info.kind) == (version, "done", "train")
+    assert (run.recipe.model, run.recipe.seed, run.recipe.epochs) == ("ownmodel", 7, 1)
+    assert tuple(runs.events(run)) == happened()
+
+
+def test_a_run_of_an_earlier_version_becomes_one_of_this_version_when_it_goes_on(tmp_path: Path) -> None:
+    shutil.copytree(FORMATS / "run-1", tmp_path / "run-1")
+    run = runs.read(tmp_path / "run-1")
+    list(runs.record(run, (event for event in happened())))
+    assert runs.read(run.folder).info.format_version == runs.FORMAT_VERSION
+    assert tuple(runs.events(run)) == happened() * 2
+
+
+@pytest.mark.parametrize("version", range(1, checkpoint.FORMAT_VERSION + 1))
+def test_checkpoints_of_every_version_are_gone_on_with(version: int) -> None:
+    layer, average = net(), net()
+    optimizer = torch.optim.AdamW(layer.parameters())
+    path = FORMATS / f"checkpoint-{version}.safetensors"
+    position = checkpoint.restore(path, "digest", layer, average, optimizer)
+    assert (position.epoch, position.batch, position.loss, position.best, position.best_epoch) == (
+        2,
+        3,
+        0.5,
+        (0.75, -0.5),
+        2,
+    )
+    assert (position.halvings, position.micro_batch, position.setbacks) == (0, 0, 0)
+    assert len(optimizer.state_dict()["state"]) == 2
+    assert not torch.equal(layer.weight, average.weight)
+
+
+def test_a_checkpoint_of_version_1_belongs_to_its_recipe_still() -> None:
+    layer, average = net(), net()
+    optimizer = torch.optim.AdamW(layer.parameters())
+    path = FORMATS / "checkpoint-1.safetensors"
+    assert checkpoint.restore(path, "new", layer, average, optimizer, formerly="digest").recipe == "new"
+    with pytest.raises(LungcliError, match="belongs to another recipe"):
+        checkpoint.restore(path, "new", layer, average, optimizer, formerly="other")
+
+
+def test_manifests_splits_and_models_of_every_version_are_read() -> None:
+    assert manifest.read(FORMATS / "manifest-1" / "manifest.json") == data()
+    path = FORMATS / "split-1.json"
+    assert splitfiles.read(path) == splitfiles.make(data(), seed=3)
+    assert len(splitfiles.splits_of(data(), path)) == 1
+    model = modelfile.load(FORMATS / "model-1.onnx")
+    assert (model.card.size, model.card.temperature) == (128, 1.5)
+    assert model.logits(np.zeros((1, 128, 128), dtype=np.uint8)).shape == (1, 3)
+
+
+def newer(content: str) -> str:
+    """The same, of a version to come that can say what this one does not know."""
+    found = json.loads(content)
+    found |= {"format_version": 99, "kind": "unheard-of", "protocol": "unheard-of", "precision": "unheard-of"}
+    return json.dumps({**found, "classes": 7})
+
+
+def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) -> None:
+    shutil.copytree(FORMATS, tmp_path / "f")
+    here = tmp_path / "f"
+    for path in (here / "run-2" / "run.json", here / "manifest-1" / "manifest.json", here / "split-1.json"):
+        path.write_text(newer(path.read_text()))
+    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 2") as caught:
+        runs.read(here / "run-2")
+    assert "upgrade lungcli" in caught.value.hint
+    with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
+        manifest.read(here / "manifest-1" / "manifest.json")
+    with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
+        splitfiles.read(here / "split-1.json")
+    model = onnx.load(here / "model-1.onnx")
+    model.metadata_props[0].value = newer(model.metadata_props[0].value)
+    onnx.save(model, here / "model-1.onnx")
+    with pytest.raises(ModelFileError, match="format 99; this lungcli reads up to 1"):
+        modelfile.read_card(here / "model-1.onnx")
+    saved = here / "checkpoint-2.safetensors"
+    save_file(load_file(saved), saved, metadata={"position": '{"format_version": 99, "epoch": "third"}'})
+    layer = net()
+    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 2"):
+        checkpoint.restore(saved, "digest", layer, layer, torch.optim.AdamW(layer.parameters()))
+    save_file(load_file(saved), saved, metadata={"position": '{"epoch": "third"}'})
+    with pytest.raises(LungcliError, match="is damaged"):
+        checkpoint.restore(saved, "digest", layer, layer, torch.optim.AdamW(layer.parameters()))
+
+
+def test_what_a_newer_version_wrote_is_refused_by_the_command(made: Path) -> None:
+    path = made / "runs" / RUN / "run.json"
+    path.write_text(newer(path.read_text()))
+    for words in (("runs", "show", RUN), ("runs", "resume", RUN)):
+        said = finished(Call(home=made, arguments=words), 1)[1]
+        assert f"error: the run '{RUN}' has format 99; this lungcli reads up to 2" in said
+        assert "upgrade lungcli" in said
+    assert "format 99" in finished(Call(home=made, arguments=("runs", "list")))[1]
+    finished(Call(home=made, arguments=("runs", "remove", RUN, "--yes")))
+    path = made / "data" / "phantom" / "manifest.json"
+    path.write_text(newer(path.read_text()))
+    assert "format 99" in finished(Call(home=made, arguments=("data", "show", "phantom")), 4)[1]
+
+
+def test_a_recipe_is_known_by_what_it_decides(tmp_path: Path) -> None:
+    """A later version's new field, at its default, leaves a checkpoint's recipe the same."""
+    recipe = recipes.make(data="d", model="m", epochs=3, augment={"blur": 2.0})
+    assert recipes.decided(recipe) == {"data": "d", "model": "m", "epochs": 3, "augment": {"blur": 2.0}}
+    assert recipes.decided(msgspec.structs.replace(recipe, epochs=30)) != recipes.decided(recipe)
+
+
+def test_two_processes_cannot_work_on_one_run(made: Path) -> None:
+    arguments = ("train", "--model", "ownmodel", "--name", "both", *TINY, "--epochs", 50)
+    first = Call(home=made, arguments=arguments)
+    with started(first) as process:
+        wait_until(grows(made / "runs" / "both" / "events.jsonl"), process)
+        said = finished(first, 2)[1]
+        assert "error: another process works on the run 'both'" in said
+        said = finished(Call(home=made, arguments=("runs", "remove", "both", "--yes")), 2)[1]
+        assert "is being worked on" in said
+        assert process.poll() is None
+
+
+def test_a_run_copied_from_another_machine_is_one_here(made: Path, tmp_path: Path) -> None:
+    """Nothing in it says where it lay: it is shown, it predicts, and it goes on where the same data is."""
+    there = tmp_path / "elsewhere"
+    shutil.copytree(made / "data", there / "data")
+    (there / "runs").mkdir()
+    copied = shutil.copytree(made / "runs" / RUN, there / "runs" / "from afar")
+    assert not [path for path in copied.rglob("*") if path.is_file() and str(made).encode() in path.read_bytes()]
+    (copied / "worker.json").write_text('{"pid": 1, "host": "another machine"}')
+    (copied / "train" / "model.onnx").unlink()
+    (copied / "train" / "best.safetensors").unlink()
+    shown = json.loads(finished(Call(home=there, arguments=("runs", "list", "--json")))[0])
+    assert [(run["name"], run["state"]) for run in shown["runs"]] == [("from afar", "done")]
+    finished(Call(home=there, arguments=("runs", "resume", "from afar")))
+    assert results(there, "from afar") == results(made, RUN)
+    happened_there, happened_here = (list(runs.events(runs.read(folder))) for folder in (copied, made / "runs" / RUN))
+    assert figures(happened_there) == figures(happened_here)
+    shutil.rmtree(there / "data")
+    said = finished(Call(home=there, arguments=("runs", "resume", "from afar")), 2)[1]
+    assert "unknown data set 'phantom'" in said

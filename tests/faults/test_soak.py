@@ -1,0 +1,34 @@
+"""Hundreds of predictions in one process: memory stays flat, and every file is closed again."""
+
+import gc
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lungcli.inference import modelfile
+from lungcli.inference.predict import Prediction, predict
+from lungcli.inference.sources import Naming, items
+from tests.inference import graphs
+
+ROUNDS = 10
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_three_hundred_predictions_leave_no_file_open_and_no_memory_taken(
+    slices: Path, tmp_path: Path, workers: int
+) -> None:
+    graphs.nodules(tmp_path / "net")
+    modelfile.write(tmp_path / "net", graphs.card(size=128, temperature=1.0), tmp_path / "m.onnx")
+    model = modelfile.load(tmp_path / "m.onnx", 1)
+    process, seen = psutil.Process(), []
+    for _ in range(ROUNDS):
+        found = [outcome for _, outcome in predict(items([str(slices)], Naming()), model, force=True, workers=workers)]
+        assert sum(isinstance(outcome, Prediction) for outcome in found) == 36
+        gc.collect()
+        files = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()
+        seen.append((files, process.num_threads(), process.memory_info().rss))
+    assert seen[-1][0] <= seen[0][0]
+    assert seen[-1][1] <= seen[0][1]
+    # What the first rounds bring in (buffers of the runtime, codecs) is not counted.
+    assert seen[-1][2] - seen[ROUNDS // 2][2] < 8e6
