@@ -77,12 +77,13 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.inference import modelfile
     from lungcli.training import learn as learning
-    from lungcli.training import loop
+    from lungcli.training import loop, ranks
 
     folder = run.stage(stage)
     if (folder / MODEL).exists():
         learning.forget_progress(folder)
         return
+    ranks.announce(run.name, stage)
     recipe = recipe_of(run.recipe, stage)
     sources = [run.stage(each) for each in models.teacher_stages(run.recipe)] if stage == "student" else []
     teachers = [
@@ -90,7 +91,8 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         for source in sources
     ]
     taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
-    about = f"train {recipe.model} on {recipe.data}{taught}"
+    together = f", on {ranks.here().size} devices" if ranks.here().size > 1 else ""
+    about = f"train {recipe.model} on {recipe.data}{taught}{together}"
     yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
     material = loop.Material(
         pixels=found.pixels,
@@ -101,6 +103,8 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         digest=found.split.digest,
     )
     yield from learning.learn(stage, recipe, material, folder, teachers)
+    if ranks.here().rank:
+        return
     yield _export(stage, recipe, folder, found)
 
 

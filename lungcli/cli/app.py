@@ -23,6 +23,7 @@ from lungcli.cli import (
     models,
     predict,
     quantize,
+    ranks,
     recipes,
     reproduce,
     runs,
@@ -121,18 +122,23 @@ def _code() -> int:
         app(prog_name="lungcli")
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):
-            return endings.UNREAD
+            return ranks.final(endings.UNREAD)
         if ending.code == endings.INTERRUPTED:
             # Stopped while a bar was about to be drawn, nobody else would show the cursor again.
             with contextlib.suppress(OSError):
                 speak.err().show_cursor()
             _tell("stopped", "what was finished is kept; the same command does the rest")
-        return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        return ranks.final(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+    except errors.LostRankError as error:
+        if speak.Manner.debug:
+            raise
+        speak.warn(error.message)
+        return 1
     except errors.LungcliError as error:
         if speak.Manner.debug:
             raise
         _tell(error.message, error.hint)
-        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+        return ranks.final(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except OSError as error:
         if speak.Manner.debug:
             raise
@@ -149,7 +155,7 @@ def _code() -> int:
             f"unforeseen {type(error).__name__}: {error}{_notes(error)}",
             "this is a bug; please report it with the output of --debug",
         )
-    return 1
+    return ranks.final(1)
 
 
 def _tell(message: str, hint: str) -> None:

@@ -34,6 +34,7 @@ def compress(
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,
     device: opt.Device = DEFAULT.device,
+    devices: opt.Devices = 1,
     threads: opt.Threads = DEFAULT.threads,
 ) -> None:
     """Teacher, student with and without it, int8, and the table that compares them; exit code 5 if the gate fails.
@@ -48,11 +49,11 @@ def compress(
       lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
       lungcli compress --recipe fast --data mine
     """
-    from lungcli.cli import job
+    from lungcli.cli import job, ranks
 
     if recipe:
-        job.follow(recipe, context, name)
+        ranks.share(devices, device, lambda: job.follow(recipe, context, name))
     elif not model:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
     else:
-        job.begin("compress", context, name)
+        ranks.share(devices, device, lambda: job.begin("compress", context, name))

@@ -31,6 +31,7 @@ def distill(
     pretrained: opt.Pretrained = DEFAULT.pretrained,
     precision: opt.PrecisionOption = DEFAULT.precision,
     device: opt.Device = DEFAULT.device,
+    devices: opt.Devices = 1,
     threads: opt.Threads = DEFAULT.threads,
 ) -> None:
     """Train a small student on what a teacher, or several together, say of each slice.
@@ -44,6 +45,6 @@ def distill(
       lungcli distill -t OTHER-RUN/student -s shufflenetv2      (a chain)
       lungcli distill -t OTHER -s shufflenetv2 --folds 5        (by OTHER-fold1 in fold 1, and so on)
     """
-    from lungcli.cli import job
+    from lungcli.cli import job, ranks
 
-    job.begin("distill", context, name)
+    ranks.share(devices, device, lambda: job.begin("distill", context, name))

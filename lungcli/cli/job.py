@@ -59,7 +59,7 @@ def follow(recipe: str, context: typer.Context, name: str) -> None:
 
 def _given(context: typer.Context) -> dict[str, object]:
     """Return the recipe's fields among the command's options."""
-    return {field: value for field, value in context.params.items() if field not in ("name", "recipe")}
+    return {field: value for field, value in context.params.items() if field not in ("name", "recipe", "devices")}
 
 
 def is_typed(field: str, context: typer.Context) -> bool:

@@ -70,7 +70,13 @@ Mixup = Annotated[
     float, typer.Option("--mixup", help="Blend slices: the strength of Beta(m, m), 1 for even blends; 0: none.")
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
+Devices = Annotated[
+    int,
+    typer.Option(
+        "--devices", metavar="N", min=1, max=1024, help="Share each step among N GPUs, or N processes on a CPU."
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads, of each device; 0: one a core.")]
 PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Precision to train in.")]
 Method = Annotated[
     str,

@@ -77,11 +77,12 @@ def show(name: RunName, json: opt.Json = False) -> None:
 
 
 @app.command()
-def resume(name: RunName) -> None:
-    """Go on with a run that was stopped, killed or failed."""
-    from lungcli.cli import job
+def resume(name: RunName, devices: opt.Devices = 1) -> None:
+    """Go on with a run that was stopped, killed or failed, on as many devices as there are now."""
+    from lungcli.cli import job, ranks
+    from lungcli.core import runs
 
-    job.resume(name)
+    ranks.share(devices, runs.load(name).recipe.device, lambda: job.resume(name))
 
 
 @app.command()

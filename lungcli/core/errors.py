@@ -41,6 +41,10 @@ class InterruptedRunError(LungcliError):
     """The user stopped a run; its work is saved."""
 
 
+class LostRankError(LungcliError):
+    """One of several devices that train together is gone; all start again from the last checkpoint."""
+
+
 @contextlib.contextmanager
 def during(what: str) -> Iterator[None]:
     """Note on an error that comes up within what was being done, so that it can be told of one out of many threads."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
+from lungcli.training import ranks
 
 _ANEW = "remove the run and start again"
 FORMAT_VERSION = 2
@@ -67,7 +68,7 @@ def save(path: Path, position: Position, net: nn.Module, average: nn.Module, opt
 
 
 def latest(folder: Path) -> Path:
-    """Return the checkpoint in `folder` to go on from, whether or not it exists; one within an epoch that is over goes.
+    """Return the checkpoint in `folder` to go on from, whether or not it exists.
 
     Raises LungcliError for a damaged one, or one of a newer lungcli.
     """
@@ -76,8 +77,13 @@ def latest(folder: Path) -> Path:
         return whole
     if not whole.exists() or _position(within, _header(within)).order > _position(whole, _header(whole)).order:
         return within
-    within.unlink()
     return whole
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
+    if ranks.here().rank == 0:
+        path.unlink(missing_ok=True)
 
 
 def restore(
@@ -127,6 +133,9 @@ def load_weights(path: Path, net: nn.Module) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
+    """Write as rank 0; the others hold the same."""
+    if ranks.here().rank:
+        return
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with paths.replacing(path) as partial:
         try:

@@ -9,6 +9,7 @@ import torch
 from lungcli.core import machine
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Precision, Recipe
+from lungcli.training import ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +36,28 @@ class Place:
 def resolve(recipe: Recipe) -> Recipe:
     """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
     place = choose(recipe)
-    return msgspec.structs.replace(recipe, device=str(place.device), precision=place.precision, threads=place.threads)
+    device = str(place.device) if ranks.here().size == 1 else place.device.type
+    micro_batch = recipe.micro_batch or ranks.micro_batch(recipe.batch, place.device)
+    return msgspec.structs.replace(
+        recipe, device=device, precision=place.precision, threads=place.threads, micro_batch=micro_batch
+    )
 
 
 def choose(recipe: Recipe) -> Place:
     """Resolve `auto`: CUDA, then MPS, then CPU; bfloat16 where it is computed natively.
 
-    On CPUs without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32. Raises UsageError.
+    On CPUs without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32. Of several ranks each takes a GPU
+    of its own, or its share of the cores. Raises UsageError.
     """
     device = _device(recipe.device)
+    if device.type == "cuda" and ranks.here().size > 1:
+        device = torch.device("cuda", torch.cuda.current_device())
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if _native_bfloat16(device) else "float32"
     threads = recipe.threads or torch.get_num_threads()
+    if ranks.here().size > 1:
+        threads = min(threads, max(1, machine.logical_cores() // ranks.here().beside))
     torch.set_num_threads(threads)
     return Place(device=device, precision=precision, threads=threads)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, devices, export, loop, losses, nets
+from lungcli.training import checkpoint, devices, export, loop, losses, nets, ranks
 from lungcli.training.loop import Material
 
 
@@ -34,7 +34,7 @@ def learn(
     if teachers:
         trained = [_trained(teacher, recipe, classes) for teacher in teachers]
         criterion = losses.from_teachers(recipe, labels, classes, trained)
-    return loop.train(stage, net, criterion, recipe, material, folder)
+    return ranks.in_step(loop.train(stage, net, criterion, recipe, material, folder))
 
 
 def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:

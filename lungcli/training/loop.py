@@ -1,6 +1,7 @@
 """The one training loop. Distillation is another criterion given to it, not another loop."""
 
 import copy
+import dataclasses
 import hashlib
 import math
 import time
@@ -20,7 +21,7 @@ from lungcli.core.evaluation import MALIGNANT
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
 from lungcli.core.metrics import Floats, Ints
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, devices, recovery
+from lungcli.training import checkpoint, devices, ranks, recovery
 from lungcli.training.augment import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses import Criterion
@@ -73,6 +74,7 @@ def train(
     whole = folder / checkpoint.WHOLE
     step = _Step(
         net=net,
+        shared=net,
         average=average,
         optimizer=optimizer,
         criterion=criterion,
@@ -82,6 +84,8 @@ def train(
     )
     digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
     position = step.restore(checkpoint.latest(folder), digests)
+    together = ranks.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    step = dataclasses.replace(step, shared=together)
     if not whole.exists():
         step.save(whole, position)
     told: Event
@@ -91,7 +95,8 @@ def train(
         except recovery.DivergedError as error:
             position, told = recovery.lowered(stage, position, recipe, error)
         except (MemoryError, RuntimeError) as error:
-            if not recovery.short_of_memory(error):
+            # One device alone may be short of it, and the others would go on with other parts.
+            if ranks.here().size > 1 or not recovery.short_of_memory(error):
                 raise
             position, told = recovery.halved(stage, position, recipe)
         else:
@@ -109,7 +114,7 @@ def _back(step: "_Step", whole: Path, digests: tuple[str, str], told: Position) 
         setbacks=told.setbacks,
     )
     step.save(whole, position)
-    whole.with_name(checkpoint.WITHIN).unlink(missing_ok=True)
+    checkpoint.remove(whole.with_name(checkpoint.WITHIN))
     return position
 
 
@@ -153,7 +158,7 @@ def _epoch(step: "_Step", stage: str, position: Position, folder: Path) -> Gener
         yield done
     finally:
         step.save(folder / checkpoint.WHOLE, position)
-        (folder / checkpoint.WITHIN).unlink(missing_ok=True)
+        checkpoint.remove(folder / checkpoint.WITHIN)
     yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch, batch=0)
     return position
 
@@ -163,6 +168,7 @@ def _batches(step: "_Step", stage: str, position: Position, within: Path) -> Gen
     rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
     started, written, images = time.perf_counter(), time.monotonic(), 0
     for batch in range(position.batch, step.batches):
+        ranks.turn()
         loss, rate = step(rows[batch], position)
         images += len(rows[batch])
         position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
@@ -199,13 +205,13 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
 def validate(net: nn.Module, material: Material, place: devices.Place, most: int = VALIDATION_BATCH) -> Score:
     """Judge the validation part with `net` in evaluation mode, at most so many slices at a time."""
     net.eval()
-    logits = []
+    logits = np.zeros((len(material.validation), len(material.classes)), dtype=np.float32)
     with torch.inference_mode(), place.autocast():
-        for start in range(0, len(material.validation), most):
+        for start in ranks.mine(range(0, len(material.validation), most)):
             rows = material.validation[start : start + most]
-            logits.append(net(_slices(material, rows, place).float()).float().cpu().numpy())
+            logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
     labels = material.labels[material.validation]
-    probabilities: Floats = metrics.softmax(np.concatenate(logits))
+    probabilities: Floats = metrics.softmax(ranks.joined(logits))
     matrix = metrics.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
     sensitivity = None
     if MALIGNANT in material.classes:
@@ -222,6 +228,7 @@ class _Step:
     """One optimiser step on one batch."""
 
     net: nn.Module
+    shared: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
     criterion: Criterion
@@ -256,14 +263,15 @@ class _Step:
             group["lr"] = rate
         # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
-        torch.manual_seed(_seed(self.recipe.seed, epoch, batch))
+        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + ranks.here().rank)
         slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
         labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
+        with ranks.statistics(self.net):
+            value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
         if not math.isfinite(value):
             raise recovery.DivergedError(f"the loss became {value}", batch + 1)
         self.optimizer.step()
@@ -274,17 +282,21 @@ class _Step:
     def _gradients(self, slices: Tensor, targets: Targets, at_a_time: int) -> float:
         """Add up the gradients of the batch, `at_a_time` slices after another; return its mean loss.
 
-        Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from.
+        Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from. Every
+        rank has drawn the whole batch, alike, and passes its own parts of it.
         """
         count, value = len(slices), 0.0
-        for start in range(0, count, at_a_time):
-            some = slices[start : start + at_a_time]
-            theirs = tuple((labels[start : start + at_a_time], share) for labels, share in targets)
-            with self.place.autocast():
-                loss = self.criterion(self.net(some), some, theirs) * (len(some) / count)
-            loss.backward()  # type: ignore[no-untyped-call]
+        parts = ranks.parts(count, at_a_time)
+        for part in parts:
+            some = slices[part]
+            theirs = tuple((labels[part], share) for labels, share in targets)
+            with ranks.gathering(self.shared, last=part is parts[-1]):
+                with self.place.autocast():
+                    loss = self.criterion(self.shared(some), some, theirs) * (len(some) / count)
+                # What is exchanged is the mean over ranks.
+                (loss * ranks.here().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
-        return value
+        return ranks.total(value)
 
 
 @torch.no_grad()

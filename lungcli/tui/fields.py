@@ -14,8 +14,9 @@ from lungcli.core.errors import LungcliError
 from lungcli.core.recipe import Keep, Precision, Protocol, Recipe
 
 KINDS = ("compress", "train", "distill", "quantize")
-LEFT_OUT = {"compress": ("--recipe",)}
-"""Options that no form has: a bundled recipe brings its own values, which those of a form would hide."""
+LEFT_OUT = {"compress": ("--recipe", "--devices"), "train": ("--devices",), "distill": ("--devices",)}
+"""Options that no form has: a bundled recipe brings its own values, which those of a form would hide, and several
+devices are what job schedulers start."""
 
 CHOSEN = ("precisions", "methods", "forms", "metrics")
 """Choices outside of which there is nothing to type."""

@@ -1,0 +1,36 @@
+"""What `test_ranks` runs under torchrun: trainings on every rank, of which rank 0 keeps folder and figures.
+
+The argument is a folder; each recipe is trained in a folder of its name. At last rank 1 fails before it begins.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from lungcli.core.errors import LungcliError
+from lungcli.training import ranks
+from tests.training.test_ranks import RECIPE, RECIPES, figures, train
+
+
+def main(folder: Path) -> None:
+    for name, recipe in RECIPES.items():
+        events = train(folder / name, recipe)
+        if ranks.here().rank == 0:
+            (folder / name / "figures.json").write_bytes(msgspec.json.encode(figures(events)))
+    if ranks.here().rank:
+        with ranks.following():
+            fail()
+        return
+    try:
+        train(folder / "failed", RECIPE)
+    except LungcliError as error:
+        (folder / "failed.json").write_bytes(msgspec.json.encode((type(error).__name__, error.message, error.hint)))
+
+
+def fail() -> None:
+    raise LungcliError("there is no data set 'd'", "import it here too")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
