@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import msgspec
 
-from lungcli import quantizing, stages
+from lungcli import pruning, quantizing, stages
 from lungcli.core import catalog, evaluation, models, names, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
@@ -36,6 +36,7 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
 def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe as this machine will follow it, and the runs that its teachers come from. Raises UsageError."""
     recipe = stages.resolved(recipe)
+    pruning.require_prunable(kind, recipe)
     return (recipe, "") if kind == "train" else _with_teachers(recipe)
 
 
@@ -72,6 +73,8 @@ def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
     for stage in made:
         if stage == "int8":
             yield from quantizing.quantize(run, found)
+        elif stage == "pruned":
+            yield from pruning.prune(run, found)
         elif stages.adopted_from(run, stage):
             yield from stages.adopt_teacher(run, stage, found)
         else:

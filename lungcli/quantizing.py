@@ -9,6 +9,7 @@ import numpy as np
 
 from lungcli import stages
 from lungcli.core import selective
+from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, RungDone, RungStarted, StageDone, StageStarted, now
 from lungcli.core.modelcard import ModelCard, RungFigures
@@ -32,20 +33,25 @@ def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
         return
     yield StageStarted(time=now(), stage="int8", about="quantize the student to int8, and prove it")
     limits = Limits(max_drop=min(Limits().max_drop, run.recipe.max_drop))
-    card = yield from to_smaller(run.stage("student") / stages.MODEL, folder / stages.MODEL, found, limits)
+    source, to = run.stage("student") / stages.MODEL, folder / stages.MODEL
+    card = yield from to_smaller(source, to, found, limits, tuning=run.recipe.qat_epochs)
     yield StageDone(time=now(), stage="int8", about=proof_in_words(card))
 
 
 def to_smaller(
-    source: Path, to: Path, found: Material, limits: Limits, form: Form = "int8"
+    source: Path, to: Path, found: Material, limits: Limits, form: Form = "int8", tuning: int = 0
 ) -> Generator[Event, None, ModelCard]:
     """Climb the ladder of `form` with the model file `source`, and return the card of the file written to `to`.
 
-    That file is of the first rung that holds; where none does, of the best one (see `holds`). Calibration slices are
-    of the training part and verdicts of the validation part, so the test part stays unseen. Raises UsageError when
-    the data has changed since it was trained, LungcliError when no rung is really int8.
+    That file is of the first rung that holds; where none does, of the best one (see `holds`). The last rungs of int8
+    fine-tune the net for `tuning` epochs (0: there are none such). Calibration slices are of the training part and
+    verdicts of the validation part, so the test part stays unseen. Raises UsageError when the data has changed since
+    it was trained, or when a file is to be fine-tuned whose weights are not beside it, LungcliError when no rung is
+    really int8.
     """
     card = modelfile.read_card(source)
+    if form == "int8" and tuning:
+        require_weights(source)
     stages.require_own_split(card, source, found)
     draft = msgspec.structs.replace(
         card,
@@ -57,13 +63,15 @@ def to_smaller(
         stress=(),
         elsewhere=(),
     )
-    rungs = ladder.LADDERS[form]
+    rungs = ladder.LADDERS[form] + (ladder.TUNED if form == "int8" and tuning else ())
     tried: list[Tried] = []
     with tempfile.TemporaryDirectory(prefix="lungcli-ladder-") as scratch:
-        for step in ladder.climb(_ground(source, draft, found), Path(scratch), limits, rungs):
+        for step in ladder.climb(_ground(source, draft, found, tuning), Path(scratch), limits, rungs):
             if isinstance(step, Rung):
                 number = rungs.index(step) + 1
                 yield RungStarted(time=now(), stage=form, rung=step.name, number=number, rungs=len(rungs))
+            elif not isinstance(step, Tried):
+                yield step
             else:
                 tried.append(step)
                 if step.evidence:
@@ -80,6 +88,17 @@ def to_smaller(
         )
         modelfile.write(chosen.path, final, to)
     return final
+
+
+def require_weights(source: Path) -> None:
+    """Raise UsageError when the weights that training left are not beside the model file."""
+    from lungcli.training import loop
+
+    if not (source.parent / loop.BEST).is_file():
+        raise UsageError(
+            f"fine-tuning needs the weights that training left beside a model file, and {source} stands alone",
+            "name a run's stage, as in RUN/student, or leave --qat-epochs out",
+        )
 
 
 def holds(card: ModelCard) -> bool:
@@ -120,7 +139,7 @@ def speed_in_words(float_p50: float, p50: float, precision: str) -> str:
     return f"{precision} is {float_p50 / p50:.1f}× as fast as float32 on this CPU ({times}): use it"
 
 
-def _ground(source: Path, draft: ModelCard, found: Material) -> Ground:
+def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Ground:
     target = selective.parse(draft.referral.target) if draft.referral else selective.DEFAULT
     train = np.array(found.split.train)
     stride = max(1, len(train) // CALIBRATION_SLICES)
@@ -132,9 +151,20 @@ def _ground(source: Path, draft: ModelCard, found: Material) -> Ground:
     def judge(model: modelfile.Model) -> Evaluation:
         return evaluate.evaluate(model, found.pixels, found.split.val, found.manifest, found.split, part="val")
 
+    def tune(to: Path) -> Generator[Event, None, None]:
+        from lungcli.training import loop, qat
+
+        about = f"learn to judge in int8 as in float; balanced accuracy is that of agreement, {tuning} epochs"
+        yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=tuning)
+        recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
+        lessons, weights = stages.to_learn_from(found), source.parent / loop.BEST
+        with tempfile.TemporaryDirectory(prefix="lungcli-fine-tuning-") as scratch:
+            yield from qat.tune(recipe, tuning, lessons, weights, Path(scratch), to)
+
     return Ground(
         source=source,
         calibration=found.pixels[train[::stride][:CALIBRATION_SLICES]],
         finish=finish,
         judge=judge,
+        tune=tune if tuning else None,
     )

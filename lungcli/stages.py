@@ -22,7 +22,7 @@ from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, StageDone, StageStarted, now
-from lungcli.core.modelcard import DataCard, Elsewhere, GuardStatistics, ModelCard, SplitCard, StressFigures
+from lungcli.core.modelcard import DataCard, Elsewhere, GuardStatistics, ModelCard, Pruning, SplitCard, StressFigures
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.core.selective import Target
@@ -32,6 +32,7 @@ from lungcli.data.splits import Split
 
 if TYPE_CHECKING:
     from lungcli.inference.modelfile import Model
+    from lungcli.training.loop import Material as Lessons
 
 GUARD_SLICES = 400
 MODEL = models.MODEL
@@ -85,7 +86,9 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         return
     ranks.announce(run.name, stage)
     recipe = recipe_of(run.recipe, stage)
-    sources = [run.stage(each) for each in models.teacher_stages(run.recipe)] if stage == "student" else []
+    taught_here = stage == "student"
+    sources = [run.stage(each) for each in models.teacher_stages(run.recipe)] if taught_here else []
+    start = run.stage("pruned") if taught_here and recipe.prune else None
     teachers = [
         learning.Teacher(model=modelfile.read_card(source / MODEL).model, weights=source / loop.BEST)
         for source in sources
@@ -94,7 +97,20 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     together = f", on {ranks.here().size} devices" if ranks.here().size > 1 else ""
     about = f"train {recipe.model} on {recipe.data}{taught}{together}"
     yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
-    material = loop.Material(
+    yield from learning.learn(
+        stage, recipe, to_learn_from(found), folder, teachers, start / loop.BEST if start else None
+    )
+    if ranks.here().rank:
+        return
+    pruning = modelfile.read_card(start / MODEL).pruning if start else None
+    yield export(stage, recipe, folder, found, pruning)
+
+
+def to_learn_from(found: Material) -> "Lessons":
+    """Return what the training and validation parts of `found` give the training loop."""
+    from lungcli.training import loop
+
+    return loop.Material(
         pixels=found.pixels,
         labels=np.array(found.manifest.labels(), dtype=np.int64),
         classes=found.manifest.classes,
@@ -102,10 +118,6 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         validation=np.array(found.split.val, dtype=np.int64),
         digest=found.split.digest,
     )
-    yield from learning.learn(stage, recipe, material, folder, teachers)
-    if ranks.here().rank:
-        return
-    yield _export(stage, recipe, folder, found)
 
 
 def adopted_from(run: Run, stage: str) -> str:
@@ -267,13 +279,16 @@ def keep_elsewhere(path: Path, found: Iterable[Elsewhere]) -> None:
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
     """Return the recipe that `stage` follows: a teacher is another net under the same budget.
 
+    Only the student is pruned, and what is cut for it; teachers and base student stay whole.
     Each teacher has a seed of its own: two of the same net differ, and so does a teacher from a base of its net.
     """
     taught_by = dict(zip(models.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
     if stage in taught_by:
         index, net = taught_by[stage]
-        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + 1 + index)
-    return recipe if stage == "student" else msgspec.structs.replace(recipe, teacher="")
+        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + 1 + index, prune=0.0)
+    if stage == "student":
+        return recipe
+    return msgspec.structs.replace(recipe, teacher="", prune=recipe.prune if stage == "pruned" else 0.0)
 
 
 def versions() -> dict[str, str]:
@@ -281,15 +296,15 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def _export(stage: str, recipe: Recipe, folder: Path, found: Material) -> StageDone:
-    """Turn the best weights into the stage's model file, calibrated on the validation part."""
+def export(stage: str, recipe: Recipe, folder: Path, found: Material, pruning: Pruning | None = None) -> StageDone:
+    """Turn the best weights in `folder` into the stage's model file, calibrated on the validation part."""
     from lungcli.inference import modelfile
     from lungcli.training import learn as learning
 
     with tempfile.TemporaryDirectory() as scratch:
         graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
         parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
-        card = _card(stage, recipe, found, parameters)
+        card = msgspec.structs.replace(_card(stage, recipe, found, parameters), pruning=pruning)
         modelfile.write(graph, card, trial)
         card = calibrated(modelfile.load(trial), found, selective.DEFAULT)
         card = msgspec.structs.replace(card, guard=guard_statistics(found))

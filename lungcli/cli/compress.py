@@ -13,6 +13,8 @@ def compress(
     recipe: opt.RecipeName = "",
     teacher: opt.Teachers = opt.USUAL_TEACHERS,
     max_drop: opt.MaxDrop = DEFAULT.max_drop,
+    prune: opt.Prune = DEFAULT.prune,
+    qat_epochs: opt.QatEpochs = DEFAULT.qat_epochs,
     data: opt.Data = DEFAULT.data,
     name: opt.Name = "",
     method: opt.Method = DEFAULT.method,
@@ -47,6 +49,7 @@ def compress(
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
       lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
+      lungcli compress --student mobilenetv2 --prune 0.5        (narrower, then taught again)
       lungcli compress --recipe fast --data mine
     """
     from lungcli.cli import job, ranks

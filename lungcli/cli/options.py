@@ -39,6 +39,16 @@ RecipeName = Annotated[
 MaxDrop = Annotated[
     float, typer.Option("--max-drop", min=0, max=1, help="Balanced accuracy that int8 may lose to the teacher.")
 ]
+Prune = Annotated[
+    float,
+    typer.Option("--prune", metavar="SHARE", help="Cut this share of the base student's channels before it is taught."),
+]
+QatEpochs = Annotated[
+    int,
+    typer.Option(
+        "--qat-epochs", min=0, help="Fine-tune in int8 for so many epochs where no other way holds; 0: don't."
+    ),
+]
 
 Data = Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="Data set to learn from.")]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the run; made up if left out.")]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lungcli.cli import options as opt
+
 if TYPE_CHECKING:
     from lungcli.core.modelcard import ModelCard
 
@@ -27,6 +29,7 @@ def quantize(
         typer.Option(min=0, max=1, help="Share of verdicts that must stay as they were; below 1, one may differ."),
     ] = 0.99,
     metric: Annotated[Metric, typer.Option(help="The figure that the gate looks at.")] = "balanced-accuracy",
+    qat_epochs: opt.QatEpochs = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = None,
     data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
@@ -39,6 +42,7 @@ def quantize(
     Examples:
       lungcli quantize train-resnet18-phantom
       lungcli quantize train-resnet18-phantom --max-drop 0.005 --min-agreement 0.98
+      lungcli quantize train-resnet18-phantom --qat-epochs 5        (fine-tune it where no other way holds)
       lungcli quantize train-resnet18-phantom --to float16
     """
     import msgspec
@@ -62,12 +66,12 @@ def quantize(
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.material(recipe, advance)
     limits = Limits(max_drop=max_drop, min_agreement=min_agreement, metric=metric.replace("-", "_"))
-    made = progress.follow(quantizing.to_smaller(source, to, found, limits, form))
-    _tell(made, source, to)
+    made = progress.follow(quantizing.to_smaller(source, to, found, limits, form, qat_epochs))
+    _tell(made, source, to, tuned=bool(qat_epochs))
     speak.say(f"next: lungcli benchmark '{spec}' '{to}'")
 
 
-def _tell(made: "ModelCard", source: Path, to: Path) -> None:
+def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     """Show the ladder and what came of it. Raises GateNotMetError when no rung holds."""
     from lungcli import quantizing
     from lungcli.cli import speak, tables
@@ -85,5 +89,6 @@ def _tell(made: "ModelCard", source: Path, to: Path) -> None:
         fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))
         raise GateNotMetError(
             f"no rung of the ladder holds; the best, {made.rung}, fails by {fails} and is kept: {to}",
-            "keep the float model, or allow more with --max-drop or --min-agreement",
+            f"keep the float model, {'' if tuned else 'add --qat-epochs 5, '}"
+            "or allow more with --max-drop or --min-agreement",
         )

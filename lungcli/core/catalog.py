@@ -14,6 +14,7 @@ class Net:
     `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, `package` those that an installed
     package ships (`"package:path in it"`), both empty where there are none. `grey_mean` and `grey_std` normalise grey
     values 0 to 255 as those weights expect. `millions` is the parameter count with a 1,000-class head, in millions.
+    `prunable` says whether channels can be cut out of it.
     """
 
     name: str
@@ -22,13 +23,21 @@ class Net:
     millions: float
     weights: str = ""
     package: str = ""
+    prunable: bool = True
     # Mean and standard deviation of ImageNet's pictures in grey.
     grey_mean: float = 0.449 * 255
     grey_std: float = 0.226 * 255
 
 
-def _torchvision(name: str, function: str, weights: str, millions: float, about: str) -> Net:
-    return Net(name=name, about=about, build=f"torchvision.models:{function}", millions=millions, weights=weights)
+def _torchvision(name: str, function: str, weights: str, millions: float, about: str, *, prunable: bool = True) -> Net:
+    return Net(
+        name=name,
+        about=about,
+        build=f"torchvision.models:{function}",
+        millions=millions,
+        weights=weights,
+        prunable=prunable,
+    )
 
 
 _NETS = (
@@ -99,6 +108,7 @@ _NETS = (
         "ShuffleNet_V2_X1_0_Weights.IMAGENET1K_V1",
         2.3,
         "channel shuffles",
+        prunable=False,
     ),
     _torchvision(
         "shufflenetv2-x0.5",
@@ -106,6 +116,7 @@ _NETS = (
         "ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1",
         1.4,
         "half as wide; the smallest file",
+        prunable=False,
     ),
     _torchvision(
         "efficientnet-b0",

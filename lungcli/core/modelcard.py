@@ -62,6 +62,19 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class Pruning(msgspec.Struct, frozen=True, kw_only=True):
+    """What pruning cut out of the base student: `share` of the channels, and what that left.
+
+    Parameters, and multiply-adds of convolutions and matrix products for one slice, before and after.
+    """
+
+    share: float
+    parameters_before: int
+    parameters: int
+    multiply_adds_before: int
+    multiply_adds: int
+
+
 class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One rung of the quantization ladder, judged on the validation part, and whether it holds.
 
@@ -181,9 +194,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata of a model file.
 
     `size` is the side of the square uint8 slice the net takes, `preparation` the version of `data.prepare` that
-    makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
-    student, int8), `versions` the libraries used. `risk_coverage` is the curve on validation slices, in steps of 5 %.
-    `rung` is the step of the quantization `ladder` that the file was made on.
+    makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base, pruned,
+    student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the catalog builds them.
+    `risk_coverage` is the curve on validation slices, in steps of 5 %. `rung` is the step of the quantization
+    `ladder` that the file was made on.
     """
 
     format_version: int = FORMAT_VERSION
@@ -199,6 +213,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     data: DataCard
     split: SplitCard
     recipe: Recipe
+    pruning: Pruning | None = None
     figures: Figures | None = None
     int8: Int8Proof | None = None
     rung: str = ""

@@ -13,9 +13,12 @@ BUNDLED = "bundled"
 STAGES: dict[Kind, tuple[str, ...]] = {
     "train": ("train",),
     "distill": ("teacher", "student"),
-    "compress": ("teacher", "base", "student", "int8"),
+    "compress": ("teacher", "base", "pruned", "student", "int8"),
 }
-"""Stages of each kind of run that end with a model file; the last is what the run is for."""
+"""Stages of each kind of run that end with a model file; the last is what the run is for.
+
+`pruned` is only there where a recipe prunes.
+"""
 
 
 def stages(run: Run) -> tuple[str, ...]:
@@ -23,7 +26,7 @@ def stages(run: Run) -> tuple[str, ...]:
     found: list[str] = []
     for stage in STAGES[run.info.kind]:
         found += teacher_stages(run.recipe) if stage == "teacher" else [stage]
-    return tuple(found)
+    return tuple(stage for stage in found if stage != "pruned" or run.recipe.prune)
 
 
 def teacher_stages(recipe: Recipe) -> tuple[str, ...]:

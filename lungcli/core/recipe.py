@@ -13,6 +13,8 @@ Protocol = Literal["grouped", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 _USUAL_METHOD = "kd"
+MOST_PRUNED = 0.9
+"""What is cut beyond this share leaves little but the narrowest width that layers are rounded to."""
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
 
@@ -54,7 +56,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     slices: the luckiest) or the last; `patience` is in epochs without a better validation score (0: never stop early);
     `mixup` is the strength of blending slices (0: none); `method` is how to learn from the teacher
     (`catalog.METHODS`), `alpha` weighs the teacher's part of the loss and `temperature` softens both nets; `max_drop`
-    is the gate: how much balanced accuracy the shipped model may lose to its teacher; `threads` is part of the recipe
+    is the gate: how much balanced accuracy the shipped model may lose to its teacher; `prune` is the share of
+    channels cut out of the base student before it is taught (0: none); `qat_epochs` is how long the student is
+    fine-tuned in int8 where no other rung of the ladder holds (0: not at all); `threads` is part of the recipe
     because sums of floats depend on it.
     """
 
@@ -83,6 +87,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     alpha: float = 0.7
     temperature: float = 4.0
     max_drop: float = 0.02
+    prune: float = 0.0
+    qat_epochs: int = 0
     pretrained: bool = False
     precision: Precision = "auto"
     device: str = "auto"
@@ -121,6 +127,8 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("alpha", 0, 1),
     ("temperature", 0.1, 100),
     ("max_drop", 0, 1),
+    ("prune", 0, MOST_PRUNED),
+    ("qat_epochs", 0, 1000),
     ("threads", 0, 1024),
 )
 

@@ -5,9 +5,9 @@ It is climbed on the validation part. A row of `LADDERS` says what to try; what 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from lungcli.core import metrics
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
+from lungcli.core.events import Event
 from lungcli.core.modelcard import Int8Proof, RungFigures
 from lungcli.inference import bench, gate, layers, modelfile, proof, quantize, shrink
 from lungcli.inference.gate import Decision
 from lungcli.inference.quantize import Method, Ranges
+
+if TYPE_CHECKING:
+    import onnx
 
 FLOAT = "float32"
 Form = Literal["int8", "float16", "int8-weights"]
@@ -35,7 +39,8 @@ class Rung:
     """A way to quantize. Without a `method` it takes that of the best rung so far, and its scales.
 
     `ends` leaves the first and the last layer in float, `worst` the most sensitive nodes: a share of the number of
-    layers. A rung of another `form` than int8 only keeps its weights smaller.
+    layers. A rung that is `tuned` quantizes the net after fine-tuning. A rung of another `form` than int8 only keeps
+    its weights smaller.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Rung:
     per_channel: bool = True
     ends: bool = False
     worst: float = 0.0
+    tuned: bool = False
 
     @property
     def least(self) -> float:
@@ -69,6 +75,12 @@ LADDERS: dict[Form, tuple[Rung, ...]] = {
     "float16": (Rung(name="float16", form="float16"),),
     "int8-weights": (Rung(name="int8 weights", form="int8-weights"),),
 }
+TUNED = (
+    Rung(name="fine-tuned", tuned=True),
+    Rung(name="fine-tuned, ends in float", ends=True, tuned=True),
+    Rung(name="fine-tuned, worst 5 % in float", ends=True, worst=0.05, tuned=True),
+)
+"""Rungs after the last of `LADDERS["int8"]`, for a ground that can fine-tune."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,32 +112,37 @@ class Ground:
     """What a ladder stands on.
 
     `calibration` holds prepared slices of the training part, uint8 (n, S, S); `finish` makes a model file of a graph;
-    `judge` gives a model's verdicts on the validation part.
+    `judge` gives a model's verdicts on the validation part. `tune` writes the graph of the net after
+    quantization-aware fine-tuning, telling of it in events; None where that is not wanted, or nobody has the weights.
     """
 
     source: Path
     calibration: NDArray[np.uint8]
     finish: Callable[[Path, Path], None]
     judge: Callable[[modelfile.Model], Evaluation]
+    tune: Callable[[Path], Iterator[Event]] | None = None
 
 
 def climb(
     ground: Ground, folder: Path, limits: Limits, rungs: Sequence[Rung] = LADDERS["int8"]
-) -> Iterator[Rung | Tried]:
+) -> Iterator[Rung | Tried | Event]:
     """Try rung after rung up to the first that holds, leaving the model files in `folder`.
 
-    Yields the float file as tried, then each rung before and after it is tried. Raises UsageError without slices,
-    ModelFileError when the net can't be quantized.
+    Yields the float file as tried, then each rung before and after it is tried, and the events of fine-tuning before
+    the first rung that needs it. Raises UsageError without slices, ModelFileError when the net can't be quantized.
     """
     before = modelfile.load(ground.source)
     reference = ground.judge(before)
     if not reference.slices:
         raise UsageError("a ladder is climbed on slices, and there are none", "give it slices of the validation part")
     yield Tried(rung=Rung(name=FLOAT), path=ground.source, figures=_figures(FLOAT, before, before, reference))
-    make = _maker(ground)
+    tuned = folder / "tuned.onnx"
+    make = _maker(ground, tuned)
     done: list[Tried] = []
     for number, rung in enumerate(rungs):
         yield rung
+        if rung.tuned and ground.tune and not tuned.exists():
+            yield from ground.tune(tuned)
         graph, path = folder / f"{number}.graph", folder / f"{number}.onnx"
         make(rung, done, graph)
         ground.finish(graph, path)
@@ -172,11 +189,18 @@ def shortfalls(decision: Decision, evidence: Int8Proof, limits: Limits, least: f
     return tuple(dict.fromkeys(found))
 
 
-def _maker(ground: Ground) -> Callable[[Rung, Sequence[Tried], Path], None]:
-    """Return what makes a rung's graph; the net is prepared, and each range measured, when a rung first asks."""
-    net = quantize.prepare(ground.source)
-    measured: dict[Method, Ranges] = {}
-    ranked: list[tuple[str, ...]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Net:
+    """A prepared net, the ranges measured on it so far, and its nodes by sensitivity once a rung has asked."""
+
+    graph: "onnx.ModelProto"
+    measured: dict[Method, Ranges] = field(default_factory=dict)
+    ranked: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def _maker(ground: Ground, tuned: Path) -> Callable[[Rung, Sequence[Tried], Path], None]:
+    """Return what makes a rung's graph; a net is prepared, and each range measured, when a rung first asks."""
+    nets = {False: _Net(graph=quantize.prepare(ground.source))}
 
     def make(rung: Rung, done: Sequence[Tried], to: Path) -> None:
         if rung.form != "int8":
@@ -185,16 +209,22 @@ def _maker(ground: Ground) -> Callable[[Rung, Sequence[Tried], Path], None]:
         earlier = [each for each in done if each.rung.method]
         like = rung if rung.method or not earlier else best(earlier).rung
         method: Method = like.method or "minmax"
-        if method not in measured:
-            measured[method] = quantize.measure(net, ground.calibration, method)
-        spared = set(layers.ends(net)) if rung.ends else set()
+        # Fine-tuning plays one scale an output channel.
+        per_channel = rung.tuned or like.per_channel
+        if rung.tuned not in nets:
+            nets[rung.tuned] = _Net(graph=quantize.prepare(tuned))
+        net = nets[rung.tuned]
+        if method not in net.measured:
+            net.measured[method] = quantize.measure(net.graph, ground.calibration, method)
+        ranges = net.measured[method]
+        spared = set(layers.ends(net.graph)) if rung.ends else set()
         if rung.worst:
-            if not ranked:
+            if not net.ranked:
                 stride = max(1, len(ground.calibration) // _RANKED_ON)
                 slices = ground.calibration[::stride][:_RANKED_ON]
-                ranked.append(layers.by_sensitivity(net, measured[method], slices, per_channel=like.per_channel))
-            spared |= set(ranked[0][: math.ceil(rung.worst * layers.count(net))])
-        quantize.write(net, measured[method], to, per_channel=like.per_channel, in_float=spared)
+                net.ranked.append(layers.by_sensitivity(net.graph, ranges, slices, per_channel=per_channel))
+            spared |= set(net.ranked[0][: math.ceil(rung.worst * layers.count(net.graph))])
+        quantize.write(net.graph, ranges, to, per_channel=per_channel, in_float=spared)
 
     return make
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
-from lungcli.training import ranks
+from lungcli.training import prune, ranks
 
 _ANEW = "remove the run and start again"
 FORMAT_VERSION = 2
@@ -125,9 +125,14 @@ def save_weights(path: Path, net: nn.Module) -> None:
 
 
 def load_weights(path: Path, net: nn.Module) -> None:
-    """Load weights written by `save_weights`. Raises LungcliError when they are missing, damaged or do not fit."""
+    """Load weights written by `save_weights`; weights of a pruned net make `net` as narrow.
+
+    Raises LungcliError when they are missing, damaged or do not fit.
+    """
+    tensors = _tensors(path)
     try:
-        net.load_state_dict(_tensors(path))
+        prune.narrow(net, tensors)
+        net.load_state_dict(tensors)
     except RuntimeError as error:
         raise LungcliError(f"the weights in {path} do not fit this net", "remove the run and start again") from error
 

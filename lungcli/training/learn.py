@@ -8,9 +8,13 @@ import torch
 from torch import nn
 
 from lungcli.core.events import Event
+from lungcli.core.modelcard import Pruning
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, devices, export, loop, losses, nets, ranks
+from lungcli.training import checkpoint, devices, export, loop, losses, nets, prune, ranks
 from lungcli.training.loop import Material
+
+# Slices of the training part that tell which channels a net's verdicts hang on.
+_PRUNED_BY = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,19 +26,51 @@ class Teacher:
 
 
 def learn(
-    stage: str, recipe: Recipe, material: Material, folder: Path, teachers: Sequence[Teacher] = ()
+    stage: str,
+    recipe: Recipe,
+    material: Material,
+    folder: Path,
+    teachers: Sequence[Teacher] = (),
+    start: Path | None = None,
 ) -> Generator[Event, None, None]:
-    """Train the net of `recipe` by labels, or by labels and `teachers`; `loop.train` says what `folder` keeps."""
+    """Train the net of `recipe` by labels, or by labels and `teachers`; `loop.train` says what `folder` keeps.
+
+    It starts from the weights `start` where such are named, as wide as they are.
+    """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
     classes = len(material.classes)
-    net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained)
+    net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
+    if start:
+        checkpoint.load_weights(start, net)
     labels = torch.from_numpy(material.labels[material.train])
     criterion: losses.Criterion = losses.from_labels(recipe, labels, classes)
     if teachers:
         trained = [_trained(teacher, recipe, classes) for teacher in teachers]
         criterion = losses.from_teachers(recipe, labels, classes, trained)
     return ranks.in_step(loop.train(stage, net, criterion, recipe, material, folder))
+
+
+def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
+    """Prune the net of `recipe` with these weights by the recipe's share, and write the weights that are left to `to`.
+
+    Raises LungcliError when the weights are missing or damaged.
+    """
+    devices.choose(recipe)
+    net = nets.build(recipe.model, len(material.classes), recipe.size)
+    checkpoint.load_weights(weights, net)
+    before = nets.parameters(net), prune.multiply_adds(net, recipe.size)
+    rows = material.train[:: max(1, len(material.train) // _PRUNED_BY)][:_PRUNED_BY]
+    slices = torch.from_numpy(material.pixels[rows][:, None])
+    prune.prune(net, slices, torch.from_numpy(material.labels[rows]), len(material.classes), recipe.prune)
+    checkpoint.save_weights(to, net)
+    return Pruning(
+        share=recipe.prune,
+        parameters_before=before[0],
+        parameters=nets.parameters(net),
+        multiply_adds_before=before[1],
+        multiply_adds=prune.multiply_adds(net, recipe.size),
+    )
 
 
 def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:

@@ -111,6 +111,10 @@ FIELDS: tuple[Field, ...] = (
     _of_recipe("batch", "Batch", "slices a step"),
     _of_recipe("learning_rate", "Learning rate", "peak of AdamW"),
     _of_recipe("max_drop", "Max drop", "the gate: balanced accuracy that int8 may lose", ("compress",)),
+    _of_recipe("prune", "Prune", "share of channels cut before teaching; 0: none", ("compress",)),
+    _of_recipe(
+        "qat_epochs", "QAT epochs", "fine-tune in int8 where nothing else holds; 0: don't", ("compress", "quantize")
+    ),
     Field(name="form", option="--to", label="To", about="int8 is fast", usual="int8", choice="forms", kinds=_QUANTIZE),
     Field(
         name="max_drop",

@@ -55,3 +55,28 @@ def test_a_setting_that_does_not_exist(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="speed"):
         bundled.load(str(tmp_path / "mine.toml")).recipes()
+
+
+def test_the_published_table_is_made_on_both_splits_alike() -> None:
+    rows = {
+        protocol: [
+            (kind, recipe.model, recipe.teacher, recipe.method, recipe.epochs, recipe.size, recipe.alpha)
+            for kind, (recipe,) in bundled.load("seed-table").recipes()
+            if recipe.protocol == protocol
+        ]
+        for protocol in ("random", "grouped")
+    }
+    assert rows["random"] == rows["grouped"]
+    assert [row[1:3] for row in rows["random"]] == [
+        ("resnet18", "resnet18"),
+        ("alexnet", "resnet101"),
+        ("mobilenetv2", "resnet18"),
+        ("ownmodel", "alexnet"),
+    ]
+    assert {(row[0], *row[3:]) for row in rows["random"]} == {("compress", "seed", 50, 224, 0.8)}
+
+
+def test_the_tiny_recipe_prunes_what_can_be_pruned() -> None:
+    ((_, (recipe,)),) = bundled.load("tiny").recipes()
+    assert recipe.prune > 0.5
+    assert catalog.net(recipe.model).prunable

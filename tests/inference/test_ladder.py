@@ -1,6 +1,7 @@
 """The ladder: what is tried, when it stops, what is kept, and what counts as lost."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper
 from lungcli.core import metrics
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
+from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.intervals import Estimate
 from lungcli.core.modelcard import Int8Proof, RungFigures
 from lungcli.inference import ladder, layers, modelfile, proof, quantize
@@ -107,7 +109,11 @@ def test_a_net_that_collapses_per_tensor_is_rescued_on_a_later_rung(tmp_path: Pa
 
 def test_it_stops_at_the_first_rung_that_holds_and_tells_each_before_it_is_tried(tmp_path: Path) -> None:
     steps = list(ladder.climb(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, Limits()))
-    told = [step.name if isinstance(step, Rung) else f"{step.rung.name} tried" for step in steps]
+    told = [
+        step.name if isinstance(step, Rung) else f"{step.rung.name} tried"
+        for step in steps
+        if isinstance(step, Rung | Tried)
+    ]
     assert told == [
         "float32 tried",
         "minmax per tensor",
@@ -115,6 +121,47 @@ def test_it_stops_at_the_first_rung_that_holds_and_tells_each_before_it_is_tried
         "minmax per channel",
         "minmax per channel tried",
     ]
+
+
+def test_the_last_rungs_quantize_the_net_that_was_fine_tuned_once(tmp_path: Path) -> None:
+    """Here fine-tuning heals: it gives the float net of before another collapse."""
+    broken = onnx.load(wide_range(tmp_path / "net"))
+    where = ground(tmp_path, wide_range(tmp_path / "whole"))
+    told = StageStarted(time=now(), stage="fine-tune", about="heal")
+    tunings = []
+
+    def tune(to: Path) -> Iterator[Event]:
+        tunings.append(to)
+        yield told
+        onnx.save(broken, to)
+
+    rungs = (
+        LADDERS["int8"][0],
+        Rung(name="tuned", tuned=True, ends=True),
+        Rung(name="tuned again", tuned=True),
+    )
+    able = dataclasses.replace(where, tune=tune)
+    steps = list(ladder.climb(able, tmp_path, Limits(min_agreement=1, max_drop=-1), rungs))
+    names = [
+        step.rung.name if isinstance(step, Tried) else step.name if isinstance(step, Rung) else step.stage
+        for step in steps
+        if isinstance(step, Tried | Rung | StageStarted)
+    ]
+    assert names == [
+        "float32",
+        "minmax per tensor",
+        "minmax per tensor",
+        "tuned",
+        "fine-tune",
+        "tuned",
+        "tuned again",
+        "tuned again",
+    ]
+    assert len(tunings) == 1
+    healed = steps[-1]
+    assert isinstance(healed, Tried)
+    # One scale an output channel, whatever the best rung before had: so was the net tuned.
+    assert healed.figures.agreement == 1
 
 
 def test_where_none_holds_the_best_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""Quantization-aware fine-tuning: a trained net learns to judge, rounded to int8, as it did in float.
+
+Rounding is played in float (Jacob et al., 1712.05877, section 3): weights to 255 levels an output channel, what layers
+hand on to 256 levels a tensor, and gradients pass as if nothing had been rounded. What comes out is a float net like
+any other, to be quantized like any other.
+"""
+
+import copy
+import dataclasses
+import operator
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils import fusion, parametrize
+
+from lungcli.core import machine
+from lungcli.core.errors import UsageError
+from lungcli.core.events import Event
+from lungcli.core.recipe import Recipe
+from lungcli.training import checkpoint, export, loop, losses, nets
+from lungcli.training.loop import Material
+
+# Folded nets have no batch normalisation left to forgive a large step.
+_RATE = 1e-4
+_TEMPERATURE = 2.0
+# How fast the played ranges of activations follow the batches.
+_PACE = 0.05
+_BATCH = 64
+# The runtime rounds these once, after the limit, not before it too.
+_LIMITING = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+_ROUNDED = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.AdaptiveAvgPool2d,
+    nn.AvgPool2d,
+)
+_ROUNDED_FUNCTIONS = frozenset(
+    {operator.add, operator.iadd, operator.mul, torch.add, torch.mul, torch.cat, functional.adaptive_avg_pool2d}
+)
+
+
+def tune(
+    recipe: Recipe, epochs: int, material: Material, weights: Path, folder: Path, to: Path
+) -> Generator[Event, None, None]:
+    """Fine-tune the net of `recipe` with these weights for `epochs`, and write its float graph to `to`.
+
+    Its teacher is the net itself, unrounded, on the same changed slices; the epoch is kept that agrees with it best on
+    the validation part. `folder` is for the loop's own files. Raises LungcliError when the weights are missing or
+    damaged, UsageError when the net can't be taken apart.
+    """
+    torch.manual_seed(recipe.seed)
+    classes = len(material.classes)
+    net = nets.build(recipe.model, classes, recipe.size)
+    checkpoint.load_weights(weights, net)
+    net.eval()
+    teacher = copy.deepcopy(net)
+    fold(net, recipe.model)
+    told = verdicts(teacher, material)
+    rounding = rounded(net, recipe.model)
+    _meet(rounding, material)
+    followed = msgspec.structs.replace(
+        recipe,
+        epochs=epochs,
+        learning_rate=min(_RATE, recipe.learning_rate),
+        warmup=0.5,
+        weight_decay=0.0,
+        ema=0.9,
+        patience=0,
+        mixup=0.0,
+        method="kd",
+        alpha=1.0,
+        temperature=_TEMPERATURE,
+        label_smoothing=0.0,
+        precision="float32",
+    )
+    labels = torch.from_numpy(told.labels[told.train])
+    criterion = losses.from_teachers(followed, labels, classes, [teacher.to(memory_format=torch.channels_last)])
+    yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
+    checkpoint.load_weights(folder / loop.BEST, rounding)
+    for module in list(net.modules()):
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    export.export(net, recipe.size, to)
+
+
+def fold(net: nn.Module, name: str) -> None:
+    """Fold every batch normalisation that follows a convolution into it, as the runtime will; outputs stay the same.
+
+    The net must be in evaluation mode. Raises UsageError when it can't be taken apart.
+    """
+    modules = dict(net.named_modules())
+    for node in _graph(net, name).nodes:
+        before = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(before, fx.Node) or before.op != "call_module":
+            continue
+        norm, convolution = modules[str(node.target)], modules[str(before.target)]
+        if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
+            # A bias that was none before is born frozen.
+            folded = fusion.fuse_conv_bn_eval(convolution, norm).requires_grad_()
+            net.set_submodule(str(before.target), folded)
+            net.set_submodule(str(node.target), nn.Identity())
+
+
+def rounded(net: nn.Module, name: str) -> fx.GraphModule:
+    """Return `net`, folded, with its rounding played: it shares every weight with `net`.
+
+    Raises UsageError when it can't be taken apart.
+    """
+    graph = _graph(net, name)
+    modules = dict(net.named_modules())
+    for node in list(graph.nodes):
+        if _module(node, modules, (nn.Identity, nn.Dropout)):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)
+    playing = fx.GraphModule(net, graph)
+    reached: set[fx.Node] = set()
+    for number, node in enumerate(list(graph.nodes)):
+        layer = _module(node, modules, (nn.Conv2d, nn.Linear))
+        fed = not reached.isdisjoint(node.all_input_nodes)
+        if layer and not fed:
+            _round_off(playing, graph, node.all_input_nodes[0], f"rounding_{number}_in")
+        if not (layer or fed):
+            continue
+        reached.add(node)
+        waits = node.users and all(_module(user, modules, _LIMITING) for user in node.users)
+        if _rounds(node, modules) and not waits:
+            _round_off(playing, graph, node, f"rounding_{number}")
+            reached.update(node.users)
+    graph.lint()
+    playing.recompile()
+    for module in modules.values():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            parametrize.register_parametrization(module, "weight", _Levels())
+    return playing
+
+
+def verdicts(net: nn.Module, material: Material) -> Material:
+    """Return `material` with the verdicts of `net` as labels: what is right is then what the net says."""
+    labels = material.labels.copy()
+    rows = np.concatenate([material.train, material.validation])
+    with torch.inference_mode():
+        for start in range(0, len(rows), _BATCH):
+            some = rows[start : start + _BATCH]
+            slices = torch.from_numpy(material.pixels[some][:, np.newaxis]).float()
+            labels[some] = net(slices).argmax(dim=1).numpy()
+    return dataclasses.replace(material, labels=labels)
+
+
+class _Levels(nn.Module):
+    """Weights rounded to the levels of their output channel: symmetric, as the runtime's quantizer rounds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # One bit fewer without VNNI, as in the file that is made in the end.
+        self.most = 63 if machine.has_vnni() is False else 127
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The rounded weights, in the shape of the first argument: output channels first."""
+        largest = weight.detach().abs().flatten(1).amax(dim=1)
+        scale = largest.clamp(min=torch.finfo(torch.float32).tiny * self.most) / self.most
+        zero = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -self.most, self.most)
+
+
+class _Range(nn.Module):
+    """Activations rounded to the 256 levels of a range that follows what is seen in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+        self.low: Tensor
+        self.high: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values rounded, in the same shape; 0 is always a level."""
+        if self.training:
+            with torch.no_grad():
+                pace = _PACE if self.high > self.low else 1.0
+                self.low.lerp_(values.min().clamp(max=0).float(), pace)
+                self.high.lerp_(values.max().clamp(min=0).float(), pace)
+        scale = ((self.high - self.low) / 255).clamp(min=1e-9)
+        zero = (-self.low / scale).round().clamp(0, 255).to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, 255)
+
+
+def _meet(playing: nn.Module, material: Material) -> None:
+    """Let every range see training slices once, before the first step."""
+    rows = material.train[:: max(1, len(material.train) // _BATCH)][:_BATCH]
+    playing.eval()
+    for module in playing.modules():
+        module.train(isinstance(module, _Range))
+    with torch.no_grad():
+        playing(torch.from_numpy(material.pixels[rows][:, np.newaxis]).float())
+
+
+def _graph(net: nn.Module, name: str) -> fx.Graph:
+    try:
+        return fx.Tracer().trace(net)
+    except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
+        raise UsageError(f"{name} cannot be fine-tuned in int8: {error}", "leave --qat-epochs out") from error
+
+
+def _round_off(playing: fx.GraphModule, graph: fx.Graph, node: fx.Node, name: str) -> None:
+    """Insert a rounding behind `node`, for all that read it."""
+    playing.add_submodule(name, _Range())
+    with graph.inserting_after(node):
+        rounding = graph.call_module(name, (node,))
+    node.replace_all_uses_with(rounding, delete_user_cb=lambda user: user is not rounding)
+
+
+def _module(node: fx.Node, modules: dict[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
+    return node.op == "call_module" and isinstance(modules.get(str(node.target)), kinds)
+
+
+def _rounds(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_function":
+        return node.target in _ROUNDED_FUNCTIONS
+    return _module(node, modules, _ROUNDED) or (node.op == "call_method" and node.target == "mean")

@@ -1,0 +1,105 @@
+"""Fine-tuning in int8: folding changes nothing, rounding is where the runtime rounds, and learning makes up for it."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from lungcli.core.errors import UsageError
+from lungcli.core.events import EpochDone
+from lungcli.training import checkpoint, loop, nets, qat
+from tests.training.test_loop import RECIPE, material, training
+
+
+def lived_in(name: str, size: int = 64) -> nn.Module:
+    """A net whose batch normalisations have met something."""
+    torch.manual_seed(0)
+    net = nets.build(name, 3, size).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for buffer, low, high in ((module.running_mean, -0.1, 0.1), (module.running_var, 0.5, 2.0)):
+                if buffer is not None:
+                    buffer.uniform_(low, high)
+    return net
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "resnet18", "densenet121"])
+def test_folding_changes_no_output(name: str) -> None:
+    """What normalises before a convolution, as in a DenseNet, is left alone."""
+    net = lived_in(name)
+    slices = torch.rand(2, 1, 64, 64) * 255
+    with torch.inference_mode():
+        before = net(slices)
+        qat.fold(net, name)
+        torch.testing.assert_close(net(slices), before, rtol=1e-3, atol=1e-5)
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    assert left == (62 if name == "densenet121" else 0)
+    assert all(weight.requires_grad for weight in net.parameters())
+
+
+def test_weights_are_rounded_by_output_channel() -> None:
+    levels = qat._Levels()
+    levels.most = 127
+    rounded = levels(torch.tensor([[1.27, 0.014, -0.016], [127.0, 1.4, 0.0]]))
+    torch.testing.assert_close(rounded, torch.tensor([[1.27, 0.01, -0.02], [127.0, 1.0, 0.0]]))
+    assert torch.equal(levels(torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
+def test_activations_are_rounded_to_the_range_that_was_seen() -> None:
+    seen = qat._Range()
+    seen(torch.tensor([-1.0, 1.55]))
+    seen.eval()
+    torch.testing.assert_close(seen(torch.tensor([0.0, 0.014, 9.0, -9.0])), torch.tensor([0.0, 0.01, 1.55, -1.0]))
+    seen.train()
+    seen(torch.tensor([-1.0, 3.55]))
+    assert 1.55 < float(seen.high) < 3.55
+
+
+def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
+    """The slice behind its normalisation, limited convolutions, unlimited ones, sums, pooled features, logits."""
+    net = lived_in("mobilenetv2")
+    qat.fold(net, "mobilenetv2")
+    playing = qat.rounded(net, "mobilenetv2")
+    limits = sum(isinstance(module, nn.ReLU6) for module in net.modules())
+    layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in net.modules())
+    sums, pooled, first = 10, 1, 1
+    assert sum(isinstance(module, qat._Range) for module in playing.modules()) == layers + sums + pooled + first
+    assert limits < layers
+    slices = torch.rand(2, 1, 64, 64) * 255
+    playing(slices).sum().backward()
+    assert all(weight.grad is not None for weight in playing.parameters())
+
+
+def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, learning_rate=1e-4)
+    for _ in training(tmp_path / "float", msgspec.structs.replace(RECIPE, epochs=4)):
+        pass
+    weights = tmp_path / "float" / loop.BEST
+    events = list(qat.tune(recipe, 2, material(), weights, tmp_path / "tuned", tmp_path / "tuned.onnx"))
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert [event.stage for event in epochs] == ["fine-tune", "fine-tune"]
+    # Balanced accuracy is that of agreement with the float net.
+    assert max(event.balanced_accuracy for event in epochs) > 0.9
+    net = nets.build(recipe.model, 3, recipe.size).eval()
+    checkpoint.load_weights(weights, net)
+    slices = material().pixels[42:60][:, None]
+    session = onnxruntime.InferenceSession(str(tmp_path / "tuned.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"slice": slices})
+    with torch.inference_mode():
+        before = net(torch.from_numpy(slices).float()).numpy()
+    assert not np.array_equal(logits, before)
+    assert (logits.argmax(axis=1) == before.argmax(axis=1)).mean() > 0.9
+
+
+def test_a_net_that_cannot_be_taken_apart_is_refused() -> None:
+    class Moody(nn.Module):
+        def forward(self, slices: torch.Tensor) -> torch.Tensor:
+            return slices if slices.sum() > 0 else -slices
+
+    with pytest.raises(UsageError, match="moody cannot be fine-tuned in int8") as caught:
+        qat.fold(Moody(), "moody")
+    assert "--qat-epochs" in caught.value.hint
