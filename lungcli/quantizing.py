@@ -152,8 +152,13 @@ def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Gro
         return evaluate.evaluate(model, found.pixels, found.split.val, found.manifest, found.split, part="val")
 
     def tune(to: Path) -> Generator[Event, None, None]:
-        from lungcli.training import loop, qat
+        from lungcli.training import loop, qat, ranks
 
+        if ranks.here().size > 1:
+            raise UsageError(
+                "fine-tuning in int8 is work for one device, and all that comes before it is kept",
+                "`lungcli runs resume RUN` without --devices does the rest",
+            )
         about = f"learn to judge in int8 as in float; balanced accuracy is that of agreement, {tuning} epochs"
         yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=tuning)
         recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
