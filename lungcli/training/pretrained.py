@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn, serialization
 
-from lungcli.core import catalog
+from lungcli.core import catalog, offline
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
 # What torch's own reader of tensors, which runs no code, raises on what is none.
@@ -59,10 +59,15 @@ def _packaged(row: catalog.Net) -> dict[str, Tensor]:
 def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
-    try:
-        weights: dict[str, Tensor] = get_weight(row.weights).get_state_dict(
-            progress=False, check_hash=True, weights_only=True
+    enum = get_weight(row.weights)
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / enum.url.rpartition("/")[2]
+    if offline.forbidden() and not kept.exists():
+        raise NetworkError(
+            f"the ImageNet weights of {row.name} are not downloaded: LUNGCLI_OFFLINE forbids the network",
+            "unset it, or leave --pretrained out",
         )
+    try:
+        weights: dict[str, Tensor] = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, _UNREADABLE) as error:
         raise NetworkError(
             f"cannot download the ImageNet weights of {row.name}: {error}",

@@ -1,14 +1,10 @@
 """Published data sets that are not on this machine yet, and what to know before one is downloaded."""
 
-import os
-
+from lungcli.core import offline
 from lungcli.core.catalog import DATA_SETS, DataSet
 from lungcli.core.errors import NetworkError
 from lungcli.core.words import plain
 from lungcli.data import download, manifest
-
-# As a user may set it to mean no.
-_NO = ("", "0", "false", "f", "no", "n", "off")
 
 
 def missing() -> tuple[DataSet, ...]:
@@ -46,5 +42,5 @@ def moved(row: DataSet, done: int, total: int) -> str:
 
 def require_network(row: DataSet) -> None:
     """Raise NetworkError where the user forbade it by LUNGCLI_OFFLINE."""
-    if os.environ.get("LUNGCLI_OFFLINE", "").strip().lower() not in _NO:
+    if offline.forbidden():
         raise NetworkError(f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", download.by_hand(row))

@@ -62,6 +62,19 @@ def test_no_pretrained_weights_for_the_own_net() -> None:
         nets.build("ownmodel", 3, 64, pretrained=True)
 
 
+def test_offline_by_choice_nothing_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def asked(*args: object, **options: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+    monkeypatch.setenv("LUNGCLI_OFFLINE", "1")
+    monkeypatch.setattr("urllib.request.urlopen", asked)
+    with pytest.raises(NetworkError, match="LUNGCLI_OFFLINE forbids the network"):
+        nets.build("shufflenetv2", 3, 64, pretrained=True)
+
+
 def test_offline_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     import urllib.error
 
