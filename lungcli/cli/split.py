@@ -56,8 +56,7 @@ def split(
     _tell_leaks(found, divided[0])
     speak.out().print(speak.plain(path), soft_wrap=True)
     named = path.stem if splitfiles.known(found).get(path.stem) == path else path
-    folds = f" --folds {divided[0].folds}" if divided[0].folds else ""
-    speak.say(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'{folds}")
+    speak.say(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'")
 
 
 def _tell_leaks(found: "Manifest", first: "Split") -> None:
