@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lungcli.core.events import Event
     from lungcli.core.runs import Run
-    from lungcli.space import Outcome, Plan
+    from lungcli.search.space import Outcome, Plan
     from lungcli.stages import Material
 
 _CALL = ("trials", "study", "storage", "timeout", "show", "json")
@@ -124,8 +124,8 @@ def search(
 
 def _open(context: typer.Context, name: str) -> "tuple[OptunaStudy, str, Plan]":
     """Open the study that the options mean, or make it: (study, where it is kept, its plan)."""
-    from lungcli import search as engine
-    from lungcli import studies
+    from lungcli.search import studies
+    from lungcli.search import work as engine
 
     where = studies.place(name, context.params["storage"])
     if context.params["show"] or (not _typed(context) and studies.exists(name, where)):
@@ -137,9 +137,9 @@ def _open(context: typer.Context, name: str) -> "tuple[OptunaStudy, str, Plan]":
 
 def _go(context: typer.Context, name: str, where: str, opened: "OptunaStudy", plan: "Plan") -> None:
     """Do trials, showing each."""
-    from lungcli import search as engine
-    from lungcli import studies
     from lungcli.cli import speak
+    from lungcli.search import studies
+    from lungcli.search import work as engine
 
     given = context.params
     speak.disclaim()
@@ -151,8 +151,8 @@ def _go(context: typer.Context, name: str, where: str, opened: "OptunaStudy", pl
 
 def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
     """Print what the study has found."""
-    from lungcli import studies, trials
     from lungcli.cli import speak
+    from lungcli.search import studies, trials
 
     with studies.reaching(where):
         found = trials.outcomes(opened, plan)
@@ -183,8 +183,9 @@ def _plan(context: typer.Context) -> "Plan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
-    from lungcli import space, stages
+    from lungcli import stages
     from lungcli.cli import job
+    from lungcli.search import space
 
     given = context.params
     if not given["model"]:
@@ -236,9 +237,9 @@ def size(text: str) -> int:
 
 def _begin(name: str, where: str, plan: "Plan") -> None:
     """Say what is searched, and where it is kept."""
-    from lungcli import studies
     from lungcli.cli import speak
-    from lungcli.space import Range
+    from lungcli.search import studies
+    from lungcli.search.space import Range
 
     searched = [
         f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
@@ -266,7 +267,7 @@ def _follow(run: "Run", found: "Material", events: "Generator[Event, None, None]
 @contextlib.contextmanager
 def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
     """Say how a search that was interrupted goes on."""
-    from lungcli import studies
+    from lungcli.search import studies
 
     elsewhere = f" --storage '{studies.shown(storage)}'" if storage else ""
     hint = f"go on with: lungcli search --study {name}{elsewhere}"
@@ -311,9 +312,9 @@ def _show(name: str, plan: "Plan", found: "tuple[Outcome, ...]") -> None:
     """Print the Pareto front, and what must be known to read it right."""
     from rich.table import Table
 
-    from lungcli import space
     from lungcli.cli import speak
     from lungcli.core import words
+    from lungcli.search import space
 
     front = space.front(found)
     counts = Counter(each.state for each in found)
@@ -372,7 +373,7 @@ def _footnotes(front: "tuple[Outcome, ...]", found: "tuple[Outcome, ...]") -> li
 
 
 def _summary(name: str, where: str, plan: "Plan", found: "tuple[Outcome, ...]") -> dict[str, object]:
-    from lungcli import space, studies
+    from lungcli.search import space, studies
 
     return {
         "study": name,

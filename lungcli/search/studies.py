@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lungcli import space
 from lungcli.core import names, paths
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.space import Plan
+from lungcli.search import space
+from lungcli.search.space import Plan
 
 if TYPE_CHECKING:
     from optuna import Study

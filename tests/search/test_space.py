@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungcli import space
 from lungcli.core.errors import UsageError
 from lungcli.core.intervals import Estimate
-from lungcli.space import Outcome, Plan, Range
+from lungcli.search import space
+from lungcli.search.space import Outcome, Plan, Range
 
 
 def outcome(trial: int, size: int, p50: float, right: float) -> Outcome:

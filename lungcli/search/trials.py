@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import filelock
 import msgspec
 
-from lungcli import space, studies
 from lungcli.core import machine, paths
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.core.intervals import Estimate
-from lungcli.space import Outcome, Plan, Range, State, Value
+from lungcli.search import space, studies
+from lungcli.search.space import Outcome, Plan, Range, State, Value
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

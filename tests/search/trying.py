@@ -1,4 +1,4 @@
-"""Trials that take no time, and a process that does them: `python -m tests.searching STUDY STORAGE MOST SECONDS`."""
+"""Trials that take no time, and who does them: `python -m tests.search.trying STUDY STORAGE MOST SECONDS`."""
 
 import sys
 import time
@@ -6,16 +6,18 @@ from collections.abc import Generator
 
 import numpy as np
 
-from lungcli import search, space, stages, studies, trials
+from lungcli import stages
 from lungcli.core import runs
 from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
 from lungcli.core.intervals import Estimate
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.data import phantom
-from lungcli.space import Drawn, Outcome, Plan
+from lungcli.search import space, studies, trials
+from lungcli.search import work as search
+from lungcli.search.space import Drawn, Outcome, Plan
+from lungcli.search.trials import Figures
 from lungcli.stages import Material
-from lungcli.trials import Figures
 
 SETTINGS = {"data": "phantom", "teacher": ["ownmodel"], "epochs": 4, "size": 64, "device": "cpu", "threads": 1}
 

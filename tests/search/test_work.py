@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from lungcli import compress, search, space, stages, studies, trials
+from lungcli import compress, stages
 from lungcli.core import models, runs, shelf
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event
@@ -21,9 +21,11 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.data import manifest
 from lungcli.inference import evaluate, modelfile
-from lungcli.space import Outcome, Plan
+from lungcli.search import space, studies, trials
+from lungcli.search import work as search
+from lungcli.search.space import Outcome, Plan
 from lungcli.stages import Material
-from tests import searching
+from tests.search import trying as searching
 
 REAL = {
     "data": "phantom",
@@ -280,7 +282,7 @@ def cluster() -> Generator[str]:
 
 
 def start(home: Path, name: str, storage: str, most: int, seconds: float) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.searching", name, storage, str(most), str(seconds)]
+    command = [sys.executable, "-m", "tests.search.trying", name, storage, str(most), str(seconds)]
     environment = os.environ | {"LUNGCLI_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 

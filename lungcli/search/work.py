@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import filelock
 import msgspec
 
-from lungcli import compress, quantizing, space, stages, studies, trials
+from lungcli import compress, quantizing, stages
 from lungcli.core import catalog, models, names, paths, runs, shelf
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
@@ -22,9 +22,10 @@ from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.inference import bench, evaluate, modelfile
-from lungcli.space import Drawn, Outcome, Plan
+from lungcli.search import space, studies, trials
+from lungcli.search.space import Drawn, Outcome, Plan
+from lungcli.search.trials import Figures
 from lungcli.stages import Material
-from lungcli.trials import Figures
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
