@@ -41,6 +41,7 @@ EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
     (errors.GateNotMetError, 5),
     (errors.NetworkError, 7),
     (errors.InterruptedRunError, 130),
+    (errors.LostRankError, 1),
     (errors.LungcliError, 1),
 )
 
