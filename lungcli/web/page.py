@@ -109,15 +109,18 @@ def page(service: Service) -> "gradio.Blocks":
     def chosen(name: str, uploads: tuple[Upload, ...]) -> tuple[str, str]:
         return _about(service, name), show(name, uploads)
 
-    private: dict[str, Any] = {"api_visibility": "private"}
-    with gr.Blocks(title="lungcli", analytics_enabled=False, delete_cache=(60, _KEPT_SECONDS)) as blocks:
+    # On a phone the verdict lies below all that asks for it.
+    private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
+    with gr.Blocks(
+        title="lungcli", analytics_enabled=False, fill_width=True, delete_cache=(60, _KEPT_SECONDS)
+    ) as blocks:
         gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
         kept = gr.State((), time_to_live=_KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 dropped = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
                 model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
-                gr.Markdown("Or try a drawn phantom:")
+                gr.Markdown("Or try a drawn phantom (a model of real slices has never seen a drawing, and may err):")
                 with gr.Row():
                     tries = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
                 with gr.Accordion("About this model", open=False):

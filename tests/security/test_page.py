@@ -16,7 +16,7 @@ import pytest
 from lungcli.inference import modelfile
 from lungcli.web import cards, door, page
 from tests.inference import graphs
-from tests.web.test_page import Served, free_port
+from tests.web.test_page import Served, free_port, uploads_in
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed"),
@@ -26,6 +26,12 @@ pytestmark = [
 
 UPLOAD = door.UPLOAD
 JSON = "application/json"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with uploads_in(tmp_path_factory.mktemp("uploads")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lungcli.inference import modelfile
 from lungcli.inference.predict import Prediction, predict_one
 from lungcli.web import cards, page
 from tests.inference import graphs
-from tests.web.test_page import Served, free_port
+from tests.web.test_page import Served, free_port, uploads_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -28,6 +30,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 SECONDS = 1000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with uploads_in(tmp_path_factory.mktemp("uploads")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +72,7 @@ def visit(served: Served) -> Iterator[tuple["Page", list[str]]]:
 
 def heads(opened: "Page") -> list[str]:
     """The verdicts on the page, without their probabilities."""
-    return [text.split()[0] for text in opened.locator("#told h3").all_inner_texts()]
+    return [text.split()[0] for text in opened.locator("#told h2").all_inner_texts()]
 
 
 def drawn(opened: "Page") -> list[int]:
@@ -103,9 +111,51 @@ def test_a_phantom_is_judged_by_the_model_chosen(visit: tuple["Page", list[str]]
     assert heads(opened) == ["malignant"]
     opened.locator("#model input").click()
     opened.get_by_role("option", name="bright").click()
-    opened.locator("#told h3", has_text="normal").wait_for()
+    opened.locator("#told h2", has_text="normal").wait_for()
     assert heads(opened) == ["normal"]
     assert_nobody_else_was_asked(asked, served)
+
+
+def test_a_picture_that_is_no_slice_is_refused_with_the_reason(
+    visit: tuple["Page", list[str]], served: Served, tmp_path: Path
+) -> None:
+    opened, asked = visit
+    grey = np.linspace(0, 255, 256 * 256).reshape(256, 256).astype(np.uint8)
+    Image.fromarray(np.stack((grey, grey.T, 255 - grey), axis=2)).save(tmp_path / "photo.jpg")
+    opened.locator("#drop input[type=file]").set_input_files(tmp_path / "photo.jpg")
+    told = opened.locator("#told [role=alert]")
+    told.wait_for()
+    assert "no verdict on photo.jpg: not an axial lung CT slice (a colour picture; score" in told.inner_text()
+    assert heads(opened) == []
+    assert_nobody_else_was_asked(asked, served)
+
+
+def test_all_can_be_done_by_keyboard(visit: tuple["Page", list[str]]) -> None:
+    opened, _ = visit
+    opened.get_by_role("button", name="upload or drop").focus()
+    with opened.expect_file_chooser() as chooser:
+        opened.keyboard.press("Space")
+    assert chooser.value.is_multiple()
+    named = "(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)"
+    reached = []
+    for _ in range(5):
+        opened.keyboard.press("Tab")
+        reached.append(str(opened.evaluate(named)).split("\n")[0].strip())
+    assert reached == ["Model", "malignant", "benign", "normal", "About this model"]
+    opened.keyboard.press("Enter")
+    opened.locator("th", has_text="split").wait_for()
+    opened.keyboard.press("Shift+Tab")
+    opened.keyboard.press("Enter")
+    opened.locator("#told article").wait_for()
+
+
+def test_a_phone_shows_the_verdict_without_sideways_scrolling(visit: tuple["Page", list[str]]) -> None:
+    opened, _ = visit
+    opened.set_viewport_size({"width": 390, "height": 844})
+    opened.get_by_role("button", name="malignant", exact=True).click()
+    opened.locator("#told article").wait_for()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    opened.wait_for_function("document.querySelector('#told h2').getBoundingClientRect().top < innerHeight")
 
 
 def assert_nobody_else_was_asked(asked: list[str], served: Served) -> None:

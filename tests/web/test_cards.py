@@ -12,7 +12,7 @@ from PIL import Image
 
 from lungcli.core.evaluation import Figures
 from lungcli.core.intervals import Estimate
-from lungcli.core.modelcard import Referral
+from lungcli.core.modelcard import Referral, StressFigures
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 from lungcli.web import cards
@@ -40,8 +40,8 @@ def _pictures(shown: str) -> list[Image.Image]:
 
 def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
     shown = cards.judged((phantom,), model)
-    assert re.search(r"<h3>malignant \d+\.\d%</h3>", shown)
-    assert all(f"<th>{label}</th>" in shown for label in graphs.CLASSES)
+    assert re.search(r"<h2>malignant \d+\.\d%</h2>", shown)
+    assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
     assert "Not referred" in shown
     assert "not a medical device" in shown
     slice_, heat = _pictures(shown)
@@ -57,6 +57,7 @@ def test_a_referral_says_why(model: Model, phantom: Upload) -> None:
     card = msgspec.structs.replace(model.card, referral=band)
     shown = cards.judged((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
     assert "Referred to a radiologist: not sure enough" in shown
+    assert re.search(r'<h2>malignant \d+\.\d% <span class="lung-flag">referred</span></h2>', shown)
 
 
 def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload) -> None:
@@ -66,6 +67,7 @@ def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload)
     shown = cards.judged(uploads, model)
     assert shown.index("cannot read a.png: it is not a picture") < shown.index("<article")
     assert shown.index("<article") < shown.index("no verdict on b.png: not an axial lung CT slice (blank")
+    assert "limit 1)</strong>" in shown
     assert shown.count('role="alert"') == 2
 
 
@@ -100,8 +102,33 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
         brier=0.1,
     )
     shown = cards.model_card(graphs.card(figures=figures), "run/<b>int8")
-    assert "<td>0.500 [0.250, –]</td>" in shown
+    assert "<td>0.500 [0.250, –] on the test part</td>" in shown
     assert "kappa" not in shown
     assert "run/&lt;b&gt;int8" in shown
     assert "learned from drawn phantoms" in shown
     assert "not a medical device" in shown
+
+
+def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: Path) -> None:
+    whole = StressFigures(
+        change="none",
+        strength=0,
+        setting="as it is",
+        balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7),
+        malignant_sensitivity=Estimate(value=0.9, low=0.8, high=1.0),
+        malignant_specificity=Estimate(value=0.8, low=0.7, high=0.9),
+        flips=0.0,
+        malignant_flips=0.0,
+    )
+    blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
+    shown = cards.model_card(msgspec.structs.replace(graphs.card(), figures=None, stress=(blurred, whole)), "m")
+    assert "<td>0.600 [0.500, 0.700] on the test part</td>" in shown
+    assert "<td>0.900 [0.800, 1.000] on the test part</td>" in shown
+    assert "0.100" not in shown
+
+
+def test_a_card_without_figures_and_its_referral_are_told() -> None:
+    band = Referral(threshold=0.5, target="risk", coverage=0.7, risk=0.25, n=132)
+    shown = cards.model_card(msgspec.structs.replace(graphs.card(), figures=None, referral=band), "m")
+    assert "nobody knows how well it works" in shown
+    assert "of 132 validation slices 70% were not referred, and 25% of those verdicts were wrong" in shown

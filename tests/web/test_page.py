@@ -1,5 +1,6 @@
 """The page as served: what it answers, what it refuses, whom it calls (nobody) and what it keeps (nothing)."""
 
+import contextlib
 import gc
 import http.client
 import importlib.util
@@ -25,6 +26,20 @@ WITH_GRADIO = pytest.mark.skipif(
 )
 # Gradio and what it brings warn of their own future.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@contextlib.contextmanager
+def uploads_in(folder: Path) -> Iterator[None]:
+    """Keep uploads apart from those of other servers on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with uploads_in(tmp_path_factory.mktemp("uploads")):
+        yield
 
 
 @pytest.fixture(scope="module")

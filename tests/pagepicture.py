@@ -1,0 +1,63 @@
+"""Draw the README's picture of the page: the bundled model's verdict on a drawn phantom, in the system's Chromium.
+
+Run with the extras `web` and `browser`: python -m tests.pagepicture FILE
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lungcli.core import models
+from lungcli.data import phantom
+from lungcli.web import page
+from tests.web.test_browser import CHROMIUM
+from tests.web.test_page import Served, free_port
+
+SIZE = (1200, 640)
+# One of few phantoms that the bundled model does not refer: it has learned from real slices alone.
+SEED, SLICES, NAME = 6, 60, "p007"
+
+
+def drawn(into: Path) -> list[Path]:
+    """Save a phantom with a malignant nodule, and the same with its greys turned round, which the guard refuses."""
+    patient = next(patient for patient in phantom.patients(SLICES, SEED) if patient.name == NAME)
+    pixels = phantom.render(patient, patient.positions()[0])
+    files = [into / "drawn-phantom-malignant.png", into / "drawn-phantom-inverted.png"]
+    for path, greys in zip(files, (pixels, np.uint8(255) - pixels), strict=True):
+        Image.fromarray(greys).save(path)
+    return files
+
+
+def shoot(address: str, files: list[Path], into: Path) -> None:
+    """Drop `files` on the page at `address`, and save what it shows then."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+        opened.goto(address)
+        opened.locator("#drop input[type=file]").set_input_files(files)
+        opened.locator("#told [role=alert]").wait_for()
+        # Until what moves has come to rest.
+        opened.wait_for_timeout(2000)
+        opened.evaluate("scrollTo(0, 0)")
+        opened.screenshot(path=into)
+        browser.close()
+
+
+def main() -> None:
+    """Serve the bundled model, and take the picture."""
+    served = Served(page.Service(models={models.BUNDLED: models.default()}, port=free_port()))
+    served.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            shoot(f"http://127.0.0.1:{served.service.port}/", drawn(Path(folder)), Path(sys.argv[1]))
+    finally:
+        served.end()
+
+
+if __name__ == "__main__":
+    main()
