@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from lungcli.archive.judge import Manner
 from lungcli.archive.listing import Shard
 from lungcli.core import machine
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
+from lungcli.data.read import printable
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 
@@ -24,6 +26,8 @@ _STORE_BYTES = 256 << 20
 _LONGEST = 30
 # Shards a worker is given at once; the names of all files of a large archive would not fit.
 _AHEAD = 64
+# How often a shard whose worker is lost is given to another: machines go, but a file may be what ends its reader.
+_TRIES_AGAIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,15 @@ class Worker:
         return {"name": row["name"], "content": content, "fault": fault}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crew:
+    """What workers are made of: their class, what it is called with, and the cores of each."""
+
+    worker: type[Worker]
+    arguments: tuple[object, ...]
+    threads: int
+
+
 def require_installed() -> None:
     """Raise UsageError where the extra is not installed."""
     if missing := [name for name in ("ray", "pyarrow", "fsspec") if find_spec(name) is None]:
@@ -68,35 +81,60 @@ def require_installed() -> None:
 
 
 def judged(
-    shards: Sequence[Shard], archive: str, model: bytes, manner: Manner, pool: Pool
+    shards: Sequence[Shard], archive: str, model: bytes, manner: Manner, pool: Pool, worker: type[Worker] = Worker
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the Parquet file of every shard, each once, in the order they are finished.
 
-    What a lost machine had in hand is judged by another. Raises NetworkError where the archive or the cluster can't be
-    reached, LungcliError where shards remain that no worker survives.
+    What a lost machine had in hand is judged by another, by what `worker` makes of it. Raises NetworkError where the
+    archive or the cluster can't be reached, LungcliError where a file ends every worker that looks at it.
     """
     with _running(pool, manner.threads) as workers:
         import ray
 
-        arguments = (archive, [ray.put(model)], manner)
-        waiting = list(shards)
+        crew = _Crew(worker=worker, arguments=(archive, [ray.put(model)], manner), threads=manner.threads)
+        waiting, most = list(shards), _AHEAD * workers
         while waiting:
-            wave, later = waiting[: _AHEAD * workers], waiting[_AHEAD * workers :]
+            wave, later = waiting[:most], waiting[most:]
             done: set[str] = set()
             try:
-                for row in _rows(wave, arguments, min(workers, len(wave)), manner.threads):
+                for row in _rows(wave, crew, min(workers, len(wave))):
                     if row["fault"]:
                         raise NetworkError(row["fault"], "the same command goes on when it can be reached")
                     if row["name"] not in done:
                         done.add(row["name"])
                         yield row["name"], row["content"]
+                most = min(2 * most, _AHEAD * workers)
             except _ray_error() as error:
-                if not done:
-                    raise LungcliError(
-                        f"{len(waiting)} shards remain, and every worker that took one failed: {_first_line(error)}",
-                        "the shards that are written are kept; look into Ray's logs, then type the same command",
-                    ) from error
-            waiting = later + [shard for shard in wave if shard.name not in done]
+                if len(wave) == 1:
+                    raise _ended(wave[0], crew, len(waiting), error) from error
+                # What fails with others may be their fault: ever fewer at a time, until it is alone.
+                most = max(1, len(wave) // 4)
+            waiting = [shard for shard in wave if shard.name not in done] + later
+
+
+def _ended(shard: Shard, crew: _Crew, remaining: int, error: Exception) -> LungcliError:
+    """Say what ends every worker that takes a shard: a file of it, where those with nothing to do live on."""
+    kept, suspects = "the shards that are written are kept", shard.files if _survived((), crew) else ()
+    while len(suspects) > 1:
+        half = suspects[: len(suspects) // 2]
+        suspects = suspects[len(half) :] if _survived(half, crew) else half
+    if not suspects or _survived(suspects, crew):
+        return LungcliError(
+            f"{remaining} shards remain, and every worker that took one failed: {_first_line(error)}",
+            f"{kept}; look into Ray's logs, then type the same command",
+        )
+    return LungcliError(
+        f"{remaining} shards remain, and every worker that looks at {printable(suspects[0])} dies",
+        f"{kept}; move that file out of the archive, then type the same command",
+    )
+
+
+def _survived(files: Sequence[str], crew: _Crew) -> bool:
+    """Say whether a worker outlives looking at files."""
+    try:
+        return len(list(_rows([Shard(name="", files=tuple(files))], crew, 1, tries_again=0))) == 1
+    except _ray_error():
+        return False
 
 
 @contextlib.contextmanager
@@ -135,18 +173,22 @@ def _running(pool: Pool, threads: int) -> Iterator[int]:
 
 
 def _rows(
-    shards: Sequence[Shard], arguments: tuple[object, ...], workers: int, threads: int
+    shards: Sequence[Shard], crew: _Crew, workers: int, tries_again: int = _TRIES_AGAIN
 ) -> Iterator[dict[str, Any]]:
     import ray.data
 
     # A block a shard: each is given out, retried and handed back by itself.
     rows = [{"name": shard.name, "files": [os.fsencode(name) for name in shard.files]} for shard in shards]
-    made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        Worker,
-        fn_constructor_args=arguments,
-        compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=threads,
-    )
+    with warnings.catch_warnings():
+        # Ray Data has no other way yet to bound how often a shard is tried.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            crew.worker,
+            fn_constructor_args=crew.arguments,
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=crew.threads,
+            max_task_retries=tries_again,
+        )
     yield from made.iter_rows()
 
 

@@ -87,13 +87,15 @@ def read_about(content: Any) -> About | None:
 def _schema(classes: Sequence[str]) -> "pyarrow.Schema":
     import pyarrow as pa
 
+    probabilities = pa.struct([(name, pa.float64()) for name in classes])
+    opinion = {"name": pa.string(), "model": pa.string(), "label": pa.string(), "probabilities": probabilities}
     return pa.schema(
         {
             "kind": pa.string(),
             "source": pa.string(),
             "series": pa.string(),
             "label": pa.string(),
-            "probabilities": pa.struct([(name, pa.float64()) for name in classes]),
+            "probabilities": probabilities,
             "model": pa.string(),
             "seconds": pa.float64(),
             "synthetic": pa.bool_(),
@@ -101,6 +103,9 @@ def _schema(classes: Sequence[str]) -> "pyarrow.Schema":
             "reason": pa.string(),
             "guard": pa.float64(),
             "forced": pa.bool_(),
+            "views": pa.int64(),
+            "agreement": pa.float64(),
+            "opinions": pa.list_(pa.struct(opinion)),
             "score": pa.float64(),
             "hint": pa.string(),
         }

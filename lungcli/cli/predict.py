@@ -121,8 +121,7 @@ def predict(
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import progress, speak, verdicts
-    from lungcli.inference import panel, series, sources
-    from lungcli.inference import predict as predicting
+    from lungcli.inference import sources
 
     pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
@@ -133,16 +132,27 @@ def predict(
     threads = threads or machine.physical_cores()
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
     loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
+    items = _items(named, stdin=stdin, include_phi=include_phi)
+    judged, seen = _judged(items, loaded, pictures, force=force, workers=1 if single else threads)
+    total = 1 if single else sources.count(named) if speak.err().is_terminal else None
+    with verdicts.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
+        told = _told(judged, write, output, advance)
+        codes = _with_pictures(told, seen, loaded[0], pictures)
+    raise typer.Exit(verdicts.exit_code(codes, strict=strict))
+
+
+def _judged(
+    items: "Iterable[Item]", models: "tuple[Model, ...]", pictures: _Pictures, *, force: bool, workers: int
+) -> "tuple[Iterator[Found], list[Seen]]":
+    """Return outcomes as they come, those of whole series among them; and a list that takes what was seen of each."""
+    from lungcli.inference import panel, series
+    from lungcli.inference.predict import predict
+
     seen: list[Seen] = []
     look = seen.append if pictures.wanted else None
     # What was seen last belongs to the verdict told next, so that pictures to be shown are judged one by one.
-    items = _items(named, stdin=stdin, include_phi=include_phi)
-    judged = predicting.predict(items, loaded, force=force, workers=1 if single or look else threads, look=look)
-    total = 1 if single else sources.count(named) if speak.err().is_terminal else None
-    with verdicts.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
-        told = _told(series.combined(judged, panel.card(loaded)), write, output, advance)
-        codes = _with_pictures(told, seen, loaded[0], pictures)
-    raise typer.Exit(verdicts.exit_code(codes, strict=strict))
+    judged = predict(items, models, force=force, workers=1 if look else workers, look=look)
+    return series.combined(judged, panel.card(models)), seen
 
 
 def _told(

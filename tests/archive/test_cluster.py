@@ -31,6 +31,8 @@ pytestmark = [
 ]
 
 COPIES, SHARD = 60, 20
+# Seconds: a busy machine takes a minute to start Ray, an idle one five seconds.
+PATIENCE = 500
 # The store of a node lies in memory: as much as Ray takes at least.
 STORE_BYTES = 100 << 20
 
@@ -59,7 +61,7 @@ def judged(output: Path) -> int:
 
 
 def wait(until: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while not until():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -88,7 +90,7 @@ def test_a_node_that_dies_loses_and_doubles_nothing(
         wait(lambda: judged(output) > 2, process)
         kill()
         assert judged(output) < COPIES * 11 // SHARD
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 4, said
     assert "Traceback" not in said
     require_same(output, folder, model)
@@ -170,9 +172,32 @@ def test_an_interrupted_job_says_how_to_go_on(
     )
     wait(lambda: judged(output) > 0, process)
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=240)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert f"of {COPIES * 11} files are written" in said
     assert said.rstrip().endswith("the same command goes on with the others")
     assert "Traceback" not in said
+    require_no_orphans(short["TMPDIR"])
+
+
+def test_a_file_that_its_reader_dies_of_is_named(
+    model: Path, home: Path, tmp_path: Path, short: dict[str, str]
+) -> None:
+    folder = archives.archive(tmp_path / "in")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.archive.fragile", str(folder), str(model), "wards/0/4.png"],
+        env=environment(home, short),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "every worker that looks at wards/0/4.png dies" in said[-2]
+    assert said[-1] == (
+        "hint the shards that are written are kept; move that file out of the archive, then type the same command"
+    )
+    judged = [line for line in said if line.startswith("judged ")]
+    assert len(judged) == len(set(judged))
     require_no_orphans(short["TMPDIR"])
