@@ -267,6 +267,17 @@ def keep_stress(path: Path, judged: Evaluation, stressed: tuple[StressFigures, .
     return True
 
 
+def keep_figures(path: Path, judged: Evaluation) -> bool:
+    """Write figures into a model file that has none, if they are of its own test part; say whether they were."""
+    from lungcli.inference import modelfile
+
+    card = modelfile.read_card(path)
+    if card.figures is not None or (judged.part, judged.split_digest) != ("test", card.split.digest):
+        return False
+    modelfile.recard(path, msgspec.structs.replace(card, figures=judged.figures()))
+    return True
+
+
 def keep_elsewhere(path: Path, found: Iterable[Elsewhere]) -> None:
     """Write the figures of a user's own folders into the model file, in place of earlier ones of the same slices."""
     from lungcli.inference import elsewhere, modelfile

@@ -52,7 +52,10 @@ def evaluate(
     ] = None,
     tta: Tta = False,
     save: Annotated[
-        bool, typer.Option("--save/--no-save", help="Write --stress and --folder-as figures into the model file.")
+        bool,
+        typer.Option(
+            "--save/--no-save", help="Keep --stress and --folder-as figures, and those it lacks, in the model file."
+        ),
     ] = True,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
     reliability: Annotated[
@@ -243,6 +246,8 @@ def _save(found: _Found) -> None:
         speak.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
         return
     try:
+        if found.judged and stages.keep_figures(path, found.judged[0][2]):
+            speak.say(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
         if found.stressed and stages.keep_stress(path, found.judged[0][2], found.stressed):
             speak.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif found.stressed:

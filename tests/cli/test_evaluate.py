@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +36,18 @@ def test_stress_is_drawn_and_kept(own_workshop: Path, tmp_path: Path) -> None:
     assert len(found["stress"]) == 25
     own = found["evaluations"][0]["figures"]["estimates"]
     assert found["stress"][0]["balanced_accuracy"] == own["balanced_accuracy"]
+
+
+def test_a_file_without_figures_gets_those_of_its_own_test_part(workshop: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes((workshop / "runs" / RUN / "int8" / "model.onnx").read_bytes())
+    card = modelfile.read_card(copy)
+    modelfile.recard(copy, msgspec.structs.replace(card, figures=None))
+    assert "written into" not in call(workshop, "evaluate", copy, "--no-save").stderr
+    assert modelfile.read_card(copy).figures is None
+    done = call(workshop, "evaluate", copy)
+    assert "the figures of its test part, which it had none of" in done.stderr
+    assert modelfile.read_card(copy).figures == card.figures
 
 
 def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
