@@ -13,6 +13,9 @@ def dashboard(
 ) -> None:
     """Runs and their curves as they go, whoever started them; models, predictions and data, full screen.
 
+    Slices are shown in half blocks, or as real pictures where the terminal knows Sixel: not in tmux, nor with NO_COLOR
+    or LUNGCLI_GRAPHICS=off; LUNGCLI_GRAPHICS=kitty tries Kitty's protocol (0.28 or later, Ghostty).
+
     \b
     Example: lungcli dashboard
     """
@@ -29,9 +32,11 @@ def dashboard(
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise UsageError("the dashboard needs a terminal", "without one, print it: lungcli dashboard --once")
+    from lungcli.tui import graphics
     from lungcli.tui.app import Dashboard
 
-    app = Dashboard(view)
+    # Textual reads from stdin and writes to stderr.
+    app = Dashboard(view, graphics.ask(os.environ, sys.stdin.fileno(), sys.stderr.fileno()))
 
     def leave(number: int, frame: object) -> None:
         # Textual shows an interrupt as a crash, so it is asked to leave, and woken up for it.

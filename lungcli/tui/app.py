@@ -17,6 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
 from lungcli.tui import NARROW, dialogs, driver, settings
+from lungcli.tui.graphics import Graphics
 from lungcli.tui.harmless import Harmless
 
 THEMES = (
@@ -112,7 +113,8 @@ class Dashboard(App[None]):
         Binding("q,ctrl+q", "quit", "Quit", key_display="q"),
     ]
 
-    def __init__(self, first: str = "runs") -> None:
+    def __init__(self, first: str = "runs", graphics: Graphics | None = None) -> None:
+        self.graphics = graphics or Graphics()
         super().__init__()
         self._first = first
         for theme in THEMES:
@@ -157,8 +159,9 @@ class Dashboard(App[None]):
             inside[0].focus()
 
     def get_driver_class(self) -> type[Driver]:
-        """The usual driver of this platform, but one that leaves at once."""
-        return driver.leaving_at_once(super().get_driver_class())
+        """The usual driver of this platform, but one that leaves at once, and takes no late answer for keys."""
+        usual = driver.leaving_at_once(super().get_driver_class())
+        return driver.deaf_to_answers(usual) if self.graphics.late else usual
 
     def _fatal_error(self) -> None:
         """End after an unforeseen error; the command line says what it was, on a clean terminal."""

@@ -22,6 +22,11 @@ def small(pixels: Pixels) -> Pixels:
     return np.asarray(image, dtype=np.uint8)
 
 
+def sized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Make a picture, grey [H, W] or RGB [H, W, 3], exactly this large, whatever its aspect was."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
 def grey_of(pixels: Pixels) -> Pixels:
     """Make a picture grey, [H, W]."""
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.uint8)
