@@ -1,6 +1,8 @@
 """Every test runs in a home of its own, with no settings of the machine it runs on."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,21 @@ from lungcli.core import bundled
 
 # Workers that each spin a thread a core wait for one another ten times longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard() -> Iterator[None]:
+    """Have the commands that tests start hear all signals, where `nohup` or a shell's `&` has this process ignore some.
+
+    What is ignored is inherited, what is handled is not.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True)

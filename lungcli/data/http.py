@@ -148,7 +148,7 @@ def retry_after(value: str, now: float) -> float | None:
     """Seconds that a `Retry-After` header asks for, as a number or a date; None where it makes no sense."""
     if value.strip().isdecimal():
         return float(value)
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     return None
 

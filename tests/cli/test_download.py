@@ -175,7 +175,8 @@ def test_bad_calls(home: Path, arguments: list[str], code: int, says: str) -> No
 
 
 def test_interrupt_keeps_what_arrived_and_remove_clears_it(home: Path, served: Served) -> None:
-    url = served.give(Answer(body=b"PK\x03\x04" + bytes(20_000_000), pause=0.2))
+    # A tenth of it, and no more for as long as anybody waits.
+    url = served.give(Answer(body=b"PK\x03\x04" + bytes(20_000_000), stuck=2_000_000))
     with subprocess.Popen(
         [LUNGCLI, "data", "download", "iqothnccd", "--url", url],
         env=environment(home) | DIRECT,

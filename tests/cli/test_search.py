@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from lungcli.cli import speak
 from lungcli.cli.app import app
 from lungcli.core.errors import UsageError
 from lungcli.data import phantom
@@ -53,7 +54,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 
 
 def typed(home: Path, *arguments: str) -> Result:
-    """The outcome of a command in `home`, in this process."""
+    """The outcome of a command in `home`, in this process, on consoles as wide as it is told."""
+    speak.out.cache_clear()
+    speak.err.cache_clear()
     done = CliRunner(env={"LUNGCLI_HOME": str(home), "COLUMNS": "120"}).invoke(app, arguments)
     assert done.exit_code == 0, done.exception
     return done

@@ -15,7 +15,8 @@ class Answer:
     """How to answer one request.
 
     `ranges`: asked for a part, send that. `stubborn`: even if the file is another one by now. `cut`: break the
-    connection after so many bytes. `pause`: seconds before each tenth of the body. `sized`: say how much will come.
+    connection after so many bytes. `stuck`: send no more than so many, and keep the connection open for as long as the
+    server runs. `pause`: seconds before each tenth of the body. `sized`: say how much will come.
     """
 
     status: int = 200
@@ -25,6 +26,7 @@ class Answer:
     ranges: bool = True
     stubborn: bool = False
     cut: int | None = None
+    stuck: int | None = None
     pause: float = 0.0
     sized: bool = True
 
@@ -36,6 +38,7 @@ class Served:
     url: str
     answers: list[Answer]
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def give(self, *answers: Answer) -> str:
         """Give these answers from now on, and return the address."""
@@ -61,6 +64,8 @@ def serving() -> Iterator[Served]:
             answer = served.answers.pop(0) if len(served.answers) > 1 else served.answers[0]
             with contextlib.suppress(ConnectionError):
                 _answer(self, answer)
+                if answer.stuck is not None:
+                    served.over.wait()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Keep the tests' output clean."""
@@ -78,6 +83,7 @@ def serving() -> Iterator[Served]:
     try:
         yield served
     finally:
+        served.over.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -103,7 +109,7 @@ def _answer(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
     else:
         handler.send_header("Connection", "close")
     handler.end_headers()
-    cut = len(body) if answer.cut is None else min(answer.cut, len(body))
+    cut = min(len(body) if limit is None else limit for limit in (answer.cut, answer.stuck, len(body)))
     if answer.pause:
         for at in range(0, cut, max(1, cut // 10)):
             time.sleep(answer.pause)

@@ -484,6 +484,7 @@ def test_decisions(status: int, content_range: str, validator: str, step: str) -
         ("-5", None),
         ("soon", None),
         ("Thu, 99 Jan 1970 00:01:40 GMT", None),
+        (f"Thu, 01 Jan 1970{'9' * 30} 00:01:40 GMT", None),
     ],
 )
 def test_how_long_a_server_asks_to_wait(value: str, seconds: float | None) -> None:

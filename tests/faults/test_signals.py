@@ -20,9 +20,9 @@ ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SHOW_CURSOR, HIDE_CURSOR, LEAVE_SCREEN = b"\x1b[?25h", b"\x1b[?25l", b"\x1b[?1049l"
 
 
-def judging(home: Path, slices: Path, to: Path) -> Call:
+def judging(home: Path, slices: Path, to: Path, *more: str) -> Call:
     """Thread-pool workers that judge far more pictures than there is time for."""
-    return Call(home=home, arguments=("predict", "--jsonl", "--output", to, *[slices] * 50))
+    return Call(home=home, arguments=("predict", "--jsonl", "--output", to, *[slices] * 50, *more))
 
 
 def training(home: Path, name: str, *more: object) -> Call:
@@ -32,8 +32,9 @@ def training(home: Path, name: str, *more: object) -> Call:
 
 @pytest.mark.parametrize("number", ENDINGS, ids=lambda number: number.name)
 def test_while_pictures_are_judged(slices: Path, tmp_path: Path, number: signal.Signals) -> None:
-    call = judging(tmp_path / "home", slices, tmp_path / "to")
-    with started(call, stdout=subprocess.DEVNULL) as process:
+    """The last of the pictures are those of a list that has no end before the signal has come."""
+    call = judging(tmp_path / "home", slices, tmp_path / "to", "-")
+    with started(call, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         wait_until(appears(tmp_path / "to", "*.json"), process)
         children = kin(process)
         process.send_signal(number)
