@@ -42,7 +42,7 @@ def main() -> None:
     card = modelfile.read_card(model)
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(sys.argv[2]) if len(sys.argv) > 2 else _phantom(Path(scratch))
-        lungcli = [sys.executable, "-m", "lungcli"]
+        lungcli = [str(Path(sys.executable).with_name("lungcli"))]
         commands = {
             "lungcli --help": [*lungcli, "--help"],
             "lungcli predict": [*lungcli, "predict", "--model", str(model), str(picture)],
