@@ -53,9 +53,7 @@ def evaluate(
     tta: Tta = False,
     save: Annotated[
         bool,
-        typer.Option(
-            "--save/--no-save", help="Keep --stress and --folder-as figures, and those it lacks, in the model file."
-        ),
+        typer.Option("--save/--no-save", help="Keep the figures of --stress and --folder-as in the model file."),
     ] = True,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
     reliability: Annotated[
