@@ -4,6 +4,7 @@ Everything is decided on a copy whose shorter side has 100 to 200 pixels. Thresh
 that the window, the gamma and the margins a picture was exported with matter little.
 """
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from lungcli.data.components import Mask, label
 from lungcli.data.read import Grey
 
 SIDE = 100
+
+# Many short steps that hold Python's lock: threads that take them together wait for each other more than they work.
+SHORT_STEPS = threading.RLock()
 
 # Shares of the picture, or of the largest region where it says so.
 _LUNG_AT_LEAST = 0.006
@@ -69,6 +73,11 @@ def find_in(picture: Image.Image) -> Chest:
     """`find` for who has the picture already: to copy it costs as much as to make it small."""
     factor = max(1, min(picture.size) // SIDE)
     small: Grey = np.asarray(picture.reduce(factor))
+    with SHORT_STEPS:
+        return _found(small, factor)
+
+
+def _found(small: Grey, factor: int) -> Chest:
     content = _content(small)
     bright, body, lungs = _best(small, content)
     if body.mean() < _BODY_AT_LEAST:

@@ -71,6 +71,11 @@ def look(picture: Picture, found: Chest | None = None) -> Signs:
     `found` is what `chest.find` says of it, if it was asked already.
     """
     found = found or chest.find(picture.grey)
+    with chest.SHORT_STEPS:
+        return _signs(picture, found)
+
+
+def _signs(picture: Picture, found: Chest) -> Signs:
     within = _unframed(found.small)
     small, body, lungs = found.small[within], found.body[within], found.lungs[within]
     low, high = _ends(small)
