@@ -44,7 +44,8 @@ def test_the_pruned_net_is_a_stage_and_the_student_starts_from_it(done: tuple[Pa
 
 def test_a_pruned_student_predicts_and_teaches(done: tuple[Path, Done], slices: list[Path]) -> None:
     home, _ = done
-    call(home, "predict", "--model", NAME, "--jsonl", *slices, check=None)
+    judged = call(home, "predict", "--model", NAME, "--force", "--jsonl", *slices)
+    assert [json.loads(line)["kind"] for line in judged.stdout.splitlines()] == ["prediction"] * len(slices)
     call(home, "distill", "--teacher", f"{NAME}/student", "--student", "ownmodel", *SMALL, "--epochs", "1")
 
 
