@@ -19,9 +19,9 @@ LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _ROUNDING = LAYERS | {"Add", "Mul", "Sigmoid", "HardSigmoid", "HardSwish", "GlobalAveragePool", "AveragePool"}
 
 
-def towards(net: "onnx.ModelProto", output: str) -> "list[onnx.NodeProto]":
-    """Return the nodes that `output` depends on, in the order they are executed in."""
-    wanted, found = {output}, []
+def towards(net: "onnx.ModelProto", *outputs: str) -> "list[onnx.NodeProto]":
+    """Return the nodes that the tensors `outputs` depend on, in the order they are executed in."""
+    wanted, found = set(outputs), []
     for node in reversed(net.graph.node):
         if not wanted.isdisjoint(node.output):
             wanted.update(node.input)
@@ -74,7 +74,7 @@ def by_sensitivity(
     with tempfile.TemporaryDirectory(prefix="lungcli-layers-") as folder:
         for name in candidates:
             alone = Path(folder) / "alone.onnx"
-            quantize.write(net, ranges, alone, per_channel=per_channel, only=[name])
+            quantize.write(quantize.rounded(net, ranges, per_channel=per_channel, only=[name]), alone)
             changes[name] = float(np.square(_logits(alone.read_bytes(), slices) - before).mean())
     return tuple(sorted((name for name in changes if changes[name] > 0), key=lambda name: -changes[name]))
 

@@ -49,7 +49,7 @@ def quantize(
     `source` cannot be quantized.
     """
     net = prepare(source)
-    write(net, measure(net, calibration, method), to, per_channel=per_channel)
+    write(rounded(net, measure(net, calibration, method), per_channel=per_channel), to)
 
 
 def prepare(source: Path) -> "onnx.ModelProto":
@@ -121,16 +121,15 @@ def measure(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: Meth
         return calibrator.compute_data()
 
 
-def write(
+def rounded(
     net: "onnx.ModelProto",
     ranges: Ranges,
-    to: Path,
     *,
     per_channel: bool = True,
     in_float: Collection[str] = (),
     only: Collection[str] = (),
-) -> None:
-    """Write the int8 form of a prepared net to `to`, atomically and without a model card.
+) -> "onnx.ModelProto":
+    """Return the int8 form of a prepared net, whose layers keep their names.
 
     The nodes named `in_float` stay as they are; with `only`, all but those. Raises ModelFileError.
     """
@@ -156,8 +155,14 @@ def write(
         quantizer.quantize_model()
         quantizer.model.topological_sort()
         made: onnx.ModelProto = quantizer.model.model
-    _shorten(made)
-    paths.write(to, made.SerializeToString(deterministic=True))
+    return made
+
+
+def write(net: "onnx.ModelProto", to: Path) -> None:
+    """Write the int8 form of a net to `to`, atomically, without a model card and without the names in it."""
+    short = copy.deepcopy(net)
+    _shorten(short)
+    paths.write(to, short.SerializeToString(deterministic=True))
 
 
 def _shorten(net: "onnx.ModelProto") -> None:
