@@ -4,9 +4,9 @@ Nagel et al. (1906.04721), section 4.2, with means measured on slices as in its 
 saves nets whose rounding errors do not cancel out, as in depthwise convolutions, which sum nine products only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from lungcli.inference import layers, modelfile
 
 if TYPE_CHECKING:
     import onnx
-    import onnxruntime
+
+Array = NDArray[Any]
 
 # At once: the first activations of a large net are tens of megabytes a slice.
 _BATCH = 8
@@ -28,59 +29,77 @@ def correct(rounded: "onnx.ModelProto", net: "onnx.ModelProto", slices: NDArray[
     Layers are matched by name and follow one another: each is measured with those before it corrected already, on
     prepared slices of training groups, uint8 (n, S, S), n ≥ 1. A layer without a bias stays as it is.
     """
-    from onnx import numpy_helper
-
     twins = {node.name: node for node in rounded.graph.node}
-    named = [
-        node
+    pairs = [
+        (node.output[0], twins[node.name])
         for node in layers.towards(net, modelfile.OUTPUT)
         if node.op_type in layers.LAYERS and node.name in twins and len(node.input) > 2
     ]
-    wanted = _means(net, [node.output[0] for node in named], slices) if named else []
-    weights = {tensor.name: tensor for tensor in rounded.graph.initializer}
-    producers = {name: node for node in rounded.graph.node for name in node.output}
-    for node, mean in zip(named, wanted, strict=True):
-        twin = twins[node.name]
-        (seen,) = _means(rounded, [twin.output[0]], slices)
-        kept = producers.get(twin.input[2])
-        if kept is None:
-            bias, step = weights[twin.input[2]], np.ones((), dtype=np.float32)
-        else:
-            bias, step = weights[kept.input[0]], numpy_helper.to_array(weights[kept.input[1]])
-        before = numpy_helper.to_array(bias)
-        change = (mean - seen) / step
-        after = before + (change if kept is None else np.rint(change))
-        bias.CopyFrom(numpy_helper.from_array(after.astype(before.dtype), bias.name))
+    given: dict[str, Array] = {modelfile.INPUT: slices[:, None]}
+    wanted = _means(net, [name for name, _ in pairs], given[modelfile.INPUT])
+    # Each layer goes on from what the layers before it have given once they were corrected.
+    outputs = [modelfile.INPUT, *(twin.output[0] for _, twin in pairs)]
+    parts = [layers.towards(rounded, outputs[number + 1], known=outputs[: number + 1]) for number in range(len(pairs))]
+    for number, (name, twin) in enumerate(pairs):
+        output = np.concatenate([batch for (batch,) in _run(rounded, parts[number], [twin.output[0]], given)])
+        shift = _shift(rounded, twin, wanted[name] - output.mean(axis=_places(output), dtype=np.float64))
+        given[twin.output[0]] = output + np.expand_dims(shift.astype(np.float32), _places(output))
+        later = {name for part in parts[number + 1 :] for node in part for name in node.input}
+        given = {name: tensor for name, tensor in given.items() if name in later}
 
 
-def _means(net: "onnx.ModelProto", outputs: Sequence[str], slices: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+def _shift(net: "onnx.ModelProto", layer: "onnx.NodeProto", wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add `wanted` (C,) to the bias of a layer, and return what that adds to its output: a bias may be in steps."""
+    from onnx import numpy_helper
+
+    weights = {tensor.name: tensor for tensor in net.graph.initializer}
+    keeper = next((node for node in net.graph.node if layer.input[2] in node.output), None)
+    bias = weights[keeper.input[0] if keeper else layer.input[2]]
+    before = numpy_helper.to_array(bias)
+    step = numpy_helper.to_array(weights[keeper.input[1]]) if keeper else np.ones((), dtype=np.float32)
+    added = np.rint(wanted / step) if keeper else wanted
+    bias.CopyFrom(numpy_helper.from_array((before + added).astype(before.dtype), bias.name))
+    return np.asarray(added * step, dtype=np.float64)
+
+
+def _means(net: "onnx.ModelProto", outputs: Sequence[str], slices: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     """Return, for each tensor (n, C, …) named, its mean a channel (C,) over slices and places."""
-    session = _up_to(net, outputs)
-    sums = [np.zeros(())] * len(outputs)
-    for start in range(0, len(slices), _BATCH):
-        batch = slices[start : start + _BATCH, None]
-        for number, tensor in enumerate(session.run(list(outputs), {modelfile.INPUT: batch})):
-            places = tuple(axis for axis in range(tensor.ndim) if axis != 1)
-            sums[number] = sums[number] + len(batch) * tensor.mean(axis=places, dtype=np.float64)
-    return [total / len(slices) for total in sums]
+    sums = {name: np.zeros(()) for name in outputs}
+    for batch in _run(net, layers.towards(net, *outputs), outputs, {modelfile.INPUT: slices}):
+        for name, tensor in zip(outputs, batch, strict=True):
+            sums[name] = sums[name] + len(tensor) * tensor.mean(axis=_places(tensor), dtype=np.float64)
+    return {name: total / len(slices) for name, total in sums.items()}
 
 
-def _up_to(net: "onnx.ModelProto", outputs: Sequence[str]) -> "onnxruntime.InferenceSession":
-    """Start the runtime on what leads to some tensors only: layers near the input are measured in no time."""
+def _places(tensor: Array) -> tuple[int, ...]:
+    """The axes of a tensor (n, C, …) but that of channels."""
+    return tuple(axis for axis in range(tensor.ndim) if axis != 1)
+
+
+def _run(
+    net: "onnx.ModelProto", nodes: "Sequence[onnx.NodeProto]", outputs: Sequence[str], given: Mapping[str, Array]
+) -> Iterator[list[Array]]:
+    """Run some nodes of a net on given tensors (n, …), batch by batch."""
     import onnxruntime
     from onnx import TensorProto, helper
 
-    nodes = layers.towards(net, *outputs)
+    if not nodes:
+        return
     read = {name for node in nodes for name in node.input}
-    part = helper.make_graph(
+    fed = {name: tensor for name, tensor in given.items() if name in read}
+    kinds = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.float32): TensorProto.FLOAT}
+    graph = helper.make_graph(
         nodes,
         "part",
-        list(net.graph.input),
+        [helper.make_tensor_value_info(name, kinds[tensor.dtype], None) for name, tensor in fed.items()],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [tensor for tensor in net.graph.initializer if tensor.name in read],
     )
-    whole = helper.make_model(part, opset_imports=net.opset_import, ir_version=net.ir_version)
+    part = helper.make_model(graph, opset_imports=net.opset_import, ir_version=net.ir_version)
     options = modelfile.session_options(machine.physical_cores())
-    # What is fused depends on where a net is cut off, and fused or not it rounds otherwise.
+    # What is fused depends on where a net is cut, and fused or not it rounds otherwise.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return modelfile.start(whole.SerializeToString(), Path("the net"), options)
+    session = modelfile.start(part.SerializeToString(), Path("the net"), options)
+    count = len(next(iter(fed.values())))
+    for start in range(0, count, _BATCH):
+        yield session.run(list(outputs), {name: tensor[start : start + _BATCH] for name, tensor in fed.items()})

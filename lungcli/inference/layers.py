@@ -1,6 +1,7 @@
 """The layers of an ONNX net: which lead to a verdict, which are its ends, and which suffer most from int8."""
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,12 @@ LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _ROUNDING = LAYERS | {"Add", "Mul", "Sigmoid", "HardSigmoid", "HardSwish", "GlobalAveragePool", "AveragePool"}
 
 
-def towards(net: "onnx.ModelProto", *outputs: str) -> "list[onnx.NodeProto]":
-    """Return the nodes that the tensors `outputs` depend on, in the order they are executed in."""
+def towards(net: "onnx.ModelProto", *outputs: str, known: Collection[str] = ()) -> "list[onnx.NodeProto]":
+    """Return the nodes that the tensors `outputs` depend on, from the tensors `known` on, in the order of execution."""
     wanted, found = set(outputs), []
     for node in reversed(net.graph.node):
         if not wanted.isdisjoint(node.output):
-            wanted.update(node.input)
+            wanted.update(name for name in node.input if name not in known)
             found.append(node)
     return found[::-1]
 
