@@ -1,6 +1,5 @@
 """From a float model file to a smaller one: the ladder is climbed on a model's own data, and its outcome is kept."""
 
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import msgspec
 import numpy as np
 
 from lungcli import stages
-from lungcli.core import selective
+from lungcli.core import paths, selective
 from lungcli.core.errors import UsageError
 from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, RungDone, RungStarted, StageDone, StageStarted, now
@@ -65,8 +64,8 @@ def to_smaller(
     )
     rungs = ladder.LADDERS[form] + (ladder.TUNED if form == "int8" and tuning else ())
     tried: list[Tried] = []
-    with tempfile.TemporaryDirectory(prefix="lungcli-ladder-") as scratch:
-        for step in ladder.climb(_ground(source, draft, found, tuning), Path(scratch), limits, rungs):
+    with paths.scratch("ladder") as scratch:
+        for step in ladder.climb(_ground(source, draft, found, tuning), scratch, limits, rungs):
             if isinstance(step, Rung):
                 number = rungs.index(step) + 1
                 yield RungStarted(time=now(), stage=form, rung=step.name, number=number, rungs=len(rungs))
@@ -163,8 +162,8 @@ def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Gro
         yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=tuning)
         recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
         lessons, weights = stages.to_learn_from(found), source.parent / loop.BEST
-        with tempfile.TemporaryDirectory(prefix="lungcli-fine-tuning-") as scratch:
-            yield from qat.tune(recipe, tuning, lessons, weights, Path(scratch), to)
+        with paths.scratch("fine-tuning") as scratch:
+            yield from qat.tune(recipe, tuning, lessons, weights, scratch, to)
 
     return Ground(
         source=source,

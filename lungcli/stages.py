@@ -7,7 +7,6 @@ that file is written last and in one step.
 import functools
 import importlib.metadata
 import shutil
-import tempfile
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,10 +311,11 @@ def export(stage: str, recipe: Recipe, folder: Path, found: Material, pruning: P
     from lungcli.inference import modelfile
     from lungcli.training import learn as learning
 
-    with tempfile.TemporaryDirectory() as scratch:
-        graph, trial = Path(scratch) / "graph.onnx", Path(scratch) / "trial.onnx"
+    with paths.scratch("stage") as scratch:
+        graph, trial = scratch / "graph.onnx", scratch / "trial.onnx"
         parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
-        card = msgspec.structs.replace(_card(stage, recipe, found, parameters), pruning=pruning)
+        done = learning.as_done(recipe, folder)
+        card = msgspec.structs.replace(_card(stage, done, found, parameters), pruning=pruning)
         modelfile.write(graph, card, trial)
         card = calibrated(modelfile.load(trial), found, selective.DEFAULT)
         card = msgspec.structs.replace(card, guard=guard_statistics(found))

@@ -11,6 +11,8 @@ from lungcli.core import bundled
 
 # Workers that each spin a thread a core wait for one another ten times longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Some tests start the runtime themselves, before anything of the program does.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -178,6 +178,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         with contextlib.suppress(OSError):
             speak.say("stopping after this batch; once more to stop at once")
 
+    # Heard as well where a script's `&` has it ignored: the dashboard asks by it, whoever started the run.
     before = endings.obey(ask, also=("SIGINT",))
     try:
         yield lambda: asked

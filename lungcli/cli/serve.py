@@ -1,15 +1,19 @@
 """`lungcli serve`."""
 
+import contextlib
+import io
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from lungcli.cli import options as opt
 from lungcli.core.errors import LungcliError, ModelFileError, UsageError
+from lungcli.core.words import plain_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 def serve(
@@ -47,8 +51,32 @@ def serve(
     # A service is ended by Ctrl-C or by whoever manages it; uploads go with it either way.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda _number, _frame: stop.set())
-    page.serve(service, lambda url: speak.say(f"the page is at {url} (Ctrl-C ends it)"), stop)
+    with _hushed() as own:
+
+        def ready(url: str) -> None:
+            with contextlib.redirect_stderr(own):
+                speak.say(f"the page is at {url} (Ctrl-C ends it)")
+
+        page.serve(service, ready, stop)
     speak.say("ended; no upload is left")
+
+
+@contextlib.contextmanager
+def _hushed() -> "Iterator[TextIO]":
+    """Keep off the terminal what the page's libraries say of each broken request, in the words of who sent it.
+
+    Yields the stderr that was; with --debug it gets what is said, less what commands a terminal.
+    """
+    from lungcli.cli import speak
+
+    own = sys.stderr
+
+    class Hushed(io.TextIOBase):
+        def write(self, text: str) -> int:
+            return own.write(plain_lines(text)) if speak.Manner.debug else len(text)
+
+    with contextlib.redirect_stderr(Hushed()), contextlib.redirect_stdout(Hushed()):
+        yield own
 
 
 def _models(wanted: str) -> "Mapping[str, Path]":

@@ -3,14 +3,20 @@
 import contextlib
 import glob
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lungcli.core.errors import LungcliError, UsageError
 
 _PARTIAL = ".partial"
+# Nobody names a folder of their own like that, for these are deleted.
+_SCRATCH = "lungcli-scratch-"
+# Between the making of a scratch folder and its claim lies no more than that.
+_UNCLAIMED_SECONDS = 10
 
 
 def home() -> Path:
@@ -87,6 +93,26 @@ def sweep(folder: Path, name: str = "") -> None:
                 os.close(handle)
 
 
+@contextlib.contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """Yield an empty folder among the system's temporary ones, which goes again with all that is in it.
+
+    What killed processes left of theirs is cleared first, whatever it was for. Raises OSError when it can't be made.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        _clear(left)
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{what}-") as name:
+        if sys.platform == "win32":
+            yield Path(name)
+            return
+        handle = os.open(name, os.O_RDONLY)
+        try:
+            _claim(handle)
+            yield Path(name)
+        finally:
+            os.close(handle)
+
+
 def write(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically. Raises LungcliError as `replacing` does."""
     with replacing(path) as partial:
@@ -117,6 +143,20 @@ def _claim(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _clear(left: Path) -> None:
+    """Delete a scratch folder unless a living process has it, or may be about to say so."""
+    if sys.platform == "win32":
+        return
+    # Folders of others, and those that go meanwhile, can't be opened or deleted; links are not followed.
+    with contextlib.suppress(OSError):
+        handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if time.time() - left.stat().st_mtime > _UNCLAIMED_SECONDS and _claim(handle):
+                shutil.rmtree(left)
+        finally:
+            os.close(handle)
 
 
 def _expanded(value: str, variable: str) -> Path:

@@ -5,10 +5,8 @@ What the file takes is a prepared slice, not a picture: finding the lungs is no 
 """
 
 import io
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
@@ -19,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER, __version__
+from lungcli.core import paths
 from lungcli.core.errors import LungcliError
 from lungcli.core.modelcard import ModelCard
 from lungcli.data.prepare import VERSION
@@ -168,8 +167,8 @@ def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:
 def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
     """ONNX Runtime's own format, by its own documented way: a session that saves what it has optimised."""
     del facts
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.ort"
+    with paths.scratch("export") as scratch:
+        path = scratch / "model.ort"
         options = modelfile.session_options(1)
         options.optimized_model_filepath = str(path)
         options.add_session_config_entry("session.save_model_format", "ORT")
@@ -185,8 +184,8 @@ def _openvino(graph: bytes, facts: Facts) -> dict[str, bytes]:
     # Not its `convert_model`, which reports to its maker.
     net = openvino.Core().read_model(model=graph)
     net.set_rt_info(msgspec.json.encode(facts).decode(), [KEY])
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.xml"
+    with paths.scratch("export") as scratch:
+        path = scratch / "model.xml"
         openvino.save_model(net, path, compress_to_fp16=False)
         return {SUFFIXES["openvino"]: path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
 

@@ -1,6 +1,5 @@
 """The layers of an ONNX net: which lead to a verdict, which are its ends, and which suffer most from int8."""
 
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import machine
+from lungcli.core import machine, paths
 from lungcli.inference import modelfile, quantize
 from lungcli.inference.quantize import Ranges
 
@@ -72,9 +71,9 @@ def by_sensitivity(
     ]
     before = _logits(net.SerializeToString(), slices)
     changes = {}
-    with tempfile.TemporaryDirectory(prefix="lungcli-layers-") as folder:
+    with paths.scratch("layers") as folder:
         for name in candidates:
-            alone = Path(folder) / "alone.onnx"
+            alone = folder / "alone.onnx"
             quantize.write(quantize.rounded(net, ranges, per_channel=per_channel, only=[name]), alone)
             changes[name] = float(np.square(_logits(alone.read_bytes(), slices) - before).mean())
     return tuple(sorted((name for name in changes if changes[name] > 0), key=lambda name: -changes[name]))

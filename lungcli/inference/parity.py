@@ -1,7 +1,6 @@
 """Whether an exported file gives the verdicts of the model file it was made of: both judge the same slices."""
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core import paths
 from lungcli.core.metrics import Floats
 from lungcli.data import phantom, prepare
 from lungcli.data.cache import Advance
@@ -66,8 +66,8 @@ def check(
 
     `pixels` says whose slices they are. Raises what `judge_of` raises.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        named = Path(scratch) / f"model{SUFFIXES[made.form]}"
+    with paths.scratch("parity") as scratch:
+        named = scratch / f"model{SUFFIXES[made.form]}"
         for suffix, content in made.files.items():
             named.with_suffix(suffix).write_bytes(content)
         return compare(model, judge_of(named, made.form), slices, pixels, tolerance, least_agreement)

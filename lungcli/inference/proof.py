@@ -1,13 +1,12 @@
 """Proving that an int8 file computes on integers and judges as its float file does."""
 
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import metrics
+from lungcli.core import metrics, paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.metrics import Floats
 from lungcli.core.modelcard import Int8Proof
@@ -75,8 +74,8 @@ def executed(model: Model) -> Counter[str]:
     """
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="lungcli-proof-") as folder:
-        optimised = Path(folder) / "optimised.onnx"
+    with paths.scratch("proof") as folder:
+        optimised = folder / "optimised.onnx"
         options = modelfile.session_options(model.threads)
         options.optimized_model_filepath = str(optimised)
         modelfile.start(model.path.read_bytes(), model.path, options)

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import io
 import logging
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -206,11 +205,11 @@ def _scratch(what: str) -> Iterator[Path]:
     logging.disable(logging.ERROR)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="lungcli-int8-") as folder,
+            paths.scratch("int8") as folder,
             contextlib.redirect_stdout(io.StringIO()),
-            paths.saying_why_not(Path(folder)),
+            paths.saying_why_not(folder),
         ):
-            yield Path(folder)
+            yield folder
     except RUNTIME_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelFileError(f"cannot quantize {what}: {reason}", "export the net again") from error

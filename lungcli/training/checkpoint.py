@@ -80,6 +80,12 @@ def latest(folder: Path) -> Path:
     return whole
 
 
+def position(folder: Path) -> Position:
+    """Return how far the training in `folder` has come. Raises LungcliError as `latest` does."""
+    path = latest(folder)
+    return _position(path, _header(path)) if path.exists() else Position(recipe="")
+
+
 def remove(path: Path) -> None:
     """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
     if ranks.here().rank == 0:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lungcli.core import paths
 
 OPSET = 18
 
@@ -59,7 +60,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     parts = _evidence_parts(net, size)
     wrapped = _ShowsEvidence(net, *parts) if parts else _TakesBytes(net)
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with paths.scratch("graph") as scratch, _quiet():
         program = torch.onnx.export(
             wrapped,
             (example,),
@@ -72,7 +73,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
         )
         if program is None:
             raise RuntimeError("the exporter returned nothing")
-        graph = Path(scratch) / "graph.onnx"
+        graph = scratch / "graph.onnx"
         program.save(graph, external_data=False)
         to.write_bytes(graph.read_bytes())
 

@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from torch import nn
 
@@ -82,6 +83,12 @@ def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
     checkpoint.load_weights(folder / loop.BEST, net)
     export.export(net, recipe.size, to)
     return nets.parameters(net)
+
+
+def as_done(recipe: Recipe, folder: Path) -> Recipe:
+    """Return `recipe` with the slices at once that the training in `folder` came down to, where memory was short."""
+    slices = checkpoint.position(folder).micro_batch
+    return msgspec.structs.replace(recipe, micro_batch=slices) if slices else recipe
 
 
 def forget_progress(folder: Path) -> None:

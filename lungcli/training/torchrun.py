@@ -3,9 +3,7 @@
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import psutil
 import torch
@@ -13,7 +11,7 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from lungcli.core import machine
+from lungcli.core import machine, paths
 from lungcli.core.errors import LungcliError, UsageError
 
 RESTARTS = 3
@@ -45,12 +43,12 @@ def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "60")
     # Torchrun would print a traceback and a table beside what rank 0 has said.
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(prefix="lungcli-") as scratch, _ending_all():
-        note = Path(scratch) / "exit-code"
+    with paths.scratch("ranks") as scratch, _ending_all():
+        note = scratch / "exit-code"
         os.environ[NOTE] = str(note)
         options = ["--standalone", "--nproc-per-node", str(devices), "--max-restarts", str(restarts)]
         try:
-            run.main([*options, "--log-dir", scratch, "-m", "lungcli", *arguments])
+            run.main([*options, "--log-dir", str(scratch), "-m", "lungcli", *arguments])
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             raise LungcliError(

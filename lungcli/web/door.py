@@ -5,7 +5,9 @@ gives out a file of the machine, an upload included.
 """
 
 import asyncio
+import contextlib
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,8 @@ MOST_UPLOADS_AT_ONCE = 16
 # What an upload of several files may hold, in times of one; what may lie unread, in times of that.
 FILES, WAITING = 4, 8
 _SMALL = 1 << 20
+# An upload is read within a moment of its arrival, or by nobody.
+KEPT_SECONDS = 600
 
 
 class Door:
@@ -75,11 +79,19 @@ class Door:
             return
         self._uploading += upload
         try:
-            await self._app(scope, _bounded(receive, most), answering)
+            await self._app(scope, _bounded(receive, most) if scope["method"] == "POST" else receive, answering)
         except _RefusedError as refused:
             await answering.refuse(refused.status)
         finally:
             self._uploading -= upload
+            if upload and not self._uploading:
+                self._unfinished()
+
+    def _unfinished(self) -> None:
+        """Delete what uploads left that broke off; whole ones lie in folders of their own."""
+        for path in self._folder.iterdir():
+            if path.is_file():
+                path.unlink(missing_ok=True)
 
     def _refused(self, scope: "Scope", headers: Mapping[str, str], most: int) -> int:
         """Say with which status a request is refused, 0 where it is not."""
@@ -115,6 +127,16 @@ def same_origin(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
+def sweep(folder: Path) -> None:
+    """Delete uploads that nobody asked a verdict for, and the empty folders of the others."""
+    long_ago = time.time() - KEPT_SECONDS
+    for path in list(folder.rglob("*")):
+        # What is deleted meanwhile, or not empty yet, needs no deleting.
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < long_ago:
+                path.rmdir() if path.is_dir() else path.unlink()
+
+
 def _name(host: str) -> str:
     """A host without its port."""
     return re.sub(r":\d*$", "", host).casefold()
@@ -129,7 +151,7 @@ class _RefusedError(Exception):
 
 
 def _bounded(receive: "Receive", most: int) -> "Receive":
-    """Pass on a body of at most so many bytes that keeps coming. Raises _RefusedError from within."""
+    """Pass on a body of at most so many bytes that keeps coming to its end. Raises _RefusedError from within."""
     got, whole = 0, False
     began = asyncio.get_running_loop().time()
 
@@ -142,8 +164,11 @@ def _bounded(receive: "Receive", most: int) -> "Receive":
             message = await asyncio.wait_for(receive(), max(0.0, min(SILENCE, left)))
         except TimeoutError as error:
             raise _RefusedError(408) from error
+        if message["type"] == "http.disconnect":
+            # Nobody reads this; it ends what waits for the rest.
+            raise _RefusedError(400)
         got += len(message.get("body", b""))
-        whole = message["type"] != "http.request" or not message.get("more_body", False)
+        whole = not message.get("more_body", False)
         if got > most:
             raise _RefusedError(413)
         return message

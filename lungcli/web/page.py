@@ -6,7 +6,6 @@ Uploads are read into memory and deleted at once; results travel inside the page
 import contextlib
 import functools
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungcli import DISCLAIMER
+from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 from lungcli.web import cards
 from lungcli.web.cards import Upload
-from lungcli.web.door import FILES, LOCAL, Door
+from lungcli.web.door import FILES, KEPT_SECONDS, LOCAL, Door, sweep
 
 if TYPE_CHECKING:
     import gradio
@@ -28,7 +28,9 @@ CLASSES = ("malignant", "benign", "normal")
 
 _FONTS = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
-_KEPT_SECONDS = 600
+_SWEEP_SECONDS = 60
+# More would wait longer for their verdict than anybody waits for a page.
+_MOST_WAITING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
 
     Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
     """
-    with _alone(), tempfile.TemporaryDirectory(prefix="lungcli-uploads-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with _alone(), paths.scratch("uploads") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         gr = _gradio()
         blocks = page(service)
         try:
@@ -62,7 +64,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=cards.STYLE,
-                app_kwargs={"middleware": [_door(service, Path(folder))]},
+                app_kwargs={"middleware": [_door(service, folder)]},
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -70,6 +72,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 mcp_server=False,
                 pwa=False,
                 enable_monitoring=False,
+                run_history=False,
                 state_session_capacity=16,
                 prevent_thread_lock=True,
                 quiet=True,
@@ -81,7 +84,10 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
             ) from error
         try:
             ready(f"http://{service.host}:{service.port}")
-            stop.wait()
+            while not stop.wait(_SWEEP_SECONDS):
+                sweep(folder)
+                # Their names, which the library would keep for ever.
+                blocks.upload_file_set.clear()
         finally:
             blocks.close(verbose=False)
 
@@ -111,11 +117,9 @@ def page(service: Service) -> "gradio.Blocks":
 
     # On a phone the verdict lies below all that asks for it.
     private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
-    with gr.Blocks(
-        title="lungcli", analytics_enabled=False, fill_width=True, delete_cache=(60, _KEPT_SECONDS)
-    ) as blocks:
+    with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
-        kept = gr.State((), time_to_live=_KEPT_SECONDS)
+        kept = gr.State((), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 dropped = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
@@ -131,6 +135,7 @@ def page(service: Service) -> "gradio.Blocks":
         model.change(chosen, [model, kept], [about, told], **private)
         for label, button in tries.items():
             button.click(functools.partial(tried, label), [model], [kept, told], **private)
+    blocks.queue(max_size=_MOST_WAITING)
     return blocks
 
 
@@ -190,6 +195,9 @@ def _alone() -> Iterator[None]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "GRADIO_MCP_SERVER": "False",
+        # A table of past requests, made anew at each of them for a page that is closed.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(1 << 30),
     }
     before = dict(os.environ)
     os.environ.update(quiet)

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from lungcli.cli import speak
 
 LUNGCLI = Path(sys.executable).with_name("lungcli")
 # Small enough for seconds, large enough that every class is in every part.
@@ -68,6 +70,17 @@ def slices(workshop: Path) -> list[Path]:
     """Pictures of the phantom set, a few of each class."""
     folder = workshop / "data" / "phantom" / "slices"
     return [path for label in ("benign", "malignant", "normal") for path in sorted((folder / label).iterdir())[:3]]
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Consoles of 80 columns, which go with the test."""
+    monkeypatch.setenv("COLUMNS", "80")
+    speak.out.cache_clear()
+    speak.err.cache_clear()
+    yield
+    speak.out.cache_clear()
+    speak.err.cache_clear()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.cli import app, endings
+from lungcli.cli import app, endings, job
 from lungcli.core.errors import LungcliError, during
 
 
@@ -27,6 +27,18 @@ def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() 
         endings.restore(heard)
     finally:
         signal.signal(signal.SIGHUP, before[0])
+
+
+def test_a_job_hears_the_dashboard_where_a_script_has_put_it_into_the_background() -> None:
+    """There SIGINT is ignored from the start, and it is by SIGINT that the dashboard asks a run to stop."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with job.stoppable() as stopped:
+            signal.raise_signal(signal.SIGINT)
+            assert stopped()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungcli.cli import evaluate, speak
+from lungcli.cli import evaluate
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
 from lungcli.core.intervals import Estimate
@@ -113,8 +113,6 @@ def test_calibration_is_shown(workshop: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Model:
-    speak.out.cache_clear()
-    speak.err.cache_clear()
     return modelfile.load(graphs.model_file(tmp_path / "tiny.onnx"), threads=1)
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from lungcli import folds as cross_validation
-from lungcli.cli import folds, speak
+from lungcli.cli import folds
 from lungcli.core.errors import GateNotMetError
 from lungcli.core.runs import Run
 from tests.cli.conftest import LUNGCLI, SMALL, call, environment
@@ -75,15 +75,13 @@ over folds 1.000 ±.000 0.333 ±.000 1.000 ±.000 0.833 ±.236
 
 @pytest.fixture
 def pooled(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    """Two folds that lose .333 and nothing, with consoles of 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
-    speak.out.cache_clear()
-    speak.err.cache_clear()
+    """Two folds that lose .333 and nothing."""
     runs = [finished(1, "bbmmbb"), finished(2, "bbmmnn")]
     monkeypatch.setattr(cross_validation, "start", lambda *_: runs)
     return runs
 
 
+@pytest.mark.usefixtures("narrow")
 def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(GateNotMetError, match=r"gate not met: int8 minus teacher is -0\.167"):
         folds.go("compress", [run.recipe for run in pooled], "cv")

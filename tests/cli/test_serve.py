@@ -1,8 +1,10 @@
 """`lungcli serve` as typed, as far as it goes without the page itself."""
 
 import importlib.util
+import json
 import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,49 @@ def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Pa
     assert "warning: 0.0.0.0 can be reached from other machines" in told
     assert "--auth FILE" in told
     assert "ended; no upload is left" in told
-    assert not list((tmp_path / "temporary").glob("lungcli-uploads-*"))
+    assert not list((tmp_path / "temporary").glob("lungcli-scratch-uploads-*"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed")
+@pytest.mark.parametrize("debug", [False, True], ids=["quiet", "debug"])
+def test_visitors_cannot_write_on_the_terminal(debug: bool, home: Path, tmp_path: Path) -> None:
+    """The page's libraries tell of a broken request in a traceback, with the visitor's words in it."""
+    graphs.model_file(tmp_path / "m.onnx")
+    port = free_port()
+    asked: list[str | Path] = [
+        LUNGCLI,
+        *["--debug"] * debug,
+        "serve",
+        "--model",
+        tmp_path / "m.onnx",
+        "--port",
+        str(port),
+    ]
+    with subprocess.Popen(asked, env=environment(home), stderr=subprocess.PIPE, text=True) as served:
+        assert served.stderr is not None
+        told = ""
+        while "the page is at" not in told:
+            told += served.stderr.readline()
+        page = f"http://127.0.0.1:{port}"
+        config = json.loads(answer(f"{page}/config"))
+        number = next(row["id"] for row in config["dependencies"] if [each[1] for each in row["targets"]] == ["upload"])
+        file = {"path": "/\x1b]0;mine\x07", "meta": {"_type": "gradio.FileData"}}
+        call = {"data": [[file], "m"], "fn_index": number, "session_hash": "s"}
+        answer(f"{page}/gradio_api/queue/join", json.dumps(call).encode())
+        assert b'"success":false' in answer(f"{page}/gradio_api/queue/data?session_hash=s").replace(b" ", b"")
+        served.terminate()
+        told += served.stderr.read()
+    assert "\x1b" not in told
+    assert ("Traceback" in told) == ("\\x1b]0" in told) == debug
+    assert told.splitlines()[-1] == "ended; no upload is left"
+
+
+def answer(address: str, body: bytes | None = None) -> bytes:
+    """What the page answers, asked without any proxy."""
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as told:
+        content: bytes = told.read()
+    return content
 
 
 def test_accounts_are_lines_of_name_and_password(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.cli import speak, stress
+from lungcli.cli import stress
 from lungcli.core.intervals import Estimate
 from lungcli.core.modelcard import Elsewhere, StressFigures
 from lungcli.inference.elsewhere import Scored
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 
 def row(change: str, strength: int, setting: str, value: float | None, flips: float) -> StressFigures:
@@ -34,13 +36,6 @@ window  85% wide           0.500        0.800        0.800  10.0%     5.0%
 most flips: 20.0% of the verdicts, under window, 70% wide
 lowest malignant sensitivity: 0.700 [.700, .700], under window, 70% wide
 """
-
-
-@pytest.fixture(autouse=True)
-def fresh_consoles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    speak.out.cache_clear()
-    speak.err.cache_clear()
 
 
 def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

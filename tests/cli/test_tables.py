@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
-from lungcli.cli import speak, tables
+from lungcli.cli import tables
 from lungcli.core.intervals import Estimate
 from lungcli.core.significance import Significance
 from lungcli.inference import report
 from lungcli.inference.bench import Measurement
 from lungcli.inference.compare import Comparison, Row
 from tests.core.test_evaluation import evaluation
+
+pytestmark = pytest.mark.usefixtures("narrow")
 
 LATENCY = Measurement(name="a", p50=1.234, p90=1.5, p99=2.0, mean=1.3, n=99, threads=2, batch=1, bytes=1)
 
@@ -76,13 +78,6 @@ FOOTNOTES = [
     "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",
     "synthetic data: these figures say nothing about people",
 ]
-
-
-@pytest.fixture(autouse=True)
-def fresh_consoles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    speak.out.cache_clear()
-    speak.err.cache_clear()
 
 
 def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

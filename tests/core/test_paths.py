@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,46 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     assert len(list(tmp_path.iterdir())) == 1
     paths.sweep(tmp_path, target.name)
     assert list(tmp_path.iterdir()) == []
+
+
+# Works in a scratch folder, says so, and waits to be killed.
+WORKER = """
+import sys
+from lungcli.core import paths
+with paths.scratch("test") as folder:
+    (folder / "work").mkdir()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can tell there who works in a folder")
+def test_scratch_of_killed_processes_is_cleared_and_that_of_living_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "lungcli-scratch-link").symlink_to(tmp_path.parent)
+    command = [sys.executable, "-c", WORKER]
+    settings = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings) as worker:
+        assert worker.stdout is not None
+        theirs = Path(worker.stdout.readline().strip())
+        os.utime(theirs, (0, 0))
+        with paths.scratch("test") as ours:
+            assert theirs.is_dir()
+            assert list(ours.iterdir()) == []
+        assert not ours.exists()
+        worker.kill()
+    with paths.scratch("other"):
+        assert not theirs.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["lungcli-scratch-link"]
+    assert tmp_path.parent.is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is cleared there")
+def test_a_scratch_folder_just_made_is_left_to_who_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = tmp_path / "lungcli-scratch-test-just-made"
+    made.mkdir()
+    with paths.scratch("test"):
+        assert made.is_dir()

@@ -4,6 +4,7 @@ A few kills an operation here; 50 of each with `pytest -m long tests/faults`. Th
 """
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -138,13 +139,16 @@ def test_a_quantization_that_was_killed_leaves_no_half_file(made: Path, tmp_path
     call = Call(home=made, arguments=arguments, extra=(("TMPDIR", str(tmp_path / "scratch")),))
     (tmp_path / "scratch").mkdir()
     for rng in draws(count):
-        if not kill(call, appears(tmp_path / "scratch", "lungcli-ladder-*"), 1.5, rng):
+        if not kill(call, appears(tmp_path / "scratch", "lungcli-scratch-ladder-*"), 1.5, rng):
             to.unlink()
         require_whole(to.parent)
         require_whole(made)
+    for left in (tmp_path / "scratch").iterdir():
+        os.utime(left, (0, 0))
     finished(call)
     require_whole(to.parent)
     assert names_in(tmp_path, "out") == {"int8.onnx"}
+    assert names_in(tmp_path, "scratch") == set()
 
 
 @both(2)

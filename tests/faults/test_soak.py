@@ -18,9 +18,7 @@ ROUNDS = 10
 def test_three_hundred_predictions_leave_no_file_open_and_no_memory_taken(
     slices: Path, tmp_path: Path, workers: int
 ) -> None:
-    graphs.nodules(tmp_path / "net")
-    modelfile.write(tmp_path / "net", graphs.card(size=128, temperature=1.0), tmp_path / "m.onnx")
-    model = modelfile.load(tmp_path / "m.onnx", 1)
+    model = modelfile.load(graphs.nodule_file(tmp_path / "m.onnx"), 1)
     process, seen = psutil.Process(), []
     for _ in range(ROUNDS):
         found = [outcome for _, outcome in predict(items([str(slices)], Naming()), model, force=True, workers=workers)]

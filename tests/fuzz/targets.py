@@ -32,10 +32,14 @@ Seeds = Callable[[], tuple[bytes, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A parser: `parse(content, folder)` may use the folder, which is empty; `seeds` makes whole files."""
+    """A parser: `parse(content, folder)` may use the folder, which is empty; `seeds` makes whole files.
+
+    `needs` names the package of an extra without which there is nothing to parse for.
+    """
 
     parse: Parse
     seeds: Seeds
+    needs: str = ""
 
 
 def _picture(content: bytes, _folder: Path) -> None:
@@ -284,6 +288,18 @@ def _names() -> tuple[bytes, ...]:
     return (b"mobilenet_v2", b"My run (2)", "Läufe 3".encode())
 
 
+def _page(content: bytes, folder: Path) -> None:
+    from tests.fuzz import page
+
+    page.parse(content, folder)
+
+
+def _requests() -> tuple[bytes, ...]:
+    from tests.fuzz import page
+
+    return page.seeds()
+
+
 _WHEN = graphs.card().created
 _RECIPE = Recipe(data="phantom", model="resnet18")
 
@@ -303,4 +319,5 @@ TARGETS: Mapping[str, Target] = {
     "headers": Target(parse=_headers, seeds=_header_lines),
     "listing": Target(parse=_listing, seeds=_listings),
     "name": Target(parse=_name, seeds=_names),
+    "page": Target(parse=_page, seeds=_requests, needs="gradio"),
 }

@@ -5,11 +5,13 @@ Seconds in the ordinary run, the same ones each time. Longer, with new ones: `FU
 """
 
 import functools
+import importlib.util
 import os
 import re
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +31,36 @@ MOST_SECONDS = 10.0
 MOST_BYTES = 1 << 30
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+def parsers() -> list[object]:
+    """Name each target; one whose extra is missing is skipped."""
+    return [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.skipif(
+                    importlib.util.find_spec(target.needs) is None,
+                    reason=f"the extra `web` ({target.needs}) is not installed",
+                ),
+                # Gradio and what it brings warn of their own future.
+                pytest.mark.filterwarnings("ignore"),
+            ],
+        )
+        if target.needs
+        else name
+        for name, target in TARGETS.items()
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what targets leave apart, and end the page's server where one was started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("targets")))
+        yield
+        if "tests.fuzz.page" in sys.modules:
+            sys.modules["tests.fuzz.page"].end()
 
 
 @functools.cache
@@ -100,7 +132,7 @@ def fuzz(name: str, examples: int, seed: int | None) -> None:
     (tried if seed is None else hypothesis.seed(seed)(tried))()
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", parsers())
 def test_whole_files_are_read(name: str) -> None:
     """What is mutated is worth mutating: at least one seed gives a value."""
     accepted = 0
@@ -114,7 +146,7 @@ def test_whole_files_are_read(name: str) -> None:
     assert accepted
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", parsers())
 def test_damage_gives_a_value_or_our_error(name: str) -> None:
     fuzz(name, 40, None)
 
@@ -127,7 +159,7 @@ def test_what_was_found_once(path: Path) -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", parsers())
 def test_damage_for_longer(name: str) -> None:
     start, seed = time.process_time(), int(os.environ.get("FUZZ_SEED", "1"))
     while time.process_time() - start < SECONDS:

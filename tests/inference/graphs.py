@@ -129,6 +129,13 @@ def model_file(path: Path, **changes: object) -> Path:
     return path
 
 
+def nodule_file(path: Path, **changes: object) -> Path:
+    """Write a `nodules` net as a model file."""
+    graph = nodules(path.with_suffix(".graph"))
+    modelfile.write(graph, card(size=128, temperature=1.0, **changes), path)
+    return path
+
+
 def slices(count: int, seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:
     """Draw slices (count, size, size) of different brightness and texture."""
     rng = np.random.default_rng(seed)

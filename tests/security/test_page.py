@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.inference import modelfile
 from lungcli.web import cards, door, page
 from tests.inference import graphs
 from tests.web.test_page import Served, free_port, uploads_in
@@ -36,10 +36,7 @@ def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    graphs.nodules(folder / "net")
-    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "m.onnx")
-    return folder / "m.onnx"
+    return graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +49,14 @@ def served(model: Path) -> Iterator[Served]:
 
 def kept() -> list[Path]:
     """Uploads that lie on disk."""
-    folders = Path(tempfile.gettempdir()).glob("lungcli-uploads-*")
+    folders = Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*")
     return [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 500]
+
+
+def unfinished() -> list[Path]:
+    """Uploads that lie on disk and are not whole."""
+    folders = Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*")
+    return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
 
 def judged(served: Served, claimed: str, session: str) -> bytes:
@@ -208,6 +211,45 @@ def test_an_upload_without_end_is_cut_off_and_leaves_nothing(served: Served) -> 
     link.close()
     assert not answer or answer.split()[1] == b"413"
     waited(lambda: kept() == before)
+
+
+def test_an_upload_that_breaks_off_or_is_out_of_shape_leaves_nothing(served: Served) -> None:
+    """The page's library leaves its files to nobody then."""
+    head = b'Content-Disposition: form-data; name="%s"; filename="a.png"\r\n\r\n'
+    link = begun(served)
+    link.sendall(head % b"files" + b"x" * 30_000)
+    waited(lambda: unfinished() != [])
+    link.close()
+    waited(lambda: unfinished() == [])
+    body = b"--x\r\n" + head % b"other" + b"x" * 900 + b"\r\n--x--\r\n"
+    form = "multipart/form-data; boundary=x"
+    assert served.ask("POST", UPLOAD, body, Content_Type=form)[0] == 200
+    text = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n'
+    assert served.ask("POST", UPLOAD, text + body, Content_Type=form)[0] == 500
+    assert unfinished() == []
+
+
+def test_uploads_that_nobody_asks_a_verdict_for_go_in_time(tmp_path: Path) -> None:
+    for name in ("old/a.png", "new/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "emptied").mkdir()
+    for name in ("old/a.png", "old", "emptied"):
+        os.utime(tmp_path / name, (0, 0))
+    door.sweep(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"old", "new", "b.png"}
+    os.utime(tmp_path / "old", (0, 0))
+    door.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"new"}
+
+
+def test_many_that_say_half_a_sentence_hold_up_nobody(served: Served) -> None:
+    links = [socket.create_connection(("127.0.0.1", served.service.port), timeout=30) for _ in range(100)]
+    for link in links:
+        link.sendall(b"GET /config HTTP/1.1\r\nHost: 127")
+    assert served.ask("GET", "/config")[0] == 200
+    for link in links:
+        link.close()
 
 
 def test_many_uploads_do_not_fill_the_disk(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,10 +53,7 @@ def asked(home: Path, work: Path, *arguments: str) -> subprocess.CompletedProces
 
 
 def test_nothing_that_is_written_names_a_patient(home: Path, folder: Path, tmp_path: Path) -> None:
-    graphs.nodules(tmp_path / "net")
-    from lungcli.inference import modelfile
-
-    modelfile.write(tmp_path / "net", graphs.card(size=128), tmp_path / "m.onnx")
+    graphs.nodule_file(tmp_path / "m.onnx")
     out, heat = tmp_path / "out", tmp_path / "heat"
     named = [".", "export.zip", "no such QUETZALCOATL.dcm"][:2]
     for form in ((), ("--json",), ("--jsonl",), ("--csv",), ("--output", str(out)), ("--explain-to", str(heat))):
@@ -78,3 +75,25 @@ def test_nothing_that_is_written_names_a_patient(home: Path, folder: Path, tmp_p
 
     told = asked(home, folder, "--include-phi", ".")
     assert PLANTED.search(told.stdout + told.stderr)
+
+
+def test_the_runtime_keeps_no_mark_of_this_machine_and_no_diary_for_its_maker(home: Path, tmp_path: Path) -> None:
+    """ONNX Runtime would lay a device number and a queue of reports into the user's cache, and send them."""
+    graphs.model_file(tmp_path / "m.onnx")
+    pictures.write(tmp_path / "work", {"1.png": pictures.png(1)})
+    user = tmp_path / "user"
+    user.mkdir()
+    # It keeps quiet of its own accord where these are set.
+    loud = {
+        name: value
+        for name, value in environment(home).items()
+        if not name.startswith(("CI", "GITHUB_", "ORT_", "XDG_"))
+    }
+    subprocess.run(
+        [LUNGCLI, "predict", "--model", tmp_path / "m.onnx", "--force", "1.png"],
+        env=loud | {"HOME": str(user), "TMPDIR": str(user)},
+        capture_output=True,
+        check=True,
+        cwd=tmp_path / "work",
+    )
+    assert list(user.rglob("*")) == []

@@ -42,10 +42,10 @@ def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Serve the net that knows nodules, and one that calls everything normal."""
     folder = tmp_path_factory.mktemp("models")
-    graphs.nodules(folder / "net")
-    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "nodules.onnx")
-    graphs.model_file(folder / "bright.onnx")
-    models = {"nodules": folder / "nodules.onnx", "bright": folder / "bright.onnx"}
+    models = {
+        "nodules": graphs.nodule_file(folder / "nodules.onnx"),
+        "bright": graphs.model_file(folder / "bright.onnx"),
+    }
     started = Served(page.Service(models=models, port=free_port()))
     started.start()
     yield started

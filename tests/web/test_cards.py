@@ -23,9 +23,7 @@ from tests.inference import graphs
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("model")
-    graphs.nodules(folder / "net")
-    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "m.onnx")
-    return modelfile.load(folder / "m.onnx", threads=1)
+    return modelfile.load(graphs.nodule_file(folder / "m.onnx"), threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.inference import modelfile
 from lungcli.web import door, page
 from tests.inference import graphs
 
@@ -44,10 +43,7 @@ def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    graphs.nodules(folder / "net")
-    modelfile.write(folder / "net", graphs.card(size=128, temperature=1.0), folder / "m.onnx")
-    return folder / "m.onnx"
+    return graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")
 
 
 def free_port() -> int:
@@ -157,10 +153,10 @@ def test_no_file_of_the_machine_is_taken_for_an_upload(served: Served, model: Pa
 @WITH_GRADIO
 def test_too_large_an_upload_is_refused_and_leaves_nothing(served: Served) -> None:
     assert served.upload(b"x" * 1000)[0] == 200
-    before = {path for path in Path(tempfile.gettempdir()).glob("lungcli-uploads-*/**/*") if path.is_file()}
+    before = {path for path in Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*/**/*") if path.is_file()}
     status, _ = served.upload(b"x" * (2 << 20))
     assert status == 413
-    after = {path for path in Path(tempfile.gettempdir()).glob("lungcli-uploads-*/**/*") if path.is_file()}
+    after = {path for path in Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*/**/*") if path.is_file()}
     assert {path for path in after - before if path.stat().st_size > 1000} == set()
 
 
@@ -172,7 +168,7 @@ def test_other_names_for_this_machine_are_refused(served: Served) -> None:
 
 @WITH_GRADIO
 def test_accounts_keep_others_out_and_the_folder_of_uploads_goes(model: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("lungcli-uploads-*"))
+    before = set(Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*"))
     guarded = Served(page.Service(models={"tiny": model}, port=free_port(), accounts=(("ada", "secret"),)))
     guarded.start()
     try:
@@ -185,7 +181,7 @@ def test_accounts_keep_others_out_and_the_folder_of_uploads_goes(model: Path) ->
         assert guarded.ask("GET", "/config", Cookie=headers["set-cookie"].partition(";")[0])[0] == 200
     finally:
         guarded.end()
-    assert set(Path(tempfile.gettempdir()).glob("lungcli-uploads-*")) == before
+    assert set(Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*")) == before
 
 
 @WITH_GRADIO

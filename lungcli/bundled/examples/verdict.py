@@ -1,6 +1,7 @@
 """The verdict of a model that `lungcli export` wrote: python verdict.py MODEL.onnx SLICE.png
 
-Needs numpy, pillow and onnxruntime. SLICE.png is a slice as `lungcli predict --prepared-to` writes it.
+Needs numpy, pillow and onnxruntime. SLICE.png is a slice as `lungcli predict --prepared-to` writes it. Call it with
+ORT_DISABLE_TELEMETRY=1 in the environment, or onnxruntime tells its maker of the model.
 """
 
 import json
