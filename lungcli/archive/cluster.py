@@ -1,6 +1,7 @@
 """The edge to Ray: a pool of workers, each with a session of its own, that judges shards and survives lost machines."""
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -17,6 +18,7 @@ from lungcli.archive.judge import Manner
 from lungcli.archive.listing import Shard
 from lungcli.core import machine
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
+from lungcli.data import privacy
 from lungcli.data.read import printable
 from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
@@ -28,6 +30,7 @@ _LONGEST = 30
 _AHEAD = 64
 # How often a shard whose worker is lost is given to another: machines go, but a file may be what ends its reader.
 _TRIES_AGAIN = 2
+_IN_FULL = " (with --include-phi and another --output it is named in full)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +68,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Crew:
-    """What workers are made of: their class, what it is called with, and the cores of each."""
+    """What workers are made of: their class, and what it is called with."""
 
     worker: type[Worker]
-    arguments: tuple[object, ...]
-    threads: int
+    archive: str
+    model: list[Any]
+    manner: Manner
 
 
 def require_installed() -> None:
@@ -91,11 +95,12 @@ def judged(
     with _running(pool, manner.threads) as workers:
         import ray
 
-        crew = _Crew(worker=worker, arguments=(archive, [ray.put(model)], manner), threads=manner.threads)
+        crew = _Crew(worker=worker, archive=archive, model=[ray.put(model)], manner=manner)
         waiting, most = list(shards), _AHEAD * workers
         while waiting:
             wave, later = waiting[:most], waiting[most:]
             done: set[str] = set()
+            failed = ""
             try:
                 for row in _rows(wave, crew, min(workers, len(wave))):
                     if row["fault"]:
@@ -103,16 +108,19 @@ def judged(
                     if row["name"] not in done:
                         done.add(row["name"])
                         yield row["name"], row["content"]
-                most = min(2 * most, _AHEAD * workers)
             except _ray_error() as error:
+                failed = _first_line(error)
+            if failed:
+                # Workers live for as long as the error's frames refer to them, and keep their cores from the next.
+                gc.collect()
                 if len(wave) == 1:
-                    raise _ended(wave[0], crew, len(waiting), error) from error
-                # What fails with others may be their fault: ever fewer at a time, until it is alone.
-                most = max(1, len(wave) // 4)
+                    raise _ended(wave[0], crew, len(waiting), failed)
+            # What fails with others may be their fault: ever fewer at a time, until it is alone.
+            most = max(1, len(wave) // 4) if failed else min(2 * most, _AHEAD * workers)
             waiting = [shard for shard in wave if shard.name not in done] + later
 
 
-def _ended(shard: Shard, crew: _Crew, remaining: int, error: Exception) -> LungcliError:
+def _ended(shard: Shard, crew: _Crew, remaining: int, failed: str) -> LungcliError:
     """Say what ends every worker that takes a shard: a file of it, where those with nothing to do live on."""
     kept, suspects = "the shards that are written are kept", shard.files if _survived((), crew) else ()
     while len(suspects) > 1:
@@ -120,21 +128,38 @@ def _ended(shard: Shard, crew: _Crew, remaining: int, error: Exception) -> Lungc
         suspects = suspects[len(half) :] if _survived(half, crew) else half
     if not suspects or _survived(suspects, crew):
         return LungcliError(
-            f"{remaining} shards remain, and every worker that took one failed: {_first_line(error)}",
+            f"{remaining} shards remain, and every worker that took one failed: {failed}",
             f"{kept}; look into Ray's logs, then type the same command",
         )
+    called, full = _called(suspects[0], shard, crew), "" if crew.manner.include_phi else _IN_FULL
     return LungcliError(
-        f"{remaining} shards remain, and every worker that looks at {printable(suspects[0])} dies",
-        f"{kept}; move that file out of the archive, then type the same command",
+        f"{remaining} shards remain, and every worker that looks at {called} dies",
+        f"{kept}; move that file out of the archive{full if privacy.HIDDEN in called else ''}, "
+        "then type the same command",
     )
+
+
+def _called(name: str, shard: Shard, crew: _Crew) -> str:
+    """Name a file of a shard as its verdict would. A worker finds out how, as even the header may end who reads it."""
+    import ray
+
+    shown = places.opened(crew.archive).named(name)
+    if crew.manner.include_phi:
+        return printable(shown)
+    task = ray.remote(judge.called).options(num_cpus=crew.manner.threads, max_retries=0)
+    try:
+        return printable(ray.get(task.remote(crew.archive, shard.files, name)))
+    except _ray_error():
+        return printable(privacy.without_folders(shown))
 
 
 def _survived(files: Sequence[str], crew: _Crew) -> bool:
     """Say whether a worker outlives looking at files."""
-    try:
-        return len(list(_rows([Shard(name="", files=tuple(files))], crew, 1, tries_again=0))) == 1
-    except _ray_error():
-        return False
+    survived = False
+    with contextlib.suppress(_ray_error()):
+        survived = len(list(_rows([Shard(name="", files=tuple(files))], crew, 1, tries_again=0))) == 1
+    gc.collect()
+    return survived
 
 
 @contextlib.contextmanager
@@ -184,10 +209,12 @@ def _rows(
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
         made = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             crew.worker,
-            fn_constructor_args=crew.arguments,
+            fn_constructor_args=(crew.archive, crew.model, crew.manner),
             compute=ray.data.ActorPoolStrategy(size=workers),
-            num_cpus=crew.threads,
+            num_cpus=crew.manner.threads,
             max_task_retries=tries_again,
+            # One that is made anew after its last try would wait for work that nobody has, on a core that others need.
+            max_restarts=tries_again,
         )
     yield from made.iter_rows()
 

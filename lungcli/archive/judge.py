@@ -57,6 +57,18 @@ def judged(place: Place, names: Sequence[str], model: Model, manner: Manner) -> 
     return rows.encode(found, model.card.classes, About(model_sha256=manner.model_sha256, tally=tally))
 
 
+def called(archive: str, names: Sequence[str], which: str) -> str:
+    """Return what verdicts call one of the files of a shard, after a look at the headers of all, but at no picture.
+
+    Raises NetworkError where the archive can't be reached.
+    """
+    place, naming = places.opened(archive), Naming()
+    with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
+        files = _ahead(place, names, pool)
+        shown = {name: sources.called(place.named(name), get, naming) for name, get in files}
+    return privacy.hidden(shown[which], naming.words)
+
+
 def _items(
     place: Place, names: Sequence[str], naming: Naming, named: _Named, pool: ThreadPoolExecutor
 ) -> Iterator[Item]:

@@ -93,15 +93,25 @@ def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Ite
     an item.
     """
     try:
-        found = get()
+        file = _listed(name, get())
     except UnreadableInputError as error:
-        unknown = dicom.is_dicom(b"", name) and not naming.phi
-        shown = _shown(privacy.without_folders(name) if unknown else name, naming)
+        shown = _unread(name, naming)
         yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
         return
-    file = _on_disk(name) if isinstance(found, Path) else _File(path=name, head=found[: dicom.HEAD], get=lambda: found)
     if is_picture(name, file.head):
         yield from _of_file(file, naming)
+
+
+def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
+    """Return what `of_listed` calls a file of a listing; of its content only a header is read.
+
+    Of patients, what `naming` knows counts, and what this file's own header adds to it.
+    """
+    try:
+        file = _listed(name, get())
+    except UnreadableInputError:
+        return _unread(name, naming)
+    return _called(file, _header(file), naming) if dicom.is_dicom(file.head, name) else _shown(name, naming)
 
 
 def is_picture(name: str, head: bytes) -> bool:
@@ -170,10 +180,7 @@ def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
 
 
 def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
-    naming.words.update(header.patient)
-    # Whom the folders of a file without a readable header name, nobody can say.
-    unknown = not header.complete and not header.patient
-    shown = _shown(file.path if naming.phi or not unknown else privacy.without_folders(file.path), naming)
+    shown = _called(file, header, naming)
     series = _series(header, naming)
     try:
         source = file.get()
@@ -190,6 +197,20 @@ def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
         yield Item(
             shown=name, source=functools.partial(dicom.read_frame, dataset, frame, printable(name)), series=series
         )
+
+
+def _called(file: _File, header: Header, naming: Naming) -> str:
+    """What to call a DICOM file, whose header adds to what is known of patients."""
+    naming.words.update(header.patient)
+    # Whom the folders of a file without a readable header name, nobody can say.
+    unknown = not header.complete and not header.patient
+    return _shown(file.path if naming.phi or not unknown else privacy.without_folders(file.path), naming)
+
+
+def _unread(name: str, naming: Naming) -> str:
+    """What to call a file that cannot be had: one that is DICOM by its name as one without a readable header."""
+    unknown = dicom.is_dicom(b"", name) and not naming.phi
+    return _shown(privacy.without_folders(name) if unknown else name, naming)
 
 
 def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming) -> Iterator[Item]:
@@ -260,6 +281,10 @@ def _on_disk(name: str) -> _File:
         with contextlib.suppress(OSError), path.open("rb") as file:
             head = file.read(dicom.HEAD)
     return _File(path=name, head=head, get=lambda: path)
+
+
+def _listed(name: str, found: Path | bytes) -> _File:
+    return _on_disk(name) if isinstance(found, Path) else _File(path=name, head=found[: dicom.HEAD], get=lambda: found)
 
 
 def _in_zip(archive: zipfile.ZipFile, item: zipfile.ZipInfo, path: Path) -> _File:

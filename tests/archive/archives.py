@@ -1,12 +1,15 @@
 """Archives for tests, what one process says of them, and `lungcli predict --engine ray` as typed."""
 
+import contextlib
 import functools
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,53 @@ def study() -> dict[str, bytes]:
     files |= {"a musterfrau.png": b"no picture", "torn.dcm": files["erika-0.dcm"][:-5000]}
     files["a-mute.dcm"] = files["erika-0.dcm"][:140]
     return {f"MUSTERFRAU^ERIKA/PID4711X/{name}": content for name, content in files.items()}
+
+
+@contextlib.contextmanager
+def store() -> Iterator[dict[str, str]]:
+    """A store that speaks S3 on loopback, in a process of its own; yields the environment by which it is found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from moto.server import main; main(['-H', '127.0.0.1', '-p', '{port}'])"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not _answers(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asked:
+        asked.settimeout(1)
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+def put(bucket: str, files: Mapping[str, bytes]) -> Any:
+    """Make a bucket of files in the store of the environment; return the file system that holds it."""
+    from pyarrow import fs
+
+    found, _ = fs.FileSystem.from_uri(f"s3://{bucket}?allow_bucket_creation=true")
+    found.create_dir(bucket)
+    for name, content in files.items():
+        with found.open_output_stream(f"{bucket}/{name}") as file:
+            file.write(content)
+    return found
 
 
 def archive(folder: Path) -> Path:

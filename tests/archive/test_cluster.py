@@ -180,12 +180,12 @@ def test_an_interrupted_job_says_how_to_go_on(
     require_no_orphans(short["TMPDIR"])
 
 
-def test_a_file_that_its_reader_dies_of_is_named(
+def test_a_file_that_its_reader_dies_of_is_named_and_no_patient(
     model: Path, home: Path, tmp_path: Path, short: dict[str, str]
 ) -> None:
     folder = archives.archive(tmp_path / "in")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.archive.fragile", str(folder), str(model), "wards/0/4.png"],
+        [sys.executable, "-m", "tests.archive.fragile", str(folder), str(model), "erika-1.dcm"],
         env=environment(home, short),
         capture_output=True,
         text=True,
@@ -194,10 +194,12 @@ def test_a_file_that_its_reader_dies_of_is_named(
     )
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert "every worker that looks at wards/0/4.png dies" in said[-2]
+    assert f"every worker that looks at {folder}/…/…/…-1.dcm dies" in said[-2]
     assert said[-1] == (
-        "hint the shards that are written are kept; move that file out of the archive, then type the same command"
+        "hint the shards that are written are kept; move that file out of the archive (with --include-phi and another "
+        "--output it is named in full), then type the same command"
     )
+    assert not any(planted in done.stdout.casefold() for planted in archives.PLANTED)
     judged = [line for line in said if line.startswith("judged ")]
     assert len(judged) == len(set(judged))
     require_no_orphans(short["TMPDIR"])

@@ -61,6 +61,16 @@ def test_no_patient_is_named(tmp_path: Path, model: modelfile.Model) -> None:
     assert any(row["source"].endswith("MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") for row in named)
 
 
+def test_a_file_is_called_what_its_verdict_calls_it(tmp_path: Path, model: modelfile.Model) -> None:
+    folder = archives.archive(tmp_path / "in")
+    found, _ = table(folder, model, manner())
+    (shard,) = listing.shards(places.files(places.opened(str(folder))), 1000)
+    names = [name for name in shard.files if not name.endswith("notes.txt")]
+    assert [judge.called(str(folder), names, name) for name in names] == [row["source"] for row in found]
+    assert judge.called(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
+    assert judge.called(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
+
+
 def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: modelfile.Model) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a\udcff.png").write_bytes(archives.pictures()["wards/0/0.png"])
