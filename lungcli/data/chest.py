@@ -31,6 +31,9 @@ _LUNGS_OF_BODY = (0.025, 0.75)
 # Rows and columns of a frame differ by compression alone.
 _FLAT = 0.03
 
+# Middles of the 64 bins of a histogram over 0..1.
+_CENTRES = (np.arange(64) + 0.5) / 64
+
 # Soft tissue and lung air nearer than this are no chest, or a window that shows none.
 _CONTRAST_AT_LEAST = 0.08
 
@@ -66,7 +69,11 @@ def find(grey: Grey) -> Chest:
 
 def picture_of(values: Grey | Mask) -> Image.Image:
     """A slice, or a mask of it, as Pillow holds it: a copy, mode F."""
-    return Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    height, width = values.shape
+    # What `Image.fromarray` does, without blackening first what is written over.
+    picture = Image.new("F", (width, height), None)
+    picture.frombytes(np.ascontiguousarray(values, dtype=np.float32), "raw", "F")
+    return picture
 
 
 def find_in(picture: Image.Image) -> Chest:
@@ -80,7 +87,7 @@ def find_in(picture: Image.Image) -> Chest:
 def _found(small: Grey, factor: int) -> Chest:
     content = _content(small)
     bright, body, lungs = _best(small, content)
-    if body.mean() < _BODY_AT_LEAST:
+    if np.count_nonzero(body) / body.size < _BODY_AT_LEAST:
         return _without_lungs(factor, small, np.ones_like(body), "no body found")
     if not lungs.any():
         return _without_lungs(factor, small, body, "no lungs found")
@@ -100,15 +107,14 @@ def otsu(values: NDArray[np.float32]) -> float:
     """
     if not len(values):
         return 0.0
-    levels = np.clip(values * 64, 0, 63).astype(np.intp).ravel()
+    levels = np.minimum(np.maximum(values * 64, 0), 63).astype(np.intp).ravel()
     counts = np.bincount(levels, minlength=64)
-    centres = (np.arange(64) + 0.5) / 64
-    below = np.cumsum(counts)
+    below = counts.cumsum()
     above = below[-1] - below
-    mass = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
-    best = np.nan_to_num(between)
+    mass = (counts * _CENTRES).cumsum()
+    # Nothing on one side is no class.
+    apart = (mass / np.maximum(below, 1) - (mass[-1] - mass) / np.maximum(above, 1)) ** 2
+    best = below * above * apart
     # A gap between the classes makes every threshold in it equally good: take its middle.
     at = np.flatnonzero(best >= best.max() * (1 - 1e-9))
     return float((at.mean() + 1) / 64)
@@ -208,7 +214,8 @@ def _lungs(dark: Mask, inside: Mask, body: Mask) -> Mask:
     chosen = sizes >= max(_LUNG_AT_LEAST * body.size, _BESIDE_LARGEST * int(sizes.max()))
     lungs: Mask = chosen[regions]
     low, high = _LUNGS_OF_BODY
-    return lungs if low <= lungs.sum() / body.sum() <= high else np.zeros_like(lungs)
+    share = np.count_nonzero(lungs) / np.count_nonzero(body)
+    return lungs if low <= share <= high else np.zeros_like(lungs)
 
 
 def _balanced(lungs: Mask, body: Mask) -> Mask:
@@ -242,8 +249,16 @@ def _anchors(small: Grey, lungs: Mask, bright: Mask, around: tuple[float, float,
     left, top, right, bottom = (round(value) for value in around)
     near = np.zeros_like(lungs)
     near[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
-    tissue = small[bright & near]
-    return float(np.median(small[lungs])), float(np.median(tissue)) if len(tissue) else 0.0
+    return median(small[lungs]), median(small[bright & near])
+
+
+def median(values: NDArray[np.float32]) -> float:
+    """Median of values (n,) none of which is NaN, 0 for no values: what `numpy.median` gives, for half of the time."""
+    half, odd = divmod(len(values), 2)
+    if not len(values):
+        return 0.0
+    ordered = np.partition(values, half if odd else (half - 1, half))
+    return float(ordered[half] if odd else (ordered[half - 1] + ordered[half]) / np.float32(2))
 
 
 def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> Chest:

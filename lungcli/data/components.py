@@ -21,12 +21,13 @@ def label(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     # Where a row changes, runs begin and end by turns.
     changes = np.flatnonzero(edges[:, 1:] != edges[:, :-1])
     starts, ends = changes[::2], changes[1::2]
-    numbers: dict[int, int] = {}
-    of_run = [numbers.setdefault(first, len(numbers) + 1) for first in _joined(starts, ends, width + 1)]
-    lengths, regions = ends - starts, np.array(of_run, dtype=np.intp)
+    first = np.array(_joined(starts, ends, width + 1), dtype=np.intp)
+    # The first run of a region is the one that is its own first.
+    numbers = (first == np.arange(len(first))).cumsum()
+    lengths, regions = ends - starts, numbers[first]
     found = np.zeros((height, width), dtype=np.intp)
     found[mask] = np.repeat(regions, lengths)
-    return found, np.bincount(regions, lengths, len(numbers) + 1).astype(np.intp)
+    return found, np.bincount(regions, lengths, 1).astype(np.intp)
 
 
 def _joined(starts: Places, ends: Places, stride: int) -> list[int]:

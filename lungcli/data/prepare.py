@@ -30,7 +30,11 @@ def prepare(grey: Grey, size: int, found: Chest | None = None) -> NDArray[np.uin
     `found` is what `chest.find` says of the slice, if it was asked already.
     """
     picture = chest.picture_of(grey)
-    found = found or chest.find_in(picture)
+    return prepare_in(picture, size, found or chest.find_in(picture))
+
+
+def prepare_in(picture: Image.Image, size: int, found: Chest) -> NDArray[np.uint8]:
+    """`prepare` for who has the slice as `chest.picture_of` makes it, and what was found in it."""
     values = _cropped(picture, found.box, size)
     low, high = (0.0, 1.0) if found.missing else (AIR, TISSUE)
     values -= np.float32(found.air)

@@ -83,7 +83,7 @@ def _signs(picture: Picture, found: Chest) -> Signs:
     cut, separation = threshold(small, low, high)
     bright = small > cut
     outside = small[~(body | bright)]
-    flesh = small[body & bright]
+    flesh, within_lungs = small[body & bright], small[lungs]
     edge = _edge(bright)
     noise, grain, sharpness = _texture(_within(picture.grey, found.box), found.tissue, span)
     upright, balance, apart, under = _posture(lungs, body)
@@ -92,7 +92,7 @@ def _signs(picture: Picture, found: Chest) -> Signs:
         contrast=high - low,
         separation=separation,
         edge=edge,
-        body=float(body.mean()),
+        body=_part(body),
         lungs=_share(lungs, body),
         # Only a picture bright all around can be a negative.
         inverted=_lungs_of_negative(picture.grey) if edge > 0.5 else 0.0,
@@ -108,9 +108,9 @@ def _signs(picture: Picture, found: Chest) -> Signs:
         grain=grain,
         lung=found.air,
         tissue=found.tissue,
-        texture=float(small[lungs].std()) / span if lungs.any() else 0.0,
-        black=float((small[lungs] < 1 / 255).mean()) if lungs.any() else 0.0,
-        white=float((flesh > 254 / 255).mean()) if flesh.size else 0.0,
+        texture=float(within_lungs.std()) / span if within_lungs.size else 0.0,
+        black=_part(within_lungs < 1 / 255),
+        white=_part(flesh > 254 / 255),
     )
 
 
@@ -177,11 +177,16 @@ def _dilated(mask: Mask) -> Mask:
 
 def _edge(bright: Mask) -> float:
     sides = (bright[0], bright[-1], bright[:, 0], bright[:, -1])
-    return float(np.concatenate(sides).mean())
+    return _part(np.concatenate(sides))
+
+
+def _part(mask: Mask) -> float:
+    """Share of a mask that is true, 0 of an empty one."""
+    return int(np.count_nonzero(mask)) / max(1, mask.size)
 
 
 def _share(part: Mask, whole: Mask) -> float:
-    return float(part.sum()) / max(1, int(whole.sum()))
+    return int(np.count_nonzero(part)) / max(1, int(np.count_nonzero(whole)))
 
 
 def _posture(lungs: Mask, body: Mask) -> tuple[float, float, float, float]:
@@ -237,4 +242,4 @@ def _bends(rows: Grey, flesh: Mask, apart: int) -> float:
     middle, within = rows[:, apart:-apart], flesh[:, apart:-apart]
     within = within & flesh[:, : -2 * apart] & flesh[:, 2 * apart :]
     bends = np.abs(2 * middle - rows[:, : -2 * apart] - rows[:, 2 * apart :])[within]
-    return float(np.median(bends)) / (0.6745 * 6**0.5) if bends.size else 0.0
+    return chest.median(bends) / (0.6745 * 6**0.5)

@@ -21,7 +21,7 @@ from lungcli.core.metrics import Floats
 from lungcli.data import chest, guard, signs
 from lungcli.data.chest import Chest
 from lungcli.data.guard import Objection
-from lungcli.data.prepare import prepare
+from lungcli.data.prepare import prepare_in
 from lungcli.data.read import Grey, read
 from lungcli.data.signs import Signs
 from lungcli.inference import panel, views
@@ -133,7 +133,9 @@ def predict(
 def _judge(item: Item, judges: Judges, force: bool, look: Look | None) -> Outcome:
     with during(f"while judging {item.shown}"):
         found = predict_one(item.source, judges, item.shown, force=force, look=look)
-    return dataclasses.replace(found, series=item.series) if isinstance(found, Prediction) else found
+    if item.series and isinstance(found, Prediction):
+        return dataclasses.replace(found, series=item.series)
+    return found
 
 
 def predict_one(
@@ -149,13 +151,14 @@ def predict_one(
         picture = source() if callable(source) else read(source, name)
     except UnreadableInputError as error:
         return Failure(source=shown, reason=error.message, hint=error.hint)
-    found = chest.find(picture.grey)
+    image = chest.picture_of(picture.grey)
+    found = chest.find_in(image)
     seen = signs.look(picture, found)
     refused = guard.refuse(seen)
     if refused and not force:
         return Refusal(source=shown, reason=refused.reason, score=refused.score)
     models = panel.members(judges)
-    prepared = {size: prepare(picture.grey, size, found) for size in {model.card.size for model in models}}
+    prepared = {size: prepare_in(image, size, found) for size in {model.card.size for model in models}}
     given = [model.probabilities(prepared[model.card.size][None])[0] for model in models]
     made = _prediction(shown, models, given, seen, refused)
     made = dataclasses.replace(made, seconds=time.perf_counter() - start)

@@ -55,10 +55,10 @@ class Naming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A file: its path as typed, its first bytes, and how to come by all of it."""
+    """A file: its path as typed, and how to come by its first bytes and all of it."""
 
     path: str
-    head: bytes
+    head: Callable[[], bytes]
     get: Callable[[], Path | bytes]
 
 
@@ -83,7 +83,7 @@ def beside(path: Path, naming: Naming) -> Iterator[Item]:
 
 def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
     """Yield the slices of one file that came as bytes, such as a picture on stdin."""
-    yield from _of_file(_File(path=name, head=content[: dicom.HEAD], get=lambda: content), naming)
+    yield from _of_file(_in_memory(name, content), naming)
 
 
 def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Iterator[Item]:
@@ -98,7 +98,7 @@ def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Ite
         shown = _unread(name, naming)
         yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
         return
-    if is_picture(name, file.head):
+    if is_picture(name, file.head()):
         yield from _of_file(file, naming)
 
 
@@ -111,7 +111,7 @@ def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
         file = _listed(name, get())
     except UnreadableInputError:
         return _unread(name, naming)
-    return _called(file, _header(file), naming) if dicom.is_dicom(file.head, name) else _shown(name, naming)
+    return _called(file, _header(file), naming) if dicom.is_dicom(file.head(), name) else _shown(name, naming)
 
 
 def is_picture(name: str, head: bytes) -> bool:
@@ -169,14 +169,18 @@ def _of_path(name: str, naming: Naming) -> Iterator[Item]:
 
 def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
     """Yield the slice in a file, or the frames of a DICOM file."""
-    if dicom.is_dicom(file.head, file.path):
+    if dicom.is_dicom(file.head(), file.path):
         yield from _of_dicom(file, _header(file), naming)
-        return
+    else:
+        yield _of_picture(file, naming)
+
+
+def _of_picture(file: _File, naming: Naming) -> Item:
     shown = _shown(file.path, naming)
     try:
-        yield Item(shown=shown, source=file.get())
+        return Item(shown=shown, source=file.get())
     except UnreadableInputError as error:
-        yield Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
+        return Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
 
 
 def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
@@ -217,18 +221,21 @@ def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming
     """Yield the slices of files that lie together: a DICOM series sorted, at the place of its first file."""
     headers: dict[str, Header] = {}
     series: dict[str, list[str]] = {}
+    pictures: set[str] = set()
     for name in names:
         file = make(name)
-        if dicom.is_dicom(file.head, name):
+        head = file.head()
+        if dicom.is_dicom(head, name):
             headers[name] = found = _header(file)
             # Known before the first of them is shown: a damaged file may lie in the folder of a patient.
             naming.words.update(found.patient)
             series.setdefault(found.series or name, []).append(name)
+        elif may_be_picture(PurePosixPath(name)) or head.startswith(_MAGIC):
+            pictures.add(name)
     for name in names:
+        if name in pictures:
+            yield _of_picture(make(name), naming)
         if name not in headers:
-            file = make(name)
-            if may_be_picture(PurePosixPath(name)) or file.head.startswith(_MAGIC):
-                yield from _of_file(file, naming)
             continue
         for each in sorted(series.pop(headers[name].series or name, ()), key=lambda each: headers[each].place):
             yield from _of_dicom(make(each), headers[each], naming)
@@ -269,29 +276,38 @@ def wanted(name: str) -> bool:
 
 
 def _is_zip(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" or _on_disk(str(path)).head.startswith(_ZIP)
+    return path.suffix.lower() == ".zip" or _head(path).startswith(_ZIP)
 
 
 def _on_disk(name: str) -> _File:
-    """A file by its path. What is no file, and what can't be opened, has no first bytes; reading it says why."""
     path = Path(name)
-    head = b""
+    return _File(path=name, head=functools.partial(_head, path), get=lambda: path)
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file. What is no file, and what can't be opened, has none; reading it says why."""
     # A pipe would not give its first bytes twice.
     if path.is_file():
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            head = file.read(dicom.HEAD)
-    return _File(path=name, head=head, get=lambda: path)
+        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+            return file.read(dicom.HEAD)
+    return b""
 
 
 def _listed(name: str, found: Path | bytes) -> _File:
-    return _on_disk(name) if isinstance(found, Path) else _File(path=name, head=found[: dicom.HEAD], get=lambda: found)
+    return _on_disk(name) if isinstance(found, Path) else _in_memory(name, found)
+
+
+def _in_memory(name: str, content: bytes) -> _File:
+    return _File(path=name, head=lambda: content[: dicom.HEAD], get=lambda: content)
 
 
 def _in_zip(archive: zipfile.ZipFile, item: zipfile.ZipInfo, path: Path) -> _File:
-    head = b""
-    # What is damaged says so when it is read as a whole.
-    with contextlib.suppress(*_DAMAGED_IN_ZIP), archive.open(item) as file:
-        head = file.read(dicom.HEAD)
+    def head() -> bytes:
+        # What is damaged says so when it is read as a whole.
+        with contextlib.suppress(*_DAMAGED_IN_ZIP), archive.open(item) as file:
+            return file.read(dicom.HEAD)
+        return b""
+
     return _File(path=str(path / item.filename), head=head, get=functools.partial(unpack.content, archive, item))
 
 

@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from torchvision.datasets import ImageFolder
 from lungcli import stages
 from lungcli.core import catalog, recipe
 from lungcli.core.events import BatchDone
+from lungcli.core.recipe import Recipe
 from lungcli.data import manifest, phantom
 from lungcli.training import devices, loop, losses, nets
 from tests.benchmarks import machine
@@ -30,13 +31,13 @@ BATCHES = 12
 WARM_UP = 2
 
 
-def ours(net_name: str, data: str) -> Iterator[float]:
-    """Images a second of each batch of lungcli's loop."""
-    settings = devices.resolve(recipe.make(data=data, model=net_name, epochs=100))
+def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
+    """Train by `settings`, on all slices of the set: the loop's own events, one a batch."""
+    settings = devices.resolve(settings)
     found = stages.material(settings)
     labels = np.array(found.manifest.labels(), dtype=np.int64)
     everything = np.arange(len(labels))
-    net = nets.build(net_name, len(found.manifest.classes), settings.size)
+    net = nets.build(settings.model, len(found.manifest.classes), settings.size)
     criterion = losses.from_labels(settings, torch.from_numpy(labels), len(found.manifest.classes))
     material = loop.Material(
         pixels=found.pixels,
@@ -46,12 +47,19 @@ def ours(net_name: str, data: str) -> Iterator[float]:
         validation=everything[:32],
         digest="benchmark",
     )
+    for event in loop.train("benchmark", net, criterion, settings, material, scratch):
+        if isinstance(event, BatchDone):
+            yield event
+
+
+def ours(net_name: str, data: str) -> Iterator[float]:
+    """Images a second of each batch of lungcli's loop."""
+    settings = recipe.make(data=data, model=net_name, epochs=100)
     with tempfile.TemporaryDirectory() as scratch:
         before = time.perf_counter()
-        for event in loop.train("benchmark", net, criterion, settings, material, Path(scratch)):
-            if isinstance(event, BatchDone):
-                yield settings.batch / (time.perf_counter() - before)
-                before = time.perf_counter()
+        for _ in steps(settings, Path(scratch)):
+            yield settings.batch / (time.perf_counter() - before)
+            before = time.perf_counter()
 
 
 def plain(net_name: str, data: str) -> Iterator[float]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from lungcli.data import anatomy, chest, phantom
 from lungcli.data.read import Grey
@@ -117,3 +118,20 @@ def test_otsu_parts_two_greys(low: float, high: float, share: float) -> None:
     values = np.concatenate([np.full(int(1000 * share), low), np.full(1000 - int(1000 * share), high)])
 
     assert low < chest.otsu(values.astype(np.float32)) < high + 1 / 64
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(0, 1, width=32)))
+@settings(deadline=None)
+def test_the_median_is_that_of_numpy(values: NDArray[np.float32]) -> None:
+    assert chest.median(values) == float(np.median(values))
+
+
+def test_the_median_of_nothing() -> None:
+    assert chest.median(np.zeros(0, dtype=np.float32)) == 0.0
+
+
+@given(arrays.arrays(np.float32, (7, 5), elements=st.floats(0, 1, width=32)))
+@settings(deadline=None)
+def test_pillow_holds_the_very_values(values: NDArray[np.float32]) -> None:
+    assert (np.asarray(chest.picture_of(values)) == values).all()
+    assert (np.asarray(chest.picture_of(values.T)) == values.T).all()

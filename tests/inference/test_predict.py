@@ -13,7 +13,7 @@ from lungcli.core.errors import ModelFileError
 from lungcli.core.modelcard import GuardStatistics, Referral
 from lungcli.data import chest, guard, signs
 from lungcli.data.prepare import prepare_file
-from lungcli.data.read import Grey, Picture, read
+from lungcli.data.read import Picture, read
 from lungcli.inference import modelfile, predict, sources
 from lungcli.inference.predict import Failure, Outcome, Prediction, Refusal
 from lungcli.inference.sources import Item
@@ -192,13 +192,13 @@ def test_the_chest_is_looked_for_once(tmp_path: Path, model: modelfile.Model, mo
     grey = intruders.slices(1)[0]
     Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(tmp_path / "a.png")
     calls: list[int] = []
-    find = chest.find
+    find_in = chest.find_in
 
-    def counted(grey: Grey) -> chest.Chest:
+    def counted(image: Image.Image) -> chest.Chest:
         calls.append(1)
-        return find(grey)
+        return find_in(image)
 
-    monkeypatch.setattr(chest, "find", counted)
+    monkeypatch.setattr(chest, "find_in", counted)
     assert isinstance(predict.predict_one(tmp_path / "a.png", model), Prediction)
     assert len(calls) == 1
 

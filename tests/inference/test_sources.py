@@ -132,6 +132,20 @@ def test_what_is_named_is_opened_only_when_asked_for(tmp_path: Path) -> None:
     assert next(sources.items(names(), Naming())).shown.endswith("a.png")  # type: ignore[arg-type]
 
 
+def test_each_file_of_a_folder_is_opened_once_to_be_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.png": png(1), "b": png(2), "c.txt": b"no picture"})
+    opened: list[str] = []
+    head = sources._head
+
+    def counted(path: Path) -> bytes:
+        opened.append(path.name)
+        return head(path)
+
+    monkeypatch.setattr(sources, "_head", counted)
+    assert shown(tmp_path, named(tmp_path)) == ["a.png", "b"]
+    assert opened == ["a.png", "b", "c.txt"]
+
+
 def test_frames_are_slices_in_the_order_they_lie(tmp_path: Path) -> None:
     from tests.data.test_dicom import enhanced
 
