@@ -23,6 +23,7 @@ Method = Literal["minmax", "percentile", "entropy"]
 Ranges = Any
 """The range of every tensor, as the runtime's quantizer keeps them (its `TensorsData`, an untyped class)."""
 
+_ROUNDED_BY_THE_RUNTIME = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _NORMALISING = frozenset({"Cast", "Sub", "Mul", "Div", "Add"})
 # Histograms are merged chunk by chunk: the runtime keeps every activation of a chunk in memory.
 _CHUNK = 4
@@ -152,9 +153,37 @@ def rounded(
             {},
         )
         quantizer.quantize_model()
+        _keep_in_float(quantizer.model.model, in_float)
         quantizer.model.topological_sort()
         made: onnx.ModelProto = quantizer.model.model
     return made
+
+
+def _keep_in_float(net: "onnx.ModelProto", names: Collection[str]) -> None:
+    """Hold the runtime off layers that are to stay in float.
+
+    Where a layer stands between int8 tensors, the runtime takes its weights for forgotten and rounds them itself, with
+    one scale a tensor (its `WeightBiasQuantization`). It does not where another operator hands it its input: here one
+    that clips to what int8 can hold, which changes nothing.
+    """
+    from onnx import helper, numpy_helper
+
+    producers = {name: node for node in net.graph.node for name in node.output}
+    readers = {name: node for node in net.graph.node for name in node.input}
+    weights = {tensor.name: tensor for tensor in net.graph.initializer}
+    for node in [node for node in net.graph.node if node.name in names and node.op_type in _ROUNDED_BY_THE_RUNTIME]:
+        giver, taker = producers.get(node.input[0]), readers.get(node.output[0])
+        while taker and taker.op_type in ("Relu", "Clip"):
+            taker = readers.get(taker.output[0])
+        if not giver or not taker or (giver.op_type, taker.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+            continue
+        scale, zero = (numpy_helper.to_array(weights[name]).astype(np.float32) for name in giver.input[1:3])
+        held = f"{node.name}_held"
+        for end, level in (("low", 0), ("high", 255)):
+            limit = np.asarray((level - zero) * scale, dtype=np.float32)
+            net.graph.initializer.append(numpy_helper.from_array(limit, f"{held}_{end}"))
+        net.graph.node.append(helper.make_node("Clip", [node.input[0], f"{held}_low", f"{held}_high"], [held]))
+        node.input[0] = held
 
 
 def write(net: "onnx.ModelProto", to: Path) -> None:

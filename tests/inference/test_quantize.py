@@ -42,6 +42,19 @@ def test_convolutions_sum_and_head_run_on_integers(source: Path, tmp_path: Path)
     assert not Counter(operators) & Counter(["Conv", "FusedConv", "Gemm", "MatMul", "Add"])
 
 
+def test_a_layer_left_in_float_between_int8_ones_is_computed_in_float(source: Path, tmp_path: Path) -> None:
+    """The runtime would round its weights by itself, and worse: with one scale a tensor."""
+    net = quantize.prepare(source)
+    slices = graphs.slices(20, seed=1)
+    name = next(node.name for node in net.graph.node if "point.w" in node.input)
+    made = quantize.rounded(net, quantize.measure(net, slices, "minmax"), in_float=[name])
+    quantize.write(made, tmp_path / "int8")
+    modelfile.write(tmp_path / "int8", graphs.card(precision="int8"), tmp_path / "int8.onnx")
+    operators = proof.executed(modelfile.load(tmp_path / "int8.onnx"))
+    assert operators["QLinearConv"] == 2
+    assert operators["Conv"] + operators["FusedConv"] == 1
+
+
 def test_the_slice_is_normalised_in_float_and_rounded_once(source: Path, tmp_path: Path) -> None:
     quantize.quantize(source, graphs.slices(4), tmp_path / "int8")
     nodes = onnx.load(tmp_path / "int8").graph.node
