@@ -7,6 +7,7 @@ bring.
 """
 
 import argparse
+import functools
 
 import torch
 from torch import nn
@@ -32,8 +33,8 @@ def main() -> None:
         net = nets.build(name, 3, SIZE).to(memory_format=torch.channels_last).train()
         compiled = torch.compile(net)
         step(net, slices, labels)
-        first = machine.seconds(lambda compiled=compiled: step(compiled, slices, labels))
-        actions = [lambda each=each: step(each, slices, labels) for each in (net, compiled)]
+        first = machine.seconds(functools.partial(step, compiled, slices, labels))
+        actions = [functools.partial(step, each, slices, labels) for each in (net, compiled)]
         plain, made = machine.taking_turns(actions, ROUNDS)
         machine.say(
             f"{name}: as it is {plain:.2f} s a step, compiled {made:.2f} s ({plain / made:.2f}×), "
