@@ -7,6 +7,7 @@ bring.
 """
 
 import argparse
+import copy
 import functools
 
 import torch
@@ -31,7 +32,8 @@ def main() -> None:
     labels = torch.arange(BATCH) % 3
     for name in options.nets:
         net = nets.build(name, 3, SIZE).to(memory_format=torch.channels_last).train()
-        compiled = torch.compile(net)
+        compiled = copy.deepcopy(net)
+        compiled.compile()
         step(net, slices, labels)
         first = machine.seconds(functools.partial(step, compiled, slices, labels))
         actions = [functools.partial(step, each, slices, labels) for each in (net, compiled)]
