@@ -21,6 +21,8 @@ _LEFT = 6
 _BELOW = 2
 _LINE_STYLE = "cyan"
 _STYLES = {FRONT: "bold green", BEATEN: "", RANDOM: "yellow", OTHER: "dim"}
+# What a name may cover; the right half of a wide letter is an empty cell, and no such place.
+_FREE = frozenset({" ", "─", "│", "╯", INTERVAL})
 
 Cell = tuple[str, str]
 Canvas = list[list[Cell]]
@@ -155,7 +157,7 @@ def _label(canvas: Canvas, x: int, y: int, point: Point) -> None:
     choices += [(x + 2, y - 1), (x + 2, y + 1), (x - width - 1, y - 1), (x - width - 1, y + 1)]
     for left, row in choices:
         inside = 0 <= row < len(canvas) and left >= 0 and left + width <= len(canvas[0])
-        if inside and all(canvas[row][column][0] in f" ─│╯{INTERVAL}" for column in range(left, left + width)):
+        if inside and all(canvas[row][column][0] in _FREE for column in range(left, left + width)):
             column = left
             for letter in point.name:
                 canvas[row][column] = (letter, "bold" if point.chosen else "")

@@ -1,6 +1,6 @@
 """The front and its picture."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lungcli.tui import pareto
@@ -43,6 +43,7 @@ def test_the_front_is_what_none_beats(drawn: list[tuple[float, float, bool]]) ->
     st.integers(20, 120),
     st.integers(6, 40),
 )
+@example([(1.0, 0.46875, "[[肺"), (2684.0, 0.46875, "[肺"), (4755.0, 0.0, "")], 20, 6)
 def test_a_plot_never_leaves_its_frame(drawn: list[tuple[float, float, str]], width: int, height: int) -> None:
     points = [Point(name=name, cost=cost, score=score) for cost, score, name in drawn]
     text = pareto.plot(points, width, height, "MB")
