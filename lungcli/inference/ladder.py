@@ -32,7 +32,7 @@ Form = Literal["int8", "float16", "int8-weights"]
 _SECONDS = 0.4
 # Slices that rank the nodes: each node costs a quantization, a start of the runtime, and these.
 _RANKED_ON = 16
-# Slices that biases are corrected on: four times as many brought verdicts no nearer.
+# Slices that biases are corrected on. Logits come no nearer with more; which rung holds changes by chance (LOG.md).
 _CORRECTED_ON = 48
 
 
