@@ -4,10 +4,9 @@ A stage is complete when its `model.onnx` is there (the evaluation: when every m
 that file is written last and in one step.
 """
 
-import functools
 import importlib.metadata
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,12 @@ from numpy.typing import NDArray
 from lungcli.core import catalog, models, paths, selective
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
-from lungcli.core.evaluation import Evaluation
 from lungcli.core.events import Event, StageDone, StageStarted, now
-from lungcli.core.modelcard import DataCard, Elsewhere, GuardStatistics, ModelCard, Pruning, SplitCard, StressFigures
+from lungcli.core.modelcard import DataCard, GuardStatistics, ModelCard, Pruning, SplitCard
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.core.selective import Target
-from lungcli.data import cache, guard, manifest, prepare, splitfiles, splits
+from lungcli.data import cache, guard, manifest, prepare, splitfiles
 from lungcli.data.manifest import Manifest
 from lungcli.data.splits import Split
 
@@ -36,10 +34,6 @@ if TYPE_CHECKING:
 GUARD_SLICES = 400
 MODEL = models.MODEL
 EVALUATION = "evaluation.json"
-RANDOM_SPLIT_FLATTERS = (
-    "A random split puts look-alikes of its test slices, often of the same body, into the training part: "
-    "it measures memory, and flatters."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,82 +202,6 @@ def evaluate(run: Run, stages: tuple[str, ...], found: Material) -> Generator[Ev
         evaluation.save(verdicts, run.stage(stage) / EVALUATION)
         modelfile.recard(path, msgspec.structs.replace(model.card, figures=verdicts.figures()))
     yield StageDone(time=now(), stage="evaluate", about=f"{count} test slices")
-
-
-def judge(
-    model: "Model", name: str, *, random: bool, advance: cache.Advance | None = None
-) -> list[tuple[str, str, Evaluation]]:
-    """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
-
-    On the data it was trained on: the test part of its own split, and with `random` that of a random split. On other
-    data: every slice, however few groups it has. Raises ModelFileError when the classes differ.
-    """
-    from lungcli.inference import evaluate as evaluation
-
-    card = model.card
-    foreign = manifest.load(name)
-    if foreign.digest != card.data.digest:
-        everything = tuple(range(len(foreign.slices)))
-        whole = splits.Split(
-            train=(), val=(), test=everything, protocol="grouped", seed=0, digest=f"all of {foreign.digest}"
-        )
-        pixels = cache.load(foreign, manifest.folder(foreign.name), card.size, advance)
-        verdicts = evaluation.evaluate(model, pixels, everything, foreign, whole, part="all")
-        same_name = foreign.name == card.data.name
-        why = (
-            f"{name} has changed since the model learned from it, so it may have met these slices" if same_name else ""
-        )
-        return [(f"{name}, all slices (not the model's own data)", why, verdicts)]
-    own = material(msgspec.structs.replace(card.recipe, data=name, size=card.size), advance)
-    if own.split.digest != card.split.digest:
-        raise UsageError(
-            f"the model was trained on {card.split.in_words()}, which is divided otherwise now: "
-            "it may know the test slices",
-            "train it again",
-        )
-    verdicts = evaluation.evaluate(model, own.pixels, own.split.test, own.manifest, own.split, part="test")
-    flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
-    found = [
-        (f"{name}, test part of the model's own {splits.in_words(own.split).removeprefix('the ')}", flatters, verdicts)
-    ]
-    if random and own.split.protocol == "grouped":
-        other = splits.split(own.manifest, protocol="random", seed=card.split.seed)
-        verdicts = evaluation.evaluate(model, own.pixels, other.test, own.manifest, other, part="test")
-        met = len(set(other.test) & {*own.split.train, *own.split.val})
-        why = f"{met} of these {len(other.test)} slices were used to train or choose the model. {RANDOM_SPLIT_FLATTERS}"
-        found.append((f"{name}, test part of a random split, as in the literature", why, verdicts))
-    return found
-
-
-def keep_stress(path: Path, judged: Evaluation, stressed: tuple[StressFigures, ...]) -> bool:
-    """Write figures under stress into the model file, if they are of its own test part; say whether they were."""
-    from lungcli.inference import modelfile
-
-    card = modelfile.read_card(path)
-    if (judged.part, judged.split_digest) != ("test", card.split.digest):
-        return False
-    modelfile.recard(path, msgspec.structs.replace(card, stress=stressed))
-    return True
-
-
-def keep_figures(path: Path, judged: Evaluation) -> bool:
-    """Write figures into a model file that has none, if they are of its own test part; say whether they were."""
-    from lungcli.inference import modelfile
-
-    card = modelfile.read_card(path)
-    if card.figures is not None or (judged.part, judged.split_digest) != ("test", card.split.digest):
-        return False
-    modelfile.recard(path, msgspec.structs.replace(card, figures=judged.figures()))
-    return True
-
-
-def keep_elsewhere(path: Path, found: Iterable[Elsewhere]) -> None:
-    """Write the figures of a user's own folders into the model file, in place of earlier ones of the same slices."""
-    from lungcli.inference import elsewhere, modelfile
-
-    card = modelfile.read_card(path)
-    kept = functools.reduce(elsewhere.with_folder, found, card.elsewhere)
-    modelfile.recard(path, msgspec.structs.replace(card, elsewhere=kept))
 
 
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:

@@ -1,5 +1,8 @@
 """`lungcli compare`."""
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +10,7 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from lungcli.inference.compare import Flipped
+    from lungcli.inference.compare import Find, Flipped
 
 
 def compare(
@@ -26,7 +29,8 @@ def compare(
 ) -> None:
     """Any models side by side: size, latency, accuracy with intervals, paired difference.
 
-    Models judged on different test parts are refused; the list of all models says which they are.
+    Models judged on different test parts are refused; the list of all models says which they are. A file that lies
+    beside no verdicts is judged anew, where its data set is here.
 
     \b
     Examples:
@@ -45,10 +49,13 @@ def compare(
     if flips:
         if csv or markdown:
             raise UsageError("flips are listed as a table or as JSON", "leave --csv and --markdown out, or add --json")
-        _flips(comparing.flipped(paths, pinned), as_json=json)
+        with _finding() as find:
+            changed = comparing.flipped(paths, pinned, find)
+        _flips(changed, as_json=json)
         return
-    # All that is there is a list; models that are named are meant to be compared.
-    found = comparing.compare(paths, pinned, seconds, threads, listing=not specs)
+    with _finding() as find:
+        # All that is there is a list; models that are named are meant to be compared.
+        found = comparing.compare(paths, pinned, seconds, threads, listing=not specs, find=find)
     if json:
         speak.print_json(found)
     elif csv:
@@ -57,6 +64,16 @@ def compare(
         speak.print_text(report.markdown(found))
     else:
         tables.show_comparison(found)
+
+
+@contextlib.contextmanager
+def _finding() -> "Iterator[Find]":
+    """Yield what finds the verdicts of a model file, once each; shows that slices are read where they must be."""
+    from lungcli import judging
+    from lungcli.cli import progress
+
+    with progress.preparing("reading slices") as advance:
+        yield functools.cache(lambda path: judging.verdicts_of(path, advance))
 
 
 def _flips(found: "Flipped", *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ Tta = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """All that one call has found; `judged` as `stages.judge` returns it."""
+    """All that one call has found; `judged` as `judging.judge` returns it."""
 
     model: "Model"
     judged: "list[Judged]"
@@ -117,11 +117,11 @@ def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "
 
 
 def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
-    from lungcli import stages
+    from lungcli import judging
     from lungcli.cli import progress
 
     with progress.preparing(f"reading {name}") as advance:
-        return stages.judge(model, name, random=random, advance=advance)
+        return judging.judge(model, name, random=random, advance=advance)
 
 
 def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFigures, ...]":
@@ -227,7 +227,7 @@ def _under_stress(found: _Found) -> "Image":
 
 def _save(found: _Found) -> None:
     """Keep what was asked for in the model file, and say what was written and what was not."""
-    from lungcli import stages
+    from lungcli import judging
     from lungcli.cli import speak
     from lungcli.core import models
     from lungcli.core.errors import LungcliError
@@ -244,14 +244,14 @@ def _save(found: _Found) -> None:
         speak.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
         return
     try:
-        if found.judged and stages.keep_figures(path, found.judged[0][2]):
+        if found.judged and judging.keep_figures(path, found.judged[0][2]):
             speak.say(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
-        if found.stressed and stages.keep_stress(path, found.judged[0][2], found.stressed):
+        if found.stressed and judging.keep_stress(path, found.judged[0][2], found.stressed):
             speak.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif found.stressed:
             speak.say(f"not written into {name}: the figures under stress, which are not of its own test part")
         if found.scored:
-            stages.keep_elsewhere(path, [item.figures for item in found.scored])
+            judging.keep_elsewhere(path, [item.figures for item in found.scored])
             speak.say(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
     except LungcliError as error:
         # The figures stand on the screen; a model file that others own is no reason to fail.

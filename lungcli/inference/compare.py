@@ -1,6 +1,6 @@
 """Any models side by side: size, latency, and what they get right, with the paired difference to a baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,9 @@ from lungcli.core.significance import Significance
 from lungcli.inference import bench, evaluate, modelfile
 from lungcli.inference.bench import Measurement
 
-_NO_VERDICTS = "verdicts lie beside a run's model file, and one of the two has none"
+Find = Callable[[Path], Evaluation | None]
+
+_NO_VERDICTS = "one of the two has no verdicts on its test part"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,12 @@ class Flipped(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[FlippedSlice, ...]
 
 
+def verdicts(path: Path) -> Evaluation | None:
+    """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
+    beside = path.parent / "evaluation.json"
+    return evaluate.load(beside) if path.name == models.MODEL and beside.is_file() else None
+
+
 def compare(
     paths: Sequence[Path],
     baseline: Path | None = None,
@@ -86,8 +94,11 @@ def compare(
     threads: int = 0,
     *,
     listing: bool = False,
+    find: Find = verdicts,
 ) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
+
+    `find` returns the verdicts of a file on its test part, or None.
 
     Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
     was judged on another test part than the baseline; a `listing` says so in that model's row instead.
@@ -108,7 +119,7 @@ def compare(
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
         latencies = bench.benchmark(loaded, seconds=seconds, threads=threads)
-    reference = verdicts(pinned)
+    reference = find(pinned)
     if reference is None:
         reasons = [
             reason or ("" if model.path == pinned else _NO_VERDICTS)
@@ -118,13 +129,13 @@ def compare(
         baseline=models.name_of(pinned),
         machine=bench.machine(),
         rows=tuple(
-            row(model.path, model.card, latency, None if model.path == pinned else reference, reason)
+            row(model.path, model.card, latency, None if model.path == pinned else reference, reason, find)
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
     )
 
 
-def flipped(paths: Sequence[Path], baseline: Path | None = None) -> Flipped:
+def flipped(paths: Sequence[Path], baseline: Path | None = None, find: Find = verdicts) -> Flipped:
     """Find the slices that models judge otherwise than the first of them, or than `baseline`.
 
     Raises UsageError for fewer than two models, for one without verdicts, and for ones that judged different slices.
@@ -134,9 +145,10 @@ def flipped(paths: Sequence[Path], baseline: Path | None = None) -> Flipped:
         raise UsageError("verdicts flip from one model to another, and there are not two", "name two: RUN/teacher RUN")
     judged = []
     for path in paths:
-        if (found := verdicts(path)) is None:
+        if (found := find(path)) is None:
             raise UsageError(
-                f"{models.name_of(path)} has no verdicts of its test part beside it", "name models of runs: RUN/STAGE"
+                f"{models.name_of(path)} has no verdicts on its test part beside it, and its data set is not here",
+                "bring in the data set that it was trained on, or name models of runs: RUN/STAGE",
             )
         judged.append(found)
     first, *others = judged
@@ -188,15 +200,22 @@ def why_not(ours: ModelCard, theirs: ModelCard) -> str:
 
 
 def row(
-    path: Path, card: ModelCard, latency: Measurement | None, reference: Evaluation | None, reason: str = ""
+    path: Path,
+    card: ModelCard,
+    latency: Measurement | None,
+    reference: Evaluation | None,
+    reason: str = "",
+    find: Find = verdicts,
 ) -> Row:
     """Put one model file into a row, with its paired difference to the `reference` where both judged the same slices.
 
-    Without a reference there is no difference; a `reason` says why the two must not be compared.
+    Without a reference there is no difference; a `reason` says why the two must not be compared. Figures that the
+    card has not are worked out of the verdicts.
     """
     difference = tests = None
+    wanted = card.figures is None or (reference is not None and not reason)
+    ours = find(path) if wanted else None
     if reference is not None and not reason:
-        ours = verdicts(path)
         if ours is None:
             reason = _NO_VERDICTS
         elif not evaluation.comparable(ours, reference):
@@ -215,14 +234,8 @@ def row(
         bytes=path.stat().st_size,
         parameters=card.parameters,
         latency=latency,
-        figures=card.figures,
+        figures=card.figures or (ours.figures() if ours else None),
         difference=difference,
         significance=tests,
         not_compared=reason,
     )
-
-
-def verdicts(path: Path) -> Evaluation | None:
-    """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
-    beside = path.parent / "evaluation.json"
-    return evaluate.load(beside) if path.name == models.MODEL and beside.is_file() else None

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lungcli.cli import quantize
@@ -35,6 +37,31 @@ def test_compare_as_json_csv_and_markdown(workshop: Path) -> None:
 def test_compare_without_names_takes_all(workshop: Path) -> None:
     rows = json.loads(call(workshop, "compare", "--json", "--seconds", 0).stdout)["rows"]
     assert {f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")} <= {row["name"] for row in rows}
+
+
+def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Path) -> None:
+    student, moved = f"{RUN}/student", tmp_path / "moved.onnx"
+    shutil.copy(own_workshop / "runs" / student / "model.onnx", moved)
+    _without_figures(moved)
+
+    def rows(*models: str | Path) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads(
+            call(own_workshop, "compare", *models, "--seconds", 0, "--json").stdout
+        )["rows"]
+        return found
+
+    first, second = rows(f"{RUN}/teacher", student)[1], rows(f"{RUN}/teacher", moved)[1]
+    for key in ("figures", "difference", "significance"):
+        assert second[key] == first[key] is not None
+    assert json.loads(call(own_workshop, "compare", student, moved, "--flips", "--json").stdout)["slices"] == []
+
+    call(own_workshop, "data", "remove", "phantom", "--yes")
+    assert rows(student, moved)[1]["not_compared"] == "one of the two has no verdicts on its test part"
+    assert "its data set is not here" in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
+
+
+def _without_figures(path: Path) -> None:
+    modelfile.recard(path, msgspec.structs.replace(modelfile.read_card(path), figures=None))
 
 
 def test_the_table_fits_80_columns(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) 
     found = compare([finished("a", "bbmmnn"), moved], seconds=0)
 
     assert found.rows[1].difference is None
-    assert found.rows[1].not_compared == "verdicts lie beside a run's model file, and one of the two has none"
+    assert found.rows[1].not_compared == "one of the two has no verdicts on its test part"
 
 
 def test_a_pinned_baseline_is_the_first_row_once() -> None:
@@ -138,5 +138,5 @@ def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
 
 
 def test_no_flips_without_verdicts(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no verdicts of its test part"):
+    with pytest.raises(UsageError, match="has no verdicts on its test part"):
         flipped([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])
