@@ -30,6 +30,7 @@ _HOW_TO_MAKE_ONE = "make one with `lungcli compress`, or choose another of `lung
 _FATAL_ONLY = 4
 
 # The runtime's exceptions share no class of their own.
+# The last one hides another, which quotes bytes of the file that are no text.
 RUNTIME_ERRORS = (
     ort.EPFail,
     ort.EngineError,
@@ -47,6 +48,7 @@ RUNTIME_ERRORS = (
     ort.RuntimeException,
     RuntimeError,
     ValueError,
+    UnicodeDecodeError,
 )
 
 
@@ -253,11 +255,14 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
 
 
 def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
-    inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
+    try:
+        inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
+        given = [(item.name, item.type, item.shape) for item in session.get_outputs()]
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"names of inputs or outputs of {path} are no text: {error}", _HOW_TO_MAKE_ONE) from error
     # Evidence, where a net can give it, is for explanations only.
-    given = [item for item in session.get_outputs() if item.name != EVIDENCE]
-    evidence = [(item.type, item.shape) for item in session.get_outputs() if item.name == EVIDENCE]
-    outputs = [(item.name, item.type, item.shape[1:]) for item in given]
+    outputs = [(name, kind, shape[1:]) for name, kind, shape in given if name != EVIDENCE]
+    evidence = [(kind, shape) for name, kind, shape in given if name == EVIDENCE]
     if inputs != [(INPUT, "tensor(uint8)", [1, card.size, card.size])]:
         raise ModelFileError(
             f"{path} takes {inputs}, but its card promises uint8 slices of {card.size} px", _HOW_TO_MAKE_ONE
