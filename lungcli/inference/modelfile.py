@@ -30,7 +30,6 @@ _HOW_TO_MAKE_ONE = "make one with `lungcli compress`, or choose another of `lung
 _FATAL_ONLY = 4
 
 # The runtime's exceptions share no class of their own.
-# The last one hides another, which quotes bytes of the file that are no text.
 RUNTIME_ERRORS = (
     ort.EPFail,
     ort.EngineError,
@@ -48,7 +47,6 @@ RUNTIME_ERRORS = (
     ort.RuntimeException,
     RuntimeError,
     ValueError,
-    UnicodeDecodeError,
 )
 
 
