@@ -66,13 +66,13 @@ class Model:
     def logits(self, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Judge prepared slices (n, S, S), 0 to 255: one row of K logits a slice.
 
-        Raises ValueError when the slices are of another size or type than the net takes.
+        Raises ValueError when the slices are of another size or type than the net takes, ModelFileError where the
+        net turns out not to run.
         """
         self._require_fit(slices)
         if not len(slices):
             return np.empty((0, len(self.card.classes)), dtype=np.float32)
-        logits: NDArray[np.float32] = self.session.run([OUTPUT], {INPUT: slices[:, None]})[0]
-        return logits
+        return self._run(OUTPUT, slices)
 
     @property
     def gives_evidence(self) -> bool:
@@ -82,13 +82,10 @@ class Model:
     def evidence(self, slices: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """What each of h × w places of prepared slices (n, S, S), n ≥ 1, adds to the logits: (n, K, h, w).
 
-        None where the net cannot tell. Raises ValueError as `logits` does.
+        None where the net cannot tell. Raises as `logits` does.
         """
         self._require_fit(slices)
-        if not self.gives_evidence:
-            return None
-        evidence: NDArray[np.float32] = self.session.run([EVIDENCE], {INPUT: slices[:, None]})[0]
-        return evidence
+        return self._run(EVIDENCE, slices) if self.gives_evidence else None
 
     def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
         """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
@@ -96,6 +93,13 @@ class Model:
             return metrics.softmax(self.logits(slices), self.card.temperature)
         judged = [metrics.softmax(self.logits(view), self.card.temperature) for view in views.of(slices)]
         return np.asarray(np.mean(judged, axis=0))
+
+    def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            found: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
+        except RUNTIME_ERRORS as error:
+            raise _not_run(self.path, error) from error
+        return found
 
     def _require_fit(self, slices: NDArray[np.uint8]) -> None:
         side = self.card.size
@@ -195,7 +199,7 @@ def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> on
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
-        raise ModelFileError(f"onnxruntime cannot run {path}: {_first_line(error)}", _HOW_TO_MAKE_ONE) from error
+        raise _not_run(path, error) from error
 
 
 def require_bounded(content: bytes, path: Path) -> None:
@@ -277,6 +281,10 @@ def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, p
 
 def _shown(slices: NDArray[np.generic]) -> str:
     return f"{slices.dtype} {tuple(slices.shape)}"
+
+
+def _not_run(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(f"onnxruntime cannot run {path}: {_first_line(error)}", _HOW_TO_MAKE_ONE)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ gives out a file of the machine, an upload included.
 
 import asyncio
 import contextlib
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -110,9 +111,8 @@ class Door:
     def _full(self, headers: Mapping[str, str]) -> int:
         if self._uploading >= MOST_UPLOADS_AT_ONCE:
             return 503
-        waiting = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         coming = int(headers.get("content-length", self._most))
-        return 507 if waiting + coming > WAITING * self._most else 0
+        return 507 if waiting(self._folder) + coming > WAITING * self._most else 0
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
@@ -127,14 +127,32 @@ def same_origin(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
+def waiting(folder: Path) -> int:
+    """Return how many bytes of uploads wait for their verdict."""
+    return sum(size for size, _ in _found(folder).values())
+
+
 def sweep(folder: Path) -> None:
     """Delete uploads that nobody asked a verdict for, and the empty folders of the others."""
     long_ago = time.time() - KEPT_SECONDS
-    for path in list(folder.rglob("*")):
+    old = [path for path, (_, changed) in _found(folder).items() if changed < long_ago]
+    for path in [*old, *folder.iterdir()]:
         # What is deleted meanwhile, or not empty yet, needs no deleting.
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < long_ago:
                 path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _found(folder: Path) -> dict[Path, tuple[int, float]]:
+    """Return bytes and time of change of every file under `folder`; what goes away meanwhile is not among them."""
+    found = {}
+    # A walk of pathlib would end with the first folder that goes away under it.
+    for name, _, files in os.walk(folder):
+        for path in (Path(name) / file for file in files):
+            with contextlib.suppress(FileNotFoundError):
+                told = path.stat()
+                found[path] = (told.st_size, told.st_mtime)
+    return found
 
 
 def _name(host: str) -> str:

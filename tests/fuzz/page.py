@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import re
 import socket
 import struct
@@ -87,8 +88,10 @@ def forgotten() -> None:
         while unfinished := sum(path.is_file() for path in folder.iterdir()):
             assert time.monotonic() < until, f"{unfinished} files are left"
             time.sleep(0.01)
-        for path in folder.glob("*/*"):
-            path.unlink(missing_ok=True)
+        # The server sweeps at the same time.
+        for name, _, files in os.walk(folder):
+            for file in files:
+                Path(name, file).unlink(missing_ok=True)
 
 
 def seeds() -> tuple[bytes, ...]:

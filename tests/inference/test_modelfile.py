@@ -194,6 +194,17 @@ def test_an_operator_the_runtime_lacks_is_refused_quietly(tmp_path: Path, capfd:
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_net_that_turns_out_not_to_run(tmp_path: Path) -> None:
+    modelfile.write(graphs.convolutional(tmp_path / "net"), graphs.card(), tmp_path / "m.onnx")
+    net = onnx.load(tmp_path / "m.onnx")
+    (group,) = (each for node in net.graph.node for each in node.attribute if each.name == "group")
+    group.i = 17
+    (tmp_path / "m.onnx").write_bytes(net.SerializeToString())
+    model = modelfile.load(tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match=r"cannot run .*m\.onnx: .*group: 17"):
+        model.logits(graphs.slices(1, size=32))
+
+
 def test_write_refuses_what_is_no_onnx_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = graphs.model_file(tmp_path / "m.onnx")
     before = path.read_bytes()
