@@ -4,6 +4,7 @@ import contextlib
 import glob
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -76,6 +77,19 @@ def replacing(path: Path) -> Iterator[Path]:
         if sys.platform != "win32":
             os.close(handle)
         partial.unlink(missing_ok=True)
+
+
+def found(folder: Path) -> dict[Path, os.stat_result]:
+    """Return every file under `folder`, no links; what another process deletes meanwhile is not among them."""
+    files = {}
+    # pathlib's walks end with FileNotFoundError when a folder goes away under them.
+    for name, _, names in os.walk(folder):
+        for path in (Path(name) / each for each in names):
+            with contextlib.suppress(FileNotFoundError):
+                told = path.lstat()
+                if stat.S_ISREG(told.st_mode):
+                    files[path] = told
+    return files
 
 
 def sweep(folder: Path, name: str = "") -> None:

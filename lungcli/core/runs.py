@@ -113,8 +113,13 @@ def known() -> dict[str, Path]:
     root = paths.runs_home()
     if not root.is_dir():
         return {}
-    found = [item for item in root.iterdir() if not item.name.startswith(".") and (item / "run.json").is_file()]
-    return {item.name: item for item in sorted(found, key=lambda item: (item.stat().st_ctime_ns, item.name))}
+    found = {}
+    for item in root.iterdir():
+        # Another process may remove or rename a run just now.
+        with contextlib.suppress(OSError):
+            if not item.name.startswith(".") and (item / "run.json").is_file():
+                found[item] = item.stat().st_ctime_ns
+    return {item.name: item for item in sorted(found, key=lambda item: (found[item], item.name))}
 
 
 def readable() -> tuple[list[Run], list[LungcliError]]:

@@ -94,8 +94,7 @@ def trashed() -> tuple[Path, ...]:
 
 def trash_size() -> int:
     """Bytes of all files in the trash."""
-    files = (path for place in trashed() for path in place.rglob("*") if path.is_file() and not path.is_symlink())
-    return sum(path.stat().st_size for path in files)
+    return sum(told.st_size for place in trashed() for told in paths.found(place).values())
 
 
 def empty_trash() -> None:

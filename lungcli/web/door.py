@@ -6,13 +6,14 @@ gives out a file of the machine, an upload included.
 
 import asyncio
 import contextlib
-import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from lungcli.core import paths
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -129,30 +130,18 @@ def same_origin(headers: Mapping[str, str]) -> bool:
 
 def waiting(folder: Path) -> int:
     """Return how many bytes of uploads wait for their verdict."""
-    return sum(size for size, _ in _found(folder).values())
+    return sum(told.st_size for told in paths.found(folder).values())
 
 
 def sweep(folder: Path) -> None:
     """Delete uploads that nobody asked a verdict for, and the empty folders of the others."""
     long_ago = time.time() - KEPT_SECONDS
-    old = [path for path, (_, changed) in _found(folder).items() if changed < long_ago]
+    old = [path for path, told in paths.found(folder).items() if told.st_mtime < long_ago]
     for path in [*old, *folder.iterdir()]:
         # What is deleted meanwhile, or not empty yet, needs no deleting.
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < long_ago:
                 path.rmdir() if path.is_dir() else path.unlink()
-
-
-def _found(folder: Path) -> dict[Path, tuple[int, float]]:
-    """Return bytes and time of change of every file under `folder`; what goes away meanwhile is not among them."""
-    found = {}
-    # A walk of pathlib would end with the first folder that goes away under it.
-    for name, _, files in os.walk(folder):
-        for path in (Path(name) / file for file in files):
-            with contextlib.suppress(FileNotFoundError):
-                told = path.stat()
-                found[path] = (told.st_size, told.st_mtime)
-    return found
 
 
 def _name(host: str) -> str:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def test_names_are_not_given_twice() -> None:
     with pytest.raises(UsageError, match="there is a run 'first' already"):
         new()
     assert runs.fresh_name("first") == "first-2"
+
+
+def test_a_run_that_another_process_removes_just_now_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    new()
+    gone = runs.create("gone", "train", RECIPE).folder
+    is_file = Path.is_file
+
+    def then_gone(path: Path) -> bool:
+        found = is_file(path)
+        if path.parent == gone:
+            shutil.rmtree(gone)
+        return found
+
+    monkeypatch.setattr(Path, "is_file", then_gone)
+    assert list(runs.known()) == ["first"]
 
 
 def test_a_name_is_free_again_where_its_run_was_killed_while_it_was_made() -> None:
