@@ -21,6 +21,7 @@ def dashboard(
     """
     import asyncio
     import contextlib
+    import gc
     import os
     import sys
 
@@ -32,6 +33,8 @@ def dashboard(
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise UsageError("the dashboard needs a terminal", "without one, print it: lungcli dashboard --once")
+    # Nothing that is loaded on the way to the first screen is garbage; from there on the dashboard has it looked for.
+    gc.disable()
     from lungcli.tui import graphics
     from lungcli.tui.app import Dashboard
 

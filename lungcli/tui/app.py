@@ -1,5 +1,6 @@
 """The dashboard's frame: views in tabs, themes, help, the palette of all actions."""
 
+import gc
 import importlib
 import importlib.util
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,10 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
+from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from lungcli.tui import NARROW, dialogs, driver, settings
+from lungcli.tui.footer import Keys
 from lungcli.tui.graphics import Graphics
 from lungcli.tui.harmless import Harmless
 
@@ -133,7 +135,7 @@ class Dashboard(App[None]):
                 # What is put in later is laid out twice.
                 inside = load(view) if view.name == self._first else Static("opening …", classes="opening")
                 yield TabPane(f"{i} {view.title}", inside, id=view.name)
-        yield Footer(compact=True)
+        yield Keys(compact=True)
 
     def on_mount(self) -> None:
         """Leave the keys to the views: tabs are opened by number or mouse."""
@@ -141,8 +143,18 @@ class Dashboard(App[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """In a narrow terminal the palette's key would stand on those of the view."""
-        for footer in self.query(Footer):
+        for footer in self.query(Keys):
             footer.show_command_palette = event.size.width >= NARROW
+
+    def on_ready(self) -> None:
+        """From the first screen on, look for garbage again."""
+        self._keep()
+        gc.enable()
+
+    def _keep(self) -> None:
+        """Take what is loaded by now for kept: to look through it for garbage again and again stalls keys by 0.1 s."""
+        if not self.is_headless:
+            gc.freeze()
 
     async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Fill a tab when it is opened first, and give it the keys."""
@@ -151,6 +163,7 @@ class Dashboard(App[None]):
         if waiting := pane.query(".opening"):
             await waiting.remove()
             await pane.mount(load(view))
+            self.call_after_refresh(self._keep)
         self.call_after_refresh(self._focus_into, pane)
 
     def _focus_into(self, pane: TabPane) -> None:

@@ -206,10 +206,10 @@ class _Canvas:
 
 
 def _draw(canvas: _Canvas, line: Line, xs: tuple[float, float], ys: tuple[float, float], log: bool) -> None:
-    dots_down = canvas.height * 4 - 1
+    top, scale = ys[1], (canvas.height * 4 - 1) / (ys[1] - ys[0])
 
     def row_of(value: float) -> int:
-        return min(dots_down, max(0, round((ys[1] - _scaled(value, log)) / (ys[1] - ys[0]) * dots_down)))
+        return round((top - (math.log10(value) if log else value)) * scale)
 
     if line.level is not None:
         if not log or line.level > 0:

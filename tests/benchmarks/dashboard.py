@@ -182,6 +182,7 @@ def _measure(live: list[Run]) -> None:
     machine.say(f"new point to screen             {delays[2]:6.3f} s (worst {delays[-1]:.3f} s)")
     _keys(screen)
     machine.say(f"peak memory                     {screen.memory():6.1f} MB")
+    _views(screen)
     screen.quiet()
     machine.say(f"leaving                         {screen.leave() * 1e3:6.1f} ms")
 
@@ -198,6 +199,18 @@ def _keys(screen: Screen) -> None:
     median = statistics.median(waited)
     machine.say(f"key to repaint                  {median * 1e3:6.1f} ms (worst {max(waited) * 1e3:.1f} ms)")
     machine.say(f"processor time a key            {statistics.mean(cost) * 1e3:6.1f} ms (mean)")
+
+
+def _views(screen: Screen) -> None:
+    """Say how soon a view is there that was opened before; of the models it is what is bundled."""
+    waited = []
+    for key in (b"2", b"3", b"6", b"1") * 4:
+        screen.quiet(0.5)
+        waited.append(screen.press(key))
+    again = waited[4:]
+    machine.say(
+        f"view to repaint                 {statistics.median(again) * 1e3:6.1f} ms (worst {max(again) * 1e3:.1f} ms)"
+    )
 
 
 def _delay(screen: Screen, run: Run, epoch: int) -> float:
