@@ -140,17 +140,21 @@ def _ended(shard: Shard, crew: _Crew, remaining: int, failed: str) -> LungcliErr
 
 
 def _called(name: str, shard: Shard, crew: _Crew) -> str:
-    """Name a file of a shard as its verdict would. A worker finds out how, as even the header may end who reads it."""
+    """Name a file of a shard as its verdict would. A worker finds out how, as even the header may end who reads it.
+
+    Then the headers of its neighbours are left to say which words of its name are a patient's.
+    """
     import ray
 
     shown = places.opened(crew.archive).named(name)
     if crew.manner.include_phi:
         return printable(shown)
     task = ray.remote(judge.called).options(num_cpus=crew.manner.threads, max_retries=0)
-    try:
-        return printable(ray.get(task.remote(crew.archive, shard.files, name)))
-    except _ray_error():
-        return printable(privacy.without_folders(shown))
+    neighbours = tuple(each for each in shard.files if each != name)
+    for read in (shard.files, neighbours):
+        with contextlib.suppress(_ray_error()):
+            return printable(ray.get(task.remote(crew.archive, read, name)))
+    return printable(privacy.without_folders(shown))
 
 
 def _survived(files: Sequence[str], crew: _Crew) -> bool:

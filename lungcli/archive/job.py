@@ -75,6 +75,7 @@ def predict(job: Job, model: Model, advance: Advance) -> Summary:
         raise UnreadableInputError(f"there are no pictures in {archive.shown}", "check the path")
     planned = _plan(job, archive, divided, hashlib.sha256(content).hexdigest())
     plan.begin(planned, output)
+    places.sweep(output)
     known = {name for name in places.names(output) if listing.is_shard(name)}
     gone = known - {shard.name for shard in divided}
     places.remove(output, sorted(gone))

@@ -58,15 +58,16 @@ def judged(place: Place, names: Sequence[str], model: Model, manner: Manner) -> 
 
 
 def called(archive: str, names: Sequence[str], which: str) -> str:
-    """Return what verdicts call one of the files of a shard, after a look at the headers of all, but at no picture.
+    """Return what verdicts call a file of a shard, after a look at the headers of `names`, but at no picture.
 
-    Raises NetworkError where the archive can't be reached.
+    Where it is not among `names`, its header counts as one that cannot be read. Raises NetworkError where the archive
+    can't be reached.
     """
     place, naming = places.opened(archive), Naming()
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
         files = _ahead(place, names, pool)
         shown = {name: sources.called(place.named(name), get, naming) for name, get in files}
-    return privacy.hidden(shown[which], naming.words)
+    return privacy.hidden(shown.get(which) or privacy.without_folders(place.named(which)), naming.words)
 
 
 def _items(

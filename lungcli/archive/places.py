@@ -173,6 +173,12 @@ def write(place: Place, name: str, written: bytes) -> None:
         ) from error
 
 
+def sweep(place: Place) -> None:
+    """Delete what killed processes left half-written in a folder of this machine; elsewhere nobody can tell."""
+    if place.fs is None:
+        paths.sweep(Path(place.path))
+
+
 def remove(place: Place, gone: Iterable[str]) -> None:
     """Remove files that were written here. Raises LungcliError."""
     for name in gone:

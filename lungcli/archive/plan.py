@@ -1,7 +1,6 @@
 """What an output folder is about: written when a job begins, so that no other job's verdicts get between its own."""
 
 import hashlib
-from typing import Literal
 
 import msgspec
 
@@ -12,6 +11,7 @@ from lungcli.core.errors import LungcliError, UsageError
 
 # Readers of Parquet folders pass over what begins with an underscore.
 PLAN = "_plan.json"
+FORMAT_VERSION = 1
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `files` in `shards` of at most `shard_size` as they were listed when the job was last begun.
     """
 
-    format_version: Literal[1] = 1
+    format_version: int = FORMAT_VERSION
     lungcli: str = __version__
     disclaimer: str = DISCLAIMER
     model: str
@@ -32,6 +32,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     listing_sha256: str
     files: int
     shards: int
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a plan before anything else in it is believed."""
+
+    format_version: int = 1
 
 
 def archive_digest(place: Place) -> str:
@@ -57,12 +63,17 @@ def begin(plan: Plan, output: Place) -> None:
 
 
 def _read(output: Place) -> Plan:
+    content, shown = places.read(output, PLAN), output.named(PLAN)
     try:
-        return msgspec.json.decode(places.read(output, PLAN), type=Plan)
+        version = msgspec.json.decode(content, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise LungcliError(
+                f"{shown} has format {version}; this lungcli reads up to {FORMAT_VERSION}",
+                "name another --output, or upgrade lungcli: pipx upgrade lungcli",
+            )
+        return msgspec.json.decode(content, type=Plan)
     except msgspec.DecodeError as error:
-        raise LungcliError(
-            f"{output.named(PLAN)} is damaged or of a newer lungcli: {error}", "name another --output"
-        ) from error
+        raise LungcliError(f"{shown} is damaged: {error}", "name another --output") from error
 
 
 def _require_same(old: Plan, new: Plan, output: Place) -> None:

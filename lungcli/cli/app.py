@@ -115,8 +115,14 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
         warnings.simplefilter("ignore")
-    endings.obey()
-    code = endings.flushed(_code())
+    endings.begin()
+    try:
+        code = endings.flushed(_code())
+        endings.leave(code)
+    except KeyboardInterrupt:
+        # Asked to stop when it was ending anyway, after a job that had heard it before.
+        code = endings.INTERRUPTED
+        endings.leave(code)
     # Python would look for cycles in all modules once more, an eighth of a cold start.
     gc.freeze()
     sys.exit(code)

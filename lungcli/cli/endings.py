@@ -17,6 +17,7 @@ Before = dict[int, "signal._HANDLER"]
 
 # What a scheduler and a terminal that is closed send.
 _ORDERS = ("SIGTERM", "SIGHUP")
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 def obey(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Before:
@@ -26,6 +27,32 @@ def obey(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Befor
     """
     names = [name for name in (*also, *_ORDERS) if hasattr(signal, name) and not _is_unheard(name)]
     return {getattr(signal, name): signal.signal(getattr(signal, name), handler or _interrupt) for name in names}
+
+
+def begin() -> None:
+    """From here on end as after Ctrl-C when asked to from outside, and at once when asked again."""
+    # What a script's `&` has ignored stays so; a job alone hears it.
+    also = ("SIGINT",) if signal.getsignal(signal.SIGINT) is signal.default_int_handler else ()
+    obey(_interrupt_once, also=also)
+
+
+def leave(code: int) -> None:
+    """From here on end with `code` at once when asked to from outside.
+
+    While all is tidied up, or Python itself ends, nobody would catch an exception any more.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        with contextlib.suppress(OSError):
+            if os.isatty(2):
+                os.write(2, _SHOW_CURSOR)
+        os._exit(code)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", *_ORDERS) if hasattr(signal, name)]
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def restore(before: Before) -> None:
@@ -49,6 +76,11 @@ def flushed(code: int) -> int:
 
 def _is_unheard(name: str) -> bool:
     return name == "SIGHUP" and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
+    leave(INTERRUPTED)
+    _interrupt(number, frame)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

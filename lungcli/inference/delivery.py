@@ -65,8 +65,12 @@ def files(model: Model, made: Exported, found: Parity, to: Path, *, examples: bo
 
 
 def write(content: dict[Path, bytes]) -> None:
-    """Write every file atomically, the first last: where it is, the others are. Raises LungcliError."""
+    """Write every file atomically, the first last: where it is, the others are. Raises LungcliError.
+
+    What a killed process left of the same files is cleared.
+    """
     for path in reversed(list(content)):
+        paths.sweep(path.parent, path.name)
         paths.write(path, content[path])
 
 

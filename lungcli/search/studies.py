@@ -170,9 +170,11 @@ def _as_kept(plan: Plan) -> Plan:
 
 def _plan(study: "Study") -> Plan:
     told: dict[str, Any] = study.user_attrs.get(_PLAN, {})
-    if told.get("format_version", space.FORMAT_VERSION) > space.FORMAT_VERSION:
+    version = told.get("format_version", space.FORMAT_VERSION)
+    if isinstance(version, int) and version > space.FORMAT_VERSION:
         raise LungcliError(
-            f"the study {study.study_name!r} is of a newer lungcli", "upgrade lungcli: pipx upgrade lungcli"
+            f"the study {study.study_name!r} has format {version}; this lungcli reads up to {space.FORMAT_VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli",
         )
     try:
         return msgspec.convert(told, Plan)

@@ -62,6 +62,17 @@ def study() -> dict[str, bytes]:
     return {f"MUSTERFRAU^ERIKA/PID4711X/{name}": content for name, content in files.items()}
 
 
+def alike(folder: Path) -> Path:
+    """Scans of two patients in folders named after them, whose files are called the same."""
+    patients = {"MUSTERFRAU^ERIKA": "Musterfrau^Erika", "MUSTERFRAU^ANNA": "Musterfrau^Anna"}
+    files = {
+        f"{place}/erika-{i}.dcm": dicoms.dicom(PatientName=name, ImagePositionPatient=[0, 0, -i])
+        for place, name in patients.items()
+        for i in (1, 2)
+    }
+    return write(folder, files)
+
+
 @contextlib.contextmanager
 def store() -> Iterator[dict[str, str]]:
     """A store that speaks S3 on loopback, in a process of its own; yields the environment by which it is found."""
@@ -136,6 +147,15 @@ def by_source(rows: Iterable[Row]) -> dict[str, Row]:
     for row in rows:
         assert row["source"] not in found
         found[row["source"]] = {name: value for name, value in row.items() if value is not None and name not in _APART}
+    return found
+
+
+def table(content: bytes) -> list[Row]:
+    """The rows of a Parquet file."""
+    import pyarrow
+    from pyarrow import parquet
+
+    found: list[Row] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     return found
 
 

@@ -1,22 +1,31 @@
 """A job whose workers die of one file, as of a decoder that crashes: python -m tests.archive.fragile FOLDER MODEL NAME.
 
-Prints the shards that are judged, then what the job ends with.
+Prints the shards that are judged, then what the job ends with. With a further word `names`: what such an end calls the
+file, by how much of it can be read.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from lungcli.archive import cluster, listing, places
+from lungcli.archive import cluster, judge, listing, places
 from lungcli.archive.cluster import Pool, Worker
 from lungcli.archive.judge import Manner
 from lungcli.core.errors import LungcliError
 
+CALLED = judge.called
 
-def main(folder: str, model: str, deadly: str) -> None:
-    """Judge a folder in shards of four, with workers that are killed where `deadly` is among their files."""
+
+def manner(*, phi: bool = False) -> Manner:
+    return Manner(model_sha256="m", force=False, include_phi=phi, threads=1)
+
+
+def fragile(deadly: str) -> type[Worker]:
+    """Workers that are killed where `deadly` is among their files."""
 
     class Fragile(Worker):
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -24,15 +33,51 @@ def main(folder: str, model: str, deadly: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().__call__(row)
 
+    return Fragile
+
+
+def headers_end(deadly: str) -> Callable[[str, Sequence[str], str], str]:
+    """What looks at headers, killed by that of `deadly`; by any where it is empty."""
+
+    def called(archive: str, names: Sequence[str], which: str) -> str:
+        if any(name.endswith(deadly) for name in names):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return CALLED(archive, names, which)
+
+    return called
+
+
+def judged(folder: str, model: str, deadly: str) -> None:
+    """Judge a folder in shards of four."""
     divided = list(listing.shards(places.files(places.opened(folder)), 4))
-    manner = Manner(model_sha256="m", force=False, include_phi=False, threads=1)
+    content, workers = Path(model).read_bytes(), fragile(deadly)
     try:
-        for name, _ in cluster.judged(divided, folder, Path(model).read_bytes(), manner, Pool(workers=1), Fragile):
+        for name, _ in cluster.judged(divided, folder, content, manner(), Pool(workers=1), workers):
             print("judged", name, flush=True)
     except LungcliError as error:
-        print("ended", error.message)
-        print("hint", error.hint)
+        tell(error)
+
+
+def named(folder: str, model: str, deadly: str) -> None:
+    """End a job of one shard: with headers that can be read, with one that can't, with none, and with full names."""
+    (shard,) = listing.shards(places.files(places.opened(folder)), 1000)
+    with cluster._running(Pool(workers=1), 1):
+        import ray
+
+        content = [ray.put(Path(model).read_bytes())]
+        for reader, phi in ((CALLED, False), (headers_end(deadly), False), (headers_end(""), False), (CALLED, True)):
+            crew = cluster._Crew(worker=fragile(deadly), archive=folder, model=content, manner=manner(phi=phi))
+            with mock.patch.object(judge, "called", reader):
+                tell(cluster._ended(shard, crew, 1, "died"))
+
+
+def tell(error: LungcliError) -> None:
+    print("ended", error.message)
+    print("hint", error.hint)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[4:] == ["names"]:
+        named(*sys.argv[1:4])
+    else:
+        judged(*sys.argv[1:])

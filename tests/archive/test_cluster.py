@@ -137,6 +137,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(
     # As a job that was killed while it wrote would leave them.
     torn = next(iter(before))
     (output / torn).write_bytes((output / torn).read_bytes()[:-20])
+    (output / f".{torn}.left.partial").write_bytes(b"half")
     done = typed(*asked, "--json", home=home, check=4, extra=short)
     summary = json.loads(done.stdout)
     assert summary["found"] == len(before) - 1
@@ -145,6 +146,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(
     assert all(kept[name] == changed for name, changed in before.items() if name != torn)
     require_same(output, folder, model)
     assert summary["tally"]["files"] == COPIES * 11
+    assert not list(output.glob(".*"))
     require_no_orphans(short["TMPDIR"])
 
 
@@ -180,12 +182,10 @@ def test_an_interrupted_job_says_how_to_go_on(
     require_no_orphans(short["TMPDIR"])
 
 
-def test_a_file_that_its_reader_dies_of_is_named_and_no_patient(
-    model: Path, home: Path, tmp_path: Path, short: dict[str, str]
-) -> None:
-    folder = archives.archive(tmp_path / "in")
+def fragile(*arguments: object, home: Path, short: dict[str, str]) -> str:
+    """What workers that die of a file leave to be said."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.archive.fragile", str(folder), str(model), "erika-1.dcm"],
+        [sys.executable, "-m", "tests.archive.fragile", *map(str, arguments)],
         env=environment(home, short),
         capture_output=True,
         text=True,
@@ -193,13 +193,38 @@ def test_a_file_that_its_reader_dies_of_is_named_and_no_patient(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
+    return done.stdout
+
+
+def test_a_file_that_its_reader_dies_of_is_named_and_no_patient(
+    model: Path, home: Path, tmp_path: Path, short: dict[str, str]
+) -> None:
+    folder = archives.archive(tmp_path / "in")
+    told = fragile(folder, model, "erika-1.dcm", home=home, short=short)
+    said = told.splitlines()
     assert f"every worker that looks at {folder}/…/…/…-1.dcm dies" in said[-2]
     assert said[-1] == (
         "hint the shards that are written are kept; move that file out of the archive (with --include-phi and another "
         "--output it is named in full), then type the same command"
     )
-    assert not any(planted in done.stdout.casefold() for planted in archives.PLANTED)
+    assert not any(planted in told.casefold() for planted in archives.PLANTED)
     judged = [line for line in said if line.startswith("judged ")]
     assert len(judged) == len(set(judged))
     require_no_orphans(short["TMPDIR"])
+
+
+def test_a_file_is_named_as_far_as_headers_tell_whom_its_name_names(
+    model: Path, home: Path, tmp_path: Path, short: dict[str, str]
+) -> None:
+    """Where its own header ends who reads it, those beside it count; where all do, its folders may name anybody."""
+    folder = archives.alike(tmp_path / "in")
+    said = fragile(folder, model, "MUSTERFRAU^ERIKA/erika-1.dcm", "names", home=home, short=short).splitlines()
+    ends = [line.partition(" looks at ")[2] for line in said if line.startswith("ended ")]
+    assert ends == [
+        f"{folder}/…/…-1.dcm dies",
+        "…/…-1.dcm dies",
+        "…/erika-1.dcm dies",
+        f"{folder}/MUSTERFRAU^ERIKA/erika-1.dcm dies",
+    ]
+    hints = ["named in full" in line for line in said if line.startswith("hint ")]
+    assert hints == [True, True, True, False]

@@ -1,11 +1,14 @@
 """What a worker makes of a shard is what one process says of the same files."""
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
-from lungcli.archive import judge, listing, places, rows
+from lungcli.archive import cluster, judge, listing, places, rows
 from lungcli.archive.judge import Manner
 from lungcli.archive.rows import Tally
 from lungcli.inference import modelfile
@@ -26,16 +29,12 @@ def manner(*, phi: bool = False, threads: int = 2) -> Manner:
 
 
 def table(folder: Path, model: modelfile.Model, how: Manner) -> tuple[list[Row], Tally]:
-    import pyarrow
-    from pyarrow import parquet
-
     place = places.opened(str(folder))
     (shard,) = listing.shards(places.files(place), 1000)
     content = judge.judged(place, shard.files, model, how)
     about = rows.read_about(content)
     assert about is not None
-    found: list[Row] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    return found, about.tally
+    return archives.table(content), about.tally
 
 
 def test_rows_are_the_lines_of_one_process(tmp_path: Path, model: modelfile.Model) -> None:
@@ -69,6 +68,46 @@ def test_a_file_is_called_what_its_verdict_calls_it(tmp_path: Path, model: model
     assert [judge.called(str(folder), names, name) for name in names] == [row["source"] for row in found]
     assert judge.called(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
     assert judge.called(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
+
+
+def test_files_that_are_called_the_same_once_folders_are_hidden_each_have_a_row(
+    tmp_path: Path, model: modelfile.Model
+) -> None:
+    """Only their full names tell them apart: nothing that is made up here could be found again in the archive."""
+    folder = archives.alike(tmp_path / "in")
+    found, tally = table(folder, model, manner())
+    assert [row["source"] for row in found] == [f"{folder}/…/…-{i}.dcm" for i in (1, 2)] * 2
+    assert tally.files == tally.predictions == 4
+    named, _ = table(folder, model, manner(phi=True))
+    in_full = [f"{folder}/MUSTERFRAU^{name}/erika-{i}.dcm" for name in ("ANNA", "ERIKA") for i in (1, 2)]
+    assert [row["source"] for row in named] == in_full
+    apart = ("source", "series", "seconds")
+    assert [{name: value for name, value in row.items() if name not in apart} for row in found] == [
+        {name: value for name, value in row.items() if name not in apart} for row in named
+    ]
+
+
+def test_a_file_whose_header_is_not_to_be_read_is_called_by_those_of_its_neighbours(tmp_path: Path) -> None:
+    folder = archives.alike(tmp_path / "in")
+    (shard,) = listing.shards(places.files(places.opened(str(folder))), 1000)
+    for which in shard.files:
+        others = [name for name in shard.files if name != which]
+        assert judge.called(str(folder), shard.files, which) == f"{folder}/…/…-{which[-5]}.dcm"
+        assert judge.called(str(folder), others, which) == f"…/…-{which[-5]}.dcm"
+        assert judge.called(str(folder), (), which) == f"…/{Path(which).name}"
+
+
+def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, path = archives.alike(tmp_path / "in"), graphs.model_file(tmp_path / "m.onnx")
+    load = mock.Mock(wraps=modelfile.load)
+    monkeypatch.setattr(modelfile, "load", load)
+    # All that a worker asks Ray for is the model's bytes.
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda model: model))
+    worker = cluster.Worker(str(folder), [path.read_bytes()], manner(threads=1))
+    for names in (["MUSTERFRAU^ANNA/erika-1.dcm"], ["MUSTERFRAU^ERIKA/erika-1.dcm"]):
+        row = worker({"name": "shard", "files": [name.encode() for name in names]})
+        assert (row["name"], row["fault"], len(archives.table(row["content"]))) == ("shard", "", 1)
+    load.assert_called_once()
 
 
 def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: modelfile.Model) -> None:

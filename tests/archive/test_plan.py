@@ -59,8 +59,8 @@ def test_verdicts_without_a_plan_are_left_alone(tmp_path: Path) -> None:
         plan.begin(PLANNED, places.opened(str(tmp_path)))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format_version": 2}', b"[]"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format_version": 1}', b'{"format_version": "1"}', b"[]"])
 def test_a_damaged_plan_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / plan.PLAN).write_bytes(content)
-    with pytest.raises(LungcliError, match="damaged or of a newer lungcli"):
+    with pytest.raises(LungcliError, match=r"_plan\.json is damaged: "):
         plan.begin(PLANNED, places.opened(str(tmp_path)))

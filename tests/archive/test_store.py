@@ -45,7 +45,7 @@ def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model:
     (shard,) = listing.shards(places.files(place), 1000)
     how = Manner(model_sha256="m", force=False, include_phi=False, threads=1)
     content = judge.judged(place, shard.files, loaded, how)
-    found = archives.by_source(table(content))
+    found = archives.by_source(archives.table(content))
     expected = archives.in_one_process(tmp_path / "in", loaded)
     elsewhere = {
         source.replace(str(tmp_path / "in"), "s3://first/a b"): {
@@ -58,14 +58,6 @@ def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model:
     about = rows.read_about(content)
     assert about is not None
     assert about.tally.passed_over == 1
-
-
-def table(content: bytes) -> list[archives.Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    found: list[archives.Row] = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    return found
 
 
 def test_what_is_gone_is_a_failure_and_a_dead_store_is_not(

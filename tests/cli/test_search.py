@@ -14,6 +14,7 @@ from lungcli.cli import speak
 from lungcli.cli.app import app
 from lungcli.core.errors import UsageError
 from lungcli.data import phantom
+from lungcli.tui.watch import Watcher
 from tests.cli.conftest import LUNGCLI, SMALL, call, environment
 
 SEARCH = ["search", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--epochs", "2", "--bits", "32"]
@@ -105,6 +106,23 @@ def test_trials_are_runs_like_any_other_and_none_has_figures_of_the_test_part(
     rows = json.loads(typed(home, "compare", "--seconds", "0", "--json").stdout)["rows"]
     assert {row["name"].rpartition("/")[2] for row in rows} == {"train", "teacher", "student"}
     assert [row["figures"] for row in rows] == [None] * 9
+
+
+def test_the_dashboard_lists_trials_and_how_they_did_on_validation(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNGCLI_HOME", str(searched[0]))
+    watcher = Watcher()
+    watcher.look()
+    while watcher.behind and watcher.work(60):
+        pass
+    trials = facts(searched[0])["trials"]
+    assert isinstance(trials, list)
+    tried = {each["run"] for each in trials}
+    rows = [row for row in watcher.rows() if row.name in tried]
+    assert len(rows) == len(tried) == 4
+    assert {row.state for row in rows} == {"done"}
+    assert all(row.best and row.best.balanced_accuracy is not None for row in rows)
 
 
 def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:

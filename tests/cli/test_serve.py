@@ -1,10 +1,12 @@
 """`lungcli serve` as typed, as far as it goes without the page itself."""
 
+import contextlib
 import importlib.util
 import json
 import signal
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,10 @@ from lungcli.core.errors import LungcliError, UsageError
 from tests.cli.conftest import LUNGCLI, call, environment
 from tests.inference import graphs
 from tests.web.test_page import free_port
+
+NEEDS_WEB = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed"
+)
 
 
 def test_a_file_that_is_no_model_is_refused(home: Path, tmp_path: Path) -> None:
@@ -34,22 +40,14 @@ def test_the_page_does_not_tell_where_a_model_lies(tmp_path: Path) -> None:
     assert serve._models(str(path)) == {"mine": path}
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
-    graphs.model_file(tmp_path / "m.onnx")
-    (tmp_path / "temporary").mkdir()
-    asked: list[str | Path] = [
-        LUNGCLI,
-        "serve",
-        "--model",
-        tmp_path / "m.onnx",
-        "--port",
-        str(free_port()),
-        "--host",
-        "0.0.0.0",
-    ]
-    settings = environment(home) | {"TMPDIR": str(tmp_path / "temporary")}
+@contextlib.contextmanager
+def serving(
+    home: Path, folder: Path, *options: str, debug: bool = False
+) -> "Iterator[tuple[subprocess.Popen[str], str, str]]":
+    """The page of a tiny model in `folder` once it answers: its process, where it is, and what was said until then."""
+    port, model = free_port(), graphs.model_file(folder / "m.onnx")
+    asked: list[str | Path] = [LUNGCLI, *["--debug"] * debug, "serve", "--model", model, "--port", str(port), *options]
+    settings = environment(home) | {"TMPDIR": str(folder)}
     with subprocess.Popen(asked, env=settings, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
         told = ""
@@ -57,36 +55,29 @@ def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Pa
             line = served.stderr.readline()
             assert line, told
             told += line
+        yield served, f"http://127.0.0.1:{port}", told
+
+
+@NEEDS_WEB
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
+    with serving(home, tmp_path, "--host", "0.0.0.0") as (served, _, told):
+        assert list(tmp_path.glob("lungcli-scratch-uploads-*"))
         served.send_signal(ending)
+        assert served.stderr is not None
         told += served.stderr.read()
     assert served.returncode == 0
     assert "warning: 0.0.0.0 can be reached from other machines" in told
     assert "--auth FILE" in told
     assert "ended; no upload is left" in told
-    assert not list((tmp_path / "temporary").glob("lungcli-scratch-uploads-*"))
+    assert not list(tmp_path.glob("lungcli-scratch-uploads-*"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed")
+@NEEDS_WEB
 @pytest.mark.parametrize("debug", [False, True], ids=["quiet", "debug"])
 def test_visitors_cannot_write_on_the_terminal(debug: bool, home: Path, tmp_path: Path) -> None:
     """The page's libraries tell of a broken request in a traceback, with the visitor's words in it."""
-    graphs.model_file(tmp_path / "m.onnx")
-    port = free_port()
-    asked: list[str | Path] = [
-        LUNGCLI,
-        *["--debug"] * debug,
-        "serve",
-        "--model",
-        tmp_path / "m.onnx",
-        "--port",
-        str(port),
-    ]
-    with subprocess.Popen(asked, env=environment(home), stderr=subprocess.PIPE, text=True) as served:
-        assert served.stderr is not None
-        told = ""
-        while "the page is at" not in told:
-            told += served.stderr.readline()
-        page = f"http://127.0.0.1:{port}"
+    with serving(home, tmp_path, debug=debug) as (served, page, told):
         config = json.loads(answer(f"{page}/config"))
         number = next(row["id"] for row in config["dependencies"] if [each[1] for each in row["targets"]] == ["upload"])
         file = {"path": "/\x1b]0;mine\x07", "meta": {"_type": "gradio.FileData"}}
@@ -94,6 +85,7 @@ def test_visitors_cannot_write_on_the_terminal(debug: bool, home: Path, tmp_path
         answer(f"{page}/gradio_api/queue/join", json.dumps(call).encode())
         assert b'"success":false' in answer(f"{page}/gradio_api/queue/data?session_hash=s").replace(b" ", b"")
         served.terminate()
+        assert served.stderr is not None
         told += served.stderr.read()
     assert "\x1b" not in told
     assert ("Traceback" in told) == ("\\x1b]0" in told) == debug

@@ -1,9 +1,10 @@
 """DICOM as scanners and archives write it, whole and damaged."""
 
+import signal
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from pydicom.uid import (
 )
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.data import dicom
+from lungcli.data import codecs, dicom
 from lungcli.data.read import read
 from tests.data import dicoms
 from tests.data.dicoms import AXIAL, hounsfield, windowed
@@ -115,6 +116,30 @@ def transcoded(syntax: str) -> bytes:
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless], ids=["jpeg-lossless", "jpeg-ls"])
 def test_compression_of_the_extra(syntax: str) -> None:
     np.testing.assert_allclose(read(transcoded(syntax)).grey, windowed(hounsfield()), atol=1e-5)
+
+
+@needs_codecs
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
+def test_a_decoder_that_dies_or_hangs_is_told_of_its_file_and_the_next_one_is_decoded(
+    number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = transcoded(JPEGLSLossless)
+    read(content)
+    send, frames = codecs._send, iter([True, False])
+    process = codecs._worker()._process
+    assert process
+
+    def fatal(pipe: IO[bytes] | None, request: bytes) -> None:
+        if next(frames):
+            process.send_signal(getattr(signal, number))
+        send(pipe, request)
+
+    monkeypatch.setattr(codecs, "_send", fatal)
+    monkeypatch.setattr(codecs, "MOST_SECONDS", 1.0)
+    assert "x.dcm" in refusal(content).message
+    monkeypatch.setattr(codecs, "MOST_SECONDS", 60.0)
+    np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=1e-5)
+    assert process.poll() is not None
 
 
 @pytest.mark.skipif(gdcm is not None, reason="the extra dicom-codecs is installed")

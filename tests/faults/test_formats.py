@@ -11,15 +11,17 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from lungcli.archive import places, plan
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
 from lungcli.data import manifest, splitfiles
 from lungcli.inference import modelfile
+from lungcli.search import studies, trials
 from lungcli.training import checkpoint
 from tests.faults.commands import TINY, Call, figures, finished, grows, results, started, wait_until
 from tests.faults.conftest import RUN
-from tests.faults.formats.make import data, happened, net
+from tests.faults.formats.make import archived, data, happened, net, searched
 
 FORMATS = Path(__file__).with_name("formats")
 NEWER = "up to"
@@ -78,6 +80,20 @@ def test_manifests_splits_and_models_of_every_version_are_read() -> None:
     assert model.logits(np.zeros((1, 128, 128), dtype=np.uint8)).shape == (1, 3)
 
 
+def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) -> None:
+    shutil.copytree(FORMATS / "archive-1", tmp_path / "archive")
+    plan.begin(archived(), places.opened(str(tmp_path / "archive")))
+    journal = shutil.copy(FORMATS / "study-1.journal", tmp_path)
+    after, figures = searched()
+    study, found = studies.find("old", str(journal))
+    assert msgspec.to_builtins(found) == msgspec.to_builtins(after)
+    (trial,) = trials.outcomes(study, found)
+    assert (trial.trial, trial.state, trial.run, trial.within_limits) == (0, "complete", "old-0000", True)
+    assert (trial.drawn["model"], set(trial.drawn)) == ("ownmodel", {"model", "bits", "learning_rate"})
+    assert (trial.bytes, trial.p50, trial.balanced_accuracy) == (8000, 1.5, figures.balanced_accuracy)
+    assert studies.begin("old", str(journal), after).study_name == "old"
+
+
 def newer(content: str) -> str:
     """The same, of a version to come that can say what this one does not know."""
     found = json.loads(content)
@@ -97,6 +113,18 @@ def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) ->
         manifest.read(here / "manifest-1" / "manifest.json")
     with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
         splitfiles.read(here / "split-1.json")
+    job = here / "archive-1" / plan.PLAN
+    job.write_text(newer(job.read_text()))
+    with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
+        plan.begin(archived(), places.opened(str(job.parent)))
+    journal = here / "study-1.journal"
+    journal.write_text(journal.read_text().replace('"format_version":1', '"format_version":99,"kind":"unheard-of"'))
+    for opened in (
+        lambda: studies.find("old", str(journal)),
+        lambda: studies.begin("old", str(journal), searched()[0]),
+    ):
+        with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
+            opened()
     model = onnx.load(here / "model-1.onnx")
     model.metadata_props[0].value = newer(model.metadata_props[0].value)
     onnx.save(model, here / "model-1.onnx")

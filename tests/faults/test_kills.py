@@ -154,6 +154,29 @@ def test_a_quantization_that_was_killed_leaves_no_half_file(made: Path, tmp_path
     assert names_in(tmp_path, "scratch") == set()
 
 
+@both(1)
+def test_an_export_to_files_that_was_killed_says_what_is_there(made: Path, tmp_path: Path, count: int) -> None:
+    """Its files, each whole, are written within a moment, one after another."""
+    to = tmp_path / "out" / "lung.onnx"
+    arguments = ("export", RUN, "--with-examples", "--output", to)
+    call, anew = (Call(home=made, arguments=(*arguments, *more)) for more in ((), ("--overwrite",)))
+    finished(call)
+    whole = contents(to.parent)
+    for rng in draws(count):
+        shutil.rmtree(to.parent)
+        kill(call, to.parent.exists, 0.03, rng)
+        found = {name: content for name, content in contents(to.parent).items() if name in whole}
+        assert found.items() <= whole.items()
+        if found:
+            said = finished(call, 2)[1]
+            assert "is there already" in said
+            assert "add --overwrite" in said
+            finished(anew)
+        else:
+            finished(call)
+        assert contents(to.parent) == whole
+
+
 @both(2)
 def test_a_benchmark_that_was_killed_changes_nothing(made: Path, count: int) -> None:
     call = Call(home=made, arguments=("benchmark", RUN, "--seconds", 0.3))

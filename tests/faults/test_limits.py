@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,18 @@ def test_an_import_onto_a_full_disk_leaves_nothing(slices: Path, little_disk: Pa
     assert {item.name for item in (little_disk / "data").iterdir()} == {".locks"}
 
 
+@pytest.mark.parametrize("command", [("export",), ("quantize", "--max-drop", 1, "--min-agreement", 0)], ids=str)
+def test_a_model_onto_a_full_disk_is_whole_or_not_there(
+    made: Path, little_disk: Path, command: tuple[object, ...]
+) -> None:
+    (little_disk / "rest").write_bytes(bytes(3 * 2**20 - 4 * 4096))
+    said = refused(Call(home=made, arguments=(*command, RUN, "--output", little_disk / "m.onnx")), 1)
+    assert "error: cannot write" in said
+    assert "No space left on device" in said
+    # The model comes last, so that what lies beside it may be there already.
+    assert {item.name for item in little_disk.iterdir()} <= {"rest", "m.json"}
+
+
 def test_verdicts_onto_a_full_disk_are_whole_or_not_there(slices: Path, little_disk: Path, tmp_path: Path) -> None:
     to = little_disk / "to"
     to.mkdir()
@@ -155,3 +168,41 @@ def test_a_clock_that_jumps_back_changes_no_figure(made: Path) -> None:
     assert times != sorted(times)
     for words in (("runs", "list"), ("runs", "show", RUN), ("dashboard", "--once")):
         finished(Call(home=made, arguments=words))
+
+
+# As of a machine short of memory, and then of a loss that is no number, both in the first step of the second epoch.
+TROUBLED = """
+from lungcli.training import losses
+made = losses.from_labels
+def troubled(recipe, labels, classes):
+    right, calls = made(recipe, labels, classes), iter(range(10**6))
+    def criterion(logits, slices, targets):
+        call, loss = next(calls), right(logits, slices, targets)
+        if call == 2:
+            raise MemoryError
+        return loss * float("nan") if call == 4 else loss
+    return criterion
+losses.from_labels = troubled
+from lungcli.cli.app import main
+main()
+"""
+
+
+def test_what_a_training_does_about_trouble_is_told_where_it_was_typed(made: Path) -> None:
+    arguments = ("train", "--model", "ownmodel", "--name", "troubled", *TINY)
+    done = subprocess.run(
+        [sys.executable, "-c", TROUBLED, *map(str, arguments)],
+        env=Call(home=made, arguments=()).env(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning: out of memory: epoch 2 again, with 4 slices in memory at once" in done.stderr
+    assert re.search(
+        r"warning: the loss became nan: epoch 2 again, with the learning rate at 0\.0005 "
+        r"\(halved 1 of at most 3 times\)",
+        " ".join(done.stderr.split()),
+    )
+    kinds = [type(event).__name__ for event in runs.events(runs.read(made / "runs" / "troubled"))]
+    assert (kinds.count("BatchLowered"), kinds.count("RateLowered"), kinds[-1]) == (1, 1, "RunDone")

@@ -147,6 +147,16 @@ def test_the_same_seed_draws_the_same_trials_also_when_the_study_goes_on(cheap: 
     assert whole != other
 
 
+def test_any_database_of_optuna_keeps_a_study(cheap: Plan, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    for most in (2, 6):
+        study, done = studies.begin("s", storage, cheap), list[Outcome]()
+        with studies.reaching(storage):
+            search.go(study, cheap, most, 0, searching.watch(done))
+        assert len(done) == (2 if most == 2 else 4)
+    assert {each.state for each in finished("s", storage)} == {"complete"}
+
+
 def test_the_front_has_what_no_other_trial_beats(cheap: Plan) -> None:
     """Here the righter is the larger and the slower, so that none beats another."""
     front = space.front(go(cheap)[1])

@@ -7,6 +7,10 @@ import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 # What may be linked and shipped with Apache-2.0 software without changing its licence.
 SUITABLE = re.compile(
@@ -25,10 +29,20 @@ def name_of(requirement: str) -> str:
     return re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
-def needed(extras: Iterable[str] = ()) -> dict[str, metadata.Distribution]:
-    """Everything that is installed because lungcli (with these extras) needs it, directly or not, by name."""
+def asked_for(name: str, extras: Iterable[str] = ()) -> "list[Requirement]":
+    """What an installed package asks for here, with these extras."""
     from packaging.requirements import Requirement
 
+    asked = map(Requirement, metadata.requires(name) or ())
+    return [
+        each
+        for each in asked
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
+    ]
+
+
+def needed(extras: Iterable[str] = ()) -> dict[str, metadata.Distribution]:
+    """Everything that is installed because lungcli (with these extras) needs it, directly or not, by name."""
     found: dict[str, metadata.Distribution] = {}
     pending = [("lungcli", frozenset(extras))]
     while pending:
@@ -36,14 +50,11 @@ def needed(extras: Iterable[str] = ()) -> dict[str, metadata.Distribution]:
         if name in found:
             continue
         try:
-            found[name] = distribution = metadata.distribution(name)
+            found[name] = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        for line in distribution.requires or ():
-            requirement = Requirement(line)
-            marker = requirement.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*wanted, "")):
-                pending.append((name_of(requirement.name), frozenset(requirement.extras)))
+        asked = asked_for(name, wanted)
+        pending += [(name_of(each.name), frozenset(each.extras)) for each in asked]
     del found["lungcli"]
     return found
 

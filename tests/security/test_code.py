@@ -31,6 +31,8 @@ SHELLS = {"system", "popen"}
 UNPACKING = {"extractall", "extract", "unpack_archive", "mktemp"}
 # Names are made into functions only for rows of the catalogue and the list of screens, which are code.
 IMPORTING = {"training/losses.py", "training/nets.py", "tui/app.py"}
+# All that are installed are looked at.
+ALL_EXTRAS = ("pretrained", "dicom-codecs", "web", "sweep-postgresql", "openvino", "ray")
 STARTING = {"data/codecs.py", "tui/jobs.py", "tui/usage.py"}
 
 
@@ -86,7 +88,20 @@ def test_pickle_is_named_only_where_it_is_refused() -> None:
 
 
 def test_every_licence_suits_apache() -> None:
-    assert licences.unsuitable(licences.needed(["dicom-codecs", "web"])) == {}
+    assert licences.unsuitable(licences.needed(ALL_EXTRAS)) == {}
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    """Below it may lie a version with a hole that is known."""
+    for requirement in licences.asked_for("lungcli", ALL_EXTRAS):
+        assert {each.operator for each in requirement.specifier} & {">=", "==", "~="}, str(requirement)
+
+
+def test_what_is_installed_is_what_is_asked_for() -> None:
+    found = licences.needed(ALL_EXTRAS)
+    for requirement in licences.asked_for("lungcli", ALL_EXTRAS):
+        there = found.get(licences.name_of(requirement.name))
+        assert there is None or requirement.specifier.contains(there.version, prereleases=True), str(requirement)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,38 @@ def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
     assert kept() == before
 
 
+def test_no_visitor_has_what_another_sent(served: Served) -> None:
+    """Where an upload lies can't be guessed without its content, and by then the verdict has been given."""
+    ours, theirs = (cards.example(label).content for label in ("benign", "malignant"))
+    (first,), (second,) = (json.loads(served.upload(content)[1]) for content in (ours, theirs))
+    places = [Path(path).parent.name for path in (first, second)]
+    assert places[0] != places[1]
+    assert all(len(place) >= 64 for place in places)
+    folder = Path(first).parent
+    for guessed in (folder, folder.parent, f"{folder.parent}/*/a.png", f"{folder.parent}/{'0' * 64}/a.png"):
+        assert b'"success":true' not in judged(served, str(guessed), "thief").replace(b" ", b"")
+    assert b"malignant" in judged(served, second, "ours")
+    for session, claimed in (("thief", second), ("ours", second)):
+        assert b'"success":true' not in judged(served, claimed, session).replace(b" ", b"")
+    # What was answered to one is not told again, whoever calls himself so.
+    assert b"a.png" not in overheard(served, "ours", 3.0)
+
+
+def overheard(served: Served, session: str, seconds: float) -> bytes:
+    """What the page sends within so many seconds to who names a session."""
+    link = socket.create_connection(("127.0.0.1", served.service.port), timeout=30)
+    link.sendall(f"GET /gradio_api/queue/data?session_hash={session} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    told, end = b"", time.monotonic() + seconds
+    with contextlib.suppress(TimeoutError):
+        while (left := end - time.monotonic()) > 0:
+            link.settimeout(left)
+            if not (part := link.recv(65536)):
+                break
+            told += part
+    link.close()
+    return told
+
+
 @pytest.mark.parametrize(
     "claimed",
     ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],

@@ -1,6 +1,5 @@
 """Several ranks that train together: two gloo processes, and the numbers, signals and faults of them."""
 
-import itertools
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -26,7 +26,8 @@ from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.core.recipe import Recipe
-from lungcli.training import loop, losses, nets, ranks, torchrun
+from lungcli.training import checkpoint, loop, losses, nets, ranks, torchrun
+from lungcli.training.ranks import Ranks
 from tests.cli.conftest import LUNGCLI, call, environment
 from tests.training.test_loop import material
 
@@ -109,13 +110,16 @@ def test_alone_nothing_is_shared() -> None:
 @given(st.integers(0, 1000), st.integers(1, 9))
 def test_evaluation_drops_no_slice_and_doubles_none(count: int, size: int) -> None:
     starts = range(0, count, 64)
-    bounds = [len(starts) * rank // size for rank in range(size + 1)]
-    assert [start for low, high in itertools.pairwise(bounds) for start in starts[low:high]] == list(starts)
+    met: list[int] = []
+    for rank in range(size):
+        with mock.patch.object(ranks, "here", lambda rank=rank: Ranks(rank=rank, size=size)):
+            met += ranks.mine(starts)
+    assert met == list(starts)
 
 
 @pytest.fixture(scope="session")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that `together` has left, run by two ranks."""
+    """Folder that `together` has left, run by two ranks; rank 1 had `follower` in it for its own."""
     folder = tmp_path_factory.mktemp("two")
     asked = os.environ | {"PYTHONPATH": str(Path(lungcli.__file__).parents[1])}
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.training.together"]
@@ -135,6 +139,15 @@ def test_two_ranks_equal_one_rank_that_goes_through_both_parts(by_two: Path, tmp
         print(f"{name}: weights {apart:.1e}, figures {np.abs(np.array(found) - np.array(expected)).max():.1e}")
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[name])
         assert apart <= TOLERANCE[name]
+
+
+@together
+def test_only_rank_0_writes(by_two: Path) -> None:
+    """Each rank had a folder of its own to train in."""
+    kept = {loop.BEST, checkpoint.WHOLE, "figures.json"}
+    for name in RECIPES:
+        assert {path.name for path in (by_two / name).iterdir()} == kept
+    assert not [path for path in (by_two / "follower").rglob("*") if path.is_file()]
 
 
 @together
@@ -233,6 +246,58 @@ def test_without_their_launcher_no_rank_stays(own: Path) -> None:
     process.kill()
     process.communicate()
     psutil.wait_procs(there, timeout=120)
+    assert not any(each.is_running() for each in there)
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lungcli"]
+
+
+@together
+def test_torchrun_around_the_command_is_the_same_training(alone: Path, own: Path) -> None:
+    done = subprocess.run(
+        [*TORCHRUN, *TRAIN, *ALIKE, "--name", "run"],
+        env=environment(own),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert weights(own) == weights(alone)
+    assert happened(own).count("run-started") == 1
+    assert (done.stdout + done.stderr).count("model file: ") == 1
+
+
+LAUNCH = """
+import sys
+from lungcli.core.errors import LungcliError
+from lungcli.training import torchrun
+try:
+    torchrun.launch(2, sys.argv[1:], restarts=0)
+except LungcliError as error:
+    print(error.message, error.hint, sep="\\n")
+"""
+
+
+@together
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_device_that_no_restart_brings_back_is_named(own: Path, rank: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, *TRAIN, *ALIKE, "--name", "run"],
+        env=environment(own),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait(lambda: "epoch-done" in happened(own) or process.poll() is not None)
+    there = workers(process)
+    there[rank].kill()
+    told, said = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert told.splitlines()[-2:] == [
+        f"device {rank} failed (exit code -9), also after 0 restarts",
+        "the last checkpoint is kept: lungcli runs list names the run, lungcli runs resume RUN goes on",
+    ]
     assert not any(each.is_running() for each in there)
 
 

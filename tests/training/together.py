@@ -1,6 +1,7 @@
 """What `test_ranks` runs under torchrun: trainings on every rank, of which rank 0 keeps folder and figures.
 
-The argument is a folder; each recipe is trained in a folder of its name. At last rank 1 fails before it begins.
+The argument is a folder; each recipe is trained in a folder of its name, by rank 1 in one of `follower`. At last rank 1
+fails before it begins.
 """
 
 import sys
@@ -14,8 +15,9 @@ from tests.training.test_ranks import RECIPE, RECIPES, figures, train
 
 
 def main(folder: Path) -> None:
+    own = folder / "follower" if ranks.here().rank else folder
     for name, recipe in RECIPES.items():
-        events = train(folder / name, recipe)
+        events = train(own / name, recipe)
         if ranks.here().rank == 0:
             (folder / name / "figures.json").write_bytes(msgspec.json.encode(figures(events)))
     if ranks.here().rank:

@@ -11,12 +11,16 @@ import msgspec
 import torch
 from torch import nn
 
+from lungcli.archive import plan
 from lungcli.core import modelcard, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, RunDone, RunStarted, StageStarted
+from lungcli.core.intervals import Estimate
 from lungcli.data import manifest, splitfiles
 from lungcli.data.manifest import Slice, Source
 from lungcli.inference import modelfile
+from lungcli.search import space, studies, trials
+from lungcli.search.trials import Figures
 from lungcli.training import checkpoint
 from lungcli.training.checkpoint import Position
 from tests.inference import graphs
@@ -66,6 +70,44 @@ def data() -> manifest.Manifest:
     return manifest.make("old", slices, (), Source(about="of a version that was", licence="CC0"))
 
 
+def archived() -> plan.Plan:
+    """A job over an archive that exists nowhere."""
+    return plan.Plan(
+        lungcli="0.1.0",
+        disclaimer="of a version that was",
+        model="bundled",
+        model_sha256="a" * 64,
+        archive_sha256="b" * 64,
+        shard_size=1000,
+        force=False,
+        include_phi=True,
+        listing_sha256="c" * 64,
+        files=3,
+        shards=1,
+    )
+
+
+def searched() -> tuple[space.Plan, Figures]:
+    """What a study was after, and what its one trial came to."""
+    axes: dict[str, tuple[space.Value, ...] | space.Range]
+    axes = {"model": ("ownmodel",), "bits": (8, 32), "learning_rate": space.Range(low=1e-4, high=1e-2, log=True)}
+    after = space.Plan(axes=axes, settings={"data": "old", "teacher": ["resnet18"]}, split="d", seed=3, max_bytes=9000)
+    right = Estimate(value=0.5, low=0.25, high=0.75)
+    return after, Figures(bytes=8000, p50=1.5, balanced_accuracy=right, n=12, groups=5)
+
+
+def study(to: Path) -> None:
+    """Keep that study in a journal file."""
+    after, figures = searched()
+    made = studies.begin("old", str(to), after)
+    with studies.reaching(str(to)):
+        made.sampler = trials.sampler(made, after, 1)
+        trial = made.ask()
+        trials.draw(trial, after, 1)
+        trials.note_run(trial, "old-0000")
+        made.tell(trial, trials.note_figures(trial, figures, after))
+
+
 def main() -> None:
     """Write every fixture."""
     folder = Path(sys.argv[1])
@@ -87,6 +129,10 @@ def main() -> None:
     divided = splitfiles.make(data(), seed=3)
     path = folder / f"split-{splitfiles.FORMAT_VERSION}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(divided), indent=1))
+    job = folder / f"archive-{plan.FORMAT_VERSION}"
+    job.mkdir()
+    (job / plan.PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(archived()), indent=2))
+    study(folder / f"study-{space.FORMAT_VERSION}.journal")
     graphs.nodules(folder / "net")
     modelfile.write(
         folder / "net", graphs.card(size=128, temperature=1.5), folder / f"model-{modelcard.FORMAT_VERSION}.onnx"
