@@ -20,6 +20,7 @@ from lungcli.inference.modelfile import Model
 from lungcli.web import cards
 from lungcli.web.cards import Upload
 from lungcli.web.door import FILES, KEPT_SECONDS, LOCAL, Door, sweep
+from lungcli.web.visits import Visits, forget
 
 if TYPE_CHECKING:
     import gradio
@@ -64,7 +65,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=cards.STYLE,
-                app_kwargs={"middleware": [_door(service, folder)]},
+                app_kwargs={"middleware": _middleware(service, folder, blocks)},
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -86,8 +87,6 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
             ready(f"http://{service.host}:{service.port}")
             while not stop.wait(_SWEEP_SECONDS):
                 sweep(folder)
-                # Their names, which the library would keep for ever.
-                blocks.upload_file_set.clear()
         finally:
             blocks.close(verbose=False)
 
@@ -171,10 +170,15 @@ def _taken(path: Path) -> Upload:
         path.unlink(missing_ok=True)
 
 
-def _door(service: Service, folder: Path) -> Any:
+def _middleware(service: Service, folder: Path, blocks: "gradio.Blocks") -> list[Any]:
+    from gradio import routes
     from starlette.middleware import Middleware
 
-    return Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, folder=folder)
+    over = functools.partial(forget, blocks, getattr(routes, "file_upload_statuses", None))
+    return [
+        Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, folder=folder),
+        Middleware(Visits, forget=over),
+    ]
 
 
 def _gradio() -> Any:

@@ -82,12 +82,12 @@ class Served:
         finally:
             link.close()
 
-    def upload(self, content: bytes) -> tuple[int, bytes]:
+    def upload(self, content: bytes, query: str = "") -> tuple[int, bytes]:
         border = uuid.uuid4().hex
         head = f'--{border}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         body = head.encode() + content + f"\r\n--{border}--\r\n".encode()
         kind = f"multipart/form-data; boundary={border}"
-        return self.ask("POST", "/gradio_api/upload", body, Content_Type=kind)[:2]
+        return self.ask("POST", f"/gradio_api/upload{query}", body, Content_Type=kind)[:2]
 
 
 @pytest.fixture(scope="module")
