@@ -5,15 +5,12 @@ gives out a file of the machine, an upload included.
 """
 
 import asyncio
-import contextlib
 import re
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from lungcli.core import paths
+from lungcli.web.uploads import Uploads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,17 +47,14 @@ MOST_UPLOADS_AT_ONCE = 16
 # What an upload of several files may hold, in times of one; what may lie unread, in times of that.
 FILES, WAITING = 4, 8
 _SMALL = 1 << 20
-# An upload is read within a moment of its arrival, or by nobody.
-KEPT_SECONDS = 600
 
 
 class Door:
     """ASGI middleware around the page. `local`: only this machine's own names are answered (DNS rebinding)."""
 
-    def __init__(self, app: "ASGIApp", *, local: bool, megabytes: int, folder: Path) -> None:
-        self._app, self._local, self._folder = app, local, folder
+    def __init__(self, app: "ASGIApp", *, local: bool, megabytes: int, uploads: Uploads) -> None:
+        self._app, self._local, self._uploads = app, local, uploads
         self._most = FILES * megabytes << 20
-        self._uploading = 0
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Let a request through, or answer it."""
@@ -79,21 +73,15 @@ class Door:
         if status:
             await answering.refuse(status)
             return
-        self._uploading += upload
+        receive = _bounded(receive, most) if scope["method"] == "POST" else receive
         try:
-            await self._app(scope, _bounded(receive, most) if scope["method"] == "POST" else receive, answering)
+            if upload:
+                with self._uploads.arriving():
+                    await self._app(scope, receive, _listening(answering, self._uploads.arrived))
+            else:
+                await self._app(scope, receive, answering)
         except _RefusedError as refused:
             await answering.refuse(refused.status)
-        finally:
-            self._uploading -= upload
-            if upload and not self._uploading:
-                self._unfinished()
-
-    def _unfinished(self) -> None:
-        """Delete what uploads left that broke off; whole ones lie in folders of their own."""
-        for path in self._folder.iterdir():
-            if path.is_file():
-                path.unlink(missing_ok=True)
 
     def _refused(self, scope: "Scope", headers: Mapping[str, str], most: int) -> int:
         """Say with which status a request is refused, 0 where it is not."""
@@ -110,10 +98,10 @@ class Door:
         return 413 if not length.isdecimal() or int(length) > most else 0
 
     def _full(self, headers: Mapping[str, str]) -> int:
-        if self._uploading >= MOST_UPLOADS_AT_ONCE:
+        if self._uploads.under_way >= MOST_UPLOADS_AT_ONCE:
             return 503
         coming = int(headers.get("content-length", self._most))
-        return 507 if waiting(self._folder) + coming > WAITING * self._most else 0
+        return 507 if self._uploads.waiting() + coming > WAITING * self._most else 0
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
@@ -128,20 +116,21 @@ def same_origin(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
-def waiting(folder: Path) -> int:
-    """Return how many bytes of uploads wait for their verdict."""
-    return sum(told.st_size for told in paths.found(folder).values())
+def _listening(send: "Send", told: Callable[[bytes], None]) -> "Send":
+    """Tell the body of an answer that grants what was asked, before its end is sent on."""
+    body, granted = bytearray(), False
 
+    async def listening(message: "Message") -> None:
+        nonlocal granted
+        if message["type"] == "http.response.start":
+            granted = message["status"] == 200
+        elif granted:
+            body.extend(message.get("body", b""))
+            if not message.get("more_body", False):
+                told(bytes(body))
+        await send(message)
 
-def sweep(folder: Path) -> None:
-    """Delete uploads that nobody asked a verdict for, and the empty folders of the others."""
-    long_ago = time.time() - KEPT_SECONDS
-    old = [path for path, told in paths.found(folder).items() if told.st_mtime < long_ago]
-    for path in [*old, *folder.iterdir()]:
-        # What is deleted meanwhile, or not empty yet, needs no deleting.
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < long_ago:
-                path.rmdir() if path.is_dir() else path.unlink()
+    return listening
 
 
 def _name(host: str) -> str:

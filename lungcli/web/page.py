@@ -19,7 +19,8 @@ from lungcli.inference import modelfile
 from lungcli.inference.modelfile import Model
 from lungcli.web import cards
 from lungcli.web.cards import Upload
-from lungcli.web.door import FILES, KEPT_SECONDS, LOCAL, Door, sweep
+from lungcli.web.door import FILES, LOCAL, Door
+from lungcli.web.uploads import KEPT_SECONDS, Uploads
 from lungcli.web.visits import Visits, forget
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
     with _alone(), paths.scratch("uploads") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         gr = _gradio()
-        blocks = page(service)
+        uploads = Uploads(folder)
+        blocks = page(service, uploads)
         try:
             blocks.launch(
                 server_name=service.host,
@@ -65,7 +67,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=cards.STYLE,
-                app_kwargs={"middleware": _middleware(service, folder, blocks)},
+                app_kwargs={"middleware": _middleware(service, uploads, blocks)},
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -86,33 +88,33 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
         try:
             ready(f"http://{service.host}:{service.port}")
             while not stop.wait(_SWEEP_SECONDS):
-                sweep(folder)
+                uploads.sweep()
         finally:
             blocks.close(verbose=False)
 
 
-def page(service: Service) -> "gradio.Blocks":
-    """Lay out the page. Raises UsageError without the extra `web`."""
+def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
+    """Lay out the page, which reads `uploads`. Raises UsageError without the extra `web`."""
     gr = _gradio()
     load = functools.lru_cache(maxsize=4)(modelfile.load)
     first = next(iter(service.models))
 
-    def show(name: str, uploads: tuple[Upload, ...]) -> str:
+    def show(name: str, sent: tuple[Upload, ...]) -> str:
         try:
-            return cards.judged(uploads, _chosen(service, load, name)) if uploads else ""
+            return cards.judged(sent, _chosen(service, load, name)) if sent else ""
         except LungcliError as error:
             return cards.failed(error.message, error.hint)
 
     def taken(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
-        uploads = _all_taken(paths or [], service.megabytes << 20)
-        return uploads, None, show(name, uploads)
+        sent = _all_taken(paths or [], uploads, service.megabytes << 20)
+        return sent, None, show(name, sent)
 
     def tried(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
-        uploads = (cards.example(label),)
-        return uploads, show(name, uploads)
+        sent = (cards.example(label),)
+        return sent, show(name, sent)
 
-    def chosen(name: str, uploads: tuple[Upload, ...]) -> tuple[str, str]:
-        return _about(service, name), show(name, uploads)
+    def chosen(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
+        return _about(service, name), show(name, sent)
 
     # On a phone the verdict lies below all that asks for it.
     private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
@@ -151,32 +153,25 @@ def _about(service: Service, name: str) -> str:
         return cards.failed(error.message, error.hint)
 
 
-def _all_taken(paths: list[str], most: int) -> tuple[Upload, ...]:
-    """Read uploads and delete them from disk; those beyond what a session may keep are named, without content."""
+def _all_taken(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
+    """Read what a visitor sent; what is beyond what a session may keep is named, without content."""
     room = FILES * most
-    uploads: list[Upload] = []
+    taken: list[Upload] = []
     for path in map(Path, paths):
-        upload = _taken(path)
-        room -= len(upload.content)
-        uploads.append(upload if room >= 0 and len(uploads) < cards.MOST else Upload(name=upload.name, content=b""))
-    return tuple(uploads)
+        content = uploads.read(path)
+        room -= len(content)
+        fits = room >= 0 and len(taken) < cards.MOST
+        taken.append(Upload(name=path.name, content=content if fits else b""))
+    return tuple(taken)
 
 
-def _taken(path: Path) -> Upload:
-    """Read an upload and delete it from disk."""
-    try:
-        return Upload(name=path.name, content=path.read_bytes())
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _middleware(service: Service, folder: Path, blocks: "gradio.Blocks") -> list[Any]:
+def _middleware(service: Service, uploads: Uploads, blocks: "gradio.Blocks") -> list[Any]:
     from gradio import routes
     from starlette.middleware import Middleware
 
     over = functools.partial(forget, blocks, getattr(routes, "file_upload_statuses", None))
     return [
-        Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, folder=folder),
+        Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, uploads=uploads),
         Middleware(Visits, forget=over),
     ]
 

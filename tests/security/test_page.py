@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import importlib.util
 import json
-import os
 import socket
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.web import cards, door, page
+from lungcli.web.uploads import Uploads
 from tests.inference import graphs
 from tests.web.test_page import Served, free_port, uploads_in
 
@@ -261,20 +261,6 @@ def test_an_upload_that_breaks_off_or_is_out_of_shape_leaves_nothing(served: Ser
     assert unfinished() == []
 
 
-def test_uploads_that_nobody_asks_a_verdict_for_go_in_time(tmp_path: Path) -> None:
-    for name in ("old/a.png", "new/b.png"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "emptied").mkdir()
-    for name in ("old/a.png", "old", "emptied"):
-        os.utime(tmp_path / name, (0, 0))
-    door.sweep(tmp_path)
-    assert {path.name for path in tmp_path.rglob("*")} == {"old", "new", "b.png"}
-    os.utime(tmp_path / "old", (0, 0))
-    door.sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"new"}
-
-
 def test_many_that_say_half_a_sentence_hold_up_nobody(served: Served) -> None:
     links = [socket.create_connection(("127.0.0.1", served.service.port), timeout=30) for _ in range(100)]
     for link in links:
@@ -327,7 +313,7 @@ def test_too_many_names_and_contents_are_named_not_kept(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(cards.MOST + 2)]
     for path in paths:
         path.write_bytes(b"x" * 100)
-    taken = page._all_taken([str(path) for path in paths], most=250)
+    taken = page._all_taken([str(path) for path in paths], Uploads(tmp_path), most=250)
     assert [len(item.content) for item in taken] == [100] * 10 + [0] * (len(paths) - 10)
     assert not any(path.exists() for path in paths)
 

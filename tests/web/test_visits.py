@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungcli.web import cards, page, visits
+from lungcli.web.uploads import Uploads
 from tests.inference import graphs
 from tests.web.test_page import WITH_GRADIO, Served, free_port, uploads_in
 
@@ -124,8 +126,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, A
     pages: list[Any] = []
     lay_out = page.page
 
-    def kept_page(service: page.Service) -> Any:
-        pages.append(lay_out(service))
+    def kept_page(service: page.Service, uploads: Uploads) -> Any:
+        pages.append(lay_out(service, uploads))
         return pages[-1]
 
     model = graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")
@@ -140,9 +142,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, A
 def _visit(served: Served, *, fetched: bool) -> bytes:
     """Drop a phantom into the page, as a browser does; what the page says of it."""
     name = uuid.uuid4().hex
-    # What follows the end of a picture tells files apart, which lie by their content.
-    content = cards.example("normal").content + name.encode()
-    [path] = json.loads(served.upload(content, f"?upload_id={name}")[1])
+    [path] = json.loads(served.upload(cards.example("normal").content, f"?upload_id={name}")[1])
     if fetched:
         assert b"done" in served.ask("GET", f"/gradio_api/upload_progress?upload_id={name}")[1]
     config = json.loads(served.ask("GET", "/config")[1])
@@ -180,3 +180,11 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     assert [names for names in blocks.temp_file_sets if names] == []
     assert len(blocks.state_holder.session_data) <= 16
     assert len(queue.event_analytics) <= 1
+
+
+@WITH_GRADIO
+def test_a_class_that_sends_the_same_slice_at_once_gets_a_verdict_each(opened: tuple[Served, Any]) -> None:
+    served, _ = opened
+    with ThreadPoolExecutor(12) as visitors:
+        told = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
+    assert [b"lung-card" in each for each in told] == [True] * 24
