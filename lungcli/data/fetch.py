@@ -118,8 +118,8 @@ def _attempt(
             _forget(part, sidecar)
             raise http.AgainError("it has another file by now", wait=0.0)
         start = start if step == "append" else 0
-        length = response.headers.get("Content-Length", "")
-        total = start + int(length) if length.isdecimal() else 0
+        length = http.number(response.headers.get("Content-Length", ""))
+        total = 0 if length is None else start + length
         if remote.size and total not in (0, remote.size):
             raise NetworkError(f"it would send {total:,} bytes, not the {remote.size:,} it lists", "use another source")
         _require_space(part, max(0, (total or remote.size) - start) + room)

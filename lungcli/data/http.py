@@ -2,6 +2,7 @@
 
 import contextlib
 import email.utils
+import re
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -144,10 +145,15 @@ def refuse_failure(response: "Response") -> None:
         raise NetworkError("it compresses what it sends, though asked not to", "use another source")
 
 
+def number(value: str) -> int | None:
+    """A header's number; None for what is none, or has more digits than any length or wait."""
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", value := value.strip(" \t")) else None
+
+
 def retry_after(value: str, now: float) -> float | None:
     """Seconds that a `Retry-After` header asks for, as a number or a date; None where it makes no sense."""
-    if value.strip().isdecimal():
-        return float(value)
+    if (seconds := number(value)) is not None:
+        return float(seconds)
     with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
     return None

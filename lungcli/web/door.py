@@ -95,7 +95,7 @@ class Door:
         if not allowed or not allowed.fullmatch(path) or ".." in path:
             return 404
         length = headers.get("content-length", "0")
-        return 413 if not length.isdecimal() or int(length) > most else 0
+        return 413 if not re.fullmatch(r"[0-9]{1,18}", length) or int(length) > most else 0
 
     def _full(self, headers: Mapping[str, str]) -> int:
         if self._uploads.under_way >= MOST_UPLOADS_AT_ONCE:

@@ -483,6 +483,8 @@ def test_decisions(status: int, content_range: str, validator: str, step: str) -
         ("", None),
         ("-5", None),
         ("soon", None),
+        ("\x1c06", None),
+        ("9" * 5000, None),
         ("Thu, 99 Jan 1970 00:01:40 GMT", None),
         (f"Thu, 01 Jan 1970{'9' * 30} 00:01:40 GMT", None),
     ],
