@@ -29,8 +29,8 @@ def compare(
 ) -> None:
     """Any models side by side: size, latency, accuracy with intervals, paired difference.
 
-    Models judged on different test parts are refused; the list of all models says which they are. A file that lies
-    beside no verdicts is judged anew, where its data set is here.
+    Models judged on different test parts are refused; the list of all models says which they are. A named
+    file that lies beside no verdicts is judged anew, where its data set is here.
 
     \b
     Examples:
@@ -53,9 +53,12 @@ def compare(
             changed = comparing.flipped(paths, pinned, find)
         _flips(changed, as_json=json)
         return
-    with _finding() as find:
-        # All that is there is a list; models that are named are meant to be compared.
-        found = comparing.compare(paths, pinned, seconds, threads, listing=not specs, find=find)
+    if specs:
+        with _finding() as find:
+            found = comparing.compare(paths, pinned, seconds, threads, find=find)
+    else:
+        # All that is there is a list, not meant to be compared: it must not judge trials on the test part.
+        found = comparing.compare(paths, pinned, seconds, threads, listing=True)
     if json:
         speak.print_json(found)
     elif csv:

@@ -14,6 +14,9 @@ from lungcli.core.significance import Significance
 from lungcli.inference import bench, evaluate, modelfile
 from lungcli.inference.bench import Measurement
 
+VALIDATION = "validation.json"
+"""The verdicts on the validation part, beside the model file of a trial."""
+
 Find = Callable[[Path], Evaluation | None]
 
 _NO_VERDICTS = "one of the two has no verdicts on its test part"
@@ -83,7 +86,16 @@ class Flipped(msgspec.Struct, frozen=True, kw_only=True):
 
 def verdicts(path: Path) -> Evaluation | None:
     """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
-    beside = path.parent / "evaluation.json"
+    return _beside(path, "evaluation.json")
+
+
+def validation(path: Path) -> Evaluation | None:
+    """Return the verdicts on the validation part that are kept beside the model of a search's trial; else None."""
+    return _beside(path, VALIDATION)
+
+
+def _beside(path: Path, name: str) -> Evaluation | None:
+    beside = path.parent / name
     return evaluate.load(beside) if path.name == models.MODEL and beside.is_file() else None
 
 

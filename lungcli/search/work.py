@@ -21,7 +21,7 @@ from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.inference import bench, evaluate, modelfile
+from lungcli.inference import bench, compare, evaluate, modelfile
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Drawn, Outcome, Plan
 from lungcli.search.trials import Figures
@@ -29,9 +29,6 @@ from lungcli.stages import Material
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-
-VALIDATION = "validation.json"
-"""The verdicts on the validation part, beside the model file."""
 
 # Failures in a row that are the machine's rather than the trials'.
 MOST_FAILURES = 3
@@ -138,7 +135,7 @@ def judged(run: Run, found: Material) -> Figures:
     folder = run.stage(models.stages(run)[-1])
     model = modelfile.load(folder / models.MODEL)
     verdicts = evaluate.evaluate(model, found.pixels, found.split.val, found.manifest, found.split, part="val")
-    evaluate.save(verdicts, folder / VALIDATION)
+    evaluate.save(verdicts, folder / compare.VALIDATION)
     figures = verdicts.figures()
     # Two models timed at once would slow each other.
     with _alone("timing", lambda: None):

@@ -8,7 +8,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from lungcli.core import bundled, evaluation, models, paths
@@ -20,10 +19,10 @@ from lungcli.data import manifest
 from lungcli.inference import bench, compare, modelfile, report
 from lungcli.inference.bench import Measurement
 from lungcli.inference.compare import Comparison, Row
-from lungcli.tui import pareto, settings, table, verdicts
+from lungcli.tui import settings, table, verdicts
 from lungcli.tui.dialogs import Choose, Sheet, Tick
 from lungcli.tui.flips import Flips
-from lungcli.tui.pareto import Point
+from lungcli.tui.modelchart import Chart
 from lungcli.tui.table import Entry
 from lungcli.tui.view import Empty, View
 
@@ -39,35 +38,6 @@ FORMATS = (("md", "Markdown table"), ("csv", "CSV, one number a cell"), ("json",
 SECONDS = 2.0
 
 _MARKS = "marks"
-
-
-class Chart(Widget):
-    """Size or latency against balanced accuracy."""
-
-    DEFAULT_CSS = """
-    Chart { height: 1fr; width: 3fr; padding: 0 1; }
-    """
-
-    def __init__(self) -> None:
-        super().__init__(classes="panel")
-        self._points: list[Point] = []
-        self._unit, self._divide = "MB", 1e6
-
-    def show(self, points: list[Point], *, speed: bool) -> None:
-        """Draw other points; `speed` says that costs are milliseconds, not bytes."""
-        self._points = points
-        self._unit, self._divide = ("ms", 1.0) if speed else ("MB", 1e6)
-        self.border_title = f"balanced accuracy by {'latency (p50)' if speed else 'size'}"
-        self.refresh()
-
-    def render(self) -> Text:
-        """Return the plot at the size of the widget."""
-        width, height = self.content_size
-        if not self._points:
-            return Text("nothing to draw yet" if self._unit == "MB" else "not timed yet: l measures latency", "dim")
-        drawn = pareto.plot(self._points, width, height - 1, self._unit, self._divide)
-        legend = pareto.legend(self._points)
-        return drawn.append("\n").append(legend, "dim") if drawn else Text(legend, "dim")
 
 
 class ModelsView(View):
@@ -94,6 +64,7 @@ class ModelsView(View):
         Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
         Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
         Binding("e", "export", "Export", id="models.export", tooltip="Write marked rows, or all, to a file"),
+        Binding("t", "trials", "Trials", id="models.trials", tooltip="Trials of searches, on validation slices"),
         Binding("r", "again", "Read again", id="models.again", tooltip="Read the models again", show=False),
     ]
 
@@ -102,6 +73,7 @@ class ModelsView(View):
         self._entries: tuple[Entry, ...] = ()
         self._latencies: dict[str, Measurement] = {}
         self._marked: set[str] = set()
+        self._trials = False
         kept = settings.load()
         self._titles = tuple(title for title in kept.columns if title in table.TITLES) or table.AT_FIRST
         self._pinned, self._speed = kept.baseline, kept.latency
@@ -118,7 +90,6 @@ class ModelsView(View):
 
     def on_mount(self) -> None:
         """Read the models."""
-        self.query_one("#models", DataTable).border_title = "models"
         self.query_one("#beside").border_title = "beside the pinned"
         self.action_again()
 
@@ -126,14 +97,25 @@ class ModelsView(View):
 
     def action_again(self) -> None:
         """Read every model file again."""
-        pinned, latencies = self._pinned, dict(self._latencies)
-        self.start(lambda: table.read_all(pinned, latencies), self._take, group="read")
+        pinned, latencies, trials = self._pinned, dict(self._latencies), self._trials
+        self.start(lambda: table.read_all(pinned, latencies, trials=trials), self._take, group="read")
+
+    def action_trials(self) -> None:
+        """Show the trials of searches, which know no test slices, instead of all models; and back."""
+        self._trials = not self._trials
+        self._pinned = settings.load().baseline
+        self.action_again()
 
     def _take(self, entries: tuple[Entry, ...]) -> None:
+        if self._trials and not entries:
+            self.action_trials()
+            self.tell("there are no trials: lungcli search makes some")
+            return
         self._entries = entries
         names = [entry.name for entry in entries]
         self._marked &= set(names)
         self._pinned = table.usual(entries, self._pinned)
+        self._grid().border_title = "trials, judged on validation slices" if self._trials else "models"
         self._fill()
         self.hollow(empty=not entries)
 
@@ -188,7 +170,7 @@ class ModelsView(View):
         """Return what the row under the cursor amounts to, and the warnings that always stand."""
         on = self._on()
         text = Text(plain(table.summary(on, self._pinned_row())) if on else "")
-        for note in table.notes(self._entries):
+        for note in table.notes(self._entries, trials=self._trials):
             text.append("\n" if text else "").append(note, "bold yellow")
         return text
 
@@ -289,7 +271,7 @@ class ModelsView(View):
             return
         before, after = pair
         try:
-            theirs, ours = _kept(before), _kept(after)
+            theirs, ours = self._kept(before), self._kept(after)
             found = evaluation.flips(ours, theirs)
         except LungcliError as error:
             self.fail(error)
@@ -302,7 +284,7 @@ class ModelsView(View):
         if (on := self._on()) is None:
             return
         try:
-            kept = _kept(on)
+            kept = self._kept(on)
         except LungcliError as error:
             self.fail(error)
             return
@@ -368,22 +350,21 @@ class ModelsView(View):
     def _marks(self, name: str) -> Text:
         return Text((PINNED if name == self._pinned else "") + (MARKED if name in self._marked else ""), "bold cyan")
 
+    def _kept(self, entry: Entry) -> Evaluation:
+        """Return the verdicts kept beside a model file. Raises LungcliError, saying how to get some."""
+        if entry.row is None:
+            raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
+        found = (compare.validation if self._trials else compare.verdicts)(entry.path)
+        if found is None:
+            resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
+            raise UsageError(
+                f"there are no verdicts of {models.name_of(entry.path)} to look at",
+                "they lie beside the models of runs" if entry.path == bundled.MODEL else resume,
+            )
+        return found
+
     def _names(self) -> dict[str, str]:
         return {name: plain(short) for name, short in table.shortened([entry.name for entry in self._entries]).items()}
-
-
-def _kept(entry: Entry) -> Evaluation:
-    """Return the verdicts kept beside a model file. Raises LungcliError, saying how to get some."""
-    if entry.row is None:
-        raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
-    found = compare.verdicts(entry.path)
-    if found is None:
-        resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
-        raise UsageError(
-            f"there are no verdicts of {models.name_of(entry.path)} to look at",
-            "they lie beside the models of runs" if entry.path == bundled.MODEL else resume,
-        )
-    return found
 
 
 def _unused(folder: Path, suffix: str) -> Path:

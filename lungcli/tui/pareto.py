@@ -130,7 +130,7 @@ def _symbol(point: Point, best: Sequence[Point]) -> str:
 def _draw_front(canvas: Canvas, scale: _Scale, best: Sequence[Point]) -> None:
     """Draw the staircase: along to the next point's cost, then up to its score, and on to the right edge."""
     places = [scale.place(point) for point in best]
-    for (x, y), after in zip(places, [*places[1:], None], strict=True):
+    for (x, y), after in itertools.zip_longest(places, places[1:]):
         end = scale.columns if after is None else after[0]
         for column in range(x, end):
             canvas[y][column] = ("─", _LINE_STYLE)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from rich.text import Text
 
 from lungcli.core import models
@@ -19,6 +20,7 @@ from lungcli.tui.pareto import Point
 Value = float | str | None
 
 RANDOM_NOTE = "† random split: the same bodies were trained on, so these figures flatter"
+TRIALS_NOTE = "chosen by these slices, the best looks better here than it is: lungcli evaluate RUN"
 SYNTHETIC_NOTE = "synthetic data: these figures say nothing about people"
 
 _LONGEST_NAME = 30
@@ -108,16 +110,18 @@ NAME = TITLES[0]
 AT_FIRST = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"})
 
 
-def read_all(pinned: str, latencies: Mapping[str, Measurement]) -> tuple[Entry, ...]:
+def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool = False) -> tuple[Entry, ...]:
     """Read every model file of the runs on this machine, with its paired difference to the `pinned` one.
 
-    What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem.
+    What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem. With
+    `trials`, only models that trials of searches end with, and their verdicts on the validation part.
     """
-    files = models.files()
+    find = compare.validation if trials else compare.verdicts
+    files = {name: path for name, path in models.files().items() if not trials or _tried(path)}
     named = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
-    anchor, reference = _pinned_one(files.get(named))
+    anchor, reference = _pinned_one(files.get(named), find)
     return tuple(
-        _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)))
+        _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)), find)
         for name, path in files.items()
     )
 
@@ -142,21 +146,32 @@ def _readable(path: Path) -> bool:
     return True
 
 
+def _tried(path: Path) -> bool:
+    return path.name == models.MODEL and (path.parent / compare.VALIDATION).is_file()
+
+
 def _entry(
-    name: str, path: Path, latency: Measurement | None, anchor: ModelCard | None, reference: Evaluation | None
+    name: str,
+    path: Path,
+    latency: Measurement | None,
+    anchor: ModelCard | None,
+    reference: Evaluation | None,
+    find: compare.Find,
 ) -> Entry:
     try:
         card = modelfile.read_card(path)
         reason = compare.why_not(card, anchor) if anchor else ""
-        row = compare.row(path, card, latency, reference, reason)
+        if find is compare.validation:
+            card = msgspec.structs.replace(card, figures=None)
+        row = compare.row(path, card, latency, reference, reason, find)
     except LungcliError as error:
         return Entry(name=name, path=path, problem=error.message)
     return Entry(name=name, path=path, row=row)
 
 
-def _pinned_one(path: Path | None) -> tuple[ModelCard | None, Evaluation | None]:
+def _pinned_one(path: Path | None, find: compare.Find) -> tuple[ModelCard | None, Evaluation | None]:
     try:
-        return (None, None) if path is None else (modelfile.read_card(path), compare.verdicts(path))
+        return (None, None) if path is None else (modelfile.read_card(path), find(path))
     except LungcliError:
         return None, None
 
@@ -224,10 +239,11 @@ def summary(entry: Entry, pinned: Row | None) -> str:
     return f"{entry.name}: {', '.join(parts)}, {difference} balanced accuracy to {pinned.name}"
 
 
-def notes(entries: Iterable[Entry]) -> list[str]:
+def notes(entries: Iterable[Entry], *, trials: bool = False) -> list[str]:
     """What must be said as long as such rows are on the screen."""
     rows = [entry.row for entry in entries if entry.row is not None]
-    found = [RANDOM_NOTE] if any(row.figures and row.figures.protocol == "random" for row in rows) else []
+    found = [TRIALS_NOTE] if trials else []
+    found += [RANDOM_NOTE] if any(row.figures and row.figures.protocol == "random" for row in rows) else []
     return [*found, SYNTHETIC_NOTE] if any(row.synthetic for row in rows) else found
 
 

@@ -14,6 +14,7 @@ from lungcli.cli import speak
 from lungcli.cli.app import app
 from lungcli.core.errors import UsageError
 from lungcli.data import phantom
+from lungcli.tui import pareto, table
 from lungcli.tui.watch import Watcher
 from tests.cli.conftest import LUNGCLI, SMALL, call, environment
 
@@ -123,6 +124,23 @@ def test_the_dashboard_lists_trials_and_how_they_did_on_validation(
     assert len(rows) == len(tried) == 4
     assert {row.state for row in rows} == {"done"}
     assert all(row.best and row.best.balanced_accuracy is not None for row in rows)
+
+
+def test_the_dashboard_sets_trials_side_by_side_on_validation(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUNGCLI_HOME", str(searched[0]))
+    trials = facts(searched[0])["trials"]
+    assert isinstance(trials, list)
+    entries = table.read_all("", {}, trials=True)
+    scores = {entry.name.partition("/")[0]: entry.row.figures for entry in entries if entry.row}
+    assert {name: found and found.estimates["balanced_accuracy"].value for name, found in scores.items()} == {
+        each["run"]: each["balanced_accuracy"]["value"] for each in trials
+    }
+    assert {found and found.part for found in scores.values()} == {"val"}
+    points = table.points(entries, entries[0].row, {}, speed=False, on="")
+    assert all(point.fair for point in points)
+    assert pareto.front(points)
 
 
 def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:

@@ -20,7 +20,7 @@ from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.data import manifest
-from lungcli.inference import evaluate, modelfile
+from lungcli.inference import compare, evaluate, modelfile
 from lungcli.search import space, studies, trials
 from lungcli.search import work as search
 from lungcli.search.space import Outcome, Plan
@@ -100,7 +100,7 @@ def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pyt
         for path in run.folder.rglob(models.MODEL):
             assert modelfile.read_card(path).figures is None
         assert shelf.tags(run.folder) == ("s",)
-    judged = evaluate.load(runs.load(found[0].run).stage(_last(found[0])) / search.VALIDATION)
+    judged = evaluate.load(runs.load(found[0].run).stage(_last(found[0])) / compare.VALIDATION)
     assert judged.part == "val"
     assert len(judged.slices) == len(split.val)
     # The guard guards: what a run does beyond a trial is to judge the test part.

@@ -13,7 +13,7 @@ from textual.widgets import DataTable, OptionList
 
 from lungcli.core import bundled, models, runs
 from lungcli.data.cache import Advance
-from lungcli.inference import bench
+from lungcli.inference import bench, compare, evaluate
 from lungcli.inference.bench import Measurement
 from lungcli.tui.dialogs import Sheet
 from lungcli.tui.flips import Flips
@@ -412,5 +412,40 @@ def test_without_colours_everything_is_still_there(colours: str, monkeypatch: py
         drawn = app.screen.query_one(Picture)
         assert "▀" not in "".join(drawn.render_line(y).text for y in range(drawn.size.height))
         assert "broken" in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_back() -> None:
+    run()
+    for name, judged in (("rates-0000", "bbmmnn"), ("rates-0001", "bnmmnm")):
+        tried = run(name, student="bnmmnn").stage("student")
+        evaluate.save(msgspec.structs.replace(evaluation(judged), part="val"), tried / compare.VALIDATION)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert len(shown(app)) == 5
+        await press(app, pilot, "t")
+        assert {row[1] for row in shown(app)} == {"rates-0000/student", "rates-0001/student"}
+        at = titles(app).index("balanced accuracy")
+        assert [row[at][:5] for row in shown(app)] == ["1.000", "0.667"]
+        assert "trials, judged on validation slices" in app.text()
+        assert "(val part, grouped split)" in app.text()
+        assert "chosen by these slices, the best looks better here than it is" in app.text()
+        await press(app, pilot, "down", "f")
+        assert isinstance(app.screen, Flips)
+        await press(app, pilot, "escape", "t")
+        assert len(shown(app)) == 5
+        assert "chosen by these slices" not in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_where_there_are_no_trials_all_models_stay() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "t")
+        assert len(shown(app)) == 3
+        assert "there are no trials: lungcli search makes some" in app.messages()
 
     play(ModelsView(), scenario)

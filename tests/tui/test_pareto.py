@@ -53,6 +53,17 @@ def test_a_plot_never_leaves_its_frame(drawn: list[tuple[float, float, str]], wi
         assert max(text.split("\n")[i].cell_len for i in range(len(text.split("\n")))) <= width
 
 
+def test_points_that_none_can_be_compared_with_are_drawn_without_a_front() -> None:
+    """Such is a machine with the bundled model and runs that were judged on nothing yet, or under a random split."""
+    apart = [
+        Point(name=name, cost=1e6, score=0.5, fair=False, random=random) for name, random in (("a", False), ("b", True))
+    ]
+    assert pareto.front(apart) == ()
+    plain = pareto.plot(apart, 80, 20, "MB", 1e6).plain
+    assert "a" in plain
+    assert pareto.FRONT not in plain
+
+
 def test_points_lines_names_and_the_interval_are_drawn() -> None:
     plain = pareto.plot(POINTS, 80, 20, "MB", 1e6).plain
     for part in ("teacher", "int8", "base", "◇", "memory", "─", "╯", "┊", "MB"):
