@@ -69,14 +69,17 @@ def judge(
 def verdicts_of(path: Path, advance: cache.Advance | None = None) -> Evaluation | None:
     """Return the verdicts of a model file on the test part of its own split: kept beside it in a run, or found now.
 
-    None where its data set or split file is not here, or is not as it was. Raises ModelFileError, and
-    UnreadableInputError for damaged verdicts or data.
+    None where its data set or split file is not here, or is not as it was, and for a trial of a search that was not
+    chosen yet: who compares many on the test part chooses by it. Raises ModelFileError, and UnreadableInputError for
+    damaged verdicts or data.
     """
     from lungcli.inference import compare, modelfile
 
     if (kept := compare.verdicts(path)) is not None:
         return kept
     model = modelfile.load(path)
+    if model.card.figures is None and compare.validation(path) is not None:
+        return None
     name, digest = model.card.data.name, model.card.data.digest
     try:
         own = _learned_from(model, name, advance) if manifest.load(name).digest == digest else None

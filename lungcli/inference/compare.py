@@ -159,8 +159,8 @@ def flipped(paths: Sequence[Path], baseline: Path | None = None, find: Find = ve
     for path in paths:
         if (found := find(path)) is None:
             raise UsageError(
-                f"{models.name_of(path)} has no verdicts on its test part beside it, and its data set is not here",
-                "bring in the data set that it was trained on, or name models of runs: RUN/STAGE",
+                f"{models.name_of(path)} has no verdicts on its test part",
+                "name models of finished runs; of a file, bring in its data set; of a trial: lungcli evaluate RUN",
             )
         judged.append(found)
     first, *others = judged

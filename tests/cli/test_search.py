@@ -109,6 +109,16 @@ def test_trials_are_runs_like_any_other_and_none_has_figures_of_the_test_part(
     assert [row["figures"] for row in rows] == [None] * 9
 
 
+def test_trials_are_not_judged_on_the_test_part_to_compare_them(searched: Searched) -> None:
+    home = searched[0]
+    trials = facts(home)["trials"]
+    assert isinstance(trials, list)
+    first, second = (f"{each['run']}" for each in trials[:2])
+    rows = json.loads(typed(home, "compare", first, second, "--seconds", "0", "--json").stdout)["rows"]
+    assert [(row["figures"], row["difference"]) for row in rows] == [(None, None)] * 2
+    assert "lungcli evaluate RUN" in call(home, "compare", first, second, "--flips", check=2).stderr
+
+
 def test_the_dashboard_lists_trials_and_how_they_did_on_validation(
     searched: Searched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
