@@ -21,6 +21,8 @@ SUITABLE = re.compile(
 COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|SSPL|EUPL|CC-BY-NC|Commons Clause)", re.IGNORECASE)
 # NVIDIA's libraries come with the CUDA builds of torch, which not every machine has; they are only ever loaded by it.
 VENDOR = ("nvidia-", "cuda-", "triton")
+# LGPL, which programs under other licences may use unchanged: in an extra of its own, and never shipped with lungcli.
+USED_UNCHANGED = ("psycopg", "psycopg-binary")
 # Said where no metadata says it: looked up in the source of each.
 KNOWN = {"python-gdcm": "BSD-3-Clause"}
 
@@ -70,7 +72,11 @@ def licence(distribution: metadata.Distribution) -> str:
 
 def unsuitable(found: dict[str, metadata.Distribution]) -> dict[str, str]:
     """Packages whose licence does not suit, or is not told."""
-    told = {name: KNOWN.get(name) or licence(each) for name, each in found.items() if not name.startswith(VENDOR)}
+    told = {
+        name: KNOWN.get(name) or licence(each)
+        for name, each in found.items()
+        if not name.startswith(VENDOR) and not (name in USED_UNCHANGED and licence(each).startswith("LGPL"))
+    }
     return {
         name: text
         for name, text in told.items()
