@@ -78,7 +78,8 @@ def verdicts_of(path: Path, advance: cache.Advance | None = None) -> Evaluation 
     if (kept := compare.verdicts(path)) is not None:
         return kept
     model = modelfile.load(path)
-    if model.card.figures is None and compare.validation(path) is not None:
+    # The verdicts lie beside the model that the trial ends with; its student is of the same trial.
+    if model.card.figures is None and any(path.parent.parent.glob(f"*/{compare.VALIDATION}")):
         return None
     name, digest = model.card.data.name, model.card.data.digest
     try:

@@ -114,8 +114,11 @@ def test_trials_are_not_judged_on_the_test_part_to_compare_them(searched: Search
     trials = facts(home)["trials"]
     assert isinstance(trials, list)
     first, second = (f"{each['run']}" for each in trials[:2])
-    rows = json.loads(typed(home, "compare", first, second, "--seconds", "0", "--json").stdout)["rows"]
-    assert [(row["figures"], row["difference"]) for row in rows] == [(None, None)] * 2
+    stages = [f"{first}/{path.parent.name}" for path in (home / "runs" / first).glob("*/model.onnx")]
+    assert len(stages) > 1
+    named = (second, *stages)
+    rows = json.loads(typed(home, "compare", *named, "--seconds", "0", "--json").stdout)["rows"]
+    assert [(row["figures"], row["difference"]) for row in rows] == [(None, None)] * len(named)
     assert "lungcli evaluate RUN" in call(home, "compare", first, second, "--flips", check=2).stderr
 
 
