@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.core import bundled
+from lungcli.core import package_data
 
 # Workers that each spin a thread a core wait for one another ten times longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -39,5 +39,5 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LUNGCLI_HOME", str(folder))
     monkeypatch.setenv("COLUMNS", "120")
     # A list of all models is then that of the test's own; the bundled one has tests of its own.
-    monkeypatch.setattr(bundled, "MODEL", folder / "no bundled model")
+    monkeypatch.setattr(package_data, "MODEL", folder / "no bundled model")
     return folder

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lungcli.core import models
-from lungcli.data import phantom
-from lungcli.web import page
+from lungcli.datasets.phantom import dataset
+from lungcli.modelfile import model_paths
+from lungcli.web import app
+from tests.web.test_app import Served, free_port
 from tests.web.test_browser import CHROMIUM
-from tests.web.test_page import Served, free_port
 
 SIZE = (1200, 640)
 # One of few phantoms that the bundled model does not refer: it has learned from real slices alone.
@@ -23,8 +23,8 @@ SEED, SLICES, NAME = 6, 60, "p007"
 
 def drawn(into: Path) -> list[Path]:
     """Save a phantom with a malignant nodule, and the same with its greys turned round, which the guard refuses."""
-    patient = next(patient for patient in phantom.patients(SLICES, SEED) if patient.name == NAME)
-    pixels = phantom.render(patient, patient.positions()[0])
+    patient = next(patient for patient in dataset.patients(SLICES, SEED) if patient.name == NAME)
+    pixels = dataset.render(patient, patient.positions()[0])
     files = [into / "drawn-phantom-malignant.png", into / "drawn-phantom-inverted.png"]
     for path, greys in zip(files, (pixels, np.uint8(255) - pixels), strict=True):
         Image.fromarray(greys).save(path)
@@ -50,7 +50,7 @@ def shoot(address: str, files: list[Path], into: Path) -> None:
 
 def main() -> None:
     """Serve the bundled model, and take the picture."""
-    served = Served(page.Service(models={models.BUNDLED: models.default()}, port=free_port()))
+    served = Served(app.Service(models={model_paths.BUNDLED: model_paths.default()}, port=free_port()))
     served.start()
     try:
         with tempfile.TemporaryDirectory() as folder:

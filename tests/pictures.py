@@ -10,9 +10,9 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lungcli.data import manifest
+from lungcli.datasets import manifest
 from lungcli.tui.app import Dashboard
-from lungcli.tui.predict import PredictView
+from lungcli.tui.predict.view import PredictView
 from tests.tui import pictures as drawing
 
 SCREENS: tuple[tuple[str, tuple[int, int], tuple[str, ...]], ...] = (

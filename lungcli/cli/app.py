@@ -10,27 +10,27 @@ import typer
 
 from lungcli import __version__
 from lungcli.cli import (
-    bench,
+    benchmark,
     calibrate,
     compare,
     compress,
+    console,
     dashboard,
     data,
+    data_download,
     distill,
-    download,
-    endings,
+    distributed,
     evaluate,
     export,
     models,
     predict,
     quantize,
-    ranks,
     recipes,
-    reproduce,
     runs,
+    runs_reproduce,
     search,
     serve,
-    speak,
+    signals,
     train,
 )
 from lungcli.core import errors
@@ -67,8 +67,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-data.app.command()(download.download)
-runs.app.command()(reproduce.reproduce)
+data.app.command()(data_download.download)
+runs.app.command()(runs_reproduce.reproduce)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
@@ -82,7 +82,7 @@ for command in (
     compare.compare,
     evaluate.evaluate,
     calibrate.calibrate,
-    bench.benchmark,
+    benchmark.benchmark,
     predict.predict,
     export.export,
     dashboard.dashboard,
@@ -107,7 +107,7 @@ def _manners(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     del version
-    speak.Manner.quiet, speak.Manner.colour, speak.Manner.debug = quiet, not no_color, debug
+    console.Manner.quiet, console.Manner.colour, console.Manner.debug = quiet, not no_color, debug
 
 
 def main() -> None:
@@ -115,14 +115,14 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
         warnings.simplefilter("ignore")
-    endings.begin()
+    signals.begin()
     try:
-        code = endings.flushed(_code())
-        endings.leave(code)
+        code = signals.flushed(_code())
+        signals.leave(code)
     except KeyboardInterrupt:
         # Asked to stop when it was ending anyway, after a job that had heard it before.
-        code = endings.INTERRUPTED
-        endings.leave(code)
+        code = signals.INTERRUPTED
+        signals.leave(code)
     # Python would look for cycles in all modules once more, an eighth of a cold start.
     gc.freeze()
     sys.exit(code)
@@ -133,46 +133,46 @@ def _code() -> int:
         app(prog_name="lungcli")
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):
-            return ranks.final(endings.UNREAD)
-        if ending.code == endings.INTERRUPTED:
+            return distributed.final(signals.UNREAD)
+        if ending.code == signals.INTERRUPTED:
             # Stopped while a bar was about to be drawn, nobody else would show the cursor again.
             with contextlib.suppress(OSError):
-                speak.err().show_cursor()
+                console.err().show_cursor()
             _tell("stopped", "what was finished is kept; the same command does the rest")
-        return ranks.final(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+        return distributed.final(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
     except errors.LostRankError as error:
-        if speak.Manner.debug:
+        if console.Manner.debug:
             raise
-        speak.warn(error.message)
+        console.warn(error.message)
         return 1
     except errors.LungcliError as error:
-        if speak.Manner.debug:
+        if console.Manner.debug:
             raise
         _tell(error.message, error.hint)
-        return ranks.final(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+        return distributed.final(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except OSError as error:
-        if speak.Manner.debug:
+        if console.Manner.debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
         _tell(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
     except MemoryError as error:
-        if speak.Manner.debug:
+        if console.Manner.debug:
             raise
         _tell(f"out of memory{_notes(error)}", "close other programs, or take less at once: --micro-batch, --size")
     except Exception as error:
-        if speak.Manner.debug:
+        if console.Manner.debug:
             raise
         _tell(
             f"unforeseen {type(error).__name__}: {error}{_notes(error)}",
             "this is a bug; please report it with the output of --debug",
         )
-    return ranks.final(1)
+    return distributed.final(1)
 
 
 def _tell(message: str, hint: str) -> None:
     # The terminal may be gone, and then there is nobody to tell.
     with contextlib.suppress(OSError):
-        speak.fail(message, hint)
+        console.fail(message, hint)
 
 
 def _notes(error: BaseException) -> str:

@@ -11,9 +11,9 @@ from lungcli.cli import options as opt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lungcli.core.calibration import Bin
-    from lungcli.core.modelcard import CalibrationErrors, ModelCard
-    from lungcli.core.selective import Selective, Target
+    from lungcli.metrics.calibration import Bin
+    from lungcli.metrics.referral import Selective, Target
+    from lungcli.modelfile.model_card import CalibrationErrors, ModelCard
 
 _WIDTH = 30
 
@@ -45,15 +45,16 @@ def calibrate(
 
     import msgspec
 
-    from lungcli import stages
-    from lungcli.cli import progress, speak
-    from lungcli.core import models, selective
-    from lungcli.inference import diagrams, evaluate, modelfile
+    from lungcli.cli import console, progress
+    from lungcli.evaluation import evaluate, plots
+    from lungcli.metrics import referral
+    from lungcli.modelfile import model_file, model_paths
+    from lungcli.pipeline import stages
 
-    diagrams.require_png(png)
-    model = modelfile.load(models.resolve(spec), threads)
+    plots.require_png(png)
+    model = model_file.load(model_paths.resolve(spec), threads)
     target = _target(risk, sensitivity)
-    speak.disclaim()
+    console.disclaim()
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.material(recipe, advance)
@@ -64,38 +65,40 @@ def calibrate(
     verdicts = evaluate.evaluate(fitted, found.pixels, found.split.test, found.manifest, found.split, part="test")
     if card.figures is not None:
         card = msgspec.structs.replace(card, figures=verdicts.figures())
-    tested = selective.of(verdicts, card.referral.threshold) if card.referral else None
-    modelfile.recard(model.path, card)
+    tested = referral.of(verdicts, card.referral.threshold) if card.referral else None
+    model_file.recard(model.path, card)
     if png is not None and card.referral:
-        diagrams.save(diagrams.risk_coverage(card.risk_coverage, card.referral, models.name_of(model.path)), png)
+        plots.save(plots.risk_coverage(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
     if json:
         fields = ("temperature", "calibration", "referral", "risk_coverage")
         kept = {name: getattr(card, name) for name in fields}
-        speak.print_json({"model": models.name_of(model.path)} | kept | {"test": tested})
+        console.print_json({"model": model_paths.name_of(model.path)} | kept | {"test": tested})
     else:
         show(card, tested)
-    speak.say(f"written into {models.name_of(model.path)}: temperature, calibration, referral threshold, its curve")
+    console.say(
+        f"written into {model_paths.name_of(model.path)}: temperature, calibration, referral threshold, its curve"
+    )
 
 
 def show(card: "ModelCard", tested: "Selective | None") -> None:
     """Print what a calibration has found, validation and test apart."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.core import selective
-    from lungcli.core.words import number, with_interval
+    from lungcli.cli import console
+    from lungcli.core.formatting import number, with_interval
+    from lungcli.metrics import referral
 
     if card.calibration is None or card.referral is None or tested is None:
-        speak.warn("the split has no validation slices, so nothing could be fitted")
+        console.warn("the split has no validation slices, so nothing could be fitted")
         return
-    out = speak.out()
+    out = console.out()
     out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} validation slices")
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer when the largest probability is below {card.referral.threshold:.3f} ({card.referral.target})")
     table = Table(box=None, pad_edge=False)
     for title in ("", "validation\n(chosen on)", f"test ({tested.n} slices,\n{tested.groups} groups)"):
         table.add_column(title)
-    point = selective.point_of(card.risk_coverage, card.referral)
+    point = referral.point_of(card.risk_coverage, card.referral)
     table.add_row("coverage", number(point.coverage), with_interval(tested.coverage))
     table.add_row("wrong of those not referred", number(point.risk), with_interval(tested.risk))
     if tested.malignant_sensitivity is not None:
@@ -110,30 +113,30 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
         mark = "  ← chosen" if item == point else ""
         curve.add_row(*map(number, cells), "█" * round(_WIDTH * item.risk) + mark)
     out.print(curve)
-    if not selective.reached(card.risk_coverage, card.referral):
-        speak.warn(f"no threshold reaches {card.referral.target} on validation; this is the nearest")
+    if not referral.reached(card.risk_coverage, card.referral):
+        console.warn(f"no threshold reaches {card.referral.target} on validation; this is the nearest")
 
 
 def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None:
     """Print calibration errors without and with the temperature."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.core.words import number
+    from lungcli.cli import console
+    from lungcli.core.formatting import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("", "ECE", "NLL", "Brier"):
         table.add_column(title, justify="right" if title else "left")
     for name, errors in (("before", before), ("with the temperature", after)):
         table.add_row(name, *map(number, (errors.ece, errors.nll, errors.brier)))
-    speak.out().print(table)
+    console.out().print(table)
 
 
 def show_reliability(bins: "Sequence[Bin]") -> None:
     """Print the reliability diagram: a bar of the share judged right, and a mark where its confidence would end it."""
     from rich.table import Table
 
-    from lungcli.cli import speak
+    from lungcli.cli import console
 
     table = Table(box=None, pad_edge=False)
     for title in ("confidence", "slices", "right", "│ where it should end"):
@@ -142,24 +145,24 @@ def show_reliability(bins: "Sequence[Bin]") -> None:
         bar = list(("█" * round(_WIDTH * item.accuracy)).ljust(_WIDTH + 1))
         bar[round(_WIDTH * item.confidence)] = "│"
         table.add_row(f"{item.low:.2f}–{item.high:.2f}", str(item.n), f"{item.accuracy:.3f}", "".join(bar).rstrip())
-    speak.out().print(table)
+    console.out().print(table)
 
 
 def show_selective(found: "Selective") -> None:
     """Print what the model's threshold of referral is worth on some slices, in two lines."""
-    from lungcli.cli import speak
-    from lungcli.core.words import with_interval
+    from lungcli.cli import console
+    from lungcli.core.formatting import with_interval
 
     lines = f"refer below {found.threshold:.3f}: coverage {with_interval(found.coverage)}"
     lines += f"\nof those not referred: wrong {with_interval(found.risk)}"
     if found.malignant_sensitivity is not None:
         lines += f", malignant sensitivity {with_interval(found.malignant_sensitivity)}"
-    speak.out().print(lines + "\n")
+    console.out().print(lines + "\n")
 
 
 def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
     from lungcli.core.errors import UsageError
-    from lungcli.core.selective import Target
+    from lungcli.metrics.referral import Target
 
     if risk is not None and sensitivity is not None:
         raise UsageError("there are two targets, and a threshold is chosen for one", "drop one of them")
@@ -169,20 +172,20 @@ def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
 
 
 def _kept(card: "ModelCard") -> "Target":
-    from lungcli.core import selective
+    from lungcli.metrics import referral
 
-    return selective.parse(card.referral.target) if card.referral else selective.DEFAULT
+    return referral.parse(card.referral.target) if card.referral else referral.DEFAULT
 
 
 def _require_reached(card: "ModelCard") -> None:
     """Refuse a target the user named that no threshold reaches, and say what is within reach."""
-    from lungcli.core import selective
     from lungcli.core.errors import UsageError
+    from lungcli.metrics import referral
 
-    if card.referral is None or selective.reached(card.risk_coverage, card.referral):
+    if card.referral is None or referral.reached(card.risk_coverage, card.referral):
         return
-    nearest = selective.point_of(card.risk_coverage, card.referral)
-    by_risk = selective.parse(card.referral.target).kind == "risk"
+    nearest = referral.point_of(card.risk_coverage, card.referral)
+    by_risk = referral.parse(card.referral.target).kind == "risk"
     option, value = ("risk", nearest.risk) if by_risk else ("sensitivity", nearest.malignant_sensitivity or 0.0)
     within = math.ceil(value * 1000) / 1000 if by_risk else math.floor(value * 1000) / 1000
     useless = within >= 1 if by_risk else within <= 0

@@ -10,7 +10,7 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from lungcli.inference.compare import Find, Flipped
+    from lungcli.evaluation.compare import Find, Flipped
 
 
 def compare(
@@ -38,14 +38,14 @@ def compare(
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
       lungcli compare --baseline RUN/teacher
     """
-    from lungcli.cli import speak, tables
-    from lungcli.core import models
+    from lungcli.cli import console, tables
     from lungcli.core.errors import UsageError
-    from lungcli.inference import compare as comparing
-    from lungcli.inference import report
+    from lungcli.evaluation import compare as comparing
+    from lungcli.modelfile import model_paths
+    from lungcli.views import comparison_table
 
-    paths = [models.resolve(spec) for spec in specs] if specs else list(models.files().values())
-    pinned = models.resolve(baseline) if baseline else None
+    paths = [model_paths.resolve(spec) for spec in specs] if specs else list(model_paths.files().values())
+    pinned = model_paths.resolve(baseline) if baseline else None
     if flips:
         if csv or markdown:
             raise UsageError("flips are listed as a table or as JSON", "leave --csv and --markdown out, or add --json")
@@ -60,11 +60,11 @@ def compare(
         # All that is there is a list, not meant to be compared: it must not judge trials on the test part.
         found = comparing.compare(paths, pinned, seconds, threads, listing=True)
     if json:
-        speak.print_json(found)
+        console.print_json(found)
     elif csv:
-        speak.print_text(report.comma_separated(found))
+        console.print_text(comparison_table.comma_separated(found))
     elif markdown:
-        speak.print_text(report.markdown(found))
+        console.print_text(comparison_table.markdown(found))
     else:
         tables.show_comparison(found)
 
@@ -72,40 +72,40 @@ def compare(
 @contextlib.contextmanager
 def _finding() -> "Iterator[Find]":
     """Yield what finds the verdicts of a model file, once each; shows that slices are read where they must be."""
-    from lungcli import judging
     from lungcli.cli import progress
+    from lungcli.pipeline import evaluate
 
     with progress.preparing("reading slices") as advance:
-        yield functools.cache(lambda path: judging.verdicts_of(path, advance))
+        yield functools.cache(lambda path: evaluate.verdicts_of(path, advance))
 
 
 def _flips(found: "Flipped", *, as_json: bool) -> None:
     """Print each slice that not all models judge alike, with every verdict; wrong ones are marked."""
     from rich.table import Table
 
-    from lungcli.cli import speak
+    from lungcli.cli import console
 
     if as_json:
-        speak.print_json(found)
+        console.print_json(found)
         return
     runs = {name.rpartition("/")[0] for name in found.models}
     one_run = len(runs) == 1 and "" not in runs
     shown = [name.rpartition("/")[2] if one_run else name for name in found.models]
-    table = Table(title=speak.plain(*runs) if one_run else None, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=console.plain(*runs) if one_run else None, title_justify="left", box=None, pad_edge=False)
     for title in ("slice", "true class", *shown):
-        table.add_column(speak.plain(title), overflow="fold")
+        table.add_column(console.plain(title), overflow="fold")
     for row in found.slices:
         cells = [
             f"{'' if verdict.verdict == row.label else '✗ '}{verdict.verdict} {verdict.confidence:.0%}"
             for verdict in row.verdicts
         ]
-        table.add_row(speak.plain(row.slice.rpartition("/")[2]), row.label, *cells)
+        table.add_row(console.plain(row.slice.rpartition("/")[2]), row.label, *cells)
     if found.slices:
-        speak.out().print(table)
+        console.out().print(table)
     baseline, *others = shown
     for name, count in zip(others, found.counts, strict=True):
         total = count.mended + count.broken + count.both_wrong
-        speak.say(
+        console.say(
             f"{name}: {total} of {found.n} verdicts are not those of {baseline}: "
             f"{count.mended} mended, {count.broken} broken, {count.both_wrong} both wrong"
         )

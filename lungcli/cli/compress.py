@@ -52,11 +52,11 @@ def compress(
       lungcli compress --student mobilenetv2 --prune 0.5        (narrower, then taught again)
       lungcli compress --recipe fast --data mine
     """
-    from lungcli.cli import job, ranks
+    from lungcli.cli import distributed, run_job
 
     if recipe:
-        ranks.share(devices, device, lambda: job.follow(recipe, context, name))
+        distributed.share(devices, device, lambda: run_job.follow(recipe, context, name))
     elif not model:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
     else:
-        ranks.share(devices, device, lambda: job.begin("compress", context, name))
+        distributed.share(devices, device, lambda: run_job.begin("compress", context, name))

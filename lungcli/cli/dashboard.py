@@ -25,7 +25,7 @@ def dashboard(
     import os
     import sys
 
-    from lungcli.cli import endings
+    from lungcli.cli import signals
     from lungcli.core.errors import UsageError
 
     if once:
@@ -35,21 +35,21 @@ def dashboard(
         raise UsageError("the dashboard needs a terminal", "without one, print it: lungcli dashboard --once")
     # Nothing that is loaded on the way to the first screen is garbage; from there on the dashboard has it looked for.
     gc.disable()
-    from lungcli.tui import graphics
     from lungcli.tui.app import Dashboard
+    from lungcli.tui.widgets import terminal_capabilities
 
     # Textual reads from stdin and writes to stderr.
-    app = Dashboard(view, graphics.ask(os.environ, sys.stdin.fileno(), sys.stderr.fileno()))
+    app = Dashboard(view, terminal_capabilities.ask(os.environ, sys.stdin.fileno(), sys.stderr.fileno()))
 
     def leave(number: int, frame: object) -> None:
         # Textual shows an interrupt as a crash, so it is asked to leave, and woken up for it.
         del number, frame
         try:
-            asyncio.get_running_loop().call_soon_threadsafe(app.exit, None, endings.INTERRUPTED)
+            asyncio.get_running_loop().call_soon_threadsafe(app.exit, None, signals.INTERRUPTED)
         except RuntimeError:
             raise KeyboardInterrupt from None
 
-    endings.obey(leave)
+    signals.obey(leave)
     app.run()
     if app.failure is not None:
         raise app.failure
@@ -61,19 +61,19 @@ def dashboard(
 
 
 def _print(view: Shown) -> None:
-    from lungcli.cli import speak
+    from lungcli.cli import console
 
     if view == "runs":
-        from lungcli.tui import once
+        from lungcli.tui import text_report
 
-        once.runs(speak.out())
+        text_report.runs(console.out())
         return
     from lungcli.cli import tables
-    from lungcli.core import models
-    from lungcli.inference import compare
+    from lungcli.evaluation import compare
+    from lungcli.modelfile import model_paths
 
-    files = list(models.files().values())
+    files = list(model_paths.files().values())
     if not files:
-        speak.say("no models yet; make some: lungcli compress --student mobilenetv2")
+        console.say("no models yet; make some: lungcli compress --student mobilenetv2")
         return
     tables.show_comparison(compare.compare(files, seconds=0.0))

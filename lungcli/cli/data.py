@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lungcli.cli import groups, split
+from lungcli.cli import data_groups, data_split
 from lungcli.cli import options as opt
-from lungcli.cli.check import check, write_file
+from lungcli.cli.data_check import check, write_file
 
 if TYPE_CHECKING:
-    from lungcli.data.manifest import Manifest
-    from lungcli.data.verify import Verified
+    from lungcli.datasets.manifest import Manifest
+    from lungcli.datasets.verify import Verified
 
 app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def import_(
              lungcli data import ~/lidc --labels slices.csv
     """
     from lungcli.cli import progress
-    from lungcli.data import importer
+    from lungcli.datasets.ingest import importer
 
     with progress.preparing(f"reading {source.name}") as advance:
         if labels is None:
@@ -66,7 +66,7 @@ def phantom(
     Example: lungcli data phantom --slices 240
     """
     from lungcli.cli import progress
-    from lungcli.data import phantom as drawing
+    from lungcli.datasets.phantom import dataset as drawing
 
     with progress.preparing("drawing") as advance:
         made = drawing.make(slices=slices, seed=seed, name=name, advance=advance)
@@ -78,15 +78,15 @@ def list_(json: opt.Json = False) -> None:
     """Every data set on this machine."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.data import manifest, summary
+    from lungcli.cli import console
+    from lungcli.datasets import manifest, summary
 
     found = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
     if json:
-        speak.print_json({"data": [summary.of(item) for item in found]})
+        console.print_json({"data": [summary.of(item) for item in found]})
         return
     if not found:
-        speak.say("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
+        console.say("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("data set", "slices", "look-alike groups", "classes", "source"):
@@ -95,8 +95,8 @@ def list_(json: opt.Json = False) -> None:
         groups = len({entry.group for entry in item.slices})
         about = f"{item.source.about}{' (synthetic)' if item.source.synthetic else ''}"
         cells = (str(len(item.slices)), str(groups), ", ".join(item.classes), about)
-        table.add_row(speak.plain(item.name), *(speak.plain(cell) for cell in cells))
-    speak.out().print(table)
+        table.add_row(console.plain(item.name), *(console.plain(cell) for cell in cells))
+    console.out().print(table)
 
 
 @app.command()
@@ -108,19 +108,19 @@ def show(
     json: opt.Json = False,
 ) -> None:
     """Counts by class, look-alike groups, copies, and files left out."""
-    from lungcli.cli import speak
-    from lungcli.data import manifest, summary
+    from lungcli.cli import console
+    from lungcli.datasets import manifest, summary
 
     found = manifest.load(name)
     if json:
-        speak.print_json(summary.of(found))
+        console.print_json(summary.of(found))
     else:
         _print(found)
     if sheet is not None:
-        from lungcli.data import sheets
+        from lungcli.datasets.audit import contact_sheets
 
-        drawn = sheets.prepared_sheet(found, manifest.folder(found.name), opt.DEFAULT.size)
-        write_file(sheet, sheets.png(drawn), "--sheet FILE")
+        drawn = contact_sheets.prepared_sheet(found, manifest.folder(found.name), opt.DEFAULT.size)
+        write_file(sheet, contact_sheets.png(drawn), "--sheet FILE")
 
 
 app.command()(check)
@@ -133,7 +133,7 @@ def verify(name: DataName, json: opt.Json = False) -> None:
     \b
     Example: lungcli data verify iqothnccd
     """
-    from lungcli.data import manifest
+    from lungcli.datasets import manifest
 
     report(manifest.load(name), json=json)
 
@@ -141,24 +141,25 @@ def verify(name: DataName, json: opt.Json = False) -> None:
 @app.command()
 def path(name: DataName) -> None:
     """Print the folder of a data set."""
-    from lungcli.cli import speak
-    from lungcli.data import manifest
+    from lungcli.cli import console
+    from lungcli.datasets import manifest
 
-    speak.print_text(str(manifest.find(name)))
+    console.print_text(str(manifest.find(name)))
 
 
 @app.command()
 def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a data set, or what a download of it has left, from this machine."""
-    from lungcli.cli import speak
-    from lungcli.core import catalog
+    from lungcli.cli import console
+    from lungcli.core import registry
     from lungcli.core.errors import UnreadableInputError
-    from lungcli.data import cache, download, manifest
+    from lungcli.datasets import cache, manifest
+    from lungcli.datasets.download import published as download
 
-    row = catalog.DATA_SETS.get(name)
+    row = registry.DATA_SETS.get(name)
     if row and download.kept(row).is_dir():
         download.forget(row)
-        speak.say(f"removed what had arrived of {name!r}")
+        console.say(f"removed what had arrived of {name!r}")
         if name not in manifest.known():
             return
     folder = manifest.find(name)
@@ -170,26 +171,28 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     with contextlib.suppress(UnreadableInputError):
         cache.remove(manifest.read(folder / manifest.FILE))
     manifest.remove(folder.name)
-    speak.say(f"removed the data set {folder.name!r}")
+    console.say(f"removed the data set {folder.name!r}")
 
 
 def report(found: "Manifest", *, json: bool) -> "Verified":
     """Hash a data set again, show what came out and return it. Raises LungcliError when it is not as it was made."""
-    from lungcli.cli import progress, speak
+    from lungcli.cli import console, progress
     from lungcli.core.errors import LungcliError
-    from lungcli.data import verify as verifying
+    from lungcli.datasets import verify as verifying
 
     with progress.preparing(f"hashing {found.name}") as advance:
         checked = verifying.verify(found, advance)
     if json:
-        speak.print_json({"whole": checked.whole} | msgspec.to_builtins(checked))
+        console.print_json({"whole": checked.whole} | msgspec.to_builtins(checked))
     else:
-        out = speak.out()
+        out = console.out()
         for what, files in (("damaged", checked.damaged), ("missing", checked.missing), ("extra", checked.extra)):
             for file in files:
-                out.print(f"{what}: {speak.plain(file)}", soft_wrap=True)
+                out.print(f"{what}: {console.plain(file)}", soft_wrap=True)
         if checked.whole:
-            out.print(f"{speak.plain(found.name)}: {checked.slices:,} slices are as they were taken in", soft_wrap=True)
+            out.print(
+                f"{console.plain(found.name)}: {checked.slices:,} slices are as they were taken in", soft_wrap=True
+            )
         if checked.published:
             out.print(_of_published(checked.known, checked.published), soft_wrap=True)
     if checked.whole:
@@ -211,36 +214,36 @@ def _of_published(known: int, published: int) -> str:
     return f"PARTIAL: {known:,} of the {published:,} published files"
 
 
-app.command("groups")(groups.groups)
-app.command("split")(split.split)
+app.command("groups")(data_groups.groups)
+app.command("split")(data_split.split)
 
 
 def tell(made: "Manifest", *, json: bool) -> None:
     """Show a data set that has just been made."""
-    from lungcli.cli import speak
-    from lungcli.data import summary
+    from lungcli.cli import console
+    from lungcli.datasets import summary
 
     if json:
-        speak.print_json(summary.of(made))
+        console.print_json(summary.of(made))
         return
     _print(made)
-    speak.say(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
+    console.say(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
 
 
 def _print(found: "Manifest") -> None:
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.data import manifest, summary
+    from lungcli.cli import console
+    from lungcli.datasets import manifest, summary
 
-    out = speak.out()
+    out = console.out()
     facts = summary.of(found)
     synthetic = "  SYNTHETIC: drawn by the program, teaches nothing about people" if found.source.synthetic else ""
-    out.print(speak.plain(found.name) + synthetic, style="bold", soft_wrap=True)
-    out.print(f"{speak.plain(found.source.about)}; licence {speak.plain(found.source.licence)}", soft_wrap=True)
+    out.print(console.plain(found.name) + synthetic, style="bold", soft_wrap=True)
+    out.print(f"{console.plain(found.source.about)}; licence {console.plain(found.source.licence)}", soft_wrap=True)
     if found.source.citation:
-        out.print(speak.plain(found.source.citation), soft_wrap=True)
-    out.print(speak.plain(manifest.folder(found.name)), soft_wrap=True)
+        out.print(console.plain(found.source.citation), soft_wrap=True)
+    out.print(console.plain(manifest.folder(found.name)), soft_wrap=True)
     if facts.published:
         out.print(_of_published(facts.known, facts.published), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -248,7 +251,7 @@ def _print(found: "Manifest") -> None:
         table.add_column(title, justify="left" if title == "class" else "right")
     in_groups = summary.groups_by_class(found)
     for label, count in facts.classes.items():
-        table.add_row(speak.plain(label), str(count), str(in_groups[label]))
+        table.add_row(console.plain(label), str(count), str(in_groups[label]))
     table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
     out.print(
@@ -259,6 +262,6 @@ def _print(found: "Manifest") -> None:
     if found.rejected:
         out.print(f"{len(found.rejected)} files left out:", style="yellow")
         for item in found.rejected[:_SHOWN_FILES]:
-            out.print(f"  {speak.plain(item.path)}: {speak.plain(item.reason)}", soft_wrap=True)
+            out.print(f"  {console.plain(item.path)}: {console.plain(item.reason)}", soft_wrap=True)
         if len(found.rejected) > _SHOWN_FILES:
             out.print(f"  and {len(found.rejected) - _SHOWN_FILES} more; all with --json")

@@ -45,6 +45,6 @@ def distill(
       lungcli distill -t OTHER-RUN/student -s shufflenetv2      (a chain)
       lungcli distill -t OTHER -s shufflenetv2 --folds 5        (by OTHER-fold1 in fold 1, and so on)
     """
-    from lungcli.cli import job, ranks
+    from lungcli.cli import distributed, run_job
 
-    ranks.share(devices, device, lambda: job.begin("distill", context, name))
+    distributed.share(devices, device, lambda: run_job.begin("distill", context, name))

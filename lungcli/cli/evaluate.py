@@ -12,10 +12,10 @@ from lungcli.core.recipe import Protocol
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lungcli.core.evaluation import Evaluation
-    from lungcli.core.modelcard import StressFigures
-    from lungcli.inference.elsewhere import Scored
-    from lungcli.inference.modelfile import Model
+    from lungcli.evaluation.external_validation import Scored
+    from lungcli.metrics.predictions import Evaluation
+    from lungcli.modelfile.model_card import StressFigures
+    from lungcli.modelfile.model_file import Model
 
     Judged = tuple[str, str, Evaluation]
 
@@ -72,13 +72,13 @@ def evaluate(
       lungcli evaluate compress-mobilenetv2-phantom --stress --png stress.png
       lungcli evaluate compress-mobilenetv2-phantom --folder-as normal=~/healthy
     """
-    from lungcli.cli import speak
-    from lungcli.inference import diagrams
+    from lungcli.cli import console
+    from lungcli.evaluation import plots
 
     _check_pictures(png, reliability, stress=stress)
     # Under stress and for folders many slices are under way at once: one thread each is the fastest.
     model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0), averages=tta)
-    speak.disclaim()
+    console.disclaim()
     name = data or model.card.data.name
     wanted = not folders or bool(data or stress or reliability or split == "random")
     judged = _judge(model, name, random=split == "random") if wanted else []
@@ -89,19 +89,19 @@ def evaluate(
     else:
         _show(found)
     if reliability:
-        diagrams.save(_reliability(found), reliability)
+        plots.save(_reliability(found), reliability)
     if png:
-        diagrams.save(_under_stress(found), png)
+        plots.save(_under_stress(found), png)
     if save or tta:
         _save(found)
 
 
 def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool) -> None:
     from lungcli.core.errors import UsageError
-    from lungcli.inference import diagrams
+    from lungcli.evaluation import plots
 
-    diagrams.require_png(png)
-    diagrams.require_png(reliability)
+    plots.require_png(png)
+    plots.require_png(reliability)
     if png and not stress:
         raise UsageError("--png draws the figures of --stress", "add --stress, or use --reliability FILE")
 
@@ -109,16 +109,16 @@ def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool)
 def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "tuple[Model, list[tuple[str, Path]]]":
     import dataclasses
 
-    from lungcli.core import models
-    from lungcli.inference import elsewhere, modelfile
+    from lungcli.evaluation import external_validation
+    from lungcli.modelfile import model_file, model_paths
 
-    model = dataclasses.replace(modelfile.load(models.resolve(spec), threads), averages=averages)
-    return model, [elsewhere.parse(item, model.card.classes) for item in folder_as]
+    model = dataclasses.replace(model_file.load(model_paths.resolve(spec), threads), averages=averages)
+    return model, [external_validation.parse(item, model.card.classes) for item in folder_as]
 
 
 def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
-    from lungcli import judging
     from lungcli.cli import progress
+    from lungcli.pipeline import evaluate as judging
 
     with progress.preparing(f"reading {name}") as advance:
         return judging.judge(model, name, random=random, advance=advance)
@@ -126,25 +126,26 @@ def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
 
 def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFigures, ...]":
     from lungcli.cli import progress
-    from lungcli.data import manifest
-    from lungcli.inference import stress
+    from lungcli.datasets import manifest
+    from lungcli.evaluation import robustness
 
     with progress.preparing("judging under other acquisitions") as advance:
-        return stress.stress(model, judged, manifest.folder(manifest.load(name).name), advance)
+        return robustness.stress(model, judged, manifest.folder(manifest.load(name).name), advance)
 
 
 def _score(model: "Model", label: str, folder: Path) -> "Scored":
     from lungcli.cli import progress
-    from lungcli.inference import elsewhere
+    from lungcli.evaluation import external_validation
 
     with progress.preparing(f"judging {folder}") as advance:
-        return elsewhere.score(model, label, folder, advance)
+        return external_validation.score(model, label, folder, advance)
 
 
 def _print_json(found: _Found, name: str) -> None:
-    from lungcli.cli import speak
-    from lungcli.core import calibration, models, selective
-    from lungcli.inference import views
+    from lungcli.cli import console
+    from lungcli.metrics import calibration, referral
+    from lungcli.modelfile import model_paths
+    from lungcli.modelfile import tta as views
 
     evaluations = []
     for title, warning, verdicts in found.judged:
@@ -158,7 +159,7 @@ def _print_json(found: _Found, name: str) -> None:
                 "confusion": verdicts.matrices().sum(axis=0).tolist(),
                 "before_temperature": calibration.errors(before, labels),
                 "reliability": calibration.reliability(probabilities, labels),
-                "selective": selective.of(verdicts, found.model.card.referral.threshold)
+                "selective": referral.of(verdicts, found.model.card.referral.threshold)
                 if found.model.card.referral
                 else None,
                 "warning": warning,
@@ -168,9 +169,9 @@ def _print_json(found: _Found, name: str) -> None:
         {"folder": str(item.folder), "verdicts": item.verdicts, "left_out": item.unreadable, "figures": item.figures}
         for item in found.scored
     ]
-    speak.print_json(
+    console.print_json(
         {
-            "model": models.name_of(found.model.path),
+            "model": model_paths.name_of(found.model.path),
             "data": name if found.judged else None,
             "views": views.COUNT if found.model.averages else 1,
             "evaluations": evaluations,
@@ -181,8 +182,8 @@ def _print_json(found: _Found, name: str) -> None:
 
 
 def _show(found: _Found) -> None:
-    from lungcli.cli import calibrate, speak, stress, tables
-    from lungcli.core import calibration, selective
+    from lungcli.cli import calibrate, console, robustness, tables
+    from lungcli.metrics import calibration, referral
 
     for title, warning, verdicts in found.judged:
         tables.show_evaluation(verdicts, verdicts.figures(), title)
@@ -191,68 +192,69 @@ def _show(found: _Found) -> None:
         calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
         calibrate.show_reliability(calibration.reliability(probabilities, labels))
         if found.model.card.referral:
-            calibrate.show_selective(selective.of(verdicts, found.model.card.referral.threshold))
+            calibrate.show_selective(referral.of(verdicts, found.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
-            speak.warn(f"every slice is called {verdicts.classes[given.pop()]}: the model tells nothing apart")
+            console.warn(f"every slice is called {verdicts.classes[given.pop()]}: the model tells nothing apart")
         if warning:
-            speak.warn(warning)
+            console.warn(warning)
     if found.stressed:
-        stress.show(found.stressed)
+        robustness.show(found.stressed)
     for item in found.scored:
-        stress.show_folder(item)
+        robustness.show_folder(item)
     if found.model.card.data.synthetic:
-        speak.warn("the model learned from drawn phantoms: these figures say nothing about people")
+        console.warn("the model learned from drawn phantoms: these figures say nothing about people")
 
 
 def _reliability(found: _Found) -> "Image":
-    from lungcli.core import calibration, models
-    from lungcli.inference import diagrams
+    from lungcli.evaluation import plots
+    from lungcli.metrics import calibration
+    from lungcli.modelfile import model_paths
 
     verdicts = found.judged[0][2]
     labels, probabilities, _ = verdicts.arrays()
     before = calibration.errors(calibration.untempered(probabilities, found.model.card.temperature), labels)
-    title = f"{models.name_of(found.model.path)}, {len(labels)} slices ({verdicts.part})"
+    title = f"{model_paths.name_of(found.model.path)}, {len(labels)} slices ({verdicts.part})"
     bins, after = calibration.reliability(probabilities, labels), calibration.errors(probabilities, labels)
-    return diagrams.reliability(bins, title, before, after)
+    return plots.reliability(bins, title, before, after)
 
 
 def _under_stress(found: _Found) -> "Image":
-    from lungcli.core import models
-    from lungcli.inference import diagrams
+    from lungcli.evaluation import plots
+    from lungcli.modelfile import model_paths
 
     verdicts = found.judged[0][2]
     rested = f"{len(verdicts.slices)} slices of {len(set(verdicts.groups))} look-alike groups ({verdicts.part})"
-    return diagrams.stress(found.stressed, f"{models.name_of(found.model.path)}, {rested}")
+    return plots.stress(found.stressed, f"{model_paths.name_of(found.model.path)}, {rested}")
 
 
 def _save(found: _Found) -> None:
     """Keep what was asked for in the model file, and say what was written and what was not."""
-    from lungcli import judging
-    from lungcli.cli import speak
-    from lungcli.core import models
+    from lungcli.cli import console
     from lungcli.core.errors import LungcliError
-    from lungcli.inference import views
+    from lungcli.modelfile import model_paths
+    from lungcli.modelfile import tta as views
+    from lungcli.pipeline import evaluate as judging
 
     if found.model.averages:
-        speak.say(f"probabilities are {views.RULE}; nothing of it is written into the model file")
-        speak.say("`before` is that mean with the temperature undone, which is nearly the mean without it")
+        console.say(f"probabilities are {views.RULE}; nothing of it is written into the model file")
+        console.say("`before` is that mean with the temperature undone, which is nearly the mean without it")
         return
 
     path = found.model.path
-    name = models.name_of(path)
-    if name == models.BUNDLED:
-        speak.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
+    name = model_paths.name_of(path)
+    if name == model_paths.BUNDLED:
+        console.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
         return
     try:
         if found.judged and judging.keep_figures(path, found.judged[0][2]):
-            speak.say(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
+            console.say(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
         if found.stressed and judging.keep_stress(path, found.judged[0][2], found.stressed):
-            speak.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
+            console.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif found.stressed:
-            speak.say(f"not written into {name}: the figures under stress, which are not of its own test part")
+            console.say(f"not written into {name}: the figures under stress, which are not of its own test part")
         if found.scored:
             judging.keep_elsewhere(path, [item.figures for item in found.scored])
-            speak.say(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
+            console.say(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
     except LungcliError as error:
         # The figures stand on the screen; a model file that others own is no reason to fail.
-        speak.warn(f"the figures are not kept in the model file: {error.message}")
+        console.warn(f"the figures are not kept in the model file: {error.message}")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lungcli.cli import options as opt
-from lungcli.core import words
+from lungcli.core import formatting
 from lungcli.core.errors import GateNotMetError, UsageError
 
 if TYPE_CHECKING:
-    from lungcli.data.cache import Advance
-    from lungcli.inference.parity import Parity, Slices
+    from lungcli.datasets.cache import Advance
+    from lungcli.export.parity import Parity, Slices
 
 Form = Literal["onnx", "ort", "openvino"]
 
@@ -66,17 +66,17 @@ def export(
       lungcli export bundled --to onnx --output lung.onnx --with-examples
       lungcli export compress-mobilenetv2-mine --to openvino --data mine
     """
-    from lungcli.cli import progress, speak
-    from lungcli.core import models
-    from lungcli.inference import delivery, modelfile, parity
-    from lungcli.inference import export as exporting
+    from lungcli.cli import console, progress
+    from lungcli.export import bundle, parity
+    from lungcli.export import formats as exporting
+    from lungcli.modelfile import model_file, model_paths
 
-    model = modelfile.load(models.resolve(spec), threads=1)
+    model = model_file.load(model_paths.resolve(spec), threads=1)
     to = _target(output, form, model.path)
-    taken = [path for path in delivery.names(to, form, examples=with_examples) if path.exists()]
+    taken = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
     if taken and not overwrite:
         raise UsageError(f"{taken[0]} is there already", "add --overwrite, or choose another --output")
-    speak.disclaim()
+    console.disclaim()
     made = exporting.export(model, form)
     with progress.preparing("preparing slices") as advance:
         slices, pixels = _slices(data, model.card.size, advance)
@@ -86,19 +86,19 @@ def export(
             f"the exported file does not agree with the model: {_in_words(found)}; nothing was written",
             "allow more with --tolerance or --min-agreement, or export the float model, as in RUN/student",
         )
-    files = delivery.files(model, made, found, to, examples=with_examples)
-    delivery.write(files)
+    files = bundle.files(model, made, found, to, examples=with_examples)
+    bundle.write(files)
     if json:
-        speak.print_json({"files": [str(path) for path in files], "facts": made.facts, "parity": found})
+        console.print_json({"files": [str(path) for path in files], "facts": made.facts, "parity": found})
         return
-    speak.say(f"agrees with {models.name_of(model.path)}: {_in_words(found)}", style="green")
+    console.say(f"agrees with {model_paths.name_of(model.path)}: {_in_words(found)}", style="green")
     for path, content in files.items():
-        speak.out().print(f"{words.size(len(content)):>9}  {speak.plain(path)}", soft_wrap=True)
+        console.out().print(f"{formatting.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 
 
 def _target(output: Path | None, form: Form, source: Path) -> Path:
     """Where to write. Raises UsageError for a name that says another format, and for the model file itself."""
-    from lungcli.inference.export import SUFFIXES
+    from lungcli.export.formats import SUFFIXES
 
     suffix = SUFFIXES[form]
     to = output or Path(f"{source.stem}-export{suffix}")
@@ -115,8 +115,8 @@ def _target(output: Path | None, form: Form, source: Path) -> Path:
 
 def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
     """Prepared slices to compare on, and whose they are."""
-    from lungcli.data import manifest
-    from lungcli.inference import parity
+    from lungcli.datasets import manifest
+    from lungcli.export import parity
 
     if not data:
         return parity.phantoms(size, advance=advance), "phantoms"

@@ -12,40 +12,40 @@ def list_(json: opt.Json = False) -> None:
     """Nets by name, and the model files on this machine."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.core import catalog, models, words
+    from lungcli.cli import console
+    from lungcli.core import formatting, registry
+    from lungcli.modelfile import model_paths
 
-    files = models.files()
+    files = model_paths.files()
     if json:
         nets = [
             {"name": net.name, "about": net.about, "millions": net.millions, "pretrained": bool(net.weights)}
-            for net in catalog.NETS.values()
+            for net in registry.NETS.values()
         ]
-        speak.print_json({"nets": nets, "files": {name: str(path) for name, path in files.items()}})
+        console.print_json({"nets": nets, "files": {name: str(path) for name, path in files.items()}})
         return
     table = Table(box=None, pad_edge=False)
     for title in ("net", "parameters", "about"):
         table.add_column(title)
-    for net in catalog.NETS.values():
+    for net in registry.NETS.values():
         table.add_row(net.name, f"{net.millions:.1f} M", net.about)
-    speak.out().print(table)
-    speak.out().print()
+    console.out().print(table)
+    console.out().print()
     if not files:
-        speak.say("no model files yet; make one: lungcli compress --student mobilenetv2")
+        console.say("no model files yet; make one: lungcli compress --student mobilenetv2")
         return
     made = Table(box=None, pad_edge=False)
     for title in ("model file", "size", "path"):
         made.add_column(title, overflow="fold")
     for name, path in files.items():
-        made.add_row(speak.plain(name), words.size(path.stat().st_size), speak.plain(path))
-    speak.out().print(made)
+        made.add_row(console.plain(name), formatting.size(path.stat().st_size), console.plain(path))
+    console.out().print(made)
 
 
 @app.command()
 def card(spec: str) -> None:
     """Print the card of a model file as JSON."""
-    from lungcli.cli import speak
-    from lungcli.core import models
-    from lungcli.inference import modelfile
+    from lungcli.cli import console
+    from lungcli.modelfile import model_file, model_paths
 
-    speak.print_json(modelfile.read_card(models.resolve(spec)))
+    console.print_json(model_file.read_card(model_paths.resolve(spec)))

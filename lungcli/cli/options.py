@@ -4,15 +4,15 @@ from typing import Annotated
 
 import typer
 
-from lungcli.core import catalog
 from lungcli.core import recipe as recipes
+from lungcli.core import registry
 from lungcli.core.recipe import Precision, Recipe
 
 DEFAULT = Recipe(data="phantom", model="")
 """Where the defaults of the options below come from; parameters are named like the recipe's fields."""
 
 
-def _preset(method: catalog.Method) -> str:
+def _preset(method: registry.Method) -> str:
     """What a method settles unless it is typed: ` (alpha 1, epochs 300)`."""
     settled = ", ".join(f"{field.replace('_', ' ')} {value:g}" for field, value in method.preset.items())
     return f" ({settled})" if settled else ""
@@ -94,7 +94,7 @@ Method = Annotated[
         "--method",
         metavar="METHOD",
         help="How to learn from the teacher (and what goes with that unless typed). "
-        + "; ".join(f"{row.name}: {row.about}{_preset(row)}" for row in catalog.METHODS.values()),
+        + "; ".join(f"{row.name}: {row.about}{_preset(row)}" for row in registry.METHODS.values()),
     ),
 ]
 Alpha = Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of the teacher in the loss.")]

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import archive
-from lungcli.cli import explain as explaining
 from lungcli.cli import options as opt
-from lungcli.core import machine
+from lungcli.cli import predict_explain as explaining
+from lungcli.cli import predict_ray
+from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lungcli.cli.verdicts import Format, Write
-    from lungcli.inference.modelfile import Model
-    from lungcli.inference.predict import Prediction, Seen
-    from lungcli.inference.sources import Item
-    from lungcli.inference.verdicts import Found
+    from lungcli.cli.predict_output import Format, Write
+    from lungcli.modelfile.model_file import Model
+    from lungcli.predict.inputs import Item
+    from lungcli.predict.predict import Prediction, Seen
+    from lungcli.predict.prediction_json import Found
 
 MOST_BYTES = 1 << 30
 
@@ -98,9 +98,9 @@ def predict(
     json: opt.Json = False,
     jsonl: JsonLines = False,
     csv: Csv = False,
-    engine: archive.Engine = "here",
-    shard_size: archive.ShardSize = 1000,
-    address: archive.Address = "",
+    engine: predict_ray.Engine = "here",
+    shard_size: predict_ray.ShardSize = 1000,
+    address: predict_ray.Address = "",
 ) -> None:
     """Judge pictures: verdict, calibrated probabilities, model, time.
 
@@ -120,50 +120,50 @@ def predict(
       lungcli predict --engine ray s3://bucket/slices --output verdicts/
       find . -name '*.dcm' | lungcli predict --csv -
     """
-    from lungcli.cli import progress, speak, verdicts
-    from lungcli.inference import sources
+    from lungcli.cli import console, predict_output, progress
+    from lungcli.predict import inputs
 
     pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
-        archive.predict(_loaded(model or [""], 1, pictures, averages=tta), context)
+        predict_ray.predict(_loaded(model or [""], 1, pictures, averages=tta), context)
     named = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
     single = _is_single(named, stdin=stdin)
-    threads = threads or machine.physical_cores()
+    threads = threads or cpu.physical_cores()
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
     loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
     items = _items(named, stdin=stdin, include_phi=include_phi)
     judged, seen = _judged(items, loaded, pictures, force=force, workers=1 if single else threads)
-    total = 1 if single else sources.count(named) if speak.err().is_terminal else None
-    with verdicts.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
+    total = 1 if single else inputs.count(named) if console.err().is_terminal else None
+    with predict_output.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
         told = _told(judged, write, output, advance)
         codes = _with_pictures(told, seen, loaded[0], pictures)
-    raise typer.Exit(verdicts.exit_code(codes, strict=strict))
+    raise typer.Exit(predict_output.exit_code(codes, strict=strict))
 
 
 def _judged(
     items: "Iterable[Item]", models: "tuple[Model, ...]", pictures: _Pictures, *, force: bool, workers: int
 ) -> "tuple[Iterator[Found], list[Seen]]":
     """Return outcomes as they come, those of whole series among them; and a list that takes what was seen of each."""
-    from lungcli.inference import panel, series
-    from lungcli.inference.predict import predict
+    from lungcli.predict import ensemble, series
+    from lungcli.predict.predict import predict
 
     seen: list[Seen] = []
     look = seen.append if pictures.wanted else None
     # What was seen last belongs to the verdict told next, so that pictures to be shown are judged one by one.
     judged = predict(items, models, force=force, workers=1 if look else workers, look=look)
-    return series.combined(judged, panel.card(models)), seen
+    return series.combined(judged, ensemble.card(models)), seen
 
 
 def _told(
     judged: "Iterable[Found]", write: "Write", output: str | None, advance: "Callable[[], None]"
 ) -> "Iterator[tuple[Found, int]]":
     """Show every outcome as it comes; yield it with its exit code."""
-    from lungcli.cli import verdicts
+    from lungcli.cli import predict_output
 
-    keep = verdicts.filed(Path(output)) if output else None
+    keep = predict_output.filed(Path(output)) if output else None
     for found in judged:
-        code = verdicts.complain(found)
+        code = predict_output.complain(found)
         write(found)
         if keep:
             keep(found)
@@ -175,22 +175,22 @@ def _loaded(specs: list[str], threads: int, pictures: _Pictures, *, averages: bo
     """Load the models that were named, or the bundled one for an empty name, and tell what must be known of them."""
     import dataclasses
 
-    from lungcli.cli import speak
-    from lungcli.core import models
-    from lungcli.inference import modelfile, panel
+    from lungcli.cli import console
+    from lungcli.modelfile import model_file, model_paths
+    from lungcli.predict import ensemble
 
-    paths = [models.resolve(spec) if spec else models.default() for spec in specs]
-    loaded = [dataclasses.replace(modelfile.load(path, threads), averages=averages) for path in paths]
-    panel.require_alike(loaded)
+    paths = [model_paths.resolve(spec) if spec else model_paths.default() for spec in specs]
+    loaded = [dataclasses.replace(model_file.load(path, threads), averages=averages) for path in paths]
+    ensemble.require_alike(loaded)
     if pictures.wanted and len(loaded) > 1:
         raise UsageError(
             "heat-maps and prepared slices are those of one model, and several were named", "name one --model"
         )
-    speak.disclaim()
+    console.disclaim()
     for model in loaded:
         if model.card.data.synthetic:
-            name = models.name_of(model.path)
-            speak.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
+            name = model_paths.name_of(model.path)
+            console.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
     return tuple(loaded)
 
 
@@ -198,7 +198,7 @@ def _with_pictures(
     told: "Iterable[tuple[Found, int]]", seen: "list[Seen]", model: "Model", pictures: _Pictures
 ) -> set[int]:
     """Show what each verdict rests on, the last of `seen`, as far as it is wanted; return the exit codes."""
-    from lungcli.inference.predict import Prediction
+    from lungcli.predict.predict import Prediction
 
     codes, taken = set(), set[str]()
     for found, code in told:
@@ -211,13 +211,13 @@ def _with_pictures(
 def _show(seen: "Seen", found: "Prediction", model: "Model", pictures: _Pictures, taken: set[str]) -> None:
     """Show what a verdict rests on; `taken` holds the names of files written so far."""
     from lungcli.core import paths
-    from lungcli.inference import export
+    from lungcli.export import formats
 
     if pictures.draws or pictures.heat:
         explaining.show(seen, found, model, draws=pictures.draws, folder=pictures.heat, taken=taken)
     if pictures.prepared:
         name = explaining.named(found.source, "prepared", taken)
-        paths.write(pictures.prepared / name, export.png(seen.prepared))
+        paths.write(pictures.prepared / name, formats.png(seen.prepared))
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":
@@ -239,7 +239,7 @@ def _is_single(named: list[str], *, stdin: bool) -> bool:
 
     Raises UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard.
     """
-    from lungcli.inference import sources
+    from lungcli.predict import inputs
 
     if stdin and named:
         raise UsageError("--stdin takes one picture from stdin, and paths were named too", "leave one of them out")
@@ -250,13 +250,13 @@ def _is_single(named: list[str], *, stdin: bool) -> bool:
     if (stdin or "-" in named) and sys.stdin.isatty():
         what = "a picture" if stdin else "a list of paths"
         raise UsageError(f"{what} is expected on stdin, but stdin is the keyboard", "pipe it in: … | lungcli predict …")
-    return stdin or sources.is_single(named)
+    return stdin or inputs.is_single(named)
 
 
 def _items(named: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":
-    from lungcli.inference import sources
+    from lungcli.predict import inputs
 
-    naming = sources.Naming(phi=include_phi)
+    naming = inputs.Naming(phi=include_phi)
     if stdin:
-        return sources.of_content(sys.stdin.buffer.read(MOST_BYTES), "stdin", naming)
-    return sources.items(named, naming, sys.stdin.buffer)
+        return inputs.of_content(sys.stdin.buffer.read(MOST_BYTES), "stdin", naming)
+    return inputs.items(named, naming, sys.stdin.buffer)

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
-from lungcli.cli import speak
-from lungcli.core import words
+from lungcli.cli import console
+from lungcli.core import formatting
 from lungcli.core.events import (
     BatchDone,
     BatchLowered,
@@ -25,7 +25,7 @@ from lungcli.core.events import (
 )
 
 if TYPE_CHECKING:
-    from lungcli.core.modelcard import ModelCard
+    from lungcli.modelfile.model_card import ModelCard
 
 # A log wants to know that something still happens, but not every percent of it.
 _SECONDS_BETWEEN_LINES = 10.0
@@ -34,7 +34,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 @contextlib.contextmanager
 def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress of something countable; yields `advance(done, total)`. Quick work shows nothing in a log."""
-    if not speak.err().is_terminal or speak.Manner.quiet:
+    if not console.err().is_terminal or console.Manner.quiet:
         yield _logging(what)
         return
     from rich import progress
@@ -45,8 +45,8 @@ def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
-        task = bars.add_task(speak.plain(what), total=None)
+    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
+        task = bars.add_task(console.plain(what), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
@@ -56,7 +56,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
 
     A `total` of None is unknown. Data may be printed meanwhile.
     """
-    if not speak.err().is_terminal or speak.Manner.quiet or total == 1:
+    if not console.err().is_terminal or console.Manner.quiet or total == 1:
         yield lambda: None
         return
     import sys
@@ -73,7 +73,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
     began, done = time.monotonic(), 0
     # What goes to a file or a pipe must not be drawn around the bar.
     redirected = sys.stdout.isatty()
-    bars = progress.Progress(*columns, console=speak.err(), transient=True, redirect_stdout=redirected)
+    bars = progress.Progress(*columns, console=console.err(), transient=True, redirect_stdout=redirected)
     with bars:
         task = bars.add_task("judging", total=total, rate="")
 
@@ -82,7 +82,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
             done += 1
             # Frames and members of .zip files were not counted beforehand.
             known = None if total is None else max(total, done)
-            rate = words.pictures_a_second(done, time.monotonic() - began)
+            rate = formatting.pictures_a_second(done, time.monotonic() - began)
             bars.update(task, total=known, completed=done, rate=rate)
 
         yield advance
@@ -92,7 +92,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
 def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
     """Show how a file arrives and is then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
     rate = _Rate()
-    if not speak.err().is_terminal or speak.Manner.quiet:
+    if not console.err().is_terminal or console.Manner.quiet:
         yield _logging(what, rate), _logging(f"checking and reading {what}")
         return
     from rich import progress
@@ -102,14 +102,14 @@ def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[in
         progress.BarColumn(),
         progress.TextColumn("{task.fields[note]}", markup=False),
     )
-    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
-        task = bars.add_task(speak.plain(what), total=None, note="")
+    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
+        task = bars.add_task(console.plain(what), total=None, note="")
 
         def moved(done: int, total: int) -> None:
             bars.update(task, completed=done, total=total or None, note=rate(done, total))
 
         def reading(done: int, total: int) -> None:
-            about = f"checking and reading {speak.plain(what)}"
+            about = f"checking and reading {console.plain(what)}"
             bars.update(task, description=about, completed=done, total=total, note=f"{done}/{total}")
 
         yield moved, reading
@@ -118,7 +118,7 @@ def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[in
 @contextlib.contextmanager
 def shown() -> Iterator[Callable[[Event], None]]:
     """Show the events of a run as they come; yields the function to call with each."""
-    if not speak.err().is_terminal or speak.Manner.quiet:
+    if not console.err().is_terminal or console.Manner.quiet:
         yield _tell
         return
     from rich import progress
@@ -130,7 +130,7 @@ def shown() -> Iterator[Callable[[Event], None]]:
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[note]}", markup=False),
     )
-    with progress.Progress(*columns, console=speak.err(), transient=True) as bars:
+    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
         task = bars.add_task("", total=None, note="")
 
         def show(event: Event) -> None:
@@ -166,20 +166,20 @@ def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
 def _tell(event: Event) -> None:
     match event:
         case StageStarted():
-            speak.say(f"{event.stage}: {event.about}", style="bold")
+            console.say(f"{event.stage}: {event.about}", style="bold")
         case EpochDone():
-            speak.say(epoch_line(event))
+            console.say(epoch_line(event))
         case RungDone():
-            speak.say(f"  {event.rung}: {event.about}")
+            console.say(f"  {event.rung}: {event.about}")
         case StageDone():
-            speak.say(f"{event.stage}: done, {event.about}")
+            console.say(f"{event.stage}: done, {event.about}")
         case RateLowered():
-            speak.warn(
+            console.warn(
                 f"{event.why}: epoch {event.epoch} again, with the learning rate at {event.learning_rate:.3g} "
                 f"(halved {event.times} of at most 3 times)"
             )
         case BatchLowered():
-            speak.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
+            console.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
         case RunStarted() | RungStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
             pass
 
@@ -204,7 +204,7 @@ class _Rate:
         # What is begun anew has no speed yet.
         if self._began is None or done < self._began[0]:
             self._began = (done, time.monotonic())
-        return words.moved(done, total, self._began[0], time.monotonic() - self._began[1])
+        return formatting.moved(done, total, self._began[0], time.monotonic() - self._began[1])
 
 
 def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> Callable[[int, int], None]:
@@ -215,6 +215,6 @@ def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> 
         said = note(done, total)
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            speak.say(f"{what}: {said}")
+            console.say(f"{what}: {said}")
 
     return advance

@@ -8,7 +8,7 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from lungcli.core.modelcard import ModelCard
+    from lungcli.modelfile.model_card import ModelCard
 
 Form = Literal["int8", "float16", "int8-weights"]
 Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy"]
@@ -47,44 +47,44 @@ def quantize(
     """
     import msgspec
 
-    from lungcli import quantizing, stages
-    from lungcli.cli import progress, speak
-    from lungcli.core import models
+    from lungcli.cli import console, progress
     from lungcli.core.errors import UsageError
-    from lungcli.inference import modelfile
-    from lungcli.inference.ladder import Limits
+    from lungcli.modelfile import model_file, model_paths
+    from lungcli.pipeline import quantize as quantizing
+    from lungcli.pipeline import stages
+    from lungcli.quantize.search import Limits
 
-    source = models.resolve(spec)
-    card = modelfile.read_card(source)
+    source = model_paths.resolve(spec)
+    card = model_file.read_card(source)
     if card.precision != "float32":
         raise UsageError(f"{spec} is {card.precision} already", "name a float model, as in RUN/student")
     to = output or source.with_name(f"{source.stem}.{form}.onnx")
     if to.exists() and not overwrite:
         raise UsageError(f"{to} is there already", "add --overwrite, or choose another --output")
-    speak.disclaim()
+    console.disclaim()
     recipe = msgspec.structs.replace(card.recipe, data=data or card.data.name, size=card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.material(recipe, advance)
     limits = Limits(max_drop=max_drop, min_agreement=min_agreement, metric=metric.replace("-", "_"))
     made = progress.follow(quantizing.to_smaller(source, to, found, limits, form, qat_epochs))
     _tell(made, source, to, tuned=bool(qat_epochs))
-    speak.say(f"next: lungcli benchmark '{spec}' '{to}'")
+    console.say(f"next: lungcli benchmark '{spec}' '{to}'")
 
 
 def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     """Show the ladder and what came of it. Raises GateNotMetError when no rung holds."""
-    from lungcli import quantizing
-    from lungcli.cli import speak, tables
-    from lungcli.core import words
+    from lungcli.cli import console, tables
+    from lungcli.core import formatting
     from lungcli.core.errors import GateNotMetError
-    from lungcli.inference import bench
+    from lungcli.evaluation import benchmark
+    from lungcli.pipeline import quantize as quantizing
 
     tables.show_ladder(made)
-    speak.say(quantizing.proof_in_words(made))
-    speak.say(f"{words.size(source.stat().st_size)} → {words.size(to.stat().st_size)}")
-    before, after = bench.benchmark([source, to], seconds=2.0)
-    speak.say(quantizing.speed_in_words(before.p50, after.p50, made.precision))
-    speak.out().print(speak.plain(to), soft_wrap=True)
+    console.say(quantizing.proof_in_words(made))
+    console.say(f"{formatting.size(source.stat().st_size)} → {formatting.size(to.stat().st_size)}")
+    before, after = benchmark.benchmark([source, to], seconds=2.0)
+    console.say(quantizing.speed_in_words(before.p50, after.p50, made.precision))
+    console.out().print(console.plain(to), soft_wrap=True)
     if not quantizing.holds(made):
         fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))
         raise GateNotMetError(

@@ -14,20 +14,20 @@ def list_(json: opt.Json = False) -> None:
     """Every bundled recipe: what it is for and how long it takes."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.core import bundled
+    from lungcli.cli import console
+    from lungcli.core import package_data
 
-    found = {name: bundled.load(name) for name in bundled.recipe_files()}
+    found = {name: package_data.load(name) for name in package_data.recipe_files()}
     if json:
-        speak.print_json({"recipes": found})
+        console.print_json({"recipes": found})
         return
     table = Table(box=None, pad_edge=False)
     for title in ("recipe", "runs", "takes", "about"):
         table.add_column(title, overflow="fold")
     for name, item in found.items():
         table.add_row(name, str(len(item.jobs)), item.takes, item.about)
-    speak.out().print(table)
-    speak.say("next: lungcli compress --recipe fast; any option typed beside it has the last word")
+    console.out().print(table)
+    console.say("next: lungcli compress --recipe fast; any option typed beside it has the last word")
 
 
 @app.command()
@@ -40,7 +40,9 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
     import msgspec
     import tomli_w
 
-    from lungcli.cli import speak
-    from lungcli.core import bundled
+    from lungcli.cli import console
+    from lungcli.core import package_data
 
-    speak.out().print(tomli_w.dumps(msgspec.to_builtins(bundled.load(name))), markup=False, highlight=False, end="")
+    console.out().print(
+        tomli_w.dumps(msgspec.to_builtins(package_data.load(name))), markup=False, highlight=False, end=""
+    )

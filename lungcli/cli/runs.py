@@ -19,38 +19,38 @@ def list_(json: opt.Json = False) -> None:
     """Every run, the newest last."""
     from rich.table import Table
 
-    from lungcli.cli import speak
+    from lungcli.cli import console
     from lungcli.core import runs
 
     found, problems = runs.readable()
     for problem in problems:
-        speak.warn(problem.message)
+        console.warn(problem.message)
     if json:
-        speak.print_json({"runs": [_summary(run) for run in found]})
+        console.print_json({"runs": [_summary(run) for run in found]})
         return
     if not found:
-        speak.say("no runs yet; start one: lungcli compress --student mobilenetv2")
+        console.say("no runs yet; start one: lungcli compress --student mobilenetv2")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
         table.add_column(title, overflow="fold")
     for run in found:
         table.add_row(
-            speak.plain(run.name),
+            console.plain(run.name),
             runs.state(run),
             run.info.kind,
             run.recipe.model,
             " + ".join(run.recipe.teachers) or "–",
-            speak.plain(run.recipe.data),
+            console.plain(run.recipe.data),
             f"{run.info.changed:%Y-%m-%d %H:%M}",
         )
-    speak.out().print(table)
+    console.out().print(table)
 
 
 @app.command()
 def show(name: RunName, json: opt.Json = False) -> None:
     """What a run is, how it stands, and its epochs."""
-    from lungcli.cli import progress, speak
+    from lungcli.cli import console, progress
     from lungcli.core import recipe, runs
     from lungcli.core.events import EpochDone, RunFailed
 
@@ -58,37 +58,37 @@ def show(name: RunName, json: opt.Json = False) -> None:
     happened = list(runs.events(run))
     epochs = [event for event in happened if isinstance(event, EpochDone)]
     if json:
-        speak.print_json(_summary(run) | {"recipe": run.recipe, "epochs": epochs})
+        console.print_json(_summary(run) | {"recipe": run.recipe, "epochs": epochs})
         return
-    speak.out().print(f"{speak.plain(run.name)}: {run.info.kind}, {runs.state(run)}", style="bold")
-    speak.out().print(speak.plain(run.folder), soft_wrap=True)
-    speak.print_text(recipe.as_toml(run.recipe))
+    console.out().print(f"{console.plain(run.name)}: {run.info.kind}, {runs.state(run)}", style="bold")
+    console.out().print(console.plain(run.folder), soft_wrap=True)
+    console.print_text(recipe.as_toml(run.recipe))
     stage = ""
     for event in epochs:
         if event.stage != stage:
             stage = event.stage
-            speak.out().print(stage, style="bold")
-        speak.out().print(progress.epoch_line(event), soft_wrap=True)
+            console.out().print(stage, style="bold")
+        console.out().print(progress.epoch_line(event), soft_wrap=True)
     failed = [event for event in happened if isinstance(event, RunFailed)]
     if failed and runs.state(run) == "failed":
-        speak.warn(failed[-1].error)
+        console.warn(failed[-1].error)
     if runs.state(run) in ("stopped", "failed", "new"):
-        speak.say(f"go on with: lungcli runs resume '{run.name}'")
+        console.say(f"go on with: lungcli runs resume '{run.name}'")
 
 
 @app.command()
 def resume(name: RunName, devices: opt.Devices = 1) -> None:
     """Go on with a run that was stopped, killed or failed, on as many devices as there are now."""
-    from lungcli.cli import job, ranks
+    from lungcli.cli import distributed, run_job
     from lungcli.core import runs
 
-    ranks.share(devices, runs.load(name).recipe.device, lambda: job.resume(name))
+    distributed.share(devices, runs.load(name).recipe.device, lambda: run_job.resume(name))
 
 
 @app.command()
 def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a run and its models."""
-    from lungcli.cli import speak
+    from lungcli.cli import console
     from lungcli.core import names, runs
 
     # One that is damaged, or of a newer version, can be removed too.
@@ -96,7 +96,7 @@ def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help=
     if not yes:
         typer.confirm(f"delete the run {folder.name!r} and its models?", abort=True, err=True)
     runs.remove(folder)
-    speak.say(f"removed the run {folder.name!r}")
+    console.say(f"removed the run {folder.name!r}")
 
 
 def _summary(run: "Run") -> dict[str, object]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from lungcli.core.events import Event
     from lungcli.core.runs import Run
+    from lungcli.pipeline.stages import Material
     from lungcli.search.space import Outcome, Plan
-    from lungcli.stages import Material
 
 _CALL = ("trials", "study", "storage", "timeout", "show", "json")
 """Options of this call; all others make the study what it is."""
@@ -124,8 +124,8 @@ def search(
 
 def _open(context: typer.Context, name: str) -> "tuple[OptunaStudy, str, Plan]":
     """Open the study that the options mean, or make it: (study, where it is kept, its plan)."""
+    from lungcli.search import loop as engine
     from lungcli.search import studies
-    from lungcli.search import work as engine
 
     where = studies.place(name, context.params["storage"])
     if context.params["show"] or (not _typed(context) and studies.exists(name, where)):
@@ -137,27 +137,27 @@ def _open(context: typer.Context, name: str) -> "tuple[OptunaStudy, str, Plan]":
 
 def _go(context: typer.Context, name: str, where: str, opened: "OptunaStudy", plan: "Plan") -> None:
     """Do trials, showing each."""
-    from lungcli.cli import speak
+    from lungcli.cli import console
+    from lungcli.search import loop as engine
     from lungcli.search import studies
-    from lungcli.search import work as engine
 
     given = context.params
-    speak.disclaim()
+    console.disclaim()
     _begin(name, where, plan)
-    watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=speak.say)
+    watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.say)
     with studies.reaching(where), _going_on(name, given["storage"]):
         engine.go(opened, plan, given["trials"], given["timeout"], watch)
 
 
 def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
     """Print what the study has found."""
-    from lungcli.cli import speak
+    from lungcli.cli import console
     from lungcli.search import studies, trials
 
     with studies.reaching(where):
         found = trials.outcomes(opened, plan)
     if as_json:
-        speak.print_json(_summary(name, where, plan, found))
+        console.print_json(_summary(name, where, plan, found))
     else:
         _show(name, plan, found)
 
@@ -172,19 +172,19 @@ def _named(study: str, data: str) -> str:
 
 def _typed(context: typer.Context) -> list[str]:
     """Options typed that make a study what it is."""
-    from lungcli.cli import job
+    from lungcli.cli import run_job
 
     # The data set is part of the study's usual name.
     named = (*_CALL, *(("data",) if not context.params["study"] else ()))
-    return [field for field in context.params if field not in named and job.is_typed(field, context)]
+    return [field for field in context.params if field not in named and run_job.is_typed(field, context)]
 
 
 def _plan(context: typer.Context) -> "Plan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
-    from lungcli import stages
-    from lungcli.cli import job
+    from lungcli.cli import run_job
+    from lungcli.pipeline import stages
     from lungcli.search import space
 
     given = context.params
@@ -196,7 +196,7 @@ def _plan(context: typer.Context) -> "Plan":
         field: value
         for field, value in given.items()
         if field not in (*_CALL, *_STUDY, *space.AXES)
-        and (field in ("data", "teacher") or job.is_typed(field, context))
+        and (field in ("data", "teacher") or run_job.is_typed(field, context))
     }
     plan = space.Plan(
         axes=axes,
@@ -214,12 +214,12 @@ def _plan(context: typer.Context) -> "Plan":
 def _divided(settings: dict[str, object]) -> dict[str, object]:
     """Put what a split file says in the place of its name. Raises UsageError for the folds of a cross-validation."""
     from lungcli.core.recipe import Protocol
-    from lungcli.data import splitfiles
+    from lungcli.datasets import split_files
 
     spec = str(settings.get("protocol", "grouped"))
     if spec in get_args(Protocol):
         return settings
-    told = splitfiles.settings(str(settings["data"]), spec)
+    told = split_files.settings(str(settings["data"]), spec)
     if told["folds"]:
         raise UsageError(f"the split {spec} has folds, and a search chooses on one split", "name a split without folds")
     return settings | told
@@ -237,7 +237,7 @@ def size(text: str) -> int:
 
 def _begin(name: str, where: str, plan: "Plan") -> None:
     """Say what is searched, and where it is kept."""
-    from lungcli.cli import speak
+    from lungcli.cli import console
     from lungcli.search import studies
     from lungcli.search.space import Range
 
@@ -245,19 +245,19 @@ def _begin(name: str, where: str, plan: "Plan") -> None:
         f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
         for axis, it in plan.axes.items()
     ]
-    speak.say(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
+    console.say(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
 
 
 def _follow(run: "Run", found: "Material", events: "Generator[Event, None, None]") -> None:
     """Show a run as it happens. Raises InterruptedRunError after Ctrl-C."""
-    from lungcli.cli import job, progress, speak
+    from lungcli.cli import console, progress, run_job
 
-    speak.say(
+    console.say(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to judge by; "
         f"the {len(found.split.test)} test slices are left alone",
         style="bold",
     )
-    with job.stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
+    with run_job.stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
         for event in events:
             show(event)
             if stopped():
@@ -281,18 +281,18 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
 
 def _tell(outcome: "Outcome", plan: "Plan") -> None:
     """Say in a line what came of a trial."""
-    from lungcli.cli import speak
-    from lungcli.core import words
+    from lungcli.cli import console
+    from lungcli.core import formatting
 
     head = f"trial {outcome.trial} ({_drawn(outcome, plan) or outcome.run})"
     if outcome.state != "complete":
         what = "given up" if outcome.state == "pruned" else outcome.state
-        speak.say(f"{head} {what}: {outcome.problem}", style="yellow")
+        console.say(f"{head} {what}: {outcome.problem}", style="yellow")
         return
     beyond = "" if outcome.within_limits else ", beyond the limits"
-    speak.say(
-        f"{head}: {words.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
-        f"balanced accuracy {words.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
+    console.say(
+        f"{head}: {formatting.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
+        f"balanced accuracy {formatting.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
     )
 
@@ -312,17 +312,17 @@ def _show(name: str, plan: "Plan", found: "tuple[Outcome, ...]") -> None:
     """Print the Pareto front, and what must be known to read it right."""
     from rich.table import Table
 
-    from lungcli.cli import speak
-    from lungcli.core import words
+    from lungcli.cli import console
+    from lungcli.core import formatting
     from lungcli.search import space
 
     front = space.front(found)
     counts = Counter(each.state for each in found)
     told = ", ".join(f"{count} {'given up' if state == 'pruned' else state}" for state, count in counts.items())
-    speak.say(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
+    console.say(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
     if not front:
         if any(each.state == "complete" for each in found):
-            speak.warn("no trial is within the limits; allow more with another --study, or try other nets")
+            console.warn("no trial is within the limits; allow more with another --study, or try other nets")
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("trial", justify="right")
@@ -333,18 +333,18 @@ def _show(name: str, plan: "Plan", found: "tuple[Outcome, ...]") -> None:
     for each in front:
         cells = (
             str(each.trial),
-            speak.plain(each.run),
-            speak.plain(_settings(each)),
-            words.size(each.bytes),
+            console.plain(each.run),
+            console.plain(_settings(each)),
+            formatting.size(each.bytes),
             f"{each.p50:.2f}",
-            words.with_interval(each.balanced_accuracy),
+            formatting.with_interval(each.balanced_accuracy),
         )
         table.add_row(*cells)
-    speak.out().print(table)
+    console.out().print(table)
     for line in _footnotes(front, found):
-        speak.say(line, style="dim")
+        console.say(line, style="dim")
     rightest = max(front, key=lambda each: (each.balanced_accuracy and each.balanced_accuracy.value) or 0.0)
-    speak.say(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
+    console.say(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
 
 
 def _settings(outcome: "Outcome") -> str:

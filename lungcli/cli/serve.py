@@ -10,7 +10,7 @@ import typer
 
 from lungcli.cli import options as opt
 from lungcli.core.errors import LungcliError, ModelFileError, UsageError
-from lungcli.core.words import plain_lines
+from lungcli.core.formatting import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,16 +37,16 @@ def serve(
     import signal
     import threading
 
-    from lungcli.cli import speak
-    from lungcli.web import door, page
+    from lungcli.cli import console
+    from lungcli.web import app, middleware
 
     accounts = _accounts(auth) if auth else ()
-    service = page.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
-    speak.disclaim()
-    if host not in door.LOCAL:
-        speak.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
+    service = app.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
+    console.disclaim()
+    if host not in middleware.LOCAL:
+        console.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
         if not accounts:
-            speak.warn("whoever reaches it may use it; let in only some with --auth FILE")
+            console.warn("whoever reaches it may use it; let in only some with --auth FILE")
     stop = threading.Event()
     # A service is ended by Ctrl-C or by whoever manages it; uploads go with it either way.
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -55,10 +55,10 @@ def serve(
 
         def ready(url: str) -> None:
             with contextlib.redirect_stderr(own):
-                speak.say(f"the page is at {url} (Ctrl-C ends it)")
+                console.say(f"the page is at {url} (Ctrl-C ends it)")
 
-        page.serve(service, ready, stop)
-    speak.say("ended; no upload is left")
+        app.serve(service, ready, stop)
+    console.say("ended; no upload is left")
 
 
 @contextlib.contextmanager
@@ -67,13 +67,13 @@ def _hushed() -> "Iterator[TextIO]":
 
     Yields the stderr that was; with --debug it gets what is said, less what commands a terminal.
     """
-    from lungcli.cli import speak
+    from lungcli.cli import console
 
     own = sys.stderr
 
     class Hushed(io.TextIOBase):
         def write(self, text: str) -> int:
-            return own.write(plain_lines(text)) if speak.Manner.debug else len(text)
+            return own.write(plain_lines(text)) if console.Manner.debug else len(text)
 
     with contextlib.redirect_stderr(Hushed()), contextlib.redirect_stdout(Hushed()):
         yield own
@@ -81,17 +81,16 @@ def _hushed() -> "Iterator[TextIO]":
 
 def _models(wanted: str) -> "Mapping[str, Path]":
     """Model files by name, the wanted one first; those that this version cannot use are left out."""
-    from lungcli.core import models
-    from lungcli.inference import modelfile
+    from lungcli.modelfile import model_file, model_paths
 
-    first = models.resolve(wanted) if wanted else models.default()
-    modelfile.read_card(first)
+    first = model_paths.resolve(wanted) if wanted else model_paths.default()
+    model_file.read_card(first)
     # Whoever looks at the page need not know where things lie on this machine.
-    name = models.name_of(first)
+    name = model_paths.name_of(first)
     found = {first.stem if name == str(first) else name: first}
-    for name, path in models.files().items():
+    for name, path in model_paths.files().items():
         try:
-            modelfile.read_card(path)
+            model_file.read_card(path)
         except ModelFileError:
             continue
         found.setdefault(name, path)

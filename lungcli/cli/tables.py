@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from lungcli.cli import speak
+from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
-from lungcli.core.evaluation import Evaluation, Figures
-from lungcli.core.modelcard import ModelCard
-from lungcli.core.words import difference, number, size, with_interval
-from lungcli.inference import report
-from lungcli.inference.compare import Comparison
-from lungcli.inference.gate import Decision
+from lungcli.core.formatting import difference, number, size, with_interval
+from lungcli.evaluation.acceptance import Decision
+from lungcli.evaluation.compare import Comparison
+from lungcli.metrics.predictions import Evaluation, Figures
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.views import comparison_table
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16
@@ -22,25 +22,31 @@ def show_comparison(comparison: Comparison) -> None:
     runs = {row.name.rpartition("/")[0] for row in comparison.rows}
     one_run = len(runs) == 1 and "" not in runs
     if one_run:
-        speak.out().print(speak.plain(*runs), style="bold")
+        console.out().print(console.plain(*runs), style="bold")
     lines = [
-        (title, [speak.plain(show(row)) if title in report.NAMES else under(show(row)) for row in comparison.rows])
-        for title, show in report.COLUMNS[one_run:]
+        (
+            title,
+            [
+                console.plain(show(row)) if title in comparison_table.NAMES else under(show(row))
+                for row in comparison.rows
+            ],
+        )
+        for title, show in comparison_table.COLUMNS[one_run:]
     ]
     show_beside([row.stage for row in comparison.rows], lines)
-    for line in report.footnotes(comparison):
-        speak.say(line, style="dim")
+    for line in comparison_table.footnotes(comparison):
+        console.say(line, style="dim")
 
 
 def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Print a column for each of `heads`, as many beside each other as the terminal is wide, and a line a title."""
-    out = speak.out()
+    out = console.out()
     beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
     for start in range(0, len(heads), beside):
         table = Table(box=None, pad_edge=False)
         table.add_column("", width=_HEADING_WIDTH - 2)
         for head in heads[start : start + beside]:
-            table.add_column(speak.plain(head), min_width=_COLUMN_WIDTH - 2, overflow="fold")
+            table.add_column(console.plain(head), min_width=_COLUMN_WIDTH - 2, overflow="fold")
         for title, cells in lines:
             heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
             table.add_row(heading, *cells[start : start + beside])
@@ -54,18 +60,18 @@ def under(cell: str) -> str:
 
 def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> None:
     """Print the confusion matrix, the figures by class, and the figures of the whole."""
-    head, *body = report.by_class(evaluation)
+    head, *body = comparison_table.by_class(evaluation)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in head:
         table.add_column(heading, justify="left" if heading == head[0] else "right")
     for line in body:
         table.add_row(*line)
-    speak.out().print(table)
+    console.out().print(table)
     lines = Table(box=None, show_header=False, pad_edge=False)
     for name, estimate in figures.estimates.items():
         lines.add_row(name.replace("_", " "), with_interval(estimate))
-    speak.out().print(lines)
-    speak.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
+    console.out().print(lines)
+    console.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
 
 
 def show_ladder(card: ModelCard) -> None:
@@ -85,12 +91,12 @@ def show_ladder(card: ModelCard) -> None:
             f"{row.agreement:.1%}" if tried else "",
             number(row.largest_change) if tried else "",
         )
-        table.add_row(speak.plain(row.name), *cells, f"fails: {verdict}" if row.fails else verdict)
-    speak.err().print(table)
+        table.add_row(console.plain(row.name), *cells, f"fails: {verdict}" if row.fails else verdict)
+    console.err().print(table)
     for row in card.ladder:
         if row.name == card.rung:
             malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
-            speak.say(
+            console.say(
                 f"{row.name} minus float32: {difference(row.difference)} of the gate's figure{malignant} "
                 "(validation part, paired over look-alike groups)"
             )
@@ -112,4 +118,4 @@ def require_gate(decision: Decision, reference: str) -> None:
         raise GateNotMetError(
             f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
         )
-    speak.say(f"gate met: {sentence}", style="green")
+    console.say(f"gate met: {sentence}", style="green")

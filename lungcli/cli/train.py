@@ -41,6 +41,6 @@ def train(
       lungcli train --model resnet18 --data phantom --folds 5      (every slice tested once)
       lungcli train --model resnet18 --data phantom --devices 2    (each works on half of every batch)
     """
-    from lungcli.cli import job, ranks
+    from lungcli.cli import distributed, run_job
 
-    ranks.share(devices, device, lambda: job.begin("train", context, name))
+    distributed.share(devices, device, lambda: run_job.begin("train", context, name))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from lungcli.core import catalog, paths
+from lungcli.core import paths, registry
 from lungcli.core.errors import UsageError
 
 Protocol = Literal["grouped", "random"]
@@ -148,7 +148,7 @@ def make(**settings: object) -> Recipe:
 
     Raises UsageError naming the option that is off.
     """
-    method = catalog.method(str(settings.get("method", _USUAL_METHOD)))
+    method = registry.method(str(settings.get("method", _USUAL_METHOD)))
     try:
         named = msgspec.convert(settings.get("teacher", ""), Teachers)
         settled = {"method": method.name, "teacher": together(each(named))}

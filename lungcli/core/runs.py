@@ -19,7 +19,8 @@ from typing import Literal
 import filelock
 import msgspec
 
-from lungcli.core import machine, names, paths
+from lungcli.core import cpu as machine
+from lungcli.core import names, paths
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now

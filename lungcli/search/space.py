@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from lungcli.core import catalog
 from lungcli.core import recipe as recipes
+from lungcli.core import registry
 from lungcli.core.errors import UsageError
-from lungcli.core.intervals import Estimate
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind
+from lungcli.metrics.intervals import Estimate
 
 FORMAT_VERSION = 1
 BITS: dict[int, Kind] = {8: "compress", 32: "distill"}
@@ -91,7 +91,7 @@ def axis(name: str, typed: Sequence[str]) -> tuple[Value, ...] | Range:
     """Read what was typed for an axis: values, or a single LOW:HIGH. Raises UsageError."""
     option = "--student" if name == "model" else f"--{name.replace('_', '-')}"
     if name in _NAMES:
-        find = catalog.net if name == "model" else catalog.method
+        find = registry.net if name == "model" else registry.method
         return tuple(dict.fromkeys(find(text).name for text in typed))
     if any(":" in text for text in typed):
         return _range(name, option, typed)
@@ -118,7 +118,7 @@ def teacher_recipe(plan: Plan, drawn: Drawn, teacher: str) -> Recipe:
     """Return the recipe of the net `teacher`, one for all trials of a size, whatever else is drawn for them."""
     size = {"size": drawn["size"]} if "size" in drawn else {}
     kept = {name: value for name, value in plan.settings.items() if name not in ("method", "teacher", "model")}
-    return recipes.make(**{**kept, **size, "model": catalog.net(teacher).name})
+    return recipes.make(**{**kept, **size, "model": registry.net(teacher).name})
 
 
 def front(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

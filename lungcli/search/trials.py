@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import filelock
 import msgspec
 
-from lungcli.core import machine, paths
+from lungcli.core import cpu, paths
 from lungcli.core.errors import InterruptedRunError, UsageError
-from lungcli.core.intervals import Estimate
+from lungcli.metrics.intervals import Estimate
 from lungcli.search import space, studies
 from lungcli.search.space import Outcome, Plan, Range, State, Value
 
@@ -189,7 +189,7 @@ def note_worker(trial: "Trial", worker: str) -> None:
     """Say in the study who works on a trial, and on what."""
     trial.set_user_attr(_WORKER, worker)
     trial.set_user_attr(_HOST, platform.node())
-    trial.set_user_attr(_CPU, machine.name())
+    trial.set_user_attr(_CPU, cpu.name())
 
 
 def note_run(trial: "Trial", run: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
-from lungcli.training import prune, ranks
+from lungcli.training import distributed, prune
 
 _ANEW = "remove the run and start again"
 FORMAT_VERSION = 2
@@ -88,7 +88,7 @@ def position(folder: Path) -> Position:
 
 def remove(path: Path) -> None:
     """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
-    if ranks.here().rank == 0:
+    if distributed.here().rank == 0:
         path.unlink(missing_ok=True)
 
 
@@ -145,7 +145,7 @@ def load_weights(path: Path, net: nn.Module) -> None:
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write as rank 0; the others hold the same."""
-    if ranks.here().rank:
+    if distributed.here().rank:
         return
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     with paths.replacing(path) as partial:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import msgspec
 import torch
 
-from lungcli.core import machine
+from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Precision, Recipe
-from lungcli.training import ranks
+from lungcli.training import distributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class Place:
 def resolve(recipe: Recipe) -> Recipe:
     """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
     place = choose(recipe)
-    device = str(place.device) if ranks.here().size == 1 else place.device.type
-    micro_batch = recipe.micro_batch or ranks.micro_batch(recipe.batch, place.device)
+    device = str(place.device) if distributed.here().size == 1 else place.device.type
+    micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, place.device)
     return msgspec.structs.replace(
         recipe, device=device, precision=place.precision, threads=place.threads, micro_batch=micro_batch
     )
@@ -50,14 +50,14 @@ def choose(recipe: Recipe) -> Place:
     of its own, or its share of the cores. Raises UsageError.
     """
     device = _device(recipe.device)
-    if device.type == "cuda" and ranks.here().size > 1:
+    if device.type == "cuda" and distributed.here().size > 1:
         device = torch.device("cuda", torch.cuda.current_device())
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if _native_bfloat16(device) else "float32"
     threads = recipe.threads or torch.get_num_threads()
-    if ranks.here().size > 1:
-        threads = min(threads, max(1, machine.logical_cores() // ranks.here().beside))
+    if distributed.here().size > 1:
+        threads = min(threads, max(1, cpu.logical_cores() // distributed.here().beside))
     torch.set_num_threads(threads)
     return Place(device=device, precision=precision, threads=threads)
 
@@ -75,5 +75,5 @@ def _device(name: str) -> torch.device:
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    flags = machine.flags() or frozenset()
+    flags = cpu.flags() or frozenset()
     return device.type == "cpu" and bool(flags & {"avx512_bf16", "amx_bf16"})

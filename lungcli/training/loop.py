@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lungcli.core import metrics
 from lungcli.core import recipe as recipes
-from lungcli.core.evaluation import MALIGNANT
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
-from lungcli.core.metrics import Floats, Ints
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, devices, ranks, recovery
-from lungcli.training.augment import augment
+from lungcli.metrics import classification
+from lungcli.metrics.classification import Floats, Ints
+from lungcli.metrics.predictions import MALIGNANT
+from lungcli.training import checkpoint, devices, distributed, recovery
+from lungcli.training.augmentation import augment
 from lungcli.training.checkpoint import Position
-from lungcli.training.losses import Criterion
+from lungcli.training.losses.criteria import Criterion
 from lungcli.training.mixup import Targets, mixup
 
 BEST = "best.safetensors"
@@ -84,7 +84,7 @@ def train(
     )
     digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
     position = step.restore(checkpoint.latest(folder), digests)
-    together = ranks.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    together = distributed.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
     step = dataclasses.replace(step, shared=together)
     if not whole.exists():
         step.save(whole, position)
@@ -96,7 +96,7 @@ def train(
             position, told = recovery.lowered(stage, position, recipe, error)
         except (MemoryError, RuntimeError) as error:
             # One device alone may be short of it, and the others would go on with other parts.
-            if ranks.here().size > 1 or not recovery.short_of_memory(error):
+            if distributed.here().size > 1 or not recovery.short_of_memory(error):
                 raise
             position, told = recovery.halved(stage, position, recipe)
         else:
@@ -168,7 +168,7 @@ def _batches(step: "_Step", stage: str, position: Position, within: Path) -> Gen
     rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
     started, written, images = time.perf_counter(), time.monotonic(), 0
     for batch in range(position.batch, step.batches):
-        ranks.turn()
+        distributed.turn()
         loss, rate = step(rows[batch], position)
         images += len(rows[batch])
         position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
@@ -207,19 +207,19 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
     net.eval()
     logits = np.zeros((len(material.validation), len(material.classes)), dtype=np.float32)
     with torch.inference_mode(), place.autocast():
-        for start in ranks.mine(range(0, len(material.validation), most)):
+        for start in distributed.mine(range(0, len(material.validation), most)):
             rows = material.validation[start : start + most]
             logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
     labels = material.labels[material.validation]
-    probabilities: Floats = metrics.softmax(ranks.joined(logits))
-    matrix = metrics.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
+    probabilities: Floats = classification.softmax(distributed.joined(logits))
+    matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
     sensitivity = None
     if MALIGNANT in material.classes:
-        sensitivity = float(metrics.recalls(matrix)[material.classes.index(MALIGNANT)])
+        sensitivity = float(classification.recalls(matrix)[material.classes.index(MALIGNANT)])
     return Score(
-        balanced_accuracy=float(metrics.balanced_accuracy(matrix)),
+        balanced_accuracy=float(classification.balanced_accuracy(matrix)),
         malignant_sensitivity=sensitivity,
-        loss=metrics.negative_log_likelihood(probabilities, labels),
+        loss=classification.negative_log_likelihood(probabilities, labels),
     )
 
 
@@ -263,14 +263,14 @@ class _Step:
             group["lr"] = rate
         # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
-        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + ranks.here().rank)
+        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.here().rank)
         slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
         labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with ranks.statistics(self.net):
+        with distributed.statistics(self.net):
             value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
         if not math.isfinite(value):
             raise recovery.DivergedError(f"the loss became {value}", batch + 1)
@@ -286,17 +286,17 @@ class _Step:
         rank has drawn the whole batch, alike, and passes its own parts of it.
         """
         count, value = len(slices), 0.0
-        parts = ranks.parts(count, at_a_time)
+        parts = distributed.parts(count, at_a_time)
         for part in parts:
             some = slices[part]
             theirs = tuple((labels[part], share) for labels, share in targets)
-            with ranks.gathering(self.shared, last=part is parts[-1]):
+            with distributed.gathering(self.shared, last=part is parts[-1]):
                 with self.place.autocast():
                     loss = self.criterion(self.shared(some), some, theirs) * (len(some) / count)
                 # What is exchanged is the mean over ranks.
-                (loss * ranks.here().size).backward()  # type: ignore[no-untyped-call]
+                (loss * distributed.here().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
-        return ranks.total(value)
+        return distributed.total(value)
 
 
 @torch.no_grad()

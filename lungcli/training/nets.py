@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lungcli.core import catalog
+from lungcli.core import registry
 from lungcli.core.errors import UsageError
 from lungcli.training import pretrained as imagenet
 
@@ -65,7 +65,7 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; see `pretrained.load` for
     what else it raises.
     """
-    row = catalog.net(name)
+    row = registry.net(name)
     module, function = row.build.split(":")
     maker = getattr(importlib.import_module(module), function)
     if function == "OwnModel":

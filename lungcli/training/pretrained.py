@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn, serialization
 
-from lungcli.core import catalog, offline
+from lungcli.core import registry, settings
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
 # What torch's own reader of tensors, which runs no code, raises on what is none.
@@ -16,7 +16,7 @@ _UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ign
 _HEAD_TENSORS = 2
 
 
-def load(net: nn.Module, row: catalog.Net) -> None:
+def load(net: nn.Module, row: registry.Net) -> None:
     """Fill `net`, all but its head, with the ImageNet weights that `row` names.
 
     Raises UsageError when there are none or their package is not installed, NetworkError when they can't be
@@ -30,11 +30,11 @@ def load(net: nn.Module, row: catalog.Net) -> None:
         raise UsageError(f"there are no ImageNet weights for {row.name!r}", "leave --pretrained out")
 
 
-def _installed(row: catalog.Net) -> bool:
+def _installed(row: registry.Net) -> bool:
     return importlib.util.find_spec(row.package.partition(":")[0]) is not None
 
 
-def _packaged(row: catalog.Net) -> dict[str, Tensor]:
+def _packaged(row: registry.Net) -> dict[str, Tensor]:
     """Read the weights file inside an installed package, without importing the package."""
     package, _, inner = row.package.partition(":")
     found = importlib.util.find_spec(package)
@@ -56,12 +56,12 @@ def _packaged(row: catalog.Net) -> dict[str, Tensor]:
     return weights
 
 
-def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
+def _downloaded(row: registry.Net) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
     enum = get_weight(row.weights)
     kept = Path(torch.hub.get_dir()) / "checkpoints" / enum.url.rpartition("/")[2]
-    if offline.forbidden() and not kept.exists():
+    if settings.forbidden() and not kept.exists():
         raise NetworkError(
             f"the ImageNet weights of {row.name} are not downloaded: LUNGCLI_OFFLINE forbids the network",
             "unset it, or leave --pretrained out",
@@ -77,7 +77,7 @@ def _downloaded(row: catalog.Net) -> dict[str, Tensor]:
     return weights
 
 
-def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net) -> None:
+def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Net) -> None:
     """Fill `net` tensor by tensor: names differ from one implementation to the next, order and shapes do not."""
     # Single numbers count batches; not every implementation has them.
     own = {key: value for key, value in net.state_dict().items() if value.ndim}
@@ -88,7 +88,7 @@ def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net)
     net.load_state_dict(dict(zip(body, theirs, strict=False)), strict=False)
 
 
-def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: catalog.Net) -> None:
+def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.Net) -> None:
     own = net.state_dict()
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     missing, _ = net.load_state_dict(fitting, strict=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from lungcli.training import losses
+from lungcli.training.losses import criteria
 
 # What vector units of CPUs and the runtime's blocked kernels work through at a time.
 ROUND_TO = 8
@@ -30,7 +30,7 @@ def prune(net: nn.Module, slices: Tensor, labels: Tensor, classes: int, share: f
 
     net.cpu().float().to(memory_format=torch.contiguous_format).eval()
     batch = slices.float()
-    weights = losses.class_weights(labels, classes)
+    weights = criteria.class_weights(labels, classes)
     net.zero_grad()
     functional.cross_entropy(net(batch), labels, weight=weights).backward()  # type: ignore[no-untyped-call]
     cutter = torch_pruning.pruner.BasePruner(

@@ -18,12 +18,13 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils import fusion, parametrize
 
-from lungcli.core import machine
+from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, export, loop, losses, nets
+from lungcli.training import checkpoint, loop, nets, onnx_export
 from lungcli.training.loop import Material
+from lungcli.training.losses import criteria
 
 # Folded nets have no batch normalisation left to forgive a large step.
 _RATE = 1e-4
@@ -86,13 +87,13 @@ def tune(
         precision="float32",
     )
     labels = torch.from_numpy(told.labels[told.train])
-    criterion = losses.from_teachers(followed, labels, classes, [teacher.to(memory_format=torch.channels_last)])
+    criterion = criteria.from_teachers(followed, labels, classes, [teacher.to(memory_format=torch.channels_last)])
     yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
     checkpoint.load_weights(folder / loop.BEST, rounding)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-    export.export(net, recipe.size, to)
+    onnx_export.export(net, recipe.size, to)
 
 
 def fold(net: nn.Module, name: str) -> None:
@@ -164,7 +165,7 @@ class _Levels(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # One bit fewer without VNNI, as in the file that is made in the end.
-        self.most = 63 if machine.has_vnni() is False else 127
+        self.most = 63 if cpu.has_vnni() is False else 127
 
     def forward(self, weight: Tensor) -> Tensor:
         """The rounded weights, in the shape of the first argument: output channels first."""

@@ -11,7 +11,7 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from lungcli.core import machine, paths
+from lungcli.core import cpu, paths
 from lungcli.core.errors import LungcliError, UsageError
 
 RESTARTS = 3
@@ -38,7 +38,7 @@ def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> 
     A rank that is lost makes all start again from the last checkpoint, at most `restarts` times. A signal is passed
     on, and no process outlives this call. Raises LungcliError when restarts don't help.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, machine.physical_cores() // devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu.physical_cores() // devices)))
     # Saving takes as long as a batch and a file of the net's size; only then are processes ended by force.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "60")
     # Torchrun would print a traceback and a table beside what rank 0 has said.

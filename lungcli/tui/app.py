@@ -17,10 +17,11 @@ from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
-from lungcli.tui import NARROW, dialogs, driver, settings
-from lungcli.tui.footer import Keys
-from lungcli.tui.graphics import Graphics
-from lungcli.tui.harmless import Harmless
+from lungcli.tui import NARROW, settings, terminal_driver
+from lungcli.tui.escape_filter import Harmless
+from lungcli.tui.widgets import dialogs
+from lungcli.tui.widgets.footer import Keys
+from lungcli.tui.widgets.terminal_capabilities import Graphics
 
 THEMES = (
     Theme(
@@ -76,12 +77,12 @@ class View:
 
 
 VIEWS = (
-    View(name="runs", title="Runs", widget="lungcli.tui.runs:RunsView"),
-    View(name="start", title="Start", widget="lungcli.tui.start:StartView"),
-    View(name="models", title="Models", widget="lungcli.tui.models:ModelsView"),
-    View(name="predict", title="Predict", widget="lungcli.tui.predict:PredictView"),
-    View(name="data", title="Data", widget="lungcli.tui.data:DataView"),
-    View(name="system", title="System", widget="lungcli.tui.system:SystemView"),
+    View(name="runs", title="Runs", widget="lungcli.tui.runs.view:RunsView"),
+    View(name="start", title="Start", widget="lungcli.tui.jobs.processes.job_view:StartView"),
+    View(name="models", title="Models", widget="lungcli.tui.models.view:ModelsView"),
+    View(name="predict", title="Predict", widget="lungcli.tui.predict.view:PredictView"),
+    View(name="data", title="Data", widget="lungcli.tui.data.view:DataView"),
+    View(name="system", title="System", widget="lungcli.tui.system.view:SystemView"),
 )
 
 
@@ -173,8 +174,8 @@ class Dashboard(App[None]):
 
     def get_driver_class(self) -> type[Driver]:
         """The usual driver of this platform, but one that leaves at once, and takes no late answer for keys."""
-        usual = driver.leaving_at_once(super().get_driver_class())
-        return driver.deaf_to_answers(usual) if self.graphics.late else usual
+        usual = terminal_driver.leaving_at_once(super().get_driver_class())
+        return terminal_driver.deaf_to_answers(usual) if self.graphics.late else usual
 
     def _fatal_error(self) -> None:
         """End after an unforeseen error; the command line says what it was, on a clean terminal."""
@@ -187,7 +188,7 @@ class Dashboard(App[None]):
 
     def on_start_view_began(self) -> None:
         """Let the list of runs go to the run that a job makes."""
-        from lungcli.tui.runs import RunsView
+        from lungcli.tui.runs.view import RunsView
 
         for view in self.query(RunsView):
             view.expect()

@@ -26,20 +26,21 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from lungcli.archive import listing, places
-from lungcli.archive.job import SHARD_SIZE
-from lungcli.archive.listing import File
-from lungcli.core import bundled
-from lungcli.core import machine as hardware
-from lungcli.data import chest, guard, phantom, signs
-from lungcli.data.prepare import prepare
-from lungcli.data.read import read
-from lungcli.inference import modelfile
-from lungcli.inference.modelfile import Model
-from lungcli.inference.predict import predict_one
-from tests.archive import archives
+from lungcli.batch import filesystem, shards
+from lungcli.batch.runner import SHARD_SIZE
+from lungcli.batch.shards import File
+from lungcli.core import cpu as hardware
+from lungcli.core import package_data
+from lungcli.datasets.phantom import dataset
+from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging.image_io import read
+from lungcli.imaging.preprocessing import prepare
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_file import Model
+from lungcli.predict.predict import predict_one
+from tests.batch import archives
 from tests.benchmarks import machine
-from tests.data import dicoms
+from tests.imaging import dicoms
 
 MANY = 10_000_000
 SLICES, REPEATS, PASSES, LISTED = 40, 7, 3, 100_000
@@ -92,7 +93,7 @@ def main() -> None:
         if not files:
             parser.error(f"there are no files in {folder}")
         chosen = files[:: max(1, len(files) // SLICES)][:SLICES]
-        model = modelfile.load(bundled.MODEL, 1)
+        model = model_file.load(package_data.MODEL, 1)
         stored, size = per_slice(chosen, model)
         as_dicom = dicom_files(chosen, Path(scratch, "dicom"))
         dicom, dicom_size = per_slice(as_dicom, model)
@@ -112,8 +113,8 @@ def main() -> None:
 def drawn(folder: Path) -> Path:
     """Draw slices of 512×512 pixels as JPEG files."""
     folder.mkdir()
-    for number, patient in enumerate(list(phantom.patients(6 * SLICES, 0))[:SLICES]):
-        Image.fromarray(phantom.render(patient, 0.0)).save(folder / f"{number}.jpg", "JPEG", quality=95)
+    for number, patient in enumerate(list(dataset.patients(6 * SLICES, 0))[:SLICES]):
+        Image.fromarray(dataset.render(patient, 0.0)).save(folder / f"{number}.jpg", "JPEG", quality=95)
     return folder
 
 
@@ -143,9 +144,9 @@ def in_turn(file: Path, model: Model) -> dict[str, float]:
     """Judge a slice part by part, each in the state the one before left the processor's caches in."""
     content, reading = timed(file.read_bytes)
     picture, decoding = timed(lambda: read(content, file.name))
-    found, finding = timed(lambda: chest.find(picture.grey))
-    seen, looking = timed(lambda: signs.look(picture, found))
-    _, guarding = timed(lambda: guard.refuse(seen) or (model.card.guard and guard.distance(seen, model.card.guard)))
+    found, finding = timed(lambda: lung_segmentation.find(picture.grey))
+    seen, looking = timed(lambda: ood_features.look(picture, found))
+    _, guarding = timed(lambda: ood.refuse(seen) or (model.card.guard and ood.distance(seen, model.card.guard)))
     prepared, preparing = timed(lambda: prepare(picture.grey, model.card.size, found)[None])
     _, net = timed(lambda: model.probabilities(prepared))
     _, whole = timed(lambda: predict_one(file, model))
@@ -173,8 +174,8 @@ def fetching(files: Sequence[Path]) -> float:
     with archives.store() as settings:
         os.environ |= settings
         archives.put("slices", contents)
-        place = places.opened("s3://slices")
-        passes = [timed(lambda: [places.content(place, name) for name in contents])[1] for _ in range(PASSES)]
+        place = filesystem.opened("s3://slices")
+        passes = [timed(lambda: [filesystem.content(place, name) for name in contents])[1] for _ in range(PASSES)]
     return min(passes) / len(contents)
 
 
@@ -201,11 +202,11 @@ def show_parts(stored: dict[str, float], size: float, dicom: dict[str, float], d
 def show_dividing() -> float:
     """Print and return the seconds that dividing all names takes, which the driver does alone before anything else."""
     files = [File(name=f"{i // 300:06}/study/{i}.dcm", size=524_288, changed=i) for i in range(LISTED)]
-    seconds = timed(lambda: tuple(listing.shards(files, SHARD_SIZE)))[1] * MANY / LISTED
+    seconds = timed(lambda: tuple(shards.shards(files, SHARD_SIZE)))[1] * MANY / LISTED
     few = LISTED // 10
     tracemalloc.start()
     kept = [File(name=f"{i // 300:06}/study/{i}.dcm", size=524_288, changed=i) for i in range(few)]
-    divided = tuple(listing.shards(kept, SHARD_SIZE))
+    divided = tuple(shards.shards(kept, SHARD_SIZE))
     gigabytes = tracemalloc.get_traced_memory()[1] * MANY / few / 1e9
     tracemalloc.stop()
     machine.say(

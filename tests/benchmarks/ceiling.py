@@ -32,10 +32,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from lungcli.core import machine as hardware
+from lungcli.core import cpu as hardware
 from lungcli.core import recipe
 from lungcli.core.recipe import Recipe
-from lungcli.data import manifest, phantom
+from lungcli.datasets import manifest
+from lungcli.datasets.phantom import dataset
 from lungcli.training import devices, loop
 from tests.benchmarks import machine
 from tests.benchmarks.training import steps
@@ -141,7 +142,7 @@ def main() -> None:
     asked = parser.parse_args()
     clock = time.process_time if asked.threads == 1 else time.perf_counter
     if "phantom" not in manifest.known():
-        phantom.make(name="phantom")
+        dataset.make(name="phantom")
     make = functools.partial(recipe.make, data="phantom", device="cpu", threads=asked.threads, epochs=10_000)
     usual = devices.resolve(make(model=NETS[0]))
     machine.state()

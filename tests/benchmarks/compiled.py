@@ -13,7 +13,7 @@ import functools
 import torch
 from torch import nn
 
-from lungcli.core import machine as hardware
+from lungcli.core import cpu as hardware
 from lungcli.training import nets
 from tests.benchmarks import machine
 

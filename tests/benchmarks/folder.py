@@ -24,12 +24,13 @@ from typing import TypeVar
 
 from PIL import Image
 
-from lungcli.core import bundled
-from lungcli.core import machine as hardware
-from lungcli.data import chest, guard, phantom, signs
-from lungcli.data.prepare import prepare
-from lungcli.data.read import read
-from lungcli.inference import modelfile
+from lungcli.core import cpu as hardware
+from lungcli.core import package_data
+from lungcli.datasets.phantom import dataset
+from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging.image_io import read
+from lungcli.imaging.preprocessing import prepare
+from lungcli.modelfile import model_file
 from tests.benchmarks import machine
 
 PICTURES, A_PATIENT, AT_ONCE = 1000, 4, 100
@@ -87,17 +88,17 @@ def main() -> None:
 def draw(folder: Path) -> Path:
     """Draw 1,000 slices of 250 made-up patients as JPEG files."""
     folder.mkdir()
-    patients = itertools.islice(phantom.patients(2 * PICTURES, 0), PICTURES // A_PATIENT)
+    patients = itertools.islice(dataset.patients(2 * PICTURES, 0), PICTURES // A_PATIENT)
     for number, patient in enumerate(patients):
         for place in range(A_PATIENT):
-            slice_ = Image.fromarray(phantom.render(patient, (place - A_PATIENT / 2) / A_PATIENT))
+            slice_ = Image.fromarray(dataset.render(patient, (place - A_PATIENT / 2) / A_PATIENT))
             slice_.save(folder / f"{number:03}-{place}.jpg", quality=95)
     return folder
 
 
 def parts(files: Sequence[Path]) -> dict[str, float]:
     """Seconds of each part for all pictures, on all cores, a hundred pictures in memory at a time."""
-    model = modelfile.load(bundled.MODEL, threads=1)
+    model = model_file.load(package_data.MODEL, threads=1)
     size, known = model.card.size, model.card.guard
     taken = dict.fromkeys(("read", "find the lungs", "guard", "crop and scale", "net"), 0.0)
     with ThreadPoolExecutor(hardware.physical_cores()) as pool:
@@ -110,10 +111,10 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
 
         for start in range(0, len(files), AT_ONCE):
             pictures = timed("read", read, files[start : start + AT_ONCE])
-            found = timed("find the lungs", lambda each: chest.find(each.grey), pictures)
+            found = timed("find the lungs", lambda each: lung_segmentation.find(each.grey), pictures)
             pairs = list(zip(pictures, found, strict=True))
-            looks = timed("guard", lambda pair: signs.look(*pair), pairs)
-            timed("guard", lambda look: (guard.refuse(look), known and guard.distance(look, known)), looks)
+            looks = timed("guard", lambda pair: ood_features.look(*pair), pairs)
+            timed("guard", lambda look: (ood.refuse(look), known and ood.distance(look, known)), looks)
             slices = timed("crop and scale", lambda pair: prepare(pair[0].grey, size, pair[1]), pairs)
             timed("net", lambda each: model.probabilities(each[None]), slices)
     return taken

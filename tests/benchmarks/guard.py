@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import pydicom.data
 
-from lungcli.core import models
 from lungcli.core.errors import ModelFileError, UnreadableInputError
-from lungcli.core.modelcard import GuardStatistics
-from lungcli.data import chest, guard, manifest, signs, splits
-from lungcli.data.manifest import Manifest
-from lungcli.data.prepare import prepare
-from lungcli.data.read import Grey, Picture, read
-from lungcli.data.signs import Signs
-from lungcli.inference import modelfile
+from lungcli.datasets import manifest, splits
+from lungcli.datasets.manifest import Manifest
+from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging.image_io import Grey, Picture, read
+from lungcli.imaging.ood_features import Signs
+from lungcli.imaging.preprocessing import prepare
+from lungcli.modelfile import model_file, model_paths
+from lungcli.modelfile.model_card import GuardStatistics
 from tests.benchmarks import machine
-from tests.data import intruders
+from tests.imaging import intruders
 
 REFUSED = 1000.0
 # One grey frame each, that pydicom decodes without a plug-in.
@@ -40,11 +40,11 @@ def main() -> None:
     data = manifest.load(sys.argv[1] if len(sys.argv) > 1 else "phantom")
     split = splits.split(data, protocol="grouped", seed=0)
     seen = _looks(data)
-    statistics = guard.fit(guard.rows_of(seen[i] for i in split.train), guard.rows_of(seen[i] for i in split.val))
+    statistics = ood.fit(ood.rows_of(seen[i] for i in split.train), ood.rows_of(seen[i] for i in split.val))
     if statistics is None:
         raise SystemExit(f"{data.name} has no training slices")
     real = np.array([_score(seen[i], statistics) for i in split.test])
-    refused = sum(guard.refuse(item) is not None for item in seen)
+    refused = sum(ood.refuse(item) is not None for item in seen)
     machine.state()
     machine.say(f"{data.name}: {refused} of all {len(seen)} slices refused, test part below")
     machine.say(f"{'kind':<28}{'n':>5}{'refused':>9}{'referred':>9}{'AUROC':>7}{'FA at 95 %':>11}")
@@ -66,11 +66,11 @@ def main() -> None:
 
 def _looks(data: Manifest) -> list[Signs]:
     folder = manifest.folder(data.name)
-    return [signs.look(read(folder / item.path)) for item in data.slices]
+    return [ood_features.look(read(folder / item.path)) for item in data.slices]
 
 
 def _score(seen: Signs, statistics: GuardStatistics) -> float:
-    return REFUSED if guard.refuse(seen) else guard.distance(seen, statistics)
+    return REFUSED if ood.refuse(seen) else ood.distance(seen, statistics)
 
 
 def _row(
@@ -79,7 +79,7 @@ def _row(
     real: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     statistics: GuardStatistics,
 ) -> None:
-    found = [signs.look(item if isinstance(item, Picture) else intruders.picture(item)) for item in pictures]
+    found = [ood_features.look(item if isinstance(item, Picture) else intruders.picture(item)) for item in pictures]
     scores = np.array([_score(seen, statistics) for seen in found])
     # The area under the curve is the share of pairs in the right order, ties for one half (Mann and Whitney 1947).
     auroc = (scores[:, None] > real).mean() + 0.5 * (scores[:, None] == real).mean()
@@ -107,21 +107,21 @@ def _photos() -> Iterator[Picture]:
 def _cost(path: Path) -> None:
     """Print what the guard takes of one prediction, file to verdict, with the newest model."""
     try:
-        model = modelfile.load(models.default(), threads=1)
+        model = model_file.load(model_paths.default(), threads=1)
     except ModelFileError as error:
         machine.say(f"cost not measured: {error.message}")
         return
     picture = read(path)
-    found = chest.find(picture.grey)
+    found = lung_segmentation.find(picture.grey)
     statistics = model.card.guard
 
     def guarded() -> object:
-        seen = signs.look(picture, found)
-        return guard.refuse(seen), guard.distance(seen, statistics) if statistics else 0.0
+        seen = ood_features.look(picture, found)
+        return ood.refuse(seen), ood.distance(seen, statistics) if statistics else 0.0
 
     def predicted() -> object:
         grey = read(path).grey
-        return model.probabilities(prepare(grey, model.card.size, chest.find(grey))[None])
+        return model.probabilities(prepare(grey, model.card.size, lung_segmentation.find(grey))[None])
 
     alone, rest = machine.taking_turns((guarded, predicted), ROUNDS)
     machine.say(

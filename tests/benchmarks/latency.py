@@ -12,8 +12,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from lungcli.core import models
-from lungcli.inference import modelfile
+from lungcli.modelfile import model_file, model_paths
 from lungcli.training import nets
 from tests.benchmarks import machine
 
@@ -24,8 +23,8 @@ WARM_UP = 20
 
 def main() -> None:
     """Measure and print."""
-    path = models.resolve(sys.argv[1]) if len(sys.argv) > 1 else models.default()
-    model = modelfile.load(path)
+    path = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.default()
+    model = model_file.load(path)
     card = model.card
     torch.set_num_threads(model.threads)
     eager = nets.build(card.model, len(card.classes), card.size)

@@ -5,12 +5,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from lungcli.inference import bench
+from lungcli.evaluation import benchmark
 
 
 def state() -> None:
     """Print the machine."""
-    sys.stdout.write(", ".join(f"{key}: {value}" for key, value in bench.machine().items()) + "\n")
+    sys.stdout.write(", ".join(f"{key}: {value}" for key, value in benchmark.machine().items()) + "\n")
 
 
 def say(text: str) -> None:

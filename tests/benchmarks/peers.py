@@ -24,8 +24,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from lungcli.core import models
-from lungcli.inference import modelfile
+from lungcli.modelfile import model_file, model_paths
 from lungcli.training import checkpoint, loop, nets
 from tests.benchmarks import machine
 
@@ -42,8 +41,8 @@ def main() -> None:
     """Measure and print."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    student, int8 = (models.resolve(f"{sys.argv[1]}/{stage}") for stage in ("student", "int8"))
-    card = modelfile.read_card(student)
+    student, int8 = (model_paths.resolve(f"{sys.argv[1]}/{stage}") for stage in ("student", "int8"))
+    card = model_file.read_card(student)
     torch.set_num_threads(THREADS)
     rng = np.random.default_rng(0)
     slices = rng.integers(0, 256, (CALIBRATION, card.size, card.size), dtype=np.uint8)
@@ -88,7 +87,7 @@ def eager(name: str, size: int, weights: Path | None = None) -> Call:
 
 def ours(path: Path, slices: NDArray[np.uint8]) -> Call:
     """Judge one slice as `lungcli predict` does once it has prepared it."""
-    model = modelfile.load(path, THREADS)
+    model = model_file.load(path, THREADS)
     return lambda: model.logits(slices[:1])
 
 

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from lungcli.data import chest, phantom, signs
-from lungcli.data.prepare import prepare
-from lungcli.data.read import read
+from lungcli.datasets.phantom import dataset
+from lungcli.imaging import lung_segmentation, ood_features
+from lungcli.imaging.image_io import read
+from lungcli.imaging.preprocessing import prepare
 from tests.benchmarks import machine
 
 SLICES, REPEATS, SIZE = 20, 15, 224
@@ -53,22 +54,22 @@ def busy(one: Callable[[bytes], object], many: Sequence[bytes]) -> list[float]:
 
 def files() -> Iterator[bytes]:
     """Draw slices of 512×512 pixels as JPEG files."""
-    for patient in list(phantom.patients(6 * SLICES, 0))[:SLICES]:
+    for patient in list(dataset.patients(6 * SLICES, 0))[:SLICES]:
         file = io.BytesIO()
-        Image.fromarray(phantom.render(patient, 0.0)).convert("RGB").save(file, "JPEG", quality=95)
+        Image.fromarray(dataset.render(patient, 0.0)).convert("RGB").save(file, "JPEG", quality=95)
         yield file.getvalue()
 
 
 def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name what is done to one file."""
     picture = read(file, "slice.jpg")
-    found = chest.find(picture.grey)
+    found = lung_segmentation.find(picture.grey)
     yield "read a file", lambda: read(file, "slice.jpg", colour=False)
     yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
-    yield "find the lungs", lambda: chest.find(picture.grey)
+    yield "find the lungs", lambda: lung_segmentation.find(picture.grey)
     yield f"crop and scale to {SIZE}×{SIZE}", lambda: prepare(picture.grey, SIZE, found)
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
-    yield "the guard's look", lambda: signs.look(picture, found)
+    yield "the guard's look", lambda: ood_features.look(picture, found)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcli.data import cache, groups, manifest, phantom, splits, thresholds
+from lungcli.datasets import cache, group_thresholds, groups, manifest, splits
+from lungcli.datasets.phantom import dataset
 from tests.benchmarks import machine
 
 DRAWN = 1000
@@ -71,7 +72,7 @@ def report(count: int, name: str, command: list[str], home: Path) -> None:
 def step(name: str) -> None:
     """Do one step on the data set of this home and print its seconds."""
     found = manifest.load(NAME)
-    thumbs = thresholds.thumbnails_of(found) if name == "group" else None
+    thumbs = group_thresholds.thumbnails_of(found) if name == "group" else None
     start = time.perf_counter()
     if thumbs is not None:
         groups.look_alikes(thumbs, [item.sha256 for item in found.slices], [None] * len(found.slices))
@@ -86,9 +87,9 @@ def step(name: str) -> None:
 
 def draw(count: int) -> list[tuple[str, NDArray[np.uint8]]]:
     """Draw phantoms: class and pixels of each."""
-    planned = [(patient, z) for patient in phantom.patients(count, 0) for z in patient.positions()]
+    planned = [(patient, z) for patient in dataset.patients(count, 0) for z in patient.positions()]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda item: (item[0].label, phantom.render(item[0], item[1], SIDE)), planned))
+        return list(pool.map(lambda item: (item[0].label, dataset.render(item[0], item[1], SIDE)), planned))
 
 
 def write(drawn: list[tuple[str, NDArray[np.uint8]]], count: int, source: Path) -> None:

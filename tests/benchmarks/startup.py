@@ -8,8 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lungcli.core import models
-from lungcli.inference import modelfile
+from lungcli.modelfile import model_file, model_paths
 from tests.benchmarks import machine
 
 ROUNDS = 11
@@ -38,8 +37,8 @@ TORCHVISION = {"mobilenetv2": "mobilenet_v2", "shufflenetv2": "shufflenet_v2_x1_
 
 def main() -> None:
     """Measure and print."""
-    model = models.resolve(sys.argv[1]) if len(sys.argv) > 1 else models.default()
-    card = modelfile.read_card(model)
+    model = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.default()
+    card = model_file.read_card(model)
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(sys.argv[2]) if len(sys.argv) > 2 else _phantom(Path(scratch))
         lungcli = [str(Path(sys.executable).with_name("lungcli"))]
@@ -67,9 +66,10 @@ def main() -> None:
 
 
 def _phantom(folder: Path) -> Path:
-    from lungcli.data import manifest, phantom
+    from lungcli.datasets import manifest
+    from lungcli.datasets.phantom import dataset
 
-    name = "phantom" if "phantom" in manifest.known() else phantom.make(slices=60, name="phantom").name
+    name = "phantom" if "phantom" in manifest.known() else dataset.make(slices=60, name="phantom").name
     del folder
     found = manifest.load(name)
     return manifest.folder(name) / found.slices[0].path

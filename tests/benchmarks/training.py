@@ -19,12 +19,14 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from lungcli import stages
-from lungcli.core import catalog, recipe
+from lungcli.core import recipe, registry
 from lungcli.core.events import BatchDone
 from lungcli.core.recipe import Recipe
-from lungcli.data import manifest, phantom
-from lungcli.training import devices, loop, losses, nets
+from lungcli.datasets import manifest
+from lungcli.datasets.phantom import dataset
+from lungcli.pipeline import stages
+from lungcli.training import devices, loop, nets
+from lungcli.training.losses import criteria
 from tests.benchmarks import machine
 
 BATCHES = 12
@@ -38,7 +40,7 @@ def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
     labels = np.array(found.manifest.labels(), dtype=np.int64)
     everything = np.arange(len(labels))
     net = nets.build(settings.model, len(found.manifest.classes), settings.size)
-    criterion = losses.from_labels(settings, torch.from_numpy(labels), len(found.manifest.classes))
+    criterion = criteria.from_labels(settings, torch.from_numpy(labels), len(found.manifest.classes))
     material = loop.Material(
         pixels=found.pixels,
         labels=labels,
@@ -68,7 +70,7 @@ def plain(net_name: str, data: str) -> Iterator[float]:
     steps = [transforms.Resize((size, size)), transforms.RandomRotation(10), transforms.RandomHorizontalFlip()]
     pictures = ImageFolder(str(manifest.folder(data) / "slices"), transforms.Compose([*steps, transforms.ToTensor()]))
     loader = DataLoader(pictures, batch_size=32, shuffle=True, num_workers=2, persistent_workers=True)
-    function = catalog.net(net_name).build.partition(":")[2]
+    function = registry.net(net_name).build.partition(":")[2]
     net = torchvision.models.get_model(function, weights=None, num_classes=len(pictures.classes)).train()
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     before = time.perf_counter()
@@ -87,7 +89,7 @@ def main() -> None:
     net_name = sys.argv[1] if len(sys.argv) > 1 else "mobilenetv2"
     data = sys.argv[2] if len(sys.argv) > 2 else "phantom"
     if data not in manifest.known():
-        phantom.make(name=data)
+        dataset.make(name=data)
     running = (ours(net_name, data), plain(net_name, data))
     speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(BATCHES):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.cli import speak
+from lungcli.cli import console
 
 LUNGCLI = Path(sys.executable).with_name("lungcli")
 # Small enough for seconds, large enough that every class is in every part.
@@ -76,11 +76,11 @@ def slices(workshop: Path) -> list[Path]:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Consoles of 80 columns, which go with the test."""
     monkeypatch.setenv("COLUMNS", "80")
-    speak.out.cache_clear()
-    speak.err.cache_clear()
+    console.out.cache_clear()
+    console.err.cache_clear()
     yield
-    speak.out.cache_clear()
-    speak.err.cache_clear()
+    console.out.cache_clear()
+    console.err.cache_clear()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungcli.core import selective
-from lungcli.core.modelcard import CoveragePoint, Referral
+from lungcli.metrics import referral as selective
+from lungcli.modelfile.model_card import CoveragePoint, Referral
 from tests.cli.conftest import RUN, Done, call
 
 

@@ -11,14 +11,15 @@ from PIL import Image
 from lungcli.cli import evaluate
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
-from lungcli.core.intervals import Estimate
-from lungcli.core.modelcard import StressFigures
-from lungcli.inference import elsewhere, modelfile
-from lungcli.inference.modelfile import Model
+from lungcli.evaluation import external_validation
+from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_file import Model
 from tests.cli.conftest import RUN, call
 from tests.cli.test_calibrate import card_of
-from tests.core.test_evaluation import evaluation
-from tests.inference import graphs
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
 
 
 def _folder(home: Path, label: str = "normal") -> Path:
@@ -41,13 +42,13 @@ def test_stress_is_drawn_and_kept(own_workshop: Path, tmp_path: Path) -> None:
 def test_a_file_without_figures_gets_those_of_its_own_test_part(workshop: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
     copy.write_bytes((workshop / "runs" / RUN / "int8" / "model.onnx").read_bytes())
-    card = modelfile.read_card(copy)
-    modelfile.recard(copy, msgspec.structs.replace(card, figures=None))
+    card = model_file.read_card(copy)
+    model_file.recard(copy, msgspec.structs.replace(card, figures=None))
     assert "written into" not in call(workshop, "evaluate", copy, "--no-save").stderr
-    assert modelfile.read_card(copy).figures is None
+    assert model_file.read_card(copy).figures is None
     done = call(workshop, "evaluate", copy)
     assert "the figures of its test part, which it had none of" in done.stderr
-    assert modelfile.read_card(copy).figures == card.figures
+    assert model_file.read_card(copy).figures == card.figures
 
 
 def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_calibration_is_shown(workshop: Path) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Model:
-    return modelfile.load(graphs.model_file(tmp_path / "tiny.onnx"), threads=1)
+    return model_file.load(graphs.model_file(tmp_path / "tiny.onnx"), threads=1)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_only_the_models_own_test_part_gets_into_its_card(
     )
     judged = [("title", "", evaluation("bbmmnn", part, digest))]
     evaluate._save(evaluate._Found(model=tiny, judged=judged, stressed=(row,), scored=[]))
-    assert modelfile.read_card(tiny.path).stress == ((row,) if kept else ())
+    assert model_file.read_card(tiny.path).stress == ((row,) if kept else ())
     assert ("not written into" in capsys.readouterr().err) != kept
 
 
@@ -147,7 +148,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
 
     (tmp_path / "own").mkdir()
     Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
-    scored = elsewhere.score(tiny, "normal", tmp_path / "own")
+    scored = external_validation.score(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "write", refuse)
     evaluate._save(evaluate._Found(model=tiny, judged=[], stressed=(), scored=[scored]))
     assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err

@@ -11,7 +11,8 @@ import pytest
 
 from lungcli.cli import quantize
 from lungcli.core.errors import GateNotMetError
-from lungcli.inference import ladder, modelfile
+from lungcli.modelfile import model_file
+from lungcli.quantize import search
 from tests.cli.conftest import RUN, call
 
 
@@ -63,7 +64,7 @@ def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Pat
 
 
 def _without_figures(path: Path) -> None:
-    modelfile.recard(path, msgspec.structs.replace(modelfile.read_card(path), figures=None))
+    model_file.recard(path, msgspec.structs.replace(model_file.read_card(path), figures=None))
 
 
 def test_the_table_fits_80_columns(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,12 +147,12 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
 ) -> None:
     """Nothing satisfies this gate; its error is the one that exit code 5 belongs to."""
     monkeypatch.setenv("LUNGCLI_HOME", str(workshop))
-    monkeypatch.setattr(ladder, "shortfalls", lambda *_: ("agreement",))
-    monkeypatch.setitem(ladder.LADDERS, "int8", ladder.LADDERS["int8"][:2])
+    monkeypatch.setattr(search, "shortfalls", lambda *_: ("agreement",))
+    monkeypatch.setitem(search.LADDERS, "int8", search.LADDERS["int8"][:2])
     output = tmp_path / "best.onnx"
     with pytest.raises(GateNotMetError) as caught:
         quantize.quantize(f"{RUN}/student", output=output)
-    card = modelfile.read_card(output)
+    card = model_file.read_card(output)
     assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
     assert card.rung in ("minmax per tensor", "minmax per channel")
     told = f"no rung of the ladder holds; the best, {card.rung}, fails by agreement and is kept: {output}"

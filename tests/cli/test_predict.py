@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 
-from lungcli.data.prepare import prepare_file
+from lungcli.imaging.preprocessing import prepare_file
 from tests.cli.conftest import LUNGCLI, RUN, call, environment
-from tests.data import dicoms
-from tests.data.pictures import write, zipped
-from tests.inference import graphs
+from tests.imaging import dicoms
+from tests.imaging.pictures import write, zipped
+from tests.modelfile import graphs
 
 
 def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, object]:

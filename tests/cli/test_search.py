@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lungcli.cli import speak
+from lungcli.cli import console
 from lungcli.cli.app import app
 from lungcli.core.errors import UsageError
-from lungcli.data import phantom
-from lungcli.tui import pareto, table
-from lungcli.tui.watch import Watcher
+from lungcli.datasets.phantom import dataset
+from lungcli.tui.models import pareto, table
+from lungcli.tui.runs.run_watcher import Watcher
 from tests.cli.conftest import LUNGCLI, SMALL, call, environment
 
 SEARCH = ["search", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--epochs", "2", "--bits", "32"]
@@ -57,8 +57,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 
 def typed(home: Path, *arguments: str) -> Result:
     """The outcome of a command in `home`, in this process, on consoles as wide as it is told."""
-    speak.out.cache_clear()
-    speak.err.cache_clear()
+    console.out.cache_clear()
+    console.err.cache_clear()
     done = CliRunner(env={"LUNGCLI_HOME": str(home), "COLUMNS": "120"}).invoke(app, arguments)
     assert done.exit_code == 0, done.exception
     return done
@@ -212,7 +212,7 @@ REFUSED: list[tuple[list[str], str]] = [
 
 
 def test_what_cannot_be_meant_is_told_in_one_line_and_begins_no_study(home: Path) -> None:
-    phantom.make(slices=45, side=64)
+    dataset.make(slices=45, side=64)
     for arguments, message in REFUSED:
         done = CliRunner().invoke(app, ["search", *arguments])
         assert isinstance(done.exception, UsageError), done.exception

@@ -15,8 +15,8 @@ from lungcli.cli import serve
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
 from tests.cli.conftest import LUNGCLI, call, environment
-from tests.inference import graphs
-from tests.web.test_page import free_port
+from tests.modelfile import graphs
+from tests.web.test_app import free_port
 
 NEEDS_WEB = pytest.mark.skipif(
     importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed"

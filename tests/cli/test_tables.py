@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from lungcli.cli import tables
-from lungcli.core.intervals import Estimate
-from lungcli.core.significance import Significance
-from lungcli.inference import report
-from lungcli.inference.bench import Measurement
-from lungcli.inference.compare import Comparison, Row
-from tests.core.test_evaluation import evaluation
+from lungcli.evaluation.benchmark import Measurement
+from lungcli.evaluation.compare import Comparison, Row
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.significance import Significance
+from lungcli.views import comparison_table
+from tests.metrics.test_predictions import evaluation
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -74,7 +74,7 @@ ECE           0.200           0.033
 FOOTNOTES = [
     "judged on 6 slices of 3 look-alike groups (test part, grouped split); 95 % intervals by bootstrap over groups",
     "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: may be chance",
-    report.P_VALUES,
+    comparison_table.P_VALUES,
     "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",
     "synthetic data: these figures say nothing about people",
 ]

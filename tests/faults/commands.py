@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from lungcli.core import runs
 from lungcli.core.events import BatchDone, EpochDone, Event
-from lungcli.inference import modelfile
+from lungcli.modelfile import model_file
 from tests.cli.conftest import LUNGCLI, environment
 
 PATIENCE = 240.0
@@ -139,7 +139,7 @@ def _require_whole_file(path: Path) -> None:
             with safe_open(path, framework="np") as file:
                 assert list(file.keys())
         case ".onnx":
-            modelfile.load(path)
+            model_file.load(path)
         case ".npy":
             assert np.load(path, mmap_mode="r").ndim == 3
         case _:
@@ -171,7 +171,7 @@ def results(home: Path, name: str) -> dict[str, str]:
     """What a run has made: the digest of the weights and of the graph of every stage."""
     folder = home / "runs" / name
     made = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(folder.rglob("*.safetensors"))}
-    made |= {path.relative_to(folder).as_posix(): modelfile.graph_digest(path) for path in folder.rglob("*.onnx")}
+    made |= {path.relative_to(folder).as_posix(): model_file.graph_digest(path) for path in folder.rglob("*.onnx")}
     return made
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.servers import served
+from tests.datasets.servers import served
 from tests.faults.commands import TINY, Call, finished
 
 __all__ = ["served"]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from lungcli.archive import places, plan
+from lungcli.batch import filesystem, job_manifest
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
-from lungcli.data import manifest, splitfiles
-from lungcli.inference import modelfile
+from lungcli.datasets import manifest, split_files
+from lungcli.modelfile import model_file
 from lungcli.search import studies, trials
 from lungcli.training import checkpoint
 from tests.faults.commands import TINY, Call, figures, finished, grows, results, started, wait_until
@@ -73,16 +73,16 @@ def test_a_checkpoint_of_version_1_belongs_to_its_recipe_still() -> None:
 def test_manifests_splits_and_models_of_every_version_are_read() -> None:
     assert manifest.read(FORMATS / "manifest-1" / "manifest.json") == data()
     path = FORMATS / "split-1.json"
-    assert splitfiles.read(path) == splitfiles.make(data(), seed=3)
-    assert len(splitfiles.splits_of(data(), path)) == 1
-    model = modelfile.load(FORMATS / "model-1.onnx")
+    assert split_files.read(path) == split_files.make(data(), seed=3)
+    assert len(split_files.splits_of(data(), path)) == 1
+    model = model_file.load(FORMATS / "model-1.onnx")
     assert (model.card.size, model.card.temperature) == (128, 1.5)
     assert model.logits(np.zeros((1, 128, 128), dtype=np.uint8)).shape == (1, 3)
 
 
 def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) -> None:
     shutil.copytree(FORMATS / "archive-1", tmp_path / "archive")
-    plan.begin(archived(), places.opened(str(tmp_path / "archive")))
+    job_manifest.begin(archived(), filesystem.opened(str(tmp_path / "archive")))
     journal = shutil.copy(FORMATS / "study-1.journal", tmp_path)
     after, figures = searched()
     study, found = studies.find("old", str(journal))
@@ -112,11 +112,11 @@ def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) ->
     with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
         manifest.read(here / "manifest-1" / "manifest.json")
     with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
-        splitfiles.read(here / "split-1.json")
-    job = here / "archive-1" / plan.PLAN
+        split_files.read(here / "split-1.json")
+    job = here / "archive-1" / job_manifest.PLAN
     job.write_text(newer(job.read_text()))
     with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
-        plan.begin(archived(), places.opened(str(job.parent)))
+        job_manifest.begin(archived(), filesystem.opened(str(job.parent)))
     journal = here / "study-1.journal"
     journal.write_text(journal.read_text().replace('"format_version":1', '"format_version":99,"kind":"unheard-of"'))
     for opened in (
@@ -129,7 +129,7 @@ def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) ->
     model.metadata_props[0].value = newer(model.metadata_props[0].value)
     onnx.save(model, here / "model-1.onnx")
     with pytest.raises(ModelFileError, match="format 99; this lungcli reads up to 1"):
-        modelfile.read_card(here / "model-1.onnx")
+        model_file.read_card(here / "model-1.onnx")
     saved = here / "checkpoint-2.safetensors"
     save_file(load_file(saved), saved, metadata={"position": '{"format_version": 99, "epoch": "third"}'})
     layer = net()

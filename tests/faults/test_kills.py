@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.core import runs
-from tests.data.pictures import zipped
-from tests.data.servers import Answer, Served
+from tests.datasets.servers import Answer, Served
 from tests.faults.commands import (
     TINY,
     Call,
@@ -32,6 +31,7 @@ from tests.faults.commands import (
     results,
 )
 from tests.faults.conftest import RUN
+from tests.imaging.pictures import zipped
 
 MANY = 50
 

@@ -15,7 +15,6 @@ import pytest
 from pydicom.uid import JPEGLSLossless
 
 from lungcli.core import runs
-from tests.data.test_dicom import needs_codecs, transcoded
 from tests.faults.commands import (
     TINY,
     Begun,
@@ -32,6 +31,7 @@ from tests.faults.commands import (
     wait_until,
 )
 from tests.faults.conftest import RUN
+from tests.imaging.test_dicom import needs_codecs, transcoded
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SHOW_CURSOR, HIDE_CURSOR, LEAVE_SCREEN = b"\x1b[?25h", b"\x1b[?25l", b"\x1b[?1049l"

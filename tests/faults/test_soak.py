@@ -6,10 +6,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lungcli.inference import modelfile
-from lungcli.inference.predict import Prediction, predict
-from lungcli.inference.sources import Naming, items
-from tests.inference import graphs
+from lungcli.modelfile import model_file
+from lungcli.predict.inputs import Naming, items
+from lungcli.predict.predict import Prediction, predict
+from tests.modelfile import graphs
 
 ROUNDS = 10
 
@@ -18,7 +18,7 @@ ROUNDS = 10
 def test_three_hundred_predictions_leave_no_file_open_and_no_memory_taken(
     slices: Path, tmp_path: Path, workers: int
 ) -> None:
-    model = modelfile.load(graphs.nodule_file(tmp_path / "m.onnx"), 1)
+    model = model_file.load(graphs.nodule_file(tmp_path / "m.onnx"), 1)
     process, seen = psutil.Process(), []
     for _ in range(ROUNDS):
         found = [outcome for _, outcome in predict(items([str(slices)], Naming()), model, force=True, workers=workers)]

@@ -16,9 +16,9 @@ import gradio  # 1.5 s; who imports this module has seen to it that it is there
 
 import lungcli
 from lungcli.core.errors import LungcliError
-from lungcli.web import cards, door, page
-from tests.inference import graphs
-from tests.web.test_page import Served, free_port
+from lungcli.web import app, html, middleware
+from tests.modelfile import graphs
+from tests.web.test_app import Served, free_port
 
 # Where the program and its libraries lie is nobody's business; where an upload lies is told to who sent it.
 SECRETS = (b"Traceback", b'File "', *(str(Path(each.__file__ or "").parent).encode() for each in (lungcli, gradio)))
@@ -32,7 +32,7 @@ def served() -> Served:
     """Serve a page to this process alone, once. `end` must be called."""
     folder = Path(tempfile.mkdtemp())
     models = {"tiny": graphs.nodule_file(folder / "secret-place.onnx")}
-    running = Served(page.Service(models=models, port=free_port(), megabytes=1))
+    running = Served(app.Service(models=models, port=free_port(), megabytes=1))
     running.start()
     return running
 
@@ -101,7 +101,7 @@ def seeds() -> tuple[bytes, ...]:
         for row in json.loads(served().ask("GET", "/config")[1])["dependencies"]
         for _, target in row["targets"]
     }
-    picture = cards.example("malignant").content[:300]
+    picture = html.example("malignant").content[:300]
     file = {"path": "/etc/passwd", "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
     joined = [
         {"data": [[file], "tiny"], "fn_index": numbers["upload"], "session_hash": "a"},
@@ -131,7 +131,10 @@ def seeds() -> tuple[bytes, ...]:
         request("GET", "/config", more=b"X-Many: x\r\n" * 3000),
         request("POST", "/gradio_api/queue/join", b"[" * 100_000, more=b"Content-Type: application/json\r\n"),
         request(
-            "POST", door.UPLOAD, part("files", "a.png", b"x") * 1200, more=b"Content-Type: " + _MULTIPART + b"\r\n"
+            "POST",
+            middleware.UPLOAD,
+            part("files", "a.png", b"x") * 1200,
+            more=b"Content-Type: " + _MULTIPART + b"\r\n",
         ),
     )
 
@@ -153,13 +156,15 @@ def part(field: str, name: str, content: bytes) -> bytes:
 def uploaded(content: bytes, field: str = "files", kind: bytes = _MULTIPART) -> bytes:
     """Two files in an upload."""
     body = part(field, "a.png", content) + part(field, "../ä.png", content) + b"--x--\r\n"
-    return request("POST", f"{door.UPLOAD}?upload_id=u", body, more=b"Content-Type: " + kind + b"\r\n")
+    return request("POST", f"{middleware.UPLOAD}?upload_id=u", body, more=b"Content-Type: " + kind + b"\r\n")
 
 
 def chunked(body: bytes) -> bytes:
     """An upload that does not say how long it is."""
     pieces = b"".join(b"%x\r\n" % len(piece) + piece + b"\r\n" for piece in _pieces(body, 5))
-    head = request("POST", door.UPLOAD, more=b"Content-Type: " + _MULTIPART + b"\r\nTransfer-Encoding: chunked\r\n")
+    head = request(
+        "POST", middleware.UPLOAD, more=b"Content-Type: " + _MULTIPART + b"\r\nTransfer-Encoding: chunked\r\n"
+    )
     return head + pieces + b"0\r\n\r\n"
 
 

@@ -15,16 +15,21 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
 
-from lungcli.core import bundled, catalog, modelcard, names, runs, shelf
+from lungcli.core import names, package_data, registry, run_trash, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
 from lungcli.core.recipe import Recipe
-from lungcli.data import dicom, fetch, http, labels, manifest, mirrors, splitfiles, splits, unpack
-from lungcli.data.read import read
-from lungcli.inference import evaluate, modelfile, onnxwire, sources
-from lungcli.tui import feed
-from tests.data import dicoms, pictures
-from tests.inference import graphs
+from lungcli.datasets import manifest, split_files, splits
+from lungcli.datasets.download import http, mirrors, resumable
+from lungcli.datasets.ingest import label_table, safe_zip
+from lungcli.evaluation import evaluate
+from lungcli.imaging import dicom
+from lungcli.imaging.image_io import read
+from lungcli.modelfile import model_card, model_file, onnx_wire
+from lungcli.predict import inputs
+from lungcli.tui.runs import event_reader
+from tests.imaging import dicoms, pictures
+from tests.modelfile import graphs
 
 Parse = Callable[[bytes, Path], object]
 Seeds = Callable[[], tuple[bytes, ...]]
@@ -76,7 +81,7 @@ def _dicom(content: bytes, folder: Path) -> None:
 
 
 def _dicoms() -> tuple[bytes, ...]:
-    from tests.data import test_dicom
+    from tests.imaging import test_dicom
 
     if importlib.util.find_spec("gdcm") is None:
         return tuple(test_dicom.WHOLE)
@@ -87,11 +92,11 @@ def _dicoms() -> tuple[bytes, ...]:
 def _zip(content: bytes, folder: Path) -> None:
     file = folder / "x.zip"
     file.write_bytes(content)
-    with contextlib.suppress(LungcliError), unpack.opened(file) as archive:
-        for member in unpack.members(archive)[:20]:
+    with contextlib.suppress(LungcliError), safe_zip.opened(file) as archive:
+        for member in safe_zip.members(archive)[:20]:
             with contextlib.suppress(LungcliError):
-                unpack.content(archive, member)
-    for item in sources.items([str(file)], sources.Naming()):
+                safe_zip.content(archive, member)
+    for item in inputs.items([str(file)], inputs.Naming()):
         if callable(item.source):
             with contextlib.suppress(LungcliError):
                 item.source()
@@ -127,20 +132,20 @@ def _manifests() -> tuple[bytes, ...]:
 def _split(content: bytes, folder: Path) -> None:
     file = folder / "x.json"
     file.write_bytes(content)
-    splitfiles.splits_of(DESCRIBED, file)
+    split_files.splits_of(DESCRIBED, file)
 
 
 def _splits() -> tuple[bytes, ...]:
-    made = [splitfiles.make(DESCRIBED), splitfiles.make(DESCRIBED, "random", folds=3)]
+    made = [split_files.make(DESCRIBED), split_files.make(DESCRIBED, "random", folds=3)]
     return tuple(map(msgspec.json.encode, made))
 
 
 def _run(content: bytes, folder: Path) -> None:
     (folder / "run.json").write_bytes(content)
     (folder / "recipe.toml").write_bytes(_recipes()[0])
-    (folder / shelf.TAGS).write_bytes(content)
+    (folder / run_trash.TAGS).write_bytes(content)
     (folder / "worker.json").write_bytes(content)
-    shelf.tags(folder)
+    run_trash.tags(folder)
     found = runs.read(folder)
     runs.state(found)
     runs.worker(found)
@@ -153,8 +158,8 @@ def _runs() -> tuple[bytes, ...]:
 
 def _events(content: bytes, folder: Path) -> None:
     (folder / "events.jsonl").write_bytes(content)
-    for line in feed.read_on(folder / "events.jsonl", feed.Place()).lines:
-        feed.decode(line)
+    for line in event_reader.read_on(folder / "events.jsonl", event_reader.Place()).lines:
+        event_reader.decode(line)
     info = runs.RunInfo(kind="train", state="done", created=_WHEN, changed=_WHEN)
     list(runs.events(runs.Run(name="x", folder=folder, info=info, recipe=_RECIPE)))
 
@@ -170,19 +175,19 @@ def _recipe(content: bytes, folder: Path) -> None:
     file.write_bytes(content)
     with contextlib.suppress(LungcliError):
         recipes.as_toml(recipes.load(file))
-    for _, made in bundled.load(str(file)).recipes():
+    for _, made in package_data.load(str(file)).recipes():
         assert made
 
 
 def _recipes() -> tuple[bytes, ...]:
-    bundles = [path.read_bytes() for path in bundled.recipe_files().values()]
+    bundles = [path.read_bytes() for path in package_data.recipe_files().values()]
     return (recipes.as_toml(_RECIPE).encode(), *bundles)
 
 
 def _labels(content: bytes, folder: Path) -> None:
     file = folder / "x.csv"
     file.write_bytes(content)
-    found = labels.read(file, [PurePosixPath("a/1.png"), PurePosixPath("b/ü 2.png"), PurePosixPath("c.png")])
+    found = label_table.read(file, [PurePosixPath("a/1.png"), PurePosixPath("b/ü 2.png"), PurePosixPath("c.png")])
     assert all(".." not in row.path.parts and not row.path.is_absolute() for row in found)
 
 
@@ -194,21 +199,21 @@ def _label_files() -> tuple[bytes, ...]:
 
 
 def _card(content: bytes, _folder: Path) -> None:
-    modelcard.encode(modelcard.decode(content.decode("utf-8", "replace"), "x"))
+    model_card.encode(model_card.decode(content.decode("utf-8", "replace"), "x"))
 
 
 def _cards() -> tuple[bytes, ...]:
-    real = modelfile.read_card(Path(bundled.FOLDER) / "default.onnx")
-    return (modelcard.encode(graphs.card()).encode(), modelcard.encode(real).encode())
+    real = model_file.read_card(Path(package_data.FOLDER) / "default.onnx")
+    return (model_card.encode(graphs.card()).encode(), model_card.encode(real).encode())
 
 
 def _model(content: bytes, folder: Path) -> None:
     with contextlib.suppress(ValueError):
-        onnxwire.summary(memoryview(content))
+        onnx_wire.summary(memoryview(content))
     file = folder / "x.onnx"
     file.write_bytes(content)
-    modelfile.read_card(file)
-    model = modelfile.load(file, threads=1)
+    model_file.read_card(file)
+    model = model_file.load(file, threads=1)
     model.logits(graphs.slices(1, size=model.card.size))
 
 
@@ -218,9 +223,9 @@ def _models() -> tuple[bytes, ...]:
         folder = Path(name)
         graphs.model_file(folder / "a.onnx")
         graphs.convolutional(folder / "net")
-        modelfile.write(folder / "net", graphs.card(), folder / "b.onnx")
+        model_file.write(folder / "net", graphs.card(), folder / "b.onnx")
         graphs.nodules(folder / "net", size=32)
-        modelfile.write(folder / "net", graphs.card(size=32), folder / "c.onnx")
+        model_file.write(folder / "net", graphs.card(size=32), folder / "c.onnx")
         return tuple((folder / f"{each}.onnx").read_bytes() for each in "abc")
 
 
@@ -231,7 +236,7 @@ def _verdicts(content: bytes, folder: Path) -> None:
 
 
 def _verdict_files() -> tuple[bytes, ...]:
-    from lungcli.core.evaluation import Evaluation
+    from lungcli.metrics.predictions import Evaluation
 
     made = Evaluation(
         classes=graphs.CLASSES,
@@ -249,14 +254,14 @@ def _verdict_files() -> tuple[bytes, ...]:
 def _headers(content: bytes, folder: Path) -> None:
     """Four lines: status, Content-Range, ETag, Retry-After; and all of it as a sidecar and as an address."""
     status, content_range, validator, again = (content.decode("utf-8", "replace").split("\n") + [""] * 4)[:4]
-    kept = fetch.Sidecar(validator='"one"', size=100)
+    kept = resumable.Sidecar(validator='"one"', size=100)
     number = int(status) if status.isascii() and status.isdigit() and len(status) < 5 else 206
-    assert fetch.decide(number, content_range, validator, 50, kept) in ("append", "start over", "complete", "drop")
+    assert resumable.decide(number, content_range, validator, 50, kept) in ("append", "start over", "complete", "drop")
     wait = http.retry_after(again, 1e9)
     assert wait is None or wait >= 0
     http.shown("https://example.org/" + again)
     (folder / "x.json").write_bytes(content)
-    fetch._read_sidecar(folder / "x.json")
+    resumable._read_sidecar(folder / "x.json")
 
 
 def _header_lines() -> tuple[bytes, ...]:
@@ -281,7 +286,7 @@ def _name(content: bytes, _folder: Path) -> None:
     with contextlib.suppress(LungcliError):
         assert "/" not in names.checked(text, "run")
     names.natural(text)
-    names.find(text, catalog.NETS, "net")
+    names.find(text, registry.NETS, "net")
 
 
 def _names() -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungcli.core.errors import UsageError
-from lungcli.core.intervals import Estimate
+from lungcli.metrics.intervals import Estimate
 from lungcli.search import space
 from lungcli.search.space import Outcome, Plan, Range
 

@@ -6,25 +6,25 @@ from collections.abc import Generator
 
 import numpy as np
 
-from lungcli import stages
 from lungcli.core import runs
 from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
-from lungcli.core.intervals import Estimate
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.data import phantom
+from lungcli.datasets.phantom import dataset
+from lungcli.metrics.intervals import Estimate
+from lungcli.pipeline import stages
+from lungcli.pipeline.stages import Material
+from lungcli.search import loop as search
 from lungcli.search import space, studies, trials
-from lungcli.search import work as search
 from lungcli.search.space import Drawn, Outcome, Plan
 from lungcli.search.trials import Figures
-from lungcli.stages import Material
 
 SETTINGS = {"data": "phantom", "teacher": ["ownmodel"], "epochs": 4, "size": 64, "device": "cpu", "threads": 1}
 
 
 def plan(**changes: object) -> Plan:
     """A plan over six learning rates, in a home that has the phantoms."""
-    phantom.make(slices=45, side=64)
+    dataset.make(slices=45, side=64)
     return planned(**changes)
 
 

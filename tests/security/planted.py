@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from lungcli.core import modelcard, paths, recipe, runs, shelf
-from lungcli.core.evaluation import Evaluation
+from lungcli.core import paths, recipe, run_trash, runs
 from lungcli.core.events import EpochDone, RunFailed, RunStarted, StageDone, StageStarted
-from lungcli.core.models import MODEL
-from lungcli.data import manifest
-from lungcli.data.manifest import Rejected, Slice, Source
-from lungcli.inference import modelfile
-from tests.data import dicoms, pictures
-from tests.inference import graphs
+from lungcli.datasets import manifest
+from lungcli.datasets.manifest import Rejected, Slice, Source
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_card, model_file
+from lungcli.modelfile.model_paths import MODEL
+from tests.imaging import dicoms, pictures
+from tests.modelfile import graphs
 
 # Sets the title, rings, recolours (ESC and C1), clears the screen, looks like Rich's markup, and writes backwards.
 NASTY = "\x1b]0;owned\x07[red]\x9b31m\x1b[2J\u202egnp"
@@ -59,7 +59,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _card() -> modelcard.ModelCard:
+def _card() -> model_card.ModelCard:
     card = graphs.card(
         model=f"net{NASTY}", stage=f"student{NASTY}", classes=CLASSES, teacher=f"teacher{NASTY}", rung=f"rung{NASTY}"
     )
@@ -73,14 +73,14 @@ def _run(made: manifest.Manifest) -> None:
     stage = folder / "train"
     stage.mkdir(parents=True)
     graphs.brightness(folder / "net")
-    modelfile.write(folder / "net", _card(), stage / MODEL)
+    model_file.write(folder / "net", _card(), stage / MODEL)
     (folder / "net").unlink()
     when = _card().created
     info = runs.RunInfo(kind="train", state="failed", created=when, changed=when, cpu=f"cpu{NASTY}")
     (folder / "run.json").write_bytes(msgspec.json.encode(info))
     wanted = recipe.Recipe(data=DATA, model=f"net{NASTY}", teacher=f"teacher{NASTY}", size=graphs.SIZE)
     recipe.save(wanted, folder / "recipe.toml")
-    (folder / shelf.TAGS).write_bytes(msgspec.json.encode([f"tag{NASTY}"]))
+    (folder / run_trash.TAGS).write_bytes(msgspec.json.encode([f"tag{NASTY}"]))
     (folder / "notes.txt").write_text(f"note{NASTY}")
     (folder / "notes.md").write_text(f"note{NASTY}")
     name = f"train{NASTY}"

@@ -18,13 +18,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lungcli.core import modelcard, models, paths, recipe, runs
+from lungcli.core import paths, recipe, runs
 from lungcli.core.errors import LungcliError, ModelFileError
-from lungcli.inference import bounds, modelfile
+from lungcli.modelfile import graph_limits, model_card, model_file, model_paths
 from lungcli.training import checkpoint
 from tests.cli.conftest import LUNGCLI, environment
 from tests.fuzz.test_fuzz import forget_peak, peak
-from tests.inference import graphs
+from tests.modelfile import graphs
 
 # What may be taken before a file is refused; those that mean to fill memory would take gigabytes.
 MOST_BYTES = 64 << 20
@@ -61,7 +61,7 @@ def net(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = (), size
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    helper.set_model_props(made, {modelfile.KEY: modelcard.encode(graphs.card(size=size))})
+    helper.set_model_props(made, {model_file.KEY: model_card.encode(graphs.card(size=size))})
     return made
 
 
@@ -194,7 +194,7 @@ def test_a_harmful_graph_is_refused_before_it_takes_anything(name: str, tmp_path
     forget_peak()
     before, began = peak()[0], time.process_time()
     with pytest.raises(ModelFileError, match=why):
-        modelfile.load(path, threads=1)
+        model_file.load(path, threads=1)
     assert peak()[1] - before < MOST_BYTES
     assert time.process_time() - began < 5
 
@@ -264,7 +264,7 @@ def a_run(name: str = "copied", **changes: object) -> Path:
         name, "train", msgspec.structs.replace(recipe.Recipe(data="phantom", model="resnet18"), **changes)
     )
     (made.stage("train")).mkdir()
-    graphs.model_file(made.stage("train") / models.MODEL)
+    graphs.model_file(made.stage("train") / model_paths.MODEL)
     return made.folder
 
 
@@ -286,7 +286,7 @@ def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_l
     here.symlink_to(outside)
     before = outside.read_bytes() if outside.is_file() else sorted(outside.iterdir())
 
-    for each in (lambda: runs.load("copied"), lambda: models.resolve("copied")):
+    for each in (lambda: runs.load("copied"), lambda: model_paths.resolve("copied")):
         with pytest.raises(LungcliError, match="'copied' holds a link"):
             each()
     assert runs.readable()[0] == []
@@ -360,6 +360,6 @@ def one_clear_error(home: Path, asked: Sequence[object]) -> None:
 
 
 def test_bounds_hold_for_nets_as_large_as_any_of_ours() -> None:
-    assert bounds.VALUES >= 3 * 72
-    assert bounds.WORK >= 3 * 230_000
+    assert graph_limits.VALUES >= 3 * 72
+    assert graph_limits.WORK >= 3 * 230_000
     assert paths.home().exists()

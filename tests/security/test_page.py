@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.web import cards, door, page
+from lungcli.web import app, html, middleware
 from lungcli.web.uploads import Uploads
-from tests.inference import graphs
-from tests.web.test_page import Served, free_port, uploads_in
+from tests.modelfile import graphs
+from tests.web.test_app import Served, free_port, uploads_in
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="the extra `web` (gradio) is not installed"),
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
-UPLOAD = door.UPLOAD
+UPLOAD = middleware.UPLOAD
 JSON = "application/json"
 
 
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(model: Path) -> Iterator[Served]:
-    running = Served(page.Service(models={"tiny": model}, port=free_port(), megabytes=1))
+    running = Served(app.Service(models={"tiny": model}, port=free_port(), megabytes=1))
     running.start()
     yield running
     running.end()
@@ -74,7 +74,7 @@ def judged(served: Served, claimed: str, session: str) -> bytes:
 
 def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
     before = kept()
-    status, answer = served.upload(cards.example("malignant").content)
+    status, answer = served.upload(html.example("malignant").content)
     assert status == 200
     (path,) = json.loads(answer)
     assert Path(path).is_file()
@@ -86,7 +86,7 @@ def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
 
 def test_no_visitor_has_what_another_sent(served: Served) -> None:
     """Where an upload lies can't be guessed without its content, and by then the verdict has been given."""
-    ours, theirs = (cards.example(label).content for label in ("benign", "malignant"))
+    ours, theirs = (html.example(label).content for label in ("benign", "malignant"))
     (first,), (second,) = (json.loads(served.upload(content)[1]) for content in (ours, theirs))
     places = [Path(path).parent.name for path in (first, second)]
     assert places[0] != places[1]
@@ -271,15 +271,15 @@ def test_many_that_say_half_a_sentence_hold_up_nobody(served: Served) -> None:
 
 
 def test_many_uploads_do_not_fill_the_disk(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "WAITING", 1)
+    monkeypatch.setattr(middleware, "WAITING", 1)
     statuses = [served.upload(bytes([number]) * 900_000)[0] for number in range(6)]
     assert statuses[0] == 200
     assert statuses[-1] == 507
-    assert sum(path.stat().st_size for path in kept()) <= (door.FILES + 1) << 20
+    assert sum(path.stat().st_size for path in kept()) <= (middleware.FILES + 1) << 20
 
 
 def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MOST_UPLOADS_AT_ONCE", 2)
+    monkeypatch.setattr(middleware, "MOST_UPLOADS_AT_ONCE", 2)
     links = [begun(served) for _ in range(2)]
     waited(lambda: served.upload(b"x" * 600)[0] == 503)
     assert served.ask("GET", "/config")[0] == 200
@@ -289,7 +289,7 @@ def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.Mo
 
 
 def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SILENCE", 1.0)
+    monkeypatch.setattr(middleware, "SILENCE", 1.0)
     links = [begun(served) for _ in range(8)]
     assert served.ask("GET", "/config")[0] == 200
     for link in links:
@@ -299,7 +299,7 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypat
 
 
 def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "PATIENCE", 2.0)
+    monkeypatch.setattr(middleware, "PATIENCE", 2.0)
     link, start = begun(served), time.monotonic()
     with pytest.raises((ConnectionError, TimeoutError)):  # noqa: PT012 - whichever write meets the closed door
         while time.monotonic() - start < 60:
@@ -310,10 +310,10 @@ def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.
 
 
 def test_too_many_names_and_contents_are_named_not_kept(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.png" for number in range(cards.MOST + 2)]
+    paths = [tmp_path / f"{number}.png" for number in range(html.MOST + 2)]
     for path in paths:
         path.write_bytes(b"x" * 100)
-    taken = page._all_taken([str(path) for path in paths], Uploads(tmp_path), most=250)
+    taken = app._all_taken([str(path) for path in paths], Uploads(tmp_path), most=250)
     assert [len(item.content) for item in taken] == [100] * 10 + [0] * (len(paths) - 10)
     assert not any(path.exists() for path in paths)
 
@@ -322,7 +322,7 @@ OPEN_WITHOUT_ACCOUNT = {"/", "/theme.css", "/favicon.ico", "/manifest.json", "/r
 
 
 def test_nothing_of_use_is_open_without_an_account(model: Path) -> None:
-    guarded = Served(page.Service(models={"secret-name": model}, port=free_port(), accounts=(("ada", "secret"),)))
+    guarded = Served(app.Service(models={"secret-name": model}, port=free_port(), accounts=(("ada", "secret"),)))
     guarded.start()
     try:
         for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", "/login_check"):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import LUNGCLI, environment
-from tests.data import dicoms, pictures
-from tests.inference import graphs
+from tests.imaging import dicoms, pictures
+from tests.modelfile import graphs
 
 NAME, NUMBER, BORN = "Quetzalcoatl^Wilhelmina", "ZX81-4711", "19240229"
 PLANTED = re.compile(rb"quetzal|wilhelmina|zx81|4711|19240229", re.IGNORECASE)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.cli import speak
-from lungcli.core import words
+from lungcli.cli import console
+from lungcli.core import formatting
 from lungcli.tui.app import Dashboard
 from tests.cli.conftest import LUNGCLI, environment
 from tests.security.planted import DATA, NASTY, RUN, plant
@@ -141,20 +141,20 @@ def test_the_dashboard_shows_them_so_too(folder: Path) -> None:
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\x9b", "\u202e", "\r", "\x08", "\u2066"])
 def test_the_one_function(letter: str) -> None:
-    assert not COMMANDS.search(words.plain(f"a{letter}b"))
-    assert words.plain_lines(f"a\nb{letter}").count("\n") == 1
-    assert not COMMANDS.search(words.plain_json(f'"{letter}"'))
+    assert not COMMANDS.search(formatting.plain(f"a{letter}b"))
+    assert formatting.plain_lines(f"a\nb{letter}").count("\n") == 1
+    assert not COMMANDS.search(formatting.plain_json(f'"{letter}"'))
 
 
 def test_a_table_is_harmless_whatever_is_put_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.table import Table
 
-    speak.out.cache_clear()
+    console.out.cache_clear()
     table = Table(title=NASTY)
     table.add_column(NASTY)
     table.add_row(NASTY)
-    speak.out().print(table)
-    speak.out.cache_clear()
+    console.out().print(table)
+    console.out.cache_clear()
     told = capsys.readouterr().out
     assert told.count("[red]") == 3
     assert not COMMANDS.search(told)

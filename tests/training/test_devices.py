@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lungcli.core import machine
+from lungcli.core import cpu
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.training import devices
@@ -16,7 +16,7 @@ from lungcli.training import devices
 def test_bfloat16_only_where_it_is_native(
     monkeypatch: pytest.MonkeyPatch, flags: set[str] | None, precision: str
 ) -> None:
-    monkeypatch.setattr(machine, "flags", lambda: None if flags is None else frozenset(flags))
+    monkeypatch.setattr(cpu, "flags", lambda: None if flags is None else frozenset(flags))
     place = devices.choose(recipes.make(data="d", model="m", device="cpu", threads=1))
     assert (place.device.type, place.precision, place.threads) == ("cpu", precision, 1)
 

@@ -15,8 +15,9 @@ from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.core.recipe import Recipe
-from lungcli.training import loop, losses, nets
+from lungcli.training import loop, nets
 from lungcli.training.loop import Material
+from lungcli.training.losses import criteria
 from lungcli.training.mixup import Targets
 
 RECIPE = recipes.make(
@@ -45,7 +46,7 @@ def training(folder: Path, recipe: Recipe = RECIPE, found: Material | None = Non
     found = found or material()
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
-    criterion = losses.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return loop.train("train", net, criterion, recipe, found, folder)
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lungcli.core import catalog
+from lungcli.core import registry
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.training import nets
 
 # Deep nets differ from their shallow sisters in repetition only, and take seconds each.
-SMALL = sorted(name for name, row in catalog.NETS.items() if row.millions < 13)
+SMALL = sorted(name for name, row in registry.NETS.items() if row.millions < 13)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torchvision.models import mobilenet_v2
 
-from lungcli.core import catalog
+from lungcli.core import registry
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.training import efficientnet_lite, nets, pretrained
 
-ROW = dataclasses.replace(catalog.net("mobilenetv2"), package="shipped_weights:inner/body.pt", weights="")
+ROW = dataclasses.replace(registry.net("mobilenetv2"), package="shipped_weights:inner/body.pt", weights="")
 
 
 @pytest.fixture

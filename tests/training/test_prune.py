@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lungcli.core import catalog
+from lungcli.core import registry
 from lungcli.core.errors import LungcliError
-from lungcli.training import checkpoint, export, nets, prune
+from lungcli.training import checkpoint, nets, onnx_export, prune
 
 # One of each kind of connection: plain, residual, inverted residual, squeeze-excitation, concatenation, no dense head.
 NETS = ["ownmodel", "resnet18", "mobilenetv2", "efficientnet-lite0", "mobilenetv3-small", "googlenet", "squeezenet"]
@@ -91,7 +91,7 @@ def test_a_net_never_gets_wider() -> None:
 
 def test_a_pruned_net_is_exported_with_its_evidence(tmp_path: Path) -> None:
     net = pruned("mobilenetv2")
-    export.export(net, 64, tmp_path / "graph.onnx")
+    onnx_export.export(net, 64, tmp_path / "graph.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"])
     logits, evidence = session.run(["logits", "evidence"], {"slice": np.full((2, 1, 64, 64), 99, dtype=np.uint8)})
     np.testing.assert_allclose(evidence.mean(axis=(2, 3)), logits, rtol=1e-3, atol=1e-4)
@@ -102,7 +102,7 @@ def test_multiply_adds_are_counted() -> None:
     assert prune.multiply_adds(net, 32) == 32 * 32 * 9 * 4 + 4 * 32 * 32 * 3
 
 
-@pytest.mark.parametrize("name", [name for name, row in catalog.NETS.items() if not row.prunable])
+@pytest.mark.parametrize("name", [name for name, row in registry.NETS.items() if not row.prunable])
 def test_nets_said_not_to_be_prunable_are_not(name: str) -> None:
     with pytest.raises(ZeroDivisionError):
         pruned(name)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, BatchLowered, EpochDone, Event, RateLowered
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, learn, loop, nets
+from lungcli.training import checkpoint, loop, nets, trainer
 from lungcli.training.mixup import Targets
 from tests.training.test_loop import RECIPE, figures, material
 
@@ -132,8 +132,8 @@ def test_too_little_memory_begins_the_epoch_anew_with_half_the_slices_at_once(
     told = [event for event in events if isinstance(event, BatchLowered)]
     assert [(event.epoch, event.slices) for event in told] == [(2, 4), (2, 2)]
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
-    assert learn.as_done(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
-    assert learn.as_done(SHORT, tmp_path) == SHORT
+    assert trainer.as_done(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
+    assert trainer.as_done(SHORT, tmp_path) == SHORT
 
 
 def test_fewer_slices_at_once_outlive_a_kill(tmp_path: Path) -> None:

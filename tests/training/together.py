@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 
 from lungcli.core.errors import LungcliError
-from lungcli.training import ranks
-from tests.training.test_ranks import RECIPE, RECIPES, figures, train
+from lungcli.training import distributed
+from tests.training.test_distributed import RECIPE, RECIPES, figures, train
 
 
 def main(folder: Path) -> None:
-    own = folder / "follower" if ranks.here().rank else folder
+    own = folder / "follower" if distributed.here().rank else folder
     for name, recipe in RECIPES.items():
         events = train(own / name, recipe)
-        if ranks.here().rank == 0:
+        if distributed.here().rank == 0:
             (folder / name / "figures.json").write_bytes(msgspec.json.encode(figures(events)))
-    if ranks.here().rank:
-        with ranks.following():
+    if distributed.here().rank:
+        with distributed.following():
             fail()
         return
     try:

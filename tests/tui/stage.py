@@ -12,14 +12,15 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from lungcli.core import models, runs
-from lungcli.core.evaluation import Evaluation
+from lungcli.core import runs
 from lungcli.core.recipe import Recipe
-from lungcli.data import manifest
-from lungcli.data.manifest import Slice, Source
-from lungcli.inference import evaluate
-from tests.core.test_evaluation import evaluation
-from tests.inference import graphs
+from lungcli.datasets import manifest
+from lungcli.datasets.manifest import Slice, Source
+from lungcli.evaluation import evaluate
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_paths
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
 
 Scenario = Callable[["Stage", Pilot[None]], Awaitable[None]]
 
@@ -90,7 +91,7 @@ async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
 
 
 def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:
-    """Make a finished run whose stages give `verdicts` (see `tests.core.test_evaluation`)."""
+    """Make a finished run whose stages give `verdicts` (see `tests.metrics.test_predictions`)."""
     made = runs.create(name, "compress", Recipe(data=data, model="tiny", teacher="resnet18", size=graphs.SIZE))
     for stage, verdicts in (stages or {"teacher": "bbmmnn", "student": "bnmmnm", "int8": "bnmmnn"}).items():
         add(made, stage, evaluation(verdicts), data)
@@ -108,7 +109,7 @@ def add(made: runs.Run, stage: str, judged: Evaluation, data: str = "phantom", *
     if stage == "int8":
         changes["precision"] = "int8"
     evaluate.save(judged, folder / "evaluation.json")
-    return graphs.model_file(folder / models.MODEL, **changes)
+    return graphs.model_file(folder / model_paths.MODEL, **changes)
 
 
 def data_set(name: str = "phantom", side: int = 48) -> Path:

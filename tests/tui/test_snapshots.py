@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from lungcli.tui.app import Dashboard
-from lungcli.tui.runs import RunsView
+from lungcli.tui.runs.view import RunsView
 from tests.tui import fakes, pictures
 from tests.tui.pilots import become, drive, press
 

@@ -236,7 +236,7 @@ def test_a_crash_leaves_a_clean_terminal_and_says_what_it_was(terminal: Opening,
     broken = tmp_path / "broken.py"
     broken.write_text(
         "import sys\n"
-        "from lungcli.tui.runs import RunsView\n"
+        "from lungcli.tui.runs.view import RunsView\n"
         "RunsView.action_smooth = lambda self: 1 / 0\n"
         "from lungcli.cli.app import main\n"
         "sys.argv = ['lungcli', 'dashboard']\n"

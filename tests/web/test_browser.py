@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungcli.inference import modelfile
-from lungcli.inference.predict import Prediction, predict_one
-from lungcli.web import cards, page
-from tests.inference import graphs
-from tests.web.test_page import Served, free_port, uploads_in
+from lungcli.modelfile import model_file
+from lungcli.predict.predict import Prediction, predict_one
+from lungcli.web import app, html
+from tests.modelfile import graphs
+from tests.web.test_app import Served, free_port, uploads_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -46,7 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "nodules": graphs.nodule_file(folder / "nodules.onnx"),
         "bright": graphs.model_file(folder / "bright.onnx"),
     }
-    started = Served(page.Service(models=models, port=free_port()))
+    started = Served(app.Service(models=models, port=free_port()))
     started.start()
     yield started
     started.end()
@@ -86,9 +86,9 @@ def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
     visit: tuple["Page", list[str]], served: Served, tmp_path: Path
 ) -> None:
     opened, asked = visit
-    model, verdicts = modelfile.load(served.service.models["nodules"]), []
+    model, verdicts = model_file.load(served.service.models["nodules"]), []
     for label in ("malignant", "normal"):
-        content = cards.example(label).content
+        content = html.example(label).content
         (tmp_path / f"{label}.png").write_bytes(content)
         found = predict_one(content, model)
         verdicts += [found.label] if isinstance(found, Prediction) else []

@@ -11,19 +11,19 @@ import msgspec
 import torch
 from torch import nn
 
-from lungcli.archive import plan
-from lungcli.core import modelcard, runs
+from lungcli.batch import job_manifest
 from lungcli.core import recipe as recipes
+from lungcli.core import runs
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, RunDone, RunStarted, StageStarted
-from lungcli.core.intervals import Estimate
-from lungcli.data import manifest, splitfiles
-from lungcli.data.manifest import Slice, Source
-from lungcli.inference import modelfile
+from lungcli.datasets import manifest, split_files
+from lungcli.datasets.manifest import Slice, Source
+from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile import model_card, model_file
 from lungcli.search import space, studies, trials
 from lungcli.search.trials import Figures
 from lungcli.training import checkpoint
 from lungcli.training.checkpoint import Position
-from tests.inference import graphs
+from tests.modelfile import graphs
 
 THEN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
@@ -70,9 +70,9 @@ def data() -> manifest.Manifest:
     return manifest.make("old", slices, (), Source(about="of a version that was", licence="CC0"))
 
 
-def archived() -> plan.Plan:
+def archived() -> job_manifest.Plan:
     """A job over an archive that exists nowhere."""
-    return plan.Plan(
+    return job_manifest.Plan(
         lungcli="0.1.0",
         disclaimer="of a version that was",
         model="bundled",
@@ -126,16 +126,16 @@ def main() -> None:
     checkpoint.save(path, position, layer, average, optimizer)
     (folder / f"manifest-{manifest.FORMAT_VERSION}").mkdir()
     manifest.save(data(), folder / f"manifest-{manifest.FORMAT_VERSION}")
-    divided = splitfiles.make(data(), seed=3)
-    path = folder / f"split-{splitfiles.FORMAT_VERSION}.json"
+    divided = split_files.make(data(), seed=3)
+    path = folder / f"split-{split_files.FORMAT_VERSION}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(divided), indent=1))
-    job = folder / f"archive-{plan.FORMAT_VERSION}"
+    job = folder / f"archive-{job_manifest.FORMAT_VERSION}"
     job.mkdir()
-    (job / plan.PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(archived()), indent=2))
+    (job / job_manifest.PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(archived()), indent=2))
     study(folder / f"study-{space.FORMAT_VERSION}.journal")
     graphs.nodules(folder / "net")
-    modelfile.write(
-        folder / "net", graphs.card(size=128, temperature=1.5), folder / f"model-{modelcard.FORMAT_VERSION}.onnx"
+    model_file.write(
+        folder / "net", graphs.card(size=128, temperature=1.5), folder / f"model-{model_card.FORMAT_VERSION}.onnx"
     )
     (folder / "net").unlink()
 

@@ -1,0 +1,46 @@
+"""`lungcli benchmark`."""
+
+from typing import Annotated
+
+import typer
+
+from lungcli.cli import options as opt
+
+
+def benchmark(
+    specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, interleaved.")],
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time each model so long.")] = 10.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Slices a call.")] = 1,
+    threads: opt.Threads = 0,
+    json: opt.Json = False,
+) -> None:
+    """Latency of the net alone: 20 warm-ups, then percentiles, models taking turns.
+
+    \b
+    Example: lungcli benchmark compress-mobilenetv2-phantom/student compress-mobilenetv2-phantom/int8
+    """
+    from rich.table import Table
+
+    from lungcli.cli import console
+    from lungcli.evaluation import benchmark as bench
+    from lungcli.modelfile import model_file, model_paths
+
+    loaded = [model_file.load(model_paths.resolve(spec), threads) for spec in specs]
+    measured = bench.benchmark(loaded, seconds=seconds, threads=threads, batch=batch)
+    machine = bench.machine()
+    if json:
+        console.print_json({"machine": machine, "measurements": measured})
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "p50 ms", "p90 ms", "p99 ms", "mean ms", "n", "to first"):
+        table.add_column(title, justify="left" if title == "model" else "right")
+    for spec, row in zip(specs, measured, strict=True):
+        ratio = f"{measured[0].p50 / row.p50:.2f}× faster" if row.p50 <= measured[0].p50 else ""
+        ratio = ratio or f"{row.p50 / measured[0].p50:.2f}× slower"
+        cells = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99, row.mean))
+        table.add_row(console.plain(spec), *cells, str(row.n), "–" if row is measured[0] else ratio)
+    console.out().print(table)
+    console.say(
+        f"batch {batch}, {measured[0].threads} thread(s), {machine['cpu']} ({machine['flags']}), "
+        f"onnxruntime {machine['onnxruntime']}"
+    )

@@ -1,0 +1,79 @@
+"""Who says what where: data on stdout, narration on stderr. Foreign names are never read as markup."""
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lungcli import DISCLAIMER
+from lungcli.core.formatting import plain as plain
+from lungcli.core.formatting import plain_lines
+from lungcli.core.json_output import as_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+class Manner:
+    """How to speak, set once by the options before the command's name."""
+
+    quiet = False
+    colour = True
+    debug = False
+
+
+@functools.cache
+def out() -> "Console":
+    """Console for data (stdout)."""
+    return _console(stderr=False)
+
+
+@functools.cache
+def err() -> "Console":
+    """Console for narration (stderr)."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> "Console":
+    """A console that takes no text for markup, and shows control characters rather than sending them."""
+    from rich.console import Console
+
+    class Harmless(Console):
+        def render_str(self, text: str, **how: Any) -> "Text":
+            return super().render_str(plain_lines(text), **how)
+
+    return Harmless(stderr=stderr, no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """Tell the user something on stderr, unless asked to be quiet."""
+    if not Manner.quiet:
+        err().print(plain(text), style=style, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Tell the user something that should not be missed."""
+    err().print(f"warning: {plain(text)}", style="yellow", soft_wrap=True)
+
+
+def fail(message: str, hint: str = "") -> None:
+    """Say what failed, why, and what to do: the important line last."""
+    err().print(f"error: {plain(message)}", style="bold red", soft_wrap=True)
+    if hint:
+        err().print(f"  {plain(hint)}", soft_wrap=True)
+
+
+def disclaim() -> None:
+    """Say once that this is no medical device."""
+    say(DISCLAIMER, style="dim")
+
+
+def print_json(value: object) -> None:
+    """Print a value as one JSON object with its schema version and the disclaimer."""
+    sys.stdout.write(as_json(value))
+
+
+def print_text(text: str) -> None:
+    """Print data that is text already (CSV, Markdown, TOML), with nothing changed but control characters."""
+    shown = plain_lines(text)
+    sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")

@@ -1,0 +1,101 @@
+"""Heat-maps of `lungcli predict`: drawn in the terminal, or written as PNG overlays."""
+
+import itertools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lungcli.modelfile.model_file import Model
+    from lungcli.predict.explain import Explained
+    from lungcli.predict.predict import Prediction, Seen
+
+Explain = Annotated[bool, typer.Option("--explain", help="Draw where the model sees what speaks for its verdict.")]
+ExplainTo = Annotated[
+    Path | None,
+    typer.Option("--explain-to", metavar="DIR", help="Write each picture with its heat-map to DIR, as PNG."),
+]
+
+# Cells of a drawing at most; where there is no terminal to ask, exactly these.
+COLUMNS, ROWS = 64, 32
+
+
+def show(
+    seen: "Seen", found: "Prediction", model: "Model", *, draws: bool, folder: Path | None, taken: set[str]
+) -> None:
+    """Explain one verdict: in the terminal if it `draws`, as a PNG in `folder` if there is one.
+
+    `taken` holds the names of files written so far. Raises LungcliError when the folder cannot be written to.
+    """
+    from lungcli.cli import console
+    from lungcli.predict import explain
+
+    explained = explain.explained(model, seen, found.label)
+    if draws:
+        draw(explained)
+    if folder:
+        console.say(f"heat-map: {write(explained, found.source, folder, taken)}")
+
+
+def draw(found: "Explained") -> None:
+    """Draw what the net saw, with its heat; without colours in ASCII, the heat beside the slice."""
+    from rich.segment import Segment, Segments
+
+    from lungcli.cli import console
+    from lungcli.views import terminal_image
+
+    out = console.out()
+    columns, rows = _room(out)
+    if _in_colour(out):
+        for line in terminal_image.lines(found.overlay, columns, rows):
+            out.print(Segments([*line, Segment.line()]), end="")
+    else:
+        half = (columns - 2) // 2
+        beside = zip(*(terminal_image.shades(grey, half, rows) for grey in (found.slice, found.strength)), strict=True)
+        for left, right in beside:
+            out.print(f"{left}  {right}".rstrip(), soft_wrap=True)
+    out.print(_caption(found, beside=not _in_colour(out)), style="dim", soft_wrap=True)
+
+
+def write(found: "Explained", source: str, folder: Path, taken: set[str]) -> Path:
+    """Write the picture with its heat as `NAME.heat.png`; a name in `taken` gets a number. Returns the path."""
+    from lungcli.core import paths
+    from lungcli.predict import explain
+
+    path = folder / named(source, "heat", taken)
+    paths.write(path, explain.png(found))
+    return path
+
+
+def named(source: str, what: str, taken: set[str]) -> str:
+    """Return `NAME.what.png` for a picture called `source`, with a number if it is in `taken`, and add it there."""
+    from lungcli.core.formatting import CONTROL
+
+    stem = CONTROL.sub("_", Path(source).stem) or "picture"
+    tries = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    name = next(name for each in tries if (name := f"{each}.{what}.png") not in taken)
+    taken.add(name)
+    return name
+
+
+def _caption(found: "Explained", *, beside: bool) -> str:
+    if found.peak is None:
+        return f"no place speaks for {found.label}"
+    what = "right: heat, @ is most" if beside else "heat from violet to yellow"
+    return f"what speaks for {found.label} ({what}); most at column {found.peak.x}, row {found.peak.y} of the picture"
+
+
+def _room(out: "Console") -> tuple[int, int]:
+    if not out.is_terminal:
+        return COLUMNS, ROWS
+    # The verdict, its bars and the prompt want to stay in sight.
+    return max(16, min(COLUMNS, out.width - 1)), max(8, min(ROWS, out.height - 10))
+
+
+def _in_colour(out: "Console") -> bool:
+    encodes = out.encoding.lower().startswith("utf")
+    return encodes and out.color_system is not None and not out.no_color and "NO_COLOR" not in os.environ

@@ -1,0 +1,66 @@
+"""How a model under stress, and a user's own folders, are shown."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from lungcli.cli import console
+from lungcli.core.formatting import number, with_interval
+from lungcli.evaluation.external_validation import Scored
+from lungcli.modelfile.model_card import StressFigures
+
+_MOST_REASONS = 5
+
+
+def show(rows: Sequence[StressFigures]) -> None:
+    """Print a row a change and strength; rows[0] is of the slices as they are."""
+    table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
+    headings = (
+        "change",
+        "",
+        "balanced\naccuracy",
+        "malignant\nsensitivity",
+        "malignant\nspecificity",
+        "flips",
+        "of mal.",
+    )
+    for title in headings:
+        table.add_column(title, justify="left" if title in headings[:2] else "right")
+    for row in rows:
+        figures = (row.balanced_accuracy, row.malignant_sensitivity, row.malignant_specificity)
+        flips = (f"{row.flips:.1%}", "–" if row.malignant_flips is None else f"{row.malignant_flips:.1%}")
+        shown = row.change if row.strength < 2 else ""
+        table.add_row(
+            shown, row.setting, *(number(figure.value) for figure in figures), *(flips if row.strength else ())
+        )
+    out = console.out()
+    out.print(table)
+    changed = [row for row in rows if row.strength]
+    worst = max(changed, key=lambda row: row.flips)
+    most = f"most flips: {worst.flips:.1%} of the verdicts, under {worst.change}, {worst.setting}"
+    out.print(most if worst.flips else "no verdict flips")
+    measured = [row for row in changed if row.malignant_sensitivity.value is not None]
+    if measured:
+        lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
+        found = with_interval(lowest.malignant_sensitivity)
+        out.print(f"lowest malignant sensitivity: {found}, under {lowest.change}, {lowest.setting}")
+    out.print()
+
+
+def show_folder(scored: Scored) -> None:
+    """Print what became of one folder of slices of a known class."""
+    figures, out = scored.figures, console.out()
+    verdicts = ", ".join(f"{count} {label}" for label, count in scored.verdicts.items())
+    out.print(f"{console.plain(scored.folder)}, as {figures.label}: {verdicts}", style="bold", soft_wrap=True)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row(f"judged {figures.label}", with_interval(figures.right))
+    if figures.specificity is not None:
+        table.add_row("specificity (not called malignant)", with_interval(figures.specificity))
+    if figures.referred is not None:
+        table.add_row(f"referred (below {figures.threshold:.3f})", with_interval(figures.referred))
+    out.print(table)
+    out.print(f"{figures.n} slices of {figures.groups} look-alike groups\n")
+    for reason in scored.unreadable[:_MOST_REASONS]:
+        console.warn(reason)
+    if len(scored.unreadable) > _MOST_REASONS:
+        console.warn(f"{len(scored.unreadable) - _MOST_REASONS} more files could not be read")

@@ -1,0 +1,94 @@
+"""Figures in words, for tables and sentences alike; foreign names made harmless."""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lungcli.metrics.intervals import Estimate, Spread
+
+# Control characters of a foreign file name could move the cursor or recolour the terminal.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(name: object) -> str:
+    """Return a foreign name with control characters made visible."""
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), str(name))
+
+
+def plain_lines(text: str) -> str:
+    """Return a text of several lines with all other control characters made visible, as `plain` does."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def plain_json(document: str) -> str:
+    """Return a JSON document that means the same, with control characters escaped the way JSON does."""
+    return "\n".join(CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", line) for line in document.split("\n"))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure, or a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(estimate: "Estimate | None") -> str:
+    """`0.712 [.640, .781]`."""
+    if estimate is None or estimate.value is None:
+        return "–"
+    return f"{number(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
+
+
+def difference(estimate: "Estimate | None") -> str:
+    """`-0.012 [-.050, +.021]`, marked `n.s.` where the interval holds zero."""
+    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+        return "–"
+    unsure = "" if estimate.low > 0 or estimate.high < 0 else " n.s."
+    return f"{estimate.value:+.3f}{unsure} [{_short(estimate.low, '+')}, {_short(estimate.high, '+')}]"
+
+
+def spread(found: "Spread") -> str:
+    """`0.712 ± .045 [.680, .741]`, of a mean over folds."""
+    if found.deviation is None:
+        return with_interval(found.mean)
+    value, _, interval = with_interval(found.mean).partition(" ")
+    return f"{value} ±{_short(found.deviation)} {interval}"
+
+
+def p_value(p: float | None) -> str:
+    """`0.034`, `<.001`, or a dash where there is none."""
+    return "<.001" if p is not None and p < 0.001 else number(p)
+
+
+def _short(value: float | None, sign: str = "") -> str:
+    """A limit of an interval without the zero that every figure below one begins with."""
+    return "–" if value is None else f"{value:{sign}.3f}".replace("0.", ".", 1 if abs(value) < 1 else 0)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them, in powers of ten."""
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def moved(done: int, total: int, since: int, seconds: float) -> str:
+    """`34.2 of 157.6 MB, 5.1 MB/s, 0:24 left`; `since` bytes were there `seconds` ago, a `total` of 0 is unknown."""
+    amount = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+    # The first moment says nothing about the speed.
+    speed = (done - since) / seconds if seconds >= 0.5 else 0.0
+    if speed <= 0:
+        return amount
+    left = f", {duration((total - done) / speed)} left" if total else ""
+    return f"{amount}, {speed / 1e6:.1f} MB/s{left}"
+
+
+def pictures_a_second(done: int, seconds: float) -> str:
+    """`212 pictures/s`, `3.4 pictures/s`; empty in the first moment, which says nothing."""
+    if seconds < 0.5:
+        return ""
+    rate = done / seconds
+    return f"{rate:.0f} pictures/s" if rate >= 10 else f"{rate:.1f} pictures/s"

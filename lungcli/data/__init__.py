@@ -1,1 +1,0 @@
-"""Pictures in: reading, preparing, grouping, splitting. Pillow and pydicom live here."""

@@ -1,0 +1,101 @@
+"""What the audit sees of each slice: its thumbnail, and the few numbers by which a net could guess the class."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.datasets import groups
+from lungcli.datasets.manifest import Manifest, Rejected, Slice
+from lungcli.imaging import preprocessing
+from lungcli.imaging.image_io import Grey, content_of, printable, read
+from lungcli.metrics.classification import Floats
+
+Advance = Callable[[int, int], None]
+Features = dict[str, Floats]
+
+SIDE = 8
+_RIM = np.pad(np.zeros((SIDE - 2, SIDE - 2), dtype=bool), 1, constant_values=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What is kept of one slice. `thumb` is float32 [4096] as in `groups`; `kind` is the file's format.
+
+    `before` and `after` are the `features` of the slice as read and as prepared for a net. `changed` says that the
+    file is no longer the one that was imported.
+    """
+
+    thumb: groups.Thumbs
+    kind: str
+    size: tuple[int, int]
+    before: Features
+    after: Features
+    changed: bool
+
+
+def features(grey: Grey) -> Features:
+    """Numbers that know nothing of a nodule, from a slice, float32 [H, W] in 0..1.
+
+    `border`: mean, spread and median of the outermost 1/32. `border-thumbnail`: the 28 outer of 8×8 mean values.
+    `grey`: five quantiles and the spread of all pixels. `thumbnail`: all 8×8 mean values, row by row.
+    """
+    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
+    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
+    depth = max(1, min(grey.shape) // 32)
+    inner = grey[depth:-depth]
+    ring = np.concatenate([part.ravel() for part in (grey[:depth], grey[-depth:], inner[:, :depth], inner[:, -depth:])])
+    # A sixteenth of the pixels has the same quantiles, for a fraction of the sorting.
+    some = grey[::4, ::4]
+    levels = np.quantile(some, [0.1, 0.25, 0.5, 0.75, 0.9])
+    return {
+        "border": np.array([ring.mean(), ring.std(), np.median(ring)], dtype=np.float64),
+        "border-thumbnail": small[_RIM],
+        "grey": np.array([*levels, some.std()], dtype=np.float64),
+        "thumbnail": small.ravel(),
+    }
+
+
+def look(path: Path, item: Slice, size: int) -> Look | Rejected:
+    """Read the slice `item` from `path`, and prepare it at `size` pixels; `Rejected` says why it can't be read."""
+    shown = printable(item.path)
+    try:
+        content = content_of(path, shown)
+        picture = read(content, name=shown)
+    except UnreadableInputError as error:
+        return Rejected(path=item.path, reason=error.message.removeprefix(f"cannot read {shown}: "))
+    prepared = preprocessing.prepare(picture.grey, size)
+    return Look(
+        thumb=groups.thumbnail(picture.grey),
+        kind=picture.kind,
+        size=picture.size,
+        before=features(picture.grey),
+        after=features(prepared.astype(np.float32) * np.float32(1 / 255)),
+        changed=hashlib.sha256(content).hexdigest() != item.sha256,
+    )
+
+
+def look_at_all(
+    manifest: Manifest, folder: Path, size: int, advance: Advance | None = None
+) -> tuple[Look | Rejected, ...]:
+    """Look at every slice of a data set in `folder`, in the manifest's order, several at a time."""
+    found = []
+    for seen in _looks(manifest, folder, size):
+        found.append(seen)
+        if advance is not None:
+            advance(len(found), len(manifest.slices))
+    return tuple(found)
+
+
+def _looks(manifest: Manifest, folder: Path, size: int) -> Iterator[Look | Rejected]:
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        yield from pool.map(lambda item: look(folder / item.path, item, size), manifest.slices)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

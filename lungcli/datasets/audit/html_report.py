@@ -1,0 +1,185 @@
+"""The audit as one HTML file that stands alone: nothing is fetched, nothing runs, pictures are inside."""
+
+import base64
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from lungcli import DISCLAIMER
+from lungcli.datasets.audit import contact_sheets
+from lungcli.datasets.audit.audit import LEVELS, Audit
+from lungcli.datasets.audit.contact_sheets import Row
+from lungcli.datasets.audit.findings import Finding
+from lungcli.datasets.audit.shortcuts import Trial
+from lungcli.datasets.manifest import Manifest
+from lungcli.metrics.intervals import Estimate
+
+# As many as are worth reading on a page; all of them are in the JSON.
+_EXAMPLES = 12
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1f; --faint: #55555e; --line: #d5d5dc; --ground: #fff; --box: #f4f4f7;
+  --error: #b3261e; --warning: #7a5200; --note: #2f5d8a; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ececf1; --faint: #a9a9b4; --line: #3a3a42; --ground: #17171a;
+  --box: #222227; --error: #ff8a80; --warning: #f0b95a; --note: #8ab8e6; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 72rem;
+  margin: 0 auto; padding: 1.5rem; }
+h1 { margin: 0; }
+h2 { margin: 2.5rem 0 .5rem; } h3 { margin: 0; font-size: 1rem; }
+p { max-width: 46rem; } .faint, figcaption { color: var(--faint); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; }
+th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
+article { background: var(--box); border-left: .3rem solid var(--line); padding: .7rem 1rem; margin: .7rem 0; }
+article p { margin: .3rem 0 0; } article ul { margin: .4rem 0 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
+.error { border-color: var(--error); } .warning { border-color: var(--warning); } .note { border-color: var(--note); }
+.error b { color: var(--error); } .warning b { color: var(--warning); } .note b { color: var(--note); }
+.row { margin: 1rem 0; } .tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: .3rem; }
+figure { margin: 0; width: 128px; } img { display: block; width: 128px; height: 128px; background: #000; }
+figcaption { font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
+"""
+
+
+def html(found: Audit, of: Manifest, folder: Path) -> str:
+    """Write the page. Slices are read from `folder`, those that look-alike groups and conflicts show."""
+    title = f"Audit of {found.name}"
+    synthetic = "<p><strong>Synthetic: drawn by the program.</strong></p>" if of.source.synthetic else ""
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="faint">{escape(of.source.about)} · {found.slices} slices · {found.groups} look-alike groups · '
+        f"digest {escape(found.digest[:16])}</p>",
+        synthetic,
+        *_headline(found),
+        "<h2>Findings</h2>",
+        *(_finding(item) for item in found.findings),
+        *_classes(found),
+        *_groupings(found),
+        *_shortcuts(found),
+        *_pictures("Look-alikes with different labels", contact_sheets.conflict_rows(found), folder),
+        *_pictures("Look-alike groups", contact_sheets.look_alike_rows(of), folder),
+        f'<p class="faint">{escape(DISCLAIMER)} Look-alike groups are not patients.</p>',
+    ]
+    # The policy makes sure of it: this page can load nothing and run nothing, whatever a file is called.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _headline(found: Audit) -> Iterator[str]:
+    leak = found.nearest_neighbour
+    if leak is None:
+        return
+    yield "<h2>What memory alone is worth</h2>"
+    yield _table(
+        ("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned", "accuracy", "balanced"),
+        [
+            ("any other slice may be the neighbour", f"{leak.random_accuracy:.1%}", f"{leak.random_balanced:.1%}"),
+            ("only slices of other look-alike groups", f"{leak.grouped_accuracy:.1%}", f"{leak.grouped_balanced:.1%}"),
+        ],
+    )
+    yield (
+        "<p>What the first line has over the second is memory of the same bodies, not knowledge of lungs: a random "
+        "split pays it out as accuracy.</p>"
+    )
+
+
+def _finding(item: Finding) -> str:
+    shown = [f"<li>{escape(example)}</li>" for example in item.examples[:_EXAMPLES]]
+    if len(item.examples) > _EXAMPLES:
+        shown.append(f"<li>and {len(item.examples) - _EXAMPLES} more</li>")
+    examples = f"<ul>{''.join(shown)}</ul>" if shown else ""
+    return (
+        f'<article class="{item.severity}" id="{escape(item.id)}"><h3><b>{item.severity}</b> {escape(item.title)}</h3>'
+        f"<p>{escape(item.detail)}</p>{examples}<p class='faint'><code>{escape(item.id)}</code></p></article>"
+    )
+
+
+def _classes(found: Audit) -> Iterator[str]:
+    yield "<h2>Classes</h2>"
+    yield _table(
+        ("class", "slices", "share", "look-alike groups"),
+        [(i.label, str(i.slices), f"{i.slices / found.slices:.1%}", str(i.groups)) for i in found.classes],
+    )
+
+
+def _groupings(found: Audit) -> Iterator[str]:
+    yield "<h2>What the threshold does</h2>"
+    yield (
+        "<p>Share of test slices that have a slice at least so much alike in training or validation, for each way of "
+        "grouping.</p>"
+    )
+    yield _table(
+        ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)),
+        [
+            (
+                item.name,
+                str(item.groups),
+                str(item.largest),
+                *([f"{i.slices / i.n:.0%}" for i in item.crossing] or ["–"] * len(LEVELS)),
+            )
+            for item in found.groupings
+        ],
+    )
+
+
+def _shortcuts(found: Audit) -> Iterator[str]:
+    yield "<h2>Shortcuts</h2>"
+    yield (
+        "<p>Balanced accuracy of guessing the class from what knows nothing of disease, on look-alike groups left out, "
+        "with its 95 % interval; in brackets what shuffled classes reach on average and in one of twenty cases.</p>"
+    )
+    yield _table(
+        ("guessed from", "as read", "by chance", "p", "as prepared", "by chance", "p"),
+        [(item.about, *_trial(item.before), *_trial(item.after)) for item in found.shortcuts],
+    )
+
+
+def _trial(trial: Trial | None) -> tuple[str, str, str]:
+    if trial is None:
+        return ("–", "–", "–")
+    return (_interval(trial.balanced_accuracy), f"{trial.chance:.3f} ({trial.chance_high:.3f})", f"{trial.p:.3f}")
+
+
+def _interval(found: Estimate) -> str:
+    if found.value is None or found.low is None or found.high is None:
+        return "–"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _pictures(title: str, rows: Sequence[Row], folder: Path) -> Iterator[str]:
+    if not rows:
+        return
+    yield f"<h2>{escape(title)}</h2>"
+    if len(rows) > contact_sheets.MOST_ROWS:
+        yield f'<p class="faint">The first {contact_sheets.MOST_ROWS} of {len(rows)}.</p>'
+    for row in rows[: contact_sheets.MOST_ROWS]:
+        tiles = "".join(_figure(item, folder) for item in row.tiles)
+        yield f'<section class="row"><h3>{escape(row.title)}</h3><div class="tiles">{tiles}</div></section>'
+
+
+def _figure(item: contact_sheets.Tile, folder: Path) -> str:
+    alt = escape(f"{item.label} slice {item.note}", quote=True)
+    picture = f'<img src="{_data(contact_sheets.tile(folder / item.path))}" alt="{alt}" width="128" height="128">'
+    return f"<figure>{picture}<figcaption>{escape(item.label)}<br>{escape(item.note)}</figcaption></figure>"
+
+
+def _data(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(item)}</th>' for item in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,191 @@
+"""Asking servers, with patience: what may pass is tried again, what will not is an error that says why."""
+
+import contextlib
+import email.utils
+import re
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from lungcli import __version__
+from lungcli.core.errors import NetworkError
+from lungcli.imaging.image_io import printable
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+T = TypeVar("T")
+
+CHUNK = 1 << 18
+MAX_LIST = 1 << 20
+_TOO_BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Whom to tell: `moved(done, total)` in bytes (total 0: unknown), `say` a sentence."""
+
+    moved: Callable[[int, int], None]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to bear with a server, in seconds.
+
+    `tries` in a row without a new byte; waits between them double from `first_wait`, or are what the server asks for
+    if that is at most `longest_wait`; `connect` and `silence` are time-outs.
+    """
+
+    tries: int = 5
+    first_wait: float = 1.0
+    longest_wait: float = 120.0
+    connect: float = 15.0
+    silence: float = 60.0
+
+
+class AgainError(Exception):
+    """A failure that may pass: trying again, perhaps after `wait` seconds, makes sense."""
+
+    def __init__(self, why: str, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+def small(url: str, told: Told, *, patience: Patience | None = None) -> bytes:
+    """Return what an address answers, at most 1 MiB. Raises NetworkError."""
+    bear = patience or Patience()
+
+    def attempt(session: "Session") -> bytes:
+        with asked(session, url, {}, bear) as response:
+            refuse_failure(response)
+            content = bytearray()
+            for chunk in chunks(response):
+                content += chunk
+                if len(content) > MAX_LIST:
+                    raise NetworkError("its list of files is larger than 1 MiB")
+            return bytes(content)
+
+    return patiently(url, attempt, told, bear, lambda: 0)
+
+
+def patiently(
+    url: str, attempt: "Callable[[Session], T]", told: Told, patience: Patience, progress: Callable[[], int]
+) -> T:
+    """Call `attempt` until it succeeds, waiting in between; `progress()` in bytes tells whether it gets anywhere.
+
+    Raises NetworkError when it does not, too often in a row.
+    """
+    failures = 0
+    with session(url) as asking:
+        while True:
+            before = progress()
+            try:
+                return attempt(asking)
+            except AgainError as trouble:
+                failures = 1 if progress() > before else failures + 1
+                wait = trouble.wait if trouble.wait is not None else patience.first_wait * 2 ** (failures - 1)
+                if failures >= patience.tries:
+                    raise NetworkError(f"{trouble}, {failures} times in a row", "try again later") from trouble
+                if wait > patience.longest_wait:
+                    raise NetworkError(f"{trouble} and asks to wait {wait:.0f} s", "try again then") from trouble
+                told.say(f"{shown(url)}: {trouble}; trying again in {wait:.0f} s")
+            time.sleep(wait)
+
+
+@contextlib.contextmanager
+def asked(session: "Session", url: str, headers: dict[str, str], patience: Patience) -> "Iterator[Response]":
+    """Send a request and yield the answer, its body not read yet. Raises AgainError or NetworkError."""
+    import requests
+    from urllib3.exceptions import NameResolutionError
+
+    try:
+        response = session.get(url, headers=headers, stream=True, timeout=(patience.connect, patience.silence))
+    except requests.exceptions.SSLError as error:
+        raise NetworkError(
+            f"its certificate can't be verified: {_cause(error)}", "check the clock and the proxy; it is never skipped"
+        ) from error
+    except requests.exceptions.ProxyError as error:
+        raise NetworkError(f"the proxy refuses: {_cause(error)}", "check HTTPS_PROXY and NO_PROXY") from error
+    except requests.exceptions.Timeout as error:
+        raise AgainError("it does not answer") from error
+    except requests.exceptions.ConnectionError as error:
+        if isinstance(getattr(error.args[0] if error.args else None, "reason", None), NameResolutionError):
+            raise NetworkError("its name can't be resolved", "is this machine connected to a network?") from error
+        raise AgainError(f"no connection: {_cause(error)}") from error
+    except requests.exceptions.InvalidSchema as error:
+        raise NetworkError("it leads from https to another kind of address", "use another source") from error
+    except requests.RequestException as error:
+        raise NetworkError(f"it can't be asked: {_cause(error)}", "check the address") from error
+    with response:
+        yield response
+
+
+def chunks(response: "Response") -> Iterator[bytes]:
+    """Read the body as it arrives, so that all that came before a break is had. Raises AgainError at the break."""
+    from urllib3.exceptions import HTTPError
+
+    try:
+        while chunk := response.raw.read1(CHUNK):
+            yield chunk
+    except (HTTPError, OSError) as error:
+        raise AgainError("the connection broke") from error
+
+
+def refuse_failure(response: "Response") -> None:
+    """Raise AgainError or NetworkError for an answer that is none."""
+    status = f"it answers {response.status_code} {printable(response.reason or '')}".rstrip()
+    if response.status_code in _TOO_BUSY:
+        raise AgainError(status, retry_after(response.headers.get("Retry-After", ""), time.time()))
+    if response.status_code not in (200, 206):
+        raise NetworkError(status, "log in there with a browser and download it, or use another source")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise NetworkError("it compresses what it sends, though asked not to", "use another source")
+
+
+def number(value: str) -> int | None:
+    """A header's number; None for what is none, or has more digits than any length or wait."""
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", value := value.strip(" \t")) else None
+
+
+def retry_after(value: str, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks for, as a number or a date; None where it makes no sense."""
+    if (seconds := number(value)) is not None:
+        return float(seconds)
+    with contextlib.suppress(ValueError, OverflowError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
+    return None
+
+
+def shown(url: str) -> str:
+    """Return an address as it may be printed: without password, query (a signature may be in it) and fragment."""
+    parts = urllib.parse.urlsplit(url)
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+@contextlib.contextmanager
+def session(url: str) -> "Iterator[Session]":
+    """Yield what asks for `url`: never unencrypted if that is an https address, always verified, by way of proxies."""
+    # 30 ms, and only a download needs it.
+    import requests
+
+    with requests.Session() as made:
+        made.headers["User-Agent"] = f"lungcli/{__version__}"
+        # What is compressed on the way could not be gone on with, and a .zip file gains nothing.
+        made.headers["Accept-Encoding"] = "identity"
+        made.max_redirects = 10
+        if url.casefold().startswith("https:"):
+            del made.adapters["http://"]
+        yield made
+
+
+def _cause(error: BaseException) -> str:
+    """Name the innermost reason of a chain of library errors in one short line."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]

@@ -1,0 +1,215 @@
+"""From an address to a whole local file: resumed where it was cut off, checked on the way. Nothing is unpacked here.
+
+While a file is on its way, `NAME.part` holds what has arrived and `NAME.json` says of what (its validator and size).
+"""
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, NetworkError
+from lungcli.datasets.download import http
+from lungcli.datasets.download.http import Patience, Told
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+ZIP = b"PK\x03\x04"
+MAX_BYTES = 8 << 30
+_NOTHING_LEFT = 416
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A file to get. `size` in bytes (0: unknown) and `sha256` (empty: unknown) are what it must have."""
+
+    url: str
+    size: int = 0
+    sha256: str = ""
+
+
+class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
+    """What a part is a part of: the server's validator (a strong ETag, or the date of change) and the whole size."""
+
+    validator: str
+    size: int
+
+
+Step = Literal["append", "start over", "complete", "drop"]
+
+
+def transfer(remote: Remote, into: Path, told: Told, *, room: int = 0, patience: Patience | None = None) -> str:
+    """Get a .zip file, going on with what an earlier call left, and return its sha256.
+
+    `into` appears only once it is whole and has the size and sha256 it must have. `room` is what the disk must hold
+    besides. An https address is never left for an unencrypted one, and certificates are always verified; the
+    environment's proxies are used. Ctrl-C and failures that may pass keep the part.
+
+    Raises NetworkError when the server refuses, gives up or sends something else, LungcliError when the disk is full.
+    """
+    part, sidecar = into.with_suffix(".part"), into.with_suffix(".json")
+    with paths.saying_why_not(into):
+        into.parent.mkdir(parents=True, exist_ok=True)
+
+    def attempt(session: "Session") -> str:
+        return _attempt(session, remote, part, sidecar, told, room, bear)
+
+    bear = patience or Patience()
+    sha256 = http.patiently(remote.url, attempt, told, bear, lambda: _size(part))
+    if remote.sha256 not in ("", sha256):
+        _forget(part, sidecar)
+        raise NetworkError(
+            f"what arrived has not the sha256 it must have: {sha256[:16]}… instead of {remote.sha256[:16]}…",
+            "it is not used; try again, or use another source",
+        )
+    with paths.saying_why_not(into):
+        part.replace(into)
+        sidecar.unlink(missing_ok=True)
+    return sha256
+
+
+def decide(status: int, content_range: str, validator: str, start: int, kept: Sidecar | None) -> Step:
+    """Say what to do with an answer to a request for what is missing from `start` on.
+
+    206 goes on only if it begins where asked and is of the same file; 416 means that the part is whole, or of another
+    file; anything else begins anew (RFC 9110, sections 13.1.5, 14.4 and 15.5.17).
+    """
+    unit, _, given = content_range.partition(" ")
+    span, _, whole = given.partition("/")
+    if status == _NOTHING_LEFT:
+        return "complete" if unit == "bytes" and whole == str(start) else "drop"
+    if status != 206:
+        return "start over"
+    same = kept is not None and validator in ("", kept.validator) and (whole in ("*", str(kept.size)) or not kept.size)
+    return "append" if same and unit == "bytes" and span.partition("-")[0] == str(start) else "drop"
+
+
+def kept_bytes(into: Path) -> int:
+    """Bytes of `into` that have arrived in earlier calls."""
+    return _size(into) or _size(into.with_suffix(".part"))
+
+
+def _attempt(
+    session: "Session", remote: Remote, part: Path, sidecar: Path, told: Told, room: int, patience: Patience
+) -> str:
+    """Ask once for what is missing, and return the sha256 of the whole file once nothing is."""
+    kept = _read_sidecar(sidecar)
+    start = _size(part) if kept else 0
+    if kept and kept.size and start == kept.size:
+        return _hash(part).hexdigest()
+    headers = {"Range": f"bytes={start}-", "If-Range": kept.validator} if kept and start else {}
+    with http.asked(session, remote.url, headers, patience) as response:
+        validator = _validator(response)
+        content_range = response.headers.get("Content-Range", "")
+        if response.status_code != _NOTHING_LEFT or not start:
+            http.refuse_failure(response)
+        step = decide(response.status_code, content_range, validator, start, kept)
+        if step == "complete":
+            return _hash(part).hexdigest()
+        if step == "drop":
+            _forget(part, sidecar)
+            raise http.AgainError("it has another file by now", wait=0.0)
+        start = start if step == "append" else 0
+        length = http.number(response.headers.get("Content-Length", ""))
+        total = 0 if length is None else start + length
+        if remote.size and total not in (0, remote.size):
+            raise NetworkError(f"it would send {total:,} bytes, not the {remote.size:,} it lists", "use another source")
+        _require_space(part, max(0, (total or remote.size) - start) + room)
+        arriving = http.chunks(response)
+        if step == "start over":
+            # Not before it is certain that the right kind of file arrives may the part go.
+            arriving = _from_magic(arriving)
+            if _size(part):
+                told.say(f"{http.shown(remote.url)}: it can't go on where it stopped, so it starts over")
+            _begin(part, sidecar, Sidecar(validator=validator, size=total))
+        return _receive(arriving, part, start, total or remote.size, told)
+
+
+def _begin(part: Path, sidecar: Path, kept: Sidecar) -> None:
+    """Empty the part, and note what it becomes a part of if the server says how to tell."""
+    with paths.saying_why_not(part):
+        part.write_bytes(b"")
+        sidecar.unlink(missing_ok=True)
+    if kept.validator:
+        paths.write(sidecar, msgspec.json.encode(kept))
+
+
+def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told: Told) -> str:
+    """Append what arrives to the part, and return the sha256 of the whole."""
+    state, done = _hash(part), start
+    told.moved(done, total)
+    with paths.saying_why_not(part), part.open("ab") as file:
+        for chunk in arriving:
+            done += len(chunk)
+            if done > (total or MAX_BYTES):
+                raise NetworkError(f"it sends more than {total or MAX_BYTES:,} bytes", "use another source")
+            state.update(chunk)
+            file.write(chunk)
+            told.moved(done, total)
+        file.flush()
+        os.fsync(file.fileno())
+    if total and done < total:
+        raise http.AgainError(_broke(done, total))
+    return state.hexdigest()
+
+
+def _from_magic(arriving: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass on what arrives if it begins as a .zip file does. Raises NetworkError, at once, for anything else."""
+    head = b""
+    for chunk in arriving:
+        head += chunk
+        if len(head) >= len(ZIP):
+            break
+    if head.startswith(ZIP):
+        return itertools.chain([head], arriving)
+    page = head.lstrip()[:64].lower().startswith((b"<!doctype html", b"<html"))
+    what = "a web page (for logging in?)" if page else "something else" if head else "nothing"
+    raise NetworkError(f"it sends {what} instead of a .zip file", "log in there with a browser and download it")
+
+
+def _validator(response: "Response") -> str:
+    etag = response.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _require_space(part: Path, need: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if free < need:
+        raise LungcliError(
+            f"not enough space: {need / 1e6:,.0f} MB are needed in {part.parent}, {free / 1e6:,.0f} MB are free",
+            "free some space or choose another place with LUNGCLI_DATA=FOLDER",
+        )
+
+
+def _read_sidecar(path: Path) -> Sidecar | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Sidecar)
+    except (OSError, msgspec.DecodeError, ValueError):
+        return None
+
+
+def _forget(part: Path, sidecar: Path) -> None:
+    with paths.saying_why_not(part):
+        sidecar.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def _hash(path: Path) -> "hashlib._Hash":
+    with paths.saying_why_not(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _broke(done: int, total: int) -> str:
+    return f"the connection broke after {done / 1e6:.1f} of {total / 1e6:.1f} MB"

@@ -1,0 +1,190 @@
+"""Look-alike groups: slices so alike that a net which met one has met the others.
+
+Files of the sets at hand name no patient, so likeness stands in for it: exact copies, near copies, and neighbours in
+file order that still resemble each other. A group is not a patient, and one patient may be in several groups.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungcli.imaging.image_io import Grey
+from lungcli.metrics.classification import Ints
+
+Thumbs = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+SIDE = 64
+NEAR = 0.90
+NEIGHBOUR = 0.80
+BLOCK = 1024
+
+Order = Sequence[tuple[str, int] | None]
+
+
+def thumbnail(grey: NDArray[np.float32] | NDArray[np.uint8]) -> Thumbs:
+    """Reduce one slice [H, W] to a mean-centred vector of unit length: float32 [4096]; zeros when it is flat.
+
+    The dot product of two thumbnails is the correlation of their pixels.
+    """
+    image = Image.fromarray(np.ascontiguousarray(grey, dtype=np.float32))
+    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).reshape(-1).astype(np.float64)
+    centred = small - small.mean()
+    length = float(np.linalg.norm(centred))
+    # What is left of a flat picture is rounding, which would correlate with anything.
+    if length <= 1e-6 * SIDE * max(1.0, float(np.abs(small).max())):
+        return np.zeros(SIDE * SIDE, dtype=np.float32)
+    unit: Thumbs = (centred / length).astype(np.float32)
+    return unit
+
+
+def thumbnails(greys: Iterable[Grey]) -> Thumbs:
+    """Thumbnails of many slices: float32 [n, 4096]."""
+    rows = [thumbnail(grey) for grey in greys]
+    return np.stack(rows) if rows else np.zeros((0, SIDE * SIDE), dtype=np.float32)
+
+
+def look_alikes(
+    thumbs: Thumbs,
+    hashes: Sequence[str],
+    order: Order,
+    *,
+    near: float = NEAR,
+    neighbour: float = NEIGHBOUR,
+    patients: Sequence[str] = (),
+) -> Ints:
+    """Number the look-alike groups: int64 [n], from 0 in order of each group's first slice.
+
+    Groups are the connected components of: the same content (`hashes`), a correlation of at least `near`, and file
+    numbers that follow each other in one folder (`order`: folder and number, or None where a name tells nothing)
+    with a correlation of at least `neighbour`. Slices of one named patient are always together.
+    """
+    return under((near,), thumbs, hashes, order, neighbour=neighbour, patients=patients)[0]
+
+
+def under(
+    nears: Sequence[float],
+    thumbs: Thumbs,
+    hashes: Sequence[str],
+    order: Order,
+    *,
+    neighbour: float = NEIGHBOUR,
+    patients: Sequence[str] = (),
+) -> tuple[Ints, ...]:
+    """Number the look-alike groups as `look_alikes` does, under each threshold of `nears`: one pass over the pairs."""
+    start = np.arange(len(hashes), dtype=np.int64)
+    for first, second in _sure_pairs(thumbs, hashes, order, neighbour, patients):
+        _join(start, first, second)
+    parents = [start.copy() for _ in nears]
+    for rows, columns, correlations in blocks(thumbs):
+        for near, into in zip(nears, parents, strict=True):
+            _join_block(into, rows, columns, correlations >= near)
+    return tuple(_numbered(_roots(into)) for into in parents)
+
+
+def blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
+    """Yield the correlations of all pairs, a block of rows by a block of columns at a time: memory is not n².
+
+    A pair comes up once or, in a block on the diagonal, twice; there each slice meets itself as well.
+    """
+    for top in range(0, len(thumbs), BLOCK):
+        for left in range(top, len(thumbs), BLOCK):
+            rows, columns = slice(top, top + BLOCK), slice(left, left + BLOCK)
+            yield rows, columns, thumbs[rows] @ thumbs[columns].T
+
+
+def place(label: str, filename: str) -> tuple[str, int] | None:
+    """Folder and number of a file: `Normal case (12).jpg` is number 12 of what is called `Normal case (…`."""
+    last = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(filename).stem)
+    return (f"{label}/{filename[: last.start()]}", int(last[1])) if last else None
+
+
+def exact_copies(hashes: Sequence[str]) -> int:
+    """Count the slices whose content was there already under another name."""
+    return len(hashes) - len(set(hashes))
+
+
+def mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
+    """Count the groups that hold more than one class."""
+    return sum(count > 1 for count in Counter(group for group, _ in set(zip(groups, labels, strict=True))).values())
+
+
+def _sure_pairs(
+    thumbs: Thumbs, hashes: Sequence[str], order: Order, neighbour: float, patients: Sequence[str]
+) -> Iterator[tuple[int, int]]:
+    """Pairs that are together whatever the threshold for near copies."""
+    yield from _same(hashes)
+    yield from _same(patients)
+    places: dict[tuple[str, int], int] = {place: i for i, place in enumerate(order) if place is not None}
+    for (folder, number), i in places.items():
+        after = places.get((folder, number + 1))
+        if after is not None and float(thumbs[i] @ thumbs[after]) >= neighbour:
+            yield i, after
+
+
+def _same(values: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Pair each value with the first one equal to it; empty values are equal to nothing."""
+    first: dict[str, int] = {}
+    for i, value in enumerate(values):
+        if value:
+            yield first.setdefault(value, i), i
+
+
+def _join_block(parents: Ints, rows: slice, columns: slice, alike: Mask) -> None:
+    """Join every pair of a block that is `alike`, in rounds: in each, every slice joins one group it is not in yet.
+
+    A round at least halves the groups still to be joined (Borůvka 1926), so there are few, however many of the pairs
+    are alike; to list the pairs of 20,000 near copies would take gigabytes.
+    """
+    if not alike.any():
+        return
+    while True:
+        roots = _roots(parents)
+        apart = alike & (roots[rows, None] != roots[None, columns])
+        joining = np.flatnonzero(apart.any(axis=1))
+        if not len(joining):
+            return
+        joined = np.flatnonzero(apart.any(axis=0))
+        pairs = [(joining, apart[joining].argmax(axis=1)), (apart[:, joined].argmax(axis=0), joined)]
+        for firsts, seconds in pairs:
+            for first, second in zip((firsts + rows.start).tolist(), (seconds + columns.start).tolist(), strict=True):
+                _join(parents, first, second)
+
+
+def _roots(parents: Ints) -> Ints:
+    """Return the first slice of each slice's group, and shorten every way to it."""
+    while not np.array_equal(shorter := parents[parents], parents):
+        parents[:] = shorter
+    return parents.copy()
+
+
+def _root(parents: Ints, item: int) -> int:
+    while (parent := int(parents[item])) != item:
+        parents[item] = parents[parent]
+        item = parent
+    return item
+
+
+def _join(parents: Ints, first: int, second: int) -> None:
+    """Put two slices in one group, named after its earliest slice."""
+    low, high = sorted((_root(parents, first), _root(parents, second)))
+    parents[high] = low
+
+
+def _numbered(roots: Ints) -> Ints:
+    """Number groups from 0 in order of their first slices."""
+    _, numbers = np.unique(roots, return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def members(groups: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Slices of every group, by group number."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        found[group].append(i)
+    return {group: tuple(slices) for group, slices in found.items()}

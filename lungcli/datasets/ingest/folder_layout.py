@@ -1,0 +1,120 @@
+"""Which class each file of a source belongs to, told from nothing but the paths."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.core.registry import DATA_SETS, DataSet
+from lungcli.imaging.image_io import DICOM_SUFFIXES
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
+LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/"
+
+# IQ-OTH/NCCD is published with "Bengin cases".
+_CLASSES = {"benign": "benign", "bengin": "benign", "malignant": "malignant", "normal": "normal"}
+_PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a file is: its class in `label`, or in `reason` why it is not a slice; the other one is empty."""
+
+    label: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The place of each file of a source, in the order given, and the published set it is laid out like, if any."""
+
+    data_set: DataSet | None
+    places: tuple[Place, ...]
+
+
+def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
+    """Recognise a source by the relative paths of its files, or take it for `data_set`.
+
+    Either a published set, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
+    level with two or more folders that hold pictures. Folders named train, valid, test and the like are looked
+    through, since the program makes its own splits.
+
+    Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single class.
+    """
+    pictures = [path for path in files if may_be_picture(path)]
+    if not pictures:
+        raise UnreadableInputError("there are no pictures in it", LAYOUTS)
+    if row := data_set or _recognised(pictures):
+        return Layout(data_set=row, places=tuple(_place(path, label_in(row, path)) for path in files))
+    depth = _class_level(pictures)
+    labels = (class_name(path.parts[depth]) if len(path.parts) > depth + 1 else "" for path in files)
+    return Layout(data_set=None, places=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
+
+
+def class_name(folder: str) -> str:
+    """Return the class a folder is named after: `Bengin cases` is `benign`; other names in lower case."""
+    plain = folder.strip().casefold()
+    spelled = re.sub(r"[\s_-]+cases?$", "", plain)
+    return _CLASSES.get(spelled, plain)
+
+
+def label_in(row: DataSet, path: PurePosixPath) -> str:
+    """Class of the innermost folder that the published set has; empty outside of those."""
+    for folder in reversed(path.parts[:-1]):
+        for pattern, label in row.folders:
+            if re.fullmatch(pattern, folder.strip().casefold()):
+                return label
+    return ""
+
+
+def may_be_picture(path: PurePosixPath) -> bool:
+    """Say whether a file may be a slice by its name: DICOM files often have no suffix, or a number for one."""
+    if is_of_the_system(path):
+        return False
+    suffix = path.suffix.casefold()
+    return suffix in SUFFIXES or (not suffix.strip(".0123456789") and any(map(str.isdigit, path.name)))
+
+
+def is_of_the_system(path: PurePosixPath) -> bool:
+    """Say whether a file is hidden, or one that systems leave lying about."""
+    return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
+
+
+def _place(path: PurePosixPath, label: str) -> Place:
+    if not may_be_picture(path):
+        return Place(reason="not a picture")
+    return Place(label=label) if label else Place(reason="not in a class folder")
+
+
+def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
+    """Tell a published set by its folders: all of them, or the telling one and another class."""
+    folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
+    for row in DATA_SETS.values():
+        met = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
+        if len(met) == len(row.folders) or (row.telling in folders and len(set(met)) > 1):
+            return row
+    return None
+
+
+def _class_level(pictures: Sequence[PurePosixPath]) -> int:
+    """How many folders lie above the class folders."""
+    depth, looked_through = 0, True
+    while True:
+        folders = {path.parts[depth] for path in pictures if len(path.parts) > depth + 1}
+        labels = {class_name(folder) for folder in folders}
+        parts = labels <= _PARTS
+        if not labels:
+            if looked_through:
+                raise UnreadableInputError("its pictures are not in class folders", LAYOUTS)
+            raise _single_class()
+        if len(labels) > 1 and not parts:
+            return depth
+        if labels <= set(_CLASSES.values()):
+            raise _single_class()
+        depth, looked_through = depth + 1, parts
+
+
+def _single_class() -> UsageError:
+    return UsageError("a classifier needs at least two classes, and all pictures are in one class folder", LAYOUTS)

@@ -1,0 +1,190 @@
+"""Taking files into a data set: each one read, hashed and grouped, all of them in place or none."""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError, during
+from lungcli.core.names import natural
+from lungcli.datasets import groups, manifest
+from lungcli.datasets.atomic_dir import appearing
+from lungcli.datasets.ingest import folder_layout, source_files
+from lungcli.datasets.ingest.source_files import Content
+from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
+from lungcli.imaging.image_io import printable, read
+
+SOURCE = "SOURCE.txt"
+"""File beside the slices that says whose they are."""
+
+Advance = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One file to take in: its class, its name, and its content or how to come by it (asked for once, in a thread).
+
+    `patient` joins slices into one group where the source knows patients; `origin` names the file if it is rejected;
+    `sha256`, where given, is what the content must have.
+    """
+
+    label: str
+    filename: str
+    content: Content
+    patient: str = ""
+    origin: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    slice: Slice
+    thumb: groups.Thumbs
+    place: tuple[str, int] | None
+
+
+def write_dataset(
+    name: str,
+    files: Sequence[Incoming],
+    source: Source,
+    *,
+    ordered: bool,
+    rejected: Sequence[Rejected] = (),
+    advance: Advance | None = None,
+) -> Manifest:
+    """Make the data set `name` of `files` and return its manifest; the folder appears whole or not at all.
+
+    Slices are sorted by class and number-aware file name. `ordered` says that file numbers of a class follow the
+    scans, so that neighbours may be look-alikes. Files that can't be read join `rejected`.
+
+    Raises UsageError (name taken, fewer than two classes left), UnreadableInputError (no slice left), LungcliError
+    (cannot write).
+    """
+    target = manifest.require_new(name)
+    with appearing(target) as partial:
+        outcomes = list(_take_all(partial, files, ordered, advance))
+        taken = [item for item in outcomes if isinstance(item, _Taken)]
+        refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
+        _require_classes(taken, refused)
+        made = manifest.make(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
+        manifest.save(made, partial)
+        if source.citation:
+            paths.write(partial / SOURCE, describe(source).encode())
+    return made
+
+
+def describe(source: Source) -> str:
+    """Say in plain lines what a data set is, under which licence, and how to cite it."""
+    doi = f"DOI: https://doi.org/{source.doi}\n" if source.doi else ""
+    return f"{source.about}\nLicence: {source.licence}\n{doi}Cite as: {source.citation}\n"
+
+
+def safe(name: str) -> str:
+    """Return `name` as a file name that every platform takes: at most 200 bytes, what is refused replaced by `_`."""
+    plain = unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode("utf-8")
+    plain = "".join("_" if letter in '<>:"/\\|?*' or not letter.isprintable() else letter for letter in plain)
+    suffix = PurePosixPath(plain).suffix[:16]
+    stem = plain.removesuffix(suffix).encode()[: 200 - len(suffix.encode())].decode("utf-8", "ignore")
+    return (stem.strip() + suffix).rstrip(" .") or "_"
+
+
+def _take_all(
+    into: Path, files: Sequence[Incoming], ordered: bool, advance: Advance | None
+) -> Iterator[_Taken | Rejected]:
+    """Take in every file, several at a time, in the order of the data set."""
+    items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
+    targets = _targets(items)
+    with paths.saying_why_not(into):
+        for folder in {target.parent for target in targets}:
+            (into / folder).mkdir(parents=True, exist_ok=True)
+
+    def take(item: Incoming, target: PurePosixPath) -> _Taken | Rejected:
+        return _take(into, item, target, ordered)
+
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        for done, outcome in enumerate(pool.map(take, items, targets), start=1):
+            if advance:
+                advance(done, len(items))
+            yield outcome
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _Taken | Rejected:
+    """Read, hash and copy one file."""
+    shown = printable(item.origin or item.filename)
+    try:
+        with during(f"while reading {shown}"):
+            content = source_files.taken(item.content, shown)
+            picture = read(content, name=shown, colour=False)
+    except UnreadableInputError as error:
+        return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
+    sha256 = hashlib.sha256(content).hexdigest()
+    if item.sha256 not in ("", sha256):
+        raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
+    with paths.saying_why_not(into / target):
+        (into / target).write_bytes(content)
+    return _Taken(
+        slice=Slice(
+            path=str(target),
+            label=item.label,
+            sha256=sha256,
+            size=picture.size,
+            group=0,
+            patient=item.patient,
+        ),
+        thumb=groups.thumbnail(picture.grey),
+        place=groups.place(item.label, item.filename) if ordered else None,
+    )
+
+
+def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
+    """A path within the data set for every file, all different even where case does not count."""
+    taken: set[str] = set()
+    # Scanners call the first slice of everybody the same: counting from 1 again for each would take n² steps.
+    numbers: dict[str, int] = {}
+    targets = []
+    for item in items:
+        folder, name = PurePosixPath("slices", safe(item.label)), PurePosixPath(safe(item.filename))
+        target, first = folder / name, str(folder / name).casefold()
+        number = numbers.get(first, 1)
+        while str(target).casefold() in taken:
+            number += 1
+            target = folder / f"{name.stem}-{number}{name.suffix}"
+        numbers[first] = number
+        taken.add(str(target).casefold())
+        targets.append(target)
+    return targets
+
+
+def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> None:
+    labels = sorted({item.slice.label for item in taken})
+    if not labels:
+        why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
+        raise UnreadableInputError(f"none of its files is a slice{why}", folder_layout.LAYOUTS)
+    if len(labels) < 2:
+        raise UsageError(
+            f"a classifier needs at least two classes, and all readable slices are {labels[0]!r}", folder_layout.LAYOUTS
+        )
+
+
+def _grouped(taken: Sequence[_Taken]) -> tuple[Slice, ...]:
+    slices = [item.slice for item in taken]
+    found = groups.look_alikes(
+        np.stack([item.thumb for item in taken]),
+        [item.sha256 for item in slices],
+        [item.place for item in taken],
+        patients=[item.patient for item in slices],
+    )
+    return tuple(
+        Slice(path=i.path, label=i.label, sha256=i.sha256, size=i.size, group=int(group), patient=i.patient)
+        for i, group in zip(slices, found, strict=True)
+    )

@@ -1,0 +1,85 @@
+"""A table (CSV) that says which class and patient each file of a source has."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.datasets.ingest import folder_layout
+from lungcli.imaging.image_io import content_of, printable
+
+FORM = "its first line must be: path,label,patient; the column patient may be left out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One slice: its path within the source, its class, and its patient, empty where the table does not say."""
+
+    path: PurePosixPath
+    label: str
+    patient: str
+
+
+def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[Row, ...]:
+    """Read a CSV file with the columns `path`, `label` and, if known, `patient`; further columns are ignored.
+
+    Paths are relative to the source, whose files are `files`. Class names are put in the usual spelling.
+    Raises UnreadableInputError naming the line that is off: a path that is absolute, leads outside, is listed twice or
+    is not among `files`, or an empty field.
+    """
+    shown = printable(str(table))
+    try:
+        text = content_of(table, shown).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableInputError(f"cannot read {shown}: it is not UTF-8 text", "save it as CSV UTF-8") from error
+    try:
+        return tuple(_rows(text, shown, frozenset(files)))
+    except csv.Error as error:
+        raise UnreadableInputError(f"cannot read {shown}: it is no CSV file: {error}", FORM) from error
+
+
+def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[Row]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = [name.strip().casefold() for name in next(lines, [])]
+    if missing := [name for name in ("path", "label") if header.count(name) != 1]:
+        raise UnreadableInputError(f"cannot read {shown}: it has not one column {' and one '.join(missing)}", FORM)
+    seen: dict[PurePosixPath, int] = {}
+    for values in lines:
+        if not any(value.strip() for value in values):
+            continue
+        where = f"{shown}, line {lines.line_num}"
+        if len(values) != len(header):
+            raise UnreadableInputError(
+                f"{where}: it has {len(values)} fields, and the first line has {len(header)}",
+                "put quotes around fields that hold a comma",
+            )
+        row = _row(dict(zip(header, (value.strip() for value in values), strict=True)), where)
+        if row.path not in files:
+            raise UnreadableInputError(
+                f"{where}: there is no file {printable(str(row.path))!r}", "paths are relative to the folder given"
+            )
+        if row.path in seen:
+            raise UnreadableInputError(
+                f"{where}: {printable(str(row.path))!r} is in line {seen[row.path]} already", "list every file once"
+            )
+        seen[row.path] = lines.line_num
+        yield row
+    if not seen:
+        raise UnreadableInputError(f"cannot read {shown}: it lists no files", FORM)
+
+
+def _row(fields: dict[str, str], where: str) -> Row:
+    for name in ("path", "label"):
+        if not fields[name]:
+            raise UnreadableInputError(f"{where}: the {name} is empty", FORM)
+    path = fields["path"].replace("\\", "/")
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path) or ".." in path.split("/") or "\0" in path:
+        raise UnreadableInputError(
+            f"{where}: the path {printable(path)!r} leads outside", "paths are relative to the folder given"
+        )
+    return Row(
+        path=PurePosixPath(path), label=folder_layout.class_name(fields["label"]), patient=fields.get("patient", "")
+    )

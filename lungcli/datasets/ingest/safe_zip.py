@@ -1,0 +1,111 @@
+"""The edge to .zip files: nothing in one is trusted, and only one member at a time is in memory."""
+
+import contextlib
+import re
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.imaging.image_io import MAX_BYTES, printable
+
+MAX_TOTAL = 8 << 30
+MAX_MEMBERS = 200_000
+MAX_RATIO = 200
+# Small members may shrink more: a black picture is harmless.
+RATIO_FROM = 10 << 20
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ENCRYPTED = 0x1
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a .zip file for reading. Raises UnreadableInputError when it is none or can't be read."""
+    shown = printable(str(path))
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise UnreadableInputError(
+            f"cannot read {shown}: it is not a folder and not a whole .zip file", "download it again, or unpack it"
+        ) from error
+    except OSError as error:
+        raise UnreadableInputError(f"cannot read {shown}: {error.strerror or error}", "check the path") from error
+    with archive:
+        yield archive
+
+
+def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
+    """Return the files in `archive`, folders left out.
+
+    Raises UnreadableInputError, for the archive as a whole, when a member is named to land outside (`..`, absolute,
+    a drive, a backslash), is a link or encrypted, when two are named alike but for case, or when it would unpack to
+    too much.
+    """
+    # Not `is_dir`, which fails on a member without a name.
+    found = tuple(item for item in archive.infolist() if not item.filename.endswith("/"))
+    for item in found:
+        if why := _danger(item):
+            raise UnreadableInputError(
+                f"refused the .zip file: its member {printable(item.filename)!r} {why}",
+                "use a .zip from a source you trust, or unpack it and import the folder",
+            )
+    if why := _alike(found) or _too_much(found):
+        raise UnreadableInputError(f"refused the .zip file: {why}", "import a folder with the pictures you need")
+    return found
+
+
+def content(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of one member, checked against its checksum. Raises UnreadableInputError."""
+    shown = printable(item.filename)
+    if item.file_size > MAX_BYTES:
+        raise UnreadableInputError(f"cannot read {shown}: it is larger than 1 GiB", "leave it out")
+    try:
+        return archive.read(item)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        raise UnreadableInputError(f"cannot read {shown}: damaged in the .zip file", "download it again") from error
+
+
+def _danger(item: zipfile.ZipInfo) -> str:
+    """Say why a member can't be trusted; empty when it can."""
+    # `orig_filename` is what the archive says; `filename` has been cut at a NUL and translated on Windows.
+    name = item.orig_filename
+    if "\\" in name or "\0" in name:
+        return "has a backslash or NUL in its name"
+    if not name:
+        return "has no name"
+    if name.startswith("/") or _DRIVE.match(name):
+        return "has an absolute path"
+    if ".." in name.split("/"):
+        return "points outside of it"
+    if stat.S_ISLNK(item.external_attr >> 16):
+        return "is a link"
+    if item.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if item.file_size > RATIO_FROM and item.file_size > MAX_RATIO * max(1, item.compress_size):
+        return f"unpacks to more than {MAX_RATIO} times its size"
+    return ""
+
+
+def _alike(found: Sequence[zipfile.ZipInfo]) -> str:
+    seen: set[str] = set()
+    for item in found:
+        name = unicodedata.normalize("NFC", item.filename).casefold()
+        if name in seen:
+            return f"it has two members named {printable(item.filename)!r}, or alike but for upper and lower case"
+        seen.add(name)
+    return ""
+
+
+def _too_much(found: Sequence[zipfile.ZipInfo]) -> str:
+    if len(found) > MAX_MEMBERS:
+        return f"it has {len(found):,} members, more than {MAX_MEMBERS:,}"
+    total = sum(item.file_size for item in found)
+    if total > MAX_TOTAL:
+        return f"it would unpack to {total / (1 << 30):.1f} GiB, more than {MAX_TOTAL >> 30}"
+    if total > RATIO_FROM and total > MAX_RATIO * max(1, sum(item.compress_size for item in found)):
+        return f"it would unpack to more than {MAX_RATIO} times its size"
+    return ""

@@ -1,0 +1,68 @@
+"""The files of a source, be it a folder or a .zip file: their paths, and their content when asked for."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lungcli.datasets.ingest import safe_zip
+from lungcli.datasets.manifest import Rejected
+from lungcli.imaging.image_io import content_of, printable
+
+Content = bytes | Path | Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """Paths within the source, how to come by the content of each, and what was not entered."""
+
+    files: tuple[PurePosixPath, ...]
+    contents: tuple[Content, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+@contextlib.contextmanager
+def gathered(source: Path) -> Iterator[Gathered]:
+    """List a folder or .zip file; contents can be asked for as long as the context lasts.
+
+    Raises UnreadableInputError when it is neither, or a .zip file not to be trusted.
+    """
+    if source.is_dir():
+        files, rejected = _walk(source)
+        yield Gathered(files=files, contents=tuple(source / file for file in files), rejected=rejected)
+        return
+    with safe_zip.opened(source) as archive:
+        members = safe_zip.members(archive)
+        yield Gathered(
+            files=tuple(PurePosixPath(item.filename) for item in members),
+            contents=tuple(functools.partial(safe_zip.content, archive, item) for item in members),
+        )
+
+
+def taken(content: Content, shown: str) -> bytes:
+    """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
+    if isinstance(content, bytes):
+        return content
+    return content_of(content, shown) if isinstance(content, Path) else content()
+
+
+def _walk(source: Path) -> tuple[tuple[PurePosixPath, ...], tuple[Rejected, ...]]:
+    """List the files under a folder, relative to it, and the folders that were not entered."""
+    files: list[PurePosixPath] = []
+    rejected: list[Rejected] = []
+
+    def relative(path: str | Path) -> PurePosixPath:
+        return PurePosixPath(Path(path).relative_to(source).as_posix())
+
+    def refuse(error: OSError) -> None:
+        where = relative(str(error.filename)) if error.filename else PurePosixPath()
+        rejected.append(Rejected(path=printable(str(where)), reason=(error.strerror or "unreadable").lower()))
+
+    for folder, folders, found in os.walk(source, onerror=refuse):
+        here = Path(folder)
+        links = [here / item for item in folders if (here / item).is_symlink()]
+        rejected += [Rejected(path=printable(str(relative(i))), reason="a link to a folder") for i in links]
+        files += [relative(here / item) for item in found]
+    return tuple(sorted(files)), tuple(rejected)

@@ -1,0 +1,198 @@
+"""A data set on disk: a folder with `slices/` and a `manifest.json` that says what each file is."""
+
+import hashlib
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from lungcli.core import names, paths
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.datasets import atomic_dir
+
+FORMAT_VERSION = 1
+FILE = "manifest.json"
+FOLDER = "slices"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True):
+    """One axial CT image. `path` is relative to the data set's folder, `size` is (width, height) in pixels.
+
+    `group` numbers the look-alikes it belongs to, which a split keeps together; `patient` is empty where the source
+    does not say.
+    """
+
+    path: str
+    label: str
+    sha256: str
+    size: tuple[int, int]
+    group: int
+    patient: str = ""
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the source that is not in the data set, and why. `path` is relative to the source."""
+
+    path: str
+    reason: str
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a data set comes from and what may be done with it.
+
+    `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
+    its name among the published ones (`catalog.DATA_SETS`), empty for all others.
+    """
+
+    about: str
+    synthetic: bool = False
+    ordered: bool = False
+    licence: str = "unknown"
+    citation: str = ""
+    doi: str = ""
+    data_set: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The slices of one data set in file order, its classes in alphabetical order, and its `digest`.
+
+    The digest covers path, label, content and group of every slice: whatever decides a split or a training.
+    """
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    classes: tuple[str, ...]
+    slices: tuple[Slice, ...]
+    rejected: tuple[Rejected, ...]
+    source: Source
+    digest: str
+
+    def labels(self) -> tuple[int, ...]:
+        """Class index of every slice."""
+        index = {label: i for i, label in enumerate(self.classes)}
+        return tuple(index[item.label] for item in self.slices)
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a manifest before anything else in it is believed."""
+
+    format_version: int = 1
+
+
+def make(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
+    """Build a manifest, with its classes and digest worked out from the slices."""
+    return Manifest(
+        name=name,
+        classes=tuple(sorted({item.label for item in slices})),
+        slices=slices,
+        rejected=rejected,
+        source=source,
+        digest=digest(slices),
+    )
+
+
+def digest(slices: tuple[Slice, ...]) -> str:
+    """Return a sha256 over path, label, content and group of the slices, in order."""
+    state = hashlib.sha256()
+    for item in slices:
+        state.update(msgspec.json.encode((item.path, item.label, item.sha256, item.group)))
+    return state.hexdigest()
+
+
+def folder(name: str) -> Path:
+    """Folder of the data set called `name`, whether or not it exists."""
+    return paths.data_home() / names.checked(name, "data set")
+
+
+def known() -> dict[str, Path]:
+    """Folders of the complete data sets on this machine, by name."""
+    root = paths.data_home()
+    if not root.is_dir():
+        return {}
+    return {
+        item.name: item for item in sorted(root.iterdir()) if not item.name.startswith(".") and (item / FILE).is_file()
+    }
+
+
+def save(manifest: Manifest, into: Path) -> None:
+    """Write `manifest.json` into the folder `into`, atomically."""
+    paths.write(into / FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+
+
+def load(name: str) -> Manifest:
+    """Read the manifest of the data set that `name` means.
+
+    Raises UsageError when there is none, UnreadableInputError when it is damaged or of a newer lungcli.
+    """
+    return read(find(name) / FILE)
+
+
+def read(path: Path) -> Manifest:
+    """Read one manifest file. Raises UnreadableInputError."""
+    try:
+        content = path.read_bytes()
+        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise UnreadableInputError(f"cannot read {path}: {error}", _remade(path)) from error
+    if why := _unsound(manifest):
+        raise UnreadableInputError(f"cannot read {path}: {why}", _remade(path))
+    return manifest
+
+
+def _require_known(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
+        raise UnreadableInputError(
+            f"{path} has manifest format {version}; this lungcli reads up to {FORMAT_VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli",
+        )
+
+
+def _unsound(manifest: Manifest) -> str:
+    """Say why a manifest cannot be what lungcli wrote; empty when it can. Who else wrote it may mean harm."""
+    if not _DIGEST.fullmatch(manifest.digest):
+        return "its digest is none"
+    classes = frozenset(manifest.classes)
+    for item in manifest.slices:
+        if item.label not in classes:
+            return f"{item.path!r} is of a class that it does not name"
+        parts = item.path.split("/")
+        if parts[0] != FOLDER or ".." in parts or not item.path.isprintable() or "\\" in item.path:
+            return f"the path {item.path!r} does not lie in its folder {FOLDER!r}"
+    return ""
+
+
+def _remade(path: Path) -> str:
+    return f"make it anew; before that: lungcli data remove '{path.parent.name}'"
+
+
+def find(name: str) -> Path:
+    """Return the folder of the data set that `name` means. Raises UsageError when there is none."""
+    return names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
+
+
+def remove(name: str) -> None:
+    """Delete the data set called `name`. Raises UsageError when there is none."""
+    where = find(name)
+    with atomic_dir.alone(where.parent, where.name, f"another process works on the data set {where.name!r}"):
+        # Cut off half-way, what is left is no data set any more, and the next call clears it.
+        doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
+        with paths.saying_why_not(where):
+            where.rename(doomed)
+            shutil.rmtree(doomed)
+        atomic_dir.sweep(where.parent)
+
+
+def require_new(name: str) -> Path:
+    """Return the folder for a new data set called `name`. Raises UsageError when it is taken."""
+    target = folder(name)
+    if target.exists():
+        raise UsageError(
+            f"there is a data set {name!r} already",
+            "choose another --name, or remove it: lungcli data remove NAME",
+        )
+    return target

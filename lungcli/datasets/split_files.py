@@ -1,0 +1,247 @@
+"""Splits as files: which slice is in which part, written with a digest and checked for leaks whenever it is read.
+
+DATA SET/splits/NAME.json    one split, or the folds of a cross-validation
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from lungcli.core import names, paths
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.core.recipe import Recipe
+from lungcli.datasets import manifest as manifests
+from lungcli.datasets import splits
+from lungcli.datasets.manifest import Manifest
+from lungcli.datasets.splits import PARTS, Protocol, Split
+
+FORMAT_VERSION = 1
+
+Part = Literal["train", "val", "test"]
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """One slice, and its part in the split, or in each fold."""
+
+    path: str
+    sha256: str
+    parts: tuple[Part, ...]
+
+
+class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of a split file. `manifest` is the digest of the data it divides, called `data` when it was written.
+
+    `folds` is 0 for a single split. `digest` covers everything but the name of the data set.
+    """
+
+    format_version: int = FORMAT_VERSION
+    data: str
+    manifest: str
+    protocol: Protocol
+    seed: int
+    folds: int
+    slices: tuple[Placed, ...]
+    digest: str
+
+
+class _Version(msgspec.Struct, frozen=True):
+    """What must be known of a split file before anything else in it is believed."""
+
+    format_version: int = 1
+
+
+def make(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
+    """Divide a data set into one split (`folds` 0) or into folds, as a file holds it.
+
+    Raises UsageError where `splits.split` and `splits.folds` do, and for a split that leaks.
+    """
+    divided = divide(manifest, protocol, folds, seed)
+    columns = [_column(one, len(manifest.slices)) for one in divided]
+    slices = tuple(
+        Placed(path=item.path, sha256=item.sha256, parts=parts)
+        for item, *parts_ in zip(manifest.slices, *columns, strict=True)
+        for parts in [tuple(parts_)]
+    )
+    return SplitFile(
+        data=manifest.name,
+        manifest=manifest.digest,
+        protocol=protocol,
+        seed=seed,
+        folds=folds,
+        slices=slices,
+        digest=_digest(manifest.digest, protocol, seed, folds, slices),
+    )
+
+
+def divide(manifest: Manifest, protocol: Protocol, folds: int, seed: int) -> tuple[Split, ...]:
+    """Return the one split or all folds of a data set, checked for leaks. Raises UsageError."""
+    alone = folds == 0
+    divided = (splits.split(manifest, protocol, seed),) if alone else splits.folds(manifest, folds, seed, protocol)
+    for one in divided:
+        splits.require_sound(manifest, one)
+    return divided
+
+
+def default_name(protocol: Protocol, folds: int, seed: int) -> str:
+    """Name a split after what it is: `grouped-seed0`, `random-5folds-seed0`."""
+    return "-".join([protocol, *([f"{folds}folds"] if folds else []), f"seed{seed}"])
+
+
+def known(manifest: Manifest) -> dict[str, Path]:
+    """Split files in the folder of a data set, by name."""
+    return {path.stem: path for path in sorted(_folder(manifest).glob("*.json"))}
+
+
+def save(manifest: Manifest, file: SplitFile, name: str) -> Path:
+    """Write a split file into the data set's folder and return its path; the very same content is left as it is.
+
+    Raises UsageError for a name that can't be a file's, or that another split has.
+    """
+    path = _folder(manifest) / f"{names.checked(name, 'split')}.json"
+    if path.exists():
+        if read(path).digest != file.digest:
+            raise UsageError(f"there is another split {name!r} of {manifest.name!r} already", "choose another --name")
+        return path
+    paths.write(path, msgspec.json.format(msgspec.json.encode(file), indent=1))
+    return path
+
+
+def find(manifest: Manifest, spec: str) -> Path:
+    """Return the split file that a name or a path means. Raises UsageError."""
+    path = Path(spec)
+    if spec.endswith(".json") or path.is_file():
+        return path.absolute()
+    hint = f"grouped and random need no file; write one: lungcli data split '{manifest.name}'"
+    return names.find(spec, known(manifest), "split", hint)
+
+
+def read(path: Path) -> SplitFile:
+    """Read a split file as it is; `splits_of` checks it. Raises UnreadableInputError."""
+    try:
+        content = path.read_bytes()
+        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
+        return msgspec.json.decode(content, type=SplitFile)
+    except OSError as error:
+        raise UnreadableInputError(
+            f"cannot read the split {path}: {error.strerror}", "check the path, or make one: lungcli data split NAME"
+        ) from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UnreadableInputError(f"{path} is no split file: {error}", "make one: lungcli data split NAME") from error
+
+
+def _require_known(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
+        raise UnreadableInputError(
+            f"{path} has split format {version}; this lungcli reads up to {FORMAT_VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli",
+        )
+
+
+def splits_of(manifest: Manifest, path: Path) -> tuple[Split, ...]:
+    """Read the one split or all folds that a file describes, and check them.
+
+    Raises UnreadableInputError (no split file), UsageError with the reason for a split that is not of this data, that
+    leaks, or that was changed by hand.
+    """
+    file = read(path)
+    _require_same_data(manifest, file, path)
+    count = max(file.folds, 1)
+    if any(len(item.parts) != count for item in file.slices):
+        raise UsageError(f"the split {path} does not give every slice {count} parts", _again(manifest, file))
+    divided = tuple(
+        splits.made(manifest, _parts(file, i), file.protocol, file.seed, file.folds, i + 1 if file.folds else 0)
+        for i in range(count)
+    )
+    for one in divided:
+        splits.require_sound(manifest, one)
+    if file.digest != _digest(file.manifest, file.protocol, file.seed, file.folds, file.slices):
+        raise UsageError(f"the split {path} was changed after it was written", _again(manifest, file))
+    return divided
+
+
+def asked(manifest: Manifest, recipe: Recipe) -> Split:
+    """Return the split that a recipe names, checked for leaks. Raises UsageError, UnreadableInputError."""
+    if recipe.split:
+        divided = splits_of(manifest, find(manifest, recipe.split))
+        first = divided[0]
+        if (first.protocol, first.seed, first.folds) != (recipe.protocol, recipe.split_seed, recipe.folds):
+            raise UsageError(
+                f"the split {recipe.split} is now {splits.in_words(first)}, not the one that the recipe names",
+                "start a new run with another --name",
+            )
+    else:
+        divided = divide(manifest, recipe.protocol, recipe.folds, recipe.split_seed)
+    return divided[max(recipe.fold, 1) - 1]
+
+
+def settings(data: str, spec: str) -> dict[str, object]:
+    """Return what a recipe needs to name a split file: its fields `split`, `protocol`, `split_seed` and `folds`.
+
+    Raises UsageError when there is no such split of the data set, UnreadableInputError for a damaged file.
+    """
+    manifest = manifests.load(data)
+    path = find(manifest, spec)
+    file = read(path)
+    own = path.parent == _folder(manifest)
+    return {
+        "split": path.stem if own else str(path),
+        "protocol": file.protocol,
+        "split_seed": file.seed,
+        "folds": file.folds,
+    }
+
+
+def _folder(manifest: Manifest) -> Path:
+    return manifests.folder(manifest.name) / "splits"
+
+
+def _column(divided: Split, count: int) -> list[Part]:
+    """Part of every slice, in the order of the manifest."""
+    column: list[Part] = ["train"] * count
+    for i in divided.val:
+        column[i] = "val"
+    for i in divided.test:
+        column[i] = "test"
+    return column
+
+
+def _parts(file: SplitFile, fold: int) -> list[tuple[int, ...]]:
+    chosen = [item.parts[fold] for item in file.slices]
+    return [tuple(i for i, part in enumerate(chosen) if part == wanted) for wanted in PARTS]
+
+
+def _digest(manifest: str, protocol: str, seed: int, folds: int, slices: Sequence[Placed]) -> str:
+    content = (manifest, protocol, seed, folds, slices)
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+
+def _require_same_data(manifest: Manifest, file: SplitFile, path: Path) -> None:
+    """Refuse a split of other data, and say how it differs."""
+    theirs = {item.path: item.sha256 for item in file.slices}
+    ours = {item.path: item.sha256 for item in manifest.slices}
+    counts = (
+        (len(theirs.keys() - ours.keys()), "gone"),
+        (len(ours.keys() - theirs.keys()), "new"),
+        (sum(ours[key] != value for key, value in theirs.items() if key in ours), "changed"),
+    )
+    what = ", ".join(f"{count} {word}" for count, word in counts if count)
+    if what:
+        raise UsageError(
+            f"the split {path} is of other data than {manifest.name!r}: slices: {what}", _again(manifest, file)
+        )
+    if file.manifest != manifest.digest or [*theirs] != [*ours] or len(file.slices) != len(manifest.slices):
+        raise UsageError(
+            f"the split {path} is of other data than {manifest.name!r}: the slices have other classes, groups or order",
+            _again(manifest, file),
+        )
+
+
+def _again(manifest: Manifest, file: SplitFile) -> str:
+    folds = f" --folds {file.folds}" if file.folds else ""
+    return (
+        f"make it again: lungcli data split '{manifest.name}' --protocol {file.protocol}{folds} --seed {file.seed} "
+        "--name NEW"
+    )

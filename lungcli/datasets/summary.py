@@ -1,0 +1,53 @@
+"""What a data set holds, in numbers."""
+
+import msgspec
+
+from lungcli.core import registry
+from lungcli.datasets import groups, published_hashes
+from lungcli.datasets.manifest import Manifest, Rejected, Source
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one data set: `classes` by slices, `mixed_groups` those that hold several classes.
+
+    Of a published set, `known` of the `published` slices are there; both are 0 for others.
+    """
+
+    name: str
+    digest: str
+    source: Source
+    known: int
+    published: int
+    slices: int
+    classes: dict[str, int]
+    groups: int
+    largest_group: int
+    mixed_groups: int
+    exact_copies: int
+    rejected: tuple[Rejected, ...]
+
+
+def of(manifest: Manifest) -> Summary:
+    """Count a data set."""
+    row = registry.DATA_SETS.get(manifest.source.data_set)
+    numbers = [item.group for item in manifest.slices]
+    members = groups.members(numbers)
+    return Summary(
+        name=manifest.name,
+        digest=manifest.digest,
+        source=manifest.source,
+        known=published_hashes.found(row, manifest.slices) if row else 0,
+        published=row.slices if row else 0,
+        slices=len(manifest.slices),
+        classes={label: sum(item.label == label for item in manifest.slices) for label in manifest.classes},
+        groups=len(members),
+        largest_group=max(map(len, members.values()), default=0),
+        mixed_groups=groups.mixed(numbers, manifest.labels()),
+        exact_copies=groups.exact_copies([item.sha256 for item in manifest.slices]),
+        rejected=manifest.rejected,
+    )
+
+
+def groups_by_class(manifest: Manifest) -> dict[str, int]:
+    """Count the look-alike groups that each class has slices in."""
+    return {label: len({item.group for item in manifest.slices if item.label == label}) for label in manifest.classes}

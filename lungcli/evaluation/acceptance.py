@@ -1,0 +1,52 @@
+"""The gate: whether a compressed model may ship."""
+
+import msgspec
+
+from lungcli.core.errors import UsageError
+from lungcli.metrics import intervals, predictions
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import Evaluation
+
+METRIC = "balanced_accuracy"
+_MALIGNANT = "malignant_sensitivity"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """`difference` is ours minus the reference's `metric`, `malignant` that of malignant sensitivity.
+
+    Both are paired over look-alike groups; `malignant` is None for models without that class.
+    """
+
+    met: bool
+    max_drop: float
+    difference: Estimate
+    metric: str = METRIC
+    malignant: Estimate | None = None
+
+
+def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str = METRIC) -> Decision:
+    """Accept when neither `metric` (see `evaluation.figures_for`) nor malignant sensitivity falls by over `max_drop`.
+
+    Raises UsageError when the two were judged on different slices, or the models' classes have no such figure.
+    """
+    if not predictions.comparable(ours, reference):
+        raise UsageError(
+            "the two models were evaluated on different slices, so their difference means nothing",
+            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
+        )
+    figures = predictions.figures_for(ours.classes)
+    if metric not in figures:
+        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
+    before, after = reference.matrices(), ours.matrices()
+    difference = intervals.paired_difference(figures[metric], after, before)
+    malignant = intervals.paired_difference(figures[_MALIGNANT], after, before) if _MALIGNANT in figures else None
+    met = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
+    return Decision(met=met, max_drop=max_drop, difference=difference, metric=metric, malignant=malignant)
+
+
+def within(difference: Estimate | None, max_drop: float) -> bool:
+    """Say whether a figure falls by at most `max_drop`; one that can't be told (no such slices) does not fall."""
+    if difference is None or difference.value is None:
+        return True
+    # Half a millionth: a drop of exactly `max_drop` must not fail on the last bit of a subtraction.
+    return -difference.value <= max_drop + 5e-7

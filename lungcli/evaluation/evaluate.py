@@ -1,0 +1,78 @@
+"""Judging one part of a split with a model file, and keeping the verdicts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import paths
+from lungcli.core.errors import ModelFileError, UnreadableInputError
+from lungcli.datasets.manifest import Manifest
+from lungcli.datasets.splits import Split
+from lungcli.metrics.classification import Floats
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile.model_file import Model
+
+Indices = Sequence[int] | NDArray[np.int64]
+
+
+def logits_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> NDArray[np.float32]:
+    """Judge the slices `indices` of `pixels` (n, S, S), which may be a memory map: logits (len(indices), K)."""
+    rows = [model.logits(slices) for slices in _batches(pixels, indices, batch)]
+    return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float32)
+
+
+def probabilities_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> Floats:
+    """Judge slices as `logits_of` does: calibrated probabilities (len(indices), K)."""
+    rows = [model.probabilities(slices) for slices in _batches(pixels, indices, batch)]
+    return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float64)
+
+
+def evaluate(
+    model: Model, pixels: NDArray[np.uint8], indices: Indices, manifest: Manifest, split: Split, part: str
+) -> Evaluation:
+    """Judge the slices `indices` of a data set, those of `part`, with calibrated probabilities.
+
+    `pixels` holds all its slices as prepared, uint8 (n, S, S), in the order of the manifest. Raises ModelFileError
+    when the model knows other classes than the data set has.
+    """
+    if model.card.classes != manifest.classes:
+        raise ModelFileError(
+            f"{model.path} tells {', '.join(model.card.classes)} apart, "
+            f"but the data set {manifest.name} has {', '.join(manifest.classes)}",
+            "choose a model trained on these classes: lungcli models list",
+        )
+    labels = manifest.labels()
+    probabilities = probabilities_of(model, pixels, indices)
+    return Evaluation(
+        classes=manifest.classes,
+        part=part,
+        protocol=split.protocol,
+        split_digest=split.digest,
+        slices=tuple(manifest.slices[i].path for i in indices),
+        labels=tuple(labels[i] for i in indices),
+        groups=tuple(manifest.slices[i].group for i in indices),
+        probabilities=tuple(tuple(row) for row in probabilities.tolist()),
+    )
+
+
+def save(evaluation: Evaluation, path: Path) -> None:
+    """Write the verdicts as JSON, atomically."""
+    paths.write(path, msgspec.json.encode(evaluation))
+
+
+def load(path: Path) -> Evaluation:
+    """Read verdicts. Raises UnreadableInputError when there are none, or damaged ones."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise UnreadableInputError(
+            f"cannot read the verdicts {path}: {error}", "run `lungcli evaluate` again"
+        ) from error
+
+
+def _batches(pixels: NDArray[np.uint8], indices: Indices, batch: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(indices), batch):
+        yield np.asarray(pixels[np.asarray(indices[start : start + batch])])

@@ -1,0 +1,135 @@
+"""What a model makes of a user's own folder of slices whose class is known, from a scanner it has never met."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import names
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.datasets import groups
+from lungcli.datasets.cache import Advance
+from lungcli.datasets.ingest.folder_layout import may_be_picture
+from lungcli.datasets.series import files_in
+from lungcli.imaging.image_io import content_of, read
+from lungcli.imaging.preprocessing import prepare
+from lungcli.metrics import intervals
+from lungcli.metrics.predictions import MALIGNANT
+from lungcli.modelfile.model_card import Elsewhere
+from lungcli.modelfile.model_file import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The outcome for one folder. `verdicts` counts the slices by class; `unreadable` says why files were left out."""
+
+    folder: Path
+    figures: Elsewhere
+    verdicts: dict[str, int]
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """One file: its content's hash, its thumbnail and probabilities (K,), or in `reason` why it cannot be read.
+
+    `place` is its folder and its number there, by natural order.
+    """
+
+    place: tuple[str, int]
+    sha256: str = ""
+    thumb: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float64] | None = None
+    reason: str = ""
+
+
+def parse(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
+    """Read `LABEL=FOLDER`. Raises UsageError for an unknown class and for a folder that isn't there."""
+    label, equals, folder = spec.partition("=")
+    if not equals or not folder:
+        raise UsageError(f"{spec!r} does not name a class and a folder", "write it as normal=FOLDER")
+    chosen = names.find(label, {name: name for name in classes}, "class")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise UsageError(f"there is no folder {path}", "check the path; write it as normal=FOLDER")
+    return chosen, path
+
+
+def score(model: Model, label: str, folder: Path, advance: Advance | None = None) -> Scored:
+    """Judge every picture in `folder`, however deep, as a slice of the class `label`.
+
+    Look-alike groups are found as in an import, so that a hundred slices of one body don't pass for a hundred. Files
+    that are no pictures by name are passed over. Raises UnreadableInputError when not one can be read.
+    """
+    files = [path for path in files_in(folder) if may_be_picture(PurePosixPath(path.name))]
+    done: list[_Judged] = []
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    try:
+        for item in pool.map(lambda number, path: _judge(number, path, model), range(len(files)), files):
+            done.append(item)
+            if advance:
+                advance(len(done), len(files))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    reasons = tuple(item.reason for item in done if item.reason)
+    if len(reasons) == len(files):
+        why = f"; the first: {reasons[0]}" if reasons else ""
+        raise UnreadableInputError(f"there is no slice in {folder} that can be read{why}", "check the folder")
+    return _scored(model, label, folder, [item for item in done if not item.reason], reasons)
+
+
+def with_folder(kept: tuple[Elsewhere, ...], new: Elsewhere) -> tuple[Elsewhere, ...]:
+    """Add an outcome to those a card holds; the same slices under the same label replace their earlier outcome."""
+    others = (item for item in kept if (item.label, item.digest) != (new.label, new.digest))
+    return (*others, new)
+
+
+def _judge(number: int, path: Path, model: Model) -> _Judged:
+    place = (str(path.parent), number)
+    try:
+        content = content_of(path, str(path))
+        grey = read(content, str(path)).grey
+    except UnreadableInputError as error:
+        return _Judged(place=place, reason=error.message)
+    return _Judged(
+        place=place,
+        sha256=hashlib.sha256(content).hexdigest(),
+        thumb=groups.thumbnail(grey),
+        probabilities=model.probabilities(prepare(grey, model.card.size)[None])[0],
+    )
+
+
+def _scored(model: Model, label: str, folder: Path, done: Sequence[_Judged], reasons: tuple[str, ...]) -> Scored:
+    card = model.card
+    hashes = [item.sha256 for item in done]
+    thumbs = np.stack([item.thumb for item in done if item.thumb is not None])
+    probabilities = np.stack([item.probabilities for item in done if item.probabilities is not None])
+    group = groups.look_alikes(thumbs, hashes, [item.place for item in done])
+    verdicts = probabilities.argmax(axis=1)
+    threshold = card.referral.threshold if card.referral else None
+    specificity = referred = None
+    if MALIGNANT in card.classes and label != MALIGNANT:
+        specificity = intervals.of_share(verdicts != card.classes.index(MALIGNANT), group)
+    if threshold is not None:
+        referred = intervals.of_share(probabilities.max(axis=1) < threshold, group)
+    return Scored(
+        folder=folder,
+        figures=Elsewhere(
+            label=label,
+            digest=hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest(),
+            n=len(hashes),
+            groups=len(set(group.tolist())),
+            unreadable=len(reasons),
+            right=intervals.of_share(verdicts == card.classes.index(label), group),
+            specificity=specificity,
+            referred=referred,
+            threshold=threshold,
+        ),
+        verdicts={name: int((verdicts == index).sum()) for index, name in enumerate(card.classes)},
+        unreadable=reasons,
+    )

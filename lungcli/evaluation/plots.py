@@ -1,0 +1,166 @@
+"""Pictures of figures: reliability diagram, risk–coverage curve, and a model under stress. Drawn with Pillow alone.
+
+Captions keep to ASCII, which is what Pillow's built-in font has.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from lungcli.core import paths
+from lungcli.core.errors import UsageError
+from lungcli.metrics.calibration import Bin
+from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile.model_card import CalibrationErrors, CoveragePoint, Referral, StressFigures
+
+SIDE = 560
+_LEFT, _TOP, _PLOT = 60, 70, 440
+_INK, _FAINT, _PALE = "#222222", "#8a8a8a", "#dddddd"
+_BLUE, _RED, _GREEN = "#2f6db3", "#c0392b", "#2e8b57"
+_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+_ROOM_FOR_A_NUMBER = 0.04
+_NAMES, _PANEL, _GAP, _ROW = 200, 190, 34, 22
+
+Draw = ImageDraw.ImageDraw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One column of the picture of a model under stress: an estimate of each row, and its colour."""
+
+    title: str
+    colour: str
+    of: Callable[[StressFigures], Estimate]
+
+
+def require_png(path: Path | None) -> None:
+    """Refuse a file name that would hide what is in it. Raises UsageError."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UsageError(f"{path} would hold a PNG picture", f"call it {path.with_suffix('.png').name}")
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, atomically."""
+    content = io.BytesIO()
+    image.save(content, format="PNG", optimize=True)
+    paths.write(path, content.getvalue())
+
+
+def reliability(bins: Sequence[Bin], title: str, before: CalibrationErrors, after: CalibrationErrors) -> Image.Image:
+    """Draw accuracy over confidence: bars on the diagonal mean that probabilities can be taken at their word."""
+    image, draw = _square(title, "confidence", "share judged right")
+    for item in bins:
+        left, top = _at(item.low, item.accuracy)
+        right, bottom = _at(item.high, 0)
+        draw.rectangle((left + 1, top, right - 1, bottom), fill=_BLUE)
+        x, y = _at((item.low + item.high) / 2, item.confidence)
+        draw.line((left + 1, y, right - 1, y), fill=_RED, width=3)
+        inside = "white" if item.accuracy > _ROOM_FOR_A_NUMBER else _INK
+        draw.text((x, bottom - 4), str(item.n), fill=inside, font=_font(11), anchor="ms")
+    draw.line((*_at(0, 0), *_at(1, 1)), fill=_FAINT)
+    for row, (name, errors) in enumerate((("T = 1", before), ("calibrated", after))):
+        text = f"{name}:  ECE {errors.ece:.3f}   NLL {errors.nll:.3f}   Brier {errors.brier:.3f}"
+        draw.text((_LEFT, 30 + 17 * row), text, fill=_INK, font=_font(13))
+    draw.text((SIDE - 10, 30), "red: mean confidence; numbers: slices", fill=_RED, font=_font(11), anchor="ra")
+    return image
+
+
+def risk_coverage(points: Sequence[CoveragePoint], referral: Referral, title: str) -> Image.Image:
+    """Draw selective risk and malignant sensitivity over coverage, and the threshold chosen."""
+    image, draw = _square(title, "coverage (share not referred)", "share")
+    draw.line([_at(point.coverage, point.risk) for point in points], fill=_RED, width=3)
+    found = [
+        _at(point.coverage, point.malignant_sensitivity) for point in points if point.malignant_sensitivity is not None
+    ]
+    if len(found) > 1:
+        draw.line(found, fill=_BLUE, width=3)
+        draw.text((_LEFT + 250, 47), "malignant sensitivity of those", fill=_BLUE, font=_font(13))
+    x, bottom = _at(referral.coverage, 0)
+    draw.line((x, _TOP, x, bottom), fill=_INK)
+    draw.text((x + 5, bottom - 6), f"refer below {referral.threshold:.3f}", fill=_INK, font=_font(12), anchor="ls")
+    target = referral.target.replace("≤", "at most").replace("≥", "at least")
+    draw.text((_LEFT, 30), f"target: {target}, on {referral.n} validation slices", fill=_INK, font=_font(13))
+    draw.text((_LEFT, 47), "risk: wrong among the not referred", fill=_RED, font=_font(13))
+    return image
+
+
+def stress(rows: Sequence[StressFigures], title: str) -> Image.Image:
+    """Draw every figure of every change with its interval; a line marks the unchanged slices' (rows[0])."""
+    panels = (
+        _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
+        _Panel(title="malignant sensitivity", colour=_RED, of=lambda row: row.malignant_sensitivity),
+        _Panel(title="malignant specificity", colour=_BLUE, of=lambda row: row.malignant_specificity),
+        _Panel(title="verdicts that flip (o: malignant)", colour=_GREEN, of=lambda row: _alone(row.flips)),
+    )
+    offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
+    heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]
+    width, height = _NAMES + len(panels) * (_PANEL + _GAP), heights[-1] + 50
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((14, 12), title, fill=_INK, font=_font(16))
+    for row, y in zip(rows, heights, strict=True):
+        if row.strength < 2:
+            draw.text((14, y), row.change, fill=_INK, font=_font(13), anchor="lm")
+        draw.text((_NAMES - 14, y), row.setting, fill=_FAINT, font=_font(12), anchor="rm")
+    for number, panel in enumerate(panels):
+        left = _NAMES + number * (_PANEL + _GAP)
+        draw.text((left, 42), panel.title, fill=panel.colour, font=_font(13))
+        for tick in _TICKS:
+            x = left + tick * _PANEL
+            draw.line((x, heights[0] - 14, x, heights[-1] + 12), fill=_PALE)
+            draw.text((x, heights[-1] + 18), f"{tick:g}", fill=_FAINT, font=_font(11), anchor="mt")
+        _forest(draw, panel, rows, heights, left)
+    for row, y in zip(rows, heights, strict=True):
+        if row.malignant_flips is not None and row.strength:
+            x = _NAMES + 3 * (_PANEL + _GAP) + row.malignant_flips * _PANEL
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=_RED, width=2)
+    return image
+
+
+def _forest(draw: Draw, panel: _Panel, rows: Sequence[StressFigures], heights: Sequence[int], left: int) -> None:
+    """Draw a dot and an interval a row."""
+    start = panel.of(rows[0]).value
+    if start is not None:
+        x = left + start * _PANEL
+        draw.line((x, heights[0], x, heights[-1] + 12), fill=panel.colour)
+    for row, y in zip(rows, heights, strict=True):
+        found = panel.of(row)
+        if found.value is None or found.low is None or found.high is None:
+            continue
+        draw.line((left + found.low * _PANEL, y, left + found.high * _PANEL, y), fill=panel.colour)
+        x = left + found.value * _PANEL
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=panel.colour)
+
+
+def _alone(value: float) -> Estimate:
+    return Estimate(value=value, low=value, high=value)
+
+
+def _square(title: str, across: str, up: str) -> tuple[Image.Image, Draw]:
+    """Begin a picture with two axes from 0 to 1."""
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((_LEFT, 8), title, fill=_INK, font=_font(15))
+    for tick in _TICKS:
+        x, y = _at(tick, tick)
+        draw.line((x, _TOP, x, _TOP + _PLOT), fill=_PALE)
+        draw.line((_LEFT, y, _LEFT + _PLOT, y), fill=_PALE)
+        draw.text((x, _TOP + _PLOT + 6), f"{tick:g}", fill=_FAINT, font=_font(12), anchor="mt")
+        draw.text((_LEFT - 6, y), f"{tick:g}", fill=_FAINT, font=_font(12), anchor="rm")
+    draw.text((_LEFT + _PLOT / 2, SIDE - 8), across, fill=_INK, font=_font(13), anchor="ms")
+    turned = Image.new("L", (_PLOT, 20), 255)
+    ImageDraw.Draw(turned).text((_PLOT / 2, 14), up, fill=34, font=_font(13), anchor="ms")
+    image.paste(turned.rotate(90, expand=True), (4, _TOP))
+    return image, draw
+
+
+def _at(across: float, up: float) -> tuple[float, float]:
+    return _LEFT + across * _PLOT, _TOP + (1 - up) * _PLOT
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

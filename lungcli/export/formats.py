@@ -1,0 +1,202 @@
+"""Model files for other runtimes: calibrated probabilities straight out of the file, and all a verdict needs with it.
+
+The net comes out as it is; the temperature and the softmax become part of it, evidence for heat-maps is left out.
+What the file takes is a prepared slice, not a picture: finding the lungs is no net's work and stays in lungcli.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import msgspec
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from lungcli import DISCLAIMER, __version__
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError
+from lungcli.imaging.preprocessing import VERSION
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.modelfile.model_file import INPUT, OUTPUT, Model
+
+if TYPE_CHECKING:
+    import onnx
+
+Form = Literal["onnx", "ort", "openvino"]
+FORMS: tuple[Form, ...] = get_args(Form)
+SUFFIXES: dict[Form, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
+
+KEY = "lungcli-export"
+PROBABILITIES = "probabilities"
+FACTS_VERSION = 1
+RULE = "the class of the largest probability; referred to a radiologist where that is below referral_threshold"
+
+
+class Tensor(msgspec.Struct, frozen=True, kw_only=True):
+    """An input or output of the exported file; `n` in its shape is any number of slices."""
+
+    name: str
+    type: str
+    shape: tuple[str | int, ...]
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a program needs beside the weights to give the verdict that lungcli would give on the same prepared slice.
+
+    `temperature` is in the file already: its output is calibrated. `preparation` is the version of `imaging.preprocessing` that
+    must have made the slice. `graph` is the sha256 of what the model file computes that this was made of.
+    """
+
+    format_version: int = FACTS_VERSION
+    classes: tuple[str, ...]
+    size: int
+    preparation: int
+    temperature: float
+    referral_threshold: float | None
+    rule: str = RULE
+    input: Tensor
+    output: Tensor
+    model: str
+    precision: str
+    graph: str
+    data: str
+    licence: str
+    citation: str
+    synthetic: bool
+    lungcli: str = __version__
+    disclaimer: str = DISCLAIMER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A model in another form: the content of every file by its suffix, the one to name first, and its facts."""
+
+    form: Form
+    files: dict[str, bytes]
+    facts: Facts
+
+
+def export(model: Model, form: Form) -> Exported:
+    """Bring a model into a form that other runtimes take.
+
+    `onnx`: for anything that runs ONNX. `ort`: ONNX Runtime's own format, optimised beforehand, for its builds for
+    phones and browsers. `openvino`: the IR, .xml and .bin. Raises LungcliError where the extra `openvino` is missing.
+    """
+    facts = facts_of(model)
+    graph = _with_probabilities(model, facts)
+    return Exported(form=form, files=_WRITERS[form](graph, facts), facts=facts)
+
+
+def facts_of(model: Model) -> Facts:
+    """Gather the facts from the model's card."""
+    card: ModelCard = model.card
+    return Facts(
+        classes=card.classes,
+        size=card.size,
+        preparation=card.preparation,
+        temperature=card.temperature,
+        referral_threshold=card.referral.threshold if card.referral else None,
+        input=Tensor(name=INPUT, type="uint8", shape=("n", 1, card.size, card.size)),
+        output=Tensor(name=PROBABILITIES, type="float32", shape=("n", len(card.classes))),
+        model=card.model,
+        precision=card.precision,
+        graph=model_file.graph_digest(model.path),
+        data=card.data.name,
+        licence=card.data.licence,
+        citation=card.data.citation,
+        synthetic=card.data.synthetic,
+    )
+
+
+def png(prepared: NDArray[np.uint8]) -> bytes:
+    """Encode a prepared slice, uint8 (S, S), as grey PNG that says which preparation made it."""
+    about = PngInfo()
+    about.add_text("Description", f"a slice of preparation {VERSION}. {DISCLAIMER}")
+    file = io.BytesIO()
+    Image.fromarray(prepared).save(file, "PNG", pnginfo=about)
+    return file.getvalue()
+
+
+def _with_probabilities(model: Model, facts: Facts) -> bytes:
+    """Return the ONNX file of the net with softmax(logits / temperature) as its only output, and the facts in it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    net = onnx.load_model_from_string(model.path.read_bytes())
+    graph = net.graph
+    temperature = numpy_helper.from_array(np.array(facts.temperature, dtype=np.float32), "lungcli.temperature")
+    graph.initializer.append(temperature)
+    graph.node.append(helper.make_node("Div", [OUTPUT, temperature.name], ["lungcli.tempered"]))
+    graph.node.append(helper.make_node("Softmax", ["lungcli.tempered"], [PROBABILITIES], axis=1))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", len(facts.classes)]))
+    _prune(graph)
+    del net.metadata_props[:]
+    helper.set_model_props(net, {KEY: msgspec.json.encode(facts).decode()})
+    onnx.checker.check_model(net)
+    content: bytes = net.SerializeToString(deterministic=True)
+    return content
+
+
+def _prune(graph: "onnx.GraphProto") -> None:
+    """Drop nodes and weights that no output needs; nets here have no subgraphs."""
+    needed = {output.name for output in graph.output}
+    kept = []
+    # Nodes of an ONNX graph stand in the order they can be computed in.
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    weights = [each for each in graph.initializer if each.name in needed]
+    shapes = [each for each in graph.value_info if each.name in needed]
+    for part, left in ((graph.node, kept[::-1]), (graph.initializer, weights), (graph.value_info, shapes)):
+        del part[:]
+        part.extend(left)
+
+
+def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:
+    del facts
+    return {SUFFIXES["onnx"]: graph}
+
+
+def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
+    """ONNX Runtime's own format, by its own documented way: a session that saves what it has optimised."""
+    del facts
+    with paths.scratch("export") as scratch:
+        path = scratch / "model.ort"
+        options = model_file.session_options(1)
+        options.optimized_model_filepath = str(path)
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        # Layouts blocked for this processor would bind the file to it.
+        onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["NchwcTransformer"]
+        )
+        return {SUFFIXES["ort"]: path.read_bytes()}
+
+
+def _openvino(graph: bytes, facts: Facts) -> dict[str, bytes]:
+    openvino = require_openvino()
+    # Not its `convert_model`, which reports to its maker.
+    net = openvino.Core().read_model(model=graph)
+    net.set_rt_info(msgspec.json.encode(facts).decode(), [KEY])
+    with paths.scratch("export") as scratch:
+        path = scratch / "model.xml"
+        openvino.save_model(net, path, compress_to_fp16=False)
+        return {SUFFIXES["openvino"]: path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
+
+
+def require_openvino() -> Any:
+    """Return the module openvino. Raises LungcliError where the extra is missing."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise LungcliError("OpenVINO is not installed", "pip install 'lungcli[openvino]'") from error
+    return openvino
+
+
+_WRITERS: dict[Form, Callable[[bytes, Facts], dict[str, bytes]]] = {"onnx": _onnx, "ort": _ort, "openvino": _openvino}

@@ -1,0 +1,226 @@
+"""The guard before every verdict: is this an axial slice of the lungs, and was it taken like those learned from?
+
+Hard rules on the layout refuse what cannot be such a slice (`refuse`). A Mahalanobis distance to the training slices
+(Lee et al. 1807.03888, section 2, on a handful of measures instead of features) marks an unfamiliar acquisition
+(`distance`). Every score is a ratio to its limit: above 1 the guard speaks up.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.imaging.image_io import read
+from lungcli.imaging.ood_features import Signs, look
+from lungcli.modelfile.model_card import GuardStatistics
+
+Rows = NDArray[np.float64]
+
+# Scores have no use for more.
+_MOST = 100.0
+# Of each covariance, this share is dropped: few slices leave it uncertain.
+_SHRINKAGE = 0.1
+_ACCEPTED = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """Why the guard speaks up: a `reason` in plain words, and a `score` above 1, the ratio to the limit passed."""
+
+    reason: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Acquisition:
+    """One sign of the acquisition: the spread it is allowed in any case, and words for too little and too much."""
+
+    spread: float
+    less: str
+    more: str
+
+
+# Training slices of one scanner would make any other one alien without a least spread.
+_ACQUISITION = {
+    "noise": _Acquisition(spread=0.15, less="smoother", more="noisier"),
+    "grain": _Acquisition(spread=0.1, less="of finer noise", more="of coarser noise or blurred"),
+    "sharpness": _Acquisition(spread=0.08, less="blurrier", more="sharper"),
+    "separation": _Acquisition(spread=0.03, less="of less clear lungs", more="of starker contrast"),
+    "ambient": _Acquisition(spread=0.03, less="emptier around the body", more="of more around the body"),
+    "hollow": _Acquisition(spread=0.06, less="of blacker lungs", more="of brighter lungs"),
+    "lung": _Acquisition(spread=0.06, less="of darker lungs", more="of brighter lungs"),
+    "tissue": _Acquisition(spread=0.06, less="of darker tissue", more="of brighter tissue"),
+    "texture": _Acquisition(spread=0.02, less="of emptier lungs", more="of fuller lungs"),
+    "black": _Acquisition(spread=0.05, less="of less black", more="of lungs cut off at black by the window"),
+    "white": _Acquisition(spread=0.05, less="of less white", more="of tissue cut off at white by the window"),
+}
+SIGNS = tuple(_ACQUISITION)
+
+
+def refuse(signs: Signs) -> Objection | None:
+    """Return why a picture cannot be an axial slice of the lungs, None where it may be one.
+
+    Limits leave room around windows from soft tissue to full range, gamma .7 to 1.4, crops, blur, and margins of any
+    grey. The first rule broken is told.
+    """
+    return next((found for rule in _RULES if (found := rule(signs))), None)
+
+
+def _coloured(signs: Signs) -> Objection | None:
+    return _above(signs.colour, 0.05, "a colour picture")
+
+
+def _blank(signs: Signs) -> Objection | None:
+    return _below(signs.contrast, 0.02, "blank")
+
+
+def _negative(signs: Signs) -> Objection | None:
+    if signs.inverted > 0.08:
+        return _above(signs.edge, 0.6, "inverted grey: air is brighter than tissue")
+    return _above(signs.edge, 0.75, "no dark air around a body")
+
+
+def _strokes(signs: Signs) -> Objection | None:
+    return _above(signs.thin, 0.4, "mostly text or lines")
+
+
+def _bodiless(signs: Signs) -> Objection | None:
+    return _below(signs.body, 0.12, "no body found")
+
+
+def _lungless(signs: Signs) -> Objection | None:
+    return _below(signs.lungs, 0.04, "no lungs found")
+
+
+def _mixed(signs: Signs) -> Objection | None:
+    # A window that cuts lungs off at black shows fat and muscle apart, so that two modes explain less.
+    limit = 0.84 if signs.hollow > 0.05 else 0.62
+    return _below(signs.separation, limit, "grey values don't fall into air and tissue, as in an X-ray or MRI")
+
+
+def _surroundings(signs: Signs) -> Objection | None:
+    return _above(signs.ambient, 0.16, "what surrounds the body is not air")
+
+
+def _standing(signs: Signs) -> Objection | None:
+    if signs.balance < 0.2:
+        return None
+    return _above(signs.upright, 1.3, "lungs stand upright: a coronal or sagittal plane, or a slice turned on its side")
+
+
+def _central(signs: Signs) -> Objection | None:
+    # Near the top of a chest lungs lie close together as well, but side by side, wider than high.
+    if signs.upright < 0.7:
+        return None
+    return _below(signs.apart, 0.5, "dark in the middle of the body instead of on both sides, as in a brain")
+
+
+def _abdomen(signs: Signs) -> Objection | None:
+    # A slice cut close may run out of the picture as well, but its lungs lie side by side, flatter than they stand.
+    if signs.balance < 0.15 or signs.upright < 0.62:
+        return None
+    return _above(signs.under, 0.6, "the body goes on below the lungs: a coronal or sagittal plane?")
+
+
+_RULES: tuple[Callable[[Signs], Objection | None], ...] = (
+    _coloured,
+    _blank,
+    _negative,
+    _strokes,
+    _bodiless,
+    _lungless,
+    _mixed,
+    _surroundings,
+    _central,
+    _standing,
+    _abdomen,
+)
+
+
+def _above(value: float, limit: float, reason: str) -> Objection | None:
+    return Objection(reason=reason, score=min(_MOST, value / limit)) if value > limit else None
+
+
+def _below(value: float, limit: float, reason: str) -> Objection | None:
+    if value >= limit:
+        return None
+    return Objection(reason=reason, score=min(_MOST, limit / max(value, 1e-6)))
+
+
+def fit(train: Rows, validation: Rows) -> GuardStatistics | None:
+    """Learn what is familiar from rows of acquisition signs (n, 11), in the order of `SIGNS`; None without rows.
+
+    The covariance of the training rows loses a tenth of its correlations and gets a least spread. The threshold lets
+    99 % of the rows of either part through; it is at least the √11 that is usual for normally distributed rows.
+    """
+    if not len(train):
+        return None
+    mean = train.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True)) * (1 - _SHRINKAGE)
+    spread = np.sqrt(train.var(axis=0) + np.square([item.spread for item in _ACQUISITION.values()]))
+    np.fill_diagonal(covariance, spread**2)
+    precision = np.linalg.inv(covariance)
+    usual = math.sqrt(len(SIGNS))
+    threshold = max(usual, _limit(train - mean, precision), _limit(validation - mean, precision))
+    return GuardStatistics(
+        signs=SIGNS,
+        mean=tuple(mean.tolist()),
+        spread=tuple(spread.tolist()),
+        precision=tuple(tuple(row) for row in precision.tolist()),
+        threshold=threshold,
+        n=len(train),
+    )
+
+
+def fit_files(train: Iterable[Path], validation: Iterable[Path]) -> GuardStatistics | None:
+    """Read slices and `fit` them; about 5 ms a slice. Raises UnreadableInputError."""
+    return fit(rows_of(look(read(path)) for path in train), rows_of(look(read(path)) for path in validation))
+
+
+def rows_of(found: Iterable[Signs]) -> Rows:
+    """Acquisition signs of several pictures: float64 (n, 11), in the order of `SIGNS`."""
+    rows = [[getattr(signs, name) for name in SIGNS] for signs in found]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(SIGNS))
+
+
+def distance(signs: Signs, statistics: GuardStatistics) -> float:
+    """Distance of a picture's acquisition to the training slices, over the threshold: above 1 it is unfamiliar."""
+    away = _away(signs, statistics)
+    return min(_MOST, _mahalanobis(away, np.array(statistics.precision)) / statistics.threshold)
+
+
+def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Objection | None:
+    """Return how a picture's acquisition differs most from the training slices; None where it is familiar."""
+    score = distance(signs, statistics)
+    if score <= 1:
+        return None
+    away = _away(signs, statistics) / np.array(statistics.spread)
+    furthest = int(np.abs(away).argmax())
+    sign = _ACQUISITION[statistics.signs[furthest]]
+    how = sign.more if away[furthest] > 0 else sign.less
+    return Objection(reason=f"unfamiliar acquisition: {how} than the slices it learned from", score=score)
+
+
+def understands(statistics: GuardStatistics) -> bool:
+    """Tell whether every sign of `statistics` is measured here."""
+    return set(statistics.signs) <= set(SIGNS)
+
+
+def _away(signs: Signs, statistics: GuardStatistics) -> Rows:
+    values: list[float] = [getattr(signs, name) for name in statistics.signs]
+    away: Rows = np.array(values) - np.array(statistics.mean)
+    return away
+
+
+def _mahalanobis(away: NDArray[np.floating], precision: NDArray[np.floating]) -> float:
+    return math.sqrt(max(0.0, float(away @ precision @ away)))
+
+
+def _limit(away: NDArray[np.floating], precision: NDArray[np.floating]) -> float:
+    """Distance within which 99 % of the rows lie, 0 without any."""
+    found = sorted(_mahalanobis(row, precision) for row in away)
+    # The k-th of n is the smallest value that lets the share k/n through.
+    return found[math.ceil(_ACCEPTED * len(found)) - 1] if found else 0.0

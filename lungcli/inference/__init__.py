@@ -1,6 +1,0 @@
-"""Using models: model files, prediction, evaluation, quantization, timing. ONNX Runtime lives here."""
-
-import os
-
-# From 1.29 on, the runtime tells its maker what is run on it, unless it finds this before it is imported.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,0 +1,59 @@
+"""Whether the difference between two models may be chance: two tests on the verdicts of the same slices."""
+
+import math
+
+import msgspec
+
+from lungcli.core.errors import UsageError
+from lungcli.metrics import classification, intervals, predictions
+from lungcli.metrics.predictions import Evaluation
+
+
+class Significance(msgspec.Struct, frozen=True, kw_only=True):
+    """Two-sided p-values of ours against theirs.
+
+    `gained` slices ours alone judges right, `lost` slices theirs alone. `mcnemar` holds these two numbers against each
+    other as if slices were independent, which look-alikes are not, so it is too small where groups are large.
+    `bootstrap` is of the difference in balanced accuracy, over look-alike groups; None where there is no difference
+    to speak of.
+    """
+
+    gained: int
+    lost: int
+    mcnemar: float
+    bootstrap: float | None
+
+
+def between(ours: Evaluation, theirs: Evaluation) -> Significance:
+    """Test two models on the slices that both judged. Raises UsageError when they judged different ones."""
+    if not predictions.comparable(ours, theirs):
+        raise UsageError(
+            "the two models were judged on different slices, so their difference can't be tested",
+            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
+        )
+    labels, mine, _ = ours.arrays()
+    right, others_right = mine.argmax(axis=1) == labels, theirs.arrays()[1].argmax(axis=1) == labels
+    gained, lost = int((right & ~others_right).sum()), int((others_right & ~right).sum())
+    return Significance(
+        gained=gained,
+        lost=lost,
+        mcnemar=mcnemar(gained, lost),
+        bootstrap=intervals.paired_p(classification.balanced_accuracy, ours.matrices(), theirs.matrices()),
+    )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """McNemar's mid-p: how likely a split as uneven as `gained` to `lost` is when either is as likely as the other.
+
+    Of outcomes just as uneven half is counted: the exact test calls too little significant, and mid-p kept its level
+    in all of 9,595 settings (Fagerland, Lydersen & Laake, BMC Medical Research Methodology 13:91, 2013). 1 where no
+    slice tells the two apart.
+    """
+    count, fewer = gained + lost, min(gained, lost)
+    if not count:
+        return 1.0
+    # Whole numbers until the last step, which no count of slices can overflow.
+    observed, whole = math.comb(count, fewer), 1 << count
+    if gained == lost:
+        return (2 * whole - observed) / (2 * whole)
+    return (2 * sum(math.comb(count, k) for k in range(fewer)) + observed) / whole

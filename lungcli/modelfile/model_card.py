@@ -1,0 +1,260 @@
+"""The card inside every model file: all that prediction needs, and where the model comes from."""
+
+import datetime
+from typing import Literal
+
+import msgspec
+
+from lungcli import DISCLAIMER
+from lungcli.core.errors import ModelFileError
+from lungcli.core.recipe import Recipe
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import Figures
+
+FORMAT_VERSION = 1
+FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
+"""How a file keeps its weights; the last two compute in float32."""
+
+
+class DataCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The data a model was trained on. `synthetic` data teaches nothing about people."""
+
+    name: str
+    digest: str
+    slices: int
+    groups: int
+    synthetic: bool
+    licence: str
+    citation: str
+
+
+class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The split a model was trained under; two models compare only on the same one.
+
+    `name` is that of a split file, empty where there was none; `fold` counts from 1 to `folds`, both 0 without folds.
+    """
+
+    protocol: str
+    seed: int
+    digest: str
+    name: str = ""
+    folds: int = 0
+    fold: int = 0
+
+    def in_words(self) -> str:
+        """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
+        return split_in_words(self.protocol, self.seed, self.folds, self.fold)
+
+
+class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """Evidence that a file computes in int8, gathered from the graph that the runtime really executes.
+
+    `nodes` counts convolutions and matrix products, `int8_nodes` those executed on integers; `size_ratio` is int8
+    bytes over float bytes; `agreement` is the share of `n` validation slices with the same verdict as the float file,
+    `largest_change` the largest change of any of their probabilities.
+    """
+
+    nodes: int
+    int8_nodes: int
+    size_ratio: float
+    agreement: float
+    largest_change: float
+    n: int
+
+
+class Pruning(msgspec.Struct, frozen=True, kw_only=True):
+    """What pruning cut out of the base student: `share` of the channels, and what that left.
+
+    Parameters, and multiply-adds of convolutions and matrix products for one slice, before and after.
+    """
+
+    share: float
+    parameters_before: int
+    parameters: int
+    multiply_adds_before: int
+    multiply_adds: int
+
+
+class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung of the quantization ladder, judged on the validation part, and whether it holds.
+
+    The first row of a ladder is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
+    `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
+    `difference` is that of the gate's figure to the float file and `malignant` that of malignant sensitivity, both
+    paired over look-alike groups; `fails` says why it does not hold, and is empty where it does.
+    """
+
+    name: str
+    bytes: int
+    p50: float
+    balanced_accuracy: float | None
+    agreement: float
+    largest_change: float
+    nodes: int
+    int8_nodes: int
+    difference: Estimate | None = None
+    malignant: Estimate | None = None
+    fails: tuple[str, ...] = ()
+
+
+class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the training slices were acquired, for telling pictures from elsewhere.
+
+    `mean` and `spread` (standard deviation) of each of `signs`, the inverse covariance `precision`, and the distance
+    `threshold` that 99 % of the validation slices lie within; `n` training slices were measured.
+    """
+
+    signs: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    threshold: float
+    n: int
+
+
+class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """How far probabilities are from the truth: see the functions of these names in `metrics.classification`."""
+
+    ece: float
+    nll: float
+    brier: float
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What the temperature, fitted on the `n` slices of the validation part, did to their probabilities."""
+
+    n: int
+    before: CalibrationErrors
+    after: CalibrationErrors
+
+
+class Referral(msgspec.Struct, frozen=True, kw_only=True):
+    """When to refer a slice to a radiologist: when its largest calibrated probability is below `threshold`.
+
+    Chosen on `n` validation slices for `target`, in words. `coverage` is the share of them not referred, `risk` the
+    share of wrong verdicts among those; whether the target was within reach is told by these.
+    """
+
+    threshold: float
+    target: str
+    coverage: float
+    risk: float
+    n: int
+
+
+class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A point of the risk–coverage curve: what would be if slices below `threshold` were referred.
+
+    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
+    """
+
+    threshold: float
+    coverage: float
+    risk: float
+    malignant_sensitivity: float | None
+
+
+class StressFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The test part under one change of acquisition; `strength` is 1 to 3, and 0 for the slices as they are.
+
+    `setting` says how strong in the change's own unit. `flips` is the share of verdicts other than those on the
+    unchanged slices, `malignant_flips` that among slices of the class malignant, None without such.
+    """
+
+    change: str
+    strength: int
+    setting: str
+    balanced_accuracy: Estimate
+    malignant_sensitivity: Estimate
+    malignant_specificity: Estimate
+    flips: float
+    malignant_flips: float | None
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model made of a user's own folder of slices, all of the class `label`.
+
+    `right` is the share given their class; `specificity` the share not called malignant, None for malignant slices;
+    `referred` the share below `threshold`, both None for a model without a referral threshold. `digest` tells folders
+    apart by content: neither path nor name gets into a model file.
+    """
+
+    label: str
+    digest: str
+    n: int
+    groups: int
+    unreadable: int
+    right: Estimate
+    specificity: Estimate | None
+    referred: Estimate | None
+    threshold: float | None
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """Metadata of a model file.
+
+    `size` is the side of the square uint8 slice the net takes, `preparation` the version of `imaging.preprocessing` that
+    makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base, pruned,
+    student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the catalog builds them.
+    `risk_coverage` is the curve on validation slices, in steps of 5 %. `rung` is the step of the quantization
+    `ladder` that the file was made on.
+    """
+
+    format_version: int = FORMAT_VERSION
+    model: str
+    stage: str
+    precision: FilePrecision
+    classes: tuple[str, ...]
+    size: int
+    preparation: int
+    temperature: float
+    parameters: int
+    teacher: str
+    data: DataCard
+    split: SplitCard
+    recipe: Recipe
+    pruning: Pruning | None = None
+    figures: Figures | None = None
+    int8: Int8Proof | None = None
+    rung: str = ""
+    ladder: tuple[RungFigures, ...] = ()
+    guard: GuardStatistics | None = None
+    calibration: Calibration | None = None
+    referral: Referral | None = None
+    risk_coverage: tuple[CoveragePoint, ...] = ()
+    stress: tuple[StressFigures, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
+    created: datetime.datetime
+    versions: dict[str, str]
+    disclaimer: str = DISCLAIMER
+
+
+def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:
+    """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
+    whole = f"the {protocol} split with seed {seed}"
+    return f"fold {fold} of {folds} of {whole}" if folds else whole
+
+
+class _Version(msgspec.Struct, frozen=True):
+    format_version: int
+
+
+def encode(card: ModelCard) -> str:
+    """Write the card as JSON."""
+    return msgspec.json.encode(card).decode()
+
+
+def decode(text: str, source: str) -> ModelCard:
+    """Read a card. Raises ModelFileError when it is damaged or written by a newer lungcli."""
+    try:
+        version = msgspec.json.decode(text, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{source} has model file format {version}; this lungcli reads up to {FORMAT_VERSION}",
+                "upgrade lungcli: pipx upgrade lungcli",
+            )
+        return msgspec.json.decode(text, type=ModelCard)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ModelFileError(
+            f"{source} has a damaged model card: {error}", "make the file again with `lungcli compress`"
+        ) from error

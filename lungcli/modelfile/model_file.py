@@ -1,0 +1,292 @@
+"""The model file: one ONNX file that holds weights, preprocessing and the model card, and stands alone."""
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+from lungcli.core import cpu, package_data, paths
+from lungcli.core.errors import ModelFileError
+from lungcli.imaging import ood
+from lungcli.imaging.preprocessing import VERSION
+from lungcli.metrics import classification
+from lungcli.metrics.classification import Floats
+from lungcli.modelfile import graph_limits, model_card, onnx_wire, tta
+from lungcli.modelfile.model_card import ModelCard
+
+if TYPE_CHECKING:
+    import onnx
+
+KEY = "lungcli"
+INPUT, OUTPUT, EVIDENCE = "slice", "logits", "evidence"
+
+# Protocol Buffers cannot hold more in one message.
+_LARGEST = 2**31 - 1
+_HOW_TO_MAKE_ONE = "make one with `lungcli compress`, or choose another of `lungcli models list`"
+_FATAL_ONLY = 4
+
+# The runtime's exceptions share no class of their own.
+RUNTIME_ERRORS = (
+    ort.EPFail,
+    ort.EngineError,
+    ort.Fail,
+    ort.InvalidArgument,
+    ort.InvalidGraph,
+    ort.InvalidProtobuf,
+    ort.ModelLoadCanceled,
+    ort.ModelLoaded,
+    ort.ModelRequiresCompilation,
+    ort.NoModel,
+    ort.NoSuchFile,
+    ort.NotFound,
+    ort.NotImplemented,
+    ort.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model file ready to judge slices; safe to share between threads.
+
+    With `averages`, probabilities are the mean over the views of a slice: see `modelfile.tta`.
+    """
+
+    card: ModelCard
+    path: Path
+    threads: int
+    session: onnxruntime.InferenceSession
+    averages: bool = False
+
+    def logits(self, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Judge prepared slices (n, S, S), 0 to 255: one row of K logits a slice.
+
+        Raises ValueError when the slices are of another size or type than the net takes, ModelFileError where the
+        net turns out not to run.
+        """
+        self._require_fit(slices)
+        if not len(slices):
+            return np.empty((0, len(self.card.classes)), dtype=np.float32)
+        return self._run(OUTPUT, slices)
+
+    @property
+    def gives_evidence(self) -> bool:
+        """Whether the net says what each place of a slice adds to the logits."""
+        return any(item.name == EVIDENCE for item in self.session.get_outputs())
+
+    def evidence(self, slices: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """What each of h × w places of prepared slices (n, S, S), n ≥ 1, adds to the logits: (n, K, h, w).
+
+        None where the net cannot tell. Raises as `logits` does.
+        """
+        self._require_fit(slices)
+        return self._run(EVIDENCE, slices) if self.gives_evidence else None
+
+    def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
+        """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
+        if not self.averages:
+            return classification.softmax(self.logits(slices), self.card.temperature)
+        judged = [classification.softmax(self.logits(view), self.card.temperature) for view in tta.of(slices)]
+        return np.asarray(np.mean(judged, axis=0))
+
+    def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            found: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
+        except RUNTIME_ERRORS as error:
+            raise _not_run(self.path, error) from error
+        return found
+
+    def _require_fit(self, slices: NDArray[np.uint8]) -> None:
+        side = self.card.size
+        if slices.dtype != np.uint8 or slices.shape[1:] != (side, side):
+            raise ValueError(f"{self.path.name} takes uint8 slices (n, {side}, {side}), not {_shown(slices)}")
+
+
+def write(graph: Path, card: ModelCard, to: Path) -> None:
+    """Make the model file `to` out of the ONNX file `graph` and a card, atomically.
+
+    Weights that lie beside `graph` move in; other metadata, and traces of the machine that exported it, are left out.
+    Raises ModelFileError when `graph` is no valid ONNX file or exceeds 2 GiB.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(graph)
+        _strip(model)
+        onnx.helper.set_model_props(model, {KEY: model_card.encode(card)})
+        if model.ByteSize() > _LARGEST:
+            raise ModelFileError(f"{graph} exceeds 2 GiB, the most an ONNX file can hold", "train a smaller net")
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {graph}: {error.strerror or error}") from error
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise ModelFileError(f"{graph} is not a valid ONNX file: {_first_line(error)}", "export it again") from error
+    content = model.SerializeToString(deterministic=True)
+    require_bounded(content, graph)
+    paths.sweep(to.parent, to.name)
+    paths.write(to, content)
+
+
+def recard(path: Path, card: ModelCard) -> None:
+    """Replace the card of the model file `path`, atomically. Raises ModelFileError when it is no model file."""
+    read_card(path)
+    write(path, card, path)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read the card of a model file without starting the runtime (about 2 ms). Raises ModelFileError."""
+    _require_file(path)
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            memoryview(content) as view,
+        ):
+            return _checked_card(view, path)
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def graph_digest(path: Path) -> str:
+    """Return the sha256 of what the model file computes, whatever its card says. Raises ModelFileError."""
+    read_card(path)
+    try:
+        return onnx_wire.graph_digest(memoryview(path.read_bytes()))
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def load(path: Path, threads: int = 0) -> Model:
+    """Start the model file `path` on the CPU with `threads` threads (0: one a physical core).
+
+    Raises ModelFileError when it is missing, damaged, of a newer lungcli, not alone, or not what its card says.
+    """
+    _require_file(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    card = _checked_card(memoryview(content), path)
+    # What comes with the program is trusted as the program is.
+    if path != package_data.MODEL:
+        require_bounded(content, path)
+    threads = threads or cpu.physical_cores()
+    started = start(content, path, session_options(threads))
+    _require_signature(started, card, path)
+    return Model(card=card, path=path, threads=threads, session=started)
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the options every session runs under, so that what is proved and timed is what predicts."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Threads that wait busily between two slices would slow down whatever else runs, another model's turn included.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Start the runtime on the CPU from the bytes of `path`. Raises ModelFileError when it refuses them."""
+    onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except RUNTIME_ERRORS as error:
+        raise _not_run(path, error) from error
+
+
+def require_bounded(content: bytes, path: Path) -> None:
+    """Raise ModelFileError where the graph in the bytes of `path` does or takes what no model file needs to."""
+    try:
+        graph_limits.require(memoryview(content))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is no classifier of slices: {error}", _HOW_TO_MAKE_ONE) from error
+
+
+def _strip(model: "onnx.ModelProto") -> None:
+    """Drop names and paths of the exporting machine, which exporters leave in every node."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    for part in (model.graph.node, model.graph.value_info, model.graph.initializer):
+        for item in part:
+            item.doc_string = ""
+            del item.metadata_props[:]
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder, not a model file", "name the .onnx file in it")
+    if not path.exists():
+        raise ModelFileError(f"there is no model file {path}", _HOW_TO_MAKE_ONE)
+    size = path.stat().st_size
+    if not size:
+        raise ModelFileError(f"{path} is empty", _HOW_TO_MAKE_ONE)
+    if size > _LARGEST:
+        raise ModelFileError(f"{path} exceeds 2 GiB, so it is no ONNX file", _HOW_TO_MAKE_ONE)
+
+
+def _checked_card(content: memoryview, path: Path) -> ModelCard:
+    try:
+        found = onnx_wire.summary(content)
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not an ONNX file: {error}", _HOW_TO_MAKE_ONE) from error
+    if KEY not in found.metadata:
+        raise ModelFileError(f"{path} has no lungcli model card, so its classes and size are unknown", _HOW_TO_MAKE_ONE)
+    if found.external:
+        raise ModelFileError(
+            f"{path} keeps weights in another file, but a model file must stand alone", _HOW_TO_MAKE_ONE
+        )
+    card = model_card.decode(found.metadata[KEY], str(path))
+    if card.preparation != VERSION:
+        raise ModelFileError(
+            f"{path} was trained on slices of preparation {card.preparation}; this lungcli makes preparation {VERSION}",
+            "upgrade lungcli: pipx upgrade lungcli" if card.preparation > VERSION else "train the model again",
+        )
+    if card.guard and not ood.understands(card.guard):
+        raise ModelFileError(
+            f"{path} tells unfamiliar pictures by signs that this lungcli does not measure", "train the model again"
+        )
+    return card
+
+
+def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
+    try:
+        inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
+        given = [(item.name, item.type, item.shape) for item in session.get_outputs()]
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"names of inputs or outputs of {path} are no text: {error}", _HOW_TO_MAKE_ONE) from error
+    # Evidence, where a net can give it, is for explanations only.
+    outputs = [(name, kind, shape[1:]) for name, kind, shape in given if name != EVIDENCE]
+    evidence = [(kind, shape) for name, kind, shape in given if name == EVIDENCE]
+    if inputs != [(INPUT, "tensor(uint8)", [1, card.size, card.size])]:
+        raise ModelFileError(
+            f"{path} takes {inputs}, but its card promises uint8 slices of {card.size} px", _HOW_TO_MAKE_ONE
+        )
+    if outputs != [(OUTPUT, "tensor(float)", [len(card.classes)])]:
+        raise ModelFileError(
+            f"{path} gives {outputs}, but its card names {len(card.classes)} classes", _HOW_TO_MAKE_ONE
+        )
+    if any(kind != "tensor(float)" or len(shape) != 4 or shape[1] != len(card.classes) for kind, shape in evidence):
+        raise ModelFileError(
+            f"{path} gives evidence {evidence}, not (n, {len(card.classes)}, h, w) floats", _HOW_TO_MAKE_ONE
+        )
+
+
+def _shown(slices: NDArray[np.generic]) -> str:
+    return f"{slices.dtype} {tuple(slices.shape)}"
+
+
+def _not_run(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(f"onnxruntime cannot run {path}: {_first_line(error)}", _HOW_TO_MAKE_ONE)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

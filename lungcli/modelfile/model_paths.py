@@ -1,0 +1,117 @@
+"""Finding a model file by what a user types: a path, a run, a stage of a run (`RUN/student`), or `bundled`."""
+
+from pathlib import Path
+
+from lungcli.core import names, package_data, paths, runs
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Kind, Run
+
+MODEL = "model.onnx"
+BUNDLED = "bundled"
+
+STAGES: dict[Kind, tuple[str, ...]] = {
+    "train": ("train",),
+    "distill": ("teacher", "student"),
+    "compress": ("teacher", "base", "pruned", "student", "int8"),
+}
+"""Stages of each kind of run that end with a model file; the last is what the run is for.
+
+`pruned` is only there where a recipe prunes.
+"""
+
+
+def stages(run: Run) -> tuple[str, ...]:
+    """Return the stages of `run` that end with a model file, one for each teacher; the last is what it is for."""
+    found: list[str] = []
+    for stage in STAGES[run.info.kind]:
+        found += teacher_stages(run.recipe) if stage == "teacher" else [stage]
+    return tuple(stage for stage in found if stage != "pruned" or run.recipe.prune)
+
+
+def teacher_stages(recipe: Recipe) -> tuple[str, ...]:
+    """Return the stages of the teachers of `recipe`: `teacher`, `teacher-2`, …"""
+    return tuple(f"teacher-{number}" if number > 1 else "teacher" for number in range(1, len(recipe.teachers) + 1))
+
+
+def resolve(spec: str) -> Path:
+    """Return the model file that `spec` means. Raises UsageError or ModelFileError, saying what exists."""
+    path = Path(spec)
+    if path.is_file():
+        return path
+    if spec == BUNDLED and BUNDLED not in runs.known():
+        return default()
+    run_name, _, stage = spec.partition("/")
+    if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
+        raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
+    run = _run(run_name)
+    known = stages(run)
+    wanted = names.find(stage, {name: name for name in known}, f"stage of {run.name}") if stage else known[-1]
+    found = run.stage(wanted) / MODEL
+    if not found.is_file():
+        raise ModelFileError(
+            f"the run {run.name!r} has not made its {wanted} model yet", f"go on with: lungcli runs resume '{run.name}'"
+        )
+    return found
+
+
+def weights_folder(spec: str) -> Path:
+    """Return the stage folder with trained weights that `spec` means: a run's (first) teacher, or its only training.
+
+    Raises UsageError or ModelFileError.
+    """
+    run_name, _, stage = spec.partition("/")
+    run = _run(run_name)
+    default = "train" if run.info.kind == "train" else "teacher"
+    return resolve(f"{run.name}/{stage or default}").parent
+
+
+def teachers(spec: str) -> tuple[str, ...]:
+    """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
+    run_name, _, stage = spec.partition("/")
+    several = teacher_stages(_run(run_name).recipe)
+    return (spec,) if stage or len(several) < 2 else tuple(f"{run_name}/{each}" for each in several)
+
+
+def default() -> Path:
+    """Return the model that comes with the program. Raises ModelFileError where it has been taken out."""
+    if not package_data.MODEL.is_file():
+        raise ModelFileError(
+            "this lungcli came without its model", "install it again, or name another model: --model RUN"
+        )
+    return package_data.MODEL
+
+
+def files() -> dict[str, Path]:
+    """Name every model file: the bundled one, and what the runs on this machine have made, as `RUN/STAGE`."""
+    found = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
+    for run in runs.readable()[0]:
+        for stage in stages(run):
+            if (path := run.stage(stage) / MODEL).is_file():
+                found[f"{run.name}/{stage}"] = path
+    return found
+
+
+def name_of(path: Path) -> str:
+    """Return the shortest name of a model file: `bundled`, `RUN/STAGE` for a run's, else its path."""
+    if path == package_data.MODEL:
+        return BUNDLED
+    home = paths.runs_home()
+    if path.name == MODEL and path.is_relative_to(home):
+        return path.parent.relative_to(home).as_posix()
+    return str(path)
+
+
+def spelled_like_path(spec: str) -> bool:
+    """Say whether `spec` can only be meant as a path."""
+    return spec.startswith((".", "/", "~")) or "\\" in spec
+
+
+def _run(name: str) -> Run:
+    known = runs.known()
+    if not known:
+        raise UsageError(
+            f"{name!r} is no model file, and there are no runs yet",
+            "make a model: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
+        )
+    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`"))

@@ -1,0 +1,118 @@
+"""Jobs: which stages a run goes through, in order, and how it is started and gone on with."""
+
+from collections.abc import Generator
+
+import msgspec
+
+from lungcli.core import names, registry, runs
+from lungcli.core import recipe as recipes
+from lungcli.core.errors import UsageError
+from lungcli.core.events import Event, RunDone, RunStarted, now
+from lungcli.core.recipe import Recipe, Teachers
+from lungcli.core.runs import Kind, Run
+from lungcli.evaluation import acceptance
+from lungcli.metrics import predictions
+from lungcli.modelfile import model_paths
+from lungcli.pipeline import prune, quantize, stages
+from lungcli.pipeline.stages import Material
+
+
+def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
+    """Make the run of a job, or find the one that an earlier call with the same recipe began: (run, whether found).
+
+    Each teacher of the recipe is a net to train, or a run that has trained one. Raises UsageError when the recipe
+    names something unknown, or when `name` belongs to a run of another recipe.
+    """
+    recipe, teacher_run = settled(kind, recipe)
+    wanted = (kind, recipe, teacher_run)
+    digest = stages.divided(recipe)[1].digest
+    for run in runs.readable()[0]:
+        same = (run.info.kind, run.recipe, run.info.teacher_run) == wanted and run.info.split in ("", digest)
+        if name in ("", run.name) and same:
+            return run, True
+    fold = [f"fold{recipe.fold}"] if recipe.folds else []
+    chosen = name or runs.fresh_name("-".join((kind, recipe.model, recipe.data, *fold)))
+    return runs.create(chosen, kind, recipe, teacher_run, split=digest), False
+
+
+def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
+    """Return the recipe as this machine will follow it, and the runs that its teachers come from. Raises UsageError."""
+    recipe = stages.resolved(recipe)
+    prune.require_prunable(kind, recipe)
+    return (recipe, "") if kind == "train" else _with_teachers(recipe)
+
+
+def work(run: Run, found: Material) -> Generator[Event, None, None]:
+    """Do, or go on with, all stages of `run`, recording each event. See `runs.record` for what it raises.
+
+    Raises UsageError when the data is no longer divided as when the run began.
+    """
+    if run.info.split not in ("", found.split.digest):
+        raise UsageError(
+            f"the run {run.name!r} began on another split than {run.recipe.data!r} has now: its data has changed",
+            "start a new run with another --name",
+        )
+    return runs.record(run, _happening(run, found))
+
+
+def decide(run: Run) -> acceptance.Decision | None:
+    """Compare the shipped model of a finished `compress` run with its teacher, or with the mean of several.
+
+    None for other kinds of run.
+    """
+    if run.info.kind != "compress":
+        return None
+    from lungcli.evaluation import evaluate
+
+    ours = evaluate.load(run.stage("int8") / stages.EVALUATION)
+    teachers = [evaluate.load(run.stage(stage) / stages.EVALUATION) for stage in model_paths.teacher_stages(run.recipe)]
+    return acceptance.decide(ours, predictions.ensemble(teachers), run.recipe.max_drop)
+
+
+def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
+    made = model_paths.stages(run)
+    yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
+    for stage in made:
+        if stage == "int8":
+            yield from quantize.quantize(run, found)
+        elif stage == "pruned":
+            yield from prune.prune(run, found)
+        elif stages.adopted_from(run, stage):
+            yield from stages.adopt_teacher(run, stage, found)
+        else:
+            yield from stages.learn(run, stage, found)
+    yield from stages.evaluate(run, made, found)
+    decision = decide(run)
+    yield RunDone(time=now(), gate_met=None if decision is None else decision.met)
+
+
+def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
+    """Tell teachers to train from those that runs have trained; return the recipe with their nets, and the runs."""
+    found: list[tuple[str, str]] = []
+    for name in recipes.each(recipe.teacher):
+        found += _teachers(recipe, name)
+    origins = [origin for _, origin in found if origin]
+    if len({model_paths.weights_folder(origin) for origin in origins}) < len(origins):
+        raise UsageError(
+            f"a teacher is named twice: {', '.join(origins)}", "name each once; a net may be named again, a run not"
+        )
+    named = msgspec.structs.replace(recipe, teacher=recipes.together([net for net, _ in found]))
+    return named, recipes.together([origin for _, origin in found])
+
+
+def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
+    """Pairs of a net and the run that trained it (empty: to train) that `name` means; several for an ensemble's run."""
+    nets = {names.spelling(net): net for net in registry.NETS}
+    if (spelt := names.spelling(name)) in nets:
+        return [(nets[spelt], "")]
+    from lungcli.modelfile import model_file
+
+    if name.partition("/")[0] not in runs.known():
+        raise UsageError(f"unknown teacher {name!r}", names.suggestion(name, [*registry.NETS, *runs.known()]))
+    _, split = stages.divided(recipe)
+    found = []
+    for spec in model_paths.teachers(name):
+        card = model_file.read_card(model_paths.weights_folder(spec) / model_paths.MODEL)
+        stages.require_teachable(card, split, recipe.size, spec)
+        found.append((card.model, spec))
+    return found

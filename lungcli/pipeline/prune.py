@@ -1,0 +1,52 @@
+"""The stage that makes a smaller net out of the base student: channels are cut, and the teachers then heal it."""
+
+from collections.abc import Generator
+
+from lungcli.core import registry
+from lungcli.core.errors import UsageError
+from lungcli.core.events import Event, StageDone, StageStarted, now
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Kind, Run
+from lungcli.modelfile.model_card import Pruning
+from lungcli.pipeline import stages
+from lungcli.pipeline.stages import Material
+
+
+def prune(run: Run, found: Material) -> Generator[Event, None, None]:
+    """Cut the recipe's share of channels out of the base student, and keep what is left as a model of its own.
+
+    How good that is before it is taught again says what pruning alone does. Cut off, the stage is done anew, with the
+    same outcome. Raises LungcliError when the base student's weights are missing or damaged.
+    """
+    from lungcli.training import loop, trainer
+
+    folder = run.stage("pruned")
+    if (folder / stages.MODEL).exists():
+        return
+    recipe = stages.recipe_of(run.recipe, "pruned")
+    yield StageStarted(time=now(), stage="pruned", about=f"cut {recipe.prune:.0%} of the base student's channels")
+    cut = trainer.cut(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, folder / loop.BEST)
+    stages.export("pruned", recipe, folder, found, cut)
+    yield StageDone(time=now(), stage="pruned", about=in_words(cut))
+
+
+def in_words(cut: Pruning) -> str:
+    """Say what pruning left of a net."""
+    return (
+        f"{cut.parameters_before / 1e6:.2f} → {cut.parameters / 1e6:.2f} M parameters, "
+        f"{cut.multiply_adds_before / 1e6:.0f} → {cut.multiply_adds / 1e6:.0f} M multiply-adds a slice"
+    )
+
+
+def require_prunable(kind: Kind, recipe: Recipe) -> None:
+    """Raise UsageError where `recipe` prunes what cannot be pruned."""
+    if not recipe.prune:
+        return
+    if kind != "compress":
+        raise UsageError("only a compression prunes: it starts from its base student", "use lungcli compress --prune")
+    if not registry.net(recipe.model).prunable:
+        able = ", ".join(name for name, row in registry.NETS.items() if row.prunable and row.millions < 6)
+        raise UsageError(
+            f"{recipe.model} cannot be pruned: it shuffles its channels, so none can go without the others",
+            f"leave --prune out, or choose another student: {able}",
+        )

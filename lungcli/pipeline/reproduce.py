@@ -1,0 +1,123 @@
+"""Doing a run again from what it wrote down, and telling whether the outcome is the same."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from lungcli.core import runs
+from lungcli.core.errors import UsageError
+from lungcli.core.runs import Run
+from lungcli.evaluation import evaluate
+from lungcli.metrics import predictions
+from lungcli.metrics.predictions import Figures
+from lungcli.modelfile import model_file, model_paths
+from lungcli.pipeline import stages
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage, before and again: whether weights (None where a stage keeps none) and graph are the same bit for bit.
+
+    Of `n` test slices `flips` got another verdict; `largest_change` is the largest of any probability.
+    """
+
+    stage: str
+    weights: bool | None
+    graph: bool
+    n: int
+    flips: int
+    largest_change: float
+    before: Figures
+    again: Figures
+
+    @property
+    def same(self) -> bool:
+        """Say whether weights, graph and every probability are the same bit for bit."""
+        return self.weights is not False and self.graph and self.largest_change == 0
+
+
+class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
+    """A run and its repetition. `surroundings` names what is not the same around them: (before, again)."""
+
+    run: str
+    again: str
+    same: bool
+    stages: tuple[Outcome, ...]
+    surroundings: dict[str, tuple[str, str]]
+
+
+def start(run: Run) -> Run:
+    """Make the run that repeats `run`, called RUN-again, or find the one that an earlier call began.
+
+    Raises UsageError for a run that is not finished, whose data has changed, or whose name for repeating is taken.
+    """
+    if runs.state(run) != "done":
+        raise UsageError(
+            f"the run {run.name!r} is not finished, so there is no outcome to reproduce",
+            f"go on with it: lungcli runs resume '{run.name}'",
+        )
+    data, split = stages.divided(run.recipe)
+    if run.info.split not in ("", split.digest):
+        raise UsageError(
+            f"the run {run.name!r} can't be reproduced: {data.name!r} has changed since, or is divided otherwise now",
+            "a run needs the slices it was trained on, every one",
+        )
+    name = f"{run.name}-again"
+    if name not in runs.known():
+        return runs.create(name, run.info.kind, run.recipe, run.info.teacher_run, split=split.digest)
+    again = runs.load(name)
+    wanted = (run.info.kind, run.recipe, run.info.teacher_run, split.digest)
+    if (again.info.kind, again.recipe, again.info.teacher_run, again.info.split) != wanted:
+        raise UsageError(f"the run {name!r} does not repeat {run.name!r}", f"remove it: lungcli runs remove '{name}'")
+    return again
+
+
+def compare(run: Run, again: Run) -> Reproduction:
+    """Hold the outcome of a finished repetition against that of the run it repeats."""
+    outcomes = tuple(_outcome(run, again, stage) for stage in model_paths.stages(run))
+    return Reproduction(
+        run=run.name,
+        again=again.name,
+        same=all(outcome.same for outcome in outcomes),
+        stages=outcomes,
+        surroundings=_surroundings(run, again),
+    )
+
+
+def _outcome(run: Run, again: Run, stage: str) -> Outcome:
+    from lungcli.training import loop
+
+    ours, theirs = again.stage(stage), run.stage(stage)
+    verdicts, before = evaluate.load(ours / stages.EVALUATION), evaluate.load(theirs / stages.EVALUATION)
+    change = np.abs(verdicts.arrays()[1] - before.arrays()[1])
+    return Outcome(
+        stage=stage,
+        weights=_same_weights(ours / loop.BEST, theirs / loop.BEST),
+        graph=model_file.graph_digest(ours / model_paths.MODEL) == model_file.graph_digest(theirs / model_paths.MODEL),
+        n=len(before.labels),
+        flips=len(predictions.flips(verdicts, before)),
+        largest_change=float(change.max(initial=0.0)),
+        before=before.figures(),
+        again=verdicts.figures(),
+    )
+
+
+def _same_weights(ours: Path, theirs: Path) -> bool | None:
+    if not theirs.exists():
+        return None
+    return ours.exists() and _digest(ours) == _digest(theirs)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _surroundings(run: Run, again: Run) -> dict[str, tuple[str, str]]:
+    """Versions of the libraries and processors, where they differ; runs of earlier versions don't say which CPU."""
+    last = model_paths.stages(run)[-1]
+    before, now = (model_file.read_card(each.stage(last) / model_paths.MODEL).versions for each in (run, again))
+    found = {name: (before.get(name, "unknown"), now.get(name, "unknown")) for name in sorted({*before, *now})}
+    found["processor"] = (run.info.cpu or "unknown", again.info.cpu or "unknown")
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}

@@ -1,0 +1,83 @@
+"""Several models that judge together: their verdict is the mean of their calibrated probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from lungcli.core.errors import UsageError
+from lungcli.metrics.classification import Floats
+from lungcli.modelfile import model_paths
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.modelfile.model_file import Model
+
+Judges = Model | Sequence[Model]
+"""One model, or several that `require_alike` has let pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What one model of several says: its name and net, its verdict and calibrated probabilities."""
+
+    name: str
+    model: str
+    label: str
+    probabilities: dict[str, float]
+
+
+def members(judges: Judges) -> tuple[Model, ...]:
+    """Return the models, one or several."""
+    return (judges,) if isinstance(judges, Model) else tuple(judges)
+
+
+def require_alike(judges: Sequence[Model]) -> None:
+    """Raise UsageError for models that tell other classes apart, and for one that is named twice."""
+    first, *others = judges
+    for number, other in enumerate(others, start=1):
+        name = model_paths.name_of(other.path)
+        if other.card.classes != first.card.classes:
+            raise UsageError(
+                f"{name} tells {', '.join(other.card.classes)} apart, but {model_paths.name_of(first.path)} "
+                f"{', '.join(first.card.classes)}: they have no verdict together",
+                "name models of the same classes: lungcli models card MODEL",
+            )
+        if any(other.path.resolve() == earlier.path.resolve() for earlier in judges[:number]):
+            raise UsageError(f"{name} is named twice", "name each model once")
+
+
+def card(judges: Judges) -> ModelCard:
+    """Return the first model's card with what is of all: the nets' names, and the mean of the referral thresholds.
+
+    Models without a threshold have no say in it.
+    """
+    cards = [model.card for model in members(judges)]
+    first = cards[0]
+    if len(cards) == 1:
+        return first
+    referrals = [each.referral for each in cards if each.referral]
+    threshold = float(np.mean([each.threshold for each in referrals])) if referrals else 0.0
+    return msgspec.structs.replace(
+        first,
+        model=" + ".join(each.model for each in cards),
+        data=msgspec.structs.replace(first.data, synthetic=any(each.data.synthetic for each in cards)),
+        referral=msgspec.structs.replace(referrals[0], threshold=threshold) if referrals else None,
+    )
+
+
+def opinion(model: Model, probabilities: Floats) -> Opinion:
+    """Put the probabilities (K,) of one model among several under its name."""
+    classes = model.card.classes
+    return Opinion(
+        name=model_paths.name_of(model.path),
+        model=model.card.model,
+        label=classes[int(probabilities.argmax())],
+        probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+    )
+
+
+def dissent(opinions: Sequence[Opinion]) -> str:
+    """Say who says what where models disagree; empty where all say the same."""
+    if len({each.label for each in opinions}) < 2:
+        return ""
+    return "the models disagree: " + ", ".join(f"{each.name} says {each.label}" for each in opinions)

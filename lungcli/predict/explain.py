@@ -1,0 +1,187 @@
+"""Why a verdict: which places of a slice speak for a class, found from the model file alone, float or int8.
+
+Where the net gives evidence, heat is read from it, in one pass; where it does not, parts of the slice are covered one
+after another. Heat says where the net looked, not what a radiologist would see there.
+"""
+
+import functools
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from lungcli import DISCLAIMER
+from lungcli.imaging.image_io import Grey
+from lungcli.imaging.lung_segmentation import Chest
+from lungcli.modelfile.model_file import Model
+from lungcli.predict.predict import Seen
+
+Heat = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+# Occlusion covers squares of two by two of so many cells a side, a cell apart: 169 copies of the slice.
+CELLS = 12
+_BATCH = 32
+
+# Colours of rising lightness, from violet over orange to pale yellow: told apart without seeing red or green.
+_ANCHORS = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
+_OPAQUE = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Where heat is greatest: column `x` and row `y`, in pixels."""
+
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explained:
+    """What speaks for `label`, ready to be shown.
+
+    `picture` is the whole picture with its heat, uint8 RGB [H, W, 3], and `peak` where heat is greatest in it, None
+    where nothing speaks for the label. `slice` is what the net saw, grey, `strength` its heat (0: none, 255: most),
+    both uint8 [S, S], and `overlay` the one painted over the other, RGB [S, S, 3].
+    """
+
+    label: str
+    peak: Peak | None
+    picture: Pixels
+    slice: Pixels
+    strength: Pixels
+    overlay: Pixels
+
+
+def method(model: Model) -> Literal["evidence", "occlusion"]:
+    """Name the way this model's verdicts are explained."""
+    return "evidence" if model.gives_evidence else "occlusion"
+
+
+def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
+    """Heat of class number `label` over a prepared slice, uint8 [S, S]: float32 [h, w], in logits.
+
+    Heat is what a place adds to the logit of the class beyond what it adds to the mean logit of all classes: what it
+    adds to all alike changes no probability. Negative heat speaks against the class. Raises ValueError when the slice
+    is of another size or type than the net takes, or there is no such class.
+    """
+    if not 0 <= label < len(model.card.classes):
+        raise ValueError(f"{model.path.name} knows {len(model.card.classes)} classes, none has the number {label}")
+    evidence = model.evidence(prepared[None])
+    return occlusion(model, prepared, label) if evidence is None else _beyond_mean(evidence[0], label)
+
+
+def explained(model: Model, seen: Seen, label: str) -> Explained:
+    """Explain the verdict `label` on what `predict` has shown to its `look`. Raises ValueError for an unknown class."""
+    heat = explain(model, seen.prepared, model.card.classes.index(label))
+    laid = in_picture(heat, seen.chest, (seen.grey.shape[0], seen.grey.shape[1]))
+    side = model.card.size
+    over = np.array(Image.fromarray(heat).resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
+    return Explained(
+        label=label,
+        peak=peak(laid),
+        picture=overlay(seen.grey, laid),
+        slice=seen.prepared,
+        strength=np.rint(strength(over) * 255).astype(np.uint8),
+        overlay=overlay(seen.prepared.astype(np.float32) / np.float32(255), over),
+    )
+
+
+def png(found: Explained) -> bytes:
+    """Encode the whole picture with its heat as PNG; it says in itself what it shows."""
+    about = PngInfo()
+    about.add_text("Description", f"what speaks for {found.label}, from violet to yellow. {DISCLAIMER}")
+    file = io.BytesIO()
+    Image.fromarray(found.picture).save(file, "PNG", pnginfo=about, compress_level=1)
+    return file.getvalue()
+
+
+def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
+    """Heat by covering places of the slice and watching the logit of a class fall: float32 [12, 12].
+
+    Occlusion sensitivity (Zeiler & Fergus, 1311.2901, section 4.2), but each square is covered with the median grey
+    around it, as one grey for all would put bright spots into lungs or holes into tissue. A cell's heat is the mean
+    over the squares that cover it.
+    """
+    edges = np.rint(np.linspace(0, model.card.size, CELLS + 1)).astype(np.intp)
+    # Squares reach over the slice's edge, so that each cell is covered four times.
+    corners = [(row, column) for row in range(-1, CELLS) for column in range(-1, CELLS)]
+    whole = _beyond_mean(model.logits(prepared[None])[0], label)
+    heat = np.zeros((CELLS, CELLS), dtype=np.float32)
+    for start in range(0, len(corners), _BATCH):
+        chosen = corners[start : start + _BATCH]
+        covered = np.repeat(prepared[None], len(chosen), axis=0)
+        for copy, (row, column) in zip(covered, chosen, strict=True):
+            top, bottom, left, right = edges[np.clip([row, row + 2, column, column + 2], 0, CELLS)]
+            above, below, before, behind = edges[np.clip([row - 1, row + 3, column - 1, column + 3], 0, CELLS)]
+            copy[top:bottom, left:right] = np.median(prepared[above:below, before:behind])
+        for logits, (row, column) in zip(model.logits(covered), chosen, strict=True):
+            fall = whole - _beyond_mean(logits, label)
+            heat[max(0, row) : row + 2, max(0, column) : column + 2] += fall / 4
+    return heat
+
+
+def in_picture(heat: Heat, found: Chest, shape: tuple[int, int]) -> Heat:
+    """Lay heat [h, w] over the picture of `shape` (H, W) that the slice was cropped from: float32 [H, W].
+
+    Between the middles of places it is interpolated bilinearly. What the net did not see has no heat.
+    """
+    height, width = heat.shape
+    left, top, right, bottom = found.box
+    across, down = width / (right - left), height / (bottom - top)
+    laid = Image.fromarray(heat).transform(
+        (shape[1], shape[0]),
+        Image.Transform.AFFINE,
+        (across, 0.0, -left * across, 0.0, down, -top * down),
+        Image.Resampling.BILINEAR,
+    )
+    return np.array(laid, dtype=np.float32)
+
+
+def peak(heat: Heat) -> Peak | None:
+    """Return the middle of where heat is greatest; None where nothing speaks for the class."""
+    most = float(heat.max())
+    if most <= 0:
+        return None
+    rows, columns = np.nonzero(heat >= most * (1 - 1e-6))
+    middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+    return Peak(x=int(columns[middle]), y=int(rows[middle]))
+
+
+def strength(heat: Heat) -> Heat:
+    """Heat that speaks for the class as a share of the greatest, 0 to 1; what speaks against it is 0."""
+    positive: Heat = np.maximum(heat, np.float32(0))
+    share: Heat = positive / np.float32(max(float(positive.max()), 1e-30))
+    return share
+
+
+def overlay(grey: Grey, heat: Heat) -> Pixels:
+    """Paint heat over a slice in 0..1, both [H, W], the more opaque the stronger: uint8 RGB [H, W, 3]."""
+    share = Image.fromarray(np.rint(strength(heat) * np.float32(255)).astype(np.uint8))
+    slice_ = Image.fromarray(np.rint(np.clip(grey, 0, 1) * np.float32(255)).astype(np.uint8)).convert("RGB")
+    alpha = share.point([round(255 * _OPAQUE * (level / 255) ** 0.5) for level in range(256)])
+    share.putpalette(_palette())
+    return np.asarray(Image.composite(share.convert("RGB"), slice_, alpha))
+
+
+@functools.cache
+def _palette() -> bytes:
+    levels = np.linspace(0, 1, 256, dtype=np.float32)
+    return np.rint(colours(levels)).astype(np.uint8).tobytes()
+
+
+def colours(share: NDArray[np.float32]) -> Heat:
+    """Colours of shares 0..1, any shape: float32 RGB [..., 3] in 0..255."""
+    at = np.linspace(0, 1, len(_ANCHORS))
+    channels = [np.interp(share, at, [anchor[channel] for anchor in _ANCHORS]) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def _beyond_mean(values: NDArray[np.float32], label: int) -> Heat:
+    """Value of one class, along the first axis, less the mean of all."""
+    beyond: Heat = values[label] - values.mean(axis=0)
+    return beyond

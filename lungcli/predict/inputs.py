@@ -1,0 +1,356 @@
+"""What a user named, as a stream of slices to judge: files, folders, patterns, .zip files, lists, DICOM series.
+
+Slices come in the order they were named in; within a folder or .zip file by name, but a DICOM series from feet to head
+at the place of its first slice. Names are as typed, without what names a patient in those of DICOM files.
+"""
+
+import contextlib
+import functools
+import glob
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.core.names import natural
+from lungcli.datasets.ingest import safe_zip
+from lungcli.datasets.ingest.folder_layout import is_of_the_system, may_be_picture
+from lungcli.imaging import dicom, privacy
+from lungcli.imaging.dicom import Header
+from lungcli.imaging.image_io import Picture, printable
+
+Source = Path | bytes | Callable[[], Picture]
+
+LIST = "-"
+_ZIP = b"PK\x03\x04"
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
+# A CD has its table of contents in a DICOM file of this name.
+_CONTENTS = "dicomdir"
+_DAMAGED_IN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One slice to judge: what to call it, where it comes from, and the DICOM series it belongs to, if any."""
+
+    shown: str
+    source: Source
+    series: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How things are called: series by number, in order of appearance, and paths without the words of any patient met.
+
+    With `phi` everything is called what it is.
+    """
+
+    phi: bool = False
+    words: set[str] = field(default_factory=set)
+    series: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file: its path as typed, and how to come by its first bytes and all of it."""
+
+    path: str
+    head: Callable[[], bytes]
+    get: Callable[[], Path | bytes]
+
+
+def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -> Iterator[Item]:
+    """Yield the slices of every name in order, each when it is asked for; `-` stands for a list of names on `stdin`.
+
+    What can't be opened is an item too: reading it raises the UnreadableInputError that says why.
+    """
+    for name in named:
+        if name == LIST and stdin:
+            for line in listed(stdin):
+                yield from _of_path(line, naming)
+        else:
+            yield from _of_path(name, naming)
+
+
+def beside(path: Path, naming: Naming) -> Iterator[Item]:
+    """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
+    names = [str(each) for each in path.parent.iterdir() if wanted(each.name) and each.is_file()]
+    yield from _of_files(sorted(names, key=natural), _on_disk, naming)
+
+
+def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
+    """Yield the slices of one file that came as bytes, such as a picture on stdin."""
+    yield from _of_file(_in_memory(name, content), naming)
+
+
+def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Iterator[Item]:
+    """Yield the slices of one file of a listing, none where it is no picture by name or content, as in a folder.
+
+    `get` gives the file, on this machine or as bytes; the UnreadableInputError it may raise, told by `name`, is that of
+    an item.
+    """
+    try:
+        file = _listed(name, get())
+    except UnreadableInputError as error:
+        shown = _unread(name, naming)
+        yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
+        return
+    if is_picture(name, file.head()):
+        yield from _of_file(file, naming)
+
+
+def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
+    """Return what `of_listed` calls a file of a listing; of its content only a header is read.
+
+    Of patients, what `naming` knows counts, and what this file's own header adds to it.
+    """
+    try:
+        file = _listed(name, get())
+    except UnreadableInputError:
+        return _unread(name, naming)
+    return _called(file, _header(file), naming) if dicom.is_dicom(file.head(), name) else _shown(name, naming)
+
+
+def is_picture(name: str, head: bytes) -> bool:
+    """Say whether a file in a folder is taken for a picture, by its name or its first 132 bytes."""
+    return (
+        dicom.is_dicom(head, name) or may_be_picture(PurePosixPath(PurePosixPath(name).name)) or head.startswith(_MAGIC)
+    )
+
+
+def listed(stdin: BinaryIO) -> Iterator[str]:
+    """Yield the names of a list, one a line or ended by NUL as `find -print0` writes them, as they arrive."""
+    for line in stdin:
+        for name in line.rstrip(b"\r\n").split(b"\0"):
+            if name:
+                yield os.fsdecode(name)
+
+
+def count(named: Iterable[str]) -> int | None:
+    """Return about how many slices are named, for a progress bar, opening no file; None where only time tells."""
+    total = 0
+    for name in named:
+        path = Path(name)
+        if name == LIST or (_is_pattern(name) and not path.exists()):
+            return None
+        total += sum(len(files) for _, _, files in os.walk(path)) if path.is_dir() else 1
+    return total
+
+
+def is_single(named: Sequence[str]) -> bool:
+    """Say whether the user named one file, so that one verdict is to be expected."""
+    if len(named) != 1 or named[0] == LIST:
+        return False
+    path = Path(named[0])
+    if not path.exists():
+        return not _is_pattern(named[0])
+    return path.is_file() and not _is_zip(path)
+
+
+def _of_path(name: str, naming: Naming) -> Iterator[Item]:
+    path = Path(name)
+    try:
+        if path.is_dir():
+            yield from _not_empty(_of_folder(path, naming), f"there are no pictures in {name}", name, naming)
+        elif _is_pattern(name) and not os.path.lexists(path):
+            found = sorted(glob.glob(name, recursive=True), key=natural)  # noqa: PTH207 - typed names stay as typed
+            matched = (item for each in found for item in _of_path(each, naming))
+            yield from _not_empty(matched, f"no file matches {name}", name, naming)
+        elif _is_zip(path):
+            yield from _not_empty(_of_zip(path, naming), f"there are no pictures in {name}", name, naming)
+        else:
+            yield from _of_file(_on_disk(name), naming)
+    except (OSError, ValueError) as error:
+        yield _unreadable(f"cannot read {name}: {_why(error)}", "check the path", name, naming)
+
+
+def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
+    """Yield the slice in a file, or the frames of a DICOM file."""
+    if dicom.is_dicom(file.head(), file.path):
+        yield from _of_dicom(file, _header(file), naming)
+    else:
+        yield _of_picture(file, naming)
+
+
+def _of_picture(file: _File, naming: Naming) -> Item:
+    shown = _shown(file.path, naming)
+    try:
+        return Item(shown=shown, source=file.get())
+    except UnreadableInputError as error:
+        return Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
+
+
+def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
+    shown = _called(file, header, naming)
+    series = _series(header, naming)
+    try:
+        source = file.get()
+        if header.frames == 1:
+            yield Item(shown=shown, source=source, series=series)
+            return
+        dataset = dicom.opened(source, printable(shown))
+    except UnreadableInputError as error:
+        yield Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint), series=series)
+        return
+    places = dicom.places(dataset)
+    for frame in sorted(range(len(places)), key=places.__getitem__):
+        name = f"{shown}, frame {frame + 1}"
+        yield Item(
+            shown=name, source=functools.partial(dicom.read_frame, dataset, frame, printable(name)), series=series
+        )
+
+
+def _called(file: _File, header: Header, naming: Naming) -> str:
+    """What to call a DICOM file, whose header adds to what is known of patients."""
+    naming.words.update(header.patient)
+    # Whom the folders of a file without a readable header name, nobody can say.
+    unknown = not header.complete and not header.patient
+    return _shown(file.path if naming.phi or not unknown else privacy.without_folders(file.path), naming)
+
+
+def _unread(name: str, naming: Naming) -> str:
+    """What to call a file that cannot be had: one that is DICOM by its name as one without a readable header."""
+    unknown = dicom.is_dicom(b"", name) and not naming.phi
+    return _shown(privacy.without_folders(name) if unknown else name, naming)
+
+
+def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming) -> Iterator[Item]:
+    """Yield the slices of files that lie together: a DICOM series sorted, at the place of its first file."""
+    headers: dict[str, Header] = {}
+    series: dict[str, list[str]] = {}
+    pictures: set[str] = set()
+    for name in names:
+        file = make(name)
+        head = file.head()
+        if dicom.is_dicom(head, name):
+            headers[name] = found = _header(file)
+            # Known before the first of them is shown: a damaged file may lie in the folder of a patient.
+            naming.words.update(found.patient)
+            series.setdefault(found.series or name, []).append(name)
+        elif may_be_picture(PurePosixPath(name)) or head.startswith(_MAGIC):
+            pictures.add(name)
+    for name in names:
+        if name in pictures:
+            yield _of_picture(make(name), naming)
+        if name not in headers:
+            continue
+        for each in sorted(series.pop(headers[name].series or name, ()), key=lambda each: headers[each].place):
+            yield from _of_dicom(make(each), headers[each], naming)
+
+
+def _of_folder(folder: Path, naming: Naming) -> Iterator[Item]:
+    files: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if wanted(entry.name):
+                (folders if entry.is_dir() else files).append(entry.name)
+    yield from _of_files(sorted(files, key=natural), lambda name: _on_disk(str(folder / name)), naming)
+    for name in sorted(folders, key=natural):
+        path = folder / name
+        # A link to a folder may lead back to where it lies.
+        if not path.is_symlink():
+            try:
+                yield from _of_folder(path, naming)
+            except OSError as error:
+                yield _unreadable(f"cannot read {path}: {_why(error)}", "check the folder", str(path), naming)
+
+
+def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
+    try:
+        with safe_zip.opened(path) as archive:
+            members = {item.filename: item for item in safe_zip.members(archive) if wanted(item.filename)}
+            names = sorted(members, key=natural)
+            yield from _of_files(names, lambda name: _in_zip(archive, members[name], path), naming)
+    except UnreadableInputError as error:
+        yield _unreadable(error.message, error.hint, str(path), naming)
+
+
+def wanted(name: str) -> bool:
+    """Say whether a file or folder in a folder is looked at: nothing hidden, of the system, or a CD's contents."""
+    path = PurePosixPath(name)
+    return not is_of_the_system(path) and path.name.casefold() != _CONTENTS
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" or _head(path).startswith(_ZIP)
+
+
+def _on_disk(name: str) -> _File:
+    path = Path(name)
+    return _File(path=name, head=functools.partial(_head, path), get=lambda: path)
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file. What is no file, and what can't be opened, has none; reading it says why."""
+    # A pipe would not give its first bytes twice.
+    if path.is_file():
+        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+            return file.read(dicom.HEAD)
+    return b""
+
+
+def _listed(name: str, found: Path | bytes) -> _File:
+    return _on_disk(name) if isinstance(found, Path) else _in_memory(name, found)
+
+
+def _in_memory(name: str, content: bytes) -> _File:
+    return _File(path=name, head=lambda: content[: dicom.HEAD], get=lambda: content)
+
+
+def _in_zip(archive: zipfile.ZipFile, item: zipfile.ZipInfo, path: Path) -> _File:
+    def head() -> bytes:
+        # What is damaged says so when it is read as a whole.
+        with contextlib.suppress(*_DAMAGED_IN_ZIP), archive.open(item) as file:
+            return file.read(dicom.HEAD)
+        return b""
+
+    return _File(path=str(path / item.filename), head=head, get=functools.partial(safe_zip.content, archive, item))
+
+
+def _header(file: _File) -> Header:
+    try:
+        return dicom.header(file.get())
+    except UnreadableInputError:
+        return Header(complete=False)
+
+
+def _series(header: Header, naming: Naming) -> str:
+    if not header.series or naming.phi:
+        return header.series
+    return naming.series.setdefault(header.series, f"series {len(naming.series) + 1}")
+
+
+def _shown(path: str, naming: Naming) -> str:
+    return path if naming.phi else privacy.hidden(path, naming.words)
+
+
+def _not_empty(found: Iterator[Item], message: str, name: str, naming: Naming) -> Iterator[Item]:
+    empty = True
+    for item in found:
+        empty = False
+        yield item
+    if empty:
+        yield _unreadable(message, "check the path", name, naming)
+
+
+def _unreadable(message: str, hint: str, name: str, naming: Naming) -> Item:
+    """An item whose reading raises UnreadableInputError; `message` may hold the name as typed."""
+    shown = _shown(name, naming)
+    return Item(shown=shown, source=functools.partial(_refuse, message.replace(name, shown), hint))
+
+
+def _refuse(message: str, hint: str) -> Picture:
+    raise UnreadableInputError(printable(message), hint)
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or "the path cannot be used").lower()
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[")

@@ -1,0 +1,111 @@
+"""One verdict per DICOM series out of those of its slices, by a rule that is stated wherever the verdict is shown."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lungcli import DISCLAIMER
+from lungcli.metrics.predictions import MALIGNANT
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.predict.inputs import Item
+from lungcli.predict.predict import Outcome, Prediction
+
+RULE = (
+    "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
+    "where these are fewer than half, where the mean is below the model's threshold (of several models, the mean of "
+    "theirs), or where a slice among them is called malignant and the series is not"
+)
+
+_ENOUGH = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesVerdict:
+    """The verdict on one series of at least two slices, made by `RULE`.
+
+    Of `slices`, `used` ones count; `referred_slices` were left to a radiologist, and `not_judged` refused or not
+    readable; `malignant_slices` of those used are called malignant. `label` is empty and `probabilities` are too
+    where no slice counts.
+    """
+
+    series: str
+    label: str
+    probabilities: dict[str, float]
+    slices: int
+    used: int
+    referred_slices: int
+    not_judged: int
+    malignant_slices: int
+    referred: bool
+    reason: str
+    rule: str = RULE
+    disclaimer: str = DISCLAIMER
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What is kept of a series while its slices go by: sums, so that its length doesn't matter."""
+
+    slices: int = 0
+    referred: int = 0
+    not_judged: int = 0
+    labels: list[int]
+    total: list[float] = field(default_factory=list)
+
+
+def combined(judged: Iterable[tuple[Item, Outcome]], card: ModelCard) -> Iterator[Outcome | SeriesVerdict]:
+    """Pass every outcome on, and after the last one give the verdict on each series, in order of appearance."""
+    tallies: dict[str, _Tally] = {}
+    for item, outcome in judged:
+        if item.series:
+            tally = tallies.setdefault(item.series, _Tally(labels=[0] * len(card.classes)))
+            _add(tally, outcome, card)
+        yield outcome
+    for name, tally in tallies.items():
+        if tally.slices > 1:
+            yield _verdict(name, tally, card)
+
+
+def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
+    tally.slices += 1
+    if not isinstance(outcome, Prediction):
+        tally.not_judged += 1
+    elif outcome.referred:
+        tally.referred += 1
+    else:
+        tally.labels[card.classes.index(outcome.label)] += 1
+        values = [outcome.probabilities[name] for name in card.classes]
+        tally.total = [a + b for a, b in zip(tally.total or [0.0] * len(values), values, strict=True)]
+
+
+def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
+    used = sum(tally.labels)
+    mean = np.array(tally.total) / used if used else np.zeros(0)
+    label = card.classes[int(mean.argmax())] if used else ""
+    malignant = tally.labels[card.classes.index(MALIGNANT)] if MALIGNANT in card.classes else 0
+    reason = _why_referred(tally, label, float(mean.max()) if used else 0.0, malignant, card)
+    return SeriesVerdict(
+        series=name,
+        label=label,
+        probabilities=dict(zip(card.classes, mean.tolist(), strict=True)) if used else {},
+        slices=tally.slices,
+        used=used,
+        referred_slices=tally.referred,
+        not_judged=tally.not_judged,
+        malignant_slices=malignant,
+        referred=bool(reason),
+        reason=reason,
+    )
+
+
+def _why_referred(tally: _Tally, label: str, probability: float, malignant: int, card: ModelCard) -> str:
+    """Say why the verdict on a series is left to a radiologist; empty when it is not."""
+    used = sum(tally.labels)
+    if used < _ENOUGH * tally.slices:
+        return f"only {used} of {tally.slices} slices count: the others were refused or referred"
+    if card.referral and probability < card.referral.threshold:
+        return f"not sure enough: {probability:.1%} is below {card.referral.threshold:.1%}"
+    if malignant and label != MALIGNANT:
+        return f"{malignant} of {used} slices called malignant"
+    return ""

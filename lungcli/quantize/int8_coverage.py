@@ -1,0 +1,99 @@
+"""Proving that an int8 file computes on integers and judges as its float file does."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.evaluation.evaluate import logits_of
+from lungcli.metrics import classification
+from lungcli.metrics.classification import Floats
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import Int8Proof
+from lungcli.modelfile.model_file import Model
+from lungcli.quantize import sensitivity
+
+# Names of the operators onnxruntime runs convolutions and matrix products with, after its own fusions.
+FLOAT_OPERATORS = frozenset(
+    {"Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+)
+INT8_OPERATORS = frozenset(
+    {
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "NhwcQLinearConv",
+        "QGemm",
+        "QLinearConv",
+        "QLinearConvTranspose",
+        "QLinearMatMul",
+    }
+)
+ENOUGH, LEAST = 0.9, 0.5
+"""Shares of layers that must run on integers: of a file quantized throughout, and of one with layers put back."""
+
+
+def prove(float_model: Path, int8_model: Path, slices: NDArray[np.uint8]) -> Int8Proof:
+    """Compare the two model files on prepared slices (n, S, S), n ≥ 1; each judges with its own card's temperature.
+
+    Raises UsageError without slices, ModelFileError when either is no model file.
+    """
+    before, after = model_file.load(float_model), model_file.load(int8_model)
+    ours, theirs = (
+        classification.softmax(logits_of(model, slices, range(len(slices))), model.card.temperature)
+        for model in (before, after)
+    )
+    return compared(float_model, after, ours, theirs)
+
+
+def compared(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:
+    """Prove `after` with the probabilities (n, K), n ≥ 1, that the float file (`ours`) and it (`theirs`) gave.
+
+    Raises UsageError when there are none.
+    """
+    if not len(ours):
+        raise UsageError("an int8 model is proved on slices, and there are none", "give it slices of the val part")
+    operators = executed(after)
+    int8_nodes = sum(operators[name] for name in INT8_OPERATORS)
+    return Int8Proof(
+        nodes=int8_nodes + sum(operators[name] for name in FLOAT_OPERATORS),
+        int8_nodes=int8_nodes,
+        size_ratio=after.path.stat().st_size / float_model.stat().st_size,
+        agreement=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
+        largest_change=float(np.abs(ours - theirs).max()),
+        n=len(ours),
+    )
+
+
+def executed(model: Model) -> Counter[str]:
+    """Count the operators, by type, that the runtime really executes for a verdict, after its optimisations.
+
+    What only the second output `evidence` needs explains a verdict but has no part in it, and does not count.
+    """
+    import onnx
+
+    with paths.scratch("proof") as folder:
+        optimised = folder / "optimised.onnx"
+        options = model_file.session_options(model.threads)
+        options.optimized_model_filepath = str(optimised)
+        model_file.start(model.path.read_bytes(), model.path, options)
+        return Counter(node.op_type for node in sensitivity.towards(onnx.load(optimised), model_file.OUTPUT))
+
+
+def require_int8(proof: Int8Proof, share: float = ENOUGH) -> None:
+    """Raise LungcliError when fewer than `share` of the convolutions and matrix products run on integers."""
+    if not is_int8(proof, share):
+        raise LungcliError(
+            f"the model is not really int8: {proof.int8_nodes} of {proof.nodes} convolutions and matrix products "
+            "run on integers",
+            "keep the float model, or choose a net that quantizes well: lungcli models list",
+        )
+
+
+def is_int8(proof: Int8Proof, share: float) -> bool:
+    """Say whether at least `share` of the convolutions and matrix products, and at least one, run on integers."""
+    return proof.int8_nodes > 0 and proof.int8_nodes >= share * proof.nodes

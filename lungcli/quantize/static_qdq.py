@@ -1,0 +1,246 @@
+"""Static int8 quantization of a float ONNX net, in QDQ form: the runtime fuses the pairs into integer operators."""
+
+import contextlib
+import copy
+import io
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import cpu, paths
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.modelfile import graph_limits, onnx_wire
+from lungcli.modelfile.model_file import INPUT, RUNTIME_ERRORS
+
+if TYPE_CHECKING:
+    import onnx
+
+Method = Literal["minmax", "percentile", "entropy"]
+Ranges = Any
+"""The range of every tensor, as the runtime's quantizer keeps them (its `TensorsData`, an untyped class)."""
+
+_ROUNDED_BY_THE_RUNTIME = frozenset({"Conv", "ConvTranspose", "Gemm"})
+_NORMALISING = frozenset({"Cast", "Sub", "Mul", "Div", "Add"})
+# Histograms are merged chunk by chunk: the runtime keeps every activation of a chunk in memory.
+_CHUNK = 4
+# A slice has millions of activations: the 99.999th percentile of 48 is as good as that of 256, in a fifth of the time.
+_FOR_HISTOGRAMS = 48
+# The runtime's own percentiles are symmetric, which wastes half of the levels behind a ReLU. Its entropy keeps to its
+# 128 bins, more as later slices widen the range: finer ones make it clip what follows a ReLU, mostly zeros, too low.
+_OPTIONS: Mapping[Method, Mapping[str, object]] = {
+    "minmax": {},
+    "percentile": {"symmetric": False, "num_bins": 2048, "percentile": 99.999},
+    "entropy": {},
+}
+
+
+def quantize(
+    source: Path, calibration: NDArray[np.uint8], to: Path, method: Method = "minmax", per_channel: bool = True
+) -> None:
+    """Write the int8 form of the float net `source` to `to`, atomically and without a model card.
+
+    `calibration` holds prepared slices of training groups, uint8 (n, S, S), n ≥ 1; their activations set the ranges
+    of every tensor (`method`: their extremes, the 99.999th percentile, or the range of least divergence). Weights
+    have one scale an output channel with `per_channel`. Raises UsageError without slices, ModelFileError when
+    `source` cannot be quantized.
+    """
+    net = prepare(source)
+    write(rounded(net, measure(net, calibration, method), per_channel=per_channel), to)
+
+
+def prepare(source: Path) -> "onnx.ModelProto":
+    """Fuse what can be fused in float, work out every shape, and give every node a name to be excluded by.
+
+    Raises ModelFileError when `source` is no net, or one that cannot be quantized.
+    """
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot quantize {source}: {error.strerror or error}", "check the path") from error
+    with _scratch(str(source)) as folder:
+        if onnx_wire.summary(memoryview(content)).external:
+            raise ValueError("it keeps weights in another file")
+        graph_limits.require(memoryview(content))
+        # Symbolic shapes are for transformers; here only the batch is open, and ONNX's own inference copes with that.
+        quant_pre_process(str(source), str(folder / "prepared.onnx"), skip_symbolic_shape=True)
+        net = onnx.load(folder / "prepared.onnx")
+    for number, node in enumerate(net.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    return net
+
+
+def measure(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: Method) -> Ranges:
+    """Measure the range of every tensor of a prepared net on prepared slices of training groups, uint8 (n, S, S).
+
+    Raises UsageError without slices, ModelFileError when they are not such as the net takes.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    if not len(calibration):
+        raise UsageError("int8 needs slices to calibrate on, and there are none", "give it slices of the training part")
+
+    class Slices(CalibrationDataReader):  # type: ignore[misc]
+        """Hands the calibration slices to the runtime, one at a time: histograms need batches of one size."""
+
+        def __init__(self, chunk: NDArray[np.uint8]) -> None:
+            self.slices = iter(chunk)
+
+        def get_next(self) -> Mapping[str, NDArray[np.uint8]] | None:
+            item = next(self.slices, None)
+            return None if item is None else {INPUT: item[None, None]}
+
+    methods = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    slices = calibration
+    if method != "minmax":
+        slices = calibration[:: max(1, len(calibration) // _FOR_HISTOGRAMS)][:_FOR_HISTOGRAMS]
+    with _scratch("the net") as folder:
+        onnx.save(net, folder / "net.onnx")
+        calibrator = create_calibrator(
+            folder / "net.onnx",
+            _operators(),
+            augmented_model_path=str(folder / "augmented.onnx"),
+            calibrate_method=methods[method],
+            providers=["CPUExecutionProvider"],
+            extra_options=dict(_OPTIONS[method]),
+        )
+        for start in range(0, len(slices), _CHUNK):
+            calibrator.collect_data(Slices(slices[start : start + _CHUNK]))
+        return calibrator.compute_data()
+
+
+def rounded(
+    net: "onnx.ModelProto",
+    ranges: Ranges,
+    *,
+    per_channel: bool = True,
+    in_float: Collection[str] = (),
+    only: Collection[str] = (),
+) -> "onnx.ModelProto":
+    """Return the int8 form of a prepared net, whose layers keep their names.
+
+    The nodes named `in_float` stay as they are; with `only`, all but those. Raises ModelFileError.
+    """
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    with _scratch("the net"):
+        quantizer = QDQQuantizer(
+            copy.deepcopy(net),
+            per_channel,
+            # Without VNNI two int8 products are added in 16 bits, which overflow unless weights keep to 7 bits.
+            cpu.has_vnni() is False,
+            QuantType.QInt8,
+            # On x86 the runtime turns signed activations into unsigned ones, but not where two nodes read them: there
+            # it stays in float. Unsigned from the start, every convolution and sum of a ResNet runs on integers.
+            QuantType.QUInt8,
+            ranges,
+            sorted(only),
+            [*normalising(net), *sorted(in_float)],
+            _operators(),
+            {},
+        )
+        quantizer.quantize_model()
+        _keep_in_float(quantizer.model.model, in_float)
+        quantizer.model.topological_sort()
+        made: onnx.ModelProto = quantizer.model.model
+    return made
+
+
+def _keep_in_float(net: "onnx.ModelProto", names: Collection[str]) -> None:
+    """Hold the runtime off layers that are to stay in float.
+
+    Where a layer stands between int8 tensors, the runtime takes its weights for forgotten and rounds them itself, with
+    one scale a tensor (its `WeightBiasQuantization`). It does not where another operator hands it its input: here one
+    that clips to what int8 can hold, which changes nothing.
+    """
+    from onnx import helper, numpy_helper
+
+    producers = {name: node for node in net.graph.node for name in node.output}
+    readers = {name: node for node in net.graph.node for name in node.input}
+    weights = {tensor.name: tensor for tensor in net.graph.initializer}
+    for node in [node for node in net.graph.node if node.name in names and node.op_type in _ROUNDED_BY_THE_RUNTIME]:
+        giver, taker = producers.get(node.input[0]), readers.get(node.output[0])
+        while taker and taker.op_type in ("Relu", "Clip"):
+            taker = readers.get(taker.output[0])
+        if not giver or not taker or (giver.op_type, taker.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+            continue
+        scale, zero = (numpy_helper.to_array(weights[name]).astype(np.float32) for name in giver.input[1:3])
+        held = f"{node.name}_held"
+        for end, level in (("low", 0), ("high", 255)):
+            limit = np.asarray((level - zero) * scale, dtype=np.float32)
+            net.graph.initializer.append(numpy_helper.from_array(limit, f"{held}_{end}"))
+        net.graph.node.append(helper.make_node("Clip", [node.input[0], f"{held}_low", f"{held}_high"], [held]))
+        node.input[0] = held
+
+
+def write(net: "onnx.ModelProto", to: Path) -> None:
+    """Write the int8 form of a net to `to`, atomically, without a model card and without the names in it."""
+    short = copy.deepcopy(net)
+    _shorten(short)
+    paths.write(to, short.SerializeToString(deterministic=True))
+
+
+def _shorten(net: "onnx.ModelProto") -> None:
+    """Take out what says nothing to the runtime, and give tensors short names: a tenth of a small file is names."""
+    graph = net.graph
+    del net.metadata_props[:], graph.value_info[:]
+    kept = {item.name for item in (*graph.input, *graph.output)}
+    named = [tensor.name for tensor in graph.initializer]
+    named += [name for node in graph.node for name in node.output]
+    short = {name: f"t{number:x}" for number, name in enumerate(dict.fromkeys(named)) if name and name not in kept}
+    for tensor in graph.initializer:
+        tensor.name = short.get(tensor.name, tensor.name)
+    for node in graph.node:
+        node.name = ""
+        node.input[:] = [short.get(name, name) for name in node.input]
+        node.output[:] = [short.get(name, name) for name in node.output]
+
+
+def normalising(net: "onnx.ModelProto") -> list[str]:
+    """Name the nodes between the input and the first convolution: in float, the slice is rounded once, not twice."""
+    constants = {weight.name for weight in net.graph.initializer}
+    reached, names = {INPUT}, []
+    for node in net.graph.node:
+        inputs = set(node.input) - constants
+        if node.op_type in _NORMALISING and inputs and inputs <= reached:
+            reached.update(node.output)
+            names.append(node.name)
+    return names
+
+
+def _operators() -> list[str]:
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    return sorted({*QLinearOpsRegistry, *QDQRegistry})
+
+
+@contextlib.contextmanager
+def _scratch(what: str) -> Iterator[Path]:
+    """Give the quantizer a folder, keep what it logs and prints off the terminal, and put its errors into words."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            paths.scratch("int8") as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+            paths.saying_why_not(folder),
+        ):
+            yield folder
+    except RUNTIME_ERRORS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelFileError(f"cannot quantize {what}: {reason}", "export the net again") from error
+    finally:
+        logging.disable(disabled)

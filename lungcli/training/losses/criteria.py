@@ -1,0 +1,88 @@
+"""Criteria of the training loop: what the labels say, and what a teacher adds."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lungcli.core import registry
+from lungcli.core.recipe import Recipe
+from lungcli.training.losses import distillation
+from lungcli.training.mixup import Targets
+
+Criterion = Callable[[Tensor, Tensor, Targets], Tensor]
+"""(logits (N, K), the slices (N, 1, S, S) they came from, augmented and mixed, targets) → mean loss of the batch."""
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights (K,) that make every class count the same in a mean over slices: n / (K · n_k)."""
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return len(labels) / (classes * counts.float())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromLabels:
+    """Cross-entropy with class weights and label smoothing: a teacher's or a base student's criterion."""
+
+    weights: Tensor
+    smoothing: float
+
+    def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
+        """See `Criterion`; the slices are not used."""
+        del slices
+        logits, weights = logits.float(), self.weights.to(logits.device)
+        return _shared(
+            targets,
+            lambda labels: functional.cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromTeachers:
+    """(1 − α) · cross-entropy + α · a method's loss: the teachers see the very tensor the student saw.
+
+    That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
+    section 3): its logits are never kept from one epoch to the next.
+    """
+
+    labels: FromLabels
+    teachers: Sequence[nn.Module]
+    method: distillation.Method
+    alpha: float
+    temperature: float
+
+    def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
+        """See `Criterion`."""
+        with torch.no_grad():
+            taught = distillation.ensemble([teacher(slices).float() for teacher in self.teachers], self.temperature)
+        soft = _shared(targets, lambda labels: self.method(logits.float(), taught, labels, self.temperature))
+        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
+
+
+def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
+    """Criterion of `recipe` without a teacher; `labels` (n,) are those of the training part."""
+    balanced = registry.method(recipe.method).balanced
+    weights = class_weights(labels, classes) if balanced else torch.ones(classes)
+    return FromLabels(weights=weights, smoothing=recipe.label_smoothing)
+
+
+def from_teachers(recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module]) -> FromTeachers:
+    """Criterion of `recipe` with `teachers`, which are frozen here and put in evaluation mode."""
+    for teacher in teachers:
+        teacher.eval().requires_grad_(requires_grad=False)
+    module, function = registry.method(recipe.method).loss.split(":")
+    return FromTeachers(
+        labels=from_labels(recipe, labels, classes),
+        teachers=tuple(teachers),
+        method=getattr(importlib.import_module(module), function),
+        alpha=recipe.alpha,
+        temperature=recipe.temperature,
+    )
+
+
+def _shared(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Σ share · loss(labels): mixup's loss (Zhang et al., 1710.09412, section 2)."""
+    return torch.stack([share * loss(labels) for labels, share in targets]).sum()

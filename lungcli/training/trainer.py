@@ -1,0 +1,104 @@
+"""One training from start to graph: the net and criterion of a recipe, the loop, and the export of the best epoch."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import nn
+
+from lungcli.core.events import Event
+from lungcli.core.recipe import Recipe
+from lungcli.modelfile.model_card import Pruning
+from lungcli.training import checkpoint, devices, distributed, loop, nets, onnx_export, prune
+from lungcli.training.loop import Material
+from lungcli.training.losses import criteria
+
+# Slices of the training part that tell which channels a net's verdicts hang on.
+_PRUNED_BY = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """A trained net: its name in the catalog and its weights."""
+
+    model: str
+    weights: Path
+
+
+def learn(
+    stage: str,
+    recipe: Recipe,
+    material: Material,
+    folder: Path,
+    teachers: Sequence[Teacher] = (),
+    start: Path | None = None,
+) -> Generator[Event, None, None]:
+    """Train the net of `recipe` by labels, or by labels and `teachers`; `loop.train` says what `folder` keeps.
+
+    It starts from the weights `start` where such are named, as wide as they are.
+    """
+    # Base and distilled student start from the same weights, so that the teacher is all that differs.
+    torch.manual_seed(recipe.seed)
+    classes = len(material.classes)
+    net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
+    if start:
+        checkpoint.load_weights(start, net)
+    labels = torch.from_numpy(material.labels[material.train])
+    criterion: criteria.Criterion = criteria.from_labels(recipe, labels, classes)
+    if teachers:
+        trained = [_trained(teacher, recipe, classes) for teacher in teachers]
+        criterion = criteria.from_teachers(recipe, labels, classes, trained)
+    return distributed.in_step(loop.train(stage, net, criterion, recipe, material, folder))
+
+
+def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
+    """Prune the net of `recipe` with these weights by the recipe's share, and write the weights that are left to `to`.
+
+    Raises LungcliError when the weights are missing or damaged.
+    """
+    devices.choose(recipe)
+    net = nets.build(recipe.model, len(material.classes), recipe.size)
+    checkpoint.load_weights(weights, net)
+    before = nets.parameters(net), prune.multiply_adds(net, recipe.size)
+    rows = material.train[:: max(1, len(material.train) // _PRUNED_BY)][:_PRUNED_BY]
+    slices = torch.from_numpy(material.pixels[rows][:, None])
+    prune.prune(net, slices, torch.from_numpy(material.labels[rows]), len(material.classes), recipe.prune)
+    checkpoint.save_weights(to, net)
+    return Pruning(
+        share=recipe.prune,
+        parameters_before=before[0],
+        parameters=nets.parameters(net),
+        multiply_adds_before=before[1],
+        multiply_adds=prune.multiply_adds(net, recipe.size),
+    )
+
+
+def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
+    """Write the graph of the best epoch kept in `folder` to `to` and return how many parameters the net has.
+
+    Raises LungcliError when the weights are missing or damaged.
+    """
+    net = nets.build(recipe.model, classes, recipe.size)
+    checkpoint.load_weights(folder / loop.BEST, net)
+    onnx_export.export(net, recipe.size, to)
+    return nets.parameters(net)
+
+
+def as_done(recipe: Recipe, folder: Path) -> Recipe:
+    """Return `recipe` with the slices at once that the training in `folder` came down to, where memory was short."""
+    slices = checkpoint.position(folder).micro_batch
+    return msgspec.structs.replace(recipe, micro_batch=slices) if slices else recipe
+
+
+def forget_progress(folder: Path) -> None:
+    """Delete the checkpoints of a finished stage: all that is needed later are its weights, a third of their size."""
+    for name in (checkpoint.WHOLE, checkpoint.WITHIN):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _trained(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+    net = nets.build(teacher.model, classes, recipe.size)
+    checkpoint.load_weights(teacher.weights, net)
+    return net.to(devices.choose(recipe).device).to(memory_format=torch.channels_last)

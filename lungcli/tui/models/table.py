@@ -1,0 +1,283 @@
+"""The comparison table apart from any widget: columns, order, ratios to the pinned row, and the rows themselves."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.text import Text
+
+from lungcli.core.errors import LungcliError
+from lungcli.core.formatting import plain
+from lungcli.evaluation import compare
+from lungcli.evaluation.benchmark import Measurement
+from lungcli.evaluation.compare import Row
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_file, model_paths
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.tui.models.pareto import Point
+from lungcli.views import comparison_table
+
+Value = float | str | None
+
+RANDOM_NOTE = "† random split: the same bodies were trained on, so these figures flatter"
+TRIALS_NOTE = "chosen by these slices, the best looks better here than it is: lungcli evaluate RUN"
+SYNTHETIC_NOTE = "synthetic data: these figures say nothing about people"
+
+_LONGEST_NAME = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model file: its row, or the `problem` for which it cannot be used."""
+
+    name: str
+    path: Path
+    row: Row | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: what it shows of a row beside the pinned one, and the value that it sorts by."""
+
+    title: str
+    show: Callable[[Row, Row | None], str]
+    value: Callable[[Row, Row | None], Value]
+    judged: bool = False
+
+
+def times(ours: float, pinned: float, less: str, more: str) -> str:
+    """Say by what factor a cost differs from the pinned row's: `3.9× smaller`, `1.3× larger`, `same`."""
+    if ours <= 0 or pinned <= 0:
+        return "–"
+    factor = pinned / ours
+    if abs(factor - 1) < 0.005:
+        return "same"
+    return f"{factor:.1f}× {less}" if factor > 1 else f"{1 / factor:.1f}× {more}"
+
+
+def _size_ratio(row: Row, pinned: Row | None) -> str:
+    return "–" if pinned is None or row is pinned else times(row.bytes, pinned.bytes, "smaller", "larger")
+
+
+def _speed_ratio(row: Row, pinned: Row | None) -> str:
+    if pinned is None or row is pinned or row.latency is None or pinned.latency is None:
+        return "–"
+    return times(row.latency.p50, pinned.latency.p50, "faster", "slower")
+
+
+def _estimate(name: str) -> Callable[[Row, Row | None], Value]:
+    def value(row: Row, _: Row | None) -> Value:
+        found = row.figures.estimates.get(name) if row.figures else None
+        return None if found is None else found.value
+
+    return value
+
+
+def _shared(title: str, value: Callable[[Row, Row | None], Value], *, judged: bool = False, name: str = "") -> Column:
+    """Make a column that shows what the command line's table shows under the same title."""
+    shown = dict(comparison_table.COLUMNS)[title]
+    return Column(title=name or title, show=lambda row, _: shown(row), value=value, judged=judged)
+
+
+def _protocol(row: Row) -> str:
+    return row.figures.protocol if row.figures else "–"
+
+
+COLUMNS: tuple[Column, ...] = (
+    _shared("model", lambda row, _: row.name),
+    _shared("balanced accuracy", _estimate("balanced_accuracy"), judged=True),
+    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), judged=True),
+    _shared("size", lambda row, _: row.bytes),
+    _shared("p50 ms", lambda row, _: row.latency.p50 if row.latency else None),
+    _shared("p90 ms", lambda row, _: row.latency.p90 if row.latency else None),
+    _shared("to baseline", lambda row, _: row.difference.value if row.difference else None, name="to pinned"),
+    Column(title="size ratio", show=_size_ratio, value=lambda row, _: row.bytes),
+    Column(title="speed ratio", show=_speed_ratio, value=lambda row, _: row.latency.p50 if row.latency else None),
+    _shared("parameters", lambda row, _: row.parameters),
+    _shared("accuracy", _estimate("accuracy"), judged=True),
+    _shared("ECE", lambda row, _: row.figures.ece if row.figures else None, judged=True),
+    _shared("macro-F1", _estimate("macro_f1"), judged=True),
+    _shared("kappa", _estimate("kappa"), judged=True),
+    Column(title="precision", show=lambda row, _: row.precision, value=lambda row, _: row.precision),
+    Column(title="net", show=lambda row, _: row.model, value=lambda row, _: row.model),
+    Column(title="teacher", show=lambda row, _: row.teacher or "–", value=lambda row, _: row.teacher),
+    Column(title="data", show=lambda row, _: row.data, value=lambda row, _: row.data),
+    Column(title="protocol", show=lambda row, _: _protocol(row), value=lambda row, _: _protocol(row)),
+)
+TITLES = tuple(column.title for column in COLUMNS)
+NAME = TITLES[0]
+AT_FIRST = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"})
+
+
+def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool = False) -> tuple[Entry, ...]:
+    """Read every model file of the runs on this machine, with its paired difference to the `pinned` one.
+
+    What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem. With
+    `trials`, only models that trials of searches end with, and their verdicts on the validation part.
+    """
+    find = compare.validation if trials else compare.verdicts
+    files = {name: path for name, path in model_paths.files().items() if not trials or _tried(path)}
+    named = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
+    anchor, reference = _pinned_one(files.get(named), find)
+    return tuple(
+        _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)), find)
+        for name, path in files.items()
+    )
+
+
+def usual(entries: Iterable[Entry], pinned: str = "") -> str:
+    """Return `pinned` where it can be used, else the first of a run that can: verdicts lie beside those alone.
+
+    Where no run has one, it is the bundled one, and where that cannot be used either, no name.
+    """
+    return next(iter(_preferred([entry.name for entry in entries if entry.row is not None], pinned)), "")
+
+
+def _preferred(names: Iterable[str], pinned: str) -> list[str]:
+    return sorted(names, key=lambda name: (name != pinned, name == model_paths.BUNDLED))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        model_file.read_card(path)
+    except LungcliError:
+        return False
+    return True
+
+
+def _tried(path: Path) -> bool:
+    return path.name == model_paths.MODEL and (path.parent / compare.VALIDATION).is_file()
+
+
+def _entry(
+    name: str,
+    path: Path,
+    latency: Measurement | None,
+    anchor: ModelCard | None,
+    reference: Evaluation | None,
+    find: compare.Find,
+) -> Entry:
+    try:
+        card = model_file.read_card(path)
+        reason = compare.why_not(card, anchor) if anchor else ""
+        if find is compare.validation:
+            card = msgspec.structs.replace(card, figures=None)
+        row = compare.row(path, card, latency, reference, reason, find)
+    except LungcliError as error:
+        return Entry(name=name, path=path, problem=error.message)
+    return Entry(name=name, path=path, row=row)
+
+
+def _pinned_one(path: Path | None, find: compare.Find) -> tuple[ModelCard | None, Evaluation | None]:
+    try:
+        return (None, None) if path is None else (model_file.read_card(path), find(path))
+    except LungcliError:
+        return None, None
+
+
+def in_order(entries: Iterable[Entry], title: str, pinned: Row | None, *, down: bool) -> list[Entry]:
+    """Sort entries by a column, upwards or `down`; rows without a value and unusable files stay last."""
+    column = column_of(title)
+    entries = list(entries)
+    usable = [(column.value(item.row, pinned), item) for item in entries if item.row is not None]
+    valued = [(value, item) for value, item in usable if value is not None]
+    ordered = sorted(valued, key=lambda pair: _comparable(pair[0]), reverse=down)
+    dashes = [item for value, item in usable if value is None]
+    return [*(item for _, item in ordered), *dashes, *(item for item in entries if item.row is None)]
+
+
+def _comparable(value: float | str) -> tuple[float, str]:
+    return (0.0, value.casefold()) if isinstance(value, str) else (value, "")
+
+
+def column_of(title: str) -> Column:
+    """Return the column called `title`; raises KeyError."""
+    return {column.title: column for column in COLUMNS}[title]
+
+
+def cell(column: Column, row: Row, pinned: Row | None) -> Text:
+    """Show one cell: the interval dimmed, figures of a random split marked, never by colour alone."""
+    text = plain(column.show(row, pinned))
+    figure, bracket, interval = text.partition(" [")
+    unfair = column.judged and row.figures is not None and row.figures.protocol == "random"
+    shown = Text(figure, "yellow" if unfair else "", no_wrap=True)
+    if bracket:
+        shown.append(bracket + interval, "dim")
+    return shown.append(" †", "bold yellow") if unfair else shown
+
+
+def shortened(names: Sequence[str]) -> dict[str, str]:
+    """Shorten names for the first column: only the stage where all are of one run, else cut out of the middle."""
+    of_runs = [name for name in names if name != model_paths.BUNDLED]
+    if len({name.rpartition("/")[0] for name in of_runs}) == 1 and len(of_runs) > 1:
+        return {name: name.rpartition("/")[2] for name in names}
+    return {name: _cut(name) for name in names}
+
+
+def _cut(name: str) -> str:
+    if len(name) <= _LONGEST_NAME:
+        return name
+    run, _, stage = name.rpartition("/")
+    room = max(4, _LONGEST_NAME - len(stage) - 2)
+    return f"{run[: room // 2]}…{run[-(room - room // 2) :]}/{stage}"
+
+
+def summary(entry: Entry, pinned: Row | None) -> str:
+    """Say in a sentence how a row stands to the pinned one."""
+    if entry.row is None:
+        return f"{entry.name} cannot be used: {entry.problem}"
+    if pinned is None or entry.name == pinned.name:
+        return f"{entry.name} is pinned: ratios and differences are to it"
+    parts = [_size_ratio(entry.row, pinned)]
+    if (faster := _speed_ratio(entry.row, pinned)) != "–":
+        parts.append(faster)
+    difference = column_of("to pinned").show(entry.row, pinned)
+    if difference == "–":
+        reason = entry.row.not_compared or "not judged on the same slices"
+        return f"{entry.name}: {', '.join(parts)} than {pinned.name}; {reason}"
+    return f"{entry.name}: {', '.join(parts)}, {difference} balanced accuracy to {pinned.name}"
+
+
+def notes(entries: Iterable[Entry], *, trials: bool = False) -> list[str]:
+    """What must be said as long as such rows are on the screen."""
+    rows = [entry.row for entry in entries if entry.row is not None]
+    found = [TRIALS_NOTE] if trials else []
+    found += [RANDOM_NOTE] if any(row.figures and row.figures.protocol == "random" for row in rows) else []
+    return [*found, SYNTHETIC_NOTE] if any(row.synthetic for row in rows) else found
+
+
+def points(
+    entries: Iterable[Entry], pinned: Row | None, names: Mapping[str, str], *, speed: bool, on: str
+) -> list[Point]:
+    """Return the chart's points: size or latency against balanced accuracy, fair where judged as the pinned row was."""
+    found = []
+    for entry in entries:
+        row = entry.row
+        score = column_of("balanced accuracy").value(row, None) if row else None
+        cost = (row.latency.p50 if row.latency else None) if row and speed else (row.bytes if row else None)
+        if row is None or not isinstance(score, float) or not cost:
+            continue
+        random = _protocol(row) == "random"
+        fair = not random and (pinned is None or (row.data, _rested(row)) == (pinned.data, _rested(pinned)))
+        name = names.get(entry.name, entry.name)
+        spread = row.figures.estimates["balanced_accuracy"] if row.figures else None
+        found.append(
+            Point(
+                name=name,
+                cost=cost,
+                score=score,
+                fair=fair,
+                random=random,
+                low=spread.low if spread else None,
+                high=spread.high if spread else None,
+                chosen=entry.name == on,
+            )
+        )
+    return found
+
+
+def _rested(row: Row) -> tuple[object, ...]:
+    figures = row.figures
+    return () if figures is None else (figures.n, figures.groups, figures.part, figures.protocol)

@@ -1,0 +1,389 @@
+"""The models on this machine side by side: what they cost, what they get right, and what one loses to another."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import DataTable, Static
+
+from lungcli.core import package_data, paths
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.core.formatting import plain
+from lungcli.core.json_output import as_json
+from lungcli.datasets import manifest
+from lungcli.evaluation import benchmark, compare
+from lungcli.evaluation.benchmark import Measurement
+from lungcli.evaluation.compare import Comparison, Row
+from lungcli.metrics import predictions
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_file, model_paths
+from lungcli.tui import settings
+from lungcli.tui.models import model_report, table
+from lungcli.tui.models.flips import Flips
+from lungcli.tui.models.pareto_chart import Chart
+from lungcli.tui.models.table import Entry
+from lungcli.tui.widgets.base_view import Empty, View
+from lungcli.tui.widgets.dialogs import Choose, Sheet, Tick
+from lungcli.views import comparison_table
+
+PINNED, MARKED = "◆", "✓"
+EMPTY = (
+    "No models on this machine yet. Make some:\n\n"
+    "lungcli data phantom\nlungcli compress --student mobilenetv2 --data phantom\n\n"
+    "r reads again"
+)
+FORMATS = (("md", "Markdown table"), ("csv", "CSV, one number a cell"), ("json", "JSON, everything"))
+
+# Each model is timed so long, all of them taking turns.
+SECONDS = 2.0
+
+_MARKS = "marks"
+
+
+class ModelsView(View):
+    """The comparison table, the chart under it, and what can be done with a row."""
+
+    DEFAULT_CSS = """
+    ModelsView #models { height: auto; min-height: 5; max-height: 55%; }
+    ModelsView #below { height: 1fr; min-height: 9; }
+    ModelsView #beside { width: 2fr; height: 1fr; padding: 0 1; }
+    ModelsView.-narrow #beside { display: none; }
+    ModelsView.-empty #models, ModelsView.-empty #below { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", id="model_paths.mark", tooltip="Mark or unmark the row"),
+        Binding("p", "pin", "Pin", id="model_paths.pin", tooltip="Take ratios and differences to this row"),
+        Binding("s", "sort", "Sort", id="model_paths.sort", tooltip="Sort by a column; the same again turns the order"),
+        Binding("o", "turn", "Turn", id="model_paths.turn", tooltip="Turn the order of the rows", show=False),
+        Binding("c", "columns", "Columns", id="model_paths.columns", tooltip="Choose the columns", show=False),
+        Binding(
+            "x", "axis", "Axis", id="model_paths.axis", tooltip="Draw size or latency against accuracy", show=False
+        ),
+        Binding("l", "measure", "Latency", id="model_paths.measure", tooltip="Measure the marked rows, or all, now"),
+        Binding(
+            "f", "flips", "Flips", id="model_paths.flips", tooltip="Verdicts that differ: two marked rows, or to pinned"
+        ),
+        Binding(
+            "m", "matrix", "Matrix", id="model_paths.matrix", tooltip="Confusion matrix and reliability of the row"
+        ),
+        Binding("i", "card", "Card", id="model_paths.card", tooltip="The model card of the row", show=False),
+        Binding("e", "export", "Export", id="model_paths.export", tooltip="Write marked rows, or all, to a file"),
+        Binding("t", "trials", "Trials", id="model_paths.trials", tooltip="Trials of searches, on validation slices"),
+        Binding("r", "again", "Read again", id="model_paths.again", tooltip="Read the models again", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: tuple[Entry, ...] = ()
+        self._latencies: dict[str, Measurement] = {}
+        self._marked: set[str] = set()
+        self._trials = False
+        kept = settings.load()
+        self._titles = tuple(title for title in kept.columns if title in table.TITLES) or table.AT_FIRST
+        self._pinned, self._speed = kept.baseline, kept.latency
+        self._sorted, self._down = kept.sorted if kept.sorted in table.TITLES else "", kept.down
+
+    def compose(self) -> ComposeResult:
+        """Lay out the table above the chart."""
+        yield Empty(Text(EMPTY))
+        yield DataTable[Text](id="models", classes="panel", cursor_type="row", fixed_columns=2, zebra_stripes=True)
+        with Horizontal(id="below"):
+            yield Chart()
+            yield Static(id="beside", classes="panel")
+        yield Static(classes="status")
+
+    def on_mount(self) -> None:
+        """Read the models."""
+        self.query_one("#beside").border_title = "beside the pinned"
+        self.action_again()
+
+    # What is shown.
+
+    def action_again(self) -> None:
+        """Read every model file again."""
+        pinned, latencies, trials = self._pinned, dict(self._latencies), self._trials
+        self.start(lambda: table.read_all(pinned, latencies, trials=trials), self._take, group="read")
+
+    def action_trials(self) -> None:
+        """Show the trials of searches, which know no test slices, instead of all models; and back."""
+        self._trials = not self._trials
+        self._pinned = settings.load().baseline
+        self.action_again()
+
+    def _take(self, entries: tuple[Entry, ...]) -> None:
+        if self._trials and not entries:
+            self.action_trials()
+            self.tell("there are no trials: lungcli search makes some")
+            return
+        self._entries = entries
+        names = [entry.name for entry in entries]
+        self._marked &= set(names)
+        self._pinned = table.usual(entries, self._pinned)
+        self._grid().border_title = "trials, judged on validation slices" if self._trials else "models"
+        self._fill()
+        self.hollow(empty=not entries)
+
+    def _fill(self) -> None:
+        """Put the rows into the table, the cursor staying on its row."""
+        grid, on, pinned = self._grid(), self._on(), self._pinned_row()
+        columns = [table.column_of(title) for title in self._titles]
+        names = self._names()
+        shown = table.in_order(self._entries, self._sorted, pinned, down=self._down) if self._sorted else self._entries
+        with self.app.batch_update():
+            grid.clear(columns=True)
+            grid.add_column(Text(""), width=2, key=_MARKS)
+            for column in columns:
+                arrow = ("▼" if self._down else "▲") if column.title == self._sorted else ""
+                grid.add_column(Text(f"{column.title} {arrow}".rstrip()), key=column.title)
+            for entry in shown:
+                grid.add_row(self._marks(entry.name), *self._cells(entry, names[entry.name], pinned), key=entry.name)
+            if on is not None:
+                grid.move_cursor(row=grid.get_row_index(on.name) if on in shown or on.name in names else 0)
+        self._beside()
+
+    def _cells(self, entry: Entry, name: str, pinned: Row | None) -> list[Text]:
+        if entry.row is None:
+            rest = len(self._titles) - 2
+            return [Text(plain(name), "dim"), Text("cannot be used", "red"), *[Text("")] * rest][: len(self._titles)]
+        cells = [table.cell(table.column_of(title), entry.row, pinned) for title in self._titles]
+        return [Text(plain(name), "bold", no_wrap=True), *cells[1:]]
+
+    def _beside(self) -> None:
+        """Bring the chart, the panel beside it and the last line up to the row under the cursor."""
+        on = self._on()
+        shown = table.points(
+            self._entries, self._pinned_row(), self._names(), speed=self._speed, on=on.name if on else ""
+        )
+        self.query_one(Chart).show(shown, speed=self._speed)
+        self.query_one("#beside", Static).update(self._words(on))
+        if not self.busy():
+            self.status(self.resting())
+
+    def _words(self, on: Entry | None) -> Text:
+        """What the panel beside the chart says of the row, and what all figures rest on."""
+        text = Text()
+        if on is not None:
+            text.append(f"{table.summary(on, self._pinned_row())}\n\n")
+        comparison = self._comparison([entry for entry in self._entries if entry.row is not None])
+        for line in comparison_table.footnotes(comparison):
+            warns = line.startswith(("random", "synthetic"))
+            text.append(f"{'! ' if warns else '· '}{plain(line)}\n", "bold yellow" if warns else "dim")
+        return text
+
+    def resting(self) -> Text:
+        """Return what the row under the cursor amounts to, and the warnings that always stand."""
+        on = self._on()
+        text = Text(plain(table.summary(on, self._pinned_row())) if on else "")
+        for note in table.notes(self._entries, trials=self._trials):
+            text.append("\n" if text else "").append(note, "bold yellow")
+        return text
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Follow the cursor."""
+        self._beside()
+
+    def on_data_table_row_selected(self) -> None:
+        """Enter opens the card."""
+        self.action_card()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a heading sorts by it."""
+        self._sort_by(event.column_key.value or "")
+
+    # What can be done.
+
+    def action_mark(self) -> None:
+        """Mark or unmark the row under the cursor."""
+        if (on := self._on()) is not None:
+            self._marked ^= {on.name}
+            self._grid().update_cell(on.name, _MARKS, self._marks(on.name))
+
+    def action_pin(self) -> None:
+        """Pin the row under the cursor."""
+        on = self._on()
+        if on is None or on.row is None:
+            self.tell("only a model that can be used can be pinned")
+            return
+        self._pinned = on.name
+        self._remember(baseline=on.name)
+        self._fill()
+        self.action_again()
+
+    def action_sort(self) -> None:
+        """Ask for the column to sort by."""
+        options = [(title, title) for title in table.TITLES]
+        self.app.push_screen(Choose("sort by", options, self._sorted), lambda title: self._sort_by(title or ""))
+
+    def action_turn(self) -> None:
+        """Turn the order round."""
+        self._sort_by(self._sorted or table.NAME)
+
+    def _sort_by(self, title: str) -> None:
+        if title in table.TITLES:
+            self._down = not self._down if title == self._sorted else False
+            self._sorted = title
+            self._remember(sorted=title, down=self._down)
+            self._fill()
+
+    def action_columns(self) -> None:
+        """Ask for the columns to show; the name always stays."""
+        self.app.push_screen(Tick("columns", table.TITLES[1:], self._titles), self._show_columns)
+
+    def _show_columns(self, titles: tuple[str, ...] | None) -> None:
+        if titles is not None:
+            self._titles = (table.NAME, *titles)
+            self._remember(columns=self._titles)
+            self._fill()
+
+    def action_axis(self) -> None:
+        """Draw the other cost."""
+        self._speed = not self._speed
+        self._remember(latency=self._speed)
+        self._beside()
+
+    def _remember(self, **changes: object) -> None:
+        if problem := settings.keep(**changes):
+            self.notify(problem, severity="warning", markup=False)
+
+    def action_measure(self) -> None:
+        """Time the marked rows, or all, in a thread."""
+        files = {entry.name: entry.path for entry in self._chosen()}
+        if not files:
+            self.tell("there is no model to measure")
+            return
+
+        def job() -> dict[str, Measurement]:
+            advance = self.advance(f"measuring {len(files)} model{'s' * (len(files) > 1)}")
+            loaded = [model_file.load(path) for path in files.values()]
+            return dict(zip(files, benchmark.benchmark(loaded, SECONDS, advance=advance), strict=True))
+
+        self.start(job, self._take_latencies)
+        self.status("loading models …")
+
+    def _take_latencies(self, measured: dict[str, Measurement]) -> None:
+        self._latencies |= measured
+        self._speed = True
+        self.action_again()
+        self.tell(f"measured {len(measured)} models, beside this dashboard: `lungcli benchmark` is calmer")
+
+    def action_flips(self) -> None:
+        """Show which verdicts differ: between two marked rows, or between this row and the pinned one."""
+        marked = [entry for entry in self._entries if entry.name in self._marked]
+        pair = marked if len(marked) == 2 else [item for item in (self._entry(self._pinned), self._on()) if item]
+        if len(pair) != 2 or pair[0].name == pair[1].name:
+            self.tell("mark two rows with space, or move to another row than the pinned one")
+            return
+        before, after = pair
+        try:
+            theirs, ours = self._kept(before), self._kept(after)
+            found = predictions.flips(ours, theirs)
+        except LungcliError as error:
+            self.fail(error)
+            return
+        name = after.row.data if after.row else ""
+        self.app.push_screen(Flips(after.name, before.name, found, len(ours.labels), manifest.known().get(name)))
+
+    def action_matrix(self) -> None:
+        """Show the confusion matrix and the reliability diagram of the row."""
+        if (on := self._on()) is None:
+            return
+        try:
+            kept = self._kept(on)
+        except LungcliError as error:
+            self.fail(error)
+            return
+        parts = (
+            model_report.confusion(kept),
+            Text(" "),
+            model_report.reliability(kept),
+            Text(" "),
+            model_report.figures(kept),
+        )
+        self.app.push_screen(Sheet(on.name, *parts))
+
+    def action_card(self) -> None:
+        """Show the model card of the row."""
+        if (on := self._on()) is None:
+            return
+        try:
+            self.app.push_screen(Sheet(on.name, model_report.card(model_file.read_card(on.path), str(on.path))))
+        except LungcliError as error:
+            self.fail(error)
+
+    def action_export(self) -> None:
+        """Ask for a format, and write the marked rows, or all, into the current folder."""
+        if not self._chosen():
+            self.tell("there is no model to export")
+            return
+        self.app.push_screen(Choose("export as", FORMATS), self._export)
+
+    def _export(self, suffix: str | None) -> None:
+        if suffix is None:
+            return
+        comparison = self._comparison(self._chosen())
+        content = {"md": comparison_table.markdown, "csv": comparison_table.comma_separated, "json": as_json}[suffix](
+            comparison
+        )
+        to = _unused(Path.cwd(), suffix)
+        try:
+            paths.write(to, content.encode())
+        except LungcliError as error:
+            self.fail(error)
+            return
+        self.tell(f"wrote {len(comparison.rows)} models to {to}")
+
+    # Which rows.
+
+    def _grid(self) -> DataTable[Text]:
+        return self.query_one("#models", DataTable)
+
+    def _entry(self, name: str) -> Entry | None:
+        return next((entry for entry in self._entries if entry.name == name), None)
+
+    def _on(self) -> Entry | None:
+        grid = self._grid()
+        if not grid.is_valid_coordinate(grid.cursor_coordinate):
+            return None
+        return self._entry(grid.coordinate_to_cell_key(grid.cursor_coordinate).row_key.value or "")
+
+    def _pinned_row(self) -> Row | None:
+        entry = self._entry(self._pinned)
+        return entry.row if entry else None
+
+    def _chosen(self) -> list[Entry]:
+        """Usable rows that are marked; all usable ones where none is marked."""
+        usable = [entry for entry in self._entries if entry.row is not None]
+        return [entry for entry in usable if entry.name in self._marked] or usable
+
+    def _comparison(self, entries: Iterable[Entry]) -> Comparison:
+        rows = tuple(entry.row for entry in entries if entry.row is not None)
+        return Comparison(baseline=self._pinned, machine=benchmark.machine(), rows=rows)
+
+    def _marks(self, name: str) -> Text:
+        return Text((PINNED if name == self._pinned else "") + (MARKED if name in self._marked else ""), "bold cyan")
+
+    def _kept(self, entry: Entry) -> Evaluation:
+        """Return the verdicts kept beside a model file. Raises LungcliError, saying how to get some."""
+        if entry.row is None:
+            raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
+        found = (compare.validation if self._trials else compare.verdicts)(entry.path)
+        if found is None:
+            resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
+            raise UsageError(
+                f"there are no verdicts of {model_paths.name_of(entry.path)} to look at",
+                "they lie beside the models of runs" if entry.path == package_data.MODEL else resume,
+            )
+        return found
+
+    def _names(self) -> dict[str, str]:
+        return {name: plain(short) for name, short in table.shortened([entry.name for entry in self._entries]).items()}
+
+
+def _unused(folder: Path, suffix: str) -> Path:
+    """Return a file that is not there yet: `lungcli-models.csv`, `lungcli-models-2.csv`, …"""
+    names = (f"lungcli-models{'' if number == 1 else f'-{number}'}.{suffix}" for number in range(1, 100_000))
+    return next(folder / name for name in names if not (folder / name).exists())

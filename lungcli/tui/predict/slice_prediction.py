@@ -1,0 +1,169 @@
+"""A slice with its verdict and its heat-map, and the slices to leaf through, apart from any widget."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from lungcli.core import runs
+from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
+from lungcli.imaging.image_io import read
+from lungcli.modelfile import model_file, model_paths
+from lungcli.modelfile.model_file import Model
+from lungcli.predict import explain, inputs, predict, series
+from lungcli.predict.inputs import Item
+from lungcli.predict.predict import Failure, Outcome, Prediction, Seen
+from lungcli.predict.series import SeriesVerdict
+from lungcli.tui.widgets import image_ops
+from lungcli.views.terminal_image import Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One slice as shown: its picture where it could be read, and its verdict where there is a model."""
+
+    pixels: Pixels | None
+    found: Outcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """What speaks for `label`: over the whole picture in colours, and beside the slice (right: heat) in greys."""
+
+    label: str
+    pixels: Pixels
+    grey: Pixels
+    somewhere: bool
+
+
+def usual_model() -> Model:
+    """Load the model that judges unless another is chosen: the bundled one, else that of the newest finished run.
+
+    One that cannot be used is passed over. Raises the first LungcliError where none can, ModelFileError where there
+    is none.
+    """
+    problem: LungcliError = ModelFileError(
+        "there is no model on this machine yet",
+        "make one: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
+    )
+    for number, path in enumerate(_candidates()):
+        try:
+            return model_file.load(path)
+        except LungcliError as error:
+            problem = problem if number else error
+    raise problem
+
+
+def _candidates() -> Iterator[Path]:
+    files = model_paths.files()
+    if model_paths.BUNDLED in files:
+        yield files[model_paths.BUNDLED]
+    for run in sorted(runs.readable()[0], key=lambda run: run.info.changed, reverse=True):
+        if run.info.state == "done" and (found := files.get(f"{run.name}/{model_paths.stages(run)[-1]}")):
+            yield found
+
+
+def look(item: Item, model: Model | None) -> Look:
+    """Read one slice and judge it. What cannot be read becomes a Failure."""
+    seen: list[Seen] = []
+    found = predict.predict_one(item.source, model, item.shown, look=seen.append) if model else None
+    if seen:
+        return Look(pixels=image_ops.on_screen(seen[0].grey), found=found)
+    if isinstance(found, Failure):
+        return Look(pixels=None, found=found)
+    try:
+        picture = item.source() if callable(item.source) else read(item.source, item.shown)
+    except UnreadableInputError as error:
+        return Look(pixels=None, found=Failure(source=item.shown, reason=error.message, hint=error.hint))
+    return Look(pixels=image_ops.on_screen(picture.grey), found=found)
+
+
+def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
+    """Find what speaks for a class, or for the verdict where `label` is empty; None where there is no verdict."""
+    seen: list[Seen] = []
+    found = predict.predict_one(item.source, model, item.shown, look=seen.append)
+    if not isinstance(found, Prediction) or not seen:
+        return None
+    explained = explain.explained(model, seen[0], label or found.label)
+    return HeatMap(
+        label=explained.label,
+        pixels=image_ops.small(explained.picture),
+        grey=np.concatenate([explained.slice, explained.strength], axis=1),
+        somewhere=explained.peak is not None,
+    )
+
+
+def of_series(items: Sequence[Item], looks: Mapping[int, Look], at: int, model: Model) -> SeriesVerdict | None:
+    """Return the verdict on the DICOM series of the slice at `at`; None for others, and while slices wait for theirs.
+
+    `looks` are by place in `items`.
+    """
+    name = items[at].series
+    places = [place for place, item in enumerate(items) if item.series == name] if name else []
+    judged = [(items[place], found) for place in places if (found := _found(looks.get(place))) is not None]
+    if not judged or len(judged) < len(places):
+        return None
+    return next((found for found in series.combined(judged, model.card) if isinstance(found, SeriesVerdict)), None)
+
+
+def _found(seen: Look | None) -> Outcome | None:
+    return seen.found if seen else None
+
+
+def pasted(text: str) -> Path | None:
+    """Return the path that a terminal pastes when a file is dropped on it: quoted, escaped or as a file URL."""
+    line = text.strip().splitlines()[0].strip() if text.strip() else ""
+    if not line:
+        return None
+    if line.startswith("file://"):
+        return Path(unquote(urlsplit(line).path))
+    if Path(line).expanduser().exists():
+        return Path(line).expanduser()
+    try:
+        parts = shlex.split(line)
+    except ValueError:
+        parts = []
+    return Path(parts[0] if len(parts) == 1 else line).expanduser()
+
+
+def leaf(path: Path) -> tuple[list[Item], int]:
+    """Return the slices to leaf through from `path`, and where to begin: a folder's, or a file's and its neighbours'.
+
+    DICOM series are in order from feet to head; names are without what names a patient. Raises UnreadableInputError
+    when there is nothing to look at.
+    """
+    if not path.exists():
+        raise UnreadableInputError(f"there is no file or folder {path}", "check the path")
+    if path.suffix.lower() == ".zip":
+        raise UnreadableInputError(f"{path} is not unpacked", f"lungcli predict {shlex.quote(str(path))}, or unpack it")
+    naming = inputs.Naming()
+    if path.is_file():
+        found = list(inputs.beside(path, naming))
+        at = next((place for place, item in enumerate(found) if item.source == path), None)
+        if at is not None:
+            return found, at
+    # Frames of one file, a file named outright whatever it is called, or a folder.
+    found = list(inputs.items([str(path)], naming))
+    if path.is_dir() and len(found) == 1 and callable(found[0].source):
+        found[0].source()
+    return found, 0
+
+
+def completions(typed: str) -> str | None:
+    """Complete a path as it is typed: the first file or folder that begins so, folders with a slash."""
+    if not typed:
+        return None
+    path = Path(typed).expanduser()
+    folder, start = (path, "") if typed.endswith("/") else (path.parent, path.name)
+    try:
+        names = sorted(
+            item.name + "/" * item.is_dir()
+            for item in folder.iterdir()
+            if item.name.startswith(start) and (start or not item.name.startswith("."))
+        )
+    except OSError:
+        return None
+    return typed + names[0][len(start) :] if names else None

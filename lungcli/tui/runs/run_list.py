@@ -1,0 +1,245 @@
+"""The list of runs: a thousand of them cost no more than those in view."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from lungcli.core.formatting import plain
+from lungcli.tui.runs import run_row as words
+from lungcli.tui.runs.run_row import Row
+
+_STATE_STYLES = ("new", "running", "stopped", "failed", "done", "damaged")
+Item = tuple[Row, str]
+"""A line of the list: a run, or (with the name of a stage) one of its stages."""
+
+
+class RunList(ScrollView, can_focus=True, inherit_bindings=False):
+    """Runs, one a line. `lines` are set from outside; the cursor stays on its run whatever comes and goes."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "runlist--head",
+        "runlist--cursor",
+        "runlist--faint",
+        *(f"runlist--{state}" for state in _STATE_STYLES),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "move(-1000000)", "First", show=False),
+        Binding("end", "move(1000000)", "Last", show=False),
+        Binding("space", "mark", "Overlay", tooltip="draw this run's curves together with those of other runs"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another run."""
+
+    class Marked(Message):
+        """The run under the cursor is to be overlaid, or no longer."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.run = name
+
+    _styles_known: dict[str, Style]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: tuple[Item, ...] = ()
+        self.cursor = 0
+        self.marked: frozenset[str] = frozenset()
+        self.pinned = ""
+        self.looks: Mapping[str, tuple[str, str]] = {}
+        self.empty = ""
+        self._moved = False
+        self._styles_known = {}
+
+    @property
+    def current(self) -> Row | None:
+        """The run under the cursor."""
+        return self.items[self.cursor][0] if self.items else None
+
+    def show(self, items: Sequence[Item]) -> None:
+        """Show these lines; the cursor stays on its run, or where that was."""
+        before = self.items[self.cursor] if self.items else None
+        self.items = tuple(items)
+        if not self._moved:
+            self.cursor = 0
+        elif before is not None:
+            key = (before[0].name, before[1])
+            places = {(row.name, stage): i for i, (row, stage) in enumerate(self.items)}
+            self.cursor = places.get(key, places.get((key[0], ""), min(self.cursor, max(0, len(self.items) - 1))))
+        self.virtual_size = Size(0, len(self.items) + 1)
+        self.refresh()
+        after = self.items[self.cursor] if self.items else None
+        if (before and (before[0].name, before[1])) != (after and (after[0].name, after[1])):
+            self.post_message(self.Moved())
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        self._go(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor by as many lines as are in view."""
+        self._go(self.cursor + by * max(1, self.size.height - 2))
+
+    def action_mark(self) -> None:
+        """Overlay the run, or no longer."""
+        if self.current:
+            self.post_message(self.Marked(self.current.name))
+
+    def select(self, name: str) -> None:
+        """Put the cursor on the run called `name`, if it is in the list."""
+        if (at := next((i for i, (row, _) in enumerate(self.items) if row.name == name), None)) is not None:
+            self._go(at)
+
+    def _go(self, to: int) -> None:
+        to = min(max(0, to), max(0, len(self.items) - 1))
+        self._moved = True
+        if to != self.cursor:
+            self.cursor = to
+            self.scroll_to_region(Region(0, to + (to > 0), 1, 2), animate=False, force=True)
+            self.refresh()
+            self.post_message(self.Moved())
+
+    def on_click(self, event: events.Click) -> None:
+        """Move to the run that was clicked; a click on its mark overlays it."""
+        at = event.get_content_offset(self)
+        if at is None or at.y == 0:
+            return
+        line = at.y + self.scroll_offset.y - 1
+        if line < len(self.items):
+            self._go(line)
+            if at.x < 2:
+                self.action_mark()
+
+    def on_resize(self) -> None:
+        """Follow the new width."""
+        self.virtual_size = Size(0, len(self.items) + 1)
+
+    def notify_style_update(self) -> None:
+        """Another theme has other colours."""
+        super().notify_style_update()
+        self._styles_known = {}
+
+    def _known_style(self, name: str) -> Style:
+        """The style of a part; kept, as asking for it costs more than drawing a line with it."""
+        if name not in self._styles_known:
+            self._styles_known[name] = self.get_component_rich_style(name) if name else self.rich_style
+        return self._styles_known[name]
+
+    def watch_has_focus(self, value: bool) -> None:
+        """The cursor looks otherwise with focus."""
+        super().watch_has_focus(value)
+        self._styles_known = {}
+
+    def render_line(self, y: int) -> Strip:
+        """One line on screen: the heading stays, the runs scroll under it."""
+        width = self.scrollable_content_region.width
+        base = self._known_style("")
+        if y == 0:
+            return self._strip([(heading(width), self._known_style("runlist--head"))], width, base)
+        at = y + self.scroll_offset.y - 1
+        if not self.items and self.empty:
+            lines = self.empty.splitlines()
+            text = lines[y - 2] if 2 <= y < 2 + len(lines) else ""
+            return self._strip([(text, self._known_style("runlist--faint"))], width, base)
+        if at >= len(self.items):
+            return Strip.blank(width, base)
+        row, stage = self.items[at]
+        style = base
+        if at == self.cursor:
+            style = base + self._known_style("runlist--cursor")
+        return self._strip(self._cells(row, stage, width, at == self.cursor), width, style)
+
+    def _cells(self, row: Row, stage: str, width: int, under_cursor: bool) -> list[tuple[str, Style]]:
+        look, colour = self.looks.get(f"{row.name}/{stage}" if stage else row.name, (" ", ""))
+        usual = Style.null()
+        of_state = usual if under_cursor else self._known_style(f"runlist--{row.state or 'new'}")
+        sign = "★" if row.name == self.pinned and not stage else look if look != " " else " "
+        if sign == " " and row.name in self.marked:
+            sign = "+"
+        mark = (f"{sign} ", Style(color=colour) if colour and not under_cursor else usual)
+        text = stage_line(row, stage, width - 2) if stage else run_line(row, width - 4, self._now)
+        if stage:
+            return [mark, (text, usual)]
+        return [mark, (f"{words.MARK_OF_STATE.get(row.state, ' ')} ", of_state), (text, usual)]
+
+    @property
+    def _now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
+    @staticmethod
+    def _strip(cells: list[tuple[str, Style]], width: int, base: Style) -> Strip:
+        segments = [Segment(text, base + style) for text, style in cells]
+        return Strip(segments).adjust_cell_length(width, base)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """How wide the name is in a list, and which of the columns that not every width has are shown."""
+
+    name: int
+    state: bool
+    bar: bool
+    stage: bool
+    age: bool
+
+
+def _columns(width: int) -> _Columns:
+    age, stage, bar, state = width >= 50, width >= 62, width >= 76, width >= 90
+    taken = 8 + 6 + 7 + age * 5 + stage * 14 + bar * 9 + state * 9
+    return _Columns(name=max(8, width - taken), state=state, bar=bar, stage=stage, age=age)
+
+
+def heading(width: int) -> str:
+    """The line over the list."""
+    columns = _columns(width - 4)
+    text = "    " + set_cell_size("run", columns.name)
+    text += f" {'state':<8}" if columns.state else ""
+    text += f" {'stage':<13}" if columns.stage else ""
+    text += " " * 9 if columns.bar else ""
+    return text + f" {'epochs':>7} {'ETA':>5} {'bacc':>6}" + (f" {'age':>4}" if columns.age else "")
+
+
+def run_line(row: Row, width: int, now: datetime.datetime) -> str:
+    """One run in one line of `width` cells."""
+    columns = _columns(width)
+    text = set_cell_size(shortened(plain(row.name), columns.name), columns.name)
+    text += f" {row.state:<8}" if columns.state else ""
+    text += f" {words.where(row):<13.13}" if columns.stage else ""
+    text += f" {words.bar(row.share if row.state == 'running' else None, 8)}" if columns.bar else ""
+    best = words.figure(row.best.balanced_accuracy if row.best else None)
+    text += f" {words.progress(row):>7} {words.duration(row.eta):>5} {best:>6}"
+    return text + (f" {words.age(row, now):>4}" if columns.age else "")
+
+
+def stage_line(row: Row, stage: str, width: int) -> str:
+    """One stage of a run in one line."""
+    best = dict(row.best_of).get(stage)
+    figures = f"{words.figure(best.balanced_accuracy)} at epoch {best.epoch} of {best.done}" if best else "–"
+    return set_cell_size(f"  └ {stage:<9} {figures}", width)
+
+
+def shortened(text: str, width: int) -> str:
+    """A name with its middle left out where it is too wide: both its ends tell runs apart."""
+    if cell_len(text) <= width:
+        return text
+    keep = (width - 1) // 2
+    head = set_cell_size(text, width - 1 - keep).rstrip()
+    tail = text[-keep:]
+    while cell_len(tail) > keep:
+        tail = tail[1:]
+    return f"{head}…{tail}"

@@ -1,0 +1,154 @@
+"""What the list of runs says of each: values, and how they are put into words."""
+
+import dataclasses
+import datetime
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungcli.core import recipe as recipes
+from lungcli.core.runs import Kind, Run, State
+from lungcli.tui.runs.event_reader import Best, Glance
+
+MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
+"""One sign a state, so that colour is never all that tells."""
+
+
+LONG_AGO = datetime.datetime.fromtimestamp(0, datetime.UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run in the list. `share` is how much of the stage's epochs is done; `eta` seconds to the stage's end."""
+
+    name: str
+    folder: Path
+    kind: str = ""
+    state: str = ""
+    stage: str = ""
+    stages: tuple[str, ...] = ()
+    epoch: int = 0
+    epochs: int = 0
+    share: float | None = None
+    eta: float | None = None
+    best: Best | None = None
+    best_of: tuple[tuple[str, Best], ...] = ()
+    loss: float | None = None
+    images_per_second: float | None = None
+    model: str = ""
+    teacher: str = ""
+    data: str = ""
+    tags: tuple[str, ...] = ()
+    created: datetime.datetime = LONG_AGO
+    changed: datetime.datetime = LONG_AGO
+    teacher_run: str = ""
+    problem: str = ""
+    gate_met: bool | None = None
+
+
+FINAL_STAGE: dict[Kind, str] = {"train": "train", "distill": "student", "compress": "student"}
+"""The stage whose epochs say how good a run has become."""
+
+
+def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
+    """Put together what is known of a run. Pure."""
+    epochs = glance.epochs or (run.recipe.epochs if glance.position else 0)
+    share = min(1.0, glance.position / epochs) if epochs else None
+    left = None if glance.seconds_per_epoch is None else (epochs - glance.position) * glance.seconds_per_epoch
+    final = FINAL_STAGE[run.info.kind]
+    return Row(
+        name=run.name,
+        folder=run.folder,
+        kind=run.info.kind,
+        state=state,
+        stage="" if state == "done" else glance.stage,
+        stages=glance.stages,
+        epoch=int(glance.position),
+        epochs=epochs,
+        share=1.0 if state == "done" else share,
+        eta=left if state == "running" and epochs else None,
+        best=glance.best.get(final),
+        best_of=tuple(glance.best.items()),
+        loss=glance.loss,
+        images_per_second=glance.images_per_second,
+        model=run.recipe.model,
+        teacher=" + ".join(run.recipe.teachers),
+        data=run.recipe.data,
+        tags=tags,
+        created=run.info.created,
+        changed=run.info.changed,
+        teacher_run=" + ".join(name for name in recipes.each(run.info.teacher_run) if name),
+        problem=glance.error if state == "failed" else "",
+        gate_met=glance.gate_met,
+    )
+
+
+def damaged(folder: Path, why: str) -> Row:
+    """The row of a run that cannot be opened."""
+    return Row(name=folder.name, folder=folder, state="damaged", problem=why)
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in at most four characters: `45s`, `12m`, `3.4h`, `5d`, `3y`."""
+    if seconds is None:
+        return "–"
+    seconds = max(0.0, seconds)
+    for unit, size, limit in (("s", 1, 100), ("m", 60, 6000), ("h", 3600, 100 * 3600)):
+        if seconds < limit:
+            count = seconds / size
+            return f"{count:.1f}{unit}" if unit == "h" and count < 10 else f"{count:.0f}{unit}"
+    days = seconds / 86400
+    return f"{days:.0f}d" if days < 1000 else f"{min(999.0, days / 365.25):.0f}y"
+
+
+def age(row: Row, now: datetime.datetime) -> str:
+    """How long ago the run was made. Another machine's clock may be ahead of this one's: that is `0s`."""
+    return "–" if row.state == "damaged" else duration((now - row.created).total_seconds())
+
+
+def where(row: Row) -> str:
+    """The stage and its place among the run's stages: `student 3/5`."""
+    if row.stage and row.stage in row.stages:
+        return f"{row.stage} {row.stages.index(row.stage) + 1}/{len(row.stages)}"
+    return row.stage
+
+
+def progress(row: Row) -> str:
+    """Epochs done of the stage: `12/50`."""
+    return f"{row.epoch}/{row.epochs}" if row.epochs and row.state != "done" else ""
+
+
+def bar(share: float | None, width: int) -> str:
+    """A bar of `width` cells in steps of an eighth of a cell."""
+    if share is None:
+        return " " * width
+    eighths = round(min(1.0, max(0.0, share)) * width * 8)
+    full, part = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")).ljust(width, "░")[:width]
+
+
+def figure(value: float | None) -> str:
+    """A share with three digits, or a dash."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def sentence(row: Row) -> str:
+    """One line about the run for the panel under the list."""
+    parts = [row.kind, row.state]
+    if row.model:
+        parts.append(f"{row.model} ← {row.teacher}" if row.teacher else row.model)
+    if row.data:
+        parts.append(f"on {row.data}")
+    if row.tags:
+        parts.append(" ".join(f"#{tag}" for tag in row.tags))
+    if row.gate_met is not None:
+        parts.append("gate met" if row.gate_met else "gate not met")
+    return " · ".join(part for part in parts if part)
+
+
+def with_stages(row: Row) -> tuple[Row, ...]:
+    """The rows of the run's trained stages, for a list that is grouped by job."""
+    return tuple(
+        dataclasses.replace(row, stage=stage, epoch=best.done, best=best, share=None, eta=None)
+        for stage, best in row.best_of
+    )

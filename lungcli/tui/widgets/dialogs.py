@@ -1,0 +1,179 @@
+"""Small screens over a view: a question, a line of text, one or several of a list, something to read, the keys."""
+
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets.option_list import Option
+from textual.widgets.selection_list import Selection
+
+from lungcli.core.formatting import plain
+
+T = TypeVar("T")
+
+Keys = tuple[tuple[str, str, str], ...]
+
+
+class Dialog(ModalScreen[T | None]):
+    """A framed screen over a view that Escape leaves with the answer None."""
+
+    AUTO_FOCUS = "*"
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: $background 60%; }
+    Dialog > .frame { border: round $accent; padding: 0 1; background: $surface; }
+    Dialog > .frame { width: auto; min-width: 36; max-width: 96%; height: auto; max-height: 92%; }
+    Dialog > .question { width: 64; padding: 1 2; }
+    Dialog > .sheet { width: 96%; max-width: 110; }
+    Dialog .sheet Static { width: 100%; height: auto; }
+    Dialog OptionList { width: auto; height: auto; max-height: 100%; border: none; background: $surface; }
+    Dialog .faint { color: $text-muted; }
+    Dialog .buttons { height: 3; margin-top: 1; align-horizontal: right; }
+    Dialog .buttons Button { margin-left: 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="dialog.close", tooltip="Back to the view")
+    ]
+
+    def action_close(self) -> None:
+        """Answer nothing."""
+        self.dismiss(None)
+
+
+class Confirm(Dialog[bool]):
+    """A question with yes and no; no is what Enter means."""
+
+    AUTO_FOCUS = "#no"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n", "answer(False)", "No"),
+        Binding("left,right", "app.focus_next", "Other button", show=False),
+    ]
+
+    def __init__(self, question: str, yes: str) -> None:
+        super().__init__()
+        self._question, self._yes = question, yes
+
+    def compose(self) -> ComposeResult:
+        """The question and its two buttons."""
+        with Vertical(classes="frame question"):
+            yield Static(Text(self._question))
+            with Horizontal(classes="buttons"):
+                yield Button("No (n)", id="no")
+                yield Button(f"{self._yes} (y)", id="yes", variant="error")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer with the button."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """Answer with a key."""
+        self.dismiss(yes)
+
+
+class Ask(Dialog[str]):
+    """One line of text."""
+
+    AUTO_FOCUS = "Input"
+
+    def __init__(self, question: str, value: str) -> None:
+        super().__init__()
+        self._question, self._value = question, value
+
+    def compose(self) -> ComposeResult:
+        """The question and its line."""
+        with Vertical(classes="frame question"):
+            yield Static(Text(self._question))
+            yield Input(self._value)
+            yield Static("Enter: take it · Esc: leave", classes="faint")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answer with the line."""
+        self.dismiss(event.value.strip())
+
+
+class Choose(Dialog[str]):
+    """Choose one of `options` (id and what to show)."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "close", "Close", show=False)]
+
+    def __init__(self, title: str, options: Sequence[tuple[str, str]], current: str = "") -> None:
+        super().__init__()
+        self._title, self._options, self._current = title, options, current
+
+    def compose(self) -> ComposeResult:
+        """Lay out a titled list."""
+        with Vertical(classes="frame") as frame:
+            frame.border_title = Content(self._title)
+            yield OptionList(*(Option(Text(plain(shown)), id=key) for key, shown in self._options))
+
+    def on_mount(self) -> None:
+        """Start on what is chosen now."""
+        keys = [key for key, _ in self._options]
+        self.query_one(OptionList).highlighted = keys.index(self._current) if self._current in keys else 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Return the choice."""
+        self.dismiss(event.option_id)
+
+
+class Tick(Dialog[tuple[str, ...]]):
+    """Choose several of `options`; Enter takes the choice, Escape leaves everything as it was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Take", id="dialog.take", tooltip="Take the choice", priority=True),
+        Binding("q", "close", "Close", show=False),
+    ]
+
+    def __init__(self, title: str, options: Sequence[str], ticked: Sequence[str]) -> None:
+        super().__init__()
+        self._title, self._options, self._ticked = title, options, ticked
+
+    def compose(self) -> ComposeResult:
+        """Lay out a titled list with boxes."""
+        with Vertical(classes="frame") as frame:
+            frame.border_title = Content(self._title)
+            frame.border_subtitle = Content("space ticks · enter takes · esc leaves")
+            yield SelectionList[str](*(Selection(Text(item), item, item in self._ticked) for item in self._options))
+
+    def action_take(self) -> None:
+        """Return the ticked options in the order they were offered."""
+        chosen = set(self.query_one(SelectionList).selected)
+        self.dismiss(tuple(item for item in self._options if item in chosen))
+
+
+class Sheet(Dialog[None]):
+    """Something to read, which scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "close", "Close", show=False)]
+
+    def __init__(self, title: str, *parts: RenderableType) -> None:
+        super().__init__()
+        self._title, self._parts = title, parts
+
+    def compose(self) -> ComposeResult:
+        """Lay out the parts under each other."""
+        with VerticalScroll(classes="frame sheet") as frame:
+            frame.border_title = Content(plain(self._title))
+            frame.border_subtitle = Content("esc closes")
+            for part in self._parts:
+                yield Static(part)
+
+
+class Help(Sheet):
+    """The keys that work where the user is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "Close", show=False)]
+
+    def __init__(self, keys: Keys, more: str) -> None:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for key, what, why in keys:
+            table.add_row(Text(key, style="bold"), Text(what), Text(why, style="dim"))
+        super().__init__("keys here", table, Text(f"\n{more}", style="dim"))

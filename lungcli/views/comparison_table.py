@@ -1,0 +1,134 @@
+"""A comparison as Markdown, CSV and sentences. One list of columns serves every table."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from lungcli.core.formatting import difference, number, p_value, size, with_interval
+from lungcli.evaluation.compare import Comparison, Row
+from lungcli.metrics import classification
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import Evaluation
+from lungcli.metrics.significance import Significance
+
+Column = tuple[str, Callable[[Row], str]]
+
+P_VALUES = (
+    "p-values are two-sided: of that difference, by bootstrap over groups; McNemar's (mid-p) takes every slice for "
+    "independent, ignores groups, and is too small where look-alikes are judged alike"
+)
+
+
+def _latency(row: Row, name: str) -> str:
+    return "–" if row.latency is None else f"{getattr(row.latency, name):.2f}"
+
+
+def _figure(name: str) -> Callable[[Row], str]:
+    def show(row: Row) -> str:
+        return with_interval(row.figures.estimates.get(name)) if row.figures else "–"
+
+    return show
+
+
+NAMES = ("model", "net")
+COLUMNS: tuple[Column, ...] = (
+    ("model", lambda row: row.name),
+    ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
+    ("size", lambda row: size(row.bytes)),
+    ("parameters", lambda row: f"{row.parameters / 1e6:.2f} M"),
+    ("p50 ms", lambda row: _latency(row, "p50")),
+    ("p90 ms", lambda row: _latency(row, "p90")),
+    ("balanced accuracy", _figure("balanced_accuracy")),
+    ("malignant sensitivity", _figure("malignant_sensitivity")),
+    ("to baseline", lambda row: difference(row.difference)),
+    ("p bootstrap", lambda row: p_value(row.significance.bootstrap) if row.significance else "–"),
+    ("p McNemar", lambda row: p_value(row.significance.mcnemar) if row.significance else "–"),
+    ("accuracy", _figure("accuracy")),
+    ("macro-F1", _figure("macro_f1")),
+    ("kappa", _figure("kappa")),
+    ("ECE", lambda row: number(row.figures.ece) if row.figures else "–"),
+)
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What a reader of the table must know to read it right."""
+    lines = []
+    rested = {
+        (row.figures.n, row.figures.groups, row.figures.part, row.figures.protocol)
+        for row in comparison.rows
+        if row.figures
+    }
+    lines += [
+        f"judged on {n} slices of {groups} look-alike groups ({part} part, {protocol} split); "
+        "95 % intervals by bootstrap over groups"
+        for n, groups, part, protocol in sorted(rested)
+    ]
+    if any(protocol == "random" for _, _, _, protocol in rested):
+        lines.append("random split: the same bodies were trained on, so these figures flatter")
+    if any(row.difference for row in comparison.rows):
+        lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
+        lines.append(P_VALUES)
+    lines += [f"{row.name} is not compared: {row.not_compared}" for row in comparison.rows if row.not_compared]
+    if timed := next((row.latency for row in comparison.rows if row.latency), None):
+        lines.append(
+            f"latency of one prepared slice, {timed.threads} thread(s), models interleaved, "
+            f"on {comparison.machine['cpu']}"
+        )
+    if any(row.synthetic for row in comparison.rows):
+        lines.append("synthetic data: these figures say nothing about people")
+    return lines
+
+
+def markdown(comparison: Comparison) -> str:
+    """The comparison as a Markdown table with its footnotes."""
+    lines = [_piped([title for title, _ in COLUMNS]), _piped(["---"] * len(COLUMNS))]
+    lines += [_piped([show(row).replace("|", "\\|") for _, show in COLUMNS]) for row in comparison.rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
+
+
+def comma_separated(comparison: Comparison) -> str:
+    """The comparison as CSV, one number a cell: value, low and high of every figure."""
+    names = sorted({name for row in comparison.rows if row.figures for name in row.figures.estimates})
+    head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters", "p50_ms", "p90_ms"]
+    for name in [*names, "difference"]:
+        head += [name, f"{name}_low", f"{name}_high"]
+    head += ["p_bootstrap", "gained", "lost", "p_mcnemar"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in comparison.rows:
+        cells: list[object] = [row.name, row.model, row.stage, row.precision, row.data]
+        cells += [row.figures.protocol if row.figures else "", row.bytes, row.parameters]
+        cells += [row.latency.p50, row.latency.p90] if row.latency else ["", ""]
+        for name in names:
+            cells += _parts(row.figures.estimates.get(name) if row.figures else None)
+        writer.writerow([*cells, *_parts(row.difference), *_tests(row.significance)])
+    return text.getvalue()
+
+
+def by_class(evaluation: Evaluation) -> list[list[str]]:
+    """Confusion matrix with recall, precision and F1 of each class, a list of cells a line, the heading first."""
+    matrix = evaluation.matrices().sum(axis=0)
+    figures = (classification.recalls(matrix), classification.precisions(matrix), classification.f1_scores(matrix))
+    lines = [["true class", *(f"→ {name}" for name in evaluation.classes), "recall", "precision", "F1"]]
+    for index, name in enumerate(evaluation.classes):
+        counts = [str(count) for count in matrix[index]]
+        lines.append([name, *counts, *(f"{values[index]:.3f}" for values in figures)])
+    return lines
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _tests(significance: Significance | None) -> list[object]:
+    if significance is None:
+        return ["", "", "", ""]
+    bootstrap = "" if significance.bootstrap is None else significance.bootstrap
+    return [bootstrap, significance.gained, significance.lost, significance.mcnemar]
+
+
+def _parts(estimate: Estimate | None) -> list[object]:
+    if estimate is None or estimate.value is None:
+        return ["", "", ""]
+    return [estimate.value, estimate.low, estimate.high]

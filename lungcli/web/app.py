@@ -1,0 +1,207 @@
+"""The page itself: served to this machine only unless asked, calling nobody, keeping nothing.
+
+Uploads are read into memory and deleted at once; results travel inside the page, so that no file needs serving.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lungcli import DISCLAIMER
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_file import Model
+from lungcli.web import html
+from lungcli.web.gradio_sessions import Visits, forget
+from lungcli.web.html import Upload
+from lungcli.web.middleware import FILES, LOCAL, Door
+from lungcli.web.uploads import KEPT_SECONDS, Uploads
+
+if TYPE_CHECKING:
+    import gradio
+
+CLASSES = ("malignant", "benign", "normal")
+
+_FONTS = ["system-ui", "sans-serif"]
+_MONO = ["ui-monospace", "monospace"]
+_SWEEP_SECONDS = 60
+# More would wait longer for their verdict than anybody waits for a page.
+_MOST_WAITING = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What is served to whom: model files by name (the first is chosen), address, who may enter, and how much.
+
+    Without `accounts` (name, password) whoever reaches the address may use it. `megabytes` limits each upload.
+    """
+
+    models: Mapping[str, Path]
+    host: str = "127.0.0.1"
+    port: int = 7860
+    accounts: tuple[tuple[str, str], ...] = ()
+    megabytes: int = 64
+
+
+def serve(service: Service, ready: Callable[[str], None], stop: threading.Event) -> None:
+    """Serve the page until `stop` is set; `ready` is told the address once it answers.
+
+    Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
+    """
+    with _alone(), paths.scratch("uploads") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        gr = _gradio()
+        uploads = Uploads(folder)
+        blocks = page(service, uploads)
+        try:
+            blocks.launch(
+                server_name=service.host,
+                server_port=service.port,
+                auth=list(service.accounts) or None,
+                max_file_size=service.megabytes * 1024 * 1024,
+                theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
+                css=html.STYLE,
+                app_kwargs={"middleware": _middleware(service, uploads, blocks)},
+                allowed_paths=[],
+                footer_links=[],
+                share=False,
+                ssr_mode=False,
+                mcp_server=False,
+                pwa=False,
+                enable_monitoring=False,
+                run_history=False,
+                state_session_capacity=16,
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+        except OSError as error:
+            raise LungcliError(
+                f"cannot serve on {service.host}, port {service.port}: {str(error).partition(chr(10))[0]}",
+                f"choose another port: lungcli serve --port {service.port + 1}",
+            ) from error
+        try:
+            ready(f"http://{service.host}:{service.port}")
+            while not stop.wait(_SWEEP_SECONDS):
+                uploads.sweep()
+        finally:
+            blocks.close(verbose=False)
+
+
+def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
+    """Lay out the page, which reads `uploads`. Raises UsageError without the extra `web`."""
+    gr = _gradio()
+    load = functools.lru_cache(maxsize=4)(model_file.load)
+    first = next(iter(service.models))
+
+    def show(name: str, sent: tuple[Upload, ...]) -> str:
+        try:
+            return html.judged(sent, _chosen(service, load, name)) if sent else ""
+        except LungcliError as error:
+            return html.failed(error.message, error.hint)
+
+    def taken(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
+        sent = _all_taken(paths or [], uploads, service.megabytes << 20)
+        return sent, None, show(name, sent)
+
+    def tried(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
+        sent = (html.example(label),)
+        return sent, show(name, sent)
+
+    def chosen(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
+        return _about(service, name), show(name, sent)
+
+    # On a phone the verdict lies below all that asks for it.
+    private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
+    with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
+        gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
+        kept = gr.State((), time_to_live=KEPT_SECONDS)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                dropped = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
+                model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
+                gr.Markdown("Or try a drawn phantom (a model of real slices has never seen a drawing, and may err):")
+                with gr.Row():
+                    tries = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
+                with gr.Accordion("About this model", open=False):
+                    about = gr.HTML(_about(service, first))
+            with gr.Column(scale=3, min_width=320):
+                told = gr.HTML(html.judged((), _chosen(service, load, first)), elem_id="told")
+        dropped.upload(taken, [dropped, model], [kept, dropped, told], **private)
+        model.change(chosen, [model, kept], [about, told], **private)
+        for label, button in tries.items():
+            button.click(functools.partial(tried, label), [model], [kept, told], **private)
+    blocks.queue(max_size=_MOST_WAITING)
+    return blocks
+
+
+def _chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
+    if name not in service.models:
+        raise UsageError("there is no such model here", "choose one of the list")
+    return load(service.models[name])
+
+
+def _about(service: Service, name: str) -> str:
+    try:
+        return html.model_card(model_file.read_card(service.models[name]), name)
+    except LungcliError as error:
+        return html.failed(error.message, error.hint)
+
+
+def _all_taken(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
+    """Read what a visitor sent; what is beyond what a session may keep is named, without content."""
+    room = FILES * most
+    taken: list[Upload] = []
+    for path in map(Path, paths):
+        content = uploads.read(path)
+        room -= len(content)
+        fits = room >= 0 and len(taken) < html.MOST
+        taken.append(Upload(name=path.name, content=content if fits else b""))
+    return tuple(taken)
+
+
+def _middleware(service: Service, uploads: Uploads, blocks: "gradio.Blocks") -> list[Any]:
+    from gradio import routes
+    from starlette.middleware import Middleware
+
+    over = functools.partial(forget, blocks, getattr(routes, "file_upload_statuses", None))
+    return [
+        Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, uploads=uploads),
+        Middleware(Visits, forget=over),
+    ]
+
+
+def _gradio() -> Any:
+    try:
+        import gradio  # 1.5 s
+    except ImportError as error:
+        raise UsageError(
+            "the page needs the extra `web`, which is not installed", "install it: pip install 'lungcli[web]'"
+        ) from error
+    return gradio
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Turn off every call that the page's libraries would make, and put the environment back."""
+    quiet = {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "GRADIO_MCP_SERVER": "False",
+        # A table of past requests, made anew at each of them for a page that is closed.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(1 << 30),
+    }
+    before = dict(os.environ)
+    os.environ.update(quiet)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,82 @@
+"""Archives and verdicts wherever Arrow or fsspec can open a folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lungcli.batch import filesystem, worker
+from lungcli.batch import shards as listing
+from lungcli.batch.worker import Manner
+from lungcli.core.errors import UnreadableInputError
+from lungcli.modelfile import model_file
+from tests.batch import archives
+from tests.batch.archives import typed
+from tests.imaging.pictures import write
+from tests.modelfile import graphs
+
+pytestmark = archives.NEEDS_ARROW
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """A folder of a file system that fsspec has and Arrow does not."""
+    import fsspec
+
+    yield "memory://archive/in"
+    fsspec.filesystem("memory").rm("/archive", recursive=True)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return graphs.model_file(tmp_path / "m.onnx")
+
+
+def test_what_is_written_by_fsspec_is_listed_read_and_removed(memory: str) -> None:
+    place = filesystem.opened(memory)
+    filesystem.write(place, "a.png", b"first")
+    filesystem.write(place, "a.png", b"second")
+    filesystem.write(place, "b.png", b"other")
+    assert {file.name: file.size for file in filesystem.files(place)} == {"a.png": 6, "b.png": 5}
+    assert filesystem.names(place) == {"a.png", "b.png"}
+    assert filesystem.content(place, "a.png") == filesystem.read(place, "a.png") == b"second"
+    with pytest.raises(UnreadableInputError, match=r"cannot read memory://archive/in/c\.png: there is no such file"):
+        filesystem.content(place, "c.png")
+    filesystem.remove(place, ["a.png"])
+    assert filesystem.names(place) == {"b.png"}
+    assert filesystem.names(filesystem.opened("memory://archive/none")) == set()
+    with pytest.raises(UnreadableInputError, match="there is no such folder"):
+        list(filesystem.files(filesystem.opened("memory://archive/none")))
+
+
+def test_verdicts_on_what_fsspec_opens_are_those_on_a_folder(memory: str, model: Path, tmp_path: Path) -> None:
+    place = filesystem.opened(memory)
+    for name, content in archives.pictures().items():
+        filesystem.write(place, name, content)
+    folder = filesystem.opened(str(write(tmp_path / "in", archives.pictures())))
+    loaded, how = model_file.load(model, 1), Manner(model_sha256="m", force=False, include_phi=False, threads=1)
+    found = []
+    for each in (place, folder):
+        (shard,) = listing.shards(filesystem.files(each), 1000)
+        rows = archives.by_source(archives.table(worker.judged(each, shard.files, loaded, how)))
+        found.append(
+            {name.removeprefix(f"{each.shown}/"): (row["kind"], row.get("probabilities")) for name, row in rows.items()}
+        )
+    assert found[0] == found[1]
+    assert len(found[0]) == len(archives.pictures()) - 2
+
+
+@archives.NEEDS_RAY
+@pytest.mark.xdist_group("ray")
+def test_from_and_to_what_fsspec_opens_in_every_worker(model: Path, home: Path, tmp_path: Path) -> None:
+    """`local` is a file system of fsspec alone, which all processes of this machine share."""
+    write(tmp_path / "in", archives.pictures())
+    asked = (f"local://{tmp_path}/in", "--output", f"local://{tmp_path}/out", "--model", model, "--threads", 1)
+    done = typed(*asked, "--shard-size", 4, home=home, check=4)
+    assert f"{len(archives.pictures()) - 1} files: " in done.stderr
+    rows = archives.by_source(archives.written(tmp_path / "out"))
+    assert len(rows) == len(archives.pictures()) - 2
+    assert all(name.startswith(f"local://{tmp_path}/in/") for name in rows)
+    again = typed(*asked, "--shard-size", 4, home=home, check=4)
+    shards = len(list((tmp_path / "out").glob("*.parquet")))
+    assert f"{shards} of {shards} shards were there already" in again.stderr

@@ -1,0 +1,101 @@
+"""All folds as typed: stopped in the second, gone on with, and pooled."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lungcli.cli import cross_validation as folds
+from lungcli.core.errors import GateNotMetError
+from lungcli.core.runs import Run
+from lungcli.pipeline import cross_validation
+from tests.cli.conftest import LUNGCLI, SMALL, call, environment
+from tests.pipeline.test_cross_validation import compressed
+
+TRAIN = ["train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--folds", "3", "--name", "cv"]
+
+
+def test_stopped_in_a_fold_the_same_command_goes_on_with_it(workshop: Path, tmp_path: Path) -> None:
+    shutil.copytree(workshop / "data", tmp_path / "data")
+    first, second = (tmp_path / "runs" / f"cv-fold{number}" for number in (1, 2))
+    with subprocess.Popen(
+        [LUNGCLI, *TRAIN], env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (second / "events.jsonl").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "fold 1 of 3: balanced accuracy train 0." in said
+    assert "type the same command again: folds that are done are passed over" in said
+    before = (first / "train" / "model.onnx").stat().st_mtime_ns
+
+    done = call(tmp_path, *TRAIN)
+
+    assert "3 folds, a run each: cv-fold1 to cv-fold3; 1 of them done already" in done.stderr
+    assert "run cv-fold1:" not in done.stderr
+    assert (first / "train" / "model.onnx").stat().st_mtime_ns == before
+    assert "all 3 folds" in done.stdout
+    assert "over folds" in done.stdout
+    assert "each of 72 slices of" in done.stderr
+    assert "synthetic data" in done.stderr
+    listed = json.loads(call(tmp_path, "runs", "list", "--json").stdout)["runs"]
+    assert [(run["name"], run["state"]) for run in listed] == [(f"cv-fold{i}", "done") for i in (1, 2, 3)]
+
+
+def test_folds_that_cannot_be_made_begin_no_run(workshop: Path) -> None:
+    for count, why in ((2, "2 folds can't be meant"), (19, "and 19 folds need at least 19"), (-1, "folds is -1")):
+        done = call(workshop, "train", "--model", "ownmodel", *SMALL, "--folds", count, "--name", "none", check=2)
+        assert why in done.stderr
+    assert "none-fold" not in call(workshop, "runs", "list").stdout
+
+
+def finished(number: int, int8: str) -> Run:
+    run = compressed(number, int8)
+    return msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="done"))
+
+
+GOLDEN = """\
+all 2 folds
+teacher base student int8
+balanced 1.000 0.333 1.000 0.833
+accuracy [1.000, 1.000] [.000, .500] [1.000, 1.000] [.500, 1.000]
+over folds 1.000 ±.000 0.333 ±.000 1.000 ±.000 0.833 ±.236
+[1.000, 1.000] [.333, .333] [1.000, 1.000] [.667, 1.000]
+"""
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """Two folds that lose .333 and nothing."""
+    runs = [finished(1, "bbmmbb"), finished(2, "bbmmnn")]
+    monkeypatch.setattr(cross_validation, "start", lambda *_: runs)
+    return runs
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(GateNotMetError, match=r"gate not met: int8 minus teacher is -0\.167"):
+        folds.go("compress", [run.recipe for run in pooled], "cv")
+    shown = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert max(len(line.rstrip()) for line in shown.out.splitlines()) <= 80
+    assert lines[:6] == GOLDEN.splitlines()
+    assert [line.split()[:2] for line in lines if line.startswith(("to ", "p "))] == [
+        ["to", "teacher"],
+        ["p", "bootstrap"],
+        ["p", "McNemar"],
+        ["to", "base"],
+        ["p", "bootstrap"],
+        ["p", "McNemar"],
+    ]
+    assert "each of 12 slices of 6 look-alike groups judged once" in shown.err
+    assert "ignores groups" in shown.err

@@ -1,0 +1,142 @@
+"""`lungcli data check` and `lungcli data show --sheet` as typed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lungcli.cli import data_check
+from lungcli.datasets import manifest
+from lungcli.datasets.audit import audit, contact_sheets, features
+from lungcli.datasets.phantom import dataset
+from tests.cli.conftest import call
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with phantoms and nothing else, for reading."""
+    home = tmp_path_factory.mktemp("phantoms")
+    call(home, "data", "phantom", "--slices", 72)
+    return home
+
+
+def copied(home: Path, into: Path) -> Path:
+    """A copy of a home, to change at will."""
+    return Path(shutil.copytree(home, into / "home"))
+
+
+def test_the_keys_of_the_json_are_pinned(phantoms: Path) -> None:
+    found = json.loads(call(phantoms, "data", "check", "phantom", "--json").stdout)
+
+    assert set(found) == {
+        "schema_version",
+        "disclaimer",
+        "name",
+        "digest",
+        "slices",
+        "groups",
+        "classes",
+        "nearest_neighbour",
+        "groupings",
+        "shortcuts",
+        "copies",
+        "conflicts",
+        "findings",
+    }
+    assert set(found["findings"][0]) == {"id", "severity", "title", "detail", "examples"}
+    assert set(found["shortcuts"][3]) == {"name", "about", "of_file", "before", "after", "oddity"}
+    assert set(found["shortcuts"][3]["before"]) == {"balanced_accuracy", "chance", "chance_high", "p"}
+    assert found["slices"] == 72
+    assert {item["severity"] for item in found["findings"]} <= {"error", "warning", "note"}
+
+
+def test_it_says_everything_on_stdout(phantoms: Path) -> None:
+    done = call(phantoms, "data", "check", "phantom")
+
+    assert done.stdout.startswith("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:\n")
+    for part in ("benign", "as imported", "border grey", "  as prepared", "findings: 0 errors", "[leak.memory]"):
+        assert part in done.stdout
+    assert "--html audit.html" in done.stderr
+
+
+def test_page_and_sheets_are_written(phantoms: Path, tmp_path: Path) -> None:
+    done = call(
+        phantoms, "data", "check", "phantom", "--html", tmp_path / "ü.html", "--png", tmp_path / "new" / "sheets"
+    )
+
+    assert (tmp_path / "ü.html").read_text().endswith("</html>\n")
+    drawn = sorted((tmp_path / "new" / "sheets").iterdir())
+    assert [path.name for path in drawn] == ["look-alikes-01.png", "look-alikes-02.png"]
+    for path in drawn:
+        with Image.open(path) as sheet:
+            assert sheet.format == "PNG"
+    assert done.stderr.count("written: ") == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "ü.html"]
+
+
+def test_strict_exits_with_1_only_for_errors(phantoms: Path, tmp_path: Path) -> None:
+    own = copied(phantoms, tmp_path)
+    call(own, "data", "check", "phantom", "--strict")
+    victim = sorted((own / "data" / "phantom" / "slices" / "normal").iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[:2000])
+
+    done = call(own, "data", "check", "phantom", "--strict", check=1)
+
+    assert "error    1 slice can no longer be read  [files.unreadable]" in done.stdout
+    assert f"slices/normal/{victim.name}: it is damaged or cut off" in done.stdout
+    assert done.stderr.endswith("error: phantom has 1 error: files.unreadable\n")
+
+
+def test_a_place_that_cannot_be_written(phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+
+    done = call(phantoms, "data", "check", "phantom", "--html", tmp_path / "file" / "a.html", check=1)
+
+    assert "choose another place with --html FILE" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_no_slice_left(phantoms: Path, tmp_path: Path) -> None:
+    own = copied(phantoms, tmp_path)
+    for path in (own / "data" / "phantom" / "slices").rglob("*.png"):
+        path.write_bytes(b"")
+
+    assert "no slice of the data set 'phantom' can be read" in call(own, "data", "check", "phantom", check=4).stderr
+
+
+def test_an_unknown_data_set(phantoms: Path) -> None:
+    assert "did you mean 'phantom'?" in call(phantoms, "data", "check", "phantomm", check=2).stderr
+
+
+def test_a_sheet_of_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
+    done = call(phantoms, "data", "show", "phantom", "--sheet", tmp_path / "sheet.png")
+
+    assert "SYNTHETIC" in done.stdout
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.height > 6 * 128
+    assert (
+        json.loads(call(phantoms, "data", "show", "phantom", "--sheet", tmp_path / "b.png", "--json").stdout)["slices"]
+        == 72
+    )
+    assert (tmp_path / "b.png").is_file()
+
+
+def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dataset.make(30, side=64)
+    found = audit.audit(made, features.look_at_all(made, manifest.folder(made.name), 64))
+    drawn: list[bytes] = []
+
+    def interrupted(image: Image.Image) -> bytes:
+        drawn.append(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contact_sheets, "png", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        data_check._write_sheets(tmp_path / "sheets", found, made)
+
+    assert drawn
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,91 @@
+"""The table of a model under stress against golden output."""
+
+from pathlib import Path
+
+import pytest
+
+from lungcli.cli import robustness
+from lungcli.evaluation.external_validation import Scored
+from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile.model_card import Elsewhere, StressFigures
+
+pytestmark = pytest.mark.usefixtures("narrow")
+
+
+def row(change: str, strength: int, setting: str, value: float | None, flips: float) -> StressFigures:
+    figure = Estimate(value=value, low=value, high=value)
+    return StressFigures(
+        change=change,
+        strength=strength,
+        setting=setting,
+        balanced_accuracy=Estimate(value=0.5, low=0.25, high=0.75),
+        malignant_sensitivity=figure,
+        malignant_specificity=figure,
+        flips=flips,
+        malignant_flips=None if value is None else flips / 2,
+    )
+
+
+GOLDEN = """\
+under other acquisitions
+                        balanced    malignant    malignant
+change                  accuracy  sensitivity  specificity  flips  of mal.
+none    as it is           0.500        0.900        0.900
+window  85% wide           0.500        0.800        0.800  10.0%     5.0%
+        70% wide           0.500        0.700        0.700  20.0%    10.0%
+most flips: 20.0% of the verdicts, under window, 70% wide
+lowest malignant sensitivity: 0.700 [.700, .700], under window, 70% wide
+"""
+
+
+def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    robustness.show(
+        (
+            row("none", 0, "as it is", 0.9, 0.0),
+            row("window", 1, "85% wide", 0.8, 0.1),
+            row("window", 2, "70% wide", 0.7, 0.2),
+        )
+    )
+    shown = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [" ".join(line.split()) for line in shown] == [
+        " ".join(line.split()) for line in (GOLDEN + "\n").splitlines()
+    ]
+    assert max(map(len, shown)) <= 80
+
+
+def test_without_a_malignant_class_and_without_flips(capsys: pytest.CaptureFixture[str]) -> None:
+    robustness.show((row("none", 0, "as it is", None, 0.0), row("window", 1, "85% wide", None, 0.0)))
+    shown = capsys.readouterr().out
+    assert "no verdict flips" in shown
+    assert "lowest" not in shown
+    assert "–" in shown
+
+
+def test_a_folder_and_the_files_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    figure = Estimate(value=0.75, low=0.5, high=1.0)
+    figures = Elsewhere(
+        label="normal",
+        digest="d",
+        n=4,
+        groups=2,
+        unreadable=7,
+        right=figure,
+        specificity=figure,
+        referred=figure,
+        threshold=0.6,
+    )
+    reasons = tuple(f"cannot read {number}.png: it is empty" for number in range(7))
+    robustness.show_folder(
+        Scored(folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons)
+    )
+    said = capsys.readouterr()
+    assert [" ".join(line.split()) for line in said.out.splitlines()] == [
+        "a [red], as normal: 1 malignant, 3 normal",
+        "judged normal 0.750 [.500, 1.000]",
+        "specificity (not called malignant) 0.750 [.500, 1.000]",
+        "referred (below 0.600) 0.750 [.500, 1.000]",
+        "4 slices of 2 look-alike groups",
+        "",
+    ]
+    assert said.err.count("warning: cannot read") == 5
+    assert "2 more files could not be read" in said.err

@@ -1,0 +1,82 @@
+"""How a call ends that did not come to its end."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungcli.cli import app, run_job, signals
+from lungcli.core.errors import LungcliError, during
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
+def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    try:
+        heard = signals.obey(also=("SIGINT",))
+        assert set(heard) == {signal.SIGINT, signal.SIGTERM}
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signals.restore(heard)
+        assert signal.getsignal(signal.SIGTERM) == before[1]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        heard = signals.obey()
+        assert set(heard) == {signal.SIGTERM, signal.SIGHUP}
+        signals.restore(heard)
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+
+
+def test_a_job_hears_the_dashboard_where_a_script_has_put_it_into_the_background() -> None:
+    """There SIGINT is ignored from the start, and it is by SIGINT that the dashboard asks a run to stop."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with run_job.stoppable() as stopped:
+            signal.raise_signal(signal.SIGINT)
+            assert stopped()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w")
+    stream.write("a verdict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert signals.flushed(0) == signals.UNREAD
+    stream.close()
+
+
+def test_an_error_that_nobody_foresaw_says_what_was_being_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(**_: object) -> None:
+        with during("while judging scan.png"):
+            raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(app, "app", crash)
+    assert app._code() == 1
+    said = capsys.readouterr().err
+    assert "error: unforeseen ZeroDivisionError: division by zero (while judging scan.png)" in said
+
+
+def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def starve(**_: object) -> None:
+        with during("while preparing slice.png"):
+            raise MemoryError
+
+    monkeypatch.setattr(app, "app", starve)
+    assert app._code() == 1
+    assert "error: out of memory (while preparing slice.png)" in capsys.readouterr().err
+
+
+def test_an_error_passes_what_was_being_done_and_nothing_is_noted_of_success() -> None:
+    with during("while nothing goes wrong"):
+        pass
+    with pytest.raises(LungcliError) as caught, during("while it goes wrong"):
+        raise LungcliError("it went wrong")
+    assert caught.value.__notes__ == ["while it goes wrong"]

@@ -1,0 +1,69 @@
+"""The catalog of nets, of methods and of data sets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lungcli.core import recipe as recipes
+from lungcli.core import registry
+from lungcli.core.errors import UsageError
+
+NAMES = [
+    "alexnet",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenetv2",
+    "shufflenetv2",
+    "googlenet",
+    "densenet121",
+    "resnext50",
+    "wideresnet50",
+    "ownmodel",
+    "mobilenetv3-small",
+    "mobilenetv3-large",
+    "efficientnet-b0",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_known_nets(name: str) -> None:
+    assert registry.net(name).name == name
+    assert registry.net(name.upper().replace("-", "_")).name == name
+
+
+def test_unknown_net() -> None:
+    with pytest.raises(UsageError, match="unknown model 'resnet19'"):
+        registry.net("resnet19")
+
+
+def test_published_data_sets() -> None:
+    assert list(registry.DATA_SETS) == ["iqothnccd", "chest-ctscan"]
+    assert registry.data_set("Chest_CTscan").slices == 1000
+    with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
+        registry.data_set("luna")
+    assert "lungcli data import PATH" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "seed"])
+def test_known_methods(name: str) -> None:
+    row = registry.method(name.upper())
+    assert row.name == name
+    assert row.about
+    assert row.paper
+    settled = recipes.make(data="d", model="m", method=name)
+    assert {field: getattr(settled, field) for field in row.preset} == row.preset
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(UsageError, match="unknown method 'dkt'") as caught:
+        registry.method("dkt")
+    assert "did you mean 'dkd'?" in caught.value.hint
+
+
+def test_listing_names_imports_nothing_heavy() -> None:
+    code = "import sys, lungcli.core.registry as c; list(c.NETS); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,536 @@
+"""Importing: every file is a slice or named with a reason, and the data set is there whole or not at all."""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
+from lungcli.core.registry import DataSet
+from lungcli.datasets import manifest, published_hashes
+from lungcli.datasets.atomic_dir import LOCKS
+from lungcli.datasets.ingest import folder_layout, ingest, source_files
+from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
+from lungcli.datasets.ingest.ingest import Incoming, safe, write_dataset
+from lungcli.datasets.manifest import Manifest, Rejected, Source
+from tests.datasets import published
+from tests.imaging.pictures import encoded, noise, png, write, zipped
+
+PLAIN = {"benign/1.png": png(1), "normal/1.png": png(2), "normal/2.png": png(3)}
+MADE_UP = Source(about="made up")
+
+
+def reasons(made: Manifest) -> dict[str, str]:
+    return {item.path: item.reason for item in made.rejected}
+
+
+def left_behind() -> list[str]:
+    home = paths.data_home()
+    return sorted(item.name for item in home.iterdir() if item.name != LOCKS) if home.exists() else []
+
+
+@pytest.fixture(params=["folder", "zip"])
+def packed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
+    """Put files in a folder, or in an archive."""
+    if request.param == "zip":
+        return lambda files: zipped(tmp_path / "My set (1).zip", files)
+    return lambda files: write(tmp_path / "My set (1)", files)
+
+
+@pytest.fixture
+def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSet:
+    """A published set of five files that the catalog knows."""
+    row = published.row(tmp_path)
+    monkeypatch.setattr(folder_layout, "DATA_SETS", {row.name: row})
+    return row
+
+
+@pytest.mark.parametrize("above", ["", f"{published.ROOT}/", f"{published.ROOT}/{published.ROOT}/"])
+def test_a_published_set(little: DataSet, packed: Callable[[dict[str, bytes]], Path], above: str) -> None:
+    foreign = {f"{above}Test cases/000001_01.png": png(900), f"{above}about.txt": b"1190 images"}
+
+    made = import_dataset(packed(published.files(above) | foreign))
+
+    assert made.name == "little"
+    assert made.classes == ("benign", "normal")
+    assert [item.path for item in made.slices] == [
+        *(f"slices/benign/Bengin case ({i}).png" for i in (1, 2, 10)),
+        *(f"slices/normal/Normal case ({i}).png" for i in (1, 2)),
+    ]
+    assert made.source == Source(
+        ordered=True,
+        about="The little set",
+        licence="CC BY 4.0",
+        citation="Nobody (2020), The little set, doi:10.1234/little",
+        doi="10.1234/little",
+        data_set="little",
+    )
+    assert reasons(made) == {
+        f"{above}Test cases/000001_01.png": "not in a class folder",
+        f"{above}about.txt": "not a picture",
+    }
+    assert (manifest.folder("little") / "SOURCE.txt").read_text().splitlines() == [
+        "The little set",
+        "Licence: CC BY 4.0",
+        "DOI: https://doi.org/10.1234/little",
+        "Cite as: Nobody (2020), The little set, doi:10.1234/little",
+    ]
+
+
+def test_augmented_copies_are_named_and_left_out(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    more = {
+        "Augmented/Bengin cases/aug_0_1.png": png(50),
+        "Augmented/Normal cases/Normal case (1).png": png(51),
+        "again/Normal cases/Normal case (2).png": png(22),
+    }
+
+    made = import_dataset(packed(published.files() | more))
+
+    assert len(made.slices) == 5
+    assert reasons(made) == {
+        "Augmented/Bengin cases/aug_0_1.png": published_hashes.FOREIGN,
+        "Augmented/Normal cases/Normal case (1).png": published_hashes.DIFFERS,
+        # Folders come in alphabetical order, archives in their own.
+        **(
+            {"again/Normal cases/Normal case (2).png": published_hashes.COPY}
+            if "again/Normal cases/Normal case (2).png" in reasons(made)
+            else {f"{published.ROOT}/Normal cases/Normal case (2).png": published_hashes.COPY}
+        ),
+    }
+
+
+def test_a_part_of_a_published_set(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    part = {name: content for name, content in published.files().items() if "(1)" in name}
+
+    made = import_published(little, packed(part))
+
+    assert (len(made.slices), published_hashes.found(little, made.slices)) == (2, 2)
+
+
+def test_a_download_must_be_complete(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
+    part = {name: content for name, content in published.files().items() if "(2)" not in name}
+
+    with pytest.raises(NetworkError) as caught:
+        import_published(little, packed(part), complete=True)
+
+    assert caught.value.message == (
+        "it has 3 of the 5 published files of little; missing: Bengin case (2).png, Normal case (2).png"
+    )
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("damage", ["altered", "other class", "unreadable"])
+def test_a_published_file_that_differs_is_refused(little: DataSet, tmp_path: Path, damage: str) -> None:
+    files = published.files("")
+    content = files.pop("Normal cases/Normal case (2).png")
+    match damage:
+        case "altered":
+            files["Normal cases/Normal case (2).png"] = png(77)
+        case "other class":
+            files["Bengin cases/Normal case (2).png"] = content
+        case _:
+            files["Normal cases/Normal case (2).png"] = b""
+    source = write(tmp_path / "set", files)
+
+    for importing in (import_dataset, functools.partial(import_published, little)):
+        with pytest.raises(NetworkError, match=r"1 of its files are not as little was published: .*Normal") as caught:
+            importing(source)
+        assert "--name OTHER" in caught.value.hint
+        assert left_behind() == []
+
+
+def test_what_differs_may_be_taken_in_as_other_data(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", published.files("") | {"Normal cases/Normal case (2).png": png(77)})
+
+    made = import_dataset(source, name="mine")
+
+    assert (made.name, len(made.slices), made.rejected) == ("mine", 5, ())
+    assert made.source == Source(about="imported from set", ordered=True)
+    assert not (manifest.folder("mine") / "SOURCE.txt").exists()
+
+
+def test_the_layout_alone_makes_no_published_set(little: DataSet, tmp_path: Path) -> None:
+    files = {"Bengin cases/a.png": png(1), "Normal cases/b.png": png(2)}
+
+    made = import_dataset(write(tmp_path / "My pictures", files))
+
+    assert (made.name, made.source) == ("my-pictures", Source(about="imported from My pictures", ordered=True))
+
+
+def test_nothing_of_a_published_set(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", {"Bengin cases/a.png": png(1), "Normal cases/b.png": png(2)})
+
+    with pytest.raises(NetworkError, match="none of its files is one of the 5 published files of little"):
+        import_published(little, source)
+
+
+def test_a_set_without_known_hashes_is_told_by_its_numbers(
+    little: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(little, hashes="", counts=(("benign", 3), ("normal", 2)))
+    monkeypatch.setattr(folder_layout, "DATA_SETS", {row.name: row})
+    part = dict(list(published.files("").items())[2:])
+
+    whole = import_dataset(write(tmp_path / "whole", published.files("")))
+    other = import_dataset(write(tmp_path / "other", part))
+
+    assert [item.source.data_set for item in (whole, other)] == ["little", ""]
+    assert published_hashes.found(row, other.slices) == 3
+
+
+def test_a_file_that_changes_while_it_is_read(little: DataSet, tmp_path: Path) -> None:
+    source = write(tmp_path / "set", published.files(""))
+
+    def meddle(done: int, total: int) -> None:
+        (source / "Bengin cases" / "Bengin case (1).png").write_bytes(png(99))
+
+    with pytest.raises(LungcliError, match="has changed while it was read"):
+        import_published(little, source, meddle)
+    assert left_behind() == []
+
+
+TABLE = "path,label,patient\nx/1.png,Malignant,p1\nx/2.png,malignant,p1\n3.png,NORMAL,p2\n"
+TABLED = {"x/1.png": png(1), "x/2.png": png(2), "3.png": png(3), "4.png": png(4), "notes.txt": b""}
+
+
+def test_a_table_says_class_and_patient(packed: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+
+    made = import_labelled(packed(TABLED), tmp_path / "t.csv")
+
+    assert made.name == "my-set-1"
+    assert [(item.path, item.label, item.patient, item.group) for item in made.slices] == [
+        ("slices/malignant/1.png", "malignant", "p1", 0),
+        ("slices/malignant/2.png", "malignant", "p1", 0),
+        ("slices/normal/3.png", "normal", "p2", 1),
+    ]
+    assert reasons(made) == {"4.png": "not in the table"}
+
+
+def test_a_bad_table_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE + "../secret.png,normal,p3\n")
+
+    with pytest.raises(UnreadableInputError, match=r"t\.csv, line 5: the path '\.\./secret\.png' leads outside"):
+        import_labelled(write(tmp_path / "set", TABLED), tmp_path / "t.csv", "some")
+    assert left_behind() == []
+
+
+@given(edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=12), keep=st.floats(0.3, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_zip_is_a_data_set_or_an_error(edits: list[tuple[float, int]], keep: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = zipped(Path(folder) / "a.zip", PLAIN | {"normal/4.png": png(4), "benign/5.jpg": b"\xff\xd8 no"})
+        content = bytearray(path.read_bytes())
+        for where, value in edits:
+            content[int(where * len(content))] = value
+        path.write_bytes(bytes(content[: int(len(content) * keep)]))
+        before = left_behind()
+        with contextlib.suppress(LungcliError):
+            made = import_dataset(path)
+            assert {item.sha256 for item in made.slices} <= {
+                hashlib.sha256(content).hexdigest() for content in (*PLAIN.values(), png(4))
+            }
+            manifest.remove(made.name)
+        assert left_behind() == before
+
+
+def test_what_is_written_is_what_was_there(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    files = {"a/x.png": encoded(noise(1, 40, 60)), "b/y.jpg": encoded(noise(2), "JPEG")}
+
+    made = import_dataset(packed(files))
+
+    assert made.name == "my-set-1"
+    assert made.source.about.startswith("imported from My set (1)")
+    assert manifest.load("my-set-1") == made
+    assert [item.size for item in made.slices] == [(60, 40), (48, 48)]
+    for item, content in zip(made.slices, files.values(), strict=True):
+        assert (manifest.folder(made.name) / item.path).read_bytes() == content
+        assert item.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_folder_and_zip_give_the_same_digest(tmp_path: Path) -> None:
+    one = import_dataset(write(tmp_path / "one", PLAIN))
+    two = import_dataset(zipped(tmp_path / "two.zip", PLAIN))
+
+    assert one.digest == two.digest
+
+
+def test_nothing_is_dropped_in_silence(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    odd = {
+        "benign/empty.png": b"",
+        "benign/text.png": b"not a picture at all, only text",
+        "benign/cut.jpg": encoded(noise(5), "JPEG")[:400],
+        "normal/dot.png": encoded(noise(5, 8, 8)),
+        "normal/.DS_Store": b"x",
+        "__MACOSX/normal/._1.png": b"x",
+        "normal/Thumbs.db": b"x",
+        "readme.md": b"hello",
+        "loose.png": png(7),
+    }
+
+    made = import_dataset(packed(PLAIN | odd))
+
+    assert len(made.slices) == 3
+    assert reasons(made) == {
+        "benign/empty.png": "it is empty",
+        "benign/text.png": "it is not a picture",
+        "benign/cut.jpg": "it is damaged or cut off",
+        "normal/dot.png": "it is too small, 8×8 pixels",
+        "normal/.DS_Store": "not a picture",
+        "__MACOSX/normal/._1.png": "not a picture",
+        "normal/Thumbs.db": "not a picture",
+        "readme.md": "not a picture",
+        "loose.png": "not in a class folder",
+    }
+
+
+def test_odd_names(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    files = {"Gruppe [Ä]/Fall (1) ñ 肺.png": png(1), "b c/x.png": png(2)}
+
+    made = import_dataset(packed(files), name="Lungen (ä)")
+
+    assert made.classes == ("b c", "gruppe [ä]")
+    assert [item.path for item in made.slices] == ["slices/b c/x.png", "slices/gruppe [ä]/Fall (1) ñ 肺.png"]
+    assert (manifest.folder("Lungen (ä)") / made.slices[1].path).read_bytes() == png(1)
+
+
+def test_same_name_twice_in_a_class(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    files = {"train/a/X.png": png(1), "test/a/X.png": png(2), "val/a/x.PNG": png(3), "train/b/X.png": png(4)}
+
+    made = import_dataset(packed(files))
+
+    assert len({item.path.casefold() for item in made.slices}) == 4
+    assert {item.sha256 for item in made.slices} == {hashlib.sha256(png(i)).hexdigest() for i in (1, 2, 3, 4)}
+
+
+def test_file_numbers_join_neighbours_only_where_they_follow_the_scans(tmp_path: Path) -> None:
+    first = noise(1).astype(float)
+    alike = (first * 0.63 + noise(2) * 0.37).astype("uint8")
+    incoming = [
+        Incoming(label="a", filename="case (7).png", content=encoded(noise(1))),
+        Incoming(label="a", filename="case (8).png", content=encoded(alike)),
+        Incoming(label="b", filename="case (9).png", content=png(9)),
+    ]
+
+    in_order = write_dataset("one", incoming, MADE_UP, ordered=True)
+    unordered = write_dataset("two", incoming, MADE_UP, ordered=False)
+
+    assert [item.group for item in in_order.slices] == [0, 0, 1]
+    assert [item.group for item in unordered.slices] == [0, 1, 2]
+
+
+def test_a_layout_like_iqothnccd_is_in_order(tmp_path: Path) -> None:
+    alike = (noise(1) * 0.63 + noise(2) * 0.37).astype("uint8")
+    pair = {"Bengin cases/case (1).png": png(1), "Bengin cases/case (2).png": encoded(alike)}
+    other = {"Normal cases/case (1).png": png(3)}
+
+    made = import_dataset(write(tmp_path / "x", pair | other))
+
+    assert [item.group for item in made.slices] == [0, 0, 1]
+
+
+def test_copies_are_of_one_group() -> None:
+    incoming = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i // 2)) for i in range(6)]
+
+    made = write_dataset("some", incoming, MADE_UP, ordered=False)
+
+    assert [item.group for item in made.slices] == [0, 1, 2, 0, 1, 2]
+
+
+def test_patients_are_kept_and_grouped() -> None:
+    incoming = [
+        Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i), patient=f"p{i // 3}") for i in range(6)
+    ]
+
+    made = write_dataset("some", incoming, MADE_UP, ordered=False)
+
+    assert {(item.patient, item.group) for item in made.slices} == {("p0", 0), ("p1", 1)}
+
+
+def test_content_may_be_bytes_a_file_or_made_on_demand(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def draw() -> bytes:
+        asked.append(1)
+        return png(3)
+
+    write(tmp_path, {"b.png": png(2)})
+    incoming = [
+        Incoming(label="a", filename="1.png", content=png(1)),
+        Incoming(label="a", filename="2.png", content=tmp_path / "b.png"),
+        Incoming(label="b", filename="3.png", content=draw),
+        Incoming(label="b", filename="4.png", content=tmp_path / "gone.png", origin="there/4.png"),
+    ]
+
+    made = write_dataset("some", incoming, MADE_UP, ordered=False, rejected=[Rejected(path="x", reason="y")])
+
+    assert [item.sha256 for item in made.slices] == [hashlib.sha256(png(i)).hexdigest() for i in (1, 2, 3)]
+    assert reasons(made) == {"x": "y", "there/4.png": "there is no such file"}
+    assert asked == [1]
+
+
+def test_counts_every_file(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    seen: list[tuple[int, int]] = []
+
+    import_dataset(packed(PLAIN), advance=lambda done, total: seen.append((done, total)))
+
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_everybodys_first_slice_may_be_called_the_same() -> None:
+    items = [Incoming(label="a", filename=name, content=b"") for name in ["1.png"] * 20_000 + ["1-3.png", "1.PNG"]]
+
+    targets = [str(target) for target in ingest._targets(items)]
+
+    assert targets[:3] == ["slices/a/1.png", "slices/a/1-2.png", "slices/a/1-3.png"]
+    assert targets[-3:] == ["slices/a/1-20000.png", "slices/a/1-3-2.png", "slices/a/1-20001.PNG"]
+    assert len({target.casefold() for target in targets}) == len(items)
+
+
+def test_taken_name_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_dataset(write(tmp_path / "x", PLAIN), name="mine")
+    monkeypatch.setattr(source_files, "_walk", lambda _: pytest.fail("work was begun"))
+
+    with pytest.raises(UsageError, match="there is a data set 'mine' already"):
+        import_dataset(tmp_path / "x", name="mine")
+
+
+def test_names_that_cannot_be_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be the name"):
+        import_dataset(write(tmp_path / "x", PLAIN), name="../x")
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "match"),
+    [
+        ({"benign/1.png": png(1), "benign/2.png": png(2)}, UsageError, "at least two classes"),
+        ({"benign/1.png": png(1), "normal/2.png": b""}, UsageError, "all readable slices are 'benign'"),
+        ({"1.png": png(1)}, UnreadableInputError, "not in class folders"),
+        ({"a/1.txt": b"x", "b/2.txt": b"x"}, UnreadableInputError, "no pictures"),
+        ({"a/1.png": b"x", "b/2.png": b"x"}, UnreadableInputError, "none of its files is a slice; the first: a/1.png"),
+    ],
+)
+def test_sources_no_classifier_can_be_made_of(
+    packed: Callable[[dict[str, bytes]], Path], files: dict[str, bytes], error: type[LungcliError], match: str
+) -> None:
+    with pytest.raises(error, match=match) as caught:
+        import_dataset(packed(files))
+    assert "one folder a class" in caught.value.hint
+    assert left_behind() == []
+
+
+def test_missing_source(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="No such file"):
+        import_dataset(tmp_path / "none")
+
+
+def test_picture_instead_of_a_data_set(tmp_path: Path) -> None:
+    write(tmp_path, {"scan.png": png(1)})
+
+    with pytest.raises(UnreadableInputError, match=r"not a folder and not a whole \.zip file"):
+        import_dataset(tmp_path / "scan.png")
+
+
+def test_zip_that_reaches_outside_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="points outside"):
+        import_dataset(zipped(tmp_path / "a.zip", PLAIN | {"../benign/evil.png": png(4)}))
+    assert left_behind() == []
+    assert not (tmp_path.parent / "benign").exists()
+
+
+def test_damaged_member_of_a_zip_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zipped(tmp_path / "a.zip", PLAIN | {"benign/bad.png": bytes(range(256)) * 4})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"benign/bad.png") + len(b"benign/bad.png") + 60] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+    made = import_dataset(path)
+
+    assert reasons(made) == {"benign/bad.png": "damaged in the .zip file"}
+
+
+def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "x", PLAIN)
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(LungcliError, match="No space left on device") as caught:
+        import_dataset(source)
+    assert "LUNGCLI_HOME" in caught.value.hint
+    assert left_behind() == []
+
+
+def test_home_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "x", PLAIN)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("LUNGCLI_DATA", str(tmp_path / "file" / "data"))
+
+    with pytest.raises(LungcliError, match="cannot write"):
+        import_dataset(source)
+
+
+def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_dataset(write(tmp_path / "x", PLAIN), advance=interrupt)
+    assert left_behind() == []
+
+
+def test_unreadable_file_and_folder_link_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "x", PLAIN | {"benign/locked.png": png(8)})
+    (source / "more").symlink_to(source / "benign", target_is_directory=True)
+    read_bytes = Path.read_bytes
+
+    def locked(path: Path) -> bytes:
+        if path.name == "locked.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", locked)
+
+    made = import_dataset(source)
+
+    assert reasons(made) == {"more": "a link to a folder", "benign/locked.png": "permission denied"}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("Lung CT (v2).zip", "lung-ct-v2"),
+        ("Ärzte_2024.zip", "ärzte-2024"),
+        ("---.zip", "dataset"),
+        ("x" * 200 + ".zip", "x" * 80),
+    ],
+)
+def test_default_names(source: str, name: str) -> None:
+    assert default_name(Path(source)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "fit"),
+    [
+        ("case (1).jpg", "case (1).jpg"),
+        ('a<b>:"|?*.png', "a_b______.png"),
+        ("a\nb.png", "a_b.png"),
+        ("dots. . .", "dots"),
+        ("...", "_"),
+        ("\udcff.png", "_.png"),
+        ("肺" * 100 + ".png", "肺" * 65 + ".png"),
+    ],
+)
+def test_safe_names(name: str, fit: str) -> None:
+    assert safe(name) == fit

@@ -1,0 +1,76 @@
+"""Tables: every row is right, or the line that is off is named."""
+
+import contextlib
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.datasets.ingest import label_table
+from lungcli.datasets.ingest.label_table import Row
+
+FILES = [PurePosixPath(name) for name in ("a/1.png", "a/2.png", "b, c.png")]
+
+
+def read(folder: Path, content: str | bytes) -> tuple[Row, ...]:
+    path = folder / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return label_table.read(path, FILES)
+
+
+def test_columns_in_any_order_and_further_ones(tmp_path: Path) -> None:
+    text = '\ufeffPatient, LABEL ,path,age\r\np 1,Malignant cases,a/1.png,50\r\n\r\n,normal,"b, c.png",\r\n'
+
+    assert read(tmp_path, text) == (
+        Row(path=FILES[0], label="malignant", patient="p 1"),
+        Row(path=FILES[2], label="normal", patient=""),
+    )
+
+
+def test_patients_may_be_unknown(tmp_path: Path) -> None:
+    assert read(tmp_path, "path,label\na\\1.png,x\n./a/2.png,y") == (
+        Row(path=FILES[0], label="x", patient=""),
+        Row(path=FILES[1], label="y", patient=""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "it has not one column path and one label"),
+        ("path;label\na/1.png;x", "it has not one column path and one label"),
+        ("path,label,path\n", "it has not one column path"),
+        ("path,label\n", "it lists no files"),
+        ("path,label\na/1.png,x\n,x", "line 3: the path is empty"),
+        ("path,label\na/1.png, ", "line 2: the label is empty"),
+        ("path,label\na/1.png", "line 2: it has 1 fields, and the first line has 2"),
+        ("path,label\nb, c.png,x", "line 2: it has 3 fields"),
+        ("path,label\na/1.png,x\n\na/1.png,x", "line 4: 'a/1.png' is in line 2 already"),
+        ("path,label\na/3.png,x", "line 2: there is no file 'a/3.png'"),
+        ("path,label\n/a/1.png,x", "line 2: the path '/a/1.png' leads outside"),
+        ("path,label\na/../a/1.png,x", "leads outside"),
+        ("path,label\n..\\a.png,x", "leads outside"),
+        ("path,label\nC:\\a.png,x", "leads outside"),
+        ('path,label\n"a/1.png,x', "it is no CSV file"),
+        (b"path,label\n\xff\xfe,x", "it is not UTF-8 text"),
+    ],
+)
+def test_what_is_off_is_named(tmp_path: Path, content: str | bytes, why: str) -> None:
+    with pytest.raises(UnreadableInputError) as caught:
+        read(tmp_path, content)
+    assert why in caught.value.message
+    assert caught.value.hint
+
+
+def test_no_table(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="there is no such file"):
+        label_table.read(tmp_path / "none.csv", FILES)
+
+
+@given(st.binary(max_size=300).map(lambda junk: b"path,label,patient\na/1.png,x,p\n" + junk))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_a_table_or_an_error(tmp_path: Path, content: bytes) -> None:
+    with contextlib.suppress(UnreadableInputError):
+        assert {row.path for row in read(tmp_path, content)} <= set(FILES)

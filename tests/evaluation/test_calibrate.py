@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lungcli.core.errors import UsageError
+from lungcli.evaluation import calibrate
+from lungcli.metrics import classification, referral
+from lungcli.metrics.classification import Floats, Ints
+from lungcli.metrics.referral import Target
+from tests.modelfile import graphs
+
+
+def _drawn(temperature: float, count: int = 20_000, seed: int = 0) -> tuple[Floats, Ints]:
+    """Logits of a net whose probabilities would be right if divided by `temperature`, and labels drawn from those."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=2.0 * temperature, size=(count, 3))
+    probabilities = classification.softmax(logits, temperature)
+    labels = (rng.random((count, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+    return logits, labels.astype(np.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
+def test_the_temperature_labels_were_drawn_with_is_found(temperature: float) -> None:
+    assert calibrate.fit_temperature(*_drawn(temperature)) == pytest.approx(temperature, rel=0.04)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.floats(0.1, 10))
+def test_no_temperature_of_a_fine_grid_is_better(seed: int, temperature: float) -> None:
+    logits, labels = _drawn(temperature, count=60, seed=seed)
+
+    def loss(t: float) -> float:
+        return classification.negative_log_likelihood(classification.softmax(logits, t), labels)
+
+    found = calibrate.fit_temperature(logits, labels)
+    assert loss(found) <= min(loss(t) for t in np.geomspace(0.05, 20, 120)) + 1e-9
+
+
+def test_verdicts_stay() -> None:
+    logits, labels = _drawn(3.0, count=200)
+    tempered = classification.softmax(logits, calibrate.fit_temperature(logits, labels))
+    np.testing.assert_array_equal(tempered.argmax(axis=1), logits.argmax(axis=1))
+
+
+def test_the_search_is_bounded() -> None:
+    logits, labels = np.array([[5.0, 0.0], [0.0, 5.0]]), np.array([0, 1])
+    assert calibrate.fit_temperature(logits, labels) == pytest.approx(calibrate.COLDEST, rel=0.2)
+    assert calibrate.fit_temperature(logits, 1 - labels) == pytest.approx(calibrate.HOTTEST, rel=1e-3)
+
+
+def test_no_slices_leave_the_logits_alone() -> None:
+    assert calibrate.fit_temperature(np.empty((0, 3)), np.empty(0, dtype=np.int64)) == 1.0
+
+
+def test_a_card_gets_all_that_is_fitted() -> None:
+    logits, labels = _drawn(2.0, count=400)
+    found = calibrate.calibrated(graphs.card(temperature=9.0), logits, labels)
+    assert found.temperature == calibrate.fit_temperature(logits, labels)
+    assert found.calibration is not None
+    assert found.calibration.n == 400
+    assert found.calibration.after.nll < found.calibration.before.nll
+    assert found.calibration.after.ece < found.calibration.before.ece
+    assert found.referral is not None
+    assert (found.referral.target, found.referral.n) == ("risk ≤ 0.2", 400)
+    kept = classification.softmax(logits, found.temperature).max(axis=1) >= found.referral.threshold
+    wrong = logits.argmax(axis=1) != labels
+    assert found.referral.coverage == pytest.approx(kept.mean())
+    assert found.referral.risk == pytest.approx(wrong[kept].mean())
+    assert found.referral.risk <= 0.2
+    assert 20 <= len(found.risk_coverage) <= 21
+    assert referral.reached(found.risk_coverage, found.referral)
+
+
+def test_a_target_of_sensitivity() -> None:
+    logits, labels = _drawn(2.0, count=400)
+    target = Target(kind="malignant sensitivity", value=0.85)
+    found = calibrate.calibrated(graphs.card(), logits, labels, target)
+    assert found.referral is not None
+    point = referral.point_of(found.risk_coverage, found.referral)
+    assert point.malignant_sensitivity is not None
+    assert point.malignant_sensitivity >= 0.85
+    with pytest.raises(UsageError, match="no class malignant"):
+        calibrate.calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
+
+
+def test_without_slices_nothing_is_fitted() -> None:
+    found = calibrate.calibrated(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
+    assert (found.temperature, found.calibration, found.referral, found.risk_coverage) == (1.0, None, None, ())

@@ -1,0 +1,142 @@
+"""Comparisons: paired on one test part, refused with the reason on any other."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lungcli.core import paths
+from lungcli.core.errors import UsageError
+from lungcli.evaluation import evaluate
+from lungcli.evaluation.compare import FlipCount, Verdict, compare, flipped, why_not
+from lungcli.modelfile.model_card import SplitCard
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
+
+FIRST = SplitCard(protocol="grouped", seed=0, digest="s", folds=5, fold=1)
+
+
+def finished(name: str, verdicts: str, **changes: object) -> Path:
+    """A model file of a run and its verdicts on six slices."""
+    path = paths.runs_home() / name / "train" / "model.onnx"
+    path.parent.mkdir(parents=True)
+    evaluate.save(evaluation(verdicts), path.parent / "evaluation.json")
+    return graphs.model_file(path, **changes)
+
+
+def test_on_one_test_part_there_is_a_paired_difference() -> None:
+    found = compare([finished("a", "bbmmnn"), finished("b", "bnmmnn")], seconds=0)
+
+    first, second = found.rows
+    assert (first.difference, first.not_compared) == (None, "")
+    assert second.difference is not None
+    assert second.difference.value == pytest.approx(-1 / 6)
+    assert second.not_compared == ""
+    assert first.significance is None
+    assert second.significance is not None
+    assert (second.significance.gained, second.significance.lost, second.significance.mcnemar) == (0, 1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"split": SplitCard(protocol="grouped", seed=0, digest="t", folds=5, fold=2)},
+            "it was judged on fold 2 of 5 of the grouped split with seed 0, "
+            "the baseline on fold 1 of 5 of the grouped split with seed 0",
+        ),
+        (
+            {"split": SplitCard(protocol="random", seed=3, digest="t")},
+            "it was judged on the random split with seed 3, the baseline on fold 1 of 5 of the grouped split with "
+            "seed 0",
+        ),
+        (
+            {
+                "split": msgspec.structs.replace(FIRST, digest="t"),
+                "data": msgspec.structs.replace(graphs.card().data, name="mine", digest="e"),
+            },
+            "it was judged on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 of "
+            "the grouped split with seed 0 of 'phantom'",
+        ),
+    ],
+    ids=["fold", "protocol", "data"],
+)
+def test_another_test_part_is_refused_with_the_reason(changes: dict[str, object], reason: str) -> None:
+    paths_ = [finished("a", "bbmmnn", split=FIRST), finished("b", "bbmmnn", **changes)]
+
+    with pytest.raises(UsageError) as caught:
+        compare(paths_, seconds=0)
+    listed = compare(paths_, seconds=0, listing=True)
+
+    assert caught.value.message == f"b/train can't be compared with a/train: {reason}"
+    assert "lungcli benchmark" in caught.value.hint
+    assert [row.not_compared for row in listed.rows] == ["", reason]
+    assert listed.rows[1].difference is None
+
+
+def test_a_baseline_of_another_test_part_is_refused() -> None:
+    with pytest.raises(UsageError, match="a/train can't be compared with b/train"):
+        compare(
+            [finished("a", "bbmmnn")],
+            finished("b", "bbmmnn", split=SplitCard(protocol="random", seed=0, digest="t")),
+            seconds=0,
+        )
+
+
+def test_splits_that_only_their_digests_tell_apart() -> None:
+    ours, theirs = graphs.card(), graphs.card(split=SplitCard(protocol="grouped", seed=0, digest="another"))
+
+    assert why_not(ours, ours) == ""
+    assert why_not(ours, theirs).endswith("seed 0 (s), the baseline on another (another)")
+
+
+def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) -> None:
+    moved = graphs.model_file(tmp_path / "moved.onnx")
+
+    found = compare([finished("a", "bbmmnn"), moved], seconds=0)
+
+    assert found.rows[1].difference is None
+    assert found.rows[1].not_compared == "one of the two has no verdicts on its test part"
+
+
+def test_a_pinned_baseline_is_the_first_row_once() -> None:
+    a, b, c = finished("a", "bbmmnn"), finished("b", "bnmmnn"), finished("c", "bbmmnm")
+
+    for asked in ([a, b, c], [a, c]):
+        found = compare(asked, b, seconds=0)
+
+        assert found.baseline == "b/train"
+        assert [row.name for row in found.rows] == ["b/train", "a/train", "c/train"]
+        assert [row.difference is None for row in found.rows] == [True, False, False]
+
+
+def test_flips_follow_a_slice_through_all_models() -> None:
+    teacher, student, int8 = finished("t", "bnmmnn"), finished("s", "bbmmnm"), finished("i", "nmmmnm")
+
+    found = flipped([teacher, student, int8])
+
+    assert (found.models, found.n) == (("t/train", "s/train", "i/train"), 6)
+    assert [(row.slice, row.label) for row in found.slices] == [
+        ("slices/0.png", "benign"),
+        ("slices/1.png", "benign"),
+        ("slices/5.png", "normal"),
+    ]
+    assert [verdict.verdict for verdict in found.slices[1].verdicts] == ["normal", "benign", "malignant"]
+    assert found.slices[0].verdicts[0] == Verdict(verdict="benign", confidence=0.8)
+    assert found.counts == (
+        FlipCount(mended=1, broken=1, both_wrong=0),
+        FlipCount(mended=0, broken=2, both_wrong=1),
+    )
+
+
+def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
+    a, b = finished("a", "bbmmnn"), finished("b", "bbmmnn")
+
+    assert flipped([a], b).slices == ()
+    with pytest.raises(UsageError, match="there are not two"):
+        flipped([a], a)
+
+
+def test_no_flips_without_verdicts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no verdicts on its test part"):
+        flipped([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])

@@ -1,0 +1,118 @@
+"""A user's own folder: what is counted, what is left out, and that no name gets into the model file."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.evaluation import external_validation
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import Referral
+from tests.modelfile import graphs
+
+REFERRAL = Referral(threshold=0.34, target="risk ≤ 0.2", coverage=0.5, risk=0.2, n=9)
+
+
+def _model(folder: Path, **changes: object) -> model_file.Model:
+    """A net that calls black slices benign, and all others normal, the brighter the surer."""
+    return model_file.load(graphs.model_file(folder / "m.onnx", **changes), threads=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four different slices in two folders, a copy of one, two files that cannot be read, and two that are ignored."""
+    made = tmp_path / "Jane Doe"
+    (made / "more").mkdir(parents=True)
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        picture = np.asarray(rng.integers(0, 256, (8, 8)), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(picture).save(made / ("more" if number > 1 else ".") / f"{number}.png")
+    (made / "copy.png").write_bytes((made / "0.png").read_bytes())
+    (made / "text.png").write_text("not a picture")
+    (made / "empty.png").write_bytes(b"")
+    (made / "notes.txt").write_text("ignored")
+    (made / ".hidden.png").write_text("ignored")
+    return made
+
+
+def test_slices_groups_verdicts_and_what_is_left_out(tmp_path: Path, folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    found = external_validation.score(
+        _model(tmp_path, referral=REFERRAL), "normal", folder, lambda done, total: told.append((done, total))
+    )
+    figures = found.figures
+    assert (figures.label, figures.n, figures.groups, figures.unreadable) == ("normal", 5, 4, 2)
+    assert told[-1] == (7, 7)
+    assert found.verdicts == {"benign": 0, "malignant": 0, "normal": 5}
+    assert figures.right.value == 1
+    assert figures.specificity is not None
+    assert figures.specificity.value == 1
+    assert figures.specificity.low is not None
+    assert figures.specificity.low < 0.6
+    assert figures.referred is not None
+    assert figures.referred.value == 0
+    assert figures.threshold == 0.34
+    assert all("text.png" in reason or "empty.png" in reason for reason in found.unreadable)
+
+
+def test_benign_slices_can_be_right_about_malignancy_alone(tmp_path: Path, folder: Path) -> None:
+    figures = external_validation.score(_model(tmp_path), "benign", folder).figures
+    assert figures.right.value == 0
+    assert figures.specificity is not None
+    assert figures.specificity.value == 1
+    assert (figures.referred, figures.threshold) == (None, None)
+
+
+def test_malignant_slices_have_no_specificity(tmp_path: Path, folder: Path) -> None:
+    figures = external_validation.score(_model(tmp_path), "malignant", folder).figures
+    assert figures.specificity is None
+    assert figures.right.value == 0
+
+
+def test_unsure_verdicts_are_referred(tmp_path: Path, folder: Path) -> None:
+    unsure = msgspec.structs.replace(REFERRAL, threshold=0.99)
+    figures = external_validation.score(_model(tmp_path, referral=unsure), "normal", folder).figures
+    assert figures.referred is not None
+    assert figures.referred.value == 1
+
+
+def test_no_name_gets_into_the_figures(tmp_path: Path, folder: Path) -> None:
+    figures = external_validation.score(_model(tmp_path), "normal", folder).figures
+    assert b"Jane" not in msgspec.json.encode(figures)
+
+
+def test_the_same_slices_elsewhere_have_the_same_digest(tmp_path: Path, folder: Path) -> None:
+    model = _model(tmp_path)
+    first = external_validation.score(model, "normal", folder).figures
+    folder.rename(tmp_path / "renamed")
+    again = external_validation.score(model, "normal", tmp_path / "renamed").figures
+    assert again.digest == first.digest
+    other = msgspec.structs.replace(first, label="benign")
+    assert external_validation.with_folder((first, other), again) == (other, again)
+    (tmp_path / "renamed" / "1.png").unlink()
+    assert external_validation.score(model, "normal", tmp_path / "renamed").figures.digest != first.digest
+
+
+@pytest.mark.parametrize("content", [{}, {"a.txt": b"text"}, {"a.png": b"no picture"}])
+def test_nothing_to_judge(content: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for name, data in content.items():
+        (tmp_path / "own" / name).write_bytes(data)
+    with pytest.raises(UnreadableInputError, match=r"there is no slice in .* that can be read"):
+        external_validation.score(_model(tmp_path), "normal", tmp_path / "own")
+
+
+def test_a_class_and_a_folder_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a=b").mkdir()
+    assert external_validation.parse(f"Normal={tmp_path / 'a=b'}", graphs.CLASSES) == ("normal", tmp_path / "a=b")
+    for spec, message in (
+        ("normal", "does not name a class and a folder"),
+        ("normal=", "does not name a class and a folder"),
+        (f"healthy={tmp_path}", "unknown class 'healthy'"),
+        (f"normal={tmp_path / 'none'}", "there is no folder"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            external_validation.parse(spec, graphs.CLASSES)

@@ -1,0 +1,195 @@
+"""Preparing: the lungs, in one frame and on one scale of grey, whatever window and margins the file came with."""
+
+import functools
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.datasets.phantom import dataset
+from lungcli.imaging import lung_segmentation
+from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.preprocessing import AIR, prepare, prepare_file
+from tests.imaging.pictures import encoded, noise, windowed
+
+SIZE = 160
+
+
+@functools.cache
+def hounsfield(index: int) -> NDArray[np.float32]:
+    return dataset.hounsfield(list(dataset.patients(60, 3))[index], 0.0)
+
+
+def change(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Mean change of a pixel, as a share of the whole scale."""
+    return float(np.abs(one.astype(float) - other.astype(float)).mean() / 255)
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 200), (200, 300), (64, 256)])
+def test_without_lungs_the_whole_picture_keeps_its_aspect(height: int, width: int) -> None:
+    grey = np.tile(np.array([[0.9, 1.0], [1.0, 0.9]], dtype=np.float32), (height // 2, width // 2))
+
+    out = prepare(grey, SIZE)
+
+    assert out.shape == (SIZE, SIZE)
+    assert out.dtype == np.uint8
+    rows, columns = np.flatnonzero(out.max(axis=1)), np.flatnonzero(out.max(axis=0))
+    assert np.ptp(columns) + 1 == pytest.approx(SIZE * width / max(height, width), abs=3)
+    assert np.ptp(rows) + 1 == pytest.approx(SIZE * height / max(height, width), abs=3)
+    assert out.max() > 0
+
+
+@pytest.mark.parametrize("index", [0, 3, 7])
+@pytest.mark.parametrize(
+    ("centre", "width", "tolerance"),
+    [(-500, 1400, 0.04), (-700, 1000, 0.06), (-400, 1800, 0.04), (0, 2000, 0.04), (1024, 4096, 0.05)],
+)
+def test_one_slice_under_other_windows(index: int, centre: float, width: float, tolerance: float) -> None:
+    usual = prepare(windowed(hounsfield(index)), SIZE)
+
+    assert change(prepare(windowed(hounsfield(index), centre, width), SIZE), usual) < tolerance
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.4])
+def test_one_slice_under_another_gamma(gamma: float) -> None:
+    grey = windowed(hounsfield(1))
+
+    assert change(prepare(grey**gamma, SIZE), prepare(grey, SIZE)) < 0.04
+
+
+def _padded(grey: Grey, value: float) -> Grey:
+    return np.pad(grey, ((20, 60), (40, 40)), constant_values=value)
+
+
+def _resized(grey: Grey, side: int) -> Grey:
+    return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
+
+
+@pytest.mark.parametrize("index", [0, 4, 8])
+@pytest.mark.parametrize(
+    "exported",
+    [
+        pytest.param(lambda grey: _padded(grey, 0.0), id="black frame"),
+        pytest.param(lambda grey: _padded(grey, 1.0), id="white frame"),
+        pytest.param(lambda grey: np.pad(grey, ((0, 0), (144, 145))), id="801 wide"),
+        pytest.param(lambda grey: grey[24:-24, 24:-24], id="cropped"),
+        pytest.param(lambda grey: _resized(grey, 256), id="256 pixels"),
+        pytest.param(lambda grey: _resized(grey, 1024), id="1024 pixels"),
+    ],
+)
+def test_one_slice_exported_otherwise(index: int, exported: object) -> None:
+    grey = windowed(hounsfield(index))
+    assert callable(exported)
+
+    assert change(prepare(exported(grey), SIZE), prepare(grey, SIZE)) < 0.05
+
+
+def test_a_soft_tissue_window_cannot_be_mended() -> None:
+    """Lungs are one black there: the bound says that they are still framed, not that nothing was lost."""
+    grey = windowed(hounsfield(4), 40, 400)
+
+    assert not lung_segmentation.find(grey).missing
+    assert change(prepare(grey, SIZE), prepare(windowed(hounsfield(4)), SIZE)) > 0.05
+
+
+def test_lung_air_is_dark_and_soft_tissue_white() -> None:
+    grey = windowed(hounsfield(2))
+    found = lung_segmentation.find(grey)
+    lungs = np.asarray(Image.fromarray(found.lungs).resize(grey.shape[::-1], Image.Resampling.NEAREST))
+
+    out = prepare(np.where(lungs, found.air, grey).astype(np.float32), SIZE)
+
+    assert round(AIR * 255) in np.unique(out)
+    assert (out == 255).mean() > 0.15
+
+
+def test_the_table_and_the_air_around_are_black() -> None:
+    out = prepare(windowed(hounsfield(0)), SIZE)
+
+    assert (out[-8:] == 0).mean() > 0.9
+
+
+def test_contrast_agent_and_bone_are_as_white_as_muscle() -> None:
+    hu = hounsfield(5)
+
+    bright = np.where(hu > 30, hu + 150, hu).astype(np.float32)
+
+    assert change(prepare(windowed(bright, 0, 2000), SIZE), prepare(windowed(hu, 0, 2000), SIZE)) < 0.12
+
+
+def test_png_jpeg_deep_and_dicom_of_one_slice(tmp_path: Path) -> None:
+    grey = windowed(hounsfield(6))
+    values = np.rint(grey * 255).astype(np.uint8)
+    (tmp_path / "8.png").write_bytes(encoded(values))
+    (tmp_path / "16.tif").write_bytes(encoded(values.astype(np.uint16) * 257, "TIFF"))
+    (tmp_path / "95.jpg").write_bytes(encoded(values, "JPEG", quality=95))
+    _write_dicom(tmp_path / "hu.dcm", hounsfield(6))
+
+    shallow, deep, lossy, units = (
+        prepare_file(tmp_path / name, SIZE) for name in ("8.png", "16.tif", "95.jpg", "hu.dcm")
+    )
+
+    assert np.abs(shallow.astype(int) - deep.astype(int)).max() <= 1
+    assert change(shallow, lossy) < 0.02
+    assert change(shallow, units) < 0.02
+
+
+def _write_dicom(path: Path, hu: NDArray[np.float32]) -> None:
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    slice_ = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    slice_.Modality, slice_.PhotometricInterpretation, slice_.SamplesPerPixel = "CT", "MONOCHROME2", 1
+    slice_.Rows, slice_.Columns = hu.shape
+    slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 16, 15, 1
+    slice_.RescaleSlope, slice_.RescaleIntercept = 1, -1024
+    slice_.PixelData = (np.rint(hu) + 1024).astype("<i2").tobytes()
+    buffer = io.BytesIO()
+    slice_.save_as(buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def test_fine_stripes_become_grey_not_a_pattern() -> None:
+    stripes = np.zeros((512, 512), dtype=np.float32)
+    stripes[:, ::2] = 1
+    whole = lung_segmentation.Chest(
+        box=(0, 0, 512, 512),
+        small=np.zeros((128, 128), dtype=np.float32),
+        body=np.ones((128, 128), dtype=np.bool_),
+        lungs=np.zeros((128, 128), dtype=np.bool_),
+        factor=4,
+        air=0.0,
+        tissue=1.0,
+        missing="asked for",
+    )
+
+    inner = prepare(stripes, 128, whole)[:, 2:-2]
+
+    assert inner.min() >= 126
+    assert inner.max() <= 129
+
+
+@settings(deadline=None, max_examples=30)
+@given(height=st.integers(32, 300), width=st.integers(32, 300), size=st.integers(16, 256), seed=st.integers(0, 9))
+def test_any_picture_fills_the_size(height: int, width: int, size: int, seed: int) -> None:
+    out = prepare(noise(seed, height, width).astype(np.float32) / np.float32(255), size)
+
+    assert out.shape == (size, size)
+    assert out.dtype == np.uint8
+
+
+def test_file_and_picture_are_prepared_alike(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(noise(3, 90, 60)))
+
+    np.testing.assert_array_equal(prepare_file(tmp_path / "a.png", 48), prepare(read(tmp_path / "a.png").grey, 48))
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match=r"none\.png: there is no such file"):
+        prepare_file(tmp_path / "none.png", 32)

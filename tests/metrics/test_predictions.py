@@ -1,0 +1,140 @@
+"""Evaluations: what they hold, what follows from them, and which two may be compared."""
+
+import msgspec
+import pytest
+
+from lungcli.core.errors import UsageError
+from lungcli.metrics.predictions import Evaluation, comparable, ensemble, figures_for, flips, over_folds, pooled
+
+CLASSES = ("benign", "malignant", "normal")
+
+
+def evaluation(verdicts: str, part: str = "test", digest: str = "d") -> Evaluation:
+    """Six slices in three groups, two of each class; a letter of `verdicts` names each one's verdict."""
+    letters = {name[0]: index for index, name in enumerate(CLASSES)}
+    return Evaluation(
+        classes=CLASSES,
+        part=part,
+        protocol="grouped",
+        split_digest=digest,
+        slices=tuple(f"slices/{i}.png" for i in range(6)),
+        labels=(0, 0, 1, 1, 2, 2),
+        groups=(4, 4, 7, 7, 9, 9),
+        probabilities=tuple(
+            tuple(0.8 if index == letters[letter] else 0.1 for index in range(3)) for letter in verdicts
+        ),
+    )
+
+
+def test_figures_by_hand() -> None:
+    figures = evaluation("bnmmnm").figures()
+    assert (figures.n, figures.groups, figures.part, figures.protocol) == (6, 3, "test", "grouped")
+    values = {name: estimate.value for name, estimate in figures.estimates.items()}
+    assert values["balanced_accuracy"] == pytest.approx((0.5 + 1 + 0.5) / 3)
+    assert values["malignant_sensitivity"] == 1
+    assert values["malignant_specificity"] == pytest.approx(3 / 4)
+    assert values["accuracy"] == pytest.approx(4 / 6)
+    assert figures.ece == pytest.approx(abs(4 / 6 - 0.8))
+
+
+def test_balanced_accuracy_is_the_headline_and_accuracy_comes_last() -> None:
+    names = list(figures_for(CLASSES))
+    assert names[:2] == ["balanced_accuracy", "malignant_sensitivity"]
+    assert names[-1] == "accuracy"
+    assert "malignant_sensitivity" not in figures_for(("cat", "dog"))
+
+
+def test_json_round_trip() -> None:
+    found = evaluation("bnmmnm")
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Evaluation) == found
+
+
+def test_only_the_same_slices_of_the_same_split_compare() -> None:
+    ours = evaluation("bbmmnn")
+    assert comparable(ours, evaluation("mmmmmm"))
+    assert not comparable(ours, evaluation("bbmmnn", digest="other"))
+    assert not comparable(ours, evaluation("bbmmnn", part="val"))
+
+
+def test_an_ensemble_has_the_mean_of_probabilities() -> None:
+    one, other = evaluation("bbmmnn"), evaluation("bmmmnb")
+    both = ensemble([one, other])
+    assert both.probabilities[0] == pytest.approx((0.8, 0.1, 0.1))
+    assert both.probabilities[1] == pytest.approx((0.45, 0.45, 0.1))
+    assert both.probabilities[5] == pytest.approx((0.45, 0.1, 0.45))
+    assert comparable(both, one)
+    assert ensemble([one]) == one
+
+
+def test_no_ensemble_of_verdicts_on_different_slices() -> None:
+    with pytest.raises(UsageError, match="evaluated on different slices"):
+        ensemble([evaluation("bbmmnn"), evaluation("bbmmnn", digest="another")])
+
+
+def test_flips_name_the_slices_and_both_verdicts() -> None:
+    (flip,) = flips(evaluation("bnmmnn"), evaluation("bbmmnn"))
+    assert (flip.slice, flip.label, flip.ours, flip.theirs) == ("slices/1.png", "benign", "normal", "benign")
+    assert flip.our_confidence == pytest.approx(0.8)
+    assert flips(evaluation("bbmmnn"), evaluation("bbmmnn")) == ()
+
+
+def test_flips_of_different_slices_mean_nothing() -> None:
+    with pytest.raises(UsageError, match="judged on different slices"):
+        flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))
+
+
+def fold(number: int, verdicts: str) -> Evaluation:
+    """The six slices of another fold, in groups of their own."""
+    plain = evaluation(verdicts, digest=f"fold {number}")
+    return msgspec.structs.replace(
+        plain,
+        slices=tuple(f"slices/{number}-{i}.png" for i in range(6)),
+        groups=tuple(100 * number + group for group in plain.groups),
+    )
+
+
+def test_folds_pool_into_one_evaluation_of_all_slices() -> None:
+    one, two = fold(1, "bnmmnn"), fold(2, "bbmmnm")
+    whole = pooled([one, two])
+    assert whole.slices == one.slices + two.slices
+    assert (whole.part, whole.protocol, whole.probabilities[7]) == ("test", "grouped", two.probabilities[1])
+    figures = whole.figures()
+    assert (figures.n, figures.groups) == (12, 6)
+    assert figures.estimates["accuracy"].value == pytest.approx(10 / 12)
+
+
+def test_stages_of_the_same_folds_compare_and_of_other_folds_do_not() -> None:
+    whole = pooled([fold(1, "bnmmnn"), fold(2, "bbmmnm")])
+    assert comparable(whole, pooled([fold(1, "bbmmnn"), fold(2, "bbmmnn")]))
+    other = msgspec.structs.replace(fold(2, "bbmmnn"), split_digest="of another seed")
+    assert not comparable(whole, pooled([fold(1, "bbmmnn"), other]))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"slices": fold(1, "bbmmnn").slices}, "a slice is in the test part of more than one"),
+        ({"groups": fold(1, "bbmmnn").groups}, "a look-alike group has slices in the test part of more than one"),
+        ({"part": "val"}, "or are no test parts"),
+        ({"protocol": "random"}, "they differ in classes, part or split protocol"),
+        ({"classes": ("a", "b", "c")}, "they differ in classes"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_no_cross_validation_is_not_pooled(change: dict[str, object], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        pooled([fold(1, "bbmmnn"), msgspec.structs.replace(fold(2, "bbmmnn"), **change)])
+
+
+def test_a_random_split_may_have_a_group_in_two_folds() -> None:
+    one, two = (msgspec.structs.replace(fold(i, "bbmmnn"), protocol="random", groups=(1,) * 6) for i in (1, 2))
+    assert pooled([one, two]).figures().groups == 1
+
+
+def test_mean_and_spread_over_folds() -> None:
+    found = over_folds([fold(1, "bbmmnn"), fold(2, "bbmmbb")])
+    balanced = found["balanced_accuracy"]
+    assert balanced.folds == 2
+    assert balanced.mean.value == pytest.approx((1 + 2 / 3) / 2)
+    assert balanced.deviation == pytest.approx((1 / 3) / 2**0.5)
+    assert (balanced.mean.low, balanced.mean.high) == pytest.approx((2 / 3, 1))

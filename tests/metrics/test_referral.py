@@ -1,0 +1,128 @@
+"""Referral: what a threshold keeps, and which threshold a target leads to."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lungcli.core.errors import UsageError
+from lungcli.metrics import referral
+from lungcli.metrics.classification import Floats, Ints
+from lungcli.metrics.referral import Target
+from lungcli.modelfile.model_card import CoveragePoint
+from tests.metrics.test_predictions import evaluation
+
+# Ten slices, surest first, of the classes 0 (benign), 1 (malignant), 2 (normal); the 4th, 7th, 9th, 10th are wrong.
+CONFIDENCE = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+VERDICTS = (1, 1, 0, 0, 2, 1, 0, 2, 1, 0)
+LABELS = np.array((1, 1, 0, 1, 2, 1, 2, 2, 0, 2), dtype=np.int64)
+
+
+def _probabilities(confidence: tuple[float, ...] = CONFIDENCE, verdicts: tuple[int, ...] = VERDICTS) -> Floats:
+    rows = np.repeat([(1 - c) / 2 for c in confidence], 3).reshape(-1, 3)
+    rows[np.arange(len(rows)), verdicts] = confidence
+    return rows
+
+
+def _curve() -> tuple[CoveragePoint, ...]:
+    return referral.curve(_probabilities(), LABELS, 1)
+
+
+def test_curve_by_hand() -> None:
+    points = _curve()
+    assert [point.coverage for point in points] == pytest.approx([1 - k / 10 for k in range(10)])
+    assert [point.risk for point in points] == pytest.approx([0.4, 3 / 9, 2 / 8, 2 / 7, 1 / 6, 1 / 5, 1 / 4, 0, 0, 0])
+    assert [point.malignant_sensitivity for point in points[-4:]] == pytest.approx([2 / 3, 1, 1, 1])
+    assert points[0].threshold == 0
+    assert points[1].threshold == pytest.approx(0.525)
+
+
+@pytest.mark.parametrize(
+    ("target", "threshold", "coverage", "risk"),
+    [
+        (Target(kind="risk", value=0.5), 0.0, 1.0, 0.4),
+        (Target(kind="risk", value=0.25), 0.575, 0.8, 0.25),
+        (Target(kind="risk", value=0.2), 0.675, 0.6, 1 / 6),
+        (Target(kind="risk", value=0.1), 0.825, 0.3, 0.0),
+        (Target(kind="malignant sensitivity", value=0.75), 0.0, 1.0, 0.4),
+        (Target(kind="malignant sensitivity", value=0.95), 0.825, 0.3, 0.0),
+    ],
+    ids=str,
+)
+def test_the_smallest_threshold_that_reaches_the_target(
+    target: Target, threshold: float, coverage: float, risk: float
+) -> None:
+    found = referral.choose(_curve(), target, 10)
+    assert (found.threshold, found.coverage, found.risk) == pytest.approx((threshold, coverage, risk))
+    assert (found.target, found.n) == (str(target), 10)
+    assert referral.reached(_curve(), found)
+
+
+def test_a_target_out_of_reach_gets_the_nearest_threshold_that_keeps_a_fifth() -> None:
+    surest_wrong = referral.curve(_probabilities(), np.array((0, 0, *LABELS[2:])), 1)
+    found = referral.choose(surest_wrong, Target(kind="risk", value=0.01), 10)
+    # Four of eight are wrong, and three of six: of equally near thresholds, the one that refers fewer.
+    assert found.coverage == pytest.approx(0.8)
+    assert found.risk == pytest.approx(4 / 8)
+    assert not referral.reached(surest_wrong, found)
+
+
+def test_equally_sure_slices_are_kept_or_referred_together() -> None:
+    points = referral.curve(_probabilities((0.9, 0.6, 0.6), (0, 0, 1)), np.array([0, 0, 2]), None)
+    assert [(point.coverage, point.malignant_sensitivity) for point in points] == [(1.0, None), (1 / 3, None)]
+
+
+def test_targets_are_written_and_read() -> None:
+    for text in ("risk ≤ 0.2", "malignant sensitivity ≥ 0.95"):
+        assert str(referral.parse(text)) == text
+    with pytest.raises(UsageError, match="unknown referral target 'risk < 2'"):
+        referral.parse("risk < 2")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 80), st.floats(0, 1))
+def test_no_kept_slice_is_less_sure_than_a_referred_one(seed: int, count: int, value: float) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(3), count)
+    labels: Ints = rng.integers(0, 3, count)
+    points = referral.curve(probabilities, labels, 1)
+    coverages = [point.coverage for point in points]
+    assert coverages == sorted(coverages, reverse=True)
+    found = referral.choose(points, Target(kind="risk", value=value), count)
+    kept = probabilities.max(axis=1) >= found.threshold
+    assert found.coverage == pytest.approx(kept.mean())
+    assert found.coverage >= referral.LEAST_COVERAGE
+    assert found.risk == pytest.approx((probabilities.argmax(axis=1) != labels)[kept].mean())
+    thin = referral.thinned(points, found)
+    assert set(thin) <= set(points)
+    assert len(thin) <= 21
+    assert referral.point_of(thin, found).coverage == found.coverage
+
+
+def test_on_other_slices_with_intervals() -> None:
+    found = referral.of(evaluation("bnmmnm"), 0.0)
+    assert (found.n, found.groups, found.part) == (6, 3, "test")
+    assert found.coverage.value == 1
+    assert found.risk.value == pytest.approx(2 / 6)
+    assert found.malignant_sensitivity is not None
+    assert found.malignant_sensitivity.value == 1
+    assert found.malignant_sensitivity.low is not None
+    assert found.malignant_sensitivity.low < 0.3
+
+
+def test_all_referred_leaves_nothing_to_be_right_about() -> None:
+    found = referral.of(evaluation("bbmmnn"), 0.9)
+    assert found.coverage.value == 0
+    assert (found.risk.value, found.risk.low, found.risk.high) == (None, None, None)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=referral.Selective) == found
+
+
+def test_the_threshold_itself_is_sure_enough() -> None:
+    """Of six slices two are less sure: one right, one wrong; what is at the threshold stays."""
+    judged = evaluation("bnmmnm")
+    rows = list(judged.probabilities)
+    rows[1], rows[4] = (0.2, 0.2, 0.6), (0.2, 0.2, 0.6)
+    found = referral.of(msgspec.structs.replace(judged, probabilities=tuple(rows)), 0.8)
+    assert found.coverage.value == pytest.approx(4 / 6)
+    assert found.risk.value == pytest.approx(1 / 4)

@@ -1,0 +1,90 @@
+"""Doing a run again: the same weights where nothing differs, and what differs where something does."""
+
+import msgspec
+import pytest
+
+from lungcli.core import recipe as recipes
+from lungcli.core import runs
+from lungcli.core.errors import UsageError
+from lungcli.core.runs import Run
+from lungcli.datasets import manifest
+from lungcli.datasets.phantom import dataset
+from lungcli.evaluation import evaluate
+from lungcli.modelfile import model_paths
+from lungcli.pipeline import reproduce, stages
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
+
+RECIPE = recipes.make(data="phantom", model="tiny")
+
+
+def finished(name: str, verdicts: str = "bbmmnn", weights: bytes = b"w", cpu: str = "A", torch: str = "2.9") -> Run:
+    """A training with one stage, done."""
+    run = runs.create(name, "train", RECIPE)
+    folder = run.stage("train")
+    folder.mkdir()
+    graphs.model_file(folder / model_paths.MODEL, versions={"torch": torch, "onnxruntime": "1"})
+    (folder / "best.safetensors").write_bytes(weights)
+    evaluate.save(evaluation(verdicts), folder / stages.EVALUATION)
+    return msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="done", cpu=cpu))
+
+
+def test_the_same_outcome_is_the_same_bit_for_bit() -> None:
+    found = reproduce.compare(finished("a"), finished("a-again"))
+
+    (outcome,) = found.stages
+    assert (found.run, found.again, found.same) == ("a", "a-again", True)
+    assert (outcome.weights, outcome.graph, outcome.flips, outcome.largest_change) == (True, True, 0, 0.0)
+    assert found.surroundings == {}
+
+
+def test_what_differs_is_named_and_what_may_be_to_blame() -> None:
+    again = finished("a-again", "bnmmnn", b"v", "B", torch="3.0")
+
+    found = reproduce.compare(finished("a"), again)
+
+    (outcome,) = found.stages
+    assert not found.same
+    assert (outcome.weights, outcome.graph, outcome.flips, outcome.n) == (False, True, 1, 6)
+    assert outcome.largest_change == pytest.approx(0.7)
+    assert found.surroundings == {"torch": ("2.9", "3.0"), "processor": ("A", "B")}
+
+
+def test_other_weights_are_a_difference_even_with_the_same_verdicts() -> None:
+    assert not reproduce.compare(finished("a"), finished("a-again", weights=b"v")).same
+
+
+def test_a_run_without_an_outcome_cannot_be_reproduced() -> None:
+    with pytest.raises(UsageError, match="is not finished") as caught:
+        reproduce.start(runs.create("a", "train", RECIPE))
+    assert "lungcli runs resume 'a'" in caught.value.hint
+
+
+def done(name: str, split: str) -> Run:
+    run = runs.create(name, "train", RECIPE, split=split)
+    return msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="done"))
+
+
+def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
+    dataset.make(slices=45, side=64)
+    run = done("a", stages.divided(RECIPE)[1].digest)
+
+    again = reproduce.start(run)
+
+    assert (again.name, again.recipe, again.info.split) == ("a-again", RECIPE, run.info.split)
+    assert reproduce.start(run) == again
+
+
+def test_another_run_of_that_name_is_no_repetition() -> None:
+    dataset.make(slices=45, side=64)
+    runs.create("a-again", "train", recipes.make(data="phantom", model="other"))
+    with pytest.raises(UsageError, match="the run 'a-again' does not repeat 'a'"):
+        reproduce.start(done("a", ""))
+
+
+def test_changed_data_is_told_before_anything_is_trained() -> None:
+    dataset.make(slices=45, side=64)
+    with pytest.raises(UsageError, match="'phantom' has changed since"):
+        reproduce.start(done("a", "another digest"))
+    assert list(runs.known()) == ["a"]
+    assert manifest.load("phantom").slices

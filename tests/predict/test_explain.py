@@ -1,0 +1,249 @@
+"""Explanation: heat adds up, lies where it belongs, and points at the nodules of phantoms."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from lungcli.core.errors import ModelFileError
+from lungcli.datasets.phantom import dataset
+from lungcli.datasets.phantom.dataset import Spot
+from lungcli.imaging import lung_segmentation
+from lungcli.imaging.preprocessing import prepare
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_file import Model
+from lungcli.predict import explain
+from lungcli.predict.predict import Seen
+from lungcli.quantize import int8_coverage, static_qdq
+from tests.modelfile import graphs
+
+SIDE, SIZE = 256, 128
+MALIGNANT = graphs.CLASSES.index("malignant")
+# What the pointing game must be won by: hits less what a throw into the lungs would hit.
+MARGIN = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A slice, its nodule, and the pixels of its lungs."""
+
+    seen: Seen
+    spot: Spot
+    lungs: int
+
+
+def _disc(case: Case, tolerance: float) -> NDArray[np.bool_]:
+    """Pixels of the nodule, and within a tolerance, in pixels, from its middle."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
+    far = np.hypot(columns - case.spot.x, rows - case.spot.y)
+    disc: NDArray[np.bool_] = far <= max(case.spot.radius, tolerance)
+    return disc
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    """The middle slice of each patient with a malignant nodule."""
+    found = []
+    for patient in dataset.patients(200, seed=5):
+        z = patient.positions()[len(patient.positions()) // 2]
+        spot = dataset.spot(patient, z, SIDE)
+        if patient.label != "malignant" or spot is None:
+            continue
+        grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
+        around = lung_segmentation.find(grey)
+        seen = Seen(grey=grey, chest=around, prepared=prepare(grey, SIZE, around))
+        found.append(Case(seen=seen, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
+    return found
+
+
+def _model(folder: Path, *, evidence: bool = True) -> Model:
+    graphs.nodules(folder / "net", SIZE, evidence=evidence)
+    model_file.write(folder / "net", graphs.card(size=SIZE), folder / "m.onnx")
+    return model_file.load(folder / "m.onnx", threads=1)
+
+
+def _int8(folder: Path, model: Model, slices: NDArray[np.uint8]) -> Model:
+    static_qdq.quantize(model.path, slices, folder / "int8")
+    model_file.write(folder / "int8", graphs.card(size=SIZE, precision="int8"), folder / "int8.onnx")
+    return model_file.load(folder / "int8.onnx", threads=1)
+
+
+def won(model: Model, cases: list[Case], tolerance: float = 0.03 * SIDE) -> tuple[float, float]:
+    """The pointing game (Zhang et al., 1608.00507): the share of peaks on the nodule, and of throws into the lungs."""
+    hits, chances = [], []
+    for case in cases:
+        found = explain.explained(model, case.seen, "malignant").peak
+        disc = _disc(case, tolerance)
+        hits.append(found is not None and bool(disc[found.y, found.x]))
+        chances.append(float(disc.sum()) / case.lungs)
+    return float(np.mean(hits)), float(np.mean(chances))
+
+
+def test_heat_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
+    hits, chance = won(_model(tmp_path), cases)
+    assert len(cases) >= 10
+    assert chance < 0.05
+    assert hits > chance + MARGIN
+
+
+def test_heat_of_the_int8_file_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
+    slices = np.stack([case.seen.prepared for case in cases])
+    model = _int8(tmp_path, _model(tmp_path), slices)
+    assert explain.method(model) == "evidence"
+    assert int8_coverage.executed(model)["QLinearConv"] == 3
+    hits, chance = won(model, cases)
+    assert hits > chance + MARGIN
+
+
+# Occlusion cannot tell places apart that lie nearer than half the side of its squares, a twelfth of the lungs' box.
+BLUNT = 0.06 * SIDE
+
+
+def test_occlusion_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
+    model = _model(tmp_path, evidence=False)
+    assert explain.method(model) == "occlusion"
+    hits, chance = won(model, cases[:8], BLUNT)
+    assert chance < 0.1
+    assert hits > chance + MARGIN
+
+
+def test_a_net_that_knows_no_nodules_does_not_win(cases: list[Case], tmp_path: Path) -> None:
+    graphs.brightness(tmp_path / "net", size=SIZE)
+    model_file.write(tmp_path / "net", graphs.card(size=SIZE), tmp_path / "m.onnx")
+    hits, chance = won(model_file.load(tmp_path / "m.onnx", threads=1), cases[:8], BLUNT)
+    assert hits < chance + 0.25
+
+
+def test_int8_evidence_still_adds_up_to_the_logits(cases: list[Case], tmp_path: Path) -> None:
+    slices = np.stack([case.seen.prepared for case in cases])
+    before = _model(tmp_path)
+    after = _int8(tmp_path, before, slices)
+    for model, tolerance in ((before, 1e-4), (after, 0.05)):
+        evidence = model.evidence(slices)
+        assert evidence is not None
+        logits = model.logits(slices)
+        assert evidence.shape == (len(slices), 3, SIZE, SIZE)
+        np.testing.assert_allclose(evidence.mean(axis=(2, 3)), logits, atol=tolerance * float(np.ptp(logits)))
+
+
+def test_heat_is_what_a_place_adds_beyond_the_mean_of_all_classes(cases: list[Case], tmp_path: Path) -> None:
+    model = _model(tmp_path)
+    prepared = cases[0].seen.prepared
+    logits = model.logits(prepared[None])[0]
+    heats = [explain.explain(model, prepared, label) for label in range(3)]
+    for label, heat in enumerate(heats):
+        assert heat.mean() == pytest.approx(logits[label] - logits.mean(), abs=1e-4)
+    np.testing.assert_allclose(sum(heats), 0, atol=1e-3)
+
+
+def test_occlusion_finds_the_one_bright_place(tmp_path: Path) -> None:
+    """The logit of `normal` rises with the mean grey, so that all its heat lies where the slice is bright."""
+    model = model_file.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    prepared = np.zeros((graphs.SIZE, graphs.SIZE), dtype=np.uint8)
+    prepared[3:5, 19:21] = 255
+    heat = explain.explain(model, prepared, 2)
+    assert heat.shape == (explain.CELLS, explain.CELLS)
+    assert divmod(int(heat.argmax()), explain.CELLS) == (1, 7)
+    assert (heat[4:] == 0).all()
+    np.testing.assert_allclose(explain.explain(model, prepared, 0), -heat, atol=1e-6)
+
+
+def test_an_unknown_class_and_a_foreign_slice_are_refused(tmp_path: Path) -> None:
+    model = model_file.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    with pytest.raises(ValueError, match="none has the number 3"):
+        explain.explain(model, graphs.slices(1)[0], 3)
+    with pytest.raises(ValueError, match="takes uint8 slices"):
+        explain.explain(model, graphs.slices(1, size=16)[0], 0)
+
+
+def test_evidence_of_another_shape_than_the_classes_is_refused(tmp_path: Path) -> None:
+    graphs.nodules(tmp_path / "net", SIZE)
+    net = onnx.load(tmp_path / "net")
+    net.graph.output[1].CopyFrom(onnx.helper.make_tensor_value_info("evidence", onnx.TensorProto.FLOAT, ["N", 3]))
+    del net.graph.node[-3:]
+    net.graph.node.extend(
+        [
+            onnx.helper.make_node("Conv", ["all", "head", "usual"], ["places"]),
+            onnx.helper.make_node("GlobalAveragePool", ["places"], ["mean"]),
+            onnx.helper.make_node("Flatten", ["mean"], ["logits"]),
+            onnx.helper.make_node("Identity", ["logits"], ["evidence"]),
+        ]
+    )
+    onnx.save(net, tmp_path / "net")
+    model_file.write(tmp_path / "net", graphs.card(size=SIZE), tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match="gives evidence"):
+        model_file.load(tmp_path / "m.onnx")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    column=st.integers(1, 5),
+    row=st.integers(1, 5),
+    left=st.integers(-40, 60),
+    top=st.integers(-40, 60),
+    side=st.integers(70, 200),
+)
+def test_heat_lies_where_its_place_lies_in_the_picture(column: int, row: int, left: int, top: int, side: int) -> None:
+    heat = np.zeros((7, 7), dtype=np.float32)
+    heat[row, column] = 1
+    mask = np.ones((1, 1), dtype=np.bool_)
+    found = lung_segmentation.Chest(
+        box=(left, top, left + side, top + side),
+        small=np.ones((1, 1), dtype=np.float32),
+        body=mask,
+        lungs=mask,
+        factor=1,
+        air=0.0,
+        tissue=1.0,
+    )
+    laid = explain.in_picture(heat, found, (150, 180))
+    assert laid.shape == (150, 180)
+    x, y = left + side * (column + 0.5) / 7, top + side * (row + 0.5) / 7
+    if 1 < x < 179 and 1 < y < 149:
+        peak = explain.peak(laid)
+        assert peak is not None
+        assert abs(peak.x + 0.5 - x) <= 1
+        assert abs(peak.y + 0.5 - y) <= 1
+    rows, columns = np.mgrid[:150, :180] + 0.5
+    unseen = (columns < left) | (columns > left + side) | (rows < top) | (rows > top + side)
+    assert not laid[unseen].any()
+
+
+def test_no_peak_where_nothing_speaks_for_the_class() -> None:
+    assert explain.peak(np.full((3, 3), -1, dtype=np.float32)) is None
+    assert explain.peak(np.zeros((3, 3), dtype=np.float32)) is None
+    assert explain.peak(np.array([[0, 0], [0, 2]], dtype=np.float32)) == explain.Peak(x=1, y=1)
+
+
+def test_colours_rise_in_lightness() -> None:
+    rgb = explain.colours(np.linspace(0, 1, 64, dtype=np.float32))
+    lightness = rgb @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > 0).all()
+    assert rgb[0].tolist() == [0, 0, 4]
+    assert rgb[-1].tolist() == [252, 255, 164]
+
+
+def test_without_heat_the_slice_stays_grey() -> None:
+    grey = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    painted = explain.overlay(grey, np.full((8, 8), -1, dtype=np.float32))
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(painted, np.rint(grey * 255).astype(np.uint8)[..., None].repeat(3, axis=2))
+
+
+def test_the_png_is_the_whole_picture_and_says_what_it_shows(cases: list[Case], tmp_path: Path) -> None:
+    found = explain.explained(_model(tmp_path), cases[0].seen, "malignant")
+    picture = Image.open(io.BytesIO(explain.png(found)))
+    assert picture.size == (SIDE, SIDE)
+    assert picture.mode == "RGB"
+    assert picture.info["Description"].startswith("what speaks for malignant")
+    assert "not a medical device" in picture.info["Description"]
+    np.testing.assert_array_equal(np.asarray(picture), found.picture)
+    assert found.overlay.shape == (SIZE, SIZE, 3)
+    assert found.strength.max() == 255

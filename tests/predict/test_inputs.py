@@ -1,0 +1,207 @@
+"""What a user may name, and in which order it is judged."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import generate_uid
+
+from lungcli.core.errors import UnreadableInputError
+from lungcli.imaging.image_io import read
+from lungcli.predict import inputs
+from lungcli.predict.inputs import Item, Naming
+from tests.imaging import dicoms
+from tests.imaging.pictures import png, write, zipped
+
+
+def named(*names: object, phi: bool = False, stdin: bytes = b"") -> list[Item]:
+    return list(inputs.items(map(str, names), Naming(phi=phi), io.BytesIO(stdin)))
+
+
+def shown(folder: Path, found: list[Item]) -> list[str]:
+    return [item.shown.removeprefix(f"{folder}/") for item in found]
+
+
+def refused(item: Item) -> str:
+    with pytest.raises(UnreadableInputError) as caught:
+        item.source() if callable(item.source) else read(item.source)
+    return caught.value.message
+
+
+def scan(places: list[float], uid: str = "", **tags: Any) -> list[bytes]:
+    uid = uid or generate_uid()
+    at: dict[str, Any] = {"SeriesInstanceUID": uid, "ImageOrientationPatient": dicoms.AXIAL}
+    return [dicoms.dicom(ImagePositionPatient=[0, 0, place], **at, **tags) for place in places]
+
+
+def test_a_folder_is_read_by_content_and_name(tmp_path: Path) -> None:
+    (plain,) = scan([0])
+    files = {
+        "10.png": png(1),
+        "9.png": png(2),
+        "notes.txt": b"hello",
+        "odd.xyz": png(3),
+        "DICOMDIR": plain,
+        ".hidden.png": png(1),
+        "__MACOSX/x.png": png(1),
+        "cut.jpg": b"",
+        "IM": plain,
+        "sub/a.png": png(4),
+    }
+    assert shown(tmp_path, named(write(tmp_path, files))) == [
+        "9.png",
+        "10.png",
+        "cut.jpg",
+        "IM",
+        "odd.xyz",
+        "sub/a.png",
+    ]
+
+
+def test_a_series_is_sorted_at_the_place_of_its_first_slice(tmp_path: Path) -> None:
+    first, second = scan([30, 10, 20]), scan([2, 1])
+    files = {"a.png": png(1), "b.dcm": first[0], "c.dcm": second[0], "d.dcm": first[1], "e.dcm": second[1]}
+    files |= {"f.dcm": first[2], "z.png": png(2)}
+    found = named(write(tmp_path, files))
+    assert shown(tmp_path, found) == ["a.png", "d.dcm", "f.dcm", "b.dcm", "e.dcm", "c.dcm", "z.png"]
+    assert [item.series for item in found] == ["", *["series 1"] * 3, *["series 2"] * 2, ""]
+
+
+def test_files_named_one_by_one_stay_in_their_order(tmp_path: Path) -> None:
+    write(tmp_path, {f"{i}.dcm": content for i, content in enumerate(scan([30, 10, 20]))})
+    found = named(*(tmp_path / f"{i}.dcm" for i in (2, 0, 1)))
+    assert shown(tmp_path, found) == ["2.dcm", "0.dcm", "1.dcm"]
+    assert {item.series for item in found} == {"series 1"}
+
+
+def test_patterns_that_the_shell_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, {"a 10.png": png(1), "a 2.png": png(2), "b.jpg": b"", "sub/a 1.png": png(3), "x[1].png": png(4)})
+    assert shown(tmp_path, named(tmp_path / "a*.png")) == ["a 2.png", "a 10.png"]
+    assert shown(tmp_path, named(tmp_path / "**/a*.png")) == ["a 2.png", "a 10.png", "sub/a 1.png"]
+    assert shown(tmp_path, named(tmp_path / "x[1].png")) == ["x[1].png"]
+    (nothing,) = named(tmp_path / "*.gif")
+    assert refused(nothing) == f"no file matches {tmp_path}/*.gif"
+
+
+def test_a_zip_is_a_folder_to_be_trusted_or_refused(tmp_path: Path) -> None:
+    series = scan([2, 1])
+    path = zipped(tmp_path / "s.zip", {"b.dcm": series[0], "sub/c.dcm": series[1], "10.png": png(1), "9.png": png(2)})
+    found = named(path)
+    assert shown(path, found) == ["9.png", "10.png", "sub/c.dcm", "b.dcm"]
+    assert all(isinstance(item.source, bytes) for item in found)
+    evil = zipped(tmp_path / "evil.zip", {"../x.png": png(1)})
+    assert "points outside of it" in refused(named(evil)[0])
+    (tmp_path / "torn.zip").write_bytes(path.read_bytes()[:200])
+    assert "not a whole .zip file" in refused(named(tmp_path / "torn.zip")[0])
+    assert "there are no pictures" in refused(named(zipped(tmp_path / "empty.zip", {}))[0])
+
+
+def test_a_damaged_member_is_one_failure(tmp_path: Path) -> None:
+    path = tmp_path / "s.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", png(1))
+        archive.writestr("b.png", png(2))
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0xFF
+    path.write_bytes(content)
+    first, second = named(path)
+    assert "damaged in the .zip file" in refused(first)
+    assert read(second.source).kind == "png"  # type: ignore[arg-type]
+
+
+def test_a_list_on_stdin_by_lines_or_nul(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": png(1), "b ä.png": png(2), "sub/c.png": png(3)})
+    lines = f"{tmp_path}/b ä.png\r\n\n{tmp_path}/sub\n{tmp_path}/none.png".encode()
+    found = named(tmp_path / "a.png", "-", stdin=lines)
+    assert shown(tmp_path, found) == ["a.png", "b ä.png", "sub/c.png", "none.png"]
+    assert shown(tmp_path, named("-", stdin=lines.replace(b"\r\n", b"\0").replace(b"\n", b"\0"))) == [
+        *("b ä.png", "sub/c.png", "none.png")
+    ]
+
+
+def test_what_is_named_is_opened_only_when_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": png(1)})
+
+    def names() -> object:
+        yield str(tmp_path / "a.png")
+        raise AssertionError
+
+    assert next(inputs.items(names(), Naming())).shown.endswith("a.png")  # type: ignore[arg-type]
+
+
+def test_each_file_of_a_folder_is_opened_once_to_be_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.png": png(1), "b": png(2), "c.txt": b"no picture"})
+    opened: list[str] = []
+    head = inputs._head
+
+    def counted(path: Path) -> bytes:
+        opened.append(path.name)
+        return head(path)
+
+    monkeypatch.setattr(inputs, "_head", counted)
+    assert shown(tmp_path, named(tmp_path)) == ["a.png", "b"]
+    assert opened == ["a.png", "b", "c.txt"]
+
+
+def test_frames_are_slices_in_the_order_they_lie(tmp_path: Path) -> None:
+    from tests.imaging.test_dicom import enhanced
+
+    (tmp_path / "e.dcm").write_bytes(enhanced())
+    found = named(tmp_path / "e.dcm")
+    assert shown(tmp_path, found) == ["e.dcm, frame 3", "e.dcm, frame 2", "e.dcm, frame 1"]
+    assert all(callable(item.source) and item.source().kind == "dicom" for item in found)
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a.png": png(1), "sub/b.png": png(2)})
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if path.name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = named(tmp_path)
+    assert shown(tmp_path, found) == ["a.png", "sub"]
+    assert refused(found[1]) == f"cannot read {tmp_path}/sub: permission denied"
+
+
+def test_pipes_and_odd_paths_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert refused(named(tmp_path / "pipe.png")[0]).endswith("it is not a file")
+    assert refused(named("a\0b")[0]).startswith("cannot read a")
+
+
+def test_patients_are_not_named(tmp_path: Path) -> None:
+    folder = tmp_path / "MUSTERFRAU_ERIKA"
+    good, *_ = scan([1, 2])
+    files = {"PID4711X/erika 1.dcm": good, "PID4711X/a broken.dcm": good[:150], "PID4711X/photo.png": png(1)}
+    write(folder, files)
+    names = [item.shown.rpartition("/") for item in named(folder)]
+    assert [name for _, _, name in names] == ["a broken.dcm", "… 1.dcm", "photo.png"]
+    assert [place == "…" or place.endswith("/…/…") for place, _, _ in names] == [True, True, True]
+    assert shown(tmp_path, named(folder, phi=True))[1] == "MUSTERFRAU_ERIKA/PID4711X/erika 1.dcm"
+    (alone,) = named(folder / "PID4711X/a broken.dcm")
+    assert alone.shown == "…/a broken.dcm"
+    (uid,) = {item.series for item in named(folder, phi=True)} - {""}
+    assert uid.startswith("1.2.")
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["."], 3), (["a.png"], 1), (["*.png"], None), (["-"], None)])
+def test_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], expected: int | None) -> None:
+    write(tmp_path, {"a.png": b"", "b.png": b"", "sub/c.png": b""})
+    monkeypatch.chdir(tmp_path)
+    assert inputs.count(names) == expected
+    assert inputs.is_single(names) is (names == ["a.png"])
+
+
+def test_what_lies_beside_a_file_without_subfolders(tmp_path: Path) -> None:
+    (head, feet) = scan([20, 10])
+    write(tmp_path, {"9.png": png(1), "a.dcm": head, "b.dcm": feet, ".x.png": png(1), "sub/c.png": png(1)})
+    found = list(inputs.beside(tmp_path / "9.png", Naming()))
+    assert shown(tmp_path, found) == ["9.png", "b.dcm", "a.dcm"]
+    assert found[0].source == tmp_path / "9.png"

@@ -1,0 +1,211 @@
+import functools
+import time
+import types
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.core.errors import ModelFileError
+from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging.image_io import Picture, read
+from lungcli.imaging.preprocessing import prepare_file
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import GuardStatistics, Referral
+from lungcli.predict import inputs, predict
+from lungcli.predict.inputs import Item
+from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
+from tests.imaging import intruders
+from tests.modelfile import graphs
+
+
+@pytest.fixture
+def model(tmp_path_factory: pytest.TempPathFactory) -> model_file.Model:
+    return model_file.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
+
+
+def judged(paths: Iterable[Path], model: model_file.Model, *, force: bool = False, workers: int = 1) -> list[Outcome]:
+    named = inputs.items(map(str, paths), inputs.Naming())
+    return [outcome for _, outcome in predict.predict(named, model, force=force, workers=workers)]
+
+
+def _picture(path: Path, grey: int = 200) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chest = np.zeros((40, 48), dtype=np.uint8)
+    chest[4:36, 4:44] = grey
+    chest[10:30, 8:20] = chest[10:30, 28:40] = grey // 4
+    Image.fromarray(chest).save(path)
+    return path
+
+
+def test_a_verdict_is_what_the_model_says_of_the_prepared_slice(tmp_path: Path, model: model_file.Model) -> None:
+    path = _picture(tmp_path / "scan.png")
+    (found,) = judged([path], model)
+    assert isinstance(found, Prediction)
+    expected = model.probabilities(prepare_file(path, model.card.size)[None])[0]
+    assert found.probabilities == dict(zip(graphs.CLASSES, expected.tolist(), strict=True))
+    assert found.label == "normal"
+    assert (found.source, found.model, found.synthetic) == (str(path), "tiny", True)
+    assert 0 < found.seconds < 60
+    assert "not a medical device" in found.disclaimer
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_failures_stand_in_their_place_and_the_rest_goes_on(
+    tmp_path: Path, model: model_file.Model, workers: int
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    asked = [
+        _picture(tmp_path / "a.png"),
+        tmp_path / "text.png",
+        tmp_path / "missing.png",
+        _picture(tmp_path / "b.png"),
+    ]
+    found = judged(asked, model, workers=workers)
+    assert [type(item) for item in found] == [Prediction, Failure, Failure, Prediction]
+    assert [item.source for item in found] == [str(path) for path in asked]
+    assert all(item.reason and item.hint for item in found if isinstance(item, Failure))
+
+
+def test_a_folder_stands_for_its_files_in_natural_order(tmp_path: Path, model: model_file.Model) -> None:
+    names = ["B 3.png", "a 2.png", "a 10.png", "sub/1.png", ".hidden.png", ".git/x.png", "7.png"]
+    for name in names:
+        _picture(tmp_path / "scans" / name)
+    (tmp_path / "scans" / "sub" / "loop").symlink_to(tmp_path / "scans", target_is_directory=True)
+    found = judged([tmp_path / "scans"], model)
+    order = [Path(item.source).relative_to(tmp_path / "scans").as_posix() for item in found]
+    assert order == ["7.png", "a 2.png", "a 10.png", "B 3.png", "sub/1.png"]
+
+
+def test_an_empty_folder_is_a_failure(tmp_path: Path, model: model_file.Model) -> None:
+    (tmp_path / "empty").mkdir()
+    (found,) = judged([tmp_path / "empty"], model)
+    assert isinstance(found, Failure)
+    assert found.reason == f"there are no pictures in {tmp_path / 'empty'}"
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 0), (2, 6)])
+def test_pictures_are_read_only_a_few_ahead(tmp_path: Path, model: model_file.Model, workers: int, ahead: int) -> None:
+    asked: list[int] = []
+    path = _picture(tmp_path / "a.png")
+
+    def items() -> Iterator[Item]:
+        for number in range(1_000_000):
+            asked.append(number)
+            yield Item(shown=str(number), source=path)
+
+    found = predict.predict(items(), model, workers=workers)
+    assert isinstance(found, types.GeneratorType)
+    assert not asked
+    assert [next(found)[0].shown, next(found)[0].shown] == ["0", "1"]
+    assert len(asked) == 2 + ahead
+    found.close()
+
+
+def test_order_is_that_of_the_input_whichever_is_done_first(tmp_path: Path, model: model_file.Model) -> None:
+    content = _picture(tmp_path / "a.png").read_bytes()
+
+    def late(number: int) -> Picture:
+        time.sleep(0.03 * (number % 3 == 0))
+        return read(content)
+
+    items = [Item(shown=str(number), source=functools.partial(late, number)) for number in range(20)]
+    found = [(item.shown, outcome.source) for item, outcome in predict.predict(items, model, workers=4)]
+    assert found == [(str(number), str(number)) for number in range(20)]
+
+
+def test_a_picture_as_bytes(tmp_path: Path, model: model_file.Model) -> None:
+    content = _picture(tmp_path / "scan.png").read_bytes()
+    found = predict.predict_one(content, model, "upload.png")
+    by_path = predict.predict_one(tmp_path / "scan.png", model)
+    assert isinstance(found, Prediction)
+    assert isinstance(by_path, Prediction)
+    assert found.source == "upload.png"
+    assert found.probabilities == by_path.probabilities
+    assert predict.predict_one(b"no picture", model).source == "the picture"
+
+
+def guarded(folder: Path, **changes: object) -> model_file.Model:
+    return model_file.load(graphs.model_file(folder / "guarded.onnx", **changes), threads=1)
+
+
+def statistics(path: Path) -> GuardStatistics:
+    found = ood.fit(ood.rows_of([ood_features.look(read(path))]), ood.rows_of([]))
+    assert found is not None
+    return found
+
+
+def _blank(path: Path) -> Path:
+    Image.new("L", (64, 64), 120).save(path)
+    return path
+
+
+def test_what_is_no_slice_is_refused_with_reason_and_score(tmp_path: Path, model: model_file.Model) -> None:
+    found = predict.predict_one(_blank(tmp_path / "blank.png"), model)
+    assert found == Refusal(source=str(tmp_path / "blank.png"), reason="blank", score=100)
+
+
+def test_force_judges_all_the_same_and_says_so(tmp_path: Path, model: model_file.Model) -> None:
+    blank, slice_ = _blank(tmp_path / "blank.png"), _picture(tmp_path / "slice.png")
+    forced, plain = judged([blank, slice_], model, force=True)
+    assert isinstance(forced, Prediction)
+    assert isinstance(plain, Prediction)
+    assert (forced.forced, forced.referred, forced.reason) == (True, True, "blank")
+    assert (plain.forced, plain.referred, plain.reason, plain.guard) == (False, False, "", 0)
+    assert sum(forced.probabilities.values()) == pytest.approx(1)
+
+
+def test_an_unfamiliar_acquisition_is_referred(tmp_path: Path) -> None:
+    familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
+    model = guarded(tmp_path, guard=statistics(familiar))
+    first, second = judged([familiar, stranger], model)
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert (first.referred, first.guard) == (False, 0)
+    assert second.referred
+    assert second.guard > 1
+    assert second.reason == "unfamiliar acquisition: of darker tissue than the slices it learned from"
+    assert second.label == "normal"
+
+
+@pytest.mark.parametrize(("threshold", "referred"), [(0.30, False), (0.95, True)])
+def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: float, referred: bool) -> None:
+    band = Referral(threshold=threshold, target="error", coverage=0.9, risk=0.05, n=100)
+    found = predict.predict_one(_picture(tmp_path / "a.png"), guarded(tmp_path, referral=band))
+    assert isinstance(found, Prediction)
+    assert found.referred is referred
+    chosen = max(found.probabilities.values())
+    assert found.reason == (f"not sure enough: {chosen:.1%} is below 95.0%" if referred else "")
+
+
+def test_the_acquisition_is_told_before_the_doubt(tmp_path: Path) -> None:
+    familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
+    band = Referral(threshold=0.99, target="error", coverage=0.9, risk=0.05, n=100)
+    found = predict.predict_one(stranger, guarded(tmp_path, referral=band, guard=statistics(familiar)))
+    assert isinstance(found, Prediction)
+    assert found.reason.startswith("unfamiliar acquisition")
+
+
+def test_the_chest_is_looked_for_once(tmp_path: Path, model: model_file.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = intruders.slices(1)[0]
+    Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(tmp_path / "a.png")
+    calls: list[int] = []
+    find_in = lung_segmentation.find_in
+
+    def counted(image: Image.Image) -> lung_segmentation.Chest:
+        calls.append(1)
+        return find_in(image)
+
+    monkeypatch.setattr(lung_segmentation, "find_in", counted)
+    assert isinstance(predict.predict_one(tmp_path / "a.png", model), Prediction)
+    assert len(calls) == 1
+
+
+def test_a_model_file_with_unknown_signs_is_refused(tmp_path: Path) -> None:
+    known = statistics(_picture(tmp_path / "a.png"))
+    strange = msgspec.structs.replace(known, signs=("smell", *known.signs[1:]))
+    with pytest.raises(ModelFileError, match="by signs that this lungcli does not measure"):
+        guarded(tmp_path, guard=strange)

@@ -1,0 +1,58 @@
+"""A training from recipe to graph."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+
+from lungcli.core.errors import LungcliError
+from lungcli.core.events import BatchDone
+from lungcli.core.recipe import Recipe
+from lungcli.training import loop, trainer
+from lungcli.training.trainer import Teacher
+from tests.training.test_loop import RECIPE, material
+
+SHORT = msgspec.structs.replace(RECIPE, epochs=1)
+
+
+def losses_of(folder: Path, recipe: Recipe, *teachers: Teacher) -> list[float]:
+    events = trainer.learn("student", recipe, material(), folder, teachers)
+    return [event.loss for event in events if isinstance(event, BatchDone)]
+
+
+def test_without_a_say_for_the_teacher_the_student_is_the_base_student(tmp_path: Path) -> None:
+    """Same start, same batches, same budget: whatever differs otherwise comes from the teacher."""
+    base, deaf, taught = tmp_path / "base", tmp_path / "deaf", tmp_path / "taught"
+    alone = losses_of(base, SHORT)
+    teacher = Teacher(model="ownmodel", weights=base / loop.BEST)
+    assert losses_of(deaf, msgspec.structs.replace(SHORT, alpha=0.0), teacher) == alone
+    assert (deaf / loop.BEST).read_bytes() == (base / loop.BEST).read_bytes()
+    assert losses_of(taught, msgspec.structs.replace(SHORT, alpha=0.9), teacher) != alone
+
+
+def test_methods_and_a_second_teacher_teach_another_student(tmp_path: Path) -> None:
+    one, other = (Teacher(model="ownmodel", weights=tmp_path / name / loop.BEST) for name in ("one", "other"))
+    losses_of(tmp_path / "one", SHORT)
+    losses_of(tmp_path / "other", msgspec.structs.replace(SHORT, seed=1))
+    heard = [losses_of(tmp_path / "both", SHORT, one, other), losses_of(tmp_path / "first", SHORT, one)]
+    others = ("dkd", "dist", "seed")
+    heard += [losses_of(tmp_path / name, msgspec.structs.replace(SHORT, method=name), one) for name in others]
+    assert len({tuple(losses) for losses in heard}) == len(heard)
+    twice = losses_of(tmp_path / "twice", SHORT, one, one)
+    np.testing.assert_allclose(twice, heard[1], rtol=1e-3)
+
+
+def test_the_graph_is_that_of_the_best_epoch(tmp_path: Path) -> None:
+    losses_of(tmp_path, SHORT)
+    count = trainer.export_best(SHORT, 3, tmp_path, tmp_path / "graph.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"slice": np.zeros((2, 1, 64, 64), dtype=np.uint8)})
+    assert logits.shape == (2, 3)
+    assert count > 100_000
+
+
+def test_no_weights_no_graph(tmp_path: Path) -> None:
+    with pytest.raises(LungcliError, match="cannot read"):
+        trainer.export_best(SHORT, 3, tmp_path, tmp_path / "graph.onnx")

@@ -1,0 +1,58 @@
+"""What is said of data sets."""
+
+import numpy as np
+
+from lungcli.datasets.audit.knn_baseline import NearestNeighbour
+from lungcli.tui.data import dataset_info
+from tests.tui import stage
+
+LEAK = NearestNeighbour(
+    random_accuracy=0.995, random_balanced=0.99, grouped_accuracy=0.585, grouped_balanced=0.51, n=6, groups=3
+)
+
+
+def test_counts_groups_and_the_leak() -> None:
+    stage.data_set()
+    (found,) = dataset_info.read_all()
+    lines = dataset_info.facts(found, None, 40).plain.splitlines()
+    assert lines[0].startswith("! synthetic")
+    assert lines[3].split()[:3] == ["malignant", "3", "2"]
+    assert lines[5].split() == ["all", "6", "3"]
+    assert "1 groups hold several classes" in lines[6]
+    assert "n tells how far memory alone gets" in lines[7]
+    text = dataset_info.facts(found, LEAK, 40).plain
+    assert "99.0%" in text
+    assert "48 points are memory" in text
+    assert max(map(len, (line for line in text.splitlines() if "█" in line))) <= 40
+
+
+def test_mixed_groups_come_first_then_the_largest() -> None:
+    stage.data_set()
+    (found,) = dataset_info.read_all()
+    assert found.manifest is not None
+    first, *rest = dataset_info.groups_of(found.manifest)
+    assert first.mixed
+    assert first.classes == {"benign": 1, "malignant": 1}
+    assert [group.number for group in rest] == [1, 2]
+
+
+def test_a_damaged_data_set_says_so() -> None:
+    (stage.data_set() / "manifest.json").write_text("{")
+    (found,) = dataset_info.read_all()
+    assert found.manifest is None
+    assert dataset_info.facts(found, None, 40).plain.startswith("cannot be read\n")
+
+
+def test_a_sheet_frames_slices_in_the_colour_of_their_class() -> None:
+    folder = stage.data_set()
+    (found,) = dataset_info.read_all()
+    assert found.manifest is not None
+    group = dataset_info.groups_of(found.manifest)[0]
+    (folder / group.slices[1].path).write_bytes(b"damaged")
+    tiles, failed = dataset_info.sheet(group, folder, found.manifest.classes, 0, 9)
+    assert failed == 1
+    frames = [tuple(tile[0, 0].tolist()) for tile in tiles]
+    assert frames == [dataset_info.colour_of("benign", found.manifest.classes), (255, 80, 80)]
+    assert np.unique([tile.shape for tile in tiles], axis=0).tolist() == [[96, 96, 3]]
+    assert dataset_info.caption(group, 0, 2, failed) == "1 benign, 2 malignant of 2 · 1 cannot be read"
+    assert dataset_info.caption(group, 1, 1, 0) == "2 malignant of 2"

@@ -1,0 +1,166 @@
+"""The comparison table without a widget."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lungcli.core import package_data
+from lungcli.evaluation.benchmark import Measurement
+from lungcli.evaluation.compare import Row
+from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile import model_paths
+from lungcli.tui.models import table
+from lungcli.tui.models.table import Entry
+from tests.cli.test_tables import row
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
+from tests.tui import stage
+
+TEACHER = row("teacher", "bbmmnn")
+INT8 = row("int8", "bnmmnn", "int8", Estimate(value=-1 / 6, low=-0.5, high=0.0))
+UNTIMED = msgspec.structs.replace(INT8, name="run [1]/student")
+
+
+def entries(*rows: Row) -> list[Entry]:
+    return [Entry(name=item.name, path=Path("m"), row=item) for item in rows]
+
+
+def random_split(item: Row) -> Row:
+    figures = evaluation("bbmmnn").figures()
+    return msgspec.structs.replace(
+        item, name="run [1]/leak", figures=msgspec.structs.replace(figures, protocol="random")
+    )
+
+
+def test_ratios_are_in_words() -> None:
+    assert table.times(11.3, 44.68, "smaller", "larger") == "4.0× smaller"
+    assert table.times(50.0, 10.0, "faster", "slower") == "5.0× slower"
+    assert table.times(10.0, 10.01, "smaller", "larger") == "same"
+    assert table.times(0, 10.0, "smaller", "larger") == "–"
+
+
+def test_a_row_beside_the_pinned_one() -> None:
+    (entry,) = entries(INT8)
+    assert table.summary(entry, TEACHER) == (
+        "run [1]/int8: 4.0× smaller, -0.167 n.s. [-.500, +.000] balanced accuracy to run [1]/teacher"
+    )
+    assert "is pinned" in table.summary(entries(TEACHER)[0], TEACHER)
+    other = msgspec.structs.replace(INT8, difference=None)
+    assert table.summary(entries(msgspec.structs.replace(other, not_compared="so"))[0], TEACHER) == (
+        "run [1]/int8: 4.0× smaller than run [1]/teacher; so"
+    )
+    assert "not judged on the same slices" in table.summary(entries(other)[0], TEACHER)
+
+
+def test_a_faster_row_says_so() -> None:
+    quick = Measurement(name="q", p50=0.617, p90=1, p99=1, mean=1, n=9, threads=2, batch=1, bytes=1)
+    assert "2.0× faster" in table.summary(entries(msgspec.structs.replace(INT8, latency=quick))[0], TEACHER)
+
+
+@pytest.mark.parametrize("title", table.TITLES)
+@pytest.mark.parametrize("down", [False, True])
+def test_every_column_sorts_and_unusable_files_stay_last(title: str, down: bool) -> None:
+    broken = Entry(name="broken", path=Path("b"), problem="too old")
+    ordered = table.in_order([broken, *entries(TEACHER, INT8, UNTIMED)], title, TEACHER, down=down)
+    assert len(ordered) == 4
+    assert ordered[-1] is broken
+
+
+def test_values_order_rows_and_dashes_come_after() -> None:
+    rows = entries(UNTIMED, TEACHER, INT8)
+    assert table.in_order(rows, "p50 ms", None, down=False)[0].name == TEACHER.name
+    assert table.in_order(rows, "p50 ms", None, down=True)[0].name == TEACHER.name
+    assert table.in_order(rows, "size", None, down=True)[0].name == TEACHER.name
+    assert [item.name for item in table.in_order(rows, "balanced accuracy", None, down=False)][-1] == TEACHER.name
+
+
+def test_figures_of_a_random_split_are_marked_without_colour_too() -> None:
+    column = table.column_of("balanced accuracy")
+    assert table.cell(column, random_split(TEACHER), None).plain == "1.000 [1.000, 1.000] †"
+    assert table.cell(column, TEACHER, None).plain == "1.000 [1.000, 1.000]"
+    assert table.cell(table.column_of("size"), random_split(TEACHER), None).plain == "44.68 MB"
+    assert table.notes(entries(random_split(TEACHER)))[0] == table.RANDOM_NOTE
+
+
+def test_synthetic_data_is_always_said() -> None:
+    assert table.notes(entries(TEACHER)) == [table.SYNTHETIC_NOTE]
+
+
+def test_only_what_was_judged_alike_is_on_the_front() -> None:
+    other = msgspec.structs.replace(TEACHER, name="x/teacher", data="elsewhere")
+    drawn = table.points(entries(TEACHER, INT8, random_split(TEACHER), other), TEACHER, {}, speed=False, on=INT8.name)
+    assert [(point.fair, point.random, point.chosen) for point in drawn] == [
+        (True, False, False),
+        (True, False, True),
+        (False, True, False),
+        (False, False, False),
+    ]
+    timed = table.points(entries(TEACHER, INT8), TEACHER, {}, speed=True, on="")
+    assert [point.cost for point in timed] == [1.234]
+
+
+def test_names_are_as_short_as_they_tell_apart() -> None:
+    assert table.shortened(["run/teacher", "run/int8"]) == {"run/teacher": "teacher", "run/int8": "int8"}
+    assert table.shortened(["bundled", "run/a", "run/b"]) == {"bundled": "bundled", "run/a": "a", "run/b": "b"}
+    long = "compress-mobilenetv2-iqothnccd-with-more/student"
+    (short,) = set(table.shortened([long, "b/student"]).values()) - {"b/student"}
+    assert len(short) <= 30
+    assert short.startswith("compress")
+    assert short.endswith("/student")
+
+
+def test_reading_all_keeps_going_past_a_file_that_cannot_be_used() -> None:
+    made = stage.run()
+    old = made.stage("base")
+    old.mkdir()
+    graphs.model_file(old / model_paths.MODEL, preparation=99)
+    found = {entry.name: entry for entry in table.read_all("compress-tiny-phantom/student", {})}
+    assert len(found) == 4
+    assert found[f"{made.name}/base"].row is None
+    assert "preparation 99" in found[f"{made.name}/base"].problem
+    teacher, student = found[f"{made.name}/teacher"].row, found[f"{made.name}/student"].row
+    assert teacher is not None
+    assert teacher.difference is not None
+    assert student is not None
+    assert student.difference is None
+
+
+def test_a_run_is_pinned_before_the_bundled_model_which_has_no_verdicts() -> None:
+    ours, teacher, int8 = (
+        Entry(name=name, path=Path(name), row=TEACHER) for name in ("bundled", "run/teacher", "run/int8")
+    )
+    assert table.usual([ours, teacher, int8]) == "run/teacher"
+    assert table.usual([ours, teacher, int8], "run/int8") == "run/int8"
+    assert table.usual([ours, teacher], "gone") == "run/teacher"
+    assert table.usual([ours]) == "bundled"
+    assert table.usual([]) == ""
+
+
+def test_what_cannot_be_used_is_never_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Entry(name="run/teacher", path=Path("x"), problem="damaged")
+    bundle = Entry(name="bundled", path=Path("b"), row=TEACHER)
+    assert table.usual([bundle, broken], "run/teacher") == "bundled"
+    assert table.usual([broken]) == ""
+    made = stage.run()
+    (made.stage("teacher") / model_paths.MODEL).write_bytes(b"no model")
+    monkeypatch.setattr(package_data, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    found = table.read_all("", {})
+    assert table.usual(found) == f"{made.name}/student"
+    assert [entry.row.difference is not None for entry in found if entry.row] == [False, False, True]
+
+
+def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package_data, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    stage.run("mine")
+    first, teacher, student, _ = table.read_all("", {})
+    assert [first.name, teacher.name] == ["bundled", "mine/teacher"]
+    assert first.row is not None
+    assert first.row.difference is None
+    assert first.row.not_compared == "one of the two has no verdicts on its test part"
+    assert student.row is not None
+    assert student.row.difference is not None
+
+
+def test_nothing_made_yet() -> None:
+    assert table.read_all("", {}) == ()

@@ -1,0 +1,453 @@
+"""The models view, key by key."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import DataTable, OptionList
+
+from lungcli.core import package_data, runs
+from lungcli.datasets.cache import Advance
+from lungcli.evaluation import benchmark as bench
+from lungcli.evaluation import compare, evaluate
+from lungcli.evaluation.benchmark import Measurement
+from lungcli.modelfile import model_paths
+from lungcli.tui.models.flips import Flips
+from lungcli.tui.models.view import ModelsView
+from lungcli.tui.widgets.dialogs import Sheet
+from lungcli.tui.widgets.picture import Picture
+from tests.metrics.test_predictions import evaluation
+from tests.modelfile import graphs
+from tests.tui.stage import STRANGE, Stage, add, data_set, play, press, run, settle
+
+RUN = "compress-tiny-phantom"
+
+
+def shown(app: Stage) -> list[list[str]]:
+    grid = app.query_one("#models", DataTable)
+    return [[str(cell) for cell in grid.get_row_at(row)] for row in range(grid.row_count)]
+
+
+def titles(app: Stage) -> list[str]:
+    return [str(column.label) for column in app.query_one("#models", DataTable).ordered_columns]
+
+
+def measured(times: dict[str, float]) -> object:
+    def benchmark(loaded: list[object], seconds: float, advance: Advance) -> tuple[Measurement, ...]:
+        advance(1, 2)
+        return tuple(
+            Measurement(name="m", p50=p50, p90=p50, p99=p50, mean=p50, n=9, threads=1, batch=1, bytes=1)
+            for p50, _ in zip(times.values(), loaded, strict=True)
+        )
+
+    return benchmark
+
+
+def test_no_models_says_what_to_type() -> None:
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert "lungcli compress --student mobilenetv2 --data phantom" in app.text()
+        await press(app, pilot, "l", "e", "f", "m", "i", "p", "space", "x", "r")
+        assert "there is no model to measure" in app.messages()
+        run()
+        await press(app, pilot, "r")
+        assert len(shown(app)) == 3
+
+    play(ModelsView(), scenario)
+
+
+def test_the_table_the_chart_and_the_warning() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert [row[1] for row in shown(app)] == ["teacher", "student", "int8"]
+        assert shown(app)[0][2] == "1.000 [1.000, 1.000]"
+        text = app.text()
+        assert "balanced accuracy by size" in text
+        assert "synthetic data: these figures say nothing about people" in text
+        assert "is pinned" in text
+
+    play(ModelsView(), scenario)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (99, 30), (100, 30), (200, 60), (300, 80)])
+def test_every_size_shows_table_and_chart(size: tuple[int, int]) -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert all(len(line) <= size[0] for line in app.text().splitlines())
+        assert app.query_one("#models").region.height >= 5
+        assert app.query_one("Chart").region.height >= 8
+        assert app.query_one("#beside").display is (size[0] >= 100)
+        assert app.query_one(".status").region.bottom == size[1]
+
+    play(ModelsView(), scenario, size)
+
+
+def test_marking_pinning_and_differences() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        difference = titles(app).index("to pinned")
+        assert shown(app)[0][difference] == "–"
+        await press(app, pilot, "down", "space")
+        assert [row[0] for row in shown(app)] == ["◆", "✓", ""]
+        await press(app, pilot, "p")
+        assert [row[0] for row in shown(app)] == ["", "◆✓", ""]
+        assert [row[difference] == "–" for row in shown(app)] == [False, True, False]
+        assert "n.s." in shown(app)[0][difference]
+        await press(app, pilot, "space")
+        assert shown(app)[1][0] == "◆"
+
+    play(ModelsView(), scenario)
+
+
+def test_sorting_by_a_chosen_column_and_turning_it() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "s")
+        assert app.screen.query_one(OptionList).option_count > 12
+        await press(app, pilot, "down", "enter")
+        assert [row[1] for row in shown(app)] == ["student", "int8", "teacher"]
+        assert "balanced accuracy ▲" in titles(app)
+        await press(app, pilot, "o")
+        assert [row[1] for row in shown(app)] == ["teacher", "int8", "student"]
+        assert "balanced accuracy ▼" in titles(app)
+        await press(app, pilot, "s", "escape")
+        assert [row[1] for row in shown(app)] == ["teacher", "int8", "student"]
+
+    play(ModelsView(), scenario)
+
+
+def test_a_click_on_a_heading_sorts() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await pilot.click("#models", offset=(22, 1))
+        await settle(app, pilot)
+        assert "balanced accuracy ▲" in titles(app)
+
+    play(ModelsView(), scenario)
+
+
+def test_columns_are_chosen() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "c", "space", "enter")
+        assert "balanced accuracy" not in titles(app)
+        assert titles(app)[:3] == ["", "model", "malignant sensitivity"]
+        await press(app, pilot, "c", "space", "escape")
+        assert "balanced accuracy" not in titles(app)
+
+    play(ModelsView(), scenario)
+
+
+def test_order_columns_axis_and_the_pinned_row_are_remembered() -> None:
+    run()
+
+    async def change(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "p", "x", "c", "space", "enter", "s", "down", "down", "enter", "o")
+
+    async def look(app: Stage, pilot: Pilot[None]) -> None:
+        titles = [str(column.label) for column in app.query_one("#models", DataTable).ordered_columns]
+        assert "balanced accuracy" not in titles
+        assert "malignant sensitivity ▼" in titles
+        assert "◆" in str(app.query_one("#models", DataTable).get_row("compress-tiny-phantom/student")[0])
+        assert "by latency" in app.text()
+
+    play(ModelsView(), change)
+    play(ModelsView(), look)
+
+
+def test_latency_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setattr(bench, "benchmark", measured({"teacher": 8.0, "student": 2.0, "int8": 1.0}))
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "x")
+        assert "not timed yet" in app.text()
+        await press(app, pilot, "l")
+        await settle(app, pilot)
+        place = titles(app).index("p50 ms")
+        assert [row[place] for row in shown(app)] == ["8.00", "2.00", "1.00"]
+        ratio = titles(app).index("speed ratio")
+        assert [row[ratio] for row in shown(app)] == ["–", "4.0× faster", "8.0× faster"]
+        assert "balanced accuracy by latency" in app.text()
+        assert any("measured 3 models" in message for message in app.messages())
+
+    play(ModelsView(), scenario)
+
+
+def test_only_marked_rows_are_measured_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setattr("lungcli.tui.models.view.SECONDS", 0.05)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "space", "l")
+        await settle(app, pilot)
+        place = titles(app).index("p50 ms")
+        assert [row[place] == "–" for row in shown(app)] == [True, False, True]
+
+    play(ModelsView(), scenario)
+
+
+def test_a_measurement_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+
+    def endless(loaded: object, seconds: float, advance: Advance) -> None:
+        for turn in range(10_000):
+            time.sleep(0.01)
+            advance(turn, 10_000)
+
+    monkeypatch.setattr(bench, "benchmark", endless)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        view = app.query_one(ModelsView)
+        await pilot.press("l")
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if "esc ends it" in app.text():
+                break
+        assert "measuring 3 models" in app.text()
+        await pilot.press("down")
+        assert view.busy()
+        await press(app, pilot, "escape")
+        assert not view.busy()
+        assert titles(app).index("p50 ms") > 0
+        assert all(row[titles(app).index("p50 ms")] == "–" for row in shown(app))
+
+    play(ModelsView(), scenario)
+
+
+def test_which_verdicts_flipped_with_the_slices() -> None:
+    run()
+    data_set()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "f")
+        assert any("mark two rows" in message for message in app.messages())
+        await press(app, pilot, "down", "f")
+        assert isinstance(app.screen, Flips)
+        assert "2 of 6 verdicts flipped: 0 mended, 2 broken, 0 both wrong" in app.text()
+        picture = app.screen.query_one(Picture)
+        assert picture.pixels is not None
+        before = picture.pixels.mean()
+        await press(app, pilot, "down")
+        assert picture.pixels is not None
+        assert picture.pixels.mean() != before
+        await press(app, pilot, "escape")
+        await press(app, pilot, "space", "down", "space", "f")
+        assert "1 of 6 verdicts flipped: 1 mended" in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_flips_without_the_data_set_and_of_other_slices() -> None:
+    made = run()
+    add(made, "base", evaluation("bbmmnn", digest="other"))
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "f")
+        assert "judged on different slices" in app.messages()[-1]
+        await press(app, pilot, "down", "f")
+        assert "its data set is not on this machine" in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_confusion_matrix_reliability_and_card() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "m")
+        assert isinstance(app.screen, Sheet)
+        text = app.text()
+        for part in ("→ malignant", "1  50%", "when it said", "over-confident", "ECE", "6 slices of 3"):
+            assert part in text
+        await press(app, pilot, "escape", "i")
+        assert "temperature" in app.text()
+        await press(app, pilot, "q", "enter")
+        assert isinstance(app.screen, Sheet)
+
+    play(ModelsView(), scenario, (120, 60))
+
+
+@pytest.mark.parametrize(("down", "suffix"), [(0, "md"), (1, "csv"), (2, "json")])
+def test_export(down: int, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "space", "e", *["down"] * down, "enter")
+        await press(app, pilot, "space", "e", *["down"] * down, "enter")
+        await press(app, pilot, "e", "escape")
+
+    play(ModelsView(), scenario)
+    one = (tmp_path / f"lungcli-models.{suffix}").read_text()
+    everything = (tmp_path / f"lungcli-models-2.{suffix}").read_text()
+    assert len(list(tmp_path.iterdir())) == 2
+    if suffix == "md":
+        assert everything.count("\n| ") == one.count("\n| ") + 2
+    elif suffix == "csv":
+        assert len(list(csv.DictReader(io.StringIO(everything)))) == 3
+    else:
+        assert [row["name"] for row in json.loads(one)["rows"]] == [f"{RUN}/teacher"]
+        assert json.loads(one)["schema_version"] == 1
+
+
+def test_an_export_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setattr(Path, "cwd", lambda: tmp_path / "file" / "under")
+    (tmp_path / "file").touch()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "e", "enter")
+        assert "cannot write" in app.messages()[-1]
+
+    play(ModelsView(), scenario)
+
+
+def test_files_that_cannot_be_used_stay_in_sight_with_the_reason() -> None:
+    made = run()
+    folder = made.stage("base")
+    folder.mkdir()
+    graphs.model_file(folder / model_paths.MODEL, preparation=99)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert shown(app)[1][1:3] == ["base", "cannot be used"]
+        await press(app, pilot, "down")
+        assert "preparation 99" in app.text().replace("\n", " ")
+        await press(app, pilot, "p", "f", "m", "i", "s", "enter")
+        assert [row[0] for row in shown(app)] == ["", "", "◆", ""]
+        assert sum("preparation 99" in message for message in app.messages()) == 2
+
+    play(ModelsView(), scenario)
+
+
+def test_a_random_split_is_marked() -> None:
+    made = run()
+    leaky = msgspec.structs.replace(evaluation("bbmmnn"), protocol="random", split_digest="r")
+    add(made, "base", leaky)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert shown(app)[1][2].endswith("†")
+        assert "† random split" in app.text()
+        assert "◇" in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lungcli.core.names.checked", lambda name, _: name)
+        run(STRANGE)
+        run("other")
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert shown(app)[0][1] == f"{STRANGE}/teacher"
+        await press(app, pilot, "space", "down", "f", "m")
+        assert STRANGE in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_verdicts_that_are_not_there() -> None:
+    made = run()
+    (made.stage("teacher") / "evaluation.json").unlink()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "m")
+        assert f"lungcli runs resume '{RUN}'" in app.messages()[-1]
+
+    play(ModelsView(), scenario)
+
+
+def test_the_bundled_model_is_in_the_table_and_the_run_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_data, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert [row[:2] for row in shown(app)] == [["", "bundled"], ["◆", "teacher"], ["", "student"], ["", "int8"]]
+        await press(app, pilot, "m")
+        assert "beside the models of runs" in app.messages()[-1]
+        await press(app, pilot, "i")
+        assert "temperature" in app.text()
+
+    play(ModelsView(), scenario, (120, 60))
+
+
+def test_a_key_is_on_the_screen_within_50_ms() -> None:
+    for number in range(8):
+        run(f"run-{number}")
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        took = []
+        for _ in range(5):
+            start = time.thread_time()
+            app.query_one("#models", DataTable).action_cursor_down()
+            app.query_one(ModelsView).on_data_table_row_highlighted()
+            app.text()
+            took.append(time.thread_time() - start)
+        assert min(took) < 0.05
+
+    play(ModelsView(), scenario, (200, 60))
+
+
+@pytest.mark.parametrize("colours", ["no", "16"])
+def test_without_colours_everything_is_still_there(colours: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR" if colours == "no" else "TERM", "1" if colours == "no" else "xterm")
+    monkeypatch.delenv("COLORTERM", raising=False)
+    made = run()
+    data_set()
+    assert runs.known()[made.name] == made.folder
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "f")
+        drawn = app.screen.query_one(Picture)
+        assert "▀" not in "".join(drawn.render_line(y).text for y in range(drawn.size.height))
+        assert "broken" in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_back() -> None:
+    run()
+    for name, judged in (("rates-0000", "bbmmnn"), ("rates-0001", "bnmmnm")):
+        tried = run(name, student="bnmmnn").stage("student")
+        evaluate.save(msgspec.structs.replace(evaluation(judged), part="val"), tried / compare.VALIDATION)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert len(shown(app)) == 5
+        await press(app, pilot, "t")
+        assert {row[1] for row in shown(app)} == {"rates-0000/student", "rates-0001/student"}
+        at = titles(app).index("balanced accuracy")
+        assert [row[at][:5] for row in shown(app)] == ["1.000", "0.667"]
+        assert "trials, judged on validation slices" in app.text()
+        assert "(val part, grouped split)" in app.text()
+        assert "chosen by these slices, the best looks better here than it is" in app.text()
+        await press(app, pilot, "down", "f")
+        assert isinstance(app.screen, Flips)
+        await press(app, pilot, "escape", "t")
+        assert len(shown(app)) == 5
+        assert "chosen by these slices" not in app.text()
+
+    play(ModelsView(), scenario)
+
+
+def test_where_there_are_no_trials_all_models_stay() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "t")
+        assert len(shown(app)) == 3
+        assert "there are no trials: lungcli search makes some" in app.messages()
+
+    play(ModelsView(), scenario)

@@ -1,0 +1,95 @@
+"""Verdicts in words."""
+
+import dataclasses
+
+import numpy as np
+
+from lungcli.predict.predict import Failure, Prediction, Refusal
+from lungcli.predict.series import SeriesVerdict
+from lungcli.tui.predict import prediction_text
+from lungcli.tui.predict.slice_prediction import HeatMap
+
+FOUND = Prediction(
+    source="a.png",
+    label="malignant",
+    probabilities={"benign": 0.1, "malignant": 0.7, "normal": 0.2},
+    model="tiny",
+    seconds=0.0123,
+    synthetic=False,
+    referred=False,
+    reason="",
+    guard=0.0,
+    forced=False,
+)
+
+
+def test_a_verdict_in_words() -> None:
+    lines = prediction_text.verdict(FOUND, "run/int8", 40).plain.splitlines()
+    assert lines[0] == "malignant  70.0%"
+    assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
+    assert max(map(len, lines[1:4])) <= 40
+    assert lines[4] == "run/int8 · 12 ms"
+    assert "not a medical" in lines[5]
+
+
+def test_doubts_are_shown_where_a_prediction_has_some() -> None:
+    doubtful = dataclasses.replace(FOUND, referred=True, reason="too close to call", guard=1.4)
+    text = prediction_text.verdict(doubtful, "m", 40).plain
+    assert "→ radiologist" in text
+    assert "! too close to call" in text
+    assert prediction_text.cells(doubtful)[0].plain == "malignant →"
+    assert "acquisition 1.4 of the limit" in text
+    assert "acquisition" not in prediction_text.verdict(FOUND, "m", 40).plain
+
+
+def test_a_refusal_says_why() -> None:
+    refusal = Refusal(source="a", reason="a colour picture", score=3.0)
+    assert prediction_text.verdict(refusal, "m", 40).plain.splitlines()[1] == "a colour picture"
+    assert prediction_text.cells(refusal)[0].plain == "refused"
+
+
+def test_phantoms_are_said_to_be_phantoms() -> None:
+    assert "phantoms" in prediction_text.verdict(dataclasses.replace(FOUND, synthetic=True), "m", 40).plain
+
+
+def test_a_failure_says_why_and_what_to_do() -> None:
+    failure = Failure(source="a", reason="cannot read a: it is empty", hint="copy it again")
+    assert prediction_text.verdict(failure, "m", 40).plain.splitlines()[1:] == [
+        "cannot read a: it is empty",
+        "copy it again",
+    ]
+    assert prediction_text.cells(failure)[0].plain == "unreadable"
+    assert prediction_text.verdict(None, "m", 40).plain == ""
+
+
+def test_a_series_in_words() -> None:
+    found = SeriesVerdict(
+        series="series 1",
+        label="malignant",
+        probabilities=FOUND.probabilities,
+        slices=9,
+        used=7,
+        referred_slices=2,
+        not_judged=0,
+        malignant_slices=5,
+        referred=True,
+        reason="not sure enough",
+    )
+    text = prediction_text.of_series(found, 40).plain
+    assert text.splitlines()[0] == "malignant  70.0%  → radiologist"
+    assert "! not sure enough" in text
+    assert "series 1: of 9 slices 7 count, 2 referred; 5 called malignant" in text
+    assert "the mean of the calibrated probabilities" in text
+    none = dataclasses.replace(found, label="", probabilities={}, used=0, malignant_slices=0)
+    assert prediction_text.of_series(none, 40).plain.startswith("no verdict  → radiologist")
+
+
+def test_what_the_heat_means() -> None:
+    pixels = np.zeros((2, 2, 3), dtype=np.uint8)
+    heat = HeatMap(label="normal", pixels=pixels, grey=pixels[..., 0], somewhere=True)
+    assert prediction_text.heat(heat, coloured=True).plain == "what speaks for normal (violet to yellow)"
+    assert "right: heat, @ is most" in prediction_text.heat(heat, coloured=False).plain
+    assert (
+        "no place speaks for" in prediction_text.heat(dataclasses.replace(heat, somewhere=False), coloured=True).plain
+    )
+    assert "nothing to explain" in prediction_text.heat(None, coloured=True).plain

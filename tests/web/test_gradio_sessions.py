@@ -1,0 +1,190 @@
+"""What is let go of visits that are over: by itself, and of the page's library as installed."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lungcli.web import app, gradio_sessions, html
+from lungcli.web.uploads import Uploads
+from tests.modelfile import graphs
+from tests.web.test_app import WITH_GRADIO, Served, free_port, uploads_in
+
+# Gradio and what it brings warn of their own future.
+pytestmark = pytest.mark.filterwarnings("ignore")
+JSON = {"Content_Type": "application/json"}
+
+
+def library(
+    *, messages: Mapping[str, object], unfetched: Mapping[str, set[str]], running: Mapping[str, str] | None = None
+) -> Any:
+    """A page as its library keeps it: queues and unfetched events by visit, visits by running event."""
+    events = {event: SimpleNamespace(session_hash=visit) for event, visit in (running or {}).items()}
+    queue = SimpleNamespace(
+        pending_messages_per_session=dict(messages),
+        pending_event_ids_session=dict(unfetched),
+        event_ids_to_events=events,
+    )
+    return SimpleNamespace(_queue=queue, app=SimpleNamespace(tokens={}), temp_file_sets=[])
+
+
+def kept(blocks: Any) -> tuple[set[str], set[str]]:
+    """Visits whose messages are kept, and those whose events are."""
+    return set(blocks._queue.pending_messages_per_session), set(blocks._queue.pending_event_ids_session)
+
+
+def test_a_visit_is_forgotten_once_its_verdict_is_fetched() -> None:
+    ids: dict[str, set[str]] = {"fetched": set(), "asked": set(), "running": {"e"}, "gone": {"f"}}
+    blocks = library(messages=dict.fromkeys(("fetched", "asked", "running")), unfetched=ids, running={"e": "running"})
+    gradio_sessions.forget(blocks, None, ["asked"])
+    assert kept(blocks) == ({"asked", "running"}, {"asked", "running"})
+
+
+def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
+    ids = {name: {name} for name in ("old", "running", "newer", "newest")}
+    blocks = library(messages=dict.fromkeys(ids), unfetched=ids, running={"running": "running"})
+    gradio_sessions.forget(blocks, None, [])
+    assert kept(blocks) == ({"running", "newer", "newest"},) * 2
+
+
+@given(st.data())
+def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject) -> None:
+    names = [str(number) for number in range(gradio_sessions.UNFETCHED * 2)]
+    some = st.sets(st.sampled_from(names))
+    messages, listed, fetched, asked, running = (data.draw(some) for _ in range(5))
+    unfetched = {name: set() if name in fetched else {f"e{name}"} for name in names if name in listed}
+    blocks = library(
+        messages=dict.fromkeys(messages), unfetched=unfetched, running={f"e{name}": name for name in running}
+    )
+    gradio_sessions.forget(blocks, None, asked)
+    queued, waiting = kept(blocks)
+    assert queued >= messages & (asked | running)
+    assert waiting >= listed & (asked | running)
+    assert len((queued | waiting) - asked - running) <= gradio_sessions.UNFETCHED
+    assert (queued | waiting) - asked - running <= messages & (listed - fetched)
+
+
+def test_progress_of_uploads_logins_and_names_of_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 1)
+    monkeypatch.setattr(gradio_sessions, "LOGINS", 2)
+    uploads = SimpleNamespace(
+        _signals=dict.fromkeys(("told", "asked", "old", "new")), _statuses=dict.fromkeys(("old", "new"))
+    )
+    blocks = library(messages={}, unfetched={})
+    blocks.app.tokens = dict.fromkeys(("first", "second", "third"), "ada")
+    blocks.temp_file_sets = [{"a.png"}, {"a.png", "b.png"}]
+    gradio_sessions.forget(blocks, uploads, ["asked"])
+    assert set(uploads._signals) == {"asked", "new"}
+    assert set(uploads._statuses) == {"new"}
+    assert list(blocks.app.tokens) == ["second", "third"]
+    assert blocks.temp_file_sets == [set(), set()]
+
+
+def test_a_library_that_keeps_things_differently_is_left_alone() -> None:
+    blocks = library(messages={"a": None}, unfetched={"a": set()}, running={"e": "b"})
+    del blocks._queue.event_ids_to_events["e"].session_hash
+    gradio_sessions.forget(blocks, None, [])
+    assert kept(blocks) == ({"a"}, {"a"})
+    del blocks._queue.event_ids_to_events, blocks.app, blocks.temp_file_sets
+    uploads = SimpleNamespace(_signals={"a": None})
+    gradio_sessions.forget(blocks, uploads, [])
+    gradio_sessions.forget(SimpleNamespace(), None, [])
+    assert kept(blocks) == ({"a"}, {"a"})
+    assert set(uploads._signals) == {"a"}
+
+
+def test_what_is_asked_for_is_told_until_the_answer_is_over_or_broken_off() -> None:
+    told: list[list[str]] = []
+    nothing: Any = None
+
+    async def answered(query: bytes) -> None:
+        await watched({"type": "http", "query_string": query}, nothing, nothing)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["query_string"]:
+            await answered(b"")
+            raise OSError("gone")
+
+    watched = gradio_sessions.Visits(answer, forget=lambda names: told.append(list(names)))
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(answered(b"session_hash=a&upload_id=b"))
+    assert told == [["a", "b"], []]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Any]]:
+    """A page as served, and the library's own object of it."""
+    pages: list[Any] = []
+    lay_out = app.page
+
+    def kept_page(service: app.Service, uploads: Uploads) -> Any:
+        pages.append(lay_out(service, uploads))
+        return pages[-1]
+
+    model = graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")
+    served = Served(app.Service(models={"tiny": model}, port=free_port()))
+    with uploads_in(tmp_path_factory.mktemp("uploads")), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "page", kept_page)
+        served.start()
+        yield served, pages[0]
+        served.end()
+
+
+def _visit(served: Served, *, fetched: bool) -> bytes:
+    """Drop a phantom into the page, as a browser does; what the page says of it."""
+    name = uuid.uuid4().hex
+    [path] = json.loads(served.upload(html.example("normal").content, f"?upload_id={name}")[1])
+    if fetched:
+        assert b"done" in served.ask("GET", f"/gradio_api/upload_progress?upload_id={name}")[1]
+    config = json.loads(served.ask("GET", "/config")[1])
+    number = next(row["id"] for row in config["dependencies"] if [each[1] for each in row["targets"]] == ["upload"])
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    call = {"data": [[file], "tiny"], "fn_index": number, "session_hash": name}
+    assert served.ask("POST", "/gradio_api/queue/join", json.dumps(call).encode(), **JSON)[0] == 200
+    return served.ask("GET", f"/gradio_api/queue/data?session_hash={name}")[1] if fetched else b""
+
+
+@WITH_GRADIO
+def test_the_library_keeps_nothing_of_visits_that_are_over(
+    opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer library that keeps things elsewhere fails here: then `forget` has to learn where."""
+    from gradio import routes
+
+    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
+    served, blocks = opened
+    for fetched in (True, False, False, False, False, True):
+        told = _visit(served, fetched=fetched)
+        assert (b"lung-card" in told) == fetched
+    queue, uploads = blocks._queue, routes.file_upload_statuses
+    # The last event is over a moment after its verdict is told.
+    for _ in range(200):
+        if not queue.event_ids_to_events:
+            break
+        time.sleep(0.05)
+    assert queue.event_ids_to_events == {}
+    served.ask("GET", "/config")
+    # Before it was asked for, what was fetched last may have made an older one go.
+    assert 0 < len(queue.pending_messages_per_session) == len(queue.pending_event_ids_session) <= 2
+    assert 0 < len(uploads._signals) == len(uploads._statuses) <= 2
+    assert blocks.app.tokens == {}
+    assert [names for names in blocks.temp_file_sets if names] == []
+    assert len(blocks.state_holder.session_data) <= 16
+    assert len(queue.event_analytics) <= 1
+
+
+@WITH_GRADIO
+def test_a_class_that_sends_the_same_slice_at_once_gets_a_verdict_each(opened: tuple[Served, Any]) -> None:
+    served, _ = opened
+    with ThreadPoolExecutor(12) as visitors:
+        told = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
+    assert [b"lung-card" in each for each in told] == [True] * 24

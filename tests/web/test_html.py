@@ -1,0 +1,132 @@
+"""What the page shows, without the page."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import Figures
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import Referral, StressFigures
+from lungcli.modelfile.model_file import Model
+from lungcli.web import html
+from lungcli.web.html import Upload
+from tests.modelfile import graphs
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("model")
+    return model_file.load(graphs.nodule_file(folder / "m.onnx"), threads=1)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Upload:
+    return html.example("malignant")
+
+
+def _pictures(shown: str) -> list[Image.Image]:
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', shown)
+    return [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
+
+
+def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
+    shown = html.judged((phantom,), model)
+    assert re.search(r"<h2>malignant \d+\.\d%</h2>", shown)
+    assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
+    assert "Not referred" in shown
+    assert "not a medical device" in shown
+    slice_, heat = _pictures(shown)
+    assert slice_.mode == "L"
+    assert heat.mode == "RGB"
+    colour = np.ptp(np.asarray(heat).astype(int), axis=2)
+    assert 0 < (colour > 30).mean() < 0.05
+    assert "what speaks for malignant" in shown
+
+
+def test_a_referral_says_why(model: Model, phantom: Upload) -> None:
+    band = Referral(threshold=0.999, target="error", coverage=0.5, risk=0.1, n=10)
+    card = msgspec.structs.replace(model.card, referral=band)
+    shown = html.judged((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
+    assert "Referred to a radiologist: not sure enough" in shown
+    assert re.search(r'<h2>malignant \d+\.\d% <span class="lung-flag">referred</span></h2>', shown)
+
+
+def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload) -> None:
+    blank = io.BytesIO()
+    Image.new("L", (64, 64), 120).save(blank, "PNG")
+    uploads = (Upload(name="a.png", content=b"text"), phantom, Upload(name="b.png", content=blank.getvalue()))
+    shown = html.judged(uploads, model)
+    assert shown.index("cannot read a.png: it is not a picture") < shown.index("<article")
+    assert shown.index("<article") < shown.index("no verdict on b.png: not an axial lung CT slice (blank")
+    assert "limit 1)</strong>" in shown
+    assert shown.count('role="alert"') == 2
+
+
+def test_names_are_never_markup(model: Model, phantom: Upload) -> None:
+    name = '<img src=x onerror="alert(1)">.png'
+    for upload in (Upload(name=name, content=phantom.content), Upload(name=name, content=b"x")):
+        shown = html.judged((upload,), model)
+        assert "<img src=x" not in shown
+        assert "&lt;img src=x" in shown
+
+
+def test_more_pictures_than_a_page_holds(model: Model) -> None:
+    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MOST + 3))
+    shown = html.judged(uploads, model)
+    assert f"{html.MOST - 1}.png" in shown
+    assert f"{html.MOST}.png" not in shown
+    assert "3 more pictures were not judged" in shown
+
+
+def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
+    figures = Figures(
+        n=10,
+        groups=4,
+        part="test",
+        protocol="grouped",
+        estimates={
+            "balanced_accuracy": Estimate(value=0.5, low=0.25, high=None),
+            "kappa": Estimate(value=0.1, low=0.0, high=0.2),
+        },
+        ece=0.1,
+        nll=0.1,
+        brier=0.1,
+    )
+    shown = html.model_card(graphs.card(figures=figures), "run/<b>int8")
+    assert "<td>0.500 [0.250, –] on the test part</td>" in shown
+    assert "kappa" not in shown
+    assert "run/&lt;b&gt;int8" in shown
+    assert "learned from drawn phantoms" in shown
+    assert "not a medical device" in shown
+
+
+def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: Path) -> None:
+    whole = StressFigures(
+        change="none",
+        strength=0,
+        setting="as it is",
+        balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7),
+        malignant_sensitivity=Estimate(value=0.9, low=0.8, high=1.0),
+        malignant_specificity=Estimate(value=0.8, low=0.7, high=0.9),
+        flips=0.0,
+        malignant_flips=0.0,
+    )
+    blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
+    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, stress=(blurred, whole)), "m")
+    assert "<td>0.600 [0.500, 0.700] on the test part</td>" in shown
+    assert "<td>0.900 [0.800, 1.000] on the test part</td>" in shown
+    assert "0.100" not in shown
+
+
+def test_a_card_without_figures_and_its_referral_are_told() -> None:
+    band = Referral(threshold=0.5, target="risk", coverage=0.7, risk=0.25, n=132)
+    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, referral=band), "m")
+    assert "nobody knows how well it works" in shown
+    assert "of 132 validation slices 70% were not referred, and 25% of those verdicts were wrong" in shown
