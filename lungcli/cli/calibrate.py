@@ -11,9 +11,9 @@ from lungcli.cli import options as opt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lungcli.metrics.calibration import Bin
+    from lungcli.metrics.calibration import Bin, CalibrationErrors
     from lungcli.metrics.referral import Selective, Target
-    from lungcli.modelfile.model_card import CalibrationErrors, ModelCard
+    from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 30
 
@@ -85,8 +85,9 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number, with_interval
+    from lungcli.core.formatting import number
     from lungcli.metrics import referral
+    from lungcli.views.figures import with_interval
 
     if card.calibration is None or card.referral is None or tested is None:
         console.warn("the split has no validation slices, so nothing could be fitted")
@@ -151,7 +152,7 @@ def show_reliability(bins: "Sequence[Bin]") -> None:
 def show_selective(found: "Selective") -> None:
     """Print what the model's threshold of referral is worth on some slices, in two lines."""
     from lungcli.cli import console
-    from lungcli.core.formatting import with_interval
+    from lungcli.views.figures import with_interval
 
     lines = f"refer below {found.threshold:.3f}: coverage {with_interval(found.coverage)}"
     lines += f"\nof those not referred: wrong {with_interval(found.risk)}"

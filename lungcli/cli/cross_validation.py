@@ -89,7 +89,7 @@ def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
 
 def _figures(pooled: "Pooled", named: dict[str, str]) -> list[tuple[str, list[str]]]:
     from lungcli.cli.tables import under
-    from lungcli.core.formatting import spread, with_interval
+    from lungcli.views.figures import spread, with_interval
 
     lines = []
     for name in (name for name in named if name in pooled.stages[0].figures.estimates):
@@ -101,7 +101,7 @@ def _figures(pooled: "Pooled", named: dict[str, str]) -> list[tuple[str, list[st
 
 def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     from lungcli.cli.tables import under
-    from lungcli.core.formatting import difference, p_value
+    from lungcli.views.figures import difference, p_value
 
     lines = []
     for reference in dict.fromkeys(found.reference for found in pooled.differences):

@@ -143,7 +143,7 @@ def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
 
 
 def _trial(trial: "Trial | None") -> tuple[str, str, str]:
-    from lungcli.core.formatting import with_interval
+    from lungcli.views.figures import with_interval
 
     if trial is None:
         return ("all alike", "", "")

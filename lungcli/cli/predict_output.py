@@ -138,7 +138,8 @@ def _show_one(found: "Prediction", model: str, top: int) -> None:
         out.print(console.plain(_note(found)), style="bold yellow", soft_wrap=True)
     averaged = f" · mean of {found.views} views" if found.views > 1 else ""
     out.print(
-        f"{console.plain(found.source)} · {console.plain(model)} ({found.model}){averaged} · {found.seconds * 1000:.0f} ms",
+        f"{console.plain(found.source)} · {console.plain(model)} ({found.model}){averaged} · "
+        f"{found.seconds * 1000:.0f} ms",
         style="dim",
         soft_wrap=True,
     )

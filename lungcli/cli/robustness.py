@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lungcli.cli import console
-from lungcli.core.formatting import number, with_interval
+from lungcli.core.formatting import number
 from lungcli.evaluation.external_validation import Scored
 from lungcli.modelfile.model_card import StressFigures
+from lungcli.views.figures import with_interval
 
 _MOST_REASONS = 5
 

@@ -11,6 +11,7 @@ import typer
 from lungcli.cli import options as opt
 from lungcli.cli.options import DEFAULT
 from lungcli.core.errors import InterruptedRunError, UsageError
+from lungcli.views import figures
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -292,7 +293,7 @@ def _tell(outcome: "Outcome", plan: "Plan") -> None:
     beyond = "" if outcome.within_limits else ", beyond the limits"
     console.say(
         f"{head}: {formatting.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
-        f"balanced accuracy {formatting.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
+        f"balanced accuracy {figures.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
     )
 
@@ -337,7 +338,7 @@ def _show(name: str, plan: "Plan", found: "tuple[Outcome, ...]") -> None:
             console.plain(_settings(each)),
             formatting.size(each.bytes),
             f"{each.p50:.2f}",
-            formatting.with_interval(each.balanced_accuracy),
+            figures.with_interval(each.balanced_accuracy),
         )
         table.add_row(*cells)
     console.out().print(table)

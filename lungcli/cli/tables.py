@@ -6,12 +6,13 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
-from lungcli.core.formatting import difference, number, size, with_interval
+from lungcli.core.formatting import number, size
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
 from lungcli.metrics.predictions import Evaluation, Figures
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import comparison_table
+from lungcli.views.figures import difference, with_interval
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16

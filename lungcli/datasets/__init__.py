@@ -1,0 +1,1 @@
+"""Data sets in: taking in, downloading, grouping, splitting, auditing, caching, drawing phantoms."""

@@ -3,7 +3,8 @@
 import msgspec
 
 from lungcli.core import registry
-from lungcli.datasets import groups, published_hashes
+from lungcli.datasets import groups
+from lungcli.datasets.ingest import published_hashes
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 
 

@@ -8,8 +8,8 @@ import msgspec
 
 from lungcli.core import registry
 from lungcli.core.names import natural
-from lungcli.datasets import manifest, published_hashes
-from lungcli.datasets.ingest import ingest
+from lungcli.datasets import manifest
+from lungcli.datasets.ingest import ingest, published_hashes
 from lungcli.datasets.ingest.folder_layout import is_of_the_system
 from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest, Slice

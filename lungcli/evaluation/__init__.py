@@ -1,0 +1,1 @@
+"""How good a model is: evaluation, comparison, robustness, external data, calibration, timing, plots."""

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import calibration, classification
+from lungcli.metrics import calibration
 from lungcli.metrics import referral as selective
+from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.classification import Ints
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import Target
-from lungcli.modelfile.model_card import Calibration, ModelCard
+from lungcli.modelfile.model_card import ModelCard
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -31,7 +32,7 @@ def calibrated(
     if not len(labels):
         return msgspec.structs.replace(card, temperature=1.0, calibration=None, referral=None, risk_coverage=())
     temperature = fit_temperature(logits, labels)
-    probabilities = classification.softmax(logits, temperature)
+    probabilities = calibration.softmax(logits, temperature)
     malignant = card.classes.index(MALIGNANT) if MALIGNANT in card.classes else None
     if malignant is None and target.kind == "malignant sensitivity":
         raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
@@ -42,7 +43,7 @@ def calibrated(
         temperature=temperature,
         calibration=Calibration(
             n=len(labels),
-            before=calibration.errors(classification.softmax(logits), labels),
+            before=calibration.errors(calibration.softmax(logits), labels),
             after=calibration.errors(probabilities, labels),
         ),
         referral=referral,
@@ -61,7 +62,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: Ints) -> float:
         return 1.0
 
     def loss(log_t: float) -> float:
-        return classification.negative_log_likelihood(classification.softmax(logits, math.exp(log_t)), labels)
+        return calibration.negative_log_likelihood(calibration.softmax(logits, math.exp(log_t)), labels)
 
     low, high = math.log(COLDEST), math.log(HOTTEST)
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)

@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lungcli.core import paths
 from lungcli.core.errors import UsageError
-from lungcli.metrics.calibration import Bin
+from lungcli.metrics.calibration import Bin, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
-from lungcli.modelfile.model_card import CalibrationErrors, CoveragePoint, Referral, StressFigures
+from lungcli.metrics.referral import CoveragePoint, Referral
+from lungcli.modelfile.model_card import StressFigures
 
 SIDE = 560
 _LEFT, _TOP, _PLOT = 60, 70, 440

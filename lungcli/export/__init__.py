@@ -1,0 +1,1 @@
+"""Model files for other runtimes, with a parity check."""

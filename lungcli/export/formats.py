@@ -48,8 +48,9 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a program needs beside the weights to give the verdict that lungcli would give on the same prepared slice.
 
-    `temperature` is in the file already: its output is calibrated. `preparation` is the version of `imaging.preprocessing` that
-    must have made the slice. `graph` is the sha256 of what the model file computes that this was made of.
+    `temperature` is in the file already: its output is calibrated. `preparation` is the version of
+    `imaging.preprocessing` that must have made the slice. `graph` is the sha256 of what the model file computes
+    that this was made of.
     """
 
     format_version: int = FACTS_VERSION

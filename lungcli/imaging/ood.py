@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood_features import Signs, look
-from lungcli.modelfile.model_card import GuardStatistics
 
 Rows = NDArray[np.float64]
 
@@ -24,6 +24,21 @@ _MOST = 100.0
 # Of each covariance, this share is dropped: few slices leave it uncertain.
 _SHRINKAGE = 0.1
 _ACCEPTED = 0.99
+
+
+class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How the training slices were acquired, for telling pictures from elsewhere.
+
+    `mean` and `spread` (standard deviation) of each of `signs`, the inverse covariance `precision`, and the distance
+    `threshold` that 99 % of the validation slices lie within; `n` training slices were measured.
+    """
+
+    signs: tuple[str, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    threshold: float
+    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What another scanner, protocol or export would have done to the same body: changes of a slice as it was read.
 
-They act before `imaging.preprocessing`, as the difference between two hospitals does. Lengths are in pixels of a matrix of 512,
-the usual one of CT, and grow with the picture.
+They act before `imaging.preprocessing`, as the difference between two hospitals does. Lengths are in pixels of a
+matrix of 512, the usual one of CT, and grow with the picture.
 """
 
 import io

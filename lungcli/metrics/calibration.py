@@ -1,11 +1,29 @@
-"""How right probabilities are: errors, what they were before the temperature, and the bins of a reliability diagram."""
+"""Probabilities out of logits, and how right they are: temperature, calibration errors, reliability diagram."""
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from lungcli.metrics import classification
-from lungcli.metrics.classification import ECE_BINS, Floats, Ints
-from lungcli.modelfile.model_card import CalibrationErrors
+from lungcli.metrics.classification import Floats, Ints
+
+# scikit-learn's calibration curve and Guo et al. (1706.04599) use equal-width bins of the top probability.
+ECE_BINS = 15
+
+
+class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """How far probabilities are from the truth: expected calibration error, log-likelihood, Brier score."""
+
+    ece: float
+    nll: float
+    brier: float
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What the temperature, fitted on the `n` slices of the validation part, did to their probabilities."""
+
+    n: int
+    before: CalibrationErrors
+    after: CalibrationErrors
 
 
 class Bin(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,18 +36,51 @@ class Bin(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float
 
 
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
+    """Turn logits (..., K) into probabilities, divided by `temperature` first."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    exp = np.exp(scaled)
+    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
+
+
+def negative_log_likelihood(probabilities: Floats, labels: Ints) -> float:
+    """Mean of −log p(true class), in nats."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+
+
+def brier_score(probabilities: Floats, labels: Ints) -> float:
+    """Mean squared distance between the probabilities and the one-hot truth, summed over classes (Brier 1950)."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
+    """Gap between confidence and accuracy, weighted over 15 equal bins (Guo et al., 1706.04599, section 2)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    gaps = np.bincount(confidence_bins(confidence), weights=right - confidence, minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def confidence_bins(confidence: Floats) -> Ints:
+    """Number the bin of each confidence (n,): 15 of equal width, 1 counted into the last."""
+    return np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
 def errors(probabilities: Floats, labels: Ints) -> CalibrationErrors:
     """Measure probabilities (n, K), n ≥ 1, against labels (n,)."""
     return CalibrationErrors(
-        ece=classification.expected_calibration_error(probabilities, labels),
-        nll=classification.negative_log_likelihood(probabilities, labels),
-        brier=classification.brier_score(probabilities, labels),
+        ece=expected_calibration_error(probabilities, labels),
+        nll=negative_log_likelihood(probabilities, labels),
+        brier=brier_score(probabilities, labels),
     )
 
 
 def untempered(probabilities: Floats, temperature: float) -> Floats:
     """Undo a temperature: what softmax(logits) was, from softmax(logits / temperature), both (n, K)."""
-    return classification.softmax(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
+    return softmax(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
 
 
 def reliability(probabilities: Floats, labels: Ints) -> tuple[Bin, ...]:
@@ -38,7 +89,7 @@ def reliability(probabilities: Floats, labels: Ints) -> tuple[Bin, ...]:
     They are those of the expected calibration error: its value is the mean of |accuracy − confidence|, weighted by n.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    index = classification.confidence_bins(confidence)
+    index = confidence_bins(confidence)
     return tuple(
         Bin(
             low=number / ECE_BINS,

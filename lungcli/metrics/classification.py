@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# scikit-learn's calibration curve and Guo et al. (1706.04599) use equal-width bins of the top probability.
-ECE_BINS = 15
-
 
 def confusion(labels: Ints, verdicts: Ints, classes: int) -> Ints:
     """Count slices by true class and verdict: shape (K, K)."""
@@ -75,39 +72,6 @@ def specificity_of(index: int) -> Callable[[Floats | Ints], Floats]:
         return 1 - ratio(false_alarms, others)
 
     return specificity
-
-
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """Turn logits (..., K) into probabilities, divided by `temperature` first."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    exp = np.exp(scaled)
-    return np.asarray(exp / exp.sum(axis=-1, keepdims=True))
-
-
-def negative_log_likelihood(probabilities: Floats, labels: Ints) -> float:
-    """Mean of −log p(true class), in nats."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
-
-
-def brier_score(probabilities: Floats, labels: Ints) -> float:
-    """Mean squared distance between the probabilities and the one-hot truth, summed over classes (Brier 1950)."""
-    truth = np.eye(probabilities.shape[1])[labels]
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
-
-
-def expected_calibration_error(probabilities: Floats, labels: Ints) -> float:
-    """Gap between confidence and accuracy, weighted over 15 equal bins (Guo et al., 1706.04599, section 2)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    gaps = np.bincount(confidence_bins(confidence), weights=right - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
-
-
-def confidence_bins(confidence: Floats) -> Ints:
-    """Number the bin of each confidence (n,): 15 of equal width, 1 counted into the last."""
-    return np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
 
 
 def ratio(part: NDArray[np.generic] | Floats, whole: NDArray[np.generic] | Floats) -> Floats:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import classification, intervals
+from lungcli.metrics import calibration, classification, intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate, Figure, Spread
 
@@ -54,9 +54,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             estimates={
                 name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()
             },
-            ece=classification.expected_calibration_error(probabilities, labels),
-            nll=classification.negative_log_likelihood(probabilities, labels),
-            brier=classification.brier_score(probabilities, labels),
+            ece=calibration.expected_calibration_error(probabilities, labels),
+            nll=calibration.negative_log_likelihood(probabilities, labels),
+            brier=calibration.brier_score(probabilities, labels),
         )
 
 

@@ -17,7 +17,6 @@ from lungcli.metrics import intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import MALIGNANT, Evaluation
-from lungcli.modelfile.model_card import CoveragePoint, Referral
 
 # A model that refers more than four slices in five has nothing to say, and a threshold that keeps fewer rests on a
 # handful of look-alike groups.
@@ -41,6 +40,32 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 # Four verdicts in five right: balanced accuracies of .70 to .78 are where grouped splits of this kind of data lead, so
 # it asks for some referrals of a good model, where 5 % would ask for nearly all.
 DEFAULT = Target(kind="risk", value=0.20)
+
+
+class Referral(msgspec.Struct, frozen=True, kw_only=True):
+    """When to refer a slice to a radiologist: when its largest calibrated probability is below `threshold`.
+
+    Chosen on `n` validation slices for `target`, in words. `coverage` is the share of them not referred, `risk` the
+    share of wrong verdicts among those; whether the target was within reach is told by these.
+    """
+
+    threshold: float
+    target: str
+    coverage: float
+    risk: float
+    n: int
+
+
+class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A point of the risk–coverage curve: what would be if slices below `threshold` were referred.
+
+    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
+    """
+
+    threshold: float
+    coverage: float
+    risk: float
+    malignant_sensitivity: float | None
 
 
 class Selective(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,11 @@ import msgspec
 from lungcli import DISCLAIMER
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
+from lungcli.imaging.ood import GuardStatistics
+from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
+from lungcli.metrics.referral import CoveragePoint, Referral
 
 FORMAT_VERSION = 1
 FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
@@ -97,63 +100,6 @@ class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
     fails: tuple[str, ...] = ()
 
 
-class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """How the training slices were acquired, for telling pictures from elsewhere.
-
-    `mean` and `spread` (standard deviation) of each of `signs`, the inverse covariance `precision`, and the distance
-    `threshold` that 99 % of the validation slices lie within; `n` training slices were measured.
-    """
-
-    signs: tuple[str, ...]
-    mean: tuple[float, ...]
-    spread: tuple[float, ...]
-    precision: tuple[tuple[float, ...], ...]
-    threshold: float
-    n: int
-
-
-class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
-    """How far probabilities are from the truth: see the functions of these names in `metrics.classification`."""
-
-    ece: float
-    nll: float
-    brier: float
-
-
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What the temperature, fitted on the `n` slices of the validation part, did to their probabilities."""
-
-    n: int
-    before: CalibrationErrors
-    after: CalibrationErrors
-
-
-class Referral(msgspec.Struct, frozen=True, kw_only=True):
-    """When to refer a slice to a radiologist: when its largest calibrated probability is below `threshold`.
-
-    Chosen on `n` validation slices for `target`, in words. `coverage` is the share of them not referred, `risk` the
-    share of wrong verdicts among those; whether the target was within reach is told by these.
-    """
-
-    threshold: float
-    target: str
-    coverage: float
-    risk: float
-    n: int
-
-
-class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point of the risk–coverage curve: what would be if slices below `threshold` were referred.
-
-    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
-    """
-
-    threshold: float
-    coverage: float
-    risk: float
-    malignant_sensitivity: float | None
-
-
 class StressFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The test part under one change of acquisition; `strength` is 1 to 3, and 0 for the slices as they are.
 
@@ -193,10 +139,10 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Metadata of a model file.
 
-    `size` is the side of the square uint8 slice the net takes, `preparation` the version of `imaging.preprocessing` that
-    makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base, pruned,
-    student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the catalog builds them.
-    `risk_coverage` is the curve on validation slices, in steps of 5 %. `rung` is the step of the quantization
+    `size` is the side of the square uint8 slice the net takes, `preparation` the version of `imaging.preprocessing`
+    that makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
+    pruned, student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the registry builds
+    them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `rung` is the step of the quantization
     `ladder` that the file was made on.
     """
 

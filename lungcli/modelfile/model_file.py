@@ -14,7 +14,7 @@ from lungcli.core import cpu, package_data, paths
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import ood
 from lungcli.imaging.preprocessing import VERSION
-from lungcli.metrics import classification
+from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import graph_limits, model_card, onnx_wire, tta
 from lungcli.modelfile.model_card import ModelCard
@@ -91,8 +91,8 @@ class Model:
     def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
         """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
         if not self.averages:
-            return classification.softmax(self.logits(slices), self.card.temperature)
-        judged = [classification.softmax(self.logits(view), self.card.temperature) for view in tta.of(slices)]
+            return calibration.softmax(self.logits(slices), self.card.temperature)
+        judged = [calibration.softmax(self.logits(view), self.card.temperature) for view in tta.of(slices)]
         return np.asarray(np.mean(judged, axis=0))
 
     def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""Whole jobs: stages, compression, pruning, quantization, evaluation, cross-validation, reproduction."""

@@ -25,10 +25,11 @@ from lungcli.datasets import cache, manifest, split_files
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
+from lungcli.imaging.ood import GuardStatistics
 from lungcli.metrics import referral
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
-from lungcli.modelfile.model_card import DataCard, GuardStatistics, ModelCard, Pruning, SplitCard
+from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model

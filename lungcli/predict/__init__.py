@@ -1,0 +1,1 @@
+"""Using models: inputs, predictions, ensembles, series, explanations, JSON."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.evaluation.evaluate import logits_of
-from lungcli.metrics import classification
+from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof
@@ -44,7 +44,7 @@ def prove(float_model: Path, int8_model: Path, slices: NDArray[np.uint8]) -> Int
     """
     before, after = model_file.load(float_model), model_file.load(int8_model)
     ours, theirs = (
-        classification.softmax(logits_of(model, slices, range(len(slices))), model.card.temperature)
+        calibration.softmax(logits_of(model, slices, range(len(slices))), model.card.temperature)
         for model in (before, after)
     )
     return compared(float_model, after, ours, theirs)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lungcli.core import recipe as recipes
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
 from lungcli.core.recipe import Recipe
-from lungcli.metrics import classification
+from lungcli.metrics import calibration, classification
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.training import checkpoint, devices, distributed, recovery
@@ -211,7 +211,7 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
             rows = material.validation[start : start + most]
             logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
     labels = material.labels[material.validation]
-    probabilities: Floats = classification.softmax(distributed.joined(logits))
+    probabilities: Floats = calibration.softmax(distributed.joined(logits))
     matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
     sensitivity = None
     if MALIGNANT in material.classes:
@@ -219,7 +219,7 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
     return Score(
         balanced_accuracy=float(classification.balanced_accuracy(matrix)),
         malignant_sensitivity=sensitivity,
-        loss=classification.negative_log_likelihood(probabilities, labels),
+        loss=calibration.negative_log_likelihood(probabilities, labels),
     )
 
 

@@ -4,12 +4,13 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from lungcli.core.formatting import difference, number, p_value, size, with_interval
+from lungcli.core.formatting import number, size
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics import classification
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.metrics.significance import Significance
+from lungcli.views.figures import difference, p_value, with_interval
 
 Column = tuple[str, Callable[[Row], str]]
 

@@ -21,10 +21,10 @@ from lungcli.datasets import manifest, splits
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import Grey, Picture, read
+from lungcli.imaging.ood import GuardStatistics
 from lungcli.imaging.ood_features import Signs
 from lungcli.imaging.preprocessing import prepare
 from lungcli.modelfile import model_file, model_paths
-from lungcli.modelfile.model_card import GuardStatistics
 from tests.benchmarks import machine
 from tests.imaging import intruders
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lungcli.metrics import referral as selective
-from lungcli.modelfile.model_card import CoveragePoint, Referral
+from lungcli.metrics.referral import CoveragePoint, Referral
 from tests.cli.conftest import RUN, Done, call
 
 

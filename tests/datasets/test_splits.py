@@ -136,7 +136,10 @@ def test_split_does_not_depend_on_the_machine() -> None:
 
 
 def test_split_does_not_depend_on_hash_randomisation() -> None:
-    code = "from tests.datasets.test_splits import even; from lungcli.datasets.splits import split; print(split(even()).digest)"
+    code = (
+        "from tests.datasets.test_splits import even; from lungcli.datasets.splits import split; "
+        "print(split(even()).digest)"
+    )
     digests = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lungcli.core.errors import UsageError
 from lungcli.evaluation import calibrate
-from lungcli.metrics import classification, referral
+from lungcli.metrics import calibration, referral
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.referral import Target
 from tests.modelfile import graphs
@@ -15,7 +15,7 @@ def _drawn(temperature: float, count: int = 20_000, seed: int = 0) -> tuple[Floa
     """Logits of a net whose probabilities would be right if divided by `temperature`, and labels drawn from those."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=2.0 * temperature, size=(count, 3))
-    probabilities = classification.softmax(logits, temperature)
+    probabilities = calibration.softmax(logits, temperature)
     labels = (rng.random((count, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
     return logits, labels.astype(np.int64)
 
@@ -31,7 +31,7 @@ def test_no_temperature_of_a_fine_grid_is_better(seed: int, temperature: float) 
     logits, labels = _drawn(temperature, count=60, seed=seed)
 
     def loss(t: float) -> float:
-        return classification.negative_log_likelihood(classification.softmax(logits, t), labels)
+        return calibration.negative_log_likelihood(calibration.softmax(logits, t), labels)
 
     found = calibrate.fit_temperature(logits, labels)
     assert loss(found) <= min(loss(t) for t in np.geomspace(0.05, 20, 120)) + 1e-9
@@ -39,7 +39,7 @@ def test_no_temperature_of_a_fine_grid_is_better(seed: int, temperature: float) 
 
 def test_verdicts_stay() -> None:
     logits, labels = _drawn(3.0, count=200)
-    tempered = classification.softmax(logits, calibrate.fit_temperature(logits, labels))
+    tempered = calibration.softmax(logits, calibrate.fit_temperature(logits, labels))
     np.testing.assert_array_equal(tempered.argmax(axis=1), logits.argmax(axis=1))
 
 
@@ -63,7 +63,7 @@ def test_a_card_gets_all_that_is_fitted() -> None:
     assert found.calibration.after.ece < found.calibration.before.ece
     assert found.referral is not None
     assert (found.referral.target, found.referral.n) == ("risk ≤ 0.2", 400)
-    kept = classification.softmax(logits, found.temperature).max(axis=1) >= found.referral.threshold
+    kept = calibration.softmax(logits, found.temperature).max(axis=1) >= found.referral.threshold
     wrong = logits.argmax(axis=1) != labels
     assert found.referral.coverage == pytest.approx(kept.mean())
     assert found.referral.risk == pytest.approx(wrong[kept].mean())

@@ -9,8 +9,8 @@ from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.evaluation import external_validation
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Referral
 from tests.modelfile import graphs
 
 REFERRAL = Referral(threshold=0.34, target="risk ≤ 0.2", coverage=0.5, risk=0.2, n=9)

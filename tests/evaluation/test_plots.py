@@ -10,8 +10,9 @@ from PIL import Image
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.evaluation import plots, robustness
 from lungcli.metrics import calibration, referral
+from lungcli.metrics.calibration import CalibrationErrors
 from lungcli.metrics.intervals import Estimate
-from lungcli.modelfile.model_card import CalibrationErrors, StressFigures
+from lungcli.modelfile.model_card import StressFigures
 
 ERRORS = CalibrationErrors(ece=0.1, nll=0.5, brier=0.3)
 RED, BLUE = (0xC0, 0x39, 0x2B), (0x2F, 0x6D, 0xB3)

@@ -14,8 +14,8 @@ from lungcli.core import package_data
 from lungcli.core.errors import LungcliError
 from lungcli.export import bundle, formats, parity
 from lungcli.export.formats import Exported, Form
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Referral
 from lungcli.modelfile.model_file import Model
 from tests.export.conftest import needs_openvino
 from tests.modelfile import graphs

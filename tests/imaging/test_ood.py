@@ -11,8 +11,8 @@ from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import ood, ood_features
+from lungcli.imaging.ood import GuardStatistics
 from lungcli.imaging.ood_features import Signs
-from lungcli.modelfile.model_card import GuardStatistics
 from tests.imaging import intruders
 from tests.imaging.intruders import picture
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungcli.metrics import classification
+from lungcli.metrics import calibration, classification
 from lungcli.metrics.classification import Ints
 
 # 10 benign (6 found), 20 malignant (18 found), 30 normal (24 found).
@@ -60,23 +60,21 @@ def test_stacked_matrices_give_the_same_as_one_by_one(many: list[list[tuple[int,
 
 def test_softmax_is_calibrated_by_temperature() -> None:
     logits = np.array([[2.0, 0.0, -2.0]], dtype=np.float32)
-    assert classification.softmax(logits).sum() == pytest.approx(1)
-    assert classification.softmax(logits, 4.0).max() < classification.softmax(logits).max()
-    assert np.isfinite(classification.softmax(np.array([[1e4, -1e4]]))).all()
+    assert calibration.softmax(logits).sum() == pytest.approx(1)
+    assert calibration.softmax(logits, 4.0).max() < calibration.softmax(logits).max()
+    assert np.isfinite(calibration.softmax(np.array([[1e4, -1e4]]))).all()
 
 
 def test_probability_scores_by_hand() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
     labels = np.array([0, 1])
-    assert classification.negative_log_likelihood(probabilities, labels) == pytest.approx(
-        -(np.log(0.7) + np.log(0.3)) / 2
-    )
+    assert calibration.negative_log_likelihood(probabilities, labels) == pytest.approx(-(np.log(0.7) + np.log(0.3)) / 2)
     brier = ((0.3**2 + 0.2**2 + 0.1**2) + (0.1**2 + 0.7**2 + 0.6**2)) / 2
-    assert classification.brier_score(probabilities, labels) == pytest.approx(brier)
+    assert calibration.brier_score(probabilities, labels) == pytest.approx(brier)
     # One slice right at 0.7, one wrong at 0.6, in different bins.
-    assert classification.expected_calibration_error(probabilities, labels) == pytest.approx((0.3 + 0.6) / 2)
+    assert calibration.expected_calibration_error(probabilities, labels) == pytest.approx((0.3 + 0.6) / 2)
 
 
 def test_perfect_confidence_is_perfectly_calibrated() -> None:
     probabilities = np.eye(3)[[0, 1, 2, 1]]
-    assert classification.expected_calibration_error(probabilities, np.array([0, 1, 2, 1])) == 0
+    assert calibration.expected_calibration_error(probabilities, np.array([0, 1, 2, 1])) == 0

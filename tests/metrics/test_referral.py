@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import UsageError
 from lungcli.metrics import referral
 from lungcli.metrics.classification import Floats, Ints
-from lungcli.metrics.referral import Target
-from lungcli.modelfile.model_card import CoveragePoint
+from lungcli.metrics.referral import CoveragePoint, Target
 from tests.metrics.test_predictions import evaluation
 
 # Ten slices, surest first, of the classes 0 (benign), 1 (malignant), 2 (normal); the 4th, 7th, 9th, 10th are wrong.

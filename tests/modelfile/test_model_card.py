@@ -6,18 +6,16 @@ import pytest
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import ModelFileError
 from lungcli.core.events import now
+from lungcli.imaging.ood import GuardStatistics
+from lungcli.metrics.calibration import Calibration, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.referral import CoveragePoint, Referral
 from lungcli.modelfile import model_card
 from lungcli.modelfile.model_card import (
-    Calibration,
-    CalibrationErrors,
-    CoveragePoint,
     DataCard,
     Elsewhere,
-    GuardStatistics,
     Int8Proof,
     ModelCard,
-    Referral,
     RungFigures,
     SplitCard,
     StressFigures,

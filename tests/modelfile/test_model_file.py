@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging.preprocessing import VERSION
-from lungcli.metrics import classification
+from lungcli.metrics import calibration
 from lungcli.modelfile import model_file
 from tests.modelfile import graphs
 
@@ -42,7 +42,7 @@ def test_probabilities_are_tempered(tmp_path: Path) -> None:
     model = model_file.load(graphs.model_file(tmp_path / "m.onnx", temperature=4.0))
     slices = np.full((1, 32, 32), 255, dtype=np.uint8)
     np.testing.assert_allclose(
-        model.probabilities(slices), classification.softmax(np.array([[0.0, 0.25, 0.5]])), atol=1e-6
+        model.probabilities(slices), calibration.softmax(np.array([[0.0, 0.25, 0.5]])), atol=1e-6
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lungcli.metrics import classification
+from lungcli.metrics import calibration
 from lungcli.modelfile import model_file, tta
 from tests.modelfile import graphs
 
@@ -48,7 +48,7 @@ def test_a_model_that_averages_gives_the_mean_of_calibrated_probabilities(tmp_pa
     model_file.write(graph, graphs.card(), tmp_path / "m.onnx")
     model = model_file.load(tmp_path / "m.onnx", threads=1)
     slices = graphs.slices(3)
-    expected = np.mean([classification.softmax(model.logits(view), 2.0) for view in tta.of(slices)], axis=0)
+    expected = np.mean([calibration.softmax(model.logits(view), 2.0) for view in tta.of(slices)], axis=0)
     averaging = dataclasses.replace(model, averages=True)
     np.testing.assert_allclose(averaging.probabilities(slices), expected, atol=1e-12)
     assert np.abs(expected - model.probabilities(slices)).max() > 1e-4

@@ -9,8 +9,8 @@ from PIL import Image
 
 from lungcli.core.errors import UsageError
 from lungcli.imaging.preprocessing import prepare_file
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Referral
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble, predict
 from lungcli.predict.predict import Prediction

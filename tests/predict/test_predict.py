@@ -12,9 +12,10 @@ from PIL import Image
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import Picture, read
+from lungcli.imaging.ood import GuardStatistics
 from lungcli.imaging.preprocessing import prepare_file
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import GuardStatistics, Referral
 from lungcli.predict import inputs, predict
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lungcli.modelfile.model_card import Referral
+from lungcli.metrics.referral import Referral
 from lungcli.predict import series
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal

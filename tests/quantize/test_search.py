@@ -16,7 +16,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.evaluate import logits_of
-from lungcli.metrics import classification
+from lungcli.metrics import calibration
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
@@ -70,7 +70,7 @@ def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION
     truth = logits_of(model_file.load(source), validation, range(len(validation))).argmax(axis=1)
 
     def judge(model: model_file.Model) -> Evaluation:
-        probabilities = classification.softmax(logits_of(model, validation, range(len(validation))))
+        probabilities = calibration.softmax(logits_of(model, validation, range(len(validation))))
         return Evaluation(
             classes=graphs.CLASSES,
             part="val",

@@ -12,8 +12,9 @@ from PIL import Image
 
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Referral, StressFigures
+from lungcli.modelfile.model_card import StressFigures
 from lungcli.modelfile.model_file import Model
 from lungcli.web import html
 from lungcli.web.html import Upload

@@ -11,13 +11,13 @@ from pathlib import Path
 from lungcli.core import names
 from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
-from lungcli.datasets import manifest, published_hashes
-from lungcli.datasets.ingest import folder_layout, label_table, source_files
+from lungcli.datasets import manifest
+from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files
 from lungcli.datasets.ingest.folder_layout import Layout
 from lungcli.datasets.ingest.ingest import Advance, Incoming, write_dataset
+from lungcli.datasets.ingest.published_hashes import Comparison
 from lungcli.datasets.ingest.source_files import Gathered
 from lungcli.datasets.manifest import Manifest, Rejected, Source
-from lungcli.datasets.published_hashes import Comparison
 from lungcli.imaging.image_io import printable
 
 # Beyond these, names of files fill the screen.

@@ -1,0 +1,1 @@
+"""Synthetic data: chest phantoms drawn by the program."""

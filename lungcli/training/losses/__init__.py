@@ -1,0 +1,1 @@
+"""What a net learns from: labels, and teachers."""

@@ -6,12 +6,13 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from lungcli.core.formatting import number, plain, with_interval
-from lungcli.metrics import calibration, classification
+from lungcli.core.formatting import number, plain
+from lungcli.metrics import calibration
 from lungcli.metrics.calibration import Bin
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import comparison_table
+from lungcli.views.figures import with_interval
 
 _BAR = 30
 
@@ -41,7 +42,7 @@ def reliability(evaluation: Evaluation) -> Text:
     text = Text.assemble(("when it said   it was right".ljust(_BAR + 15) + "slices\n", "bold"))
     for found in calibration.reliability(probabilities, labels):
         text.append_text(_bin(found))
-    error = classification.expected_calibration_error(probabilities, labels)
+    error = calibration.expected_calibration_error(probabilities, labels)
     return text.append(f"┃ marks what was promised; ECE {error:.3f} is the mean gap, weighted by slices", "dim")
 
 

@@ -10,9 +10,10 @@ import pytest
 from lungcli.core import paths
 from lungcli.core.errors import InterruptedRunError, NetworkError, UsageError
 from lungcli.core.registry import DataSet, Mirror
-from lungcli.datasets import atomic_dir, published_hashes
+from lungcli.datasets import atomic_dir
 from lungcli.datasets.download import published as download
 from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.ingest import published_hashes
 from lungcli.datasets.manifest import Manifest
 from tests.datasets import published
 from tests.datasets.servers import Answer, Served, served

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
-from lungcli.datasets import manifest, published_hashes
+from lungcli.datasets import manifest
 from lungcli.datasets.atomic_dir import LOCKS
-from lungcli.datasets.ingest import folder_layout, ingest, source_files
+from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, source_files
 from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
 from lungcli.datasets.ingest.ingest import Incoming, safe, write_dataset
 from lungcli.datasets.manifest import Manifest, Rejected, Source

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lungcli.core import registry
-from lungcli.datasets import published_hashes
+from lungcli.datasets.ingest import published_hashes
+from lungcli.datasets.ingest.published_hashes import COPY, DIFFERS, FOREIGN, Found
 from lungcli.datasets.manifest import Slice
-from lungcli.datasets.published_hashes import COPY, DIFFERS, FOREIGN, Found
 from tests.datasets import published
 
 
