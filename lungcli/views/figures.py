@@ -1,17 +1,21 @@
 """Figures with their intervals as people read them: `0.712 [.640, .781]`."""
 
+from typing import TYPE_CHECKING
+
 from lungcli.core.formatting import number
-from lungcli.metrics.intervals import Estimate, Spread
+
+if TYPE_CHECKING:
+    from lungcli.metrics.intervals import Estimate, Spread
 
 
-def with_interval(estimate: Estimate | None) -> str:
+def with_interval(estimate: "Estimate | None") -> str:
     """`0.712 [.640, .781]`."""
     if estimate is None or estimate.value is None:
         return "–"
     return f"{number(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
 
 
-def difference(estimate: Estimate | None) -> str:
+def difference(estimate: "Estimate | None") -> str:
     """`-0.012 [-.050, +.021]`, marked `n.s.` where the interval holds zero."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
@@ -19,7 +23,7 @@ def difference(estimate: Estimate | None) -> str:
     return f"{estimate.value:+.3f}{unsure} [{_short(estimate.low, '+')}, {_short(estimate.high, '+')}]"
 
 
-def spread(found: Spread) -> str:
+def spread(found: "Spread") -> str:
     """`0.712 ± .045 [.680, .741]`, of a mean over folds."""
     if found.deviation is None:
         return with_interval(found.mean)
