@@ -1,6 +1,7 @@
 """What holds the house up: who may import whom, what start-up may load, and how large a room may get."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,25 @@ def test_the_arrows_of_the_house_hold() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def modules(path: Path) -> set[str]:
+    """Whole names of what a module imports anywhere in it; of `from a import b` both `a` and `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    """Not even inside functions. The error names the circle."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in MODULES}
+    graph = {name: modules(path) & paths.keys() for name, path in paths.items()}
+    assert sum(map(len, graph.values())) > len(graph)
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 def imports(path: Path) -> set[str]:

@@ -14,7 +14,7 @@ from lungcli.batch.shards import File
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
 from lungcli.imaging.dicom import HEAD
-from lungcli.imaging.image_io import MAX_BYTES, printable
+from lungcli.imaging.picture import MAX_BYTES, printable
 from lungcli.predict import inputs
 
 if TYPE_CHECKING:

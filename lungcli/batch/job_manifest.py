@@ -7,7 +7,8 @@ import msgspec
 from lungcli import DISCLAIMER, __version__
 from lungcli.batch import filesystem
 from lungcli.batch.filesystem import Place
-from lungcli.core.errors import LungcliError, UsageError
+from lungcli.core import versioned
+from lungcli.core.errors import UsageError
 
 # Readers of Parquet folders pass over what begins with an underscore.
 PLAN = "_plan.json"
@@ -34,10 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shards: int
 
 
-class _Version(msgspec.Struct, frozen=True):
-    """What must be known of a plan before anything else in it is believed."""
-
-    format_version: int = 1
+_FORMAT = versioned.Format(kind="plan", version=FORMAT_VERSION, content=Plan)
 
 
 def archive_digest(place: Place) -> str:
@@ -53,27 +51,14 @@ def begin(plan: Plan, output: Place) -> None:
     """
     known = filesystem.names(output)
     if PLAN in known:
-        _require_same(_read(output), plan, output)
+        old = _FORMAT.decode(filesystem.read(output, PLAN), output.named(PLAN), "name another --output")
+        _require_same(old, plan, output)
     elif others := [name for name in known if name.endswith(".parquet")]:
         raise UsageError(
             f"{output.shown} holds {len(others)} Parquet files, but no {PLAN} that says where they are from",
             "name another --output",
         )
     filesystem.write(output, PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
-
-
-def _read(output: Place) -> Plan:
-    content, shown = filesystem.read(output, PLAN), output.named(PLAN)
-    try:
-        version = msgspec.json.decode(content, type=_Version).format_version
-        if version > FORMAT_VERSION:
-            raise LungcliError(
-                f"{shown} has format {version}; this lungcli reads up to {FORMAT_VERSION}",
-                "name another --output, or upgrade lungcli: pipx upgrade lungcli",
-            )
-        return msgspec.json.decode(content, type=Plan)
-    except msgspec.DecodeError as error:
-        raise LungcliError(f"{shown} is damaged: {error}", "name another --output") from error
 
 
 def _require_same(old: Plan, new: Plan, output: Place) -> None:

@@ -20,7 +20,7 @@ from lungcli.batch.worker import Manner
 from lungcli.core import cpu
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 from lungcli.imaging import privacy
-from lungcli.imaging.image_io import printable
+from lungcli.imaging.picture import printable
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lungcli.cli import console, run_job
+from lungcli.cli import console, execution
 from lungcli.core.errors import InterruptedRunError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
@@ -56,7 +56,7 @@ def show(pooled: "Pooled") -> None:
 
 def _work(run: Run) -> None:
     try:
-        run_job.work(run)
+        execution.execute(run)
     except InterruptedRunError as error:
         hint = "type the same command again: folds that are done are passed over"
         raise InterruptedRunError(error.message, hint) from error

@@ -1,16 +1,14 @@
-"""Starting, watching and ending a run from the command line."""
+"""Starting the runs that a command's options or a recipe describe, and showing what came of them."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 import typer
 
-from lungcli.cli import console, progress, signals
+from lungcli.cli import console, cross_validation, execution
 from lungcli.core import recipe as recipes
 from lungcli.core import registry, runs
-from lungcli.core.errors import InterruptedRunError, UsageError
+from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Protocol, Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 def begin(kind: Kind, context: typer.Context, name: str) -> None:
     """Start the run, or the folds, that the command's options describe, or go on with those that were cut off."""
-    from lungcli.cli import cross_validation
     from lungcli.pipeline import jobs
 
     recipe, *others = _recipes(context)
@@ -37,7 +34,6 @@ def begin(kind: Kind, context: typer.Context, name: str) -> None:
 
 def follow(recipe: str, context: typer.Context, name: str) -> None:
     """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
-    from lungcli.cli import cross_validation
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
 
@@ -101,14 +97,14 @@ def _divided(given: dict[str, object], context: typer.Context) -> dict[str, obje
 
 
 def go(run: Run) -> None:
-    """Work on `run` to its end, and show what came of it. Raises as `work` does, and GateNotMetError."""
+    """Work on `run` to its end, and show what came of it. Raises as `execute` does, and GateNotMetError."""
     from lungcli.cli import tables
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_file
     from lungcli.pipeline import jobs
 
     console.disclaim()
-    work(run)
+    execution.execute(run)
     made = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
     console.say("timing the models")
     comparison = compare.compare(made, baseline=made[0])
@@ -119,30 +115,6 @@ def go(run: Run) -> None:
     console.say(f"next: lungcli predict --model '{run.name}' scan.png")
     if decision := jobs.decide(run):
         tables.require_gate(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
-
-
-def work(run: Run) -> None:
-    """Work on `run` to its end, showing it. Raises InterruptedRunError after Ctrl-C, and what `compress.work` does."""
-    from lungcli.datasets import splits
-    from lungcli.pipeline import jobs, stages
-
-    with progress.preparing(f"reading {run.recipe.data}") as advance:
-        found = stages.material(run.recipe, advance)
-    if run.recipe.protocol == "random":
-        console.warn("a random split puts slices of the same body on both sides: its figures flatter")
-    console.say(
-        f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
-        f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
-    )
-    events = jobs.work(run, found)
-    with stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
-        for event in events:
-            show(event)
-            if stopped():
-                raise InterruptedRunError(
-                    f"stopped; the work is saved in the run {run.name!r}",
-                    f"go on with: lungcli runs resume '{run.name}'",
-                )
 
 
 def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
@@ -163,26 +135,3 @@ def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
 def resume(name: str) -> None:
     """Go on with the run called `name`."""
     go(runs.load(name))
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C (SIGTERM, SIGHUP) ask to stop after this batch; a second one stops at once."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        del number, frame
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # An error here would come up wherever the work is, and pass for one of its own.
-        with contextlib.suppress(OSError):
-            console.say("stopping after this batch; once more to stop at once")
-
-    # Heard as well where a script's `&` has it ignored: the dashboard asks by it, whoever started the run.
-    before = signals.obey(ask, also=("SIGINT",))
-    try:
-        yield lambda: asked
-    finally:
-        signals.restore(before)

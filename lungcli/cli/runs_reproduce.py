@@ -17,7 +17,7 @@ def reproduce(name: RunName, json: opt.Json = False) -> None:
     \b
     Example: lungcli runs reproduce compress-mobilenetv2-phantom
     """
-    from lungcli.cli import console, run_job
+    from lungcli.cli import console, execution
     from lungcli.core import runs
     from lungcli.core.errors import InterruptedRunError
     from lungcli.pipeline import reproduce as reproducing
@@ -29,7 +29,7 @@ def reproduce(name: RunName, json: opt.Json = False) -> None:
         console.say(f"the run {again.name!r} is done already; remove it to repeat {run.name!r} once more")
     else:
         try:
-            run_job.work(again)
+            execution.execute(again)
         except InterruptedRunError as error:
             raise InterruptedRunError(error.message, "type the same command again to go on with it") from error
     found = reproducing.compare(run, runs.load(again.name))

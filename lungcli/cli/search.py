@@ -251,14 +251,14 @@ def _begin(name: str, where: str, plan: "Plan") -> None:
 
 def _follow(run: "Run", found: "Material", events: "Generator[Event, None, None]") -> None:
     """Show a run as it happens. Raises InterruptedRunError after Ctrl-C."""
-    from lungcli.cli import console, progress, run_job
+    from lungcli.cli import console, execution, progress
 
     console.say(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to judge by; "
         f"the {len(found.split.test)} test slices are left alone",
         style="bold",
     )
-    with run_job.stoppable() as stopped, contextlib.closing(events), progress.shown() as show:
+    with execution.graceful_interrupt() as stopped, contextlib.closing(events), progress.shown() as show:
         for event in events:
             show(event)
             if stopped():

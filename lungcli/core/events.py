@@ -1,6 +1,7 @@
 """What happens in a run, as values: one JSON line each in `events.jsonl`, told apart by `type`."""
 
 import datetime
+import math
 
 import msgspec
 
@@ -134,8 +135,25 @@ Event = (
     | RunFailed
     | RunDone
 )
+_DECODER: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
 
 
 def now() -> datetime.datetime:
     """Return the current time in UTC."""
     return datetime.datetime.now(datetime.UTC)
+
+
+def decode(line: bytes) -> Event:
+    """Return the event of one line. Raises DecodeError or ValueError where it is none that this lungcli knows.
+
+    JSON has no NaN, so such figures are written as null: they come back as NaN, and are gaps in a curve.
+    """
+    try:
+        return _DECODER.decode(line)
+    except msgspec.ValidationError:
+        fields = msgspec.json.decode(line)
+        if not isinstance(fields, dict):
+            raise
+    missing = {name for name, value in fields.items() if value is None and name != "malignant_sensitivity"}
+    event: Event = msgspec.convert(fields | dict.fromkeys(missing, math.nan), type=Event)
+    return event

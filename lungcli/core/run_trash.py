@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import names, paths, runs
+from lungcli.core import names, paths, runs, versioned
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.runs import Run
@@ -16,10 +16,7 @@ TAGS = "tags.json"
 
 def tags(folder: Path) -> tuple[str, ...]:
     """Return the tags of the run in `folder`, in the order they were given; none where the file cannot be read."""
-    try:
-        return msgspec.json.decode((folder / TAGS).read_bytes(), type=tuple[str, ...])
-    except (OSError, msgspec.DecodeError, ValueError):
-        return ()
+    return versioned.read_or(folder / TAGS, tuple[str, ...], ())
 
 
 def tag(folder: Path, wanted: tuple[str, ...]) -> None:
@@ -55,7 +52,7 @@ def _lead(old: str, new: str) -> None:
         followed = [_renamed(teacher, old, new) for teacher in taught_by]
         if followed != list(taught_by):
             info = msgspec.structs.replace(other.info, teacher_run=recipes.together(followed))
-            paths.write(other.folder / "run.json", msgspec.json.format(msgspec.json.encode(info), indent=1))
+            versioned.write(other.folder / "run.json", info)
 
 
 def _renamed(spec: str, old: str, new: str) -> str:

@@ -20,10 +20,10 @@ import filelock
 import msgspec
 
 from lungcli.core import cpu as machine
-from lungcli.core import names, paths
+from lungcli.core import names, paths, versioned
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
-from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, now
+from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, decode, now
 from lungcli.core.recipe import Recipe, Teachers
 
 FORMAT_VERSION = 2
@@ -55,10 +55,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str = ""
 
 
-class _Version(msgspec.Struct, frozen=True):
-    """What must be known of a `run.json` before anything else in it is believed."""
-
-    format_version: int = 1
+_FORMAT = versioned.Format(kind="run", version=FORMAT_VERSION, content=RunInfo)
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +96,7 @@ def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", sp
             raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
         recipes.save(recipe, target / "recipe.toml")
         # What has this file is a run: it comes last.
-        _save(info, target)
+        versioned.write(target / "run.json", info)
     return Run(name=name, folder=target, info=info, recipe=recipe)
 
 
@@ -146,20 +143,8 @@ def read(folder: Path) -> Run:
         raise LungcliError(
             f"the run {folder.name!r} holds a link: {link.relative_to(folder)}", "put what it leads to in its place"
         )
-    try:
-        content = (folder / "run.json").read_bytes()
-        version = msgspec.json.decode(content, type=_Version).format_version
-        if version > FORMAT_VERSION:
-            raise LungcliError(
-                f"the run {folder.name!r} has format {version}; this lungcli reads up to {FORMAT_VERSION}",
-                "upgrade lungcli: pipx upgrade lungcli",
-            )
-        info = msgspec.json.decode(content, type=RunInfo)
-    except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise LungcliError(
-            f"the run {folder.name!r} is damaged: {error}",
-            f"remove it and start again: lungcli runs remove '{folder.name}'",
-        ) from error
+    hint = f"remove it and start again: lungcli runs remove '{folder.name}'"
+    info = _FORMAT.read(folder / "run.json", hint, repr(folder.name))
     return Run(name=folder.name, folder=folder, info=info, recipe=recipes.load(folder / "recipe.toml"))
 
 
@@ -181,10 +166,7 @@ def state(run: Run) -> State:
 
 def worker(run: Run) -> Worker | None:
     """Return the process that works on the run now, None where none does."""
-    try:
-        found = msgspec.json.decode((run.folder / "worker.json").read_bytes(), type=Worker)
-    except (OSError, msgspec.DecodeError, ValueError):
-        return None
+    found = versioned.read_or(run.folder / "worker.json", Worker, None)
     return found if _held(run.folder) else None
 
 
@@ -202,7 +184,6 @@ def remove(folder: Path) -> None:
 
 def events(run: Run) -> Iterator[Event]:
     """Read the events of the run; a last line cut off by a crash is left out."""
-    decoder = msgspec.json.Decoder(Event)
     if not run.events.exists():
         return
     with run.events.open("rb") as file:
@@ -210,7 +191,7 @@ def events(run: Run) -> Iterator[Event]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield decoder.decode(line)
+                yield decode(line)
             except (msgspec.DecodeError, ValueError) as error:
                 raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
@@ -221,10 +202,9 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
     Closing this generator closes `happening`, which saves its work. Raises UsageError when another process works
     on the run, InterruptedRunError after Ctrl-C, and whatever `happening` raises.
     """
-    info = msgspec.structs.replace(run.info, cpu=machine.name())
-    info = msgspec.structs.replace(info, format_version=FORMAT_VERSION)
+    info = msgspec.structs.replace(run.info, cpu=machine.name(), format_version=FORMAT_VERSION)
     with _lock(run), _appending(run) as write:
-        _save(msgspec.structs.replace(info, state="running", changed=now()), run.folder)
+        versioned.write(run.folder / "run.json", msgspec.structs.replace(info, state="running", changed=now()))
         ended: State = "stopped"
         last: Event = RunStopped(time=now())
         try:
@@ -245,7 +225,7 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
             happening.close()
             if ended != "done":
                 write(last)
-            _save(msgspec.structs.replace(info, state=ended, changed=now()), run.folder)
+            versioned.write(run.folder / "run.json", msgspec.structs.replace(info, state=ended, changed=now()))
 
 
 @contextlib.contextmanager
@@ -330,7 +310,3 @@ def _held(folder: Path) -> bool:
     except OSError:
         # It may not be locked from here: all that is known is what the process itself has noted.
         return (folder / "worker.json").exists()
-
-
-def _save(info: RunInfo, folder: Path) -> None:
-    paths.write(folder / "run.json", msgspec.json.format(msgspec.json.encode(info), indent=1))

@@ -14,7 +14,8 @@ from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging import preprocessing
-from lungcli.imaging.image_io import content_of, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import content_of
 
 Advance = Callable[[int, int], None]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 from lungcli.metrics.classification import Ints
 
 Thumbs = NDArray[np.float32]

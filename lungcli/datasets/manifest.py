@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import names, paths
+from lungcli.core import names, paths, versioned
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.datasets import atomic_dir
 
@@ -77,10 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(index[item.label] for item in self.slices)
 
 
-class _Version(msgspec.Struct, frozen=True):
-    """What must be known of a manifest before anything else in it is believed."""
-
-    format_version: int = 1
+_FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Manifest, error=UnreadableInputError)
 
 
 def make(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
@@ -120,7 +117,7 @@ def known() -> dict[str, Path]:
 
 def save(manifest: Manifest, into: Path) -> None:
     """Write `manifest.json` into the folder `into`, atomically."""
-    paths.write(into / FILE, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    versioned.write(into / FILE, manifest)
 
 
 def load(name: str) -> Manifest:
@@ -133,23 +130,11 @@ def load(name: str) -> Manifest:
 
 def read(path: Path) -> Manifest:
     """Read one manifest file. Raises UnreadableInputError."""
-    try:
-        content = path.read_bytes()
-        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
-        manifest = msgspec.json.decode(content, type=Manifest)
-    except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise UnreadableInputError(f"cannot read {path}: {error}", _remade(path)) from error
+    hint = f"make it anew; before that: lungcli data remove '{path.parent.name}'"
+    manifest = _FORMAT.read(path, hint)
     if why := _unsound(manifest):
-        raise UnreadableInputError(f"cannot read {path}: {why}", _remade(path))
+        raise UnreadableInputError(f"the manifest {path} is damaged: {why}", hint)
     return manifest
-
-
-def _require_known(version: int, path: Path) -> None:
-    if version > FORMAT_VERSION:
-        raise UnreadableInputError(
-            f"{path} has manifest format {version}; this lungcli reads up to {FORMAT_VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli",
-        )
 
 
 def _unsound(manifest: Manifest) -> str:
@@ -164,10 +149,6 @@ def _unsound(manifest: Manifest) -> str:
         if parts[0] != FOLDER or ".." in parts or not item.path.isprintable() or "\\" in item.path:
             return f"the path {item.path!r} does not lie in its folder {FOLDER!r}"
     return ""
-
-
-def _remade(path: Path) -> str:
-    return f"make it anew; before that: lungcli data remove '{path.parent.name}'"
 
 
 def find(name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from lungcli.core import names, paths
+from lungcli.core import names, versioned
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.datasets import manifest as manifests
@@ -47,10 +47,7 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class _Version(msgspec.Struct, frozen=True):
-    """What must be known of a split file before anything else in it is believed."""
-
-    format_version: int = 1
+_FORMAT = versioned.Format(kind="split", version=FORMAT_VERSION, content=SplitFile, error=UnreadableInputError)
 
 
 def make(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
@@ -105,7 +102,7 @@ def save(manifest: Manifest, file: SplitFile, name: str) -> Path:
         if read(path).digest != file.digest:
             raise UsageError(f"there is another split {name!r} of {manifest.name!r} already", "choose another --name")
         return path
-    paths.write(path, msgspec.json.format(msgspec.json.encode(file), indent=1))
+    versioned.write(path, file)
     return path
 
 
@@ -120,24 +117,7 @@ def find(manifest: Manifest, spec: str) -> Path:
 
 def read(path: Path) -> SplitFile:
     """Read a split file as it is; `splits_of` checks it. Raises UnreadableInputError."""
-    try:
-        content = path.read_bytes()
-        _require_known(msgspec.json.decode(content, type=_Version).format_version, path)
-        return msgspec.json.decode(content, type=SplitFile)
-    except OSError as error:
-        raise UnreadableInputError(
-            f"cannot read the split {path}: {error.strerror}", "check the path, or make one: lungcli data split NAME"
-        ) from error
-    except (msgspec.DecodeError, ValueError) as error:
-        raise UnreadableInputError(f"{path} is no split file: {error}", "make one: lungcli data split NAME") from error
-
-
-def _require_known(version: int, path: Path) -> None:
-    if version > FORMAT_VERSION:
-        raise UnreadableInputError(
-            f"{path} has split format {version}; this lungcli reads up to {FORMAT_VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli",
-        )
+    return _FORMAT.read(path, "check the path, or make one: lungcli data split NAME")
 
 
 def splits_of(manifest: Manifest, path: Path) -> tuple[Split, ...]:

@@ -7,13 +7,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import paths
+from lungcli.core import paths, versioned
 from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_file import Model
+
+_FORMAT = versioned.Format(kind="evaluation", version=1, content=Evaluation, error=UnreadableInputError)
 
 Indices = Sequence[int] | NDArray[np.int64]
 
@@ -65,12 +67,7 @@ def save(evaluation: Evaluation, path: Path) -> None:
 
 def load(path: Path) -> Evaluation:
     """Read verdicts. Raises UnreadableInputError when there are none, or damaged ones."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Evaluation)
-    except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise UnreadableInputError(
-            f"cannot read the verdicts {path}: {error}", "run `lungcli evaluate` again"
-        ) from error
+    return _FORMAT.read(path, "run `lungcli evaluate` again")
 
 
 def _batches(pixels: NDArray[np.uint8], indices: Indices, batch: int) -> Iterator[NDArray[np.uint8]]:

@@ -16,7 +16,8 @@ from lungcli.datasets import groups
 from lungcli.datasets.cache import Advance
 from lungcli.datasets.ingest.folder_layout import may_be_picture
 from lungcli.datasets.series import files_in
-from lungcli.imaging.image_io import content_of, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import content_of
 from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import intervals
 from lungcli.metrics.predictions import MALIGNANT

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.datasets.cache import Advance
-from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.image_io import read
 from lungcli.imaging.perturbations import CHANGES
+from lungcli.imaging.picture import Grey
 from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Floats

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import dicom_decoder, jpeg_header, privacy
-from lungcli.imaging.image_io import DAMAGED, DICOM_SUFFIXES, QUIET, Grey, Picture, check_size, content_of, damaged
+from lungcli.imaging.picture import DAMAGED, DICOM_SUFFIXES, QUIET, Grey, Picture, check_size, content_of, damaged
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.imaging.picture import DAMAGED
+
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
     from pydicom.pixels.decoders.base import Decoder
@@ -185,8 +187,6 @@ def _reply(request: Request) -> Reply:
     from pydicom import encaps
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
-
-    from lungcli.imaging.image_io import DAMAGED
 
     tags: dict[str, Any] = dict(request.tags)
     try:

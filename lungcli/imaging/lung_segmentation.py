@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.imaging.connected_components import Mask, label
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 
 SIDE = 100
 

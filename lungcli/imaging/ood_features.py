@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.connected_components import Mask
-from lungcli.imaging.image_io import Grey, Picture
 from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.picture import Grey, Picture
 
 # Rows of the picture that noise is measured on.
 ROWS = 32

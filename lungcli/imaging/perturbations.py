@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 
 MATRIX = 512
 _SHARPENED_WIDTH = 1.5

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.image_io import read
 from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.picture import Grey
 
 # Goes up whenever the same slice would come out with other pixels: cached slices and model files name it.
 VERSION = 2

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from lungcli import DISCLAIMER
+from lungcli.core import versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
 from lungcli.imaging.ood import GuardStatistics
@@ -181,8 +182,7 @@ def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:
     return f"fold {fold} of {folds} of {whole}" if folds else whole
 
 
-class _Version(msgspec.Struct, frozen=True):
-    format_version: int
+_FORMAT = versioned.Format(kind="model card", version=FORMAT_VERSION, content=ModelCard, error=ModelFileError)
 
 
 def encode(card: ModelCard) -> str:
@@ -192,15 +192,4 @@ def encode(card: ModelCard) -> str:
 
 def decode(text: str, source: str) -> ModelCard:
     """Read a card. Raises ModelFileError when it is damaged or written by a newer lungcli."""
-    try:
-        version = msgspec.json.decode(text, type=_Version).format_version
-        if version > FORMAT_VERSION:
-            raise ModelFileError(
-                f"{source} has model file format {version}; this lungcli reads up to {FORMAT_VERSION}",
-                "upgrade lungcli: pipx upgrade lungcli",
-            )
-        return msgspec.json.decode(text, type=ModelCard)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise ModelFileError(
-            f"{source} has a damaged model card: {error}", "make the file again with `lungcli compress`"
-        ) from error
+    return _FORMAT.decode(text, f"in {source}", "make the file again with `lungcli compress`")

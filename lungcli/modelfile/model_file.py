@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from lungcli.core import cpu, package_data, paths
+from lungcli.core import cpu, package_data, paths, versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import ood
 from lungcli.imaging.preprocessing import VERSION
@@ -248,7 +248,7 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
     if card.preparation != VERSION:
         raise ModelFileError(
             f"{path} was trained on slices of preparation {card.preparation}; this lungcli makes preparation {VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli" if card.preparation > VERSION else "train the model again",
+            versioned.UPGRADE if card.preparation > VERSION else "train the model again",
         )
     if card.guard and not ood.understands(card.guard):
         raise ModelFileError(

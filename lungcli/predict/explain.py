@@ -15,8 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER
-from lungcli.imaging.image_io import Grey
 from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.picture import Grey
 from lungcli.modelfile.model_file import Model
 from lungcli.predict.predict import Seen
 

@@ -21,7 +21,7 @@ from lungcli.datasets.ingest import safe_zip
 from lungcli.datasets.ingest.folder_layout import is_of_the_system, may_be_picture
 from lungcli.imaging import dicom, privacy
 from lungcli.imaging.dicom import Header
-from lungcli.imaging.image_io import Picture, printable
+from lungcli.imaging.picture import Picture, printable
 
 Source = Path | bytes | Callable[[], Picture]
 

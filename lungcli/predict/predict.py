@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.imaging import lung_segmentation, ood, ood_features
-from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.image_io import read
 from lungcli.imaging.lung_segmentation import Chest
 from lungcli.imaging.ood import Objection
 from lungcli.imaging.ood_features import Signs
+from lungcli.imaging.picture import Grey
 from lungcli.imaging.preprocessing import prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import tta

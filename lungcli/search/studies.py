@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lungcli.core import names, paths
+from lungcli.core import names, paths, versioned
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.search import space
 from lungcli.search.space import Plan
@@ -22,6 +22,7 @@ BEAT, GRACE = 60, 180
 # A trial that is cut off so often is left: the next process would be cut off by it too.
 MOST_RETRIES = 3
 _PLAN = "plan"
+_FORMAT = versioned.Format(kind="study", version=space.FORMAT_VERSION, content=Plan)
 
 
 def home() -> Path:
@@ -169,16 +170,7 @@ def _as_kept(plan: Plan) -> Plan:
 
 
 def _plan(study: "Study") -> Plan:
-    told: dict[str, Any] = study.user_attrs.get(_PLAN, {})
-    version = told.get("format_version", space.FORMAT_VERSION)
-    if isinstance(version, int) and version > space.FORMAT_VERSION:
-        raise LungcliError(
-            f"the study {study.study_name!r} has format {version}; this lungcli reads up to {space.FORMAT_VERSION}",
-            "upgrade lungcli: pipx upgrade lungcli",
-        )
-    try:
-        return msgspec.convert(told, Plan)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"the study {study.study_name!r} was not made by lungcli search: {error}", "give another --study"
-        ) from error
+    name, hint = repr(study.study_name), "give another --study"
+    if _PLAN not in study.user_attrs:
+        raise UsageError(f"the study {name} was not made by lungcli search", hint)
+    return _FORMAT.decode(msgspec.json.encode(study.user_attrs[_PLAN]), name, hint)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lungcli.core import paths
+from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError
 from lungcli.training import distributed, prune
 
@@ -25,12 +25,6 @@ WHOLE = "checkpoint.safetensors"
 
 WITHIN = "checkpoint-within.safetensors"
 """Within the epoch after that, where it was stopped or time had passed."""
-
-
-class _Version(msgspec.Struct, frozen=True):
-    """What must be known of a position before anything else in it is believed."""
-
-    format_version: int = 1
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +52,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return (self.setbacks, self.epoch, self.batch)
 
 
+_FORMAT = versioned.Format(kind="checkpoint", version=FORMAT_VERSION, content=Position)
+
+
 def save(path: Path, position: Position, net: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint atomically. Raises LungcliError when the disk is full or may not be written."""
     tensors = {f"net.{key}": value for key, value in net.state_dict().items()}
@@ -75,7 +72,7 @@ def latest(folder: Path) -> Path:
     whole, within = folder / WHOLE, folder / WITHIN
     if not within.exists():
         return whole
-    if not whole.exists() or _position(within, _header(within)).order > _position(whole, _header(whole)).order:
+    if not whole.exists() or _position(within).order > _position(whole).order:
         return within
     return whole
 
@@ -83,7 +80,7 @@ def latest(folder: Path) -> Path:
 def position(folder: Path) -> Position:
     """Return how far the training in `folder` has come. Raises LungcliError as `latest` does."""
     path = latest(folder)
-    return _position(path, _header(path)) if path.exists() else Position(recipe="")
+    return _position(path) if path.exists() else Position(recipe="")
 
 
 def remove(path: Path) -> None:
@@ -108,9 +105,9 @@ def restore(
     """
     if not path.exists():
         return Position(recipe=recipe)
-    position = _position(path, _header(path))
+    position = _position(path)
     if position.recipe not in (recipe, formerly):
-        raise LungcliError(f"{path} belongs to another recipe", "remove the run and start again")
+        raise LungcliError(f"{path} belongs to another recipe", _ANEW)
     tensors = _tensors(path)
     state: dict[int, dict[str, Tensor]] = {}
     try:
@@ -140,7 +137,7 @@ def load_weights(path: Path, net: nn.Module) -> None:
         prune.narrow(net, tensors)
         net.load_state_dict(tensors)
     except RuntimeError as error:
-        raise LungcliError(f"the weights in {path} do not fit this net", "remove the run and start again") from error
+        raise LungcliError(f"the weights in {path} do not fit this net", _ANEW) from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
@@ -155,14 +152,6 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
             raise OSError(str(error)) from error
 
 
-def _header(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
-
-
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
@@ -170,18 +159,13 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
 
 
-def _position(path: Path, header: dict[str, str]) -> Position:
-    text = header.get("position", "{}")
+def _position(path: Path) -> Position:
     try:
-        version = msgspec.json.decode(text, type=_Version).format_version
-        if version > FORMAT_VERSION:
-            raise LungcliError(
-                f"{path} has checkpoint format {version}; this lungcli reads up to {FORMAT_VERSION}",
-                "upgrade lungcli: pipx upgrade lungcli",
-            )
-        return msgspec.json.decode(text, type=Position)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise LungcliError(f"the checkpoint {path} is damaged: {error}", _ANEW) from error
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise LungcliError(f"cannot read the checkpoint {path}: {error}", _ANEW) from error
+    return _FORMAT.decode(header.get("position", "{}"), path, _ANEW)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

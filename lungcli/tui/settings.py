@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import paths
+from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError
 
 
@@ -38,10 +38,7 @@ def path() -> Path:
 
 def load() -> Settings:
     """Read the settings; those that cannot be read are the usual ones."""
-    try:
-        return msgspec.json.decode(path().read_bytes(), type=Settings)
-    except (OSError, msgspec.DecodeError, ValueError):
-        return Settings()
+    return versioned.read_or(path(), Settings, Settings())
 
 
 def save(settings: Settings) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lungcli import DISCLAIMER
 from lungcli.datasets.phantom import dataset
-from lungcli.imaging.image_io import printable
+from lungcli.imaging.picture import printable
 from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model

@@ -20,9 +20,10 @@ from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.datasets import manifest, splits
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging import lung_segmentation, ood, ood_features
-from lungcli.imaging.image_io import Grey, Picture, read
+from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import GuardStatistics
 from lungcli.imaging.ood_features import Signs
+from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare
 from lungcli.modelfile import model_file, model_paths
 from tests.benchmarks import machine

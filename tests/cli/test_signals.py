@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.cli import app, run_job, signals
+from lungcli.cli import app, execution, signals
 from lungcli.core.errors import LungcliError, during
 
 
@@ -33,7 +33,7 @@ def test_a_job_hears_the_dashboard_where_a_script_has_put_it_into_the_background
     """There SIGINT is ignored from the start, and it is by SIGINT that the dashboard asks a run to stop."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with run_job.stoppable() as stopped:
+        with execution.graceful_interrupt() as stopped:
             signal.raise_signal(signal.SIGINT)
             assert stopped()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

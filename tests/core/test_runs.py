@@ -1,5 +1,6 @@
 """Runs on disk: what survives, who may write, and how a run is said to have ended."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -213,6 +214,16 @@ def test_damage_inside_is_told() -> None:
     (run.folder / "run.json").write_bytes(b"{")
     with pytest.raises(LungcliError, match="the run 'first' is damaged"):
         runs.load("first")
+
+
+def test_a_figure_that_is_null_was_no_number() -> None:
+    run = new()
+    done = {"stage": "train", "epoch": 1, "batch": 1, "batches": 2, "loss": None, "learning_rate": 0.1}
+    line = {"type": "batch-done", "time": "2026-01-02T03:04:05Z", "images_per_second": 9.0, **done}
+    run.events.write_bytes(msgspec.json.encode(line) + b"\n")
+    (event,) = runs.events(run)
+    assert isinstance(event, BatchDone)
+    assert math.isnan(event.loss)
 
 
 def test_one_damaged_run_does_not_hide_the_others() -> None:

@@ -101,7 +101,7 @@ def test_damaged_manifest(content: bytes) -> None:
     saved()
     (manifest.folder("some") / "manifest.json").write_bytes(content)
 
-    with pytest.raises(UnreadableInputError, match=r"cannot read .*manifest\.json"):
+    with pytest.raises(UnreadableInputError, match=r"the manifest .*manifest\.json is damaged"):
         manifest.load("some")
 
 
@@ -109,7 +109,7 @@ def test_manifest_of_a_newer_lungcli() -> None:
     newer = msgspec.structs.replace(saved(), format_version=manifest.FORMAT_VERSION + 1)
     manifest.save(newer, manifest.folder("some"))
 
-    with pytest.raises(UnreadableInputError, match="manifest format 2") as caught:
+    with pytest.raises(UnreadableInputError, match="format 2; this lungcli reads up to 1") as caught:
         manifest.load("some")
     assert "upgrade" in caught.value.hint
 

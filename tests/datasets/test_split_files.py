@@ -164,7 +164,7 @@ def test_a_slice_without_a_part_in_every_fold_is_refused(kept: Manifest) -> None
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"", "is no split file"), (b"[]", "is no split file"), (b"\xff", "is no split file"), (None, "cannot read")],
+    [(b"", "is damaged"), (b"[]", "is damaged"), (b"\xff", "is damaged"), (None, "cannot read")],
 )
 def test_damaged_and_missing_files(tmp_path: Path, content: bytes | None, why: str) -> None:
     path = tmp_path / "s.json"
@@ -178,9 +178,9 @@ def test_damaged_and_missing_files(tmp_path: Path, content: bytes | None, why: s
 def test_unknown_parts_and_newer_files(kept: Manifest) -> None:
     path = split_files.save(kept, split_files.make(kept), "mine")
 
-    with pytest.raises(UnreadableInputError, match="is no split file"):
+    with pytest.raises(UnreadableInputError, match="is damaged"):
         split_files.read(edited(path, lambda content: content["slices"][0].update(parts=["valid"])))
-    with pytest.raises(UnreadableInputError, match="split format 2"):
+    with pytest.raises(UnreadableInputError, match="format 2; this lungcli reads up to 1"):
         split_files.read(
             edited(path, lambda content: content.update(format_version=2) or content["slices"][0].update(parts=["val"]))
         )

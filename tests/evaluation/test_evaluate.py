@@ -78,5 +78,6 @@ def test_missing_or_damaged_verdicts(content: bytes | None, tmp_path: Path) -> N
     path = tmp_path / "evaluation.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UnreadableInputError, match="cannot read the verdicts"):
+    why = "cannot read the evaluation" if content is None else "the evaluation .* is damaged"
+    with pytest.raises(UnreadableInputError, match=why):
         evaluate.load(path)

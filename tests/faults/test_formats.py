@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -13,10 +16,11 @@ from safetensors.numpy import load_file, save_file
 
 from lungcli.batch import filesystem, job_manifest
 from lungcli.core import recipe as recipes
-from lungcli.core import runs
-from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
+from lungcli.core import run_trash, runs
+from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError, UsageError
 from lungcli.datasets import manifest, split_files
-from lungcli.modelfile import model_file
+from lungcli.evaluation import evaluate
+from lungcli.modelfile import model_file, onnx_wire
 from lungcli.search import studies, trials
 from lungcli.training import checkpoint
 from tests.faults.commands import TINY, Call, figures, finished, grows, results, started, wait_until
@@ -24,7 +28,8 @@ from tests.faults.conftest import RUN
 from tests.faults.formats.make import archived, data, happened, net, searched
 
 FORMATS = Path(__file__).with_name("formats")
-NEWER = "up to"
+EARLIER = FORMATS / "home-0.1.0"
+"""What version 0.1.0 left of a compression, a search and a folder of verdicts, made from phantoms"""
 
 
 @pytest.mark.parametrize("version", range(1, runs.FORMAT_VERSION + 1))
@@ -92,6 +97,90 @@ def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) 
     assert (trial.drawn["model"], set(trial.drawn)) == ("ownmodel", {"model", "bits", "learning_rate"})
     assert (trial.bytes, trial.p50, trial.balanced_accuracy) == (8000, 1.5, figures.balanced_accuracy)
     assert studies.begin("old", str(journal), after).study_name == "old"
+
+
+def values(document: object) -> "Counter[str]":
+    """Every value in a JSON document, by whatever name and however deep."""
+    if isinstance(document, dict | list):
+        inner: Iterable[object] = document.values() if isinstance(document, dict) else document
+        return sum(map(values, inner), Counter())
+    return Counter([repr(document)])
+
+
+def nothing_is_lost(written: str | bytes, read: object) -> bool:
+    """Say whether what was read has every value that was written; its fields may have other names by now."""
+    return not values(json.loads(written)) - values(json.loads(msgspec.json.encode(read)))
+
+
+@pytest.fixture
+def earlier(home: Path) -> Path:
+    """A home as version 0.1.0 left it."""
+    shutil.copytree(EARLIER, home, dirs_exist_ok=True)
+    return home
+
+
+def test_a_run_of_an_earlier_release_opens(earlier: Path) -> None:
+    run = runs.load("small")
+    assert (run.info.kind, run.info.state, run.info.teacher_run) == ("compress", "done", "old")
+    assert (run.recipe.model, run.recipe.prune, run.recipe.temperature) == ("ownmodel", 0.9, 20.0)
+    assert run_trash.tags(run.folder) == ("paper", "old")
+    assert nothing_is_lost((run.folder / "run.json").read_bytes(), run.info)
+    lines, read = run.events.read_bytes().splitlines(), tuple(runs.events(run))
+    assert len(read) == len(lines) == 32
+    assert all(nothing_is_lost(*pair) for pair in zip(lines, read, strict=True))
+    judged = run.stage("int8") / "evaluation.json"
+    assert nothing_is_lost(judged.read_bytes(), evaluate.load(judged))
+
+
+def test_a_recipe_of_an_earlier_release_opens(earlier: Path) -> None:
+    path = earlier / "runs" / "small" / "recipe.toml"
+    recipe = recipes.load(path)
+    assert nothing_is_lost(json.dumps(tomllib.loads(path.read_text())), recipe)
+    assert (recipe.method, recipe.alpha, recipe.label_smoothing, recipe.split) == ("seed", 0.8, 0.0, "mine")
+
+
+def test_a_model_file_of_an_earlier_release_opens(earlier: Path) -> None:
+    path = earlier / "runs" / "small" / "int8" / "model.onnx"
+    card = model_file.read_card(path)
+    assert card.int8
+    assert card.calibration
+    assert card.referral
+    assert (card.int8.int8_nodes, card.calibration.n, round(card.referral.threshold, 3)) == (6, 11, 0.334)
+    assert (len(card.stress), len(card.elsewhere), len(card.risk_coverage)) == (25, 1, 8)
+    assert nothing_is_lost(onnx_wire.summary(memoryview(path.read_bytes())).metadata[model_file.KEY], card)
+    probabilities = model_file.load(path, threads=1).probabilities(np.zeros((2, 64, 64), dtype=np.uint8))
+    assert probabilities.shape == (2, 3)
+
+
+def test_a_data_set_and_its_split_of_an_earlier_release_open(earlier: Path) -> None:
+    phantom = manifest.load("phantom")
+    assert (len(phantom.slices), phantom.classes) == (36, ("benign", "malignant", "normal"))
+    assert nothing_is_lost((earlier / "data" / "phantom" / "manifest.json").read_bytes(), phantom)
+    path = split_files.find(phantom, "mine")
+    (split,) = split_files.splits_of(phantom, path)
+    assert (len(split.train), len(split.val), len(split.test)) == (15, 11, 10)
+    assert split.digest == runs.load("small").info.split
+    assert nothing_is_lost(path.read_bytes(), split_files.read(path))
+
+
+def test_a_study_of_an_earlier_release_opens(earlier: Path) -> None:
+    study, found = studies.find("old", studies.place("old", ""))
+    assert nothing_is_lost(json.dumps(study.user_attrs["plan"]), found)
+    first, second = trials.outcomes(study, found)
+    assert (first.state, first.run, second.run) == ("complete", "old-0000", "old-0001")
+    assert first.drawn["method"] == "kd"
+    assert first.balanced_accuracy
+    assert (first.n, first.groups, first.balanced_accuracy.high) == (11, 3, 1.0)
+
+
+def test_a_folder_of_verdicts_of_an_earlier_release_opens(earlier: Path) -> None:
+    output = filesystem.opened(str(earlier / "output"))
+    written = (earlier / "output" / job_manifest.PLAN).read_bytes()
+    again = msgspec.json.decode(written, type=job_manifest.Plan)
+    job_manifest.begin(again, output)
+    assert nothing_is_lost(written, again)
+    with pytest.raises(UsageError, match="not bundled"):
+        job_manifest.begin(archived(), output)
 
 
 def newer(content: str) -> str:

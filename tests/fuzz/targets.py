@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
 
-from lungcli.core import names, package_data, registry, run_trash, runs
+from lungcli.core import names, package_data, registry, run_trash, runs, versioned
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
 from lungcli.core.recipe import Recipe
@@ -261,7 +261,7 @@ def _headers(content: bytes, folder: Path) -> None:
     assert wait is None or wait >= 0
     http.shown("https://example.org/" + again)
     (folder / "x.json").write_bytes(content)
-    resumable._read_sidecar(folder / "x.json")
+    versioned.read_or(folder / "x.json", resumable.Sidecar, None)
 
 
 def _header_lines() -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lungcli.datasets.phantom import dataset
-from lungcli.imaging.image_io import Grey, Picture
+from lungcli.imaging.picture import Grey, Picture
 
 SIDE = 256
 

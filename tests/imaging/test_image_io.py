@@ -20,7 +20,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging.image_io import Picture, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import Picture
 from tests.imaging.pictures import encoded, noise, png
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lungcli.datasets.phantom import anatomy, dataset
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 from tests.imaging.pictures import windowed
 
 SIDE = 256

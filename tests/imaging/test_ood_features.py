@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lungcli.imaging import lung_segmentation, ood_features
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 from tests.imaging import intruders
 from tests.imaging.intruders import picture
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungcli.imaging import perturbations
-from lungcli.imaging.image_io import Grey
 from lungcli.imaging.perturbations import CHANGES, Change
+from lungcli.imaging.picture import Grey
 
 BY_NAME = {change.name: change for change in CHANGES}
 

@@ -48,13 +48,13 @@ def test_round_trip() -> None:
 
 def test_a_newer_format_is_refused_by_number() -> None:
     text = model_card.encode(CARD).replace('"format_version":1', '"format_version":7')
-    with pytest.raises(ModelFileError, match=r"a\.onnx has model file format 7; this lungcli reads up to 1"):
+    with pytest.raises(ModelFileError, match=r"the model card in a\.onnx has format 7; this lungcli reads up to 1"):
         model_card.decode(text, "a.onnx")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version":1}', '{"format_version":"one"}'])
 def test_damage_is_told(text: str) -> None:
-    with pytest.raises(ModelFileError, match="damaged model card"):
+    with pytest.raises(ModelFileError, match=r"the model card in a\.onnx is damaged"):
         model_card.decode(text, "a.onnx")
 
 

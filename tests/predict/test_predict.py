@@ -11,8 +11,9 @@ from PIL import Image
 
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import lung_segmentation, ood, ood_features
-from lungcli.imaging.image_io import Picture, read
+from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import GuardStatistics
+from lungcli.imaging.picture import Picture
 from lungcli.imaging.preprocessing import prepare_file
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file

@@ -14,7 +14,8 @@ from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets import groups
 from lungcli.datasets.manifest import Manifest, Rejected, Slice
 from lungcli.imaging import preprocessing
-from lungcli.imaging.image_io import Grey, content_of, printable, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import Grey, content_of, printable
 from lungcli.metrics.classification import Floats
 
 Advance = Callable[[int, int], None]

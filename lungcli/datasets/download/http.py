@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lungcli import __version__
 from lungcli.core.errors import NetworkError
-from lungcli.imaging.image_io import printable
+from lungcli.imaging.picture import printable
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from lungcli.core import paths
+from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http
 from lungcli.datasets.download.http import Patience, Told
@@ -101,7 +101,7 @@ def _attempt(
     session: "Session", remote: Remote, part: Path, sidecar: Path, told: Told, room: int, patience: Patience
 ) -> str:
     """Ask once for what is missing, and return the sha256 of the whole file once nothing is."""
-    kept = _read_sidecar(sidecar)
+    kept = versioned.read_or(sidecar, Sidecar, None)
     start = _size(part) if kept else 0
     if kept and kept.size and start == kept.size:
         return _hash(part).hexdigest()
@@ -187,13 +187,6 @@ def _require_space(part: Path, need: int) -> None:
             f"not enough space: {need / 1e6:,.0f} MB are needed in {part.parent}, {free / 1e6:,.0f} MB are free",
             "free some space or choose another place with LUNGCLI_DATA=FOLDER",
         )
-
-
-def _read_sidecar(path: Path) -> Sidecar | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Sidecar)
-    except (OSError, msgspec.DecodeError, ValueError):
-        return None
 
 
 def _forget(part: Path, sidecar: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS, DataSet
-from lungcli.imaging.image_io import DICOM_SUFFIXES
+from lungcli.imaging.picture import DICOM_SUFFIXES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/"

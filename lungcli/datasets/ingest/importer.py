@@ -18,7 +18,7 @@ from lungcli.datasets.ingest.ingest import Advance, Incoming, write_dataset
 from lungcli.datasets.ingest.published_hashes import Comparison
 from lungcli.datasets.ingest.source_files import Gathered
 from lungcli.datasets.manifest import Manifest, Rejected, Source
-from lungcli.imaging.image_io import printable
+from lungcli.imaging.picture import printable
 
 # Beyond these, names of files fill the screen.
 _NAMED = 5

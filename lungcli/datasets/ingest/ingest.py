@@ -19,7 +19,8 @@ from lungcli.datasets.atomic_dir import appearing
 from lungcli.datasets.ingest import folder_layout, source_files
 from lungcli.datasets.ingest.source_files import Content
 from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
-from lungcli.imaging.image_io import printable, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import printable
 
 SOURCE = "SOURCE.txt"
 """File beside the slices that says whose they are."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.ingest import folder_layout
-from lungcli.imaging.image_io import content_of, printable
+from lungcli.imaging.picture import content_of, printable
 
 FORM = "its first line must be: path,label,patient; the column patient may be left out"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging.image_io import MAX_BYTES, printable
+from lungcli.imaging.picture import MAX_BYTES, printable
 
 MAX_TOTAL = 8 << 30
 MAX_MEMBERS = 200_000

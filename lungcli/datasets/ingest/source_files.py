@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from lungcli.datasets.ingest import safe_zip
 from lungcli.datasets.manifest import Rejected
-from lungcli.imaging.image_io import content_of, printable
+from lungcli.imaging.picture import content_of, printable
 
 Content = bytes | Path | Callable[[], bytes]
 

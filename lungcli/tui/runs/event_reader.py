@@ -1,7 +1,6 @@
 """Reading `events.jsonl` while another process writes it: only what is new, and whatever happens to the file."""
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lungcli.core import events
 from lungcli.core.events import BatchDone, EpochDone, Event, RunDone, RunFailed, RunStarted, StageStarted
 
 CHUNK = 1 << 20
@@ -18,7 +18,6 @@ CHUNK = 1 << 20
 _TAIL = 1 << 13
 _FINGERPRINT = 64
 _EPOCH_DONE = b'"epoch-done"'
-_decoder: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,28 +79,11 @@ def _goes_on(file: Any, place: Place) -> bool:
 
 
 def decode(line: bytes) -> Event | None:
-    """Return the event of one line, None where it is none that this lungcli knows.
-
-    JSON has no NaN, so such figures are written as null: they come back as NaN, and are gaps in a curve.
-    """
+    """Return the event of one line, None where it is none that this lungcli knows."""
     try:
-        return _decoder.decode(line)
-    except (msgspec.DecodeError, ValueError):
-        pass
-    try:
-        fields = msgspec.json.decode(line)
-        if not isinstance(fields, dict):
-            return None
-        filled: Event = msgspec.convert(
-            {
-                key: math.nan if value is None and key != "malignant_sensitivity" else value
-                for key, value in fields.items()
-            },
-            type=Event,
-        )
+        return events.decode(line)
     except (msgspec.DecodeError, ValueError):
         return None
-    return filled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from lungcli.imaging.image_io import Grey
+from lungcli.imaging.picture import Grey
 from lungcli.views.terminal_image import Pixels
 
 # Larger than any terminal shows.

@@ -1,0 +1,82 @@
+"""Files that lungcli writes and reads back, whichever version wrote them: one way to read them, and one to refuse them.
+
+A file says its `format_version` (1 where it says none). One of a newer lungcli is refused by that number before
+anything else in it is believed; fields that this version does not know are passed over.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from lungcli.core import paths
+from lungcli.core.errors import LungcliError
+
+UPGRADE = "upgrade lungcli: pipx upgrade lungcli"
+
+Content = TypeVar("Content")
+Default = TypeVar("Default")
+Fields = dict[str, Any]
+
+
+class _Version(msgspec.Struct, frozen=True):
+    format_version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format(Generic[Content]):
+    """A kind of file, by the word that messages have for it, and the struct `content` that it holds as JSON.
+
+    `version` is the newest that can be read. `migrations[n]` turns the fields of version n into those of version n + 1;
+    versions without one are read as the next is. Whatever is wrong with a file is raised as `error`.
+    """
+
+    kind: str
+    version: int
+    content: type[Content]
+    error: type[LungcliError] = LungcliError
+    migrations: Mapping[int, Callable[[Fields], Fields]] = field(default_factory=dict)
+
+    def read(self, path: Path, hint: str, called: object = "") -> Content:
+        """Read the file `path`, which messages call by its path or as `called`; see `decode`."""
+        shown = called or path
+        try:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise self.error(f"cannot read the {self.kind} {shown}: {reason}", hint) from error
+        return self.decode(content, shown, hint)
+
+    def decode(self, content: bytes | str, shown: object, hint: str) -> Content:
+        """Read the content of a file that messages call `shown`.
+
+        Raises `error` where it was written by a newer lungcli, or is damaged: then with `hint` on what to do.
+        """
+        try:
+            version = msgspec.json.decode(content, type=_Version).format_version
+            if version > self.version:
+                raise self.error(
+                    f"the {self.kind} {shown} has format {version}; this lungcli reads up to {self.version}", UPGRADE
+                )
+            for older, migrate in sorted(self.migrations.items()):
+                if version <= older:
+                    fields = migrate(msgspec.json.decode(content)) | {"format_version": older + 1}
+                    content = msgspec.json.encode(fields)
+            return msgspec.json.decode(content, type=self.content)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise self.error(f"the {self.kind} {shown} is damaged: {error}", hint) from error
+
+
+def write(path: Path, content: msgspec.Struct) -> None:
+    """Write a file for people to look into as well, atomically. Raises LungcliError as `paths.write` does."""
+    paths.write(path, msgspec.json.format(msgspec.json.encode(content), indent=1))
+
+
+def read_or(path: Path, kind: type[Content], default: Default) -> Content | Default:
+    """Read a file that nothing depends on; `default` where there is none, or a damaged one."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, ValueError):
+        return default

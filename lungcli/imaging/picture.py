@@ -1,0 +1,98 @@
+"""One slice as it was read, the bounds it keeps to, and the errors of files that hold none."""
+
+import stat
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core.errors import UnreadableInputError
+
+Grey = NDArray[np.float32]
+
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 1 << 30
+MIN_SIDE = 32
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+# What decoders raise on damaged content, besides OSError.
+DAMAGED = (
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    AssertionError,
+)
+
+# Warning filters belong to the process: two threads that change them at once would leave them changed.
+QUIET = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One slice as read: `grey` float32 [H, W] in 0..1, `size` (width, height) in pixels, `kind` as `png` or `dicom`.
+
+    `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1; it
+    is 0, too, where nobody asked for it.
+    """
+
+    grey: Grey
+    size: tuple[int, int]
+    kind: str
+    colour: float = 0.0
+
+
+def printable(name: str) -> str:
+    """Return `name` on one line, with what a terminal can't show replaced by `?`."""
+    if name.isprintable():
+        return name
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def content_of(path: Path, shown: str) -> bytes:
+    """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise UnreadableInputError(f"cannot read {shown}: it is a folder", "name the picture in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableInputError(f"cannot read {shown}: it is not a file", "name a picture")
+        if found.st_size > MAX_BYTES:
+            raise UnreadableInputError(f"cannot read {shown}: it is larger than 1 GiB", "name one slice, not a volume")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableInputError(f"cannot read {shown}: there is no such file", "check the path") from error
+    except PermissionError as error:
+        raise UnreadableInputError(f"cannot read {shown}: permission denied", "make the file readable") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the path cannot be used"
+        raise UnreadableInputError(f"cannot read {shown}: {reason}", "check the path") from error
+
+
+def check_size(width: int, height: int, shown: str) -> None:
+    """Raise UnreadableInputError where a picture is too large or too small to be a slice."""
+    if width * height > MAX_PIXELS:
+        raise UnreadableInputError(
+            f"cannot read {shown}: it is too large, {width}×{height} pixels", "one slice has at most 64 million pixels"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise UnreadableInputError(
+            f"cannot read {shown}: it is too small, {width}×{height} pixels", "a slice has at least 32×32 pixels"
+        )
+
+
+def damaged(shown: str) -> UnreadableInputError:
+    """The error of a file that no decoder could make sense of."""
+    return UnreadableInputError(f"cannot read {shown}: it is damaged or cut off", "copy or download it again")
