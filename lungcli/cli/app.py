@@ -23,6 +23,7 @@ from lungcli.cli import (
     evaluate,
     export,
     models,
+    options,
     predict,
     quantize,
     recipes,
@@ -88,7 +89,7 @@ for command in (
     dashboard.dashboard,
     serve.serve,
 ):
-    app.command()(command)
+    app.command(cls=options.Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

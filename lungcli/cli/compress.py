@@ -1,43 +1,12 @@
 """`lungcli compress`."""
 
-import typer
-
 from lungcli.cli import options as opt
-from lungcli.cli.options import DEFAULT
 from lungcli.core.errors import UsageError
 
 
+@opt.taking("compress")
 def compress(
-    context: typer.Context,
-    model: opt.StudentOrRecipe = "",
-    recipe: opt.RecipeName = "",
-    teacher: opt.Teachers = opt.USUAL_TEACHERS,
-    max_drop: opt.MaxDrop = DEFAULT.max_drop,
-    prune: opt.Prune = DEFAULT.prune,
-    qat_epochs: opt.QatEpochs = DEFAULT.qat_epochs,
-    data: opt.Data = DEFAULT.data,
-    name: opt.Name = "",
-    method: opt.Method = DEFAULT.method,
-    alpha: opt.Alpha = DEFAULT.alpha,
-    temperature: opt.Temperature = DEFAULT.temperature,
-    size: opt.Size = DEFAULT.size,
-    protocol: opt.Split = DEFAULT.protocol,
-    split_seed: opt.SplitSeed = DEFAULT.split_seed,
-    folds: opt.Folds = DEFAULT.folds,
-    fold: opt.Fold = DEFAULT.fold,
-    seed: opt.Seed = DEFAULT.seed,
-    epochs: opt.Epochs = DEFAULT.epochs,
-    batch: opt.Batch = DEFAULT.batch,
-    micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
-    learning_rate: opt.LearningRate = DEFAULT.learning_rate,
-    patience: opt.Patience = DEFAULT.patience,
-    keep: opt.Keep = DEFAULT.keep,
-    mixup: opt.Mixup = DEFAULT.mixup,
-    pretrained: opt.Pretrained = DEFAULT.pretrained,
-    precision: opt.PrecisionOption = DEFAULT.precision,
-    device: opt.Device = DEFAULT.device,
-    devices: opt.Devices = 1,
-    threads: opt.Threads = DEFAULT.threads,
+    settings: opt.Settings, recipe: opt.RecipeName = "", name: opt.Name = "", devices: opt.Devices = 1
 ) -> None:
     """Teacher, student with and without it, int8, and the table that compares them; exit code 5 if the gate fails.
 
@@ -54,9 +23,10 @@ def compress(
     """
     from lungcli.cli import distributed, run_job
 
-    if recipe:
-        distributed.share(devices, device, lambda: run_job.follow(recipe, context, name))
-    elif not model:
+    if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
-    else:
-        distributed.share(devices, device, lambda: run_job.begin("compress", context, name))
+    distributed.share(
+        devices,
+        settings.values["device"],
+        lambda: run_job.follow(recipe, settings, name) if recipe else run_job.begin("compress", settings, name),
+    )

@@ -10,6 +10,7 @@ import typer
 from lungcli.cli import data_groups, data_split
 from lungcli.cli import options as opt
 from lungcli.cli.data_check import check, write_file
+from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
@@ -119,7 +120,7 @@ def show(
     if sheet is not None:
         from lungcli.datasets.audit import contact_sheets
 
-        drawn = contact_sheets.prepared_sheet(found, manifest.folder(found.name), opt.DEFAULT.size)
+        drawn = contact_sheets.prepared_sheet(found, manifest.folder(found.name), OPTIONS["size"].default)
         write_file(sheet, contact_sheets.png(drawn), "--sheet FILE")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lungcli.cli import options as opt
+from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
@@ -24,7 +25,7 @@ def check(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
     png: Annotated[Path | None, typer.Option("--png", metavar="DIR", help="Write contact sheets.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when there are errors.")] = False,
-    split_seed: opt.SplitSeed = opt.DEFAULT.split_seed,
+    split_seed: opt.SplitSeed = 0,
     json: opt.Json = False,
 ) -> None:
     """Find what would flatter or mislead a classifier: memory, copies, conflicts, shortcuts, damage.
@@ -38,7 +39,7 @@ def check(
 
     whole = manifest.load(name)
     with progress.preparing(f"reading {whole.name}") as advance:
-        seen = features.look_at_all(whole, manifest.folder(whole.name), opt.DEFAULT.size, advance)
+        seen = features.look_at_all(whole, manifest.folder(whole.name), OPTIONS["size"].default, advance)
     with progress.preparing("looking for shortcuts") as advance:
         found = audit.audit(whole, seen, split_seed, advance)
     if json:

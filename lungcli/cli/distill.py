@@ -1,39 +1,10 @@
 """`lungcli distill`."""
 
-import typer
-
 from lungcli.cli import options as opt
-from lungcli.cli.options import DEFAULT
 
 
-def distill(
-    context: typer.Context,
-    model: opt.Student,
-    teacher: opt.Teachers,
-    data: opt.Data = DEFAULT.data,
-    name: opt.Name = "",
-    method: opt.Method = DEFAULT.method,
-    alpha: opt.Alpha = DEFAULT.alpha,
-    temperature: opt.Temperature = DEFAULT.temperature,
-    size: opt.Size = DEFAULT.size,
-    protocol: opt.Split = DEFAULT.protocol,
-    split_seed: opt.SplitSeed = DEFAULT.split_seed,
-    folds: opt.Folds = DEFAULT.folds,
-    fold: opt.Fold = DEFAULT.fold,
-    seed: opt.Seed = DEFAULT.seed,
-    epochs: opt.Epochs = DEFAULT.epochs,
-    batch: opt.Batch = DEFAULT.batch,
-    micro_batch: opt.MicroBatch = DEFAULT.micro_batch,
-    learning_rate: opt.LearningRate = DEFAULT.learning_rate,
-    patience: opt.Patience = DEFAULT.patience,
-    keep: opt.Keep = DEFAULT.keep,
-    mixup: opt.Mixup = DEFAULT.mixup,
-    pretrained: opt.Pretrained = DEFAULT.pretrained,
-    precision: opt.PrecisionOption = DEFAULT.precision,
-    device: opt.Device = DEFAULT.device,
-    devices: opt.Devices = 1,
-    threads: opt.Threads = DEFAULT.threads,
-) -> None:
+@opt.taking("distill")
+def distill(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 1) -> None:
     """Train a small student on what a teacher, or several together, say of each slice.
 
     A teacher trained on another split is refused: it may know the test slices.
@@ -47,4 +18,4 @@ def distill(
     """
     from lungcli.cli import distributed, run_job
 
-    distributed.share(devices, device, lambda: run_job.begin("distill", context, name))
+    distributed.share(devices, settings.values["device"], lambda: run_job.begin("distill", settings, name))

@@ -1,104 +1,143 @@
-"""Options that several commands share, each in one place."""
+"""Options: those of a recipe, made from the declarations beside its fields, and others that several commands share."""
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+import msgspec
 import typer
+from typer.core import TyperCommand
 
-from lungcli.core import recipe as recipes
-from lungcli.core import registry
-from lungcli.core.recipe import Precision, Recipe
-
-DEFAULT = Recipe(data="phantom", model="")
-"""Where the defaults of the options below come from; parameters are named like the recipe's fields."""
+from lungcli.core import commands, registry
+from lungcli.core.errors import UsageError
+from lungcli.core.options import Option
+from lungcli.core.recipe import OPTIONS
 
 
-def _preset(method: registry.Method) -> str:
-    """What a method settles unless it is typed: ` (alpha 1, epochs 300)`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Values of a command's declared options by field, and what the user typed of all its options."""
+
+    values: Mapping[str, Any]
+    typed: frozenset[str]
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Values that the user typed."""
+        return {field: value for field, value in self.values.items() if field in self.typed}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the user typed, and the data and teacher that go for what was not; `recipe.make` settles the rest."""
+        return {field: self.values[field] for field in ("data", "teacher") if field in self.values} | self.chosen
+
+
+class Command(TyperCommand):
+    """A command whose help has its options in groups."""
+
+    # What Typer hands over is of click, or of its own copy of it, depending on its version.
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group, and what the methods of distillation are."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+            if title == "Distillation":
+                with formatter.section("Methods, with what they settle unless it is typed"):
+                    formatter.write_dl([(method.name, _about(method)) for method in registry.METHODS.values()])
+
+
+def taking(command: str, several: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a function the options declared for `command` as its first argument, `Settings`, before options of its own.
+
+    Those of the fields `several` can be given more than once and are lists of texts, still to be checked. The function
+    then raises UsageError for a number out of range.
+    """
+    options = commands.options(command)
+
+    def decorate(work: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(work)
+        def run(context: typer.Context, **given: Any) -> None:
+            values = {option.field: given.pop(option.field) for option in options}
+            for option in options:
+                if reason := option.problem(values[option.field]):
+                    raise UsageError(f"{option.names[0]} {reason}")
+            typed = frozenset(field for field in context.params if _is_typed(field, context))
+            work(Settings(values=values, typed=typed), **given)
+
+        _, *own = inspect.signature(work).parameters.values()
+        first = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        declared = [_parameter(option, option.many or option.field in several) for option in options]
+        rest = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        vars(run)["__signature__"] = inspect.Signature([first, *declared, *rest])
+        return run
+
+    return decorate
+
+
+def made(option: Option, metavar: str | None = None) -> Any:
+    """Return what Typer makes an option of the command line from."""
+    facts = "; ".join(filter(None, (option.usual and f"default: {option.usual}", option.range)))
+    text = f"{option.help}.  [{facts}]" if facts else f"{option.help}."
+    metavar = metavar or option.metavar
+    if option.argument:
+        return typer.Argument(metavar=metavar, help=text, rich_help_panel=option.group)
+    return typer.Option(*option.names, metavar=metavar, help=text, show_default=False, rich_help_panel=option.group)
+
+
+def _parameter(option: Option, many: bool) -> inspect.Parameter:
+    metavar = "VALUE|LOW:HIGH" if many and option.kind is float else None
+    kind = list[str] if many else str if option.free else option.kind
+    default: Any = inspect.Parameter.empty
+    if option.default is not msgspec.NODEFAULT:
+        default = list(option.default) if option.many else [] if many else option.default
+    return inspect.Parameter(
+        option.field,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, made(option, metavar)],
+    )
+
+
+def _is_typed(field: str, context: typer.Context) -> bool:
+    source = context.get_parameter_source(field)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _about(method: registry.Method) -> str:
     settled = ", ".join(f"{field.replace('_', ' ')} {value:g}" for field, value in method.preset.items())
-    return f" ({settled})" if settled else ""
+    return f"{method.about}{f' ({settled})' if settled else ''}"
 
 
-Net = Annotated[str, typer.Option("--model", "-m", metavar="NET", help="See `lungcli models list`.")]
-Student = Annotated[str, typer.Option("--student", "-s", metavar="NET", help="See `lungcli models list`.")]
-Teachers = Annotated[
-    list[str],
-    typer.Option(
-        "--teacher",
-        "-t",
-        metavar="RUN|NET",
-        help="A trained run, or a net to train; given several times, the mean of their probabilities teaches.",
-    ),
-]
-USUAL_TEACHERS = ["resnet18"]
-StudentOrRecipe = Annotated[
-    str, typer.Option("--student", "-s", metavar="NET", help="See `lungcli models list`; a recipe names one as well.")
-]
+Name = Annotated[str, made(commands.NAME)]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", metavar="NAME|FILE", help="Settings to start from; see `lungcli recipes list`.")
-]
-MaxDrop = Annotated[
-    float, typer.Option("--max-drop", min=0, max=1, help="Balanced accuracy that int8 may lose to the teacher.")
-]
-Prune = Annotated[
-    float,
-    typer.Option("--prune", metavar="SHARE", help="Cut this share of the base student's channels before it is taught."),
-]
-QatEpochs = Annotated[
-    int,
-    typer.Option(
-        "--qat-epochs", min=0, help="Fine-tune in int8 for so many epochs where no other way holds; 0: don't."
-    ),
-]
-
-Data = Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="Data set to learn from.")]
-Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the run; made up if left out.")]
-Size = Annotated[int, typer.Option("--size", metavar="PIXELS", help="Side of the square slice the net sees.")]
-Split = Annotated[
     str,
     typer.Option(
-        "--split",
-        metavar="grouped|random|SPLIT|FILE",
-        help="Keep look-alikes on one side, or (flattering) split slices at random; or one of `lungcli data split`.",
+        "--recipe",
+        metavar="NAME|FILE",
+        help="Settings to start from; see `lungcli recipes list`.",
+        rich_help_panel="Net",
     ),
 ]
-SplitSeed = Annotated[int, typer.Option("--split-seed", help="Another seed gives another split.")]
-Folds = Annotated[int, typer.Option("--folds", help="Cross-validate: a run a fold, then all together; 0: one split.")]
-Fold = Annotated[int, typer.Option("--fold", help="Train and judge on this fold alone, from 1; 0: on all.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and augmentation.")]
-Epochs = Annotated[int, typer.Option("--epochs", help="Most passes over the training part.")]
-Batch = Annotated[int, typer.Option("--batch", help="Slices a step.")]
-MicroBatch = Annotated[int, typer.Option("--micro-batch", help="Slices of a step in memory at once; 0: all of them.")]
-LearningRate = Annotated[float, typer.Option("--learning-rate", "--lr", help="Peak rate of AdamW.")]
-Patience = Annotated[int, typer.Option("--patience", help="Stop after so many epochs without a better one; 0: never.")]
-Keep = Annotated[
-    recipes.Keep, typer.Option("--keep", help="Which epoch is the result: the best by validation, or the last.")
-]
-Pretrained = Annotated[
-    bool, typer.Option("--pretrained", help="Start from ImageNet weights: the extra `pretrained`, or a download.")
-]
-Mixup = Annotated[
-    float, typer.Option("--mixup", help="Blend slices: the strength of Beta(m, m), 1 for even blends; 0: none.")
-]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")]
+SplitSeed = Annotated[int, made(OPTIONS["split_seed"])]
 Devices = Annotated[
     int,
     typer.Option(
-        "--devices", metavar="N", min=1, max=1024, help="Share each step among N GPUs, or N processes on a CPU."
+        "--devices",
+        metavar="N",
+        min=1,
+        max=1024,
+        help="Share each batch among N GPUs, or N processes on a CPU.",
+        rich_help_panel="Hardware",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads, of each device; 0: one a core.")]
-PrecisionOption = Annotated[Precision, typer.Option("--precision", help="Precision to train in.")]
-Method = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        metavar="METHOD",
-        help="How to learn from the teacher (and what goes with that unless typed). "
-        + "; ".join(f"{row.name}: {row.about}{_preset(row)}" for row in registry.METHODS.values()),
-    ),
-]
-Alpha = Annotated[float, typer.Option("--alpha", min=0, max=1, help="Share of the teacher in the loss.")]
-Temperature = Annotated[float, typer.Option("--temperature", help="Softens both nets' outputs in the loss.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; `bundled` if left out."),

@@ -125,7 +125,7 @@ def predict(
 
     pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
-        predict_ray.predict(_loaded(model or [""], 1, pictures, averages=tta), context)
+        predict_ray.predict(_loaded(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
     single = _is_single(named, stdin=stdin)

@@ -31,7 +31,7 @@ Address = Annotated[
 _HERE = ("stdin", "tta", "explain", "explain_to", "prepared_to", "top", "jsonl", "csv")
 
 
-def predict(named_models: "Sequence[Model]", context: typer.Context) -> NoReturn:
+def predict(named_models: "Sequence[Model]", shard_size: int, address: str, context: typer.Context) -> NoReturn:
     """Judge a folder or URI with Ray by the options of `lungcli predict`, and exit as its verdicts call for."""
     from lungcli.batch import runner
     from lungcli.batch.ray_pool import Pool
@@ -56,10 +56,10 @@ def predict(named_models: "Sequence[Model]", context: typer.Context) -> NoReturn
         archive=named[0],
         output=output,
         model_name=model_paths.name_of(model.path),
-        shard_size=given["shard_size"],
+        shard_size=shard_size,
         force=given["force"],
         include_phi=given["include_phi"],
-        pool=Pool(address=given["address"], workers=given["threads"]),
+        pool=Pool(address=address, workers=given["threads"]),
     )
     with progress.preparing("judging") as advance:
         done = runner.predict(asked, model, advance)

@@ -1,39 +1,16 @@
 """`lungcli quantize`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
-Form = Literal["int8", "float16", "int8-weights"]
-Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy"]
 
-
-def quantize(
-    spec: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A float model.")],
-    form: Annotated[
-        Form,
-        typer.Option("--to", help="int8: faster and a quarter of the size; the others save size only."),
-    ] = "int8",
-    max_drop: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="What the file may lose of --metric, and of malignant sensitivity."),
-    ] = 0.01,
-    min_agreement: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of verdicts that must stay as they were; below 1, one may differ."),
-    ] = 0.99,
-    metric: Annotated[Metric, typer.Option(help="The figure that the gate looks at.")] = "balanced-accuracy",
-    qat_epochs: opt.QatEpochs = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")] = None,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
-) -> None:
+@opt.taking("quantize")
+def quantize(settings: opt.Settings) -> None:
     """Make an int8 file of a float model: the first of a ladder of ways that loses no more than allowed.
 
     Calibrated on training slices and judged on validation slices. Exit code 5: no way holds; the best file is kept.
@@ -48,27 +25,29 @@ def quantize(
     import msgspec
 
     from lungcli.cli import console, progress
+    from lungcli.core.commands import Quantization
     from lungcli.core.errors import UsageError
     from lungcli.modelfile import model_file, model_paths
     from lungcli.pipeline import quantize as quantizing
     from lungcli.pipeline import stages
     from lungcli.quantize.search import Limits
 
-    source = model_paths.resolve(spec)
+    asked = msgspec.convert(settings.values, Quantization)
+    source = model_paths.resolve(asked.source)
     card = model_file.read_card(source)
     if card.precision != "float32":
-        raise UsageError(f"{spec} is {card.precision} already", "name a float model, as in RUN/student")
-    to = output or source.with_name(f"{source.stem}.{form}.onnx")
-    if to.exists() and not overwrite:
+        raise UsageError(f"{asked.source} is {card.precision} already", "name a float model, as in RUN/student")
+    to = Path(asked.output) if asked.output else source.with_name(f"{source.stem}.{asked.form}.onnx")
+    if to.exists() and not asked.overwrite:
         raise UsageError(f"{to} is there already", "add --overwrite, or choose another --output")
     console.disclaim()
-    recipe = msgspec.structs.replace(card.recipe, data=data or card.data.name, size=card.size)
+    recipe = msgspec.structs.replace(card.recipe, data=asked.data or card.data.name, size=card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.material(recipe, advance)
-    limits = Limits(max_drop=max_drop, min_agreement=min_agreement, metric=metric.replace("-", "_"))
-    made = progress.follow(quantizing.to_smaller(source, to, found, limits, form, qat_epochs))
-    _tell(made, source, to, tuned=bool(qat_epochs))
-    console.say(f"next: lungcli benchmark '{spec}' '{to}'")
+    limits = Limits(max_drop=asked.max_drop, min_agreement=asked.min_agreement, metric=asked.metric.replace("-", "_"))
+    made = progress.follow(quantizing.to_smaller(source, to, found, limits, asked.form, asked.qat_epochs))
+    _tell(made, source, to, tuned=bool(asked.qat_epochs))
+    console.say(f"next: lungcli benchmark '{asked.source}' '{to}'")
 
 
 def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:

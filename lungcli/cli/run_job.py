@@ -1,28 +1,26 @@
 """Starting the runs that a command's options or a recipe describe, and showing what came of them."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
-
-import typer
 
 from lungcli.cli import console, cross_validation, execution
 from lungcli.core import recipe as recipes
-from lungcli.core import registry, runs
+from lungcli.core import runs
 from lungcli.core.errors import UsageError
-from lungcli.core.recipe import Protocol, Recipe
+from lungcli.core.recipe import Protocol
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
 
 if TYPE_CHECKING:
+    from lungcli.cli.options import Settings
     from lungcli.evaluation.compare import Comparison
     from lungcli.modelfile.model_card import ModelCard
 
 
-def begin(kind: Kind, context: typer.Context, name: str) -> None:
-    """Start the run, or the folds, that the command's options describe, or go on with those that were cut off."""
+def begin(kind: Kind, settings: "Settings", name: str) -> None:
+    """Start the run, or one a fold, that the command's options describe, or go on with those that were cut off."""
     from lungcli.pipeline import jobs
 
-    recipe, *others = _recipes(context)
+    recipe, *others = recipes.make_folds(**_divided(settings.given))
     if others:
         cross_validation.go(kind, (recipe, *others), name)
         return
@@ -32,58 +30,30 @@ def begin(kind: Kind, context: typer.Context, name: str) -> None:
     go(run)
 
 
-def follow(recipe: str, context: typer.Context, name: str) -> None:
+def follow(recipe: str, settings: "Settings", name: str) -> None:
     """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
 
-    typed = {field: value for field, value in _given(context).items() if is_typed(field, context)}
+    typed = settings.chosen
     if "protocol" in typed and "data" not in typed:
         raise UsageError("a split belongs to a data set, and none is named", "name it as well: --data NAME")
-    found = package_data.load(recipe).recipes(_divided(typed, context))
+    found = package_data.load(recipe).recipes(_divided(typed))
     if name and len(found) > 1:
         raise UsageError(f"the recipe {recipe!r} makes {len(found)} runs, and they can't all be called {name!r}")
-    for kind, (settings, *others) in found:
+    for kind, (first, *others) in found:
         if others:
-            cross_validation.go(kind, (settings, *others), name)
+            cross_validation.go(kind, (first, *others), name)
             continue
-        run, there = jobs.start(kind, settings, name)
+        run, there = jobs.start(kind, first, name)
         if there and run.info.state == "done" and len(found) > 1:
             console.say(f"the run {run.name!r} is done already")
             continue
         go(run)
 
 
-def _given(context: typer.Context) -> dict[str, object]:
-    """Return the recipe's fields among the command's options."""
-    return {field: value for field, value in context.params.items() if field not in ("name", "recipe", "devices")}
-
-
-def is_typed(field: str, context: typer.Context) -> bool:
-    """Say whether the user typed the option of that field."""
-    source = context.get_parameter_source(field)
-    return source is not None and source.name != "DEFAULT"
-
-
-def _settings(context: typer.Context) -> dict[str, object]:
-    """Return the recipe's fields among the command's options, without those that the method settles unless typed."""
-    given = _given(context)
-    preset = registry.method(str(given["method"])).preset if "method" in given else {}
-    for field in preset.keys() & given.keys():
-        if not is_typed(field, context):
-            del given[field]
-    return given
-
-
-def _recipes(context: typer.Context) -> Sequence[Recipe]:
-    """Make the recipe of the options, or one a fold where all are meant.
-
-    Where `--split` is no protocol, a split file says protocol, seed and folds.
-    """
-    return recipes.make_folds(**_divided(_settings(context), context))
-
-
-def _divided(given: dict[str, object], context: typer.Context) -> dict[str, object]:
+def _divided(given: dict[str, object]) -> dict[str, object]:
+    """Put what a split file says in the place of its name. Raises UsageError where `given` says something else."""
     from lungcli.datasets import split_files
 
     spec = str(given.get("protocol", ""))
@@ -91,7 +61,7 @@ def _divided(given: dict[str, object], context: typer.Context) -> dict[str, obje
         return given
     told = split_files.settings(str(given["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
-        if is_typed(field, context) and given[field] != told[field]:
+        if given.get(field, told[field]) != told[field]:
             raise UsageError(f"the split {spec} has {option} {told[field]}, not {given[field]}", f"leave {option} out")
     return given | told
 

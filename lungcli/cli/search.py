@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from lungcli.cli import console
 from lungcli.cli import options as opt
-from lungcli.cli.options import DEFAULT
+from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.views import figures
 
@@ -21,33 +22,11 @@ if TYPE_CHECKING:
     from lungcli.pipeline.stages import Material
     from lungcli.search.space import Outcome, Plan
 
-_CALL = ("trials", "study", "storage", "timeout", "show", "json")
+_CALL = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
 """Options of this call; all others make the study what it is."""
-_STUDY = ("max_size", "max_p50", "search_seed")
-"""Options of the study that are no fields of the recipe."""
 _UNITS = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
-Students = Annotated[
-    list[str] | None,
-    typer.Option("--student", "-s", metavar="NET", help="A net to try; several are widths and kinds to choose from."),
-]
-Sizes = Annotated[list[str] | None, typer.Option("--size", metavar="PIXELS", help="Sides of the slice to try.")]
 Bits = Annotated[list[str] | None, typer.Option("--bits", metavar="8|32", help="Bits of a weight to try; 8: int8.")]
-Methods = Annotated[
-    list[str] | None, typer.Option("--method", metavar="METHOD", help="Ways to learn from the teacher to try.")
-]
-Temperatures = Annotated[
-    list[str] | None, typer.Option("--temperature", metavar="T|LOW:HIGH", help="Temperatures to try, or a range.")
-]
-Alphas = Annotated[
-    list[str] | None, typer.Option("--alpha", metavar="A|LOW:HIGH", help="Shares of the teacher in the loss.")
-]
-Rates = Annotated[
-    list[str] | None,
-    typer.Option("--learning-rate", "--lr", metavar="R|LOW:HIGH", help="Peak rates; of a range in their logarithm."),
-]
-
-
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials of the study, all processes together.")]
 Study = Annotated[str, typer.Option("--study", metavar="NAME", help="Its name; `search-DATA` if left out.")]
 Storage = Annotated[
@@ -66,35 +45,18 @@ SearchSeed = Annotated[int, typer.Option("--search-seed", help="Seed of what is 
 Show = Annotated[bool, typer.Option("--show", help="Print what the study has found, and try nothing.")]
 
 
+@opt.taking("search", several=AXES)
 def search(
-    context: typer.Context,
-    model: Students = None,
-    size: Sizes = None,
+    settings: opt.Settings,
     bits: Bits = None,
-    method: Methods = None,
-    temperature: Temperatures = None,
-    alpha: Alphas = None,
-    learning_rate: Rates = None,
     trials: Trials = 20,
     study: Study = "",
     storage: Storage = "",
     timeout: Timeout = 0,
     max_size: MaxSize = "",
     max_p50: MaxP50 = 0,
-    show: Show = False,
-    teacher: opt.Teachers = opt.USUAL_TEACHERS,
-    data: opt.Data = DEFAULT.data,
-    protocol: opt.Split = DEFAULT.protocol,
-    split_seed: opt.SplitSeed = DEFAULT.split_seed,
-    seed: opt.Seed = DEFAULT.seed,
     search_seed: SearchSeed = 0,
-    epochs: opt.Epochs = DEFAULT.epochs,
-    batch: opt.Batch = DEFAULT.batch,
-    patience: opt.Patience = DEFAULT.patience,
-    pretrained: opt.Pretrained = DEFAULT.pretrained,
-    precision: opt.PrecisionOption = DEFAULT.precision,
-    device: opt.Device = DEFAULT.device,
-    threads: opt.Threads = DEFAULT.threads,
+    show: Show = False,
     json: opt.Json = False,
 ) -> None:
     """Try students, sizes, losses and bits for the best compromises of size, latency and balanced accuracy.
@@ -116,43 +78,29 @@ def search(
       lungcli search --study search-iqothnccd --show
       lungcli search --student mnasnet --lr 1e-4:1e-2 --max-size 4MB --max-p50 5 --study small
     """
-    name = _named(study, data)
-    opened, where, plan = _open(context, name)
-    if not show:
-        _go(context, name, where, opened, plan)
-    _report(name, where, opened, plan, as_json=json)
-
-
-def _open(context: typer.Context, name: str) -> "tuple[OptunaStudy, str, Plan]":
-    """Open the study that the options mean, or make it: (study, where it is kept, its plan)."""
     from lungcli.search import loop as engine
     from lungcli.search import studies
 
-    where = studies.place(name, context.params["storage"])
-    if context.params["show"] or (not _typed(context) and studies.exists(name, where)):
+    name = _named(study, settings.values["data"])
+    where = studies.place(name, storage)
+    # The data set is part of the study's usual name.
+    making = settings.typed - _CALL - (set() if study else {"data"})
+    if show or (not making and studies.exists(name, where)):
         opened, plan = studies.find(name, where)
-        return opened, where, plan
-    plan = engine.checked(_plan(context))
-    return studies.begin(name, where, plan), where, plan
-
-
-def _go(context: typer.Context, name: str, where: str, opened: "OptunaStudy", plan: "Plan") -> None:
-    """Do trials, showing each."""
-    from lungcli.cli import console
-    from lungcli.search import loop as engine
-    from lungcli.search import studies
-
-    given = context.params
-    console.disclaim()
-    _begin(name, where, plan)
-    watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.say)
-    with studies.reaching(where), _going_on(name, given["storage"]):
-        engine.go(opened, plan, given["trials"], given["timeout"], watch)
+    else:
+        plan = engine.checked(_plan(settings, bits or ["8"], search_seed, size(max_size), max_p50))
+        opened = studies.begin(name, where, plan)
+    if not show:
+        console.disclaim()
+        _begin(name, where, plan)
+        watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.say)
+        with studies.reaching(where), _going_on(name, storage):
+            engine.go(opened, plan, trials, timeout, watch)
+    _report(name, where, opened, plan, as_json=json)
 
 
 def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
     """Print what the study has found."""
-    from lungcli.cli import console
     from lungcli.search import studies, trials
 
     with studies.reaching(where):
@@ -160,7 +108,7 @@ def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_js
     if as_json:
         console.print_json(_summary(name, where, plan, found))
     else:
-        _show(name, plan, found)
+        _show(name, found)
 
 
 def _named(study: str, data: str) -> str:
@@ -171,42 +119,19 @@ def _named(study: str, data: str) -> str:
     return name
 
 
-def _typed(context: typer.Context) -> list[str]:
-    """Options typed that make a study what it is."""
-    from lungcli.cli import run_job
-
-    # The data set is part of the study's usual name.
-    named = (*_CALL, *(("data",) if not context.params["study"] else ()))
-    return [field for field in context.params if field not in named and run_job.is_typed(field, context)]
-
-
-def _plan(context: typer.Context) -> "Plan":
+def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "Plan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
-    from lungcli.cli import run_job
     from lungcli.pipeline import stages
     from lungcli.search import space
 
-    given = context.params
-    if not given["model"]:
+    given = settings.given
+    if not given.get("model"):
         raise UsageError("no student is named", "name those to try: --student mobilenetv2 --student shufflenetv2")
-    typed = {name: given[name] for name in space.AXES if given[name]}
-    axes = {name: space.axis(name, values) for name, values in ({"bits": ["8"]} | typed).items()}
-    fixed = {
-        field: value
-        for field, value in given.items()
-        if field not in (*_CALL, *_STUDY, *space.AXES)
-        and (field in ("data", "teacher") or run_job.is_typed(field, context))
-    }
-    plan = space.Plan(
-        axes=axes,
-        settings=_divided(fixed),
-        split="",
-        seed=given["search_seed"],
-        max_bytes=size(given["max_size"]),
-        max_p50=given["max_p50"],
-    )
+    typed = {"bits": bits} | {field: given.pop(field) for field in AXES if field in given}
+    axes = {name: space.axis(name, values) for name, values in typed.items()}
+    plan = space.Plan(axes=axes, settings=_divided(given), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50)
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
     data, split = stages.divided(recipe)
     return msgspec.structs.replace(plan, settings={**plan.settings, "data": data.name}, split=split.digest)
@@ -238,7 +163,6 @@ def size(text: str) -> int:
 
 def _begin(name: str, where: str, plan: "Plan") -> None:
     """Say what is searched, and where it is kept."""
-    from lungcli.cli import console
     from lungcli.search import studies
     from lungcli.search.space import Range
 
@@ -282,7 +206,6 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
 
 def _tell(outcome: "Outcome", plan: "Plan") -> None:
     """Say in a line what came of a trial."""
-    from lungcli.cli import console
     from lungcli.core import formatting
 
     head = f"trial {outcome.trial} ({_drawn(outcome, plan) or outcome.run})"
@@ -309,11 +232,10 @@ def _drawn(outcome: "Outcome", plan: "Plan") -> str:
     return ", ".join(told)
 
 
-def _show(name: str, plan: "Plan", found: "tuple[Outcome, ...]") -> None:
+def _show(name: str, found: "tuple[Outcome, ...]") -> None:
     """Print the Pareto front, and what must be known to read it right."""
     from rich.table import Table
 
-    from lungcli.cli import console
     from lungcli.core import formatting
     from lungcli.search import space
 

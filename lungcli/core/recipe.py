@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from lungcli.core import paths, registry
 from lungcli.core.errors import UsageError
+from lungcli.core.options import Option, OutOfRangeError, declared
 
 Protocol = Literal["grouped", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 _USUAL_METHOD = "kd"
-MOST_PRUNED = 0.9
-"""What is cut beyond this share leaves little but the narrowest width that layers are rounded to."""
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
+
+QatEpochs = Annotated[
+    int,
+    Option("Compression", "Epochs of int8 fine-tuning if nothing else passes; 0: none", 0, 1000, label="QAT epochs"),
+]
 
 
 class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,65 +49,95 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to train and how.
+    """What to train and how; each field says beside it what it means, and what it may be.
 
-    Several names in `teacher` are an ensemble. `split` names a split file (empty: made from `protocol`, `split_seed`
-    and `folds`); `fold` is the one to train on, from 1 to `folds` (both 0: one split, no cross-validation).
-
-    `micro_batch` is how many slices of a batch are in memory at once (0:
-    all); `learning_rate` is AdamW's peak after `warmup` epochs, followed by a cosine to zero; `ema` is the decay of
-    the weights' moving average; `keep` says which epoch's average is the result, the best by validation (on few
-    slices: the luckiest) or the last; `patience` is in epochs without a better validation score (0: never stop early);
-    `mixup` is the strength of blending slices (0: none); `method` is how to learn from the teacher
-    (`catalog.METHODS`), `alpha` weighs the teacher's part of the loss and `temperature` softens both nets; `max_drop`
-    is the gate: how much balanced accuracy the shipped model may lose to its teacher; `prune` is the share of
-    channels cut out of the base student before it is taught (0: none); `qat_epochs` is how long the student is
-    fine-tuned in int8 where no other rung of the ladder holds (0: not at all); `threads` is part of the recipe
-    because sums of floats depend on it.
+    `split` is the name of a split file (empty: made from `protocol`, `split_seed` and `folds`); `fold` is the one to
+    train on, from 1 to `folds` (both 0: one split, no cross-validation). `threads` is here because sums of floats
+    depend on it.
     """
 
-    data: str
-    model: str
-    teacher: Teachers = ""
-    size: int = 224
-    protocol: Protocol = "grouped"
+    data: Annotated[
+        str,
+        Option(
+            "Data", "Data set to learn from", names=("--data", "-d"), metavar="NAME", known="data", default="phantom"
+        ),
+    ]
+    model: Annotated[
+        str,
+        Option("Net", "Net to train; see `lungcli models list`", names=("--model", "-m"), metavar="NET", known="nets"),
+    ]
+    teacher: Annotated[
+        Teachers,
+        Option(
+            "Distillation",
+            "Trained run, or net to train; of several, their mean",
+            names=("--teacher", "-t"),
+            metavar="RUN|NET",
+            known="teachers",
+            many=True,
+            default=("resnet18",),
+        ),
+    ] = ""
+    size: Annotated[int, Option("Net", "Side of the slice in pixels", 32, 1024, metavar="PIXELS")] = 224
+    protocol: Annotated[
+        Protocol,
+        Option(
+            "Data",
+            "By near-duplicate groups, random (flatters), or a file",
+            names=("--split",),
+            metavar="grouped|random|SPLIT|FILE",
+            free=True,
+        ),
+    ] = "grouped"
     split: str = ""
-    split_seed: int = 0
-    folds: int = 0
-    fold: int = 0
-    seed: int = 0
-    epochs: int = 30
-    batch: int = 32
-    micro_batch: int = 0
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    warmup: float = 2.0
-    ema: float = 0.99
-    label_smoothing: float = 0.05
-    patience: int = 10
-    keep: Keep = "best"
-    mixup: float = 0.0
-    method: str = _USUAL_METHOD
-    alpha: float = 0.7
-    temperature: float = 4.0
-    max_drop: float = 0.02
-    prune: float = 0.0
-    qat_epochs: int = 0
-    pretrained: bool = False
-    precision: Precision = "auto"
-    device: str = "auto"
-    threads: int = 0
+    split_seed: Annotated[int, Option("Data", "Seed of the split")] = 0
+    folds: Annotated[int, Option("Data", "Cross-validate, a run per fold; 0: one split", 0, 20)] = 0
+    fold: Annotated[int, Option("Data", "Train on this fold alone, from 1; 0: on all", 0, 20)] = 0
+    seed: Annotated[int, Option("Training", "Seed of weights, batches and augmentation")] = 0
+    epochs: Annotated[int, Option("Training", "Most passes over the training part", 1, 10_000)] = 30
+    batch: Annotated[int, Option("Training", "Batch size in slices", 2, 4096)] = 32
+    micro_batch: Annotated[int, Option("Training", "Slices of a batch in memory at once; 0: all", 0, 4096)] = 0
+    learning_rate: Annotated[
+        float,
+        Option("Training", "Peak of AdamW after warm-up, then a cosine", 1e-7, 10, names=("--learning-rate", "--lr")),
+    ] = 1e-3
+    weight_decay: Annotated[float, Option(None, "Weight decay of AdamW", 0, 10)] = 0.02
+    warmup: Annotated[float, Option(None, "Epochs until the learning rate's peak", 0, 10_000)] = 2.0
+    ema: Annotated[float, Option(None, "Decay of the weights' moving average", 0, 0.99999)] = 0.99
+    label_smoothing: Annotated[float, Option(None, "Share of each label given to all classes", 0, 0.9)] = 0.05
+    patience: Annotated[int, Option("Training", "Epochs without a better one until it stops; 0: never", 0, 10_000)] = 10
+    # On few slices, the best epoch is the luckiest.
+    keep: Annotated[Keep, Option("Training", "Epoch to keep: the best by validation, or the last")] = "best"
+    mixup: Annotated[float, Option("Augmentation", "Blend slices by Beta(m, m); 1: evenly, 0: not at all", 0, 10)] = 0.0
+    method: Annotated[
+        str,
+        Option("Distillation", "How to learn from the teacher", metavar="METHOD", values=tuple(registry.METHODS)),
+    ] = _USUAL_METHOD
+    alpha: Annotated[float, Option("Distillation", "Share of the teacher in the loss", 0, 1)] = 0.7
+    temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
+    max_drop: Annotated[float, Option("Compression", "Balanced accuracy that int8 may lose to the teacher", 0, 1)] = (
+        0.02
+    )
+    # Beyond, little is left but the narrowest width that layers are rounded to.
+    prune: Annotated[
+        float,
+        Option("Compression", "Share of the student's channels to cut; 0: none", 0, 0.9, metavar="SHARE"),
+    ] = 0.0
+    qat_epochs: QatEpochs = 0
+    pretrained: Annotated[bool, Option("Net", "ImageNet weights: extra `pretrained`, or a download")] = False
+    precision: Annotated[Precision, Option("Hardware", "Precision to train in")] = "auto"
+    device: Annotated[str, Option("Hardware", "Where to train: auto, cpu, cuda or mps", metavar="DEVICE")] = "auto"
+    threads: Annotated[int, Option("Hardware", "CPU threads of each device; 0: one a core", 0, 1024)] = 0
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
-        for field, low, high in _LIMITS:
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise ValueError(f"{field} is {value}, outside {low:g} to {high:g}")
+        for field, option in OPTIONS.items():
+            if reason := option.problem(getattr(self, field)):
+                raise OutOfRangeError(field, reason)
         if self.folds and not 1 <= self.fold <= self.folds:
-            raise ValueError(f"fold is {self.fold}, outside 1 to {self.folds}: a run trains on one fold")
+            raise OutOfRangeError("fold", f"is {self.fold}, outside 1 to {self.folds}: a run trains on one fold")
         if self.fold and not self.folds:
-            raise ValueError(f"fold is {self.fold}, but the split has no folds")
+            raise OutOfRangeError("fold", f"is {self.fold}, but the split has no folds")
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -111,26 +145,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return tuple(name for name in each(self.teacher) if name)
 
 
-_LIMITS: tuple[tuple[str, float, float], ...] = (
-    ("size", 32, 1024),
-    ("epochs", 1, 10_000),
-    ("batch", 2, 4096),
-    ("micro_batch", 0, 4096),
-    ("folds", 0, 20),
-    ("learning_rate", 1e-7, 10),
-    ("weight_decay", 0, 10),
-    ("warmup", 0, 10_000),
-    ("ema", 0, 0.99999),
-    ("label_smoothing", 0, 0.9),
-    ("patience", 0, 10_000),
-    ("mixup", 0, 10),
-    ("alpha", 0, 1),
-    ("temperature", 0.1, 100),
-    ("max_drop", 0, 1),
-    ("prune", 0, MOST_PRUNED),
-    ("qat_epochs", 0, 1000),
-    ("threads", 0, 1024),
-)
+OPTIONS = declared(Recipe)
+"""What is declared of the recipe's fields, by name."""
 
 
 def each(teachers: Teachers) -> tuple[str, ...]:
@@ -154,7 +170,9 @@ def make(**settings: object) -> Recipe:
         settled = {"method": method.name, "teacher": together(each(named))}
         return msgspec.convert({**method.preset, **settings, **settled}, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
-        raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help` for the ranges") from error
+        if isinstance(error.__cause__, OutOfRangeError):
+            raise UsageError(f"{OPTIONS[error.__cause__.field].names[0]} {error.__cause__.reason}") from error
+        raise UsageError(f"bad recipe: {error}", "see `lungcli compress --help`") from error
 
 
 def make_folds(**settings: object) -> tuple[Recipe, ...]:

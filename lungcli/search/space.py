@@ -17,9 +17,6 @@ FORMAT_VERSION = 1
 BITS: dict[int, Kind] = {8: "compress", 32: "distill"}
 """Bits of a weight in the file that a trial ends with, and the kind of run that ends with such a file."""
 
-AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rate")
-"""What can be varied, in the order in which it is drawn; all but `bits` are fields of the recipe."""
-
 _NAMES, _WHOLE = ("model", "method"), ("size", "bits")
 
 State = Literal["complete", "pruned", "running", "waiting", "failed"]

@@ -20,9 +20,10 @@ import filelock
 import msgspec
 
 from lungcli.core import cpu, paths
+from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.metrics.intervals import Estimate
-from lungcli.search import space, studies
+from lungcli.search import studies
 from lungcli.search.space import Outcome, Plan, Range, State, Value
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def draw(trial: "Trial", plan: Plan, trials: int) -> dict[str, Value] | None:
     Of two trials with the same values the one with the lower number is done.
     """
     drawn: dict[str, Value] = {}
-    for name in space.AXES:
+    for name in AXES:
         axis = plan.axes.get(name)
         if isinstance(axis, Range):
             drawn[name] = trial.suggest_float(name, axis.low, axis.high, log=axis.log)

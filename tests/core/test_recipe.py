@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,8 +40,26 @@ def test_toml_round_trip(
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: float) -> None:
-    with pytest.raises(UsageError, match=f"{field} is {value}"):
+    with pytest.raises(UsageError, match=f"^--{field.replace('_', '-')} is {value}, outside "):
         recipes.make(data="d", model="m", **{field: value})
+    with pytest.raises(ValueError, match=f"^{field} is {value}, outside "):
+        recipes.Recipe(data="d", model="m", **{field: value})  # type: ignore[arg-type]
+
+
+def test_a_file_with_a_value_out_of_range_names_the_field(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('data = "d"\nmodel = "m"\nlearning_rate = 11.0\n')
+    with pytest.raises(UsageError, match=r"r\.toml is no recipe: learning_rate is 11\.0, outside 1e-07 to 10$"):
+        recipes.load(tmp_path / "r.toml")
+
+
+def test_every_setting_is_declared_in_a_line_and_its_default_is_in_its_range() -> None:
+    for field in msgspec.structs.fields(recipes.Recipe):
+        if field.name not in ("split", "augment"):
+            option = recipes.OPTIONS[field.name]
+            assert 0 < len(option.help) <= 60
+            assert not option.help.endswith(".")
+            assert option.problem(option.default) == ""
+            assert option.range or field.name in ("split_seed", "seed") or option.kind not in (int, float)
 
 
 def test_a_method_settles_what_is_left_out_and_nothing_else() -> None:

@@ -11,12 +11,12 @@ from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Label, Select, Static
 
-from lungcli.core import runs
+from lungcli.core import registry, runs
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
+from lungcli.core.options import Option
 from lungcli.modelfile import model_paths
 from lungcli.tui.jobs import job_form, processes
-from lungcli.tui.jobs.job_form import Field
 from lungcli.tui.jobs.processes import Job
 
 _JOBS_SHOWN = 5
@@ -28,6 +28,16 @@ class _Started:
     command: str
     ended: bool = False
     asked: bool = False
+
+
+def _known() -> dict[str, tuple[str, ...]]:
+    """Names that a field can mean, by what they are of."""
+    from lungcli.datasets import manifest
+
+    nets = tuple(registry.NETS)
+    files = tuple(name for name in model_paths.files() if name != model_paths.BUNDLED and not name.endswith("/int8"))
+    trained = [name for name in runs.known() if any(file.startswith(f"{name}/") for file in files)]
+    return {"nets": nets, "teachers": (*nets, *trained), "data": tuple(manifest.known()), "models": files}
 
 
 class StartView(Container):
@@ -47,7 +57,7 @@ class StartView(Container):
         super().__init__()
         self._kind = "compress"
         self._values: dict[str, str] = {}
-        self._choices = self._known()
+        self._known = _known()
         self._started: list[_Started] = []
         self._wrong: dict[str, str] = {}
         self._preset()
@@ -74,25 +84,13 @@ class StartView(Container):
 
     def on_show(self) -> None:
         """Data sets and runs may have come since."""
-        self._choices = self._known()
+        self._known = _known()
         self._check()
-
-    def _known(self) -> dict[str, tuple[str, ...]]:
-        from lungcli.datasets import manifest
-
-        files = [name for name in model_paths.files() if name != model_paths.BUNDLED and not name.endswith("/int8")]
-        trained = [name for name in runs.known() if any(file.startswith(f"{name}/") for file in files)]
-        static = job_form.static_choices()
-        return static | {
-            "teachers": (*static["nets"], *trained),
-            "data": tuple(manifest.known()),
-            "models": tuple(files),
-        }
 
     def _preset(self) -> None:
         """Take a data set that is there where the usual one is not; a model is quantized with its own."""
-        usual = {field.name: field.usual for field in job_form.of_kind(self._kind)}.get("data")
-        known = self._choices["data"]
+        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}["data"]
+        known = self._known["data"]
         if not usual:
             self._values.pop("data", None)
         elif known and usual not in known:
@@ -101,26 +99,22 @@ class StartView(Container):
     def _lines(self) -> list[Horizontal]:
         return [
             Horizontal(
-                Label(f"{field.label}{' *' if field.needed else ''}"),
+                Label(f"{field.label}{' *' if job_form.is_needed(field) else ''}"),
                 self._box(field),
-                Static(Text(field.about), classes="about", id=f"about-{field.name}"),
+                Static(Text(job_form.about(field)), classes="about", id=f"about-{field.field}"),
                 classes="field",
             )
             for field in job_form.of_kind(self._kind)
         ]
 
-    def _box(self, field: Field) -> Input | Select[str]:
-        value = self._values.get(field.name, field.usual)
-        choices = self._choices.get(field.choice, ())
-        if field.flag:
-            options = [("no", ""), ("yes", "yes")]
-            return Select(options, value=value, allow_blank=False, compact=True, name=field.name)
-        if field.choice in job_form.CHOSEN:
-            options = [(choice, choice) for choice in choices]
-            return Select(options, value=value or choices[0], allow_blank=False, compact=True, name=field.name)
+    def _box(self, field: Option) -> Input | Select[str]:
+        value = self._values.get(field.field, field.usual)
+        choices = field.values or self._known.get(field.known, ())
+        if field.kind is bool or (field.values and not field.free):
+            options = [("no", ""), ("yes", "yes")] if field.kind is bool else [(choice, choice) for choice in choices]
+            return Select(options, value=value, allow_blank=False, compact=True, name=field.field)
         suggester = SuggestFromList(choices, case_sensitive=False) if choices else None
-        example = ", ".join(choices[:3]) if choices else ""
-        return Input(value, placeholder=example, suggester=suggester, compact=True, name=field.name)
+        return Input(value, placeholder=", ".join(choices[:3]), suggester=suggester, compact=True, name=field.field)
 
     async def on_select_changed(self, event: Select.Changed) -> None:
         """Another kind of job has other fields."""
@@ -131,7 +125,7 @@ class StartView(Container):
         if event.value == self._kind:
             return
         # What is usual for one kind of job may not be for another.
-        usual = {field.name: field.usual for field in job_form.of_kind(self._kind)}
+        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}
         self._values = {name: value for name, value in self._values.items() if value != usual.get(name)}
         self._kind = str(event.value)
         self._preset()
@@ -152,13 +146,13 @@ class StartView(Container):
 
     def _check(self) -> bool:
         """Say beside each field what is wrong with it, and show the command."""
-        wrong = job_form.problems(self._kind, self._values, self._choices)
+        wrong = job_form.problems(self._kind, self._values, self._known)
         for field in job_form.of_kind(self._kind):
-            if wrong.get(field.name) == self._wrong.get(field.name):
+            if wrong.get(field.field) == self._wrong.get(field.field):
                 continue
-            for about in self.query(f"#about-{field.name}").results(Static):
-                about.update(Text(wrong.get(field.name, field.about)), layout=False)
-                about.set_class(field.name in wrong, "wrong")
+            for about in self.query(f"#about-{field.field}").results(Static):
+                about.update(Text(wrong.get(field.field, job_form.about(field))), layout=False)
+                about.set_class(field.field in wrong, "wrong")
         self._wrong = wrong
         command = Text(overflow="fold")
         command.append("$ ", style="dim")
@@ -177,7 +171,7 @@ class StartView(Container):
     def action_begin(self) -> None:
         """Start the job, if the form is in order."""
         if not self._check():
-            wrong = job_form.problems(self._kind, self._values, self._choices)
+            wrong = job_form.problems(self._kind, self._values, self._known)
             said = "; ".join(f"{name}: {why}" for name, why in wrong.items())
             self.app.notify(said, title="not yet", severity="error", markup=False)
             return

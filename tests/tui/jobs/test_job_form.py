@@ -2,15 +2,18 @@
 
 import shlex
 
+import msgspec
 import pytest
 import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lungcli.cli.app import app
+from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
-CHOICES = job_form.static_choices() | {
+KNOWN = {
+    "nets": tuple(registry.NETS),
     "teachers": ("resnet18", "mine"),
     "data": ("phantom",),
     "models": ("mine/train",),
@@ -22,30 +25,36 @@ FULL = {"model": "mobilenetv2", "teacher": "resnet18", "data": "phantom"}
 def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
     taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
-    offered = {field.option or "spec" for field in job_form.of_kind(kind)}
+    offered = {field.names[0] if field.names else field.field for field in job_form.of_kind(kind)}
     assert offered == taken - set(job_form.LEFT_OUT.get(kind, ()))
     assert taken.issuperset(job_form.LEFT_OUT.get(kind, ()))
 
 
 @pytest.mark.parametrize("kind", job_form.KINDS)
-def test_the_choices_are_those_of_the_command(kind: str) -> None:
+def test_values_and_defaults_are_those_of_the_command(kind: str) -> None:
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
-    taken = {parameter.opts[0]: getattr(parameter.type, "choices", ()) for parameter in command.params}
+    taken = {parameter.name: parameter for parameter in command.params}
     for field in job_form.of_kind(kind):
-        if field.choice in job_form.CHOSEN and field.choice != "methods":
-            assert tuple(taken[field.option]) == CHOICES[field.choice]
+        option = taken[field.field]
+        assert tuple(getattr(option.type, "choices", field.values)) == field.values
+        assert option.required == (field.default is msgspec.NODEFAULT)
+        if isinstance(option.default, list):
+            assert ", ".join(option.default) == field.usual
+        elif field.usual:
+            assert type(option.default)(field.usual) == option.default, field.label
 
 
-@pytest.mark.parametrize("kind", job_form.KINDS)
-def test_the_usual_values_are_those_of_the_command(kind: str) -> None:
-    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
-    defaults = {parameter.opts[0]: parameter.default for parameter in command.params}
-    for field in job_form.of_kind(kind):
-        usual = defaults[field.option or "spec"]
-        if isinstance(usual, list):
-            assert ",".join(usual) == field.usual
-        elif field.usual and not (kind == "quantize" and field.name == "data"):
-            assert type(usual)(field.usual) == usual, field.label
+def test_every_setting_of_a_recipe_can_be_made_in_the_form_of_a_compression() -> None:
+    in_files_alone = {"split", "augment"} | {name for name, option in recipe.OPTIONS.items() if not option.group}
+    offered = {field.field for field in job_form.of_kind("compress")} - {"name"}
+    assert offered == {field.name for field in msgspec.structs.fields(recipe.Recipe)} - in_files_alone
+    assert in_files_alone == {"split", "augment", "weight_decay", "warmup", "ema", "label_smoothing"}
+
+
+def test_a_field_says_its_range() -> None:
+    shown = {field.field: job_form.about(field) for field in job_form.of_kind("compress")}
+    assert shown["batch"] == "Batch size in slices (2 to 4096)"
+    assert shown["seed"] == "Seed of weights, batches and augmentation"
 
 
 def test_what_is_as_usual_is_left_out_of_the_command() -> None:
@@ -62,7 +71,7 @@ def test_several_teachers_are_as_many_options() -> None:
     assert job_form.command("distill", FULL | {"teacher": "resnet18, mine/teacher,"}).endswith(
         "--teacher resnet18 --teacher mine/teacher"
     )
-    found = job_form.problems("distill", FULL | {"teacher": "resnet18, nobody"}, CHOICES)
+    found = job_form.problems("distill", FULL | {"teacher": "resnet18, nobody"}, KNOWN)
     assert "unknown; known: mine, resnet18" in found["teacher"]
 
 
@@ -76,22 +85,22 @@ def test_several_teachers_are_as_many_options() -> None:
         ("model", "MobileNet_V2", None),
         ("data", "elsewhere", "known: phantom"),
         ("epochs", "many", "'many' is no whole number"),
-        ("epochs", "0", "epochs is 0, outside 1 to 10000"),
+        ("epochs", "0", "is 0, outside 1 to 10000"),
         ("learning_rate", "1e-3", None),
         ("learning_rate", "fast", "'fast' is no number"),
         ("name", "a/b", "use up to 80 letters"),
         ("folds", "5", None),
-        ("folds", "99", "folds is 99, outside 0 to 20"),
+        ("folds", "99", "is 99, outside 0 to 20"),
         ("fold", "1", "say how many folds there are"),
-        ("fold", "-1", "outside 1 to 20"),
+        ("fold", "-1", "is -1, outside 0 to 20"),
         ("protocol", "random", None),
         ("protocol", "mysplit", None),
         ("protocol", "no/such.json", "there is no file no/such.json"),
-        ("mixup", "-1", "mixup is -1"),
+        ("mixup", "-1", "is -1.0, outside 0 to 10"),
     ],
 )
 def test_what_is_wrong_is_said_of_its_field(field: str, value: str, said: str | None) -> None:
-    found = job_form.problems("compress", FULL | {field: value}, CHOICES)
+    found = job_form.problems("compress", FULL | {field: value}, KNOWN)
     if said is None:
         assert found == {}
     else:
@@ -100,19 +109,21 @@ def test_what_is_wrong_is_said_of_its_field(field: str, value: str, said: str | 
 
 
 def test_a_fold_is_one_of_the_folds() -> None:
-    assert job_form.problems("train", FULL | {"folds": "5", "fold": "5"}, CHOICES) == {}
-    assert job_form.problems("train", FULL | {"folds": "5", "fold": "6"}, CHOICES) == {"fold": "there are 5 folds"}
-    assert job_form.problems("train", FULL | {"protocol": "mysplit", "fold": "2"}, CHOICES) == {}
+    assert job_form.problems("train", FULL | {"folds": "5", "fold": "5"}, KNOWN) == {}
+    assert job_form.problems("train", FULL | {"folds": "5", "fold": "6"}, KNOWN) == {"fold": "there are 5 folds"}
+    assert job_form.problems("train", FULL | {"protocol": "mysplit", "fold": "2"}, KNOWN) == {}
 
 
-@pytest.mark.parametrize(("value", "said"), [("0.98", ""), ("1.1", "1.1 is outside 0 to 1"), ("x", "'x' is no number")])
+@pytest.mark.parametrize(
+    ("value", "said"), [("0.98", ""), ("1.1", "is 1.1, outside 0 to 1"), ("x", "'x' is no number")]
+)
 def test_agreement_is_a_share(value: str, said: str) -> None:
-    found = job_form.problems("quantize", {"source": "mine/train", "min_agreement": value}, CHOICES)
+    found = job_form.problems("quantize", {"source": "mine/train", "min_agreement": value}, KNOWN)
     assert found.get("min_agreement", "") == said
 
 
 def test_without_data_the_form_says_how_to_make_some() -> None:
-    found = job_form.problems("train", FULL, CHOICES | {"data": ()})
+    found = job_form.problems("train", FULL, KNOWN | {"data": ()})
     assert found == {"data": "there is none yet: lungcli data phantom"}
 
 

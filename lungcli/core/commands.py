@@ -1,0 +1,69 @@
+"""Which options the commands have that the dashboard can start, and those of `lungcli quantize`."""
+
+from dataclasses import replace
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+from lungcli.core.options import Group, Option, declared
+from lungcli.core.recipe import OPTIONS, QatEpochs
+
+Form = Literal["int8", "float16", "int8-weights"]
+Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy"]
+
+AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rate")
+"""What a search can vary, in the order in which it is drawn; all but `bits` are fields of the recipe."""
+
+NAME = Option(
+    "Output", "Name of the run; made up if left out", names=("--name",), label="Name", field="name", default=""
+)
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+    """What `lungcli quantize` is to do."""
+
+    source: Annotated[
+        str, Option("Net", "A float model", argument=True, label="Model", metavar="RUN|FILE", known="models")
+    ]
+    form: Annotated[Form, Option("Compression", "int8 is small and fast, the others only small", names=("--to",))] = (
+        "int8"
+    )
+    max_drop: Annotated[float, Option("Compression", "Loss of --metric and malignant sensitivity allowed", 0, 1)] = 0.01
+    min_agreement: Annotated[
+        float, Option("Compression", "Share of predictions to stay; below 1, one may differ", 0, 1)
+    ] = 0.99
+    metric: Annotated[Metric, Option("Compression", "The figure that the gate looks at")] = "balanced-accuracy"
+    qat_epochs: QatEpochs = 0
+    data: Annotated[
+        str,
+        Option("Data", "The model's own data set, if left out", names=("--data", "-d"), metavar="NAME", known="data"),
+    ] = ""
+    output: Annotated[
+        str, Option("Output", "Where to write; beside the model, if left out", names=("--output", "-o"), metavar="FILE")
+    ] = ""
+    overwrite: Annotated[bool, Option("Output", "Replace an existing file")] = False
+
+
+_WITHOUT: dict[str, tuple[Group, ...]] = {
+    "train": ("Distillation", "Compression"),
+    "distill": ("Compression",),
+    "search": ("Compression",),
+}
+
+
+def options(command: str) -> tuple[Option, ...]:
+    """Return the options of `train`, `distill`, `compress`, `search` or `quantize`, group by group.
+
+    A run's name is not among them: see `NAME`.
+    """
+    found = declared(Quantization) if command == "quantize" else dict(OPTIONS)
+    if command in ("distill", "compress", "search"):
+        # A recipe names the student as well, and a search may be of a study that is there.
+        default = msgspec.NODEFAULT if command == "distill" else ""
+        found["model"] = replace(found["model"], names=("--student", "-s"), label="Student", default=default)
+    if command == "distill":
+        found["teacher"] = replace(found["teacher"], default=msgspec.NODEFAULT)
+    if command == "search":
+        del found["folds"], found["fold"]
+    groups = [group for group in get_args(Group) if group not in _WITHOUT.get(command, ())]
+    return tuple(option for group in groups for option in found.values() if option.group == group)

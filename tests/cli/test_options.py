@@ -1,0 +1,115 @@
+"""Options made from their declarations: in the help, on the command line, and when a number is out of range."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lungcli.cli import options as opt
+from lungcli.cli.app import app
+from lungcli.core import commands, registry
+from lungcli.core.errors import UsageError
+from lungcli.core.options import Group
+from tests.cli.conftest import call
+
+
+def shown(command: str) -> str:
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def squeezed(text: str) -> str:
+    """Lines of the help end where the terminal does."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "compress", "search", "quantize"])
+def test_the_help_has_every_option_with_its_default_and_range_in_its_group(command: str) -> None:
+    text = shown(command)
+    sections = {part.partition(":\n")[0]: squeezed(part.partition(":\n")[2]) for part in text.split("\n\n")}
+    for option in commands.options(command):
+        facts = [f"default: {option.usual}"] * bool(option.usual) + [option.range] * bool(option.range)
+        told = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
+        section = sections[option.group or ""]
+        assert squeezed(told) in section, option.field
+        assert all(name in section for name in option.names), option.field
+    assert [title for title in sections if title in get_args(Group)] == list(
+        dict.fromkeys(option.group for option in commands.options(command))
+    ) + ["Output"] * (command in ("train", "distill", "compress"))
+
+
+def test_the_help_reads_well() -> None:
+    text = squeezed(shown("compress"))
+    for line in (
+        "--size PIXELS  Side of the slice in pixels.  [default: 224; 32 to 1024]",
+        "-t, --teacher RUN|NET  Trained run, or net to train; of several, their mean.  [default: resnet18]",
+        "patient  the teacher alone, on mixed slices, for very long (alpha 1, temperature 1, mixup 1, epochs 300, ",
+    ):
+        assert squeezed(line) in text
+    assert all(squeezed(method.about) in text for method in registry.METHODS.values())
+    assert "Methods" not in shown("train")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "-m", "resnet18", "--size", "30"], "--size is 30, outside 32 to 1024"),
+        (["distill", "-s", "mnasnet", "-t", "resnet18", "--lr", "11"], "--learning-rate is 11.0, outside 1e-07 to 10"),
+        (["compress", "-s", "mnasnet", "--max-drop", "2"], "--max-drop is 2.0, outside 0 to 1"),
+        (["compress", "--recipe", "fast", "--batch", "1"], "--batch is 1, outside 2 to 4096"),
+        (
+            ["train", "-m", "resnet18", "--folds", "3", "--fold", "4"],
+            "--fold is 4, outside 1 to 3: a run trains on one",
+        ),
+        (["quantize", "run", "--min-agreement", "1.1"], "--min-agreement is 1.1, outside 0 to 1"),
+    ],
+)
+def test_a_number_out_of_range_is_told_in_a_line(home: Path, arguments: list[str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_it_is_one_line_and_exit_code_2(home: Path) -> None:
+    done = call(home, "train", "--model", "resnet18", "--size", 30, check=2)
+    assert done.stderr == "error: --size is 30, outside 32 to 1024\n"
+
+
+def test_a_search_is_told_of_a_number_out_of_range_before_it_begins(home: Path) -> None:
+    call(home, "data", "phantom", "--slices", 60)
+    done = call(home, "search", "--student", "ownmodel", "--size", 64, "--size", 30, check=2)
+    assert "--size is 30, outside 32 to 1024" in done.stderr
+
+
+def settings(*arguments: str) -> opt.Settings:
+    """What a command would be given."""
+    found: list[opt.Settings] = []
+    program = typer.Typer()
+
+    @program.command()
+    @opt.taking("compress", several=("size",))
+    def work(settings: opt.Settings, name: opt.Name = "") -> None:
+        found.append(settings)
+        assert name == ("x" if "--name" in arguments else "")
+
+    done = CliRunner().invoke(program, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return found[0]
+
+
+def test_what_is_typed_is_told_from_defaults() -> None:
+    usual = settings()
+    assert (usual.typed, usual.chosen) == (frozenset(), {})
+    assert usual.given == {"data": "phantom", "teacher": ["resnet18"]}
+    assert usual.values["epochs"] == 30
+
+    typed = settings("--epochs", "30", "-t", "a", "-t", "b", "--pretrained", "--name", "x")
+    assert typed.typed == {"epochs", "teacher", "pretrained", "name"}
+    assert typed.given == {"data": "phantom", "teacher": ["a", "b"], "epochs": 30, "pretrained": True}
+
+
+def test_an_option_that_can_be_given_more_than_once_has_texts() -> None:
+    assert settings("--size", "128", "--size", "30").chosen == {"size": ["128", "30"]}
+    assert settings().values["size"] == []
