@@ -1,10 +1,11 @@
 """What a worker does: judges the files of a shard as `lungcli predict` would, and names what it found."""
 
+import contextlib
+import functools
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lungcli.batch import filesystem, parquet
@@ -14,7 +15,7 @@ from lungcli.imaging import privacy
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import inputs
 from lungcli.predict.inputs import Item, Naming
-from lungcli.predict.predict import Outcome, Prediction, predict
+from lungcli.predict.predict import Outcome, Prediction, in_order, predict
 
 # Waiting for a store takes longer than the work on what it gives; a slice is half a megabyte.
 _FETCHES, _AHEAD = 8, 16
@@ -30,30 +31,19 @@ class Manner:
     threads: int
 
 
-@dataclass(slots=True, kw_only=True)
-class _Named:
-    """The file that each item was made from, and files that gave none."""
-
-    files: deque[str] = field(default_factory=deque)
-    passed_over: int = 0
-
-
 def judged(place: Place, names: Sequence[str], model: Model, manner: Manner) -> bytes:
     """Judge files of an archive; return the Parquet file of their verdicts, in the order of `names`.
 
     A slice is judged by itself: there are no verdicts on DICOM series, whose slices may lie in several shards. Raises
     NetworkError where the archive can't be reached any more.
     """
-    naming, named = Naming(phi=manner.include_phi), _Named()
+    naming = Naming(phi=manner.include_phi)
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
-        items = _items(place, names, naming, named, pool)
-        outcomes = [outcome for _, outcome in predict(items, model, force=manner.force, workers=manner.threads)]
-    found = (
-        outcomes
-        if manner.include_phi
-        else [_hidden(outcome, name, naming) for outcome, name in zip(outcomes, named.files, strict=True)]
-    )
-    tally = parquet.tally(found, len(names), named.passed_over)
+        predicted = predict(_items(place, names, naming, pool), model, force=manner.force, workers=manner.threads)
+        # Of what belongs to a picture only the file is kept: an item may hold its content.
+        kept = [(outcome, capture.item.file) for outcome, capture in predicted]
+    found = [outcome if manner.include_phi else _hidden(outcome, place.named(file), naming) for outcome, file in kept]
+    tally = parquet.tally(found, len(names), passed_over=len(names) - len({file for _, file in kept}))
     return parquet.encode(found, model.card.classes, About(model_sha256=manner.model_sha256, tally=tally))
 
 
@@ -70,40 +60,24 @@ def called(archive: str, names: Sequence[str], which: str) -> str:
     return privacy.hidden(shown.get(which) or privacy.without_folders(place.named(which)), naming.words)
 
 
-def _items(
-    place: Place, names: Sequence[str], naming: Naming, named: _Named, pool: ThreadPoolExecutor
-) -> Iterator[Item]:
+def _items(place: Place, names: Sequence[str], naming: Naming, pool: ThreadPoolExecutor) -> Iterator[Item]:
     for name, get in _ahead(place, names, pool):
-        shown = place.named(name)
-        nothing = True
-        for item in inputs.of_listed(shown, get, naming):
-            nothing = False
-            named.files.append(shown)
-            yield item
-        named.passed_over += nothing
+        for item in inputs.of_listed(place.named(name), get, naming):
+            yield replace(item, file=name)
 
 
 def _ahead(
     place: Place, names: Sequence[str], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[str, Callable[[], Path | bytes]]]:
     """Yield every file with what gives its content, a few of them fetched before they are asked for."""
+    fetch = functools.partial(filesystem.content, place)
     if place.fs is None:
         for name in names:
-            yield name, lambda name=name: filesystem.content(place, name)  # type: ignore[misc]
+            yield name, functools.partial(fetch, name)
         return
-    waiting: deque[tuple[str, Future[Path | bytes]]] = deque()
-    try:
-        for name in names:
-            waiting.append((name, pool.submit(filesystem.content, place, name)))
-            if len(waiting) > _AHEAD:
-                first, fetched = waiting.popleft()
-                yield first, fetched.result
-        while waiting:
-            first, fetched = waiting.popleft()
-            yield first, fetched.result
-    finally:
-        for _, left in waiting:
-            left.cancel()
+    with contextlib.closing(in_order(pool, fetch, names, _AHEAD)) as files:
+        for name, fetched in files:
+            yield name, fetched.result
 
 
 def _hidden(outcome: Outcome, name: str, naming: Naming) -> Outcome:

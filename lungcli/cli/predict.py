@@ -1,7 +1,6 @@
 """`lungcli predict`."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +13,12 @@ from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lungcli.cli.predict_output import Format, Write
     from lungcli.modelfile.model_file import Model
     from lungcli.predict.inputs import Item
-    from lungcli.predict.predict import Prediction, Seen
+    from lungcli.predict.predict import Capture
     from lungcli.predict.prediction_json import Found
 
 MOST_BYTES = 1 << 30
@@ -67,19 +66,6 @@ JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON, a line for
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pictures:
-    """What is to be shown of each slice beside its verdict: its heat, drawn or in a folder, and itself as prepared."""
-
-    draws: bool
-    heat: Path | None
-    prepared: Path | None
-
-    @property
-    def wanted(self) -> bool:
-        return self.draws or self.heat is not None or self.prepared is not None
-
-
 def predict(
     context: typer.Context,
     paths: Paths = None,
@@ -121,9 +107,9 @@ def predict(
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import console, predict_output, progress
-    from lungcli.predict import inputs
+    from lungcli.predict import ensemble, inputs, predict, series
 
-    pictures = _Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
+    pictures = explaining.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
         predict_ray.predict(_loaded(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named = paths or []
@@ -133,45 +119,38 @@ def predict(
     # Several pictures at once are faster than one with several threads, whose parts wait for each other.
     loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
     items = _items(named, stdin=stdin, include_phi=include_phi)
-    judged, seen = _judged(items, loaded, pictures, force=force, workers=1 if single else threads)
+    workers = 1 if single else threads
+    predicted = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted)
     total = 1 if single else inputs.count(named) if console.err().is_terminal else None
     with predict_output.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
-        told = _told(judged, write, output, advance)
-        codes = _with_pictures(told, seen, loaded[0], pictures)
+        writers = [write, predict_output.filed(Path(output))] if output else [write]
+        codes = _show(series.combined(predicted, ensemble.card(loaded)), writers, loaded[0], pictures, advance)
     raise typer.Exit(predict_output.exit_code(codes, strict=strict))
 
 
-def _judged(
-    items: "Iterable[Item]", models: "tuple[Model, ...]", pictures: _Pictures, *, force: bool, workers: int
-) -> "tuple[Iterator[Found], list[Seen]]":
-    """Return outcomes as they come, those of whole series among them; and a list that takes what was seen of each."""
-    from lungcli.predict import ensemble, series
-    from lungcli.predict.predict import predict
-
-    seen: list[Seen] = []
-    look = seen.append if pictures.wanted else None
-    # What was seen last belongs to the verdict told next, so that pictures to be shown are judged one by one.
-    judged = predict(items, models, force=force, workers=1 if look else workers, look=look)
-    return series.combined(judged, ensemble.card(models)), seen
-
-
-def _told(
-    judged: "Iterable[Found]", write: "Write", output: str | None, advance: "Callable[[], None]"
-) -> "Iterator[tuple[Found, int]]":
-    """Show every outcome as it comes; yield it with its exit code."""
+def _show(
+    predicted: "Iterable[tuple[Found, Capture | None]]",
+    writers: "Sequence[Write]",
+    model: "Model",
+    pictures: explaining.Pictures,
+    advance: "Callable[[], None]",
+) -> set[int]:
+    """Show every outcome as it comes, with the pictures that are wanted of it; return the exit codes."""
     from lungcli.cli import predict_output
+    from lungcli.predict.predict import Prediction
 
-    keep = predict_output.filed(Path(output)) if output else None
-    for found in judged:
-        code = predict_output.complain(found)
-        write(found)
-        if keep:
-            keep(found)
-        yield found, code
+    codes = set()
+    for found, capture in predicted:
+        codes.add(predict_output.complain(found))
+        for write in writers:
+            write(found)
+        if isinstance(found, Prediction) and capture and capture.image:
+            explaining.show(found, capture.image, model, pictures)
         advance()
+    return codes
 
 
-def _loaded(specs: list[str], threads: int, pictures: _Pictures, *, averages: bool) -> "tuple[Model, ...]":
+def _loaded(specs: list[str], threads: int, pictures: explaining.Pictures, *, averages: bool) -> "tuple[Model, ...]":
     """Load the models that were named, or the bundled one for an empty name, and tell what must be known of them."""
     import dataclasses
 
@@ -192,32 +171,6 @@ def _loaded(specs: list[str], threads: int, pictures: _Pictures, *, averages: bo
             name = model_paths.name_of(model.path)
             console.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
     return tuple(loaded)
-
-
-def _with_pictures(
-    told: "Iterable[tuple[Found, int]]", seen: "list[Seen]", model: "Model", pictures: _Pictures
-) -> set[int]:
-    """Show what each verdict rests on, the last of `seen`, as far as it is wanted; return the exit codes."""
-    from lungcli.predict.predict import Prediction
-
-    codes, taken = set(), set[str]()
-    for found, code in told:
-        codes.add(code)
-        if seen and isinstance(found, Prediction):
-            _show(seen.pop(), found, model, pictures, taken)
-    return codes
-
-
-def _show(seen: "Seen", found: "Prediction", model: "Model", pictures: _Pictures, taken: set[str]) -> None:
-    """Show what a verdict rests on; `taken` holds the names of files written so far."""
-    from lungcli.core import paths
-    from lungcli.export import formats
-
-    if pictures.draws or pictures.heat:
-        explaining.show(seen, found, model, draws=pictures.draws, folder=pictures.heat, taken=taken)
-    if pictures.prepared:
-        name = explaining.named(found.source, "prepared", taken)
-        paths.write(pictures.prepared / name, formats.png(seen.prepared))
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":

@@ -1,7 +1,8 @@
-"""Heat-maps of `lungcli predict`: drawn in the terminal, or written as PNG overlays."""
+"""Pictures of `lungcli predict`: heat-maps drawn in the terminal or written as PNG overlays, and prepared slices."""
 
 import itertools
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from lungcli.modelfile.model_file import Model
     from lungcli.predict.explain import Explained
-    from lungcli.predict.predict import Prediction, Seen
+    from lungcli.predict.predict import Prediction, SliceImage
 
 Explain = Annotated[bool, typer.Option("--explain", help="Draw where the model sees what speaks for its verdict.")]
 ExplainTo = Annotated[
@@ -24,21 +25,42 @@ ExplainTo = Annotated[
 COLUMNS, ROWS = 64, 32
 
 
-def show(
-    seen: "Seen", found: "Prediction", model: "Model", *, draws: bool, folder: Path | None, taken: set[str]
-) -> None:
-    """Explain one verdict: in the terminal if it `draws`, as a PNG in `folder` if there is one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """What to show of each slice beside its prediction: its heat, drawn or in a folder, and itself as prepared.
 
-    `taken` holds the names of files written so far. Raises LungcliError when the folder cannot be written to.
+    `taken` holds the names of files written so far.
     """
+
+    draws: bool
+    heat: Path | None
+    prepared: Path | None
+    taken: set[str] = field(default_factory=set)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be shown."""
+        return self.draws or self.heat is not None or self.prepared is not None
+
+
+def show(found: "Prediction", image: "SliceImage", model: "Model", pictures: Pictures) -> None:
+    """Show what one prediction rests on. Raises LungcliError when a folder cannot be written to."""
     from lungcli.cli import console
+    from lungcli.core import paths
+    from lungcli.export import formats
     from lungcli.predict import explain
 
-    explained = explain.explained(model, seen, found.label)
-    if draws:
-        draw(explained)
-    if folder:
-        console.say(f"heat-map: {write(explained, found.source, folder, taken)}")
+    if pictures.draws or pictures.heat:
+        explained = explain.explained(model, image, found.label)
+        if pictures.draws:
+            draw(explained)
+        if pictures.heat:
+            path = pictures.heat / named(found.source, "heat", pictures.taken)
+            paths.write(path, explain.png(explained))
+            console.say(f"heat-map: {path}")
+    if pictures.prepared:
+        name = named(found.source, "prepared", pictures.taken)
+        paths.write(pictures.prepared / name, formats.png(image.prepared))
 
 
 def draw(found: "Explained") -> None:
@@ -59,16 +81,6 @@ def draw(found: "Explained") -> None:
         for left, right in beside:
             out.print(f"{left}  {right}".rstrip(), soft_wrap=True)
     out.print(_caption(found, beside=not _in_colour(out)), style="dim", soft_wrap=True)
-
-
-def write(found: "Explained", source: str, folder: Path, taken: set[str]) -> Path:
-    """Write the picture with its heat as `NAME.heat.png`; a name in `taken` gets a number. Returns the path."""
-    from lungcli.core import paths
-    from lungcli.predict import explain
-
-    path = folder / named(source, "heat", taken)
-    paths.write(path, explain.png(found))
-    return path
 
 
 def named(source: str, what: str, taken: set[str]) -> str:

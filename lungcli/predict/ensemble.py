@@ -1,4 +1,4 @@
-"""Several models that judge together: their verdict is the mean of their calibrated probabilities."""
+"""An ensemble: several models whose prediction is the mean of their calibrated probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 
 from lungcli.core.errors import UsageError
 from lungcli.metrics.classification import Floats
-from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
+from lungcli.modelfile.model_paths import name_of
 
-Judges = Model | Sequence[Model]
+ModelOrEnsemble = Model | Sequence[Model]
 """One model, or several that `require_alike` has let pass."""
 
 
@@ -26,32 +26,32 @@ class Opinion:
     probabilities: dict[str, float]
 
 
-def members(judges: Judges) -> tuple[Model, ...]:
+def members(models: ModelOrEnsemble) -> tuple[Model, ...]:
     """Return the models, one or several."""
-    return (judges,) if isinstance(judges, Model) else tuple(judges)
+    return (models,) if isinstance(models, Model) else tuple(models)
 
 
-def require_alike(judges: Sequence[Model]) -> None:
+def require_alike(models: Sequence[Model]) -> None:
     """Raise UsageError for models that tell other classes apart, and for one that is named twice."""
-    first, *others = judges
+    first, *others = models
     for number, other in enumerate(others, start=1):
-        name = model_paths.name_of(other.path)
+        name = name_of(other.path)
         if other.card.classes != first.card.classes:
             raise UsageError(
-                f"{name} tells {', '.join(other.card.classes)} apart, but {model_paths.name_of(first.path)} "
+                f"{name} tells {', '.join(other.card.classes)} apart, but {name_of(first.path)} "
                 f"{', '.join(first.card.classes)}: they have no verdict together",
                 "name models of the same classes: lungcli models card MODEL",
             )
-        if any(other.path.resolve() == earlier.path.resolve() for earlier in judges[:number]):
+        if any(other.path.resolve() == earlier.path.resolve() for earlier in models[:number]):
             raise UsageError(f"{name} is named twice", "name each model once")
 
 
-def card(judges: Judges) -> ModelCard:
+def card(models: ModelOrEnsemble) -> ModelCard:
     """Return the first model's card with what is of all: the nets' names, and the mean of the referral thresholds.
 
     Models without a threshold have no say in it.
     """
-    cards = [model.card for model in members(judges)]
+    cards = [model.card for model in members(models)]
     first = cards[0]
     if len(cards) == 1:
         return first
@@ -65,18 +65,18 @@ def card(judges: Judges) -> ModelCard:
     )
 
 
-def opinion(model: Model, probabilities: Floats) -> Opinion:
+def member_prediction(model: Model, probabilities: Floats) -> Opinion:
     """Put the probabilities (K,) of one model among several under its name."""
     classes = model.card.classes
     return Opinion(
-        name=model_paths.name_of(model.path),
+        name=name_of(model.path),
         model=model.card.model,
         label=classes[int(probabilities.argmax())],
         probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
     )
 
 
-def dissent(opinions: Sequence[Opinion]) -> str:
+def disagreement_reason(opinions: Sequence[Opinion]) -> str:
     """Say who says what where models disagree; empty where all say the same."""
     if len({each.label for each in opinions}) < 2:
         return ""

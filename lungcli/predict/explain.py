@@ -18,7 +18,7 @@ from lungcli import DISCLAIMER
 from lungcli.imaging.lung_segmentation import Chest
 from lungcli.imaging.picture import Grey
 from lungcli.modelfile.model_file import Model
-from lungcli.predict.predict import Seen
+from lungcli.predict.predict import SliceImage
 
 Heat = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -75,19 +75,19 @@ def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     return occlusion(model, prepared, label) if evidence is None else _beyond_mean(evidence[0], label)
 
 
-def explained(model: Model, seen: Seen, label: str) -> Explained:
-    """Explain the verdict `label` on what `predict` has shown to its `look`. Raises ValueError for an unknown class."""
-    heat = explain(model, seen.prepared, model.card.classes.index(label))
-    laid = in_picture(heat, seen.chest, (seen.grey.shape[0], seen.grey.shape[1]))
+def explained(model: Model, image: SliceImage, label: str) -> Explained:
+    """Explain the class `label` on what `predict` has captured. Raises ValueError for an unknown class."""
+    heat = explain(model, image.prepared, model.card.classes.index(label))
+    laid = in_picture(heat, image.chest, (image.grey.shape[0], image.grey.shape[1]))
     side = model.card.size
     over = np.array(Image.fromarray(heat).resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
     return Explained(
         label=label,
         peak=peak(laid),
-        picture=overlay(seen.grey, laid),
-        slice=seen.prepared,
+        picture=overlay(image.grey, laid),
+        slice=image.prepared,
         strength=np.rint(strength(over) * 255).astype(np.uint8),
-        overlay=overlay(seen.prepared.astype(np.float32) / np.float32(255), over),
+        overlay=overlay(image.prepared.astype(np.float32) / np.float32(255), over),
     )
 
 

@@ -21,6 +21,7 @@ from lungcli.datasets.ingest import safe_zip
 from lungcli.datasets.ingest.folder_layout import is_of_the_system, may_be_picture
 from lungcli.imaging import dicom, privacy
 from lungcli.imaging.dicom import Header
+from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
 
 Source = Path | bytes | Callable[[], Picture]
@@ -35,11 +36,19 @@ _DAMAGED_IN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSErr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One slice to judge: what to call it, where it comes from, and the DICOM series it belongs to, if any."""
+    """One slice to predict: what to call it, where it comes from, and the DICOM series it belongs to, if any.
+
+    Of an archive, `file` is the file it was made from.
+    """
 
     shown: str
     source: Source
     series: str = ""
+    file: str = ""
+
+    def read(self) -> Picture:
+        """Decode it. Raises UnreadableInputError."""
+        return self.source() if callable(self.source) else read(self.source, self.shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

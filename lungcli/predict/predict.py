@@ -4,13 +4,14 @@ Before every verdict stands the guard: a picture that is no axial lung slice is 
 the training slices, or that the model is not sure of, or models disagree on, is referred to a radiologist.
 """
 
-import dataclasses
+import contextlib
+import functools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,20 @@ from numpy.typing import NDArray
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.imaging import lung_segmentation, ood, ood_features
-from lungcli.imaging.image_io import read
 from lungcli.imaging.lung_segmentation import Chest
 from lungcli.imaging.ood import Objection
 from lungcli.imaging.ood_features import Signs
-from lungcli.imaging.picture import Grey
+from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble
-from lungcli.predict.ensemble import Judges, Opinion
-from lungcli.predict.inputs import Item, Source
+from lungcli.predict.ensemble import ModelOrEnsemble, Opinion
+from lungcli.predict.inputs import Item
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +91,10 @@ _AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Seen:
-    """What a verdict rests on: the slice as read, the chest found in it, and the slice as the net saw it, [S, S].
+class SliceImage:
+    """What a prediction rests on: the slice as read [H, W], the chest found in it, and what the net saw, [S, S].
 
-    Of several nets, the first.
+    Of several nets, what the first saw.
     """
 
     grey: Grey
@@ -99,99 +102,122 @@ class Seen:
     prepared: NDArray[np.uint8]
 
 
-Look = Callable[[Seen], None]
-"""Is shown what each verdict rests on before the verdict is given out."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Capture:
+    """What belongs to one picture beside its outcome, from its file to whatever shows it.
+
+    `image` is None where nobody asked for it, or where the picture could not be read.
+    """
+
+    item: Item
+    image: SliceImage | None = None
 
 
 def predict(
-    items: Iterable[Item], judges: Judges, *, force: bool = False, workers: int = 1, look: Look | None = None
-) -> Iterator[tuple[Item, Outcome]]:
-    """Judge every item, in order, `workers` of them at a time; each comes with its outcome.
+    items: Iterable[Item], models: ModelOrEnsemble, *, force: bool = False, workers: int = 1, capture: bool = False
+) -> Iterator[tuple[Outcome, Capture]]:
+    """Predict every item, in order, `workers` of them at a time; each outcome comes with what belongs to its picture.
 
-    Items are asked for only a few ahead of what was judged, so memory doesn't grow with their number. With `force`
-    what the guard refuses is judged all the same, and marked.
+    Items are asked for only a few ahead of what was predicted, and images kept only to `capture` them, so memory
+    doesn't grow with their number. With `force` what the guard refuses is predicted all the same, and marked.
     """
+    one = functools.partial(predict_one, models=models, force=force, capture=capture)
     if workers < 2:
-        for item in items:
-            yield item, _judge(item, judges, force, look)
+        yield from map(one, items)
         return
-    waiting: deque[tuple[Item, Future[Outcome]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="judge") as pool:
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(_judge, item, judges, force, look)))
-                if len(waiting) > _AHEAD * workers:
-                    first, outcome = waiting.popleft()
-                    yield first, outcome.result()
-            while waiting:
-                first, outcome = waiting.popleft()
-                yield first, outcome.result()
-        finally:
-            # Who stops listening, or interrupts, waits for no more than what is being judged.
-            for _, left in waiting:
-                left.cancel()
+    ahead = workers if capture else _AHEAD * workers
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="predict") as pool,
+        contextlib.closing(in_order(pool, one, items, ahead)) as predicted,
+    ):
+        for _, future in predicted:
+            yield future.result()
 
 
-def _judge(item: Item, judges: Judges, force: bool, look: Look | None) -> Outcome:
-    with during(f"while judging {item.shown}"):
-        found = predict_one(item.source, judges, item.shown, force=force, look=look)
-    if item.series and isinstance(found, Prediction):
-        return dataclasses.replace(found, series=item.series)
-    return found
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], given: Iterable[T], ahead: int
+) -> Generator[tuple[T, Future[R]], None, None]:
+    """Yield everything `given` with the `work` on it, in order, begun for at most `ahead` more than were asked for.
+
+    Who stops listening, or interrupts, waits for no more than what is being worked on.
+    """
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for each in given:
+            waiting.append((each, pool.submit(work, each)))
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for _, left in waiting:
+            left.cancel()
+
+
+def opened(item: Item) -> Picture | Failure:
+    """Read a picture; what cannot be read becomes a Failure."""
+    try:
+        return item.read()
+    except UnreadableInputError as error:
+        return Failure(source=item.shown, reason=error.message, hint=error.hint)
 
 
 def predict_one(
-    source: Source, judges: Judges, name: str = "", *, force: bool = False, look: Look | None = None
-) -> Outcome:
-    """Judge one picture, from its path, its bytes or what reads it; `name` stands for it and defaults to the path.
+    item: Item, models: ModelOrEnsemble, *, force: bool = False, capture: bool = False
+) -> tuple[Outcome, Capture]:
+    """Predict one picture; see `predict`.
 
-    Several models judge it each at its own size; their verdict is the mean of their probabilities.
+    Several models predict it each at its own size; the outcome is the mean of their probabilities.
     """
-    shown = name or (str(source) if isinstance(source, Path) else "the picture")
     start = time.perf_counter()
-    try:
-        picture = source() if callable(source) else read(source, name)
-    except UnreadableInputError as error:
-        return Failure(source=shown, reason=error.message, hint=error.hint)
-    image = lung_segmentation.picture_of(picture.grey)
-    found = lung_segmentation.find_in(image)
-    seen = ood_features.look(picture, found)
-    refused = ood.refuse(seen)
-    if refused and not force:
-        return Refusal(source=shown, reason=refused.reason, score=refused.score)
-    models = ensemble.members(judges)
-    prepared = {size: prepare_in(image, size, found) for size in {model.card.size for model in models}}
-    given = [model.probabilities(prepared[model.card.size][None])[0] for model in models]
-    made = _prediction(shown, models, given, seen, refused)
-    made = dataclasses.replace(made, seconds=time.perf_counter() - start)
-    if look:
-        look(Seen(grey=picture.grey, chest=found, prepared=prepared[models[0].card.size]))
-    return made
+    with during(f"while judging {item.shown}"):
+        picture = opened(item)
+        if isinstance(picture, Failure):
+            return picture, Capture(item=item)
+        image = lung_segmentation.picture_of(picture.grey)
+        found = lung_segmentation.find_in(image)
+        measured = ood_features.look(picture, found)
+        objection = ood.refuse(measured)
+        members = ensemble.members(models)
+        prepared = functools.cache(lambda size: prepare_in(image, size, found))
+        outcome: Outcome
+        if objection and not force:
+            outcome = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
+        else:
+            rows = [model.probabilities(prepared(model.card.size)[None])[0] for model in members]
+            outcome = _prediction(item, members, rows, measured, objection, start)
+        if not capture:
+            return outcome, Capture(item=item)
+        kept = SliceImage(grey=picture.grey, chest=found, prepared=prepared(members[0].card.size))
+        return outcome, Capture(item=item, image=kept)
 
 
 def _prediction(
-    shown: str, models: Sequence[Model], given: Sequence[Floats], seen: Signs, refused: Objection | None
+    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Signs, refused: Objection | None, start: float
 ) -> Prediction:
-    """Combine the probabilities (K,) that each model has given."""
+    """Combine the probabilities (K,) of each model; the work began at `start` on the clock for performance."""
     card = ensemble.card(models)
-    mean = np.mean(given, axis=0)
+    mean = np.mean(rows, axis=0)
     label = card.classes[int(mean.argmax())]
     opinions = (
-        tuple(ensemble.opinion(model, row) for model, row in zip(models, given, strict=True)) if len(models) > 1 else ()
+        tuple(ensemble.member_prediction(model, row) for model, row in zip(models, rows, strict=True))
+        if len(models) > 1
+        else ()
     )
     strangeness = [ood.distance(seen, model.card.guard) for model in models if model.card.guard]
     reason = refused.reason if refused else _why_referred(seen, float(mean.max()), models, opinions)
     return Prediction(
-        source=shown,
+        source=item.shown,
         label=label,
         probabilities=dict(zip(card.classes, mean.tolist(), strict=True)),
         model=card.model,
-        seconds=0.0,
+        seconds=time.perf_counter() - start,
         synthetic=card.data.synthetic,
         referred=bool(reason),
         reason=reason,
         guard=max(strangeness, default=0.0),
         forced=refused is not None,
+        series=item.series,
         views=max(tta.COUNT if model.averages else 1 for model in models),
         agreement=sum(each.label == label for each in opinions) / len(opinions) if opinions else 1.0,
         opinions=opinions,
@@ -203,8 +229,8 @@ def _why_referred(seen: Signs, probability: float, models: Sequence[Model], opin
     for model in models:
         if model.card.guard and (stranger := ood.unfamiliar(seen, model.card.guard)):
             return stranger.reason
-    if said := ensemble.dissent(opinions):
-        return said
+    if disagreement := ensemble.disagreement_reason(opinions):
+        return disagreement
     referral = ensemble.card(models).referral
     if referral and probability < referral.threshold:
         return f"not sure enough: {probability:.1%} is below {referral.threshold:.1%}"

@@ -1,5 +1,6 @@
 """One verdict per DICOM series out of those of its slices, by a rule that is stated wherever the verdict is shown."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -8,8 +9,7 @@ import numpy as np
 from lungcli import DISCLAIMER
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import ModelCard
-from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Outcome, Prediction
+from lungcli.predict.predict import Capture, Outcome, Prediction
 
 RULE = (
     "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
@@ -50,21 +50,30 @@ class _Tally:
     slices: int = 0
     referred: int = 0
     not_judged: int = 0
-    labels: list[int]
+    labels: Counter[str] = field(default_factory=Counter)
     total: list[float] = field(default_factory=list)
 
 
-def combined(judged: Iterable[tuple[Item, Outcome]], card: ModelCard) -> Iterator[Outcome | SeriesVerdict]:
-    """Pass every outcome on, and after the last one give the verdict on each series, in order of appearance."""
-    tallies: dict[str, _Tally] = {}
-    for item, outcome in judged:
-        if item.series:
-            tally = tallies.setdefault(item.series, _Tally(labels=[0] * len(card.classes)))
-            _add(tally, outcome, card)
-        yield outcome
+def combined(
+    predicted: Iterable[tuple[Outcome, Capture]], card: ModelCard
+) -> Iterator[tuple[Outcome | SeriesVerdict, Capture | None]]:
+    """Pass everything on, and after the last slice give the verdict on each series, in order of appearance."""
+    tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+    for outcome, capture in predicted:
+        if series := capture.item.series:
+            _add(tallies[series], outcome, card)
+        yield outcome, capture
     for name, tally in tallies.items():
         if tally.slices > 1:
-            yield _verdict(name, tally, card)
+            yield _verdict(name, tally, card), None
+
+
+def of_slices(name: str, outcomes: Iterable[Outcome], card: ModelCard) -> SeriesVerdict:
+    """Give the verdict on one series out of the outcomes of all its slices."""
+    tally = _Tally()
+    for outcome in outcomes:
+        _add(tally, outcome, card)
+    return _verdict(name, tally, card)
 
 
 def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
@@ -74,16 +83,15 @@ def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
     elif outcome.referred:
         tally.referred += 1
     else:
-        tally.labels[card.classes.index(outcome.label)] += 1
+        tally.labels[outcome.label] += 1
         values = [outcome.probabilities[name] for name in card.classes]
         tally.total = [a + b for a, b in zip(tally.total or [0.0] * len(values), values, strict=True)]
 
 
 def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
-    used = sum(tally.labels)
+    used, malignant = tally.labels.total(), tally.labels[MALIGNANT]
     mean = np.array(tally.total) / used if used else np.zeros(0)
     label = card.classes[int(mean.argmax())] if used else ""
-    malignant = tally.labels[card.classes.index(MALIGNANT)] if MALIGNANT in card.classes else 0
     reason = _why_referred(tally, label, float(mean.max()) if used else 0.0, malignant, card)
     return SeriesVerdict(
         series=name,
@@ -101,7 +109,7 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
 
 def _why_referred(tally: _Tally, label: str, probability: float, malignant: int, card: ModelCard) -> str:
     """Say why the verdict on a series is left to a radiologist; empty when it is not."""
-    used = sum(tally.labels)
+    used = tally.labels.total()
     if used < _ENOUGH * tally.slices:
         return f"only {used} of {tally.slices} slices count: the others were refused or referred"
     if card.referral and probability < card.referral.threshold:

@@ -18,7 +18,8 @@ from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
 from lungcli.predict.explain import Explained
-from lungcli.predict.predict import Outcome, Prediction, Refusal, Seen, predict_one
+from lungcli.predict.inputs import Item
+from lungcli.predict.predict import Outcome, Prediction, Refusal, SliceImage, predict_one
 
 # Every card carries two pictures inside the page.
 MOST = 32
@@ -111,14 +112,15 @@ def example(label: str) -> Upload:
 
 
 def _judged(upload: Upload, model: Model) -> str:
-    seen: list[Seen] = []
-    found = predict_one(upload.content, model, upload.name, look=seen.append)
-    return _verdict(found, seen[0], model) if isinstance(found, Prediction) else _unjudged(found)
+    found, capture = predict_one(Item(shown=upload.name, source=upload.content), model, capture=True)
+    if isinstance(found, Prediction) and capture.image:
+        return _verdict(found, capture.image, model)
+    return _unjudged(found)
 
 
-def _verdict(found: Prediction, seen: Seen, model: Model) -> str:
-    explained = explain.explained(model, seen, found.label)
-    grey = np.rint(np.clip(seen.grey, 0, 1) * 255).astype(np.uint8)
+def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
+    explained = explain.explained(model, image, found.label)
+    grey = np.rint(np.clip(image.grey, 0, 1) * 255).astype(np.uint8)
     bars = "".join(
         f'<tr><th scope="row">{_safe(label)}</th><td>{share:.1%}</td>'
         f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'

@@ -137,7 +137,7 @@ def many(folder: Path, copies: int) -> Path:
 def in_one_process(folder: Path, model: Model) -> dict[str, Row]:
     """Every line of `lungcli predict --jsonl FOLDER`, by its source."""
     items = inputs.items([str(folder)], inputs.Naming())
-    lines = [json.loads(prediction_json.line(outcome)) for _, outcome in predict(items, model)]
+    lines = [json.loads(prediction_json.line(outcome)) for outcome, _ in predict(items, model)]
     return by_source(lines)
 
 

@@ -12,6 +12,9 @@ from PIL import Image
 
 from lungcli.cli import predict_explain
 from lungcli.modelfile import model_file
+from lungcli.predict.explain import explained, png
+from lungcli.predict.inputs import Item
+from lungcli.predict.predict import predict_one
 from lungcli.views import terminal_image
 from lungcli.web import html
 from tests.cli.conftest import LUNGCLI, call, environment
@@ -51,6 +54,32 @@ def test_overlays_are_pngs_of_the_whole_picture_under_names_of_their_own(home: P
     assert 0 < (np.ptp(picture, axis=2) > 30).mean() < 0.05
     assert done.stderr.count("heat-map: ") == 2
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, folder: Path) -> None:
+    asked = folder / "mixed"
+    asked.mkdir()
+    labels = ("malignant", "normal", "benign")
+    for number, label in enumerate(labels):
+        (asked / f"{number}-{label}.png").write_bytes(html.example(label).content)
+        (asked / f"{number}-then-bad.png").write_text("no picture")
+        Image.new("L", (200, 200), 90).save(asked / f"{number}-then-wall.png")
+    to = folder / "heats"
+    done = call(
+        home, "predict", "-m", folder / "m.onnx", asked, "--explain-to", to, "--threads", "3", "--jsonl", check=4
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["kind"] for row in found] == ["prediction", "failure", "refusal"] * 3
+    model = model_file.load(folder / "m.onnx", threads=1)
+    heats = set()
+    for row in (row for row in found if row["kind"] == "prediction"):
+        path = Path(row["source"])
+        _, capture = predict_one(Item(shown=path.name, source=path), model, capture=True)
+        assert capture.image is not None
+        heat = (to / f"{path.stem}.heat.png").read_bytes()
+        assert heat == png(explained(model, capture.image, row["label"]))
+        heats.add(heat)
+    assert len(heats) == len(list(to.iterdir())) == 3
 
 
 def test_json_stays_json(home: Path, folder: Path) -> None:

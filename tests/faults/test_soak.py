@@ -21,7 +21,7 @@ def test_three_hundred_predictions_leave_no_file_open_and_no_memory_taken(
     model = model_file.load(graphs.nodule_file(tmp_path / "m.onnx"), 1)
     process, seen = psutil.Process(), []
     for _ in range(ROUNDS):
-        found = [outcome for _, outcome in predict(items([str(slices)], Naming()), model, force=True, workers=workers)]
+        found = [outcome for outcome, _ in predict(items([str(slices)], Naming()), model, force=True, workers=workers)]
         assert sum(isinstance(outcome, Prediction) for outcome in found) == 36
         gc.collect()
         files = process.num_fds() if hasattr(process, "num_fds") else process.num_handles()

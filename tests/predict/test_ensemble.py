@@ -13,6 +13,7 @@ from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble, predict
+from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Prediction
 from tests.modelfile import graphs
 
@@ -42,7 +43,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def judged(picture: Path, *judges: Model) -> Prediction:
-    found = predict.predict_one(picture, judges)
+    found, _ = predict.predict_one(Item(shown=str(picture), source=picture), judges)
     assert isinstance(found, Prediction)
     return found
 
@@ -60,7 +61,8 @@ def test_the_verdict_is_the_mean_of_models_each_at_its_own_size(tmp_path: Path, 
 
 def test_one_model_has_no_opinions(tmp_path: Path, picture: Path) -> None:
     model = bright(tmp_path / "m.onnx", 32)
-    alone, listed = predict.predict_one(picture, model), judged(picture, model)
+    alone, _ = predict.predict_one(Item(shown=str(picture), source=picture), model)
+    listed = judged(picture, model)
     assert isinstance(alone, Prediction)
     assert (alone.probabilities, alone.opinions, alone.agreement) == (listed.probabilities, (), 1.0)
 

@@ -20,7 +20,7 @@ from lungcli.imaging.preprocessing import prepare
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.predict import Seen
+from lungcli.predict.predict import SliceImage
 from lungcli.quantize import int8_coverage, static_qdq
 from tests.modelfile import graphs
 
@@ -34,7 +34,7 @@ MARGIN = 0.5
 class Case:
     """A slice, its nodule, and the pixels of its lungs."""
 
-    seen: Seen
+    image: SliceImage
     spot: Spot
     lungs: int
 
@@ -58,8 +58,8 @@ def cases() -> list[Case]:
             continue
         grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
         around = lung_segmentation.find(grey)
-        seen = Seen(grey=grey, chest=around, prepared=prepare(grey, SIZE, around))
-        found.append(Case(seen=seen, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
+        image = SliceImage(grey=grey, chest=around, prepared=prepare(grey, SIZE, around))
+        found.append(Case(image=image, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
     return found
 
 
@@ -79,7 +79,7 @@ def won(model: Model, cases: list[Case], tolerance: float = 0.03 * SIDE) -> tupl
     """The pointing game (Zhang et al., 1608.00507): the share of peaks on the nodule, and of throws into the lungs."""
     hits, chances = [], []
     for case in cases:
-        found = explain.explained(model, case.seen, "malignant").peak
+        found = explain.explained(model, case.image, "malignant").peak
         disc = _disc(case, tolerance)
         hits.append(found is not None and bool(disc[found.y, found.x]))
         chances.append(float(disc.sum()) / case.lungs)
@@ -94,7 +94,7 @@ def test_heat_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
 
 
 def test_heat_of_the_int8_file_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
-    slices = np.stack([case.seen.prepared for case in cases])
+    slices = np.stack([case.image.prepared for case in cases])
     model = _int8(tmp_path, _model(tmp_path), slices)
     assert explain.method(model) == "evidence"
     assert int8_coverage.executed(model)["QLinearConv"] == 3
@@ -122,7 +122,7 @@ def test_a_net_that_knows_no_nodules_does_not_win(cases: list[Case], tmp_path: P
 
 
 def test_int8_evidence_still_adds_up_to_the_logits(cases: list[Case], tmp_path: Path) -> None:
-    slices = np.stack([case.seen.prepared for case in cases])
+    slices = np.stack([case.image.prepared for case in cases])
     before = _model(tmp_path)
     after = _int8(tmp_path, before, slices)
     for model, tolerance in ((before, 1e-4), (after, 0.05)):
@@ -135,7 +135,7 @@ def test_int8_evidence_still_adds_up_to_the_logits(cases: list[Case], tmp_path: 
 
 def test_heat_is_what_a_place_adds_beyond_the_mean_of_all_classes(cases: list[Case], tmp_path: Path) -> None:
     model = _model(tmp_path)
-    prepared = cases[0].seen.prepared
+    prepared = cases[0].image.prepared
     logits = model.logits(prepared[None])[0]
     heats = [explain.explain(model, prepared, label) for label in range(3)]
     for label, heat in enumerate(heats):
@@ -238,7 +238,7 @@ def test_without_heat_the_slice_stays_grey() -> None:
 
 
 def test_the_png_is_the_whole_picture_and_says_what_it_shows(cases: list[Case], tmp_path: Path) -> None:
-    found = explain.explained(_model(tmp_path), cases[0].seen, "malignant")
+    found = explain.explained(_model(tmp_path), cases[0].image, "malignant")
     picture = Image.open(io.BytesIO(explain.png(found)))
     assert picture.size == (SIDE, SIDE)
     assert picture.mode == "RGB"

@@ -17,7 +17,7 @@ from lungcli.imaging.picture import Picture
 from lungcli.imaging.preprocessing import prepare_file
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.predict import inputs, predict
+from lungcli.predict import explain, inputs, predict
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
 from tests.imaging import intruders
@@ -31,7 +31,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> model_file.Model:
 
 def judged(paths: Iterable[Path], model: model_file.Model, *, force: bool = False, workers: int = 1) -> list[Outcome]:
     named = inputs.items(map(str, paths), inputs.Naming())
-    return [outcome for _, outcome in predict.predict(named, model, force=force, workers=workers)]
+    return [outcome for outcome, _ in predict.predict(named, model, force=force, workers=workers)]
+
+
+def one(path: Path, model: model_file.Model) -> Outcome:
+    (found,) = judged([path], model)
+    return found
 
 
 def _picture(path: Path, grey: int = 200) -> Path:
@@ -89,8 +94,10 @@ def test_an_empty_folder_is_a_failure(tmp_path: Path, model: model_file.Model) -
     assert found.reason == f"there are no pictures in {tmp_path / 'empty'}"
 
 
-@pytest.mark.parametrize(("workers", "ahead"), [(1, 0), (2, 6)])
-def test_pictures_are_read_only_a_few_ahead(tmp_path: Path, model: model_file.Model, workers: int, ahead: int) -> None:
+@pytest.mark.parametrize(("workers", "capture", "ahead"), [(1, False, 0), (1, True, 0), (2, False, 6), (2, True, 2)])
+def test_pictures_are_read_only_a_few_ahead(
+    tmp_path: Path, model: model_file.Model, workers: int, capture: bool, ahead: int
+) -> None:
     asked: list[int] = []
     path = _picture(tmp_path / "a.png")
 
@@ -99,10 +106,10 @@ def test_pictures_are_read_only_a_few_ahead(tmp_path: Path, model: model_file.Mo
             asked.append(number)
             yield Item(shown=str(number), source=path)
 
-    found = predict.predict(items(), model, workers=workers)
+    found = predict.predict(items(), model, workers=workers, capture=capture)
     assert isinstance(found, types.GeneratorType)
     assert not asked
-    assert [next(found)[0].shown, next(found)[0].shown] == ["0", "1"]
+    assert [next(found)[0].source, next(found)[0].source] == ["0", "1"]
     assert len(asked) == 2 + ahead
     found.close()
 
@@ -115,19 +122,61 @@ def test_order_is_that_of_the_input_whichever_is_done_first(tmp_path: Path, mode
         return read(content)
 
     items = [Item(shown=str(number), source=functools.partial(late, number)) for number in range(20)]
-    found = [(item.shown, outcome.source) for item, outcome in predict.predict(items, model, workers=4)]
+    found = [(outcome.source, capture.item.shown) for outcome, capture in predict.predict(items, model, workers=4)]
     assert found == [(str(number), str(number)) for number in range(20)]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_heat_and_prediction_stay_together_among_refused_and_unreadable_pictures(
+    tmp_path: Path, model: model_file.Model, workers: int
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    lost = [_blank(tmp_path / "blank.png"), tmp_path / "text.png", tmp_path / "missing.png"]
+    greys = {f"{grey}.png": _picture(tmp_path / f"{grey}.png", grey) for grey in range(120, 240, 20)}
+    named = [path for number, path in enumerate(greys.values()) for path in (*lost[: number % 4], path)]
+
+    def late(path: Path) -> Picture:
+        # Those in the middle are done first.
+        time.sleep(0.02 * (path.name in ("120.png", "180.png")))
+        return read(path)
+
+    items = [Item(shown=path.name, source=functools.partial(late, path)) for path in named]
+    found = list(predict.predict(items, model, workers=workers, capture=True))
+    assert [outcome.source for outcome, _ in found] == [path.name for path in named]
+    assert all(capture.item is item for (_, capture), item in zip(found, items, strict=True))
+    heats = set()
+    for outcome, capture in found:
+        if isinstance(outcome, Failure):
+            assert capture.image is None
+            continue
+        assert capture.image is not None
+        path = tmp_path / outcome.source
+        np.testing.assert_array_equal(capture.image.grey, read(path).grey)
+        np.testing.assert_array_equal(capture.image.prepared, prepare_file(path, model.card.size))
+        if isinstance(outcome, Prediction):
+            alone = predict.predict_one(capture.item, model, capture=True)[1].image
+            assert alone is not None
+            heat = explain.explained(model, capture.image, outcome.label)
+            np.testing.assert_array_equal(heat.picture, explain.explained(model, alone, outcome.label).picture)
+            heats.add(heat.picture.tobytes())
+    assert len(heats) == len(greys)
+
+
+def test_images_are_kept_only_where_asked_for(tmp_path: Path, model: model_file.Model) -> None:
+    items = [Item(shown=path.name, source=path) for path in (_picture(tmp_path / "a.png"), _blank(tmp_path / "b.png"))]
+    found = list(predict.predict(items, model))
+    assert [type(outcome) for outcome, _ in found] == [Prediction, Refusal]
+    assert all(capture.image is None for _, capture in found)
 
 
 def test_a_picture_as_bytes(tmp_path: Path, model: model_file.Model) -> None:
     content = _picture(tmp_path / "scan.png").read_bytes()
-    found = predict.predict_one(content, model, "upload.png")
-    by_path = predict.predict_one(tmp_path / "scan.png", model)
+    found, _ = predict.predict_one(Item(shown="upload.png", source=content), model)
+    by_path = one(tmp_path / "scan.png", model)
     assert isinstance(found, Prediction)
     assert isinstance(by_path, Prediction)
     assert found.source == "upload.png"
     assert found.probabilities == by_path.probabilities
-    assert predict.predict_one(b"no picture", model).source == "the picture"
 
 
 def guarded(folder: Path, **changes: object) -> model_file.Model:
@@ -146,7 +195,7 @@ def _blank(path: Path) -> Path:
 
 
 def test_what_is_no_slice_is_refused_with_reason_and_score(tmp_path: Path, model: model_file.Model) -> None:
-    found = predict.predict_one(_blank(tmp_path / "blank.png"), model)
+    found = one(_blank(tmp_path / "blank.png"), model)
     assert found == Refusal(source=str(tmp_path / "blank.png"), reason="blank", score=100)
 
 
@@ -176,7 +225,7 @@ def test_an_unfamiliar_acquisition_is_referred(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("threshold", "referred"), [(0.30, False), (0.95, True)])
 def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: float, referred: bool) -> None:
     band = Referral(threshold=threshold, target="error", coverage=0.9, risk=0.05, n=100)
-    found = predict.predict_one(_picture(tmp_path / "a.png"), guarded(tmp_path, referral=band))
+    found = one(_picture(tmp_path / "a.png"), guarded(tmp_path, referral=band))
     assert isinstance(found, Prediction)
     assert found.referred is referred
     chosen = max(found.probabilities.values())
@@ -186,7 +235,7 @@ def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: fl
 def test_the_acquisition_is_told_before_the_doubt(tmp_path: Path) -> None:
     familiar, stranger = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.png", grey=100)
     band = Referral(threshold=0.99, target="error", coverage=0.9, risk=0.05, n=100)
-    found = predict.predict_one(stranger, guarded(tmp_path, referral=band, guard=statistics(familiar)))
+    found = one(stranger, guarded(tmp_path, referral=band, guard=statistics(familiar)))
     assert isinstance(found, Prediction)
     assert found.reason.startswith("unfamiliar acquisition")
 
@@ -202,7 +251,7 @@ def test_the_chest_is_looked_for_once(tmp_path: Path, model: model_file.Model, m
         return find_in(image)
 
     monkeypatch.setattr(lung_segmentation, "find_in", counted)
-    assert isinstance(predict.predict_one(tmp_path / "a.png", model), Prediction)
+    assert isinstance(one(tmp_path / "a.png", model), Prediction)
     assert len(calls) == 1
 
 

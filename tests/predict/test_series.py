@@ -5,7 +5,7 @@ import pytest
 from lungcli.metrics.referral import Referral
 from lungcli.predict import series
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
+from lungcli.predict.predict import Capture, Failure, Outcome, Prediction, Refusal
 from lungcli.predict.series import SeriesVerdict
 from tests.modelfile import graphs
 
@@ -30,11 +30,18 @@ FAILED = Failure(source="x", reason="r", hint="h")
 REFUSED = Refusal(source="x", reason="r", score=2.0)
 
 
+def slice_of(name: str) -> Capture:
+    return Capture(item=Item(shown="x", source=b"", series=name))
+
+
 def verdict(*outcomes: Outcome, threshold: float = 0.0) -> SeriesVerdict:
     card = graphs.card(referral=Referral(threshold=threshold, target="risk ≤ 0.2", coverage=1, risk=0, n=9))
-    *passed, found = series.combined(((Item(shown="x", source=b"", series="s"), each) for each in outcomes), card)
-    assert passed == list(outcomes)
+    given = [(each, slice_of("s")) for each in outcomes]
+    *passed, (found, nothing) = series.combined(given, card)
+    assert passed == given
+    assert nothing is None
     assert isinstance(found, SeriesVerdict)
+    assert found == series.of_slices("s", outcomes, card)
     return found
 
 
@@ -70,14 +77,13 @@ def test_not_sure_enough() -> None:
 
 
 def test_one_slice_and_plain_pictures_make_no_series() -> None:
-    items = [Item(shown="x", source=b"", series="s"), Item(shown="y", source=b""), Item(shown="z", source=b"")]
-    outcomes = [(item, sure(0.9, 0.0)) for item in items]
-    assert all(isinstance(each, Prediction) for each in series.combined(outcomes, graphs.card()))
+    outcomes = [(sure(0.9, 0.0), slice_of(name)) for name in ("s", "", "")]
+    assert all(isinstance(each, Prediction) for each, _ in series.combined(outcomes, graphs.card()))
 
 
 def test_series_come_last_in_order_of_appearance() -> None:
     names = ["b", "a", "b", "a"]
-    outcomes = [(Item(shown="x", source=b"", series=name), sure(0.9, 0.0)) for name in names]
-    found = list(series.combined(outcomes, graphs.card()))
+    outcomes = [(sure(0.9, 0.0), slice_of(name)) for name in names]
+    found = [each for each, _ in series.combined(outcomes, graphs.card())]
     assert [each.series for each in found if isinstance(each, SeriesVerdict)] == ["b", "a"]
     assert len(found) == 6

@@ -10,12 +10,11 @@ import numpy as np
 
 from lungcli.core import runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
-from lungcli.imaging.image_io import read
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain, inputs, predict, series
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Failure, Outcome, Prediction, Seen
+from lungcli.predict.predict import Failure, Outcome, Prediction
 from lungcli.predict.series import SeriesVerdict
 from lungcli.tui.widgets import image_ops
 from lungcli.views.terminal_image import Pixels
@@ -68,26 +67,21 @@ def _candidates() -> Iterator[Path]:
 
 def look(item: Item, model: Model | None) -> Look:
     """Read one slice and judge it. What cannot be read becomes a Failure."""
-    seen: list[Seen] = []
-    found = predict.predict_one(item.source, model, item.shown, look=seen.append) if model else None
-    if seen:
-        return Look(pixels=image_ops.on_screen(seen[0].grey), found=found)
-    if isinstance(found, Failure):
-        return Look(pixels=None, found=found)
-    try:
-        picture = item.source() if callable(item.source) else read(item.source, item.shown)
-    except UnreadableInputError as error:
-        return Look(pixels=None, found=Failure(source=item.shown, reason=error.message, hint=error.hint))
-    return Look(pixels=image_ops.on_screen(picture.grey), found=found)
+    if model is None:
+        picture = predict.opened(item)
+        if isinstance(picture, Failure):
+            return Look(pixels=None, found=picture)
+        return Look(pixels=image_ops.on_screen(picture.grey), found=None)
+    found, capture = predict.predict_one(item, model, capture=True)
+    return Look(pixels=image_ops.on_screen(capture.image.grey) if capture.image else None, found=found)
 
 
 def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
     """Find what speaks for a class, or for the verdict where `label` is empty; None where there is no verdict."""
-    seen: list[Seen] = []
-    found = predict.predict_one(item.source, model, item.shown, look=seen.append)
-    if not isinstance(found, Prediction) or not seen:
+    found, capture = predict.predict_one(item, model, capture=True)
+    if not isinstance(found, Prediction) or not capture.image:
         return None
-    explained = explain.explained(model, seen[0], label or found.label)
+    explained = explain.explained(model, capture.image, label or found.label)
     return HeatMap(
         label=explained.label,
         pixels=image_ops.small(explained.picture),
@@ -102,15 +96,11 @@ def of_series(items: Sequence[Item], looks: Mapping[int, Look], at: int, model: 
     `looks` are by place in `items`.
     """
     name = items[at].series
-    places = [place for place, item in enumerate(items) if item.series == name] if name else []
-    judged = [(items[place], found) for place in places if (found := _found(looks.get(place))) is not None]
-    if not judged or len(judged) < len(places):
+    looked = [looks.get(place) for place, item in enumerate(items) if item.series == name]
+    outcomes = [each.found for each in looked if each and each.found is not None]
+    if not name or len(looked) < 2 or len(outcomes) < len(looked):
         return None
-    return next((found for found in series.combined(judged, model.card) if isinstance(found, SeriesVerdict)), None)
-
-
-def _found(seen: Look | None) -> Outcome | None:
-    return seen.found if seen else None
+    return series.of_slices(name, outcomes, model.card)
 
 
 def pasted(text: str) -> Path | None:
