@@ -155,7 +155,7 @@ def read(place: Place, name: str) -> bytes:
 def write(place: Place, name: str, written: bytes) -> None:
     """Write a file whole or not at all. Raises LungcliError."""
     if place.fs is None:
-        paths.write(Path(place.within(name)), written)
+        paths.atomic_write(Path(place.within(name)), written)
         return
     final = place.within(name)
     # Readers of Parquet folders pass over what begins with a dot.
@@ -176,7 +176,7 @@ def write(place: Place, name: str, written: bytes) -> None:
 def sweep(place: Place) -> None:
     """Delete what killed processes left half-written in a folder of this machine; elsewhere nobody can tell."""
     if place.fs is None:
-        paths.sweep(Path(place.path))
+        paths.remove_partial(Path(place.path))
 
 
 def remove(place: Place, gone: Iterable[str]) -> None:

@@ -108,7 +108,7 @@ def _manners(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     del version
-    console.Manner.quiet, console.Manner.colour, console.Manner.debug = quiet, not no_color, debug
+    console.ConsoleOptions.quiet, console.ConsoleOptions.colour, console.ConsoleOptions.debug = quiet, not no_color, debug
 
 
 def main() -> None:
@@ -116,14 +116,14 @@ def main() -> None:
     if not sys.warnoptions:
         # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
         warnings.simplefilter("ignore")
-    signals.begin()
+    signals.install_default_handlers()
     try:
-        code = signals.flushed(_code())
-        signals.leave(code)
+        code = signals.flush_or_devnull(_code())
+        signals.exit_on_next_signal(code)
     except KeyboardInterrupt:
         # Asked to stop when it was ending anyway, after a job that had heard it before.
         code = signals.INTERRUPTED
-        signals.leave(code)
+        signals.exit_on_next_signal(code)
     # Python would look for cycles in all modules once more, an eighth of a cold start.
     gc.freeze()
     sys.exit(code)
@@ -134,7 +134,7 @@ def _code() -> int:
         app(prog_name="lungcli")
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):
-            return distributed.final(signals.UNREAD)
+            return distributed.final(signals.BROKEN_PIPE)
         if ending.code == signals.INTERRUPTED:
             # Stopped while a bar was about to be drawn, nobody else would show the cursor again.
             with contextlib.suppress(OSError):
@@ -142,26 +142,26 @@ def _code() -> int:
             _tell("stopped", "what was finished is kept; the same command does the rest")
         return distributed.final(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
     except errors.LostRankError as error:
-        if console.Manner.debug:
+        if console.ConsoleOptions.debug:
             raise
         console.warn(error.message)
         return 1
     except errors.LungcliError as error:
-        if console.Manner.debug:
+        if console.ConsoleOptions.debug:
             raise
         _tell(error.message, error.hint)
         return distributed.final(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except OSError as error:
-        if console.Manner.debug:
+        if console.ConsoleOptions.debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
         _tell(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
     except MemoryError as error:
-        if console.Manner.debug:
+        if console.ConsoleOptions.debug:
             raise
         _tell(f"out of memory{_notes(error)}", "close other programs, or take less at once: --micro-batch, --size")
     except Exception as error:
-        if console.Manner.debug:
+        if console.ConsoleOptions.debug:
             raise
         _tell(
             f"unforeseen {type(error).__name__}: {error}{_notes(error)}",
@@ -173,7 +173,7 @@ def _code() -> int:
 def _tell(message: str, hint: str) -> None:
     # The terminal may be gone, and then there is nobody to tell.
     with contextlib.suppress(OSError):
-        console.fail(message, hint)
+        console.error(message, hint)
 
 
 def _notes(error: BaseException) -> str:

@@ -40,7 +40,7 @@ def benchmark(
         cells = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99, row.mean))
         table.add_row(console.plain(spec), *cells, str(row.n), "–" if row is measured[0] else ratio)
     console.out().print(table)
-    console.say(
+    console.info(
         f"batch {batch}, {measured[0].threads} thread(s), {machine['cpu']} ({machine['flags']}), "
         f"onnxruntime {machine['onnxruntime']}"
     )

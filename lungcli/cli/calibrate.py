@@ -57,7 +57,7 @@ def calibrate(
     console.disclaim()
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
-        found = stages.material(recipe, advance)
+        found = stages.load_run_data(recipe, advance)
     card = stages.calibrated(model, found, target or _kept(model.card))
     if target is not None:
         _require_reached(card)
@@ -75,7 +75,7 @@ def calibrate(
         console.print_json({"model": model_paths.name_of(model.path)} | kept | {"test": tested})
     else:
         show(card, tested)
-    console.say(
+    console.info(
         f"written into {model_paths.name_of(model.path)}: temperature, calibration, referral threshold, its curve"
     )
 

@@ -105,7 +105,7 @@ def _flips(found: "Flipped", *, as_json: bool) -> None:
     baseline, *others = shown
     for name, count in zip(others, found.counts, strict=True):
         total = count.mended + count.broken + count.both_wrong
-        console.say(
+        console.info(
             f"{name}: {total} of {found.n} verdicts are not those of {baseline}: "
             f"{count.mended} mended, {count.broken} broken, {count.both_wrong} both wrong"
         )

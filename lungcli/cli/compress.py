@@ -28,5 +28,5 @@ def compress(
     distributed.share(
         devices,
         settings.values["device"],
-        lambda: run_job.follow(recipe, settings, name) if recipe else run_job.begin("compress", settings, name),
+        lambda: run_job.run_recipe(recipe, settings, name) if recipe else run_job.start_run("compress", settings, name),
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-class Manner:
+class ConsoleOptions:
     """How to speak, set once by the options before the command's name."""
 
     quiet = False
@@ -42,12 +42,12 @@ def _console(*, stderr: bool) -> "Console":
         def render_str(self, text: str, **how: Any) -> "Text":
             return super().render_str(plain_lines(text), **how)
 
-    return Harmless(stderr=stderr, no_color=not Manner.colour or None, highlight=False, markup=False, emoji=False)
+    return Harmless(stderr=stderr, no_color=not ConsoleOptions.colour or None, highlight=False, markup=False, emoji=False)
 
 
-def say(text: str, style: str = "") -> None:
+def info(text: str, style: str = "") -> None:
     """Tell the user something on stderr, unless asked to be quiet."""
-    if not Manner.quiet:
+    if not ConsoleOptions.quiet:
         err().print(plain(text), style=style, soft_wrap=True)
 
 
@@ -56,7 +56,7 @@ def warn(text: str) -> None:
     err().print(f"warning: {plain(text)}", style="yellow", soft_wrap=True)
 
 
-def fail(message: str, hint: str = "") -> None:
+def error(message: str, hint: str = "") -> None:
     """Say what failed, why, and what to do: the important line last."""
     err().print(f"error: {plain(message)}", style="bold red", soft_wrap=True)
     if hint:
@@ -65,7 +65,7 @@ def fail(message: str, hint: str = "") -> None:
 
 def disclaim() -> None:
     """Say once that this is no medical device."""
-    say(DISCLAIMER, style="dim")
+    info(DISCLAIMER, style="dim")
 
 
 def print_json(value: object) -> None:

@@ -31,7 +31,7 @@ def go(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
     console.disclaim()
     made = cross_validation.start(kind, recipes, name)
     done = sum(run.info.state == "done" for run in made)
-    console.say(f"{len(made)} folds, a run each: {made[0].name} to {made[-1].name}; {done} of them done already")
+    console.info(f"{len(made)} folds, a run each: {made[0].name} to {made[-1].name}; {done} of them done already")
     for run in made:
         if run.info.state != "done":
             _work(run)
@@ -51,7 +51,7 @@ def show(pooled: "Pooled") -> None:
     console.out().print(f"all {len(pooled.runs)} folds", style="bold")
     tables.show_beside([stage.stage for stage in pooled.stages], _lines(pooled))
     for line in _footnotes(pooled):
-        console.say(line, style="dim")
+        console.info(line, style="dim")
 
 
 def _work(run: Run) -> None:
@@ -72,7 +72,7 @@ def _tell(run: Run) -> None:
         figures = model_file.read_card(run.stage(stage) / model_paths.MODEL).figures
         value = figures.estimates["balanced_accuracy"].value if figures else None
         parts.append(f"{stage} {number(value)}")
-    console.say(f"fold {run.recipe.fold} of {run.recipe.folds}: balanced accuracy {', '.join(parts)}", style="bold")
+    console.info(f"fold {run.recipe.fold} of {run.recipe.folds}: balanced accuracy {', '.join(parts)}", style="bold")
 
 
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:

@@ -49,7 +49,7 @@ def dashboard(
         except RuntimeError:
             raise KeyboardInterrupt from None
 
-    signals.obey(leave)
+    signals.install_handlers(leave)
     app.run()
     if app.failure is not None:
         raise app.failure
@@ -74,6 +74,6 @@ def _print(view: Shown) -> None:
 
     files = list(model_paths.files().values())
     if not files:
-        console.say("no models yet; make some: lungcli compress --student mobilenetv2")
+        console.info("no models yet; make some: lungcli compress --student mobilenetv2")
         return
     tables.show_comparison(compare.compare(files, seconds=0.0))

@@ -87,7 +87,7 @@ def list_(json: opt.Json = False) -> None:
         console.print_json({"data": [summary.of(item) for item in found]})
         return
     if not found:
-        console.say("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
+        console.info("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("data set", "slices", "look-alike groups", "classes", "source"):
@@ -160,7 +160,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     row = registry.DATA_SETS.get(name)
     if row and download.kept(row).is_dir():
         download.forget(row)
-        console.say(f"removed what had arrived of {name!r}")
+        console.info(f"removed what had arrived of {name!r}")
         if name not in manifest.known():
             return
     folder = manifest.find(name)
@@ -172,7 +172,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     with contextlib.suppress(UnreadableInputError):
         cache.remove(manifest.read(folder / manifest.FILE))
     manifest.remove(folder.name)
-    console.say(f"removed the data set {folder.name!r}")
+    console.info(f"removed the data set {folder.name!r}")
 
 
 def report(found: "Manifest", *, json: bool) -> "Verified":
@@ -228,7 +228,7 @@ def tell(made: "Manifest", *, json: bool) -> None:
         console.print_json(summary.of(made))
         return
     _print(made)
-    console.say(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
+    console.info(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
 
 
 def _print(found: "Manifest") -> None:

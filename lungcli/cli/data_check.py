@@ -47,14 +47,14 @@ def check(
     else:
         _show(found)
         if html is None and png is None:
-            console.say(f"to look at the slices: lungcli data check '{whole.name}' --html audit.html", style="dim")
+            console.info(f"to look at the slices: lungcli data check '{whole.name}' --html audit.html", style="dim")
     if html is not None:
         _write_page(html, found, whole)
     if png is not None:
         _write_sheets(png, found, whole)
     errors = [item.id for item in found.findings if item.severity == "error"]
     if strict and errors:
-        console.fail(f"{whole.name} has {len(errors)} error{'' if len(errors) == 1 else 's'}: {', '.join(errors)}")
+        console.error(f"{whole.name} has {len(errors)} error{'' if len(errors) == 1 else 's'}: {', '.join(errors)}")
         raise typer.Exit(1)
 
 
@@ -200,7 +200,7 @@ def _write_sheets(into: Path, found: "Audit", whole: "Manifest") -> None:
     for path, content in files.items():
         write_file(path, content, "--png DIR")
     if not files:
-        console.say("there are no look-alikes to draw")
+        console.info("there are no look-alikes to draw")
 
 
 def write_file(path: Path, content: bytes, option: str) -> None:
@@ -209,7 +209,7 @@ def write_file(path: Path, content: bytes, option: str) -> None:
     from lungcli.core import errors, paths
 
     try:
-        paths.write(path, content)
+        paths.atomic_write(path, content)
     except errors.LungcliError as error:
         raise errors.LungcliError(error.message, f"choose another place with {option}") from error
-    console.say(f"written: {path}")
+    console.info(f"written: {path}")

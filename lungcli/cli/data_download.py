@@ -49,7 +49,7 @@ def download(
     if sum(map(bool, (url, from_zip, from_dir))) > 1:
         raise UsageError("--url, --from-zip and --from-dir exclude each other", "give one of them")
     if row.name in manifest.known():
-        console.say(f"there is a data set {row.name!r} already: checking it")
+        console.info(f"there is a data set {row.name!r} already: checking it")
         if data.report(manifest.load(row.name), json=json).partial:
             console.warn(
                 f"that is not all of it; for the whole: lungcli data remove {row.name}, then this command again"
@@ -60,7 +60,7 @@ def download(
         return
     for what, value in (("licence", row.licence), ("DOI", row.doi), ("cite", row.citation), ("page", row.page)):
         if value:
-            console.say(f"{what:<8} {value}")
+            console.info(f"{what:<8} {value}")
     source = from_zip or from_dir
     made = _taken(row, source) if source else _fetched(row, url or [], offline=offline)
     data.tell(made, json=json)
@@ -78,7 +78,7 @@ def _fetched(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
     from lungcli.cli import console, progress
     from lungcli.core.errors import NetworkError
     from lungcli.datasets.download import published as downloading
-    from lungcli.datasets.download.http import Told
+    from lungcli.datasets.download.http import ProgressCallbacks
 
     if offline:
         raise NetworkError(
@@ -86,4 +86,4 @@ def _fetched(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
             downloading.by_hand(row),
         )
     with progress.moving(row.name) as (moved, reading):
-        return downloading.download(row, Told(moved=moved, say=console.say), reading, urls=urls)
+        return downloading.download(row, ProgressCallbacks(moved=moved, say=console.info), reading, urls=urls)

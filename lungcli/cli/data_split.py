@@ -56,7 +56,7 @@ def split(
     _tell_leaks(found, divided[0])
     console.out().print(console.plain(path), soft_wrap=True)
     named = path.stem if split_files.known(found).get(path.stem) == path else path
-    console.say(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'")
+    console.info(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'")
 
 
 def _tell_leaks(found: "Manifest", first: "Split") -> None:
@@ -64,7 +64,7 @@ def _tell_leaks(found: "Manifest", first: "Split") -> None:
     from lungcli.datasets import splits
 
     if first.protocol == "grouped":
-        console.say("checked: no look-alike group, exact copy or known patient lies on two sides")
+        console.info("checked: no look-alike group, exact copy or known patient lies on two sides")
         return
     leak = splits.leak(found, first)
     console.warn(

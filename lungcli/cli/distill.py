@@ -18,4 +18,4 @@ def distill(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 
     """
     from lungcli.cli import distributed, run_job
 
-    distributed.share(devices, settings.values["device"], lambda: run_job.begin("distill", settings, name))
+    distributed.share(devices, settings.values["device"], lambda: run_job.start_run("distill", settings, name))

@@ -25,7 +25,7 @@ def share(devices: int, device: str, work: Callable[[], None]) -> None:
 
         torchrun.require(devices, device)
         # An error that is shown in full ends a process with 1, and would do so after every restart.
-        restarts = 0 if console.Manner.debug else torchrun.RESTARTS
+        restarts = 0 if console.ConsoleOptions.debug else torchrun.RESTARTS
         raise typer.Exit(torchrun.launch(devices, sys.argv[1:], restarts))
     else:
         work()
@@ -50,13 +50,13 @@ def _take_part(work: Callable[[], None]) -> None:
         _be_silent()
     from lungcli.training import distributed
 
-    if distributed.here().rank == 0:
+    if distributed.process_group().rank == 0:
         if again := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
             console.warn(f"a device was lost; all start again from the last checkpoint (restart {again})")
-        with distributed.leading():
+        with distributed.rank_zero():
             work()
         return
-    with distributed.following():
+    with distributed.worker():
         _follow()
 
 
@@ -66,10 +66,10 @@ def _follow() -> None:
     from lungcli.pipeline import stages
     from lungcli.training import distributed
 
-    for told in distributed.announcements():
+    for told in distributed.reported_runs():
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _signals()}
         run = runs.load(told.run)
-        for _ in stages.learn(run, told.stage, stages.material(run.recipe)):
+        for _ in stages.learn(run, told.stage, stages.load_run_data(run.recipe)):
             pass
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -79,7 +79,7 @@ def _be_silent() -> None:
     """Say nothing, and end at once at a signal: there is nothing to save here."""
     for number in _signals():
         signal.signal(number, signal.SIG_DFL)
-    if not console.Manner.debug:
+    if not console.ConsoleOptions.debug:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)

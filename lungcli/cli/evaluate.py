@@ -236,25 +236,25 @@ def _save(found: _Found) -> None:
     from lungcli.pipeline import evaluate as judging
 
     if found.model.averages:
-        console.say(f"probabilities are {views.RULE}; nothing of it is written into the model file")
-        console.say("`before` is that mean with the temperature undone, which is nearly the mean without it")
+        console.info(f"probabilities are {views.RULE}; nothing of it is written into the model file")
+        console.info("`before` is that mean with the temperature undone, which is nearly the mean without it")
         return
 
     path = found.model.path
     name = model_paths.name_of(path)
     if name == model_paths.BUNDLED:
-        console.say("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
+        console.info("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
         return
     try:
         if found.judged and judging.keep_figures(path, found.judged[0][2]):
-            console.say(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
+            console.info(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
         if found.stressed and judging.keep_stress(path, found.judged[0][2], found.stressed):
-            console.say(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
+            console.info(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif found.stressed:
-            console.say(f"not written into {name}: the figures under stress, which are not of its own test part")
+            console.info(f"not written into {name}: the figures under stress, which are not of its own test part")
         if found.scored:
             judging.keep_elsewhere(path, [item.figures for item in found.scored])
-            console.say(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
+            console.info(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
     except LungcliError as error:
         # The figures stand on the screen; a model file that others own is no reason to fail.
         console.warn(f"the figures are not kept in the model file: {error.message}")

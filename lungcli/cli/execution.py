@@ -15,10 +15,10 @@ def execute(run: Run) -> None:
     from lungcli.pipeline import jobs, stages
 
     with progress.preparing(f"reading {run.recipe.data}") as advance:
-        found = stages.material(run.recipe, advance)
+        found = stages.load_run_data(run.recipe, advance)
     if run.recipe.protocol == "random":
         console.warn("a random split puts slices of the same body on both sides: its figures flatter")
-    console.say(
+    console.info(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
         f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
     )
@@ -46,11 +46,11 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
         asked = True
         # An error here would come up wherever the work is, and pass for one of its own.
         with contextlib.suppress(OSError):
-            console.say("stopping after this batch; once more to stop at once")
+            console.info("stopping after this batch; once more to stop at once")
 
     # Heard as well where a script's `&` has it ignored: the dashboard asks by it, whoever started the run.
-    before = signals.obey(ask, also=("SIGINT",))
+    before = signals.install_handlers(ask, also=("SIGINT",))
     try:
         yield lambda: asked
     finally:
-        signals.restore(before)
+        signals.restore_handlers(before)

@@ -91,7 +91,7 @@ def export(
     if json:
         console.print_json({"files": [str(path) for path in files], "facts": made.facts, "parity": found})
         return
-    console.say(f"agrees with {model_paths.name_of(model.path)}: {_in_words(found)}", style="green")
+    console.info(f"agrees with {model_paths.name_of(model.path)}: {_in_words(found)}", style="green")
     for path, content in files.items():
         console.out().print(f"{formatting.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 

@@ -32,7 +32,7 @@ def list_(json: opt.Json = False) -> None:
     console.out().print(table)
     console.out().print()
     if not files:
-        console.say("no model files yet; make one: lungcli compress --student mobilenetv2")
+        console.info("no model files yet; make one: lungcli compress --student mobilenetv2")
         return
     made = Table(box=None, pad_edge=False)
     for title in ("model file", "size", "path"):

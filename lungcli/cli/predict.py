@@ -160,7 +160,7 @@ def _loaded(specs: list[str], threads: int, pictures: explaining.Pictures, *, av
 
     paths = [model_paths.resolve(spec) if spec else model_paths.default() for spec in specs]
     loaded = [dataclasses.replace(model_file.load(path, threads), averages=averages) for path in paths]
-    ensemble.require_alike(loaded)
+    ensemble.check_compatible(loaded)
     if pictures.wanted and len(loaded) > 1:
         raise UsageError(
             "heat-maps and prepared slices are those of one model, and several were named", "name one --model"

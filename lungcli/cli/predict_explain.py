@@ -56,11 +56,11 @@ def show(found: "Prediction", image: "SliceImage", model: "Model", pictures: Pic
             draw(explained)
         if pictures.heat:
             path = pictures.heat / named(found.source, "heat", pictures.taken)
-            paths.write(path, explain.png(explained))
-            console.say(f"heat-map: {path}")
+            paths.atomic_write(path, explain.png(explained))
+            console.info(f"heat-map: {path}")
     if pictures.prepared:
         name = named(found.source, "prepared", pictures.taken)
-        paths.write(pictures.prepared / name, formats.png(image.prepared))
+        paths.atomic_write(pictures.prepared / name, formats.png(image.prepared))
 
 
 def draw(found: "Explained") -> None:

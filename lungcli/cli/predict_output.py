@@ -57,7 +57,7 @@ def complain(found: "Found") -> int:
     from lungcli.predict.predict import Failure, Refusal
 
     if isinstance(found, Failure):
-        console.fail(found.reason, found.hint)
+        console.error(found.reason, found.hint)
         return UNJUDGED
     if isinstance(found, Refusal):
         _tell_refusal(found)
@@ -79,7 +79,7 @@ def filed(folder: Path) -> Write:
     from lungcli.predict.series import SeriesVerdict
 
     taken: dict[str, int] = {}
-    paths.sweep(folder)
+    paths.remove_partial(folder)
 
     def write(found: "Found") -> None:
         shown = found.series if isinstance(found, SeriesVerdict) else found.source
@@ -87,13 +87,13 @@ def filed(folder: Path) -> Write:
         key = plain.casefold()
         taken[key] = taken.get(key, 0) + 1
         number = f" ({taken[key]})" if taken[key] > 1 else ""
-        paths.write(folder / f"{plain}{number}.json", reported.line(found) + b"\n")
+        paths.atomic_write(folder / f"{plain}{number}.json", reported.line(found) + b"\n")
 
     return write
 
 
 def _tell_refusal(found: "Refusal") -> None:
-    console.fail(
+    console.error(
         f"no verdict on {found.source}: not an axial lung CT slice ({found.reason}; score {found.score:.2f}, limit 1)",
         "judge it all the same, marked: --force",
     )

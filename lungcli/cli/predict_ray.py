@@ -73,15 +73,15 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
 
 def _tell(done: "Summary") -> None:
     if done.removed:
-        console.say(f"{done.removed} shards were of files that are gone or changed: removed")
+        console.info(f"{done.removed} shards were of files that are gone or changed: removed")
     if done.found:
-        console.say(f"{done.found} of {done.shards} shards were there already")
+        console.info(f"{done.found} of {done.shards} shards were there already")
     found, rate = done.tally, done.judged.files / done.seconds if done.judged.files else 0.0
-    console.say(
+    console.info(
         f"{found.files:,} files: {found.predictions:,} slices judged, {found.referred:,} of them referred to a "
         f"radiologist; {found.refusals:,} refused, {found.failures:,} not readable, {found.passed_over:,} no pictures"
     )
-    console.say(
+    console.info(
         f"{done.judged.files:,} files in {done.seconds:.1f} s ({rate:.1f}/s); {done.shards} shards in {done.output}; "
         f"DICOM series get no verdict of their own here",
         style="bold",

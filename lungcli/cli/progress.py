@@ -34,7 +34,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 @contextlib.contextmanager
 def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress of something countable; yields `advance(done, total)`. Quick work shows nothing in a log."""
-    if not console.err().is_terminal or console.Manner.quiet:
+    if not console.err().is_terminal or console.ConsoleOptions.quiet:
         yield _logging(what)
         return
     from rich import progress
@@ -56,7 +56,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
 
     A `total` of None is unknown. Data may be printed meanwhile.
     """
-    if not console.err().is_terminal or console.Manner.quiet or total == 1:
+    if not console.err().is_terminal or console.ConsoleOptions.quiet or total == 1:
         yield lambda: None
         return
     import sys
@@ -92,7 +92,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
 def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
     """Show how a file arrives and is then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
     rate = _Rate()
-    if not console.err().is_terminal or console.Manner.quiet:
+    if not console.err().is_terminal or console.ConsoleOptions.quiet:
         yield _logging(what, rate), _logging(f"checking and reading {what}")
         return
     from rich import progress
@@ -118,7 +118,7 @@ def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[in
 @contextlib.contextmanager
 def shown() -> Iterator[Callable[[Event], None]]:
     """Show the events of a run as they come; yields the function to call with each."""
-    if not console.err().is_terminal or console.Manner.quiet:
+    if not console.err().is_terminal or console.ConsoleOptions.quiet:
         yield _tell
         return
     from rich import progress
@@ -166,13 +166,13 @@ def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
 def _tell(event: Event) -> None:
     match event:
         case StageStarted():
-            console.say(f"{event.stage}: {event.about}", style="bold")
+            console.info(f"{event.stage}: {event.about}", style="bold")
         case EpochDone():
-            console.say(epoch_line(event))
+            console.info(epoch_line(event))
         case RungDone():
-            console.say(f"  {event.rung}: {event.about}")
+            console.info(f"  {event.rung}: {event.about}")
         case StageDone():
-            console.say(f"{event.stage}: done, {event.about}")
+            console.info(f"{event.stage}: done, {event.about}")
         case RateLowered():
             console.warn(
                 f"{event.why}: epoch {event.epoch} again, with the learning rate at {event.learning_rate:.3g} "
@@ -215,6 +215,6 @@ def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> 
         said = note(done, total)
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            console.say(f"{what}: {said}")
+            console.info(f"{what}: {said}")
 
     return advance

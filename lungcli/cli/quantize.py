@@ -43,11 +43,11 @@ def quantize(settings: opt.Settings) -> None:
     console.disclaim()
     recipe = msgspec.structs.replace(card.recipe, data=asked.data or card.data.name, size=card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
-        found = stages.material(recipe, advance)
+        found = stages.load_run_data(recipe, advance)
     limits = Limits(max_drop=asked.max_drop, min_agreement=asked.min_agreement, metric=asked.metric.replace("-", "_"))
     made = progress.follow(quantizing.to_smaller(source, to, found, limits, asked.form, asked.qat_epochs))
     _tell(made, source, to, tuned=bool(asked.qat_epochs))
-    console.say(f"next: lungcli benchmark '{asked.source}' '{to}'")
+    console.info(f"next: lungcli benchmark '{asked.source}' '{to}'")
 
 
 def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
@@ -59,10 +59,10 @@ def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     from lungcli.pipeline import quantize as quantizing
 
     tables.show_ladder(made)
-    console.say(quantizing.proof_in_words(made))
-    console.say(f"{formatting.size(source.stat().st_size)} → {formatting.size(to.stat().st_size)}")
+    console.info(quantizing.proof_in_words(made))
+    console.info(f"{formatting.size(source.stat().st_size)} → {formatting.size(to.stat().st_size)}")
     before, after = benchmark.benchmark([source, to], seconds=2.0)
-    console.say(quantizing.speed_in_words(before.p50, after.p50, made.precision))
+    console.info(quantizing.speed_in_words(before.p50, after.p50, made.precision))
     console.out().print(console.plain(to), soft_wrap=True)
     if not quantizing.holds(made):
         fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))

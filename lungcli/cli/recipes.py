@@ -27,7 +27,7 @@ def list_(json: opt.Json = False) -> None:
     for name, item in found.items():
         table.add_row(name, str(len(item.jobs)), item.takes, item.about)
     console.out().print(table)
-    console.say("next: lungcli compress --recipe fast; any option typed beside it has the last word")
+    console.info("next: lungcli compress --recipe fast; any option typed beside it has the last word")
 
 
 @app.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
 
-def begin(kind: Kind, settings: "Settings", name: str) -> None:
+def start_run(kind: Kind, settings: "Settings", name: str) -> None:
     """Start the run, or one a fold, that the command's options describe, or go on with those that were cut off."""
     from lungcli.pipeline import jobs
 
@@ -26,11 +26,11 @@ def begin(kind: Kind, settings: "Settings", name: str) -> None:
         return
     run, found = jobs.start(kind, recipe, name)
     if found:
-        console.say(f"going on with the run {run.name!r}; give another --name to start afresh")
-    go(run)
+        console.info(f"going on with the run {run.name!r}; give another --name to start afresh")
+    run_and_report(run)
 
 
-def follow(recipe: str, settings: "Settings", name: str) -> None:
+def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
     """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
@@ -47,9 +47,9 @@ def follow(recipe: str, settings: "Settings", name: str) -> None:
             continue
         run, there = jobs.start(kind, first, name)
         if there and run.info.state == "done" and len(found) > 1:
-            console.say(f"the run {run.name!r} is done already")
+            console.info(f"the run {run.name!r} is done already")
             continue
-        go(run)
+        run_and_report(run)
 
 
 def _divided(given: dict[str, object]) -> dict[str, object]:
@@ -66,7 +66,7 @@ def _divided(given: dict[str, object]) -> dict[str, object]:
     return given | told
 
 
-def go(run: Run) -> None:
+def run_and_report(run: Run) -> None:
     """Work on `run` to its end, and show what came of it. Raises as `execute` does, and GateNotMetError."""
     from lungcli.cli import tables
     from lungcli.evaluation import compare
@@ -76,13 +76,13 @@ def go(run: Run) -> None:
     console.disclaim()
     execution.execute(run)
     made = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
-    console.say("timing the models")
+    console.info("timing the models")
     comparison = compare.compare(made, baseline=made[0])
     tables.show_comparison(comparison)
     if run.info.kind == "compress":
         _say_of_int8(comparison, model_file.read_card(made[-1]))
-    console.say(f"model file: {made[-1]}")
-    console.say(f"next: lungcli predict --model '{run.name}' scan.png")
+    console.info(f"model file: {made[-1]}")
+    console.info(f"next: lungcli predict --model '{run.name}' scan.png")
     if decision := jobs.decide(run):
         tables.require_gate(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
 
@@ -95,7 +95,7 @@ def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
     tables.show_ladder(card)
     student, int8 = (row.latency for row in comparison.rows[-2:])
     if student and int8:
-        console.say(quantize.speed_in_words(student.p50, int8.p50, card.precision))
+        console.info(quantize.speed_in_words(student.p50, int8.p50, card.precision))
     if not quantize.holds(card):
         console.warn(
             f"no rung of the quantization ladder holds: int8 is {card.rung}, the best; the float student is kept too"
@@ -104,4 +104,4 @@ def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
 
 def resume(name: str) -> None:
     """Go on with the run called `name`."""
-    go(runs.load(name))
+    run_and_report(runs.load(name))

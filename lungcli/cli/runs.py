@@ -29,7 +29,7 @@ def list_(json: opt.Json = False) -> None:
         console.print_json({"runs": [_summary(run) for run in found]})
         return
     if not found:
-        console.say("no runs yet; start one: lungcli compress --student mobilenetv2")
+        console.info("no runs yet; start one: lungcli compress --student mobilenetv2")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
@@ -73,7 +73,7 @@ def show(name: RunName, json: opt.Json = False) -> None:
     if failed and runs.state(run) == "failed":
         console.warn(failed[-1].error)
     if runs.state(run) in ("stopped", "failed", "new"):
-        console.say(f"go on with: lungcli runs resume '{run.name}'")
+        console.info(f"go on with: lungcli runs resume '{run.name}'")
 
 
 @app.command()
@@ -96,7 +96,7 @@ def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help=
     if not yes:
         typer.confirm(f"delete the run {folder.name!r} and its models?", abort=True, err=True)
     runs.remove(folder)
-    console.say(f"removed the run {folder.name!r}")
+    console.info(f"removed the run {folder.name!r}")
 
 
 def _summary(run: "Run") -> dict[str, object]:

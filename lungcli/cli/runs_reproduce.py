@@ -26,7 +26,7 @@ def reproduce(name: RunName, json: opt.Json = False) -> None:
     run = runs.load(name)
     again = reproducing.start(run)
     if runs.state(again) == "done":
-        console.say(f"the run {again.name!r} is done already; remove it to repeat {run.name!r} once more")
+        console.info(f"the run {again.name!r} is done already; remove it to repeat {run.name!r} once more")
     else:
         try:
             execution.execute(again)
@@ -75,9 +75,9 @@ def _conclude(found: "Reproduction") -> None:
 
     around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in found.surroundings.items())
     if found.same:
-        console.say(f"the same weights, bit for bit: {found.again} repeats {found.run}", style="green")
+        console.info(f"the same weights, bit for bit: {found.again} repeats {found.run}", style="green")
         if around:
-            console.say(f"although not all around it is the same: {around}")
+            console.info(f"although not all around it is the same: {around}")
         return
     stages = [_what(outcome) for outcome in found.stages if not outcome.same]
     raise LungcliError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lungcli.core.events import Event
     from lungcli.core.runs import Run
-    from lungcli.pipeline.stages import Material
+    from lungcli.pipeline.stages import RunData
     from lungcli.search.space import Outcome, Plan
 
 _CALL = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
@@ -93,7 +93,7 @@ def search(
     if not show:
         console.disclaim()
         _begin(name, where, plan)
-        watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.say)
+        watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.info)
         with studies.reaching(where), _going_on(name, storage):
             engine.go(opened, plan, trials, timeout, watch)
     _report(name, where, opened, plan, as_json=json)
@@ -133,7 +133,7 @@ def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, ma
     axes = {name: space.axis(name, values) for name, values in typed.items()}
     plan = space.Plan(axes=axes, settings=_divided(given), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50)
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
-    data, split = stages.divided(recipe)
+    data, split = stages.load_with_split(recipe)
     return msgspec.structs.replace(plan, settings={**plan.settings, "data": data.name}, split=split.digest)
 
 
@@ -170,14 +170,14 @@ def _begin(name: str, where: str, plan: "Plan") -> None:
         f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
         for axis, it in plan.axes.items()
     ]
-    console.say(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
+    console.info(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
 
 
-def _follow(run: "Run", found: "Material", events: "Generator[Event, None, None]") -> None:
+def _follow(run: "Run", found: "RunData", events: "Generator[Event, None, None]") -> None:
     """Show a run as it happens. Raises InterruptedRunError after Ctrl-C."""
     from lungcli.cli import console, execution, progress
 
-    console.say(
+    console.info(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to judge by; "
         f"the {len(found.split.test)} test slices are left alone",
         style="bold",
@@ -211,10 +211,10 @@ def _tell(outcome: "Outcome", plan: "Plan") -> None:
     head = f"trial {outcome.trial} ({_drawn(outcome, plan) or outcome.run})"
     if outcome.state != "complete":
         what = "given up" if outcome.state == "pruned" else outcome.state
-        console.say(f"{head} {what}: {outcome.problem}", style="yellow")
+        console.info(f"{head} {what}: {outcome.problem}", style="yellow")
         return
     beyond = "" if outcome.within_limits else ", beyond the limits"
-    console.say(
+    console.info(
         f"{head}: {formatting.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
         f"balanced accuracy {figures.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
@@ -242,7 +242,7 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
     front = space.front(found)
     counts = Counter(each.state for each in found)
     told = ", ".join(f"{count} {'given up' if state == 'pruned' else state}" for state, count in counts.items())
-    console.say(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
+    console.info(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
     if not front:
         if any(each.state == "complete" for each in found):
             console.warn("no trial is within the limits; allow more with another --study, or try other nets")
@@ -265,9 +265,9 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
         table.add_row(*cells)
     console.out().print(table)
     for line in _footnotes(front, found):
-        console.say(line, style="dim")
+        console.info(line, style="dim")
     rightest = max(front, key=lambda each: (each.balanced_accuracy and each.balanced_accuracy.value) or 0.0)
-    console.say(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
+    console.info(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
 
 
 def _settings(outcome: "Outcome") -> str:

@@ -55,10 +55,10 @@ def serve(
 
         def ready(url: str) -> None:
             with contextlib.redirect_stderr(own):
-                console.say(f"the page is at {url} (Ctrl-C ends it)")
+                console.info(f"the page is at {url} (Ctrl-C ends it)")
 
         app.serve(service, ready, stop)
-    console.say("ended; no upload is left")
+    console.info("ended; no upload is left")
 
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ def _hushed() -> "Iterator[TextIO]":
 
     class Hushed(io.TextIOBase):
         def write(self, text: str) -> int:
-            return own.write(plain_lines(text)) if console.Manner.debug else len(text)
+            return own.write(plain_lines(text)) if console.ConsoleOptions.debug else len(text)
 
     with contextlib.redirect_stderr(Hushed()), contextlib.redirect_stdout(Hushed()):
         yield own

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
-UNREAD = 141
+BROKEN_PIPE = 141
 """As of a program that the system ends when its reader has gone (128 + SIGPIPE)."""
 
 Handler = Callable[[int, FrameType | None], None]
@@ -20,7 +20,7 @@ _ORDERS = ("SIGTERM", "SIGHUP")
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
-def obey(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Before:
+def install_handlers(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Before:
     """End as after Ctrl-C, or by `handler`, when asked to from outside; return what was done before.
 
     `also` names further signals. Where `nohup` started this process, a terminal that is closed stays unheard.
@@ -29,14 +29,14 @@ def obey(handler: Handler | None = None, *, also: tuple[str, ...] = ()) -> Befor
     return {getattr(signal, name): signal.signal(getattr(signal, name), handler or _interrupt) for name in names}
 
 
-def begin() -> None:
+def install_default_handlers() -> None:
     """From here on end as after Ctrl-C when asked to from outside, and at once when asked again."""
     # What a script's `&` has ignored stays so; a job alone hears it.
     also = ("SIGINT",) if signal.getsignal(signal.SIGINT) is signal.default_int_handler else ()
-    obey(_interrupt_once, also=also)
+    install_handlers(_interrupt_once, also=also)
 
 
-def leave(code: int) -> None:
+def exit_on_next_signal(code: int) -> None:
     """From here on end with `code` at once when asked to from outside.
 
     While all is tidied up, or Python itself ends, nobody would catch an exception any more.
@@ -55,13 +55,13 @@ def leave(code: int) -> None:
             signal.signal(number, end)
 
 
-def restore(before: Before) -> None:
-    """Do again what was done before `obey`."""
+def restore_handlers(before: Before) -> None:
+    """Do again what was done before `install_handlers`."""
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def flushed(code: int) -> int:
+def flush_or_devnull(code: int) -> int:
     """Write out what is left to say, and return the exit code: `code`, or UNREAD where nobody reads any more."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -70,7 +70,7 @@ def flushed(code: int) -> int:
             # What is in the buffer would be tried once more at the very end, and complained of.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            code = code or UNREAD
+            code = code or BROKEN_PIPE
     return code
 
 
@@ -79,7 +79,7 @@ def _is_unheard(name: str) -> bool:
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    leave(INTERRUPTED)
+    exit_on_next_signal(INTERRUPTED)
     _interrupt(number, frame)
 
 

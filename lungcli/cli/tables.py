@@ -36,7 +36,7 @@ def show_comparison(comparison: Comparison) -> None:
     ]
     show_beside([row.stage for row in comparison.rows], lines)
     for line in comparison_table.footnotes(comparison):
-        console.say(line, style="dim")
+        console.info(line, style="dim")
 
 
 def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
@@ -97,7 +97,7 @@ def show_ladder(card: ModelCard) -> None:
     for row in card.ladder:
         if row.name == card.rung:
             malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
-            console.say(
+            console.info(
                 f"{row.name} minus float32: {difference(row.difference)} of the gate's figure{malignant} "
                 "(validation part, paired over look-alike groups)"
             )
@@ -119,4 +119,4 @@ def require_gate(decision: Decision, reference: str) -> None:
         raise GateNotMetError(
             f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
         )
-    console.say(f"gate met: {sentence}", style="green")
+    console.info(f"gate met: {sentence}", style="green")

@@ -18,4 +18,4 @@ def train(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 1)
     """
     from lungcli.cli import distributed, run_job
 
-    distributed.share(devices, settings.values["device"], lambda: run_job.begin("train", settings, name))
+    distributed.share(devices, settings.values["device"], lambda: run_job.start_run("train", settings, name))

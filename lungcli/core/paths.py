@@ -53,12 +53,12 @@ def runs_home() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_replace(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and becomes `path` in one step.
 
     Raises LungcliError, leaving an earlier `path` as it was, when the disk is full or may not be written.
     """
-    with saying_why_not(path):
+    with os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
     partial = Path(name)
@@ -67,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
     _claim(handle)
     try:
-        with saying_why_not(path):
+        with os_errors_as(path):
             yield partial
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def found(folder: Path) -> dict[Path, os.stat_result]:
+def walk_files(folder: Path) -> dict[Path, os.stat_result]:
     """Return every file under `folder`, no links; what another process deletes meanwhile is not among them."""
     files = {}
     # pathlib's walks end with FileNotFoundError when a folder goes away under them.
@@ -92,7 +92,7 @@ def found(folder: Path) -> dict[Path, os.stat_result]:
     return files
 
 
-def sweep(folder: Path, name: str = "") -> None:
+def remove_partial(folder: Path, name: str = "") -> None:
     """Delete what killed processes left in `folder` of files that were not whole yet, or of the one called `name`.
 
     What a living process writes stays, and so does everything where nobody can tell (on Windows).
@@ -127,14 +127,14 @@ def scratch(what: str) -> Iterator[Path]:
             os.close(handle)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically. Raises LungcliError as `replacing` does."""
-    with replacing(path) as partial:
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically. Raises LungcliError as `atomic_replace` does."""
+    with atomic_replace(path) as partial:
         partial.write_bytes(content)
 
 
 @contextlib.contextmanager
-def saying_why_not(path: Path) -> Iterator[None]:
+def os_errors_as(path: Path) -> Iterator[None]:
     """Turn an OSError while writing `path` into a LungcliError that says what to do."""
     try:
         yield

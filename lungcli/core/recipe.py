@@ -142,19 +142,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def teachers(self) -> tuple[str, ...]:
         """Every teacher's name."""
-        return tuple(name for name in each(self.teacher) if name)
+        return tuple(name for name in as_tuple(self.teacher) if name)
 
 
 OPTIONS = declared(Recipe)
 """What is declared of the recipe's fields, by name."""
 
 
-def each(teachers: Teachers) -> tuple[str, ...]:
+def as_tuple(teachers: Teachers) -> tuple[str, ...]:
     """Return `teachers` as a tuple."""
     return (teachers,) if isinstance(teachers, str) else teachers
 
 
-def together(names: Sequence[str]) -> Teachers:
+def pack_teachers(names: Sequence[str]) -> Teachers:
     """Return `names` as they are kept: see `Teachers`."""
     return tuple(names) if len(names) > 1 else "".join(names)
 
@@ -167,7 +167,7 @@ def make(**settings: object) -> Recipe:
     method = registry.method(str(settings.get("method", _USUAL_METHOD)))
     try:
         named = msgspec.convert(settings.get("teacher", ""), Teachers)
-        settled = {"method": method.name, "teacher": together(each(named))}
+        settled = {"method": method.name, "teacher": pack_teachers(as_tuple(named))}
         return msgspec.convert({**method.preset, **settings, **settled}, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
         if isinstance(error.__cause__, OutOfRangeError):
@@ -186,13 +186,13 @@ def make_folds(**settings: object) -> tuple[Recipe, ...]:
     return tuple(make(**{**settings, "fold": fold}) for fold in range(1, count + 1))
 
 
-def decided(settings: msgspec.Struct) -> dict[str, object]:
+def non_defaults(settings: msgspec.Struct) -> dict[str, object]:
     """Return what `settings` has other than by default, so that a field of a later version leaves a recipe the same."""
     found: dict[str, object] = {}
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
         if value != field.default:
-            found[field.name] = decided(value) if isinstance(value, msgspec.Struct) else value
+            found[field.name] = non_defaults(value) if isinstance(value, msgspec.Struct) else value
     return found
 
 
@@ -205,7 +205,7 @@ def as_toml(recipe: Recipe) -> str:
 
 def save(recipe: Recipe, path: Path) -> None:
     """Write `recipe` as TOML, atomically."""
-    paths.write(path, as_toml(recipe).encode())
+    paths.atomic_write(path, as_toml(recipe).encode())
 
 
 def load(path: Path) -> Recipe:

@@ -23,7 +23,7 @@ def tag(folder: Path, wanted: tuple[str, ...]) -> None:
     """Give the run in `folder` these tags instead of those it has. Raises UsageError for one that is no word."""
     if bad := next((word for word in wanted if not word or len(word) > 40 or any(map(str.isspace, word))), None):
         raise UsageError(f"{bad!r} cannot be a tag", "use words of up to 40 letters, without spaces")
-    paths.write(folder / TAGS, msgspec.json.encode(tuple(dict.fromkeys(wanted))))
+    paths.atomic_write(folder / TAGS, msgspec.json.encode(tuple(dict.fromkeys(wanted))))
 
 
 def rename(run: Run, name: str) -> Run:
@@ -48,10 +48,10 @@ def rename(run: Run, name: str) -> Run:
 def _lead(old: str, new: str) -> None:
     """Have the runs that take their teacher from `old` take it from `new`."""
     for other in runs.readable()[0]:
-        taught_by = recipes.each(other.info.teacher_run)
+        taught_by = recipes.as_tuple(other.info.teacher_run)
         followed = [_renamed(teacher, old, new) for teacher in taught_by]
         if followed != list(taught_by):
-            info = msgspec.structs.replace(other.info, teacher_run=recipes.together(followed))
+            info = msgspec.structs.replace(other.info, teacher_run=recipes.pack_teachers(followed))
             versioned.write(other.folder / "run.json", info)
 
 
@@ -91,18 +91,18 @@ def trashed() -> tuple[Path, ...]:
 
 def trash_size() -> int:
     """Bytes of all files in the trash."""
-    return sum(told.st_size for place in trashed() for told in paths.found(place).values())
+    return sum(told.st_size for place in trashed() for told in paths.walk_files(place).values())
 
 
 def empty_trash() -> None:
     """Delete the runs in the trash for good. Raises LungcliError saying why not."""
     for place in trashed():
-        with paths.saying_why_not(place):
+        with paths.os_errors_as(place):
             shutil.rmtree(place)
 
 
 def _move(here: Path, there: Path) -> None:
-    with paths.saying_why_not(there):
+    with paths.os_errors_as(there):
         there.parent.mkdir(parents=True, exist_ok=True)
         here.rename(there)
 

@@ -89,7 +89,7 @@ def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", sp
     info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run, split=split)
     if not _free(target):
         raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
-    with paths.saying_why_not(target):
+    with paths.os_errors_as(target):
         target.mkdir(parents=True, exist_ok=True)
     with _alone(target, f"another process makes the run {name!r}"):
         if not _free(target):
@@ -176,7 +176,7 @@ def remove(folder: Path) -> None:
         raise UsageError(f"the run {folder.name!r} is being worked on", "stop it first")
     # Cut off half-way, what is left is no run any more, and the next call clears it.
     doomed = folder.with_name(f".{folder.name}.removed-{secrets.token_hex(4)}")
-    with paths.saying_why_not(folder):
+    with paths.os_errors_as(folder):
         folder.rename(doomed)
     for left in folder.parent.glob(".*.removed-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -230,7 +230,7 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
 
 @contextlib.contextmanager
 def _appending(run: Run) -> "Generator[_Writer, None, None]":
-    with paths.saying_why_not(run.events):
+    with paths.os_errors_as(run.events):
         _drop_torn_line(run.events)
         file = run.events.open("ab", buffering=0)
     with file:
@@ -246,7 +246,7 @@ class _Writer:
 
     def __call__(self, event: Event) -> None:
         line = self._encoder.encode(event) + b"\n"
-        with paths.saying_why_not(self._path):
+        with paths.os_errors_as(self._path):
             # A disk that is nearly full takes a part of the line, and only the next call fails.
             if (written := os.write(self._handle, line)) < len(line):
                 os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
@@ -266,9 +266,9 @@ def _drop_torn_line(path: Path) -> None:
 def _lock(run: Run) -> Iterator[None]:
     with _alone(run.folder, f"another process works on the run {run.name!r}"):
         for folder in (run.folder, *(item for item in run.folder.iterdir() if item.is_dir())):
-            paths.sweep(folder)
+            paths.remove_partial(folder)
         note = run.folder / "worker.json"
-        paths.write(note, msgspec.json.encode(Worker(pid=os.getpid(), host=platform.node())))
+        paths.atomic_write(note, msgspec.json.encode(Worker(pid=os.getpid(), host=platform.node())))
         try:
             yield
         finally:
@@ -279,7 +279,7 @@ def _lock(run: Run) -> Iterator[None]:
 def _alone(folder: Path, why_not: str) -> Iterator[None]:
     """Keep other processes from the run in `folder`. Raises UsageError with `why_not` when one is at it."""
     lock = filelock.FileLock(folder / _LOCK, timeout=_PATIENCE)
-    with paths.saying_why_not(folder):
+    with paths.os_errors_as(folder):
         try:
             lock.acquire(poll_interval=0.02)
         except filelock.Timeout as error:

@@ -70,8 +70,8 @@ class Format(Generic[Content]):
 
 
 def write(path: Path, content: msgspec.Struct) -> None:
-    """Write a file for people to look into as well, atomically. Raises LungcliError as `paths.write` does."""
-    paths.write(path, msgspec.json.format(msgspec.json.encode(content), indent=1))
+    """Write a file for people to look into as well, atomically. Raises LungcliError as `paths.atomic_write` does."""
+    paths.atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=1))
 
 
 def read_or(path: Path, kind: type[Content], default: Default) -> Content | Default:

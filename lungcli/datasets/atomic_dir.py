@@ -28,12 +28,12 @@ def appearing(target: Path) -> Iterator[Path]:
         sweep(target.parent)
         partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
         try:
-            with paths.saying_why_not(target):
+            with paths.os_errors_as(target):
                 partial.mkdir(parents=True)
             yield partial
             if target.exists():
                 raise UsageError(f"a data set {target.name!r} has appeared meanwhile", "choose another --name")
-            with paths.saying_why_not(target):
+            with paths.os_errors_as(target):
                 partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -46,7 +46,7 @@ def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
     Raises UsageError with `why_not` when another process is at it, LungcliError when the lock can't be written.
     """
     lock = filelock.FileLock(folder / LOCKS / f"{what}.lock", timeout=0)
-    with paths.saying_why_not(folder):
+    with paths.os_errors_as(folder):
         (folder / LOCKS).mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()

@@ -38,7 +38,7 @@ def load(manifest: Manifest, folder: Path, size: int, advance: Advance | None = 
     shape = (len(manifest.slices), size, size)
     if (kept := _mapped(path, shape)) is not None:
         return kept
-    with paths.saying_why_not(path):
+    with paths.os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock"))
         lock.acquire()
@@ -82,7 +82,7 @@ def _mapped(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None
 def _build(path: Path, manifest: Manifest, folder: Path, size: int, advance: Advance) -> None:
     total = len(manifest.slices)
     # Rows are written, not stored through a map: a full disk is then an error and not a bus error.
-    with paths.replacing(path) as partial, partial.open("wb") as file:
+    with paths.atomic_replace(path) as partial, partial.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (total, size, size)}
         np.lib.format.write_array_header_1_0(file, header)
         for done, row in enumerate(_rows(manifest, folder, size), start=1):

@@ -162,7 +162,7 @@ def remove(name: str) -> None:
     with atomic_dir.alone(where.parent, where.name, f"another process works on the data set {where.name!r}"):
         # Cut off half-way, what is left is no data set any more, and the next call clears it.
         doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
-        with paths.saying_why_not(where):
+        with paths.os_errors_as(where):
             where.rename(doomed)
             shutil.rmtree(doomed)
         atomic_dir.sweep(where.parent)

@@ -62,7 +62,7 @@ def evaluate(
 
 def save(evaluation: Evaluation, path: Path) -> None:
     """Write the verdicts as JSON, atomically."""
-    paths.write(path, msgspec.json.encode(evaluation))
+    paths.atomic_write(path, msgspec.json.encode(evaluation))
 
 
 def load(path: Path) -> Evaluation:

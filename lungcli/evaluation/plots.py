@@ -48,7 +48,7 @@ def save(image: Image.Image, path: Path) -> None:
     """Write a picture as PNG, atomically."""
     content = io.BytesIO()
     image.save(content, format="PNG", optimize=True)
-    paths.write(path, content.getvalue())
+    paths.atomic_write(path, content.getvalue())
 
 
 def reliability(bins: Sequence[Bin], title: str, before: CalibrationErrors, after: CalibrationErrors) -> Image.Image:

@@ -70,8 +70,8 @@ def write(content: dict[Path, bytes]) -> None:
     What a killed process left of the same files is cleared.
     """
     for path in reversed(list(content)):
-        paths.sweep(path.parent, path.name)
-        paths.write(path, content[path])
+        paths.remove_partial(path.parent, path.name)
+        paths.atomic_write(path, content[path])
 
 
 def _sample_path(to: Path) -> Path:

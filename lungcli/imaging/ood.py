@@ -42,7 +42,7 @@ class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
+class Rejection:
     """Why the guard speaks up: a `reason` in plain words, and a `score` above 1, the ratio to the limit passed."""
 
     reason: str
@@ -75,7 +75,7 @@ _ACQUISITION = {
 SIGNS = tuple(_ACQUISITION)
 
 
-def refuse(signs: Signs) -> Objection | None:
+def refuse(signs: Signs) -> Rejection | None:
     """Return why a picture cannot be an axial slice of the lungs, None where it may be one.
 
     Limits leave room around windows from soft tissue to full range, gamma .7 to 1.4, crops, blur, and margins of any
@@ -84,63 +84,63 @@ def refuse(signs: Signs) -> Objection | None:
     return next((found for rule in _RULES if (found := rule(signs))), None)
 
 
-def _coloured(signs: Signs) -> Objection | None:
+def _coloured(signs: Signs) -> Rejection | None:
     return _above(signs.colour, 0.05, "a colour picture")
 
 
-def _blank(signs: Signs) -> Objection | None:
+def _blank(signs: Signs) -> Rejection | None:
     return _below(signs.contrast, 0.02, "blank")
 
 
-def _negative(signs: Signs) -> Objection | None:
+def _negative(signs: Signs) -> Rejection | None:
     if signs.inverted > 0.08:
         return _above(signs.edge, 0.6, "inverted grey: air is brighter than tissue")
     return _above(signs.edge, 0.75, "no dark air around a body")
 
 
-def _strokes(signs: Signs) -> Objection | None:
+def _strokes(signs: Signs) -> Rejection | None:
     return _above(signs.thin, 0.4, "mostly text or lines")
 
 
-def _bodiless(signs: Signs) -> Objection | None:
+def _bodiless(signs: Signs) -> Rejection | None:
     return _below(signs.body, 0.12, "no body found")
 
 
-def _lungless(signs: Signs) -> Objection | None:
+def _lungless(signs: Signs) -> Rejection | None:
     return _below(signs.lungs, 0.04, "no lungs found")
 
 
-def _mixed(signs: Signs) -> Objection | None:
+def _mixed(signs: Signs) -> Rejection | None:
     # A window that cuts lungs off at black shows fat and muscle apart, so that two modes explain less.
     limit = 0.84 if signs.hollow > 0.05 else 0.62
     return _below(signs.separation, limit, "grey values don't fall into air and tissue, as in an X-ray or MRI")
 
 
-def _surroundings(signs: Signs) -> Objection | None:
+def _surroundings(signs: Signs) -> Rejection | None:
     return _above(signs.ambient, 0.16, "what surrounds the body is not air")
 
 
-def _standing(signs: Signs) -> Objection | None:
+def _standing(signs: Signs) -> Rejection | None:
     if signs.balance < 0.2:
         return None
     return _above(signs.upright, 1.3, "lungs stand upright: a coronal or sagittal plane, or a slice turned on its side")
 
 
-def _central(signs: Signs) -> Objection | None:
+def _central(signs: Signs) -> Rejection | None:
     # Near the top of a chest lungs lie close together as well, but side by side, wider than high.
     if signs.upright < 0.7:
         return None
     return _below(signs.apart, 0.5, "dark in the middle of the body instead of on both sides, as in a brain")
 
 
-def _abdomen(signs: Signs) -> Objection | None:
+def _abdomen(signs: Signs) -> Rejection | None:
     # A slice cut close may run out of the picture as well, but its lungs lie side by side, flatter than they stand.
     if signs.balance < 0.15 or signs.upright < 0.62:
         return None
     return _above(signs.under, 0.6, "the body goes on below the lungs: a coronal or sagittal plane?")
 
 
-_RULES: tuple[Callable[[Signs], Objection | None], ...] = (
+_RULES: tuple[Callable[[Signs], Rejection | None], ...] = (
     _coloured,
     _blank,
     _negative,
@@ -155,14 +155,14 @@ _RULES: tuple[Callable[[Signs], Objection | None], ...] = (
 )
 
 
-def _above(value: float, limit: float, reason: str) -> Objection | None:
-    return Objection(reason=reason, score=min(_MOST, value / limit)) if value > limit else None
+def _above(value: float, limit: float, reason: str) -> Rejection | None:
+    return Rejection(reason=reason, score=min(_MOST, value / limit)) if value > limit else None
 
 
-def _below(value: float, limit: float, reason: str) -> Objection | None:
+def _below(value: float, limit: float, reason: str) -> Rejection | None:
     if value >= limit:
         return None
-    return Objection(reason=reason, score=min(_MOST, limit / max(value, 1e-6)))
+    return Rejection(reason=reason, score=min(_MOST, limit / max(value, 1e-6)))
 
 
 def fit(train: Rows, validation: Rows) -> GuardStatistics | None:
@@ -207,7 +207,7 @@ def distance(signs: Signs, statistics: GuardStatistics) -> float:
     return min(_MOST, _mahalanobis(away, np.array(statistics.precision)) / statistics.threshold)
 
 
-def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Objection | None:
+def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Rejection | None:
     """Return how a picture's acquisition differs most from the training slices; None where it is familiar."""
     score = distance(signs, statistics)
     if score <= 1:
@@ -216,7 +216,7 @@ def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Objection | None:
     furthest = int(np.abs(away).argmax())
     sign = _ACQUISITION[statistics.signs[furthest]]
     how = sign.more if away[furthest] > 0 else sign.less
-    return Objection(reason=f"unfamiliar acquisition: {how} than the slices it learned from", score=score)
+    return Rejection(reason=f"unfamiliar acquisition: {how} than the slices it learned from", score=score)
 
 
 def understands(statistics: GuardStatistics) -> bool:

@@ -130,8 +130,8 @@ def write(graph: Path, card: ModelCard, to: Path) -> None:
         raise ModelFileError(f"{graph} is not a valid ONNX file: {_first_line(error)}", "export it again") from error
     content = model.SerializeToString(deterministic=True)
     require_bounded(content, graph)
-    paths.sweep(to.parent, to.name)
-    paths.write(to, content)
+    paths.remove_partial(to.parent, to.name)
+    paths.atomic_write(to, content)
 
 
 def recard(path: Path, card: ModelCard) -> None:

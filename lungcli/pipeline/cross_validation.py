@@ -113,12 +113,12 @@ def _teachers(recipe: Recipe) -> recipes.Teachers:
     """Name the runs of this fold where a teacher is another cross-validation."""
     nets, known = {names.spelling(net) for net in registry.NETS}, runs.known()
     found = []
-    for teacher in recipes.each(recipe.teacher):
+    for teacher in recipes.as_tuple(recipe.teacher):
         run, slash, stage = teacher.partition("/")
         own = f"{run}-fold{recipe.fold}"
         another = names.spelling(teacher) not in nets and run not in known and own in known
         found.append(f"{own}{slash}{stage}" if another else teacher)
-    return recipes.together(found)
+    return recipes.pack_teachers(found)
 
 
 def _require_all_folds(folds: Sequence[Run]) -> bool:

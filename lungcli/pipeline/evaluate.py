@@ -90,12 +90,12 @@ def verdicts_of(path: Path, advance: cache.Advance | None = None) -> Evaluation 
     return _tested(model, own) if own is not None and own.split.digest == model.card.split.digest else None
 
 
-def _learned_from(model: "Model", name: str, advance: cache.Advance | None) -> stages.Material:
+def _learned_from(model: "Model", name: str, advance: cache.Advance | None) -> stages.RunData:
     """Open the data set `name` as the model's own recipe divides and prepares it."""
-    return stages.material(msgspec.structs.replace(model.card.recipe, data=name, size=model.card.size), advance)
+    return stages.load_run_data(msgspec.structs.replace(model.card.recipe, data=name, size=model.card.size), advance)
 
 
-def _tested(model: "Model", own: stages.Material) -> Evaluation:
+def _tested(model: "Model", own: stages.RunData) -> Evaluation:
     from lungcli.evaluation import evaluate
 
     return evaluate.evaluate(model, own.pixels, own.split.test, own.manifest, own.split, part="test")

@@ -14,7 +14,7 @@ from lungcli.evaluation import acceptance
 from lungcli.metrics import predictions
 from lungcli.modelfile import model_paths
 from lungcli.pipeline import prune, quantize, stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 
 
 def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
@@ -25,7 +25,7 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
     """
     recipe, teacher_run = settled(kind, recipe)
     wanted = (kind, recipe, teacher_run)
-    digest = stages.divided(recipe)[1].digest
+    digest = stages.load_with_split(recipe)[1].digest
     for run in runs.readable()[0]:
         same = (run.info.kind, run.recipe, run.info.teacher_run) == wanted and run.info.split in ("", digest)
         if name in ("", run.name) and same:
@@ -37,12 +37,12 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
 
 def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe as this machine will follow it, and the runs that its teachers come from. Raises UsageError."""
-    recipe = stages.resolved(recipe)
+    recipe = stages.resolve_device(recipe)
     prune.require_prunable(kind, recipe)
     return (recipe, "") if kind == "train" else _with_teachers(recipe)
 
 
-def work(run: Run, found: Material) -> Generator[Event, None, None]:
+def work(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Do, or go on with, all stages of `run`, recording each event. See `runs.record` for what it raises.
 
     Raises UsageError when the data is no longer divided as when the run began.
@@ -69,7 +69,7 @@ def decide(run: Run) -> acceptance.Decision | None:
     return acceptance.decide(ours, predictions.ensemble(teachers), run.recipe.max_drop)
 
 
-def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
+def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
     made = model_paths.stages(run)
     yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
     for stage in made:
@@ -77,8 +77,8 @@ def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
             yield from quantize.quantize(run, found)
         elif stage == "pruned":
             yield from prune.prune(run, found)
-        elif stages.adopted_from(run, stage):
-            yield from stages.adopt_teacher(run, stage, found)
+        elif stages.reused_teacher(run, stage):
+            yield from stages.reuse_teacher(run, stage, found)
         else:
             yield from stages.learn(run, stage, found)
     yield from stages.evaluate(run, made, found)
@@ -89,15 +89,15 @@ def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
 def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Tell teachers to train from those that runs have trained; return the recipe with their nets, and the runs."""
     found: list[tuple[str, str]] = []
-    for name in recipes.each(recipe.teacher):
+    for name in recipes.as_tuple(recipe.teacher):
         found += _teachers(recipe, name)
     origins = [origin for _, origin in found if origin]
     if len({model_paths.weights_folder(origin) for origin in origins}) < len(origins):
         raise UsageError(
             f"a teacher is named twice: {', '.join(origins)}", "name each once; a net may be named again, a run not"
         )
-    named = msgspec.structs.replace(recipe, teacher=recipes.together([net for net, _ in found]))
-    return named, recipes.together([origin for _, origin in found])
+    named = msgspec.structs.replace(recipe, teacher=recipes.pack_teachers([net for net, _ in found]))
+    return named, recipes.pack_teachers([origin for _, origin in found])
 
 
 def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
@@ -109,10 +109,10 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
 
     if name.partition("/")[0] not in runs.known():
         raise UsageError(f"unknown teacher {name!r}", names.suggestion(name, [*registry.NETS, *runs.known()]))
-    _, split = stages.divided(recipe)
+    _, split = stages.load_with_split(recipe)
     found = []
     for spec in model_paths.teachers(name):
         card = model_file.read_card(model_paths.weights_folder(spec) / model_paths.MODEL)
-        stages.require_teachable(card, split, recipe.size, spec)
+        stages.check_teacher_compatible(card, split, recipe.size, spec)
         found.append((card.model, spec))
     return found

@@ -9,10 +9,10 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile.model_card import Pruning
 from lungcli.pipeline import stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 
 
-def prune(run: Run, found: Material) -> Generator[Event, None, None]:
+def prune(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Cut the recipe's share of channels out of the base student, and keep what is left as a model of its own.
 
     How good that is before it is taught again says what pruning alone does. Cut off, the stage is done anew, with the

@@ -16,16 +16,16 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard, RungFigures
 from lungcli.pipeline import stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from lungcli.quantize import int8_coverage, search
-from lungcli.quantize.search import Form, Ground, Limits, Rung, Tried
+from lungcli.quantize.search import Form, QuantizationContext, Limits, Strategy, Trial
 
 CALIBRATION_SLICES = 256
 # Medians of two timings of one file differ by so much.
 _SAME_SPEED = 0.05
 
 
-def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
+def quantize(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Make the int8 model file out of the student's, on the first rung that holds or the best, and prove it.
 
     The limits are the ladder's own, unless the run allows less to be lost.
@@ -41,7 +41,7 @@ def quantize(run: Run, found: Material) -> Generator[Event, None, None]:
 
 
 def to_smaller(
-    source: Path, to: Path, found: Material, limits: Limits, form: Form = "int8", tuning: int = 0
+    source: Path, to: Path, found: RunData, limits: Limits, form: Form = "int8", tuning: int = 0
 ) -> Generator[Event, None, ModelCard]:
     """Climb the ladder of `form` with the model file `source`, and return the card of the file written to `to`.
 
@@ -54,7 +54,7 @@ def to_smaller(
     card = model_file.read_card(source)
     if form == "int8" and tuning:
         require_weights(source)
-    stages.require_own_split(card, source, found)
+    stages.check_own_split(card, source, found)
     draft = msgspec.structs.replace(
         card,
         stage=form,
@@ -65,21 +65,21 @@ def to_smaller(
         stress=(),
         elsewhere=(),
     )
-    rungs = search.LADDERS[form] + (search.TUNED if form == "int8" and tuning else ())
-    tried: list[Tried] = []
+    rungs = search.STRATEGIES[form] + (search.TUNED if form == "int8" and tuning else ())
+    tried: list[Trial] = []
     with paths.scratch("ladder") as scratch:
-        for step in search.climb(_ground(source, draft, found, tuning), scratch, limits, rungs):
-            if isinstance(step, Rung):
+        for step in search.search(_ground(source, draft, found, tuning), scratch, limits, rungs):
+            if isinstance(step, Strategy):
                 number = rungs.index(step) + 1
                 yield RungStarted(time=now(), stage=form, rung=step.name, number=number, rungs=len(rungs))
-            elif not isinstance(step, Tried):
+            elif not isinstance(step, Trial):
                 yield step
             else:
                 tried.append(step)
                 if step.evidence:
                     about = rung_in_words(step.figures)
                     yield RungDone(time=now(), stage=form, rung=step.rung.name, holds=step.holds, about=about)
-        chosen = search.best(tried)
+        chosen = search.best_trial(tried)
         if form == "int8" and chosen.evidence:
             int8_coverage.require_int8(chosen.evidence, chosen.rung.least)
         final = msgspec.structs.replace(
@@ -141,7 +141,7 @@ def speed_in_words(float_p50: float, p50: float, precision: str) -> str:
     return f"{precision} is {float_p50 / p50:.1f}× as fast as float32 on this CPU ({times}): use it"
 
 
-def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Ground:
+def _ground(source: Path, draft: ModelCard, found: RunData, tuning: int) -> QuantizationContext:
     target = referral.parse(draft.referral.target) if draft.referral else referral.DEFAULT
     train = np.array(found.split.train)
     stride = max(1, len(train) // CALIBRATION_SLICES)
@@ -156,7 +156,7 @@ def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Gro
     def tune(to: Path) -> Generator[Event, None, None]:
         from lungcli.training import distributed, loop, qat
 
-        if distributed.here().size > 1:
+        if distributed.process_group().size > 1:
             raise UsageError(
                 "fine-tuning in int8 is work for one device, and all that comes before it is kept",
                 "`lungcli runs resume RUN` without --devices does the rest",
@@ -168,7 +168,7 @@ def _ground(source: Path, draft: ModelCard, found: Material, tuning: int) -> Gro
         with paths.scratch("fine-tuning") as scratch:
             yield from qat.tune(recipe, tuning, lessons, weights, scratch, to)
 
-    return Ground(
+    return QuantizationContext(
         source=source,
         calibration=found.pixels[train[::stride][:CALIBRATION_SLICES]],
         finish=finish,

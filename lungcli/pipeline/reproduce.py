@@ -57,7 +57,7 @@ def start(run: Run) -> Run:
             f"the run {run.name!r} is not finished, so there is no outcome to reproduce",
             f"go on with it: lungcli runs resume '{run.name}'",
         )
-    data, split = stages.divided(run.recipe)
+    data, split = stages.load_with_split(run.recipe)
     if run.info.split not in ("", split.digest):
         raise UsageError(
             f"the run {run.name!r} can't be reproduced: {data.name!r} has changed since, or is divided otherwise now",

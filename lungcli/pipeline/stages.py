@@ -41,7 +41,7 @@ EVALUATION = "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class RunData:
     """A data set ready for a recipe: its manifest, its split, and its prepared slices uint8 (n, S, S)."""
 
     manifest: Manifest
@@ -49,20 +49,20 @@ class Material:
     pixels: NDArray[np.uint8]
 
 
-def material(recipe: Recipe, advance: cache.Advance | None = None) -> Material:
+def load_run_data(recipe: Recipe, advance: cache.Advance | None = None) -> RunData:
     """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
-    data, split = divided(recipe)
+    data, split = load_with_split(recipe)
     pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)
-    return Material(manifest=data, split=split, pixels=pixels)
+    return RunData(manifest=data, split=split, pixels=pixels)
 
 
-def divided(recipe: Recipe) -> tuple[Manifest, Split]:
+def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
     """Return the data set of `recipe` and its split. Raises UsageError, UnreadableInputError."""
     data = manifest.load(recipe.data)
     return data, split_files.asked(data, recipe)
 
 
-def resolved(recipe: Recipe) -> Recipe:
+def resolve_device(recipe: Recipe) -> Recipe:
     """Return the recipe with names spelt as the catalog does, and device, precision and threads of this machine."""
     from lungcli.training import devices
 
@@ -71,7 +71,7 @@ def resolved(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
     """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.modelfile import model_file
     from lungcli.training import distributed, loop
@@ -81,7 +81,7 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     if (folder / MODEL).exists():
         learning.forget_progress(folder)
         return
-    distributed.announce(run.name, stage)
+    distributed.report_run(run.name, stage)
     recipe = recipe_of(run.recipe, stage)
     taught_here = stage == "student"
     sources = [run.stage(each) for each in model_paths.teacher_stages(run.recipe)] if taught_here else []
@@ -91,19 +91,19 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
         for source in sources
     ]
     taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
-    together = f", on {distributed.here().size} devices" if distributed.here().size > 1 else ""
+    together = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
     about = f"train {recipe.model} on {recipe.data}{taught}{together}"
     yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
     yield from learning.learn(
         stage, recipe, to_learn_from(found), folder, teachers, start / loop.BEST if start else None
     )
-    if distributed.here().rank:
+    if distributed.process_group().rank:
         return
     pruning = model_file.read_card(start / MODEL).pruning if start else None
     yield export(stage, recipe, folder, found, pruning)
 
 
-def to_learn_from(found: Material) -> "Lessons":
+def to_learn_from(found: RunData) -> "Lessons":
     """Return what the training and validation parts of `found` give the training loop."""
     from lungcli.training import loop
 
@@ -117,13 +117,13 @@ def to_learn_from(found: Material) -> "Lessons":
     )
 
 
-def adopted_from(run: Run, stage: str) -> str:
+def reused_teacher(run: Run, stage: str) -> str:
     """Name the run whose teacher `stage` takes over; empty where this run trains its own."""
-    origins = zip(model_paths.teacher_stages(run.recipe), recipes.each(run.info.teacher_run), strict=False)
+    origins = zip(model_paths.teacher_stages(run.recipe), recipes.as_tuple(run.info.teacher_run), strict=False)
     return dict(origins).get(stage, "")
 
 
-def adopt_teacher(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+def reuse_teacher(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
     """Take the teacher of another run into this one. Raises UsageError when it learned from another split."""
     from lungcli.modelfile import model_file
     from lungcli.training import loop
@@ -131,18 +131,18 @@ def adopt_teacher(run: Run, stage: str, found: Material) -> Generator[Event, Non
     folder = run.stage(stage)
     if (folder / MODEL).exists():
         return
-    origin = adopted_from(run, stage)
+    origin = reused_teacher(run, stage)
     source = model_paths.weights_folder(origin)
     yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
     card = model_file.read_card(source / MODEL)
-    require_teachable(card, found.split, run.recipe.size, origin)
+    check_teacher_compatible(card, found.split, run.recipe.size, origin)
     for name in (loop.BEST, MODEL):
-        with paths.replacing(folder / name) as partial:
+        with paths.atomic_replace(folder / name) as partial:
             shutil.copyfile(source / name, partial)
     yield StageDone(time=now(), stage=stage, about=f"{card.model} of {origin}")
 
 
-def require_teachable(card: ModelCard, split: Split, size: int, name: str) -> None:
+def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str) -> None:
     """Refuse a teacher that may have seen this split's test slices, takes slices of another size, or is in int8."""
     if card.split.digest != split.digest:
         raise UsageError(
@@ -161,7 +161,7 @@ def require_teachable(card: ModelCard, split: Split, size: int, name: str) -> No
         )
 
 
-def require_own_split(card: ModelCard, path: Path, found: Material) -> None:
+def check_own_split(card: ModelCard, path: Path, found: RunData) -> None:
     """Refuse to fit a model file on slices that are not divided as those it was trained on were."""
     if card.split.digest != found.split.digest:
         raise UsageError(
@@ -171,7 +171,7 @@ def require_own_split(card: ModelCard, path: Path, found: Material) -> None:
         )
 
 
-def calibrated(model: "Model", found: Material, target: Target) -> ModelCard:
+def calibrated(model: "Model", found: RunData, target: Target) -> ModelCard:
     """Return the card of `model` with all that is fitted on the validation part of its split, never on the test part.
 
     Raises UsageError when `found` is divided otherwise than the data it was trained on, or has no slices of `target`.
@@ -179,13 +179,13 @@ def calibrated(model: "Model", found: Material, target: Target) -> ModelCard:
     from lungcli.evaluation import calibrate, evaluate
 
     card = model.card
-    require_own_split(card, model.path, found)
+    check_own_split(card, model.path, found)
     validation = np.array(found.split.val, dtype=np.int64)
     labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
     return calibrate.calibrated(card, evaluate.logits_of(model, found.pixels, validation), labels, target)
 
 
-def evaluate(run: Run, stages: tuple[str, ...], found: Material) -> Generator[Event, None, None]:
+def evaluate(run: Run, stages: tuple[str, ...], found: RunData) -> Generator[Event, None, None]:
     """Judge the test part with the model of each of `stages`, once, and put the figures into their cards."""
     from lungcli.evaluation import evaluate as evaluation
     from lungcli.modelfile import model_file
@@ -229,7 +229,7 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def export(stage: str, recipe: Recipe, folder: Path, found: Material, pruning: Pruning | None = None) -> StageDone:
+def export(stage: str, recipe: Recipe, folder: Path, found: RunData, pruning: Pruning | None = None) -> StageDone:
     """Turn the best weights in `folder` into the stage's model file, calibrated on the validation part."""
     from lungcli.modelfile import model_file
     from lungcli.training import trainer as learning
@@ -247,7 +247,7 @@ def export(stage: str, recipe: Recipe, folder: Path, found: Material, pruning: P
     return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
 
 
-def guard_statistics(found: Material) -> GuardStatistics | None:
+def guard_statistics(found: RunData) -> GuardStatistics | None:
     """How the training slices were acquired, with a threshold that validation agrees to; 400 of each part tell."""
     folder = manifest.folder(found.manifest.name)
 
@@ -258,7 +258,7 @@ def guard_statistics(found: Material) -> GuardStatistics | None:
     return ood.fit_files(files(found.split.train), files(found.split.val))
 
 
-def _card(stage: str, recipe: Recipe, found: Material, parameters: int) -> ModelCard:
+def _card(stage: str, recipe: Recipe, found: RunData, parameters: int) -> ModelCard:
     source = found.manifest.source
     return ModelCard(
         model=recipe.model,

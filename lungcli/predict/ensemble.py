@@ -13,11 +13,11 @@ from lungcli.modelfile.model_file import Model
 from lungcli.modelfile.model_paths import name_of
 
 ModelOrEnsemble = Model | Sequence[Model]
-"""One model, or several that `require_alike` has let pass."""
+"""One model, or several that `check_compatible` has let pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
+class MemberPrediction:
     """What one model of several says: its name and net, its verdict and calibrated probabilities."""
 
     name: str
@@ -31,7 +31,7 @@ def members(models: ModelOrEnsemble) -> tuple[Model, ...]:
     return (models,) if isinstance(models, Model) else tuple(models)
 
 
-def require_alike(models: Sequence[Model]) -> None:
+def check_compatible(models: Sequence[Model]) -> None:
     """Raise UsageError for models that tell other classes apart, and for one that is named twice."""
     first, *others = models
     for number, other in enumerate(others, start=1):
@@ -65,10 +65,10 @@ def card(models: ModelOrEnsemble) -> ModelCard:
     )
 
 
-def member_prediction(model: Model, probabilities: Floats) -> Opinion:
+def member_prediction(model: Model, probabilities: Floats) -> MemberPrediction:
     """Put the probabilities (K,) of one model among several under its name."""
     classes = model.card.classes
-    return Opinion(
+    return MemberPrediction(
         name=name_of(model.path),
         model=model.card.model,
         label=classes[int(probabilities.argmax())],
@@ -76,7 +76,7 @@ def member_prediction(model: Model, probabilities: Floats) -> Opinion:
     )
 
 
-def disagreement_reason(opinions: Sequence[Opinion]) -> str:
+def disagreement_reason(opinions: Sequence[MemberPrediction]) -> str:
     """Say who says what where models disagree; empty where all say the same."""
     if len({each.label for each in opinions}) < 2:
         return ""

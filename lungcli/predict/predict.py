@@ -20,7 +20,7 @@ from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.lung_segmentation import Chest
-from lungcli.imaging.ood import Objection
+from lungcli.imaging.ood import Rejection
 from lungcli.imaging.ood_features import Signs
 from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare_in
@@ -28,7 +28,7 @@ from lungcli.metrics.classification import Floats
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble
-from lungcli.predict.ensemble import ModelOrEnsemble, Opinion
+from lungcli.predict.ensemble import ModelOrEnsemble, MemberPrediction
 from lungcli.predict.inputs import Item
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Prediction:
     series: str = ""
     views: int = 1
     agreement: float = 1.0
-    opinions: tuple[Opinion, ...] = ()
+    opinions: tuple[MemberPrediction, ...] = ()
     disclaimer: str = DISCLAIMER
 
 
@@ -121,7 +121,7 @@ def predict(
     Items are asked for only a few ahead of what was predicted, and images kept only to `capture` them, so memory
     doesn't grow with their number. With `force` what the guard refuses is predicted all the same, and marked.
     """
-    one = functools.partial(predict_one, models=models, force=force, capture=capture)
+    one = functools.partial(capture_and_predict, models=models, force=force, capture=capture)
     if workers < 2:
         yield from map(one, items)
         return
@@ -162,7 +162,7 @@ def opened(item: Item) -> Picture | Failure:
         return Failure(source=item.shown, reason=error.message, hint=error.hint)
 
 
-def predict_one(
+def capture_and_predict(
     item: Item, models: ModelOrEnsemble, *, force: bool = False, capture: bool = False
 ) -> tuple[Outcome, Capture]:
     """Predict one picture; see `predict`.
@@ -193,7 +193,7 @@ def predict_one(
 
 
 def _prediction(
-    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Signs, refused: Objection | None, start: float
+    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Signs, refused: Rejection | None, start: float
 ) -> Prediction:
     """Combine the probabilities (K,) of each model; the work began at `start` on the clock for performance."""
     card = ensemble.card(models)
@@ -224,7 +224,7 @@ def _prediction(
     )
 
 
-def _why_referred(seen: Signs, probability: float, models: Sequence[Model], opinions: Sequence[Opinion]) -> str:
+def _why_referred(seen: Signs, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]) -> str:
     """Say why a verdict of this calibrated probability is left to a radiologist; empty when it is not."""
     for model in models:
         if model.card.guard and (stranger := ood.unfamiliar(seen, model.card.guard)):

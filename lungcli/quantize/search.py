@@ -1,6 +1,6 @@
 """The quantization ladder: one way after another, from the smallest file up, until a file judges as its float one does.
 
-It is climbed on the validation part. A row of `LADDERS` says what to try; what happens on it is a value as well.
+It is climbed on the validation part. A row of `STRATEGIES` says what to try; what happens on it is a value as well.
 """
 
 import math
@@ -39,7 +39,7 @@ _CORRECTED_ON = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class Strategy:
     """A way to quantize. Without a `method` it takes that of the best rung so far, and its scales.
 
     `corrected` takes back by the biases what rounding adds to the means of layers. `ends` leaves the first and the last
@@ -64,27 +64,27 @@ class Rung:
         return int8_coverage.LEAST if self.ends or self.worst else int8_coverage.ENOUGH
 
 
-LADDERS: dict[Form, tuple[Rung, ...]] = {
+STRATEGIES: dict[Form, tuple[Strategy, ...]] = {
     "int8": (
-        Rung(name="minmax per tensor", method="minmax", per_channel=False),
-        Rung(name="minmax per channel", method="minmax"),
-        Rung(name="percentile per tensor", method="percentile", per_channel=False),
-        Rung(name="percentile per channel", method="percentile"),
-        Rung(name="entropy per tensor", method="entropy", per_channel=False),
-        Rung(name="entropy per channel", method="entropy"),
-        Rung(name="biases corrected", corrected=True),
-        Rung(name="corrected, ends in float", corrected=True, ends=True),
-        Rung(name="corrected, worst 5 % in float", corrected=True, ends=True, worst=0.05),
-        Rung(name="corrected, worst 15 % in float", corrected=True, ends=True, worst=0.15),
-        Rung(name="corrected, worst 30 % in float", corrected=True, ends=True, worst=0.30),
+        Strategy(name="minmax per tensor", method="minmax", per_channel=False),
+        Strategy(name="minmax per channel", method="minmax"),
+        Strategy(name="percentile per tensor", method="percentile", per_channel=False),
+        Strategy(name="percentile per channel", method="percentile"),
+        Strategy(name="entropy per tensor", method="entropy", per_channel=False),
+        Strategy(name="entropy per channel", method="entropy"),
+        Strategy(name="biases corrected", corrected=True),
+        Strategy(name="corrected, ends in float", corrected=True, ends=True),
+        Strategy(name="corrected, worst 5 % in float", corrected=True, ends=True, worst=0.05),
+        Strategy(name="corrected, worst 15 % in float", corrected=True, ends=True, worst=0.15),
+        Strategy(name="corrected, worst 30 % in float", corrected=True, ends=True, worst=0.30),
     ),
-    "float16": (Rung(name="float16", form="float16"),),
-    "int8-weights": (Rung(name="int8 weights", form="int8-weights"),),
+    "float16": (Strategy(name="float16", form="float16"),),
+    "int8-weights": (Strategy(name="int8 weights", form="int8-weights"),),
 }
 TUNED = (
-    Rung(name="fine-tuned", tuned=True),
-    Rung(name="fine-tuned, ends in float", ends=True, tuned=True),
-    Rung(name="fine-tuned, worst 5 % in float", ends=True, worst=0.05, tuned=True),
+    Strategy(name="fine-tuned", tuned=True),
+    Strategy(name="fine-tuned, ends in float", ends=True, tuned=True),
+    Strategy(name="fine-tuned, worst 5 % in float", ends=True, worst=0.05, tuned=True),
 )
 """Rungs after the last of `LADDERS["int8"]`, for a ground that can fine-tune."""
 
@@ -99,10 +99,10 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class Trial:
     """A rung, its model file, and how that did. `evidence` is None for the float file, with which a ladder begins."""
 
-    rung: Rung
+    rung: Strategy
     path: Path
     figures: RungFigures
     evidence: Int8Proof | None = None
@@ -114,7 +114,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class QuantizationContext:
     """What a ladder stands on.
 
     `calibration` holds prepared slices of the training part, uint8 (n, S, S); `finish` makes a model file of a graph;
@@ -129,9 +129,9 @@ class Ground:
     tune: Callable[[Path], Iterator[Event]] | None = None
 
 
-def climb(
-    ground: Ground, folder: Path, limits: Limits, rungs: Sequence[Rung] = LADDERS["int8"]
-) -> Iterator[Rung | Tried | Event]:
+def search(
+    ground: QuantizationContext, folder: Path, limits: Limits, rungs: Sequence[Strategy] = STRATEGIES["int8"]
+) -> Iterator[Strategy | Trial | Event]:
     """Try rung after rung up to the first that holds, leaving the model files in `folder`.
 
     Yields the float file as tried, then each rung before and after it is tried, and the events of fine-tuning before
@@ -141,10 +141,10 @@ def climb(
     reference = ground.judge(before)
     if not reference.slices:
         raise UsageError("a ladder is climbed on slices, and there are none", "give it slices of the validation part")
-    yield Tried(rung=Rung(name=FLOAT), path=ground.source, figures=_figures(FLOAT, before, before, reference))
+    yield Trial(rung=Strategy(name=FLOAT), path=ground.source, figures=_figures(FLOAT, before, before, reference))
     tuned = folder / "tuned.onnx"
     make = _maker(ground, tuned)
-    done: list[Tried] = []
+    done: list[Trial] = []
     for number, rung in enumerate(rungs):
         yield rung
         if rung.tuned and ground.tune and not tuned.exists():
@@ -160,13 +160,13 @@ def climb(
             return
 
 
-def best(tried: Sequence[Tried]) -> Tried:
+def best_trial(tried: Sequence[Trial]) -> Trial:
     """Choose, of at least one rung, the one that holds, else the one that lost least of what they are judged by.
 
     Rungs that are not really int8 come last.
     """
 
-    def loss(each: Tried) -> tuple[bool, bool, float, float]:
+    def loss(each: Trial) -> tuple[bool, bool, float, float]:
         figures, evidence = each.figures, each.evidence
         drops = [-item.value for item in (figures.difference, figures.malignant) if item and item.value is not None]
         lost = sum(max(0.0, drop) for drop in drops) + 1 - figures.agreement
@@ -204,16 +204,16 @@ class _Net:
     ranked: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def _maker(ground: Ground, tuned: Path) -> Callable[[Rung, Sequence[Tried], Path], None]:
+def _maker(ground: QuantizationContext, tuned: Path) -> Callable[[Strategy, Sequence[Trial], Path], None]:
     """Return what makes a rung's graph; a net is prepared, and each range measured, when a rung first asks."""
     nets = {False: _Net(graph=static_qdq.prepare(ground.source))}
 
-    def make(rung: Rung, done: Sequence[Tried], to: Path) -> None:
+    def make(rung: Strategy, done: Sequence[Trial], to: Path) -> None:
         if rung.form != "int8":
             weight_compression.shrink(ground.source, to, rung.form)
             return
         earlier = [each for each in done if each.rung.method]
-        like = rung if rung.method or not earlier else best(earlier).rung
+        like = rung if rung.method or not earlier else best_trial(earlier).rung
         method: Method = like.method or "minmax"
         # Fine-tuning plays one scale an output channel.
         per_channel = rung.tuned or like.per_channel
@@ -242,13 +242,13 @@ def _some(slices: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
 
 
 def _tried(
-    rung: Rung,
+    rung: Strategy,
     before: model_file.Model,
     after: model_file.Model,
     reference: Evaluation,
-    ground: Ground,
+    ground: QuantizationContext,
     limits: Limits,
-) -> Tried:
+) -> Trial:
     verdicts = ground.judge(after)
     decision = acceptance.decide(verdicts, reference, limits.max_drop, limits.metric)
     evidence = int8_coverage.compared(ground.source, after, reference.arrays()[1], verdicts.arrays()[1])
@@ -262,7 +262,7 @@ def _tried(
         malignant=decision.malignant,
         fails=shortfalls(decision, evidence, limits, rung.least),
     )
-    return Tried(rung=rung, path=after.path, figures=figures, evidence=evidence)
+    return Trial(rung=rung, path=after.path, figures=figures, evidence=evidence)
 
 
 def _figures(name: str, before: model_file.Model, after: model_file.Model, verdicts: Evaluation) -> RungFigures:

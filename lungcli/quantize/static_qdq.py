@@ -190,7 +190,7 @@ def write(net: "onnx.ModelProto", to: Path) -> None:
     """Write the int8 form of a net to `to`, atomically, without a model card and without the names in it."""
     short = copy.deepcopy(net)
     _shorten(short)
-    paths.write(to, short.SerializeToString(deterministic=True))
+    paths.atomic_write(to, short.SerializeToString(deterministic=True))
 
 
 def _shorten(net: "onnx.ModelProto") -> None:
@@ -236,7 +236,7 @@ def _scratch(what: str) -> Iterator[Path]:
         with (
             paths.scratch("int8") as folder,
             contextlib.redirect_stdout(io.StringIO()),
-            paths.saying_why_not(folder),
+            paths.os_errors_as(folder),
         ):
             yield folder
     except RUNTIME_ERRORS as error:

@@ -45,7 +45,7 @@ def shrink(source: Path, to: Path, kept: Kept) -> None:
     del net.graph.initializer[:], net.graph.node[:], net.metadata_props[:]
     net.graph.initializer.extend(tensors)
     net.graph.node.extend(nodes)
-    paths.write(to, net.SerializeToString(deterministic=True))
+    paths.atomic_write(to, net.SerializeToString(deterministic=True))
 
 
 def _halved(name: str, weights: NDArray[np.float32]) -> "tuple[list[onnx.TensorProto], list[onnx.NodeProto]]":

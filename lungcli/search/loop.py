@@ -23,7 +23,7 @@ from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, quantize, stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Drawn, Outcome, Plan
 from lungcli.search.trials import Figures
@@ -46,7 +46,7 @@ class Watch:
     `follow` may raise InterruptedRunError between two events, to end the search.
     """
 
-    follow: Callable[[Run, Material, Generator[Event, None, None]], None]
+    follow: Callable[[Run, RunData, Generator[Event, None, None]], None]
     tell: Callable[[Outcome], None]
     say: Callable[[str], None]
 
@@ -69,7 +69,7 @@ def go(study: "Study", plan: Plan, most: int, seconds: float, watch: Watch) -> N
     Raises InterruptedRunError when `watch` does, the last LungcliError after several trials in a row have failed, and
     UsageError when this machine's data is divided otherwise than the study's.
     """
-    if stages.divided(_any_recipe(plan))[1].digest != plan.split:
+    if stages.load_with_split(_any_recipe(plan))[1].digest != plan.split:
         raise UsageError(
             f"the data set {plan.settings['data']!r} here is not the one the study is about: its split differs",
             "import the same data on every machine",
@@ -104,7 +104,7 @@ def _try(trial: "Trial", *, plan: Plan, most: int, worker: str, watch: Watch) ->
         _give_up(trial, why)
     try:
         run = _begin(trial, plan, drawn, watch)
-        found = stages.material(run.recipe)
+        found = stages.load_run_data(run.recipe)
         watch.follow(run, found, _reported(work(run, found), trial, plan))
         return trials.note_figures(trial, judged(run, found), plan)
     except InterruptedRunError:
@@ -118,7 +118,7 @@ def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
     """Make the run of a trial, or find the one that it goes on with; its teachers are trained first."""
     study = trial.study.study_name
     kind, recipe = space.recipe_of(plan, drawn)
-    taught = recipes.together([_teacher(plan, drawn, name, study, watch) for name in recipe.teachers])
+    taught = recipes.pack_teachers([_teacher(plan, drawn, name, study, watch) for name in recipe.teachers])
     name = trials.noted_run(trial) or runs.fresh_name(f"{study}-{trial.number:04}")
     run, _ = jobs.start(kind, msgspec.structs.replace(recipe, teacher=taught), name)
     trials.note_run(trial, run.name)
@@ -126,12 +126,12 @@ def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
     return run
 
 
-def work(run: Run, found: Material) -> Generator[Event, None, None]:
+def work(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Do, or go on with, what a trial needs of `run`, recording each event. See `runs.record` for what it raises."""
     return runs.record(run, _happening(run, found))
 
 
-def judged(run: Run, found: Material) -> Figures:
+def judged(run: Run, found: RunData) -> Figures:
     """Judge the validation part with the model that a trial ends with, keep the verdicts, and time it."""
     folder = run.stage(model_paths.stages(run)[-1])
     model = model_file.load(folder / model_paths.MODEL)
@@ -150,15 +150,15 @@ def judged(run: Run, found: Material) -> Figures:
     )
 
 
-def _happening(run: Run, found: Material) -> Generator[Event, None, None]:
+def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
     made = tuple(stage for stage in model_paths.stages(run) if stage != _SKIPPED)
     yield RunStarted(time=now(), stages=made, resumed=run.info.state != "new")
     for stage in made:
         if stage == "int8":
             yield from quantize.quantize(run, found)
-        elif origin := stages.adopted_from(run, stage):
+        elif origin := stages.reused_teacher(run, stage):
             _link(origin, run, stage)
-            yield from stages.adopt_teacher(run, stage, found)
+            yield from stages.reuse_teacher(run, stage, found)
         else:
             yield from stages.learn(run, stage, found)
     yield RunDone(time=now())
@@ -223,7 +223,7 @@ def _teacher(plan: Plan, drawn: Drawn, name: str, study: str, watch: Watch) -> s
         if not there:
             run_trash.tag(run.folder, (study,))
         if not (run.stage("train") / model_paths.MODEL).exists():
-            found = stages.material(run.recipe)
+            found = stages.load_run_data(run.recipe)
             watch.follow(run, found, work(run, found))
     return run.name
 
@@ -232,7 +232,7 @@ def _teacher(plan: Plan, drawn: Drawn, name: str, study: str, watch: Watch) -> s
 def _alone(what: str, waiting: Callable[[], None]) -> Generator[None, None, None]:
     """Do something that only one process of this machine does at a time; call `waiting` where another one does."""
     path = studies.home() / f"{what}.lock"
-    with paths.saying_why_not(path):
+    with paths.os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:

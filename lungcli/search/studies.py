@@ -116,7 +116,7 @@ def open_storage(storage: str) -> "BaseStorage":
         from optuna.storages import journal
 
         path = Path(storage)
-        with paths.saying_why_not(path):
+        with paths.os_errors_as(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             return journal.JournalStorage(journal.JournalFileBackend(str(path)))
     scheme, _, rest = storage.partition("://")

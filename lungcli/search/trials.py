@@ -61,7 +61,7 @@ def working() -> Iterator[str]:
     """Hold the lock of a worker while it works on trials; yields what it is called."""
     name = uuid.uuid4().hex
     lock = _lock(name)
-    with paths.saying_why_not(lock):
+    with paths.os_errors_as(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(lock):
         yield name

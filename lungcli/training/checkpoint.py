@@ -85,7 +85,7 @@ def position(folder: Path) -> Position:
 
 def remove(path: Path) -> None:
     """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
-    if distributed.here().rank == 0:
+    if distributed.process_group().rank == 0:
         path.unlink(missing_ok=True)
 
 
@@ -142,10 +142,10 @@ def load_weights(path: Path, net: nn.Module) -> None:
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     """Write as rank 0; the others hold the same."""
-    if distributed.here().rank:
+    if distributed.process_group().rank:
         return
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    with paths.replacing(path) as partial:
+    with paths.atomic_replace(path) as partial:
         try:
             save_file(plain, partial, metadata=header)
         except SafetensorError as error:

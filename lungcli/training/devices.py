@@ -36,7 +36,7 @@ class Place:
 def resolve(recipe: Recipe) -> Recipe:
     """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
     place = choose(recipe)
-    device = str(place.device) if distributed.here().size == 1 else place.device.type
+    device = str(place.device) if distributed.process_group().size == 1 else place.device.type
     micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, place.device)
     return msgspec.structs.replace(
         recipe, device=device, precision=place.precision, threads=place.threads, micro_batch=micro_batch
@@ -50,14 +50,14 @@ def choose(recipe: Recipe) -> Place:
     of its own, or its share of the cores. Raises UsageError.
     """
     device = _device(recipe.device)
-    if device.type == "cuda" and distributed.here().size > 1:
+    if device.type == "cuda" and distributed.process_group().size > 1:
         device = torch.device("cuda", torch.cuda.current_device())
     precision = recipe.precision
     if precision == "auto":
         precision = "bfloat16" if _native_bfloat16(device) else "float32"
     threads = recipe.threads or torch.get_num_threads()
-    if distributed.here().size > 1:
-        threads = min(threads, max(1, cpu.logical_cores() // distributed.here().beside))
+    if distributed.process_group().size > 1:
+        threads = min(threads, max(1, cpu.logical_cores() // distributed.process_group().beside))
     torch.set_num_threads(threads)
     return Place(device=device, precision=precision, threads=threads)
 

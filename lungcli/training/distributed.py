@@ -37,7 +37,7 @@ _GO, _STOP = "go", "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
+class ProcessGroup:
     """This process, number `rank` of `size` that train together; number `local` of `beside` on this machine.
 
     `trainings` and `turns` count what has been begun together: every rank counts alike, so numbers name keys in the
@@ -54,7 +54,7 @@ class Ranks:
     turns: Iterator[int] = field(default_factory=itertools.count)
 
 
-class Announced(msgspec.Struct, frozen=True, kw_only=True):
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """The stage of a run that is trained next; an empty run when there is nothing left to train."""
 
     run: str = ""
@@ -70,10 +70,10 @@ class _Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @functools.cache
-def here() -> Ranks:
+def process_group() -> ProcessGroup:
     """Join the other processes that torchrun started, once; alone where it started none."""
     if not distributed.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
-        return Ranks()
+        return ProcessGroup()
     store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
     local = int(os.environ["LOCAL_RANK"])
     backend = "gloo"
@@ -84,7 +84,7 @@ def here() -> Ranks:
     store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     group = PrefixStore("group", store)
     distributed.init_process_group(backend, store=group, rank=rank, world_size=size)
-    return Ranks(
+    return ProcessGroup(
         rank=rank,
         size=size,
         local=local,
@@ -93,28 +93,28 @@ def here() -> Ranks:
     )
 
 
-def announce(run: str, stage: str) -> None:
+def report_run(run: str, stage: str) -> None:
     """As rank 0, tell the others to train `stage` of `run` too."""
-    ranks = here()
+    ranks = process_group()
     if ranks.size > 1 and ranks.rank == 0:
-        word = msgspec.json.encode(Announced(run=run, stage=stage)).decode()
+        word = msgspec.json.encode(RunReport(run=run, stage=stage)).decode()
         ranks.store.set(f"stage/{next(ranks.announced)}", word)
 
 
-def announcements() -> Iterator[Announced]:
+def reported_runs() -> Iterator[RunReport]:
     """As a follower, wait for each stage that rank 0 announces, up to the end."""
-    ranks = here()
+    ranks = process_group()
     for number in ranks.announced:
-        word = msgspec.json.decode(ranks.store.get(f"stage/{number}"), type=Announced)
+        word = msgspec.json.decode(ranks.store.get(f"stage/{number}"), type=RunReport)
         if not word.run:
             return
         yield word
 
 
 @contextlib.contextmanager
-def leading() -> Iterator[None]:
+def rank_zero() -> Iterator[None]:
     """As rank 0, send the others home at the end, however it comes."""
-    ranks = here()
+    ranks = process_group()
     waiting = _FAREWELL
     try:
         yield
@@ -125,12 +125,12 @@ def leading() -> Iterator[None]:
     finally:
         # Where the store is gone there is nobody to tell. One that comes late must find its peers.
         with contextlib.suppress(RuntimeError):
-            announce("", "")
+            report_run("", "")
             ranks.store.wait([f"bye/{rank}" for rank in range(1, ranks.size)], waiting)
 
 
 @contextlib.contextmanager
-def following() -> Iterator[None]:
+def worker() -> Iterator[None]:
     """As a follower, leave the reason of a failure in the store, for rank 0 to say.
 
     What rank 0 meets as well, or can say to the user, ends here in peace. Anything else goes on: torchrun starts all
@@ -140,12 +140,12 @@ def following() -> Iterator[None]:
         stack.push(_tell)
         yield
     with contextlib.suppress(RuntimeError):
-        here().store.set(f"bye/{here().rank}", "")
+        process_group().store.set(f"bye/{process_group().rank}", "")
 
 
 def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
     del kind, trace
-    ranks = here()
+    ranks = process_group()
     if error is None or isinstance(error, LostRankError):
         return False
     final = isinstance(error, LungcliError)
@@ -161,12 +161,12 @@ def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: 
     return final
 
 
-def in_step(training: Generator[Event, None, None]) -> Generator[Event, None, None]:
+def synchronized(training: Generator[Event, None, None]) -> Generator[Event, None, None]:
     """Pass the events of a training on, begun when every rank is ready, ended by all when rank 0 ends it.
 
     Raises LungcliError with what a follower failed of, LostRankError when a rank is gone without a word.
     """
-    ranks = here()
+    ranks = process_group()
     if ranks.size == 1:
         yield from training
         return
@@ -183,9 +183,9 @@ def in_step(training: Generator[Event, None, None]) -> Generator[Event, None, No
                 ranks.store.set(f"turn/{next(ranks.turns)}", _STOP)
 
 
-def turn() -> None:
+def barrier_step() -> None:
     """Begin a step together. Raises InterruptedRunError in a follower when rank 0 has stopped."""
-    ranks = here()
+    ranks = process_group()
     if ranks.size == 1:
         return
     number = next(ranks.turns)
@@ -198,7 +198,7 @@ def turn() -> None:
     ranks.store.delete_key(f"turn/{number - 1}")
 
 
-def _await_all(ranks: Ranks) -> None:
+def _await_all(ranks: ProcessGroup) -> None:
     number = next(ranks.trainings)
     if ranks.rank:
         ranks.store.set(f"ready/{number}/{ranks.rank}", "")
@@ -209,7 +209,7 @@ def _await_all(ranks: Ranks) -> None:
         raise _as_error(rank, failure)
 
 
-def _failures(ranks: Ranks) -> list[tuple[int, _Failure]]:
+def _failures(ranks: ProcessGroup) -> list[tuple[int, _Failure]]:
     others = [rank for rank in range(1, ranks.size) if ranks.store.check([f"failure/{rank}"])]
     return [(rank, msgspec.json.decode(ranks.store.get(f"failure/{rank}"), type=_Failure)) for rank in others]
 
@@ -219,7 +219,7 @@ def _as_error(rank: int, failure: _Failure) -> LungcliError:
     return kind(f"device {rank}: {failure.message}", failure.hint)
 
 
-def _reason(ranks: Ranks, error: RuntimeError) -> LungcliError:
+def _reason(ranks: ProcessGroup, error: RuntimeError) -> LungcliError:
     """Say why working together failed: what another rank said of itself, else that it went without a word."""
     with contextlib.suppress(RuntimeError):
         for rank, failure in _failures(ranks):
@@ -233,7 +233,7 @@ def _line(error: BaseException) -> str:
     return re.sub(r"^\[[^\]]*\.cc:\d+\] ", "", line)
 
 
-def cut(count: int, at_a_time: int, rank: int, size: int) -> list[slice]:
+def shard_slices(count: int, at_a_time: int, rank: int, size: int) -> list[slice]:
     """Parts of a batch of `count` slices that `rank` of `size` works on: neighbours, at least one.
 
     The batch is cut as one rank would cut it, `at_a_time` slices (0: all) to a part, and only where that makes fewer
@@ -248,15 +248,15 @@ def cut(count: int, at_a_time: int, rank: int, size: int) -> list[slice]:
     return parts[len(parts) * rank // size : len(parts) * (rank + 1) // size]
 
 
-def parts(count: int, at_a_time: int) -> list[slice]:
-    """Parts of a batch that this rank works on; see `cut`."""
-    ranks = here()
-    return cut(count, at_a_time, ranks.rank, ranks.size)
+def micro_batches(count: int, at_a_time: int) -> list[slice]:
+    """Parts of a batch that this rank works on; see `shard_slices`."""
+    ranks = process_group()
+    return shard_slices(count, at_a_time, ranks.rank, ranks.size)
 
 
-def mine(starts: range) -> range:
+def shard_range(starts: range) -> range:
     """Return this rank's neighbours among `starts`: each belongs to exactly one rank."""
-    ranks = here()
+    ranks = process_group()
     return starts[len(starts) * ranks.rank // ranks.size : len(starts) * (ranks.rank + 1) // ranks.size]
 
 
@@ -266,17 +266,17 @@ def micro_batch(batch: int, device: torch.device) -> int:
     On GPUs, batch normalisation takes its statistics over all ranks. On CPUs torch can't, so they are those of a part,
     and the recipe says so: it means the same on any number of devices.
     """
-    size = here().size
+    size = process_group().size
     return 0 if size == 1 or device.type == "cuda" else -(-batch // size)
 
 
-def shared(net: nn.Module, device: torch.device, at_a_time: int, position: tuple[int, int]) -> nn.Module:
+def distributed_data_parallel(net: nn.Module, device: torch.device, at_a_time: int, position: tuple[int, int]) -> nn.Module:
     """Wrap `net` so that gradients of all ranks are added up; `net` itself keeps its weights and their names.
 
     With whole batches (`at_a_time` 0) on GPUs, batch normalisation is made to use the statistics of all ranks. Raises
     LungcliError when ranks found different checkpoints, told by the `position` (epoch, batch) in them.
     """
-    ranks = here()
+    ranks = process_group()
     if ranks.size == 1:
         return net
     positions = torch.zeros(ranks.size, 2, dtype=torch.int64)
@@ -289,11 +289,11 @@ def shared(net: nn.Module, device: torch.device, at_a_time: int, position: tuple
     if device.type == "cuda" and at_a_time == 0:
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
     where = [device] if device.type == "cuda" else None
-    # Buffers that it sends from rank 0 before a step are those that `statistics` has left alike in all ranks.
+    # Buffers that it sends from rank 0 before a step are those that `synchronized_batch_norm` has left alike in all ranks.
     return DistributedDataParallel(net, device_ids=where)
 
 
-def gathering(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[None]:
+def sync_gradients(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManager[None]:
     """Context of one part's pass: gradients are exchanged in that of the last."""
     if isinstance(net, DistributedDataParallel) and not last:
         waiting: contextlib.AbstractContextManager[None] = net.no_sync()
@@ -301,30 +301,30 @@ def gathering(net: nn.Module, *, last: bool) -> contextlib.AbstractContextManage
     return contextlib.nullcontext()
 
 
-def total(value: float) -> float:
+def all_reduce_sum(value: float) -> float:
     """Sum of `value` over ranks."""
-    if here().size == 1:
+    if process_group().size == 1:
         return value
     values = torch.tensor([value], dtype=torch.float64)
     distributed.all_reduce(values)
     return float(values)
 
 
-def joined(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def all_gather(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Put rows (n, K) together that are each zero in all ranks but one."""
-    if here().size > 1:
+    if process_group().size > 1:
         distributed.all_reduce(torch.from_numpy(rows))
     return rows
 
 
 @contextlib.contextmanager
-def statistics(net: nn.Module) -> Iterator[None]:
+def synchronized_batch_norm(net: nn.Module) -> Iterator[None]:
     """Make the running statistics of batch normalisation those of one rank that meets every rank's parts in order.
 
     One part moves a mean r to (1 − m)·r + m·x, so k parts move it to (1 − m)ᵏ·r + d, with a d that doesn't depend on
     r: each rank's k and d are applied one after the other.
     """
-    ranks = here()
+    ranks = process_group()
     layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
     if ranks.size == 1 or not layers:
         yield

@@ -72,7 +72,7 @@ def train(
     average = copy.deepcopy(net)
     optimizer = _optimizer(net, recipe)
     whole = folder / checkpoint.WHOLE
-    step = _Step(
+    step = TrainStep(
         net=net,
         shared=net,
         average=average,
@@ -84,7 +84,7 @@ def train(
     )
     digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
     position = step.restore(checkpoint.latest(folder), digests)
-    together = distributed.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    together = distributed.distributed_data_parallel(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
     step = dataclasses.replace(step, shared=together)
     if not whole.exists():
         step.save(whole, position)
@@ -96,16 +96,16 @@ def train(
             position, told = recovery.lowered(stage, position, recipe, error)
         except (MemoryError, RuntimeError) as error:
             # One device alone may be short of it, and the others would go on with other parts.
-            if distributed.here().size > 1 or not recovery.short_of_memory(error):
+            if distributed.process_group().size > 1 or not recovery.short_of_memory(error):
                 raise
             position, told = recovery.halved(stage, position, recipe)
         else:
             continue
-        position = _back(step, whole, digests, position)
+        position = _roll_back(step, whole, digests, position)
         yield told
 
 
-def _back(step: "_Step", whole: Path, digests: tuple[str, str], told: Position) -> Position:
+def _roll_back(step: "TrainStep", whole: Path, digests: tuple[str, str], told: Position) -> Position:
     """Go back to the last whole epoch, with the rate and the slices at once that `told` has, which a kill outlives."""
     position = msgspec.structs.replace(
         step.restore(whole, digests),
@@ -118,7 +118,7 @@ def _back(step: "_Step", whole: Path, digests: tuple[str, str], told: Position) 
     return position
 
 
-def _epoch(step: "_Step", stage: str, position: Position, folder: Path) -> Generator[Event, None, Position]:
+def _epoch(step: "TrainStep", stage: str, position: Position, folder: Path) -> Generator[Event, None, Position]:
     """Do what `position` leaves to do of its epoch, judge it, keep it, and return the position after it.
 
     Raises DivergedError when a loss or a weight is no number.
@@ -126,7 +126,7 @@ def _epoch(step: "_Step", stage: str, position: Position, folder: Path) -> Gener
     started, skipped, recipe = time.perf_counter(), position.batch, step.recipe
     position = yield from _batches(step, stage, position, folder / checkpoint.WITHIN)
     speed = len(step.material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
-    if not _sound(step.average):
+    if not _all_finite(step.average):
         raise recovery.DivergedError("a weight became no number", step.batches)
     most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
     score = validate(step.average, step.material, step.place, most)
@@ -163,12 +163,12 @@ def _epoch(step: "_Step", stage: str, position: Position, folder: Path) -> Gener
     return position
 
 
-def _batches(step: "_Step", stage: str, position: Position, within: Path) -> Generator[Event, None, Position]:
+def _batches(step: "TrainStep", stage: str, position: Position, within: Path) -> Generator[Event, None, Position]:
     """Do the batches of one epoch that `position` has not done, and return the position after them."""
     rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
     started, written, images = time.perf_counter(), time.monotonic(), 0
     for batch in range(position.batch, step.batches):
-        distributed.turn()
+        distributed.barrier_step()
         loss, rate = step(rows[batch], position)
         images += len(rows[batch])
         position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
@@ -207,11 +207,11 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
     net.eval()
     logits = np.zeros((len(material.validation), len(material.classes)), dtype=np.float32)
     with torch.inference_mode(), place.autocast():
-        for start in distributed.mine(range(0, len(material.validation), most)):
+        for start in distributed.shard_range(range(0, len(material.validation), most)):
             rows = material.validation[start : start + most]
             logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
     labels = material.labels[material.validation]
-    probabilities: Floats = calibration.softmax(distributed.joined(logits))
+    probabilities: Floats = calibration.softmax(distributed.all_gather(logits))
     matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
     sensitivity = None
     if MALIGNANT in material.classes:
@@ -224,7 +224,7 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class TrainStep:
     """One optimiser step on one batch."""
 
     net: nn.Module
@@ -263,14 +263,14 @@ class _Step:
             group["lr"] = rate
         # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
-        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.here().rank)
+        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.process_group().rank)
         slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
         labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with distributed.statistics(self.net):
+        with distributed.synchronized_batch_norm(self.net):
             value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
         if not math.isfinite(value):
             raise recovery.DivergedError(f"the loss became {value}", batch + 1)
@@ -286,17 +286,17 @@ class _Step:
         rank has drawn the whole batch, alike, and passes its own parts of it.
         """
         count, value = len(slices), 0.0
-        parts = distributed.parts(count, at_a_time)
+        parts = distributed.micro_batches(count, at_a_time)
         for part in parts:
             some = slices[part]
             theirs = tuple((labels[part], share) for labels, share in targets)
-            with distributed.gathering(self.shared, last=part is parts[-1]):
+            with distributed.sync_gradients(self.shared, last=part is parts[-1]):
                 with self.place.autocast():
                     loss = self.criterion(self.shared(some), some, theirs) * (len(some) / count)
                 # What is exchanged is the mean over ranks.
-                (loss * distributed.here().size).backward()  # type: ignore[no-untyped-call]
+                (loss * distributed.process_group().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
-        return distributed.total(value)
+        return distributed.all_reduce_sum(value)
 
 
 @torch.no_grad()
@@ -335,12 +335,12 @@ def _seed(*numbers: int) -> int:
 
 
 @torch.no_grad()
-def _sound(net: nn.Module) -> bool:
+def _all_finite(net: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in net.state_dict().values())
 
 
 def _digest(stage: str, recipe: Recipe, material: Material) -> str:
-    settings = recipes.decided(recipe)
+    settings = recipes.non_defaults(recipe)
     return hashlib.sha256(msgspec.json.encode((stage, settings, material.digest))).hexdigest()
 
 

@@ -46,7 +46,7 @@ def save(settings: Settings) -> str:
     whole, partial = path(), path().with_suffix(f".{os.getpid()}.partial")
     try:
         # Not flushed to disk, for which a key would wait: the worst that a power cut takes are these settings.
-        with paths.saying_why_not(whole):
+        with paths.os_errors_as(whole):
             whole.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=1))
             partial.replace(whole)

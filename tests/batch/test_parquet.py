@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 
 from lungcli.batch import parquet as rows
 from lungcli.batch.parquet import About, Tally
-from lungcli.predict.ensemble import Opinion
+from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.predict import Outcome
 from tests.batch import archives
 
@@ -30,9 +30,9 @@ def columns(*kinds: type[Any]) -> dict[str, str]:
     probabilities = f"struct<{', '.join(f'{name}: double' for name in CLASSES)}>"
     known: dict[object, str] = {str: "string", float: "double", bool: "bool", int: "int64"}
     known[dict[str, float]] = probabilities
-    if Opinion not in kinds:
-        opinion = ", ".join(f"{name}: {kind}" for name, kind in columns(Opinion).items())
-        known[tuple[Opinion, ...]] = f"list<element: struct<{opinion}>>"
+    if MemberPrediction not in kinds:
+        opinion = ", ".join(f"{name}: {kind}" for name, kind in columns(MemberPrediction).items())
+        known[tuple[MemberPrediction, ...]] = f"list<element: struct<{opinion}>>"
     hints = [(field.name, get_type_hints(kind)[field.name]) for kind in kinds for field in dataclasses.fields(kind)]
     return {name: known[hint] for name, hint in hints if name != ONCE}
 

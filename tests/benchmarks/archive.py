@@ -38,7 +38,7 @@ from lungcli.imaging.preprocessing import prepare
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import predict_one
+from lungcli.predict.predict import capture_and_predict
 from tests.batch import archives
 from tests.benchmarks import machine
 from tests.imaging import dicoms
@@ -150,7 +150,7 @@ def in_turn(file: Path, model: Model) -> dict[str, float]:
     _, guarding = timed(lambda: ood.refuse(seen) or (model.card.guard and ood.distance(seen, model.card.guard)))
     prepared, preparing = timed(lambda: prepare(picture.grey, model.card.size, found)[None])
     _, net = timed(lambda: model.probabilities(prepared))
-    _, whole = timed(lambda: predict_one(Item(shown=file.name, source=file), model))
+    _, whole = timed(lambda: capture_and_predict(Item(shown=file.name, source=file), model))
     return {
         "reading": reading,
         "decoding": decoding,

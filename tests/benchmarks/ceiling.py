@@ -54,7 +54,7 @@ SIDE, SLICES, CHANNELS, PLACES, COPIED = 2048, 32, 512, 28, 1 << 26
 PARTS: dict[str, tuple[Any, str]] = {
     "loading": (loop, "_slices"),
     "augmentation": (loop, "augment"),
-    "forward and backward": (loop._Step, "_gradients"),
+    "forward and backward": (loop.TrainStep, "_gradients"),
     "optimizer": (torch.optim.AdamW, "step"),
     "weights' average": (loop, "_average"),
 }

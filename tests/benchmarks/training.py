@@ -36,7 +36,7 @@ WARM_UP = 2
 def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
     """Train by `settings`, on all slices of the set: the loop's own events, one a batch."""
     settings = devices.resolve(settings)
-    found = stages.material(settings)
+    found = stages.load_run_data(settings)
     labels = np.array(found.manifest.labels(), dtype=np.int64)
     everything = np.arange(len(labels))
     net = nets.build(settings.model, len(found.manifest.classes), settings.size)

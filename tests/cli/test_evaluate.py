@@ -149,7 +149,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
     (tmp_path / "own").mkdir()
     Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
     scored = external_validation.score(tiny, "normal", tmp_path / "own")
-    monkeypatch.setattr(paths, "write", refuse)
+    monkeypatch.setattr(paths, "atomic_write", refuse)
     evaluate._save(evaluate._Found(model=tiny, judged=[], stressed=(), scored=[scored]))
     assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err
 

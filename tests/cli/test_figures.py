@@ -148,7 +148,7 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
     """Nothing satisfies this gate; its error is the one that exit code 5 belongs to."""
     monkeypatch.setenv("LUNGCLI_HOME", str(workshop))
     monkeypatch.setattr(search, "shortfalls", lambda *_: ("agreement",))
-    monkeypatch.setitem(search.LADDERS, "int8", search.LADDERS["int8"][:2])
+    monkeypatch.setitem(search.STRATEGIES, "int8", search.STRATEGIES["int8"][:2])
     output = tmp_path / "best.onnx"
     with pytest.raises(GateNotMetError) as caught:
         quantize.quantize(f"{RUN}/student", output=output)

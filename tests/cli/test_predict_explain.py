@@ -14,7 +14,7 @@ from lungcli.cli import predict_explain
 from lungcli.modelfile import model_file
 from lungcli.predict.explain import explained, png
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import predict_one
+from lungcli.predict.predict import capture_and_predict
 from lungcli.views import terminal_image
 from lungcli.web import html
 from tests.cli.conftest import LUNGCLI, call, environment
@@ -74,7 +74,7 @@ def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, fol
     heats = set()
     for row in (row for row in found if row["kind"] == "prediction"):
         path = Path(row["source"])
-        _, capture = predict_one(Item(shown=path.name, source=path), model, capture=True)
+        _, capture = capture_and_predict(Item(shown=path.name, source=path), model, capture=True)
         assert capture.image is not None
         heat = (to / f"{path.stem}.heat.png").read_bytes()
         assert heat == png(explained(model, capture.image, row["label"]))

@@ -9,7 +9,7 @@ from lungcli.cli import predict_output
 from lungcli.cli.predict_output import Format
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
-from lungcli.predict.ensemble import Opinion
+from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.predict import Failure, Prediction, Refusal
 from lungcli.predict.prediction_json import Found
 from lungcli.predict.series import SeriesVerdict
@@ -34,10 +34,10 @@ OF_TWO = dataclasses.replace(
     reason="the models disagree: one.onnx says malignant, two.onnx says benign",
     agreement=0.5,
     opinions=(
-        Opinion(
+        MemberPrediction(
             name="one.onnx", model="tiny", label="malignant", probabilities={"benign": 0, "malignant": 1, "normal": 0}
         ),
-        Opinion(
+        MemberPrediction(
             name="two.onnx",
             model="tiny",
             label="benign",

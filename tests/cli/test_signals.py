@@ -15,16 +15,16 @@ from lungcli.core.errors import LungcliError, during
 def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
     try:
-        heard = signals.obey(also=("SIGINT",))
+        heard = signals.install_handlers(also=("SIGINT",))
         assert set(heard) == {signal.SIGINT, signal.SIGTERM}
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
-        signals.restore(heard)
+        signals.restore_handlers(heard)
         assert signal.getsignal(signal.SIGTERM) == before[1]
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        heard = signals.obey()
+        heard = signals.install_handlers()
         assert set(heard) == {signal.SIGTERM, signal.SIGHUP}
-        signals.restore(heard)
+        signals.restore_handlers(heard)
     finally:
         signal.signal(signal.SIGHUP, before[0])
 
@@ -47,7 +47,7 @@ def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monk
     stream = os.fdopen(writing, "w")
     stream.write("a verdict")
     monkeypatch.setattr(sys, "stdout", stream)
-    assert signals.flushed(0) == signals.UNREAD
+    assert signals.flush_or_devnull(0) == signals.BROKEN_PIPE
     stream.close()
 
 

@@ -15,18 +15,18 @@ from lungcli.core.errors import LungcliError, UsageError
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b.json"
-    paths.write(target, b"one")
-    paths.write(target, b"two")
+    paths.atomic_write(target, b"one")
+    paths.atomic_write(target, b"two")
     assert target.read_bytes() == b"two"
     assert [item.name for item in target.parent.iterdir()] == ["b.json"]
 
 
 def test_an_error_half_way_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "b.json"
-    paths.write(target, b"old")
+    paths.atomic_write(target, b"old")
 
     def half() -> None:
-        with paths.replacing(target) as partial:
+        with paths.atomic_replace(target) as partial:
             partial.write_bytes(b"ne")
             raise RuntimeError
 
@@ -38,7 +38,7 @@ def test_an_error_half_way_keeps_the_old_file(tmp_path: Path) -> None:
 
 def test_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "b.json"
-    paths.write(target, b"old")
+    paths.atomic_write(target, b"old")
 
     def full(handle: int) -> None:
         del handle
@@ -46,7 +46,7 @@ def test_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LungcliError, match=r"cannot write .*b\.json: No space left on device") as caught:
-        paths.write(target, b"new")
+        paths.atomic_write(target, b"new")
     assert "free some space" in caught.value.hint
     assert target.read_bytes() == b"old"
     assert [item.name for item in tmp_path.iterdir()] == ["b.json"]
@@ -55,7 +55,7 @@ def test_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(LungcliError, match="cannot write"):
-        paths.write(tmp_path / "file" / "b.json", b"new")
+        paths.atomic_write(tmp_path / "file" / "b.json", b"new")
 
 
 def test_homes_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,12 +99,12 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "begun\n"
-        paths.sweep(tmp_path)
+        paths.remove_partial(tmp_path)
         assert len(list(tmp_path.iterdir())) == 1
         writer.kill()
-    paths.sweep(tmp_path, "another")
+    paths.remove_partial(tmp_path, "another")
     assert len(list(tmp_path.iterdir())) == 1
-    paths.sweep(tmp_path, target.name)
+    paths.remove_partial(tmp_path, target.name)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -246,8 +246,8 @@ def test_what_a_newer_version_wrote_is_refused_by_the_command(made: Path) -> Non
 def test_a_recipe_is_known_by_what_it_decides(tmp_path: Path) -> None:
     """A later version's new field, at its default, leaves a checkpoint's recipe the same."""
     recipe = recipes.make(data="d", model="m", epochs=3, augment={"blur": 2.0})
-    assert recipes.decided(recipe) == {"data": "d", "model": "m", "epochs": 3, "augment": {"blur": 2.0}}
-    assert recipes.decided(msgspec.structs.replace(recipe, epochs=30)) != recipes.decided(recipe)
+    assert recipes.non_defaults(recipe) == {"data": "d", "model": "m", "epochs": 3, "augment": {"blur": 2.0}}
+    assert recipes.non_defaults(msgspec.structs.replace(recipe, epochs=30)) != recipes.non_defaults(recipe)
 
 
 def test_two_processes_cannot_work_on_one_run(made: Path) -> None:

@@ -18,7 +18,7 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import SplitCard
 from lungcli.pipeline import cross_validation, jobs, stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from tests.metrics.test_predictions import fold
 from tests.modelfile import graphs
 
@@ -100,14 +100,14 @@ def made(run: Run) -> dict[str, str]:
     return found
 
 
-def without_test(found: Material) -> Material:
+def without_test(found: RunData) -> RunData:
     """The material with nothing left of its test slices: their pixels are noise, their files are gone."""
     pixels = np.array(found.pixels)
     test = list(found.split.test)
     pixels[test] = np.random.default_rng(1).integers(0, 256, pixels[test].shape)
     for index in test:
         (manifest.folder(found.manifest.name) / found.manifest.slices[index].path).unlink()
-    return Material(manifest=found.manifest, split=found.split, pixels=pixels)
+    return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
 def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
@@ -116,7 +116,7 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
     recipe = small()[1]
     ours = jobs.start("compress", recipe, "ours")[0]
     blind = runs.create("blind", "compress", ours.recipe, split=ours.info.split)
-    found = stages.material(ours.recipe)
+    found = stages.load_run_data(ours.recipe)
 
     list(jobs.work(ours, found))
     list(jobs.work(blind, without_test(found)))
@@ -137,7 +137,7 @@ def test_every_slice_is_tested_by_one_fold_and_trained_on_by_none_that_tests_it(
     recipes_ = small()
     made_ = cross_validation.start("compress", recipes_, "cv")
 
-    divided = [stages.divided(run.recipe)[1] for run in made_]
+    divided = [stages.load_with_split(run.recipe)[1] for run in made_]
     assert [run.name for run in made_] == ["cv-fold1", "cv-fold2", "cv-fold3"]
     assert sorted(i for split in divided for i in split.test) == list(range(45))
     for split in divided:
@@ -149,7 +149,7 @@ def test_every_slice_is_tested_by_one_fold_and_trained_on_by_none_that_tests_it(
 def taught(name: str, recipe: Recipe) -> Run:
     """A run of that recipe with a model file, as a teacher of its own split."""
     run = jobs.start("train", recipe, name)[0]
-    divided: splits.Split = stages.divided(recipe)[1]
+    divided: splits.Split = stages.load_with_split(recipe)[1]
     card = SplitCard(protocol="grouped", seed=0, digest=divided.digest, folds=3, fold=recipe.fold)
     run.stage("train").mkdir()
     graphs.model_file(run.stage("train") / model_paths.MODEL, split=card, model="ownmodel", size=64)

@@ -67,7 +67,7 @@ def done(name: str, split: str) -> Run:
 
 def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
     dataset.make(slices=45, side=64)
-    run = done("a", stages.divided(RECIPE)[1].digest)
+    run = done("a", stages.load_with_split(RECIPE)[1].digest)
 
     again = reproduce.start(run)
 

@@ -43,7 +43,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def judged(picture: Path, *judges: Model) -> Prediction:
-    found, _ = predict.predict_one(Item(shown=str(picture), source=picture), judges)
+    found, _ = predict.capture_and_predict(Item(shown=str(picture), source=picture), judges)
     assert isinstance(found, Prediction)
     return found
 
@@ -61,7 +61,7 @@ def test_the_verdict_is_the_mean_of_models_each_at_its_own_size(tmp_path: Path, 
 
 def test_one_model_has_no_opinions(tmp_path: Path, picture: Path) -> None:
     model = bright(tmp_path / "m.onnx", 32)
-    alone, _ = predict.predict_one(Item(shown=str(picture), source=picture), model)
+    alone, _ = predict.capture_and_predict(Item(shown=str(picture), source=picture), model)
     listed = judged(picture, model)
     assert isinstance(alone, Prediction)
     assert (alone.probabilities, alone.opinions, alone.agreement) == (listed.probabilities, (), 1.0)
@@ -94,12 +94,12 @@ def test_the_threshold_is_the_mean_of_those_there_are(tmp_path: Path, picture: P
 def test_models_of_other_classes_are_refused(tmp_path: Path) -> None:
     ours = tiny(tmp_path / "ours.onnx")
     theirs = tiny(tmp_path / "theirs.onnx", classes=("a", "b", "c"))
-    ensemble.require_alike([ours])
+    ensemble.check_compatible([ours])
     with pytest.raises(UsageError, match=r"tells a, b, c apart, but .*ours\.onnx benign, malignant, normal") as caught:
-        ensemble.require_alike([ours, theirs])
+        ensemble.check_compatible([ours, theirs])
     assert "\n" not in caught.value.message
     with pytest.raises(UsageError, match="is named twice"):
-        ensemble.require_alike([ours, tiny(tmp_path / "other.onnx", 1), ours])
+        ensemble.check_compatible([ours, tiny(tmp_path / "other.onnx", 1), ours])
 
 
 def test_synthetic_knowledge_of_one_marks_the_whole(tmp_path: Path, picture: Path) -> None:

@@ -154,7 +154,7 @@ def test_heat_and_prediction_stay_together_among_refused_and_unreadable_pictures
         np.testing.assert_array_equal(capture.image.grey, read(path).grey)
         np.testing.assert_array_equal(capture.image.prepared, prepare_file(path, model.card.size))
         if isinstance(outcome, Prediction):
-            alone = predict.predict_one(capture.item, model, capture=True)[1].image
+            alone = predict.capture_and_predict(capture.item, model, capture=True)[1].image
             assert alone is not None
             heat = explain.explained(model, capture.image, outcome.label)
             np.testing.assert_array_equal(heat.picture, explain.explained(model, alone, outcome.label).picture)
@@ -171,7 +171,7 @@ def test_images_are_kept_only_where_asked_for(tmp_path: Path, model: model_file.
 
 def test_a_picture_as_bytes(tmp_path: Path, model: model_file.Model) -> None:
     content = _picture(tmp_path / "scan.png").read_bytes()
-    found, _ = predict.predict_one(Item(shown="upload.png", source=content), model)
+    found, _ = predict.capture_and_predict(Item(shown="upload.png", source=content), model)
     by_path = one(tmp_path / "scan.png", model)
     assert isinstance(found, Prediction)
     assert isinstance(by_path, Prediction)

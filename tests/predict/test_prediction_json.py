@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from lungcli.predict import prediction_json
-from lungcli.predict.ensemble import Opinion
+from lungcli.predict.ensemble import MemberPrediction
 from tests.predict.test_series import FAILED, REFUSED, sure, verdict
 
 OPINIONS = tuple(
-    Opinion(name=name, model="tiny", label="benign", probabilities=sure(benign, 0.1).probabilities)
+    MemberPrediction(name=name, model="tiny", label="benign", probabilities=sure(benign, 0.1).probabilities)
     for name, benign in (("bundled", 0.6), ("run/student", 0.8))
 )
 OF_TWO = dataclasses.replace(sure(0.7, 0.1), views=10, agreement=1.0, opinions=OPINIONS)

@@ -22,7 +22,7 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof, RungFigures
 from lungcli.quantize import int8_coverage, search, sensitivity, static_qdq
-from lungcli.quantize.search import LADDERS, Ground, Limits, Rung, Tried
+from lungcli.quantize.search import STRATEGIES, QuantizationContext, Limits, Strategy, Trial
 from tests.modelfile import graphs
 
 CALIBRATION, VALIDATION = graphs.slices(24, seed=1), graphs.slices(60, seed=2)
@@ -63,7 +63,7 @@ def wide_range(path: Path) -> Path:
     return graphs.save(nodes, weights, path, 3, graphs.SIZE)
 
 
-def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION) -> Ground:
+def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION) -> QuantizationContext:
     """A ladder's ground whose truth is what the float file says."""
     source = folder / "float.onnx"
     model_file.write(graph, graphs.card(temperature=1.0), source)
@@ -85,13 +85,13 @@ def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION
     def finish(graph: Path, to: Path) -> None:
         model_file.write(graph, graphs.card(temperature=1.0, precision="int8"), to)
 
-    return Ground(source=source, calibration=CALIBRATION, finish=finish, judge=judge)
+    return QuantizationContext(source=source, calibration=CALIBRATION, finish=finish, judge=judge)
 
 
 def climbed(
-    where: Ground, folder: Path, limits: Limits = LIMITS, rungs: Sequence[Rung] = LADDERS["int8"]
-) -> list[Tried]:
-    return [step for step in search.climb(where, folder, limits, rungs) if isinstance(step, Tried)]
+    where: QuantizationContext, folder: Path, limits: Limits = LIMITS, rungs: Sequence[Strategy] = STRATEGIES["int8"]
+) -> list[Trial]:
+    return [step for step in search.search(where, folder, limits, rungs) if isinstance(step, Trial)]
 
 
 def test_a_net_that_collapses_per_tensor_is_rescued_on_a_later_rung(tmp_path: Path) -> None:
@@ -103,17 +103,17 @@ def test_a_net_that_collapses_per_tensor_is_rescued_on_a_later_rung(tmp_path: Pa
     assert rescued.holds
     assert rescued.figures.agreement == 1
     assert all(not each.holds for each in tried[1:-1])
-    assert search.best(tried) is rescued
+    assert search.best_trial(tried) is rescued
     operators = int8_coverage.executed(model_file.load(rescued.path))
     assert rescued.figures.int8_nodes == operators["QLinearConv"] + operators["QGemm"] >= 1
 
 
 def test_it_stops_at_the_first_rung_that_holds_and_tells_each_before_it_is_tried(tmp_path: Path) -> None:
-    steps = list(search.climb(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, Limits()))
+    steps = list(search.search(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, Limits()))
     told = [
-        step.name if isinstance(step, Rung) else f"{step.rung.name} tried"
+        step.name if isinstance(step, Strategy) else f"{step.rung.name} tried"
         for step in steps
-        if isinstance(step, Rung | Tried)
+        if isinstance(step, Strategy | Trial)
     ]
     assert told == [
         "float32 tried",
@@ -137,16 +137,16 @@ def test_the_last_rungs_quantize_the_net_that_was_fine_tuned_once(tmp_path: Path
         onnx.save(broken, to)
 
     rungs = (
-        LADDERS["int8"][0],
-        Rung(name="tuned", tuned=True, ends=True),
-        Rung(name="tuned again", tuned=True),
+        STRATEGIES["int8"][0],
+        Strategy(name="tuned", tuned=True, ends=True),
+        Strategy(name="tuned again", tuned=True),
     )
     able = dataclasses.replace(where, tune=tune)
-    steps = list(search.climb(able, tmp_path, Limits(min_agreement=1, max_drop=-1), rungs))
+    steps = list(search.search(able, tmp_path, Limits(min_agreement=1, max_drop=-1), rungs))
     names = [
-        step.rung.name if isinstance(step, Tried) else step.name if isinstance(step, Rung) else step.stage
+        step.rung.name if isinstance(step, Trial) else step.name if isinstance(step, Strategy) else step.stage
         for step in steps
-        if isinstance(step, Tried | Rung | StageStarted)
+        if isinstance(step, Trial | Strategy | StageStarted)
     ]
     assert names == [
         "float32",
@@ -160,23 +160,23 @@ def test_the_last_rungs_quantize_the_net_that_was_fine_tuned_once(tmp_path: Path
     ]
     assert len(tunings) == 1
     healed = steps[-1]
-    assert isinstance(healed, Tried)
+    assert isinstance(healed, Trial)
     # One scale an output channel, whatever the best rung before had: so was the net tuned.
     assert healed.figures.agreement == 1
 
 
 def test_where_none_holds_the_best_is_kept(tmp_path: Path) -> None:
     """All must agree, and no rung that is tried gets there: the one that lost least is named."""
-    rungs = (LADDERS["int8"][0], Rung(name="again", method="percentile", per_channel=False))
+    rungs = (STRATEGIES["int8"][0], Strategy(name="again", method="percentile", per_channel=False))
     tried = climbed(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, rungs=rungs)
     assert [each.holds for each in tried] == [True, False, False]
-    chosen = search.best(tried)
+    chosen = search.best_trial(tried)
     assert chosen in tried[1:]
     assert chosen.figures.agreement == max(each.figures.agreement for each in tried[1:])
 
 
 def test_nodes_put_back_are_counted_as_float(tmp_path: Path) -> None:
-    rungs = (Rung(name="ends", ends=True), Rung(name="worst", worst=0.2))
+    rungs = (Strategy(name="ends", ends=True), Strategy(name="worst", worst=0.2))
     where = ground(tmp_path, graphs.convolutional(tmp_path / "net"))
     tried = climbed(where, tmp_path, Limits(min_agreement=1, max_drop=0), rungs)
     ends = tried[1]
@@ -189,7 +189,7 @@ def test_nodes_put_back_are_counted_as_float(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("form", "ratio"), [("float16", 0.55), ("int8-weights", 0.3)])
 def test_forms_that_save_size_only_compute_in_float(form: str, ratio: float, tmp_path: Path) -> None:
-    tried = climbed(ground(tmp_path, _heavy(tmp_path / "net")), tmp_path, rungs=LADDERS[form])  # type: ignore[index]
+    tried = climbed(ground(tmp_path, _heavy(tmp_path / "net")), tmp_path, rungs=STRATEGIES[form])  # type: ignore[index]
     float_file, made = tried
     assert made.holds
     assert made.figures.int8_nodes == 0
@@ -264,7 +264,7 @@ def test_who_allows_more_fails_no_rung_that_held(drop: float, lost: int, allowed
     assert set(search.shortfalls(seen, proved, lax, 0)) <= set(search.shortfalls(seen, proved, strict, 0))
 
 
-def row(name: str, agreement: float, drop: float, **changes: object) -> Tried:
+def row(name: str, agreement: float, drop: float, **changes: object) -> Trial:
     figures = RungFigures(
         name=name,
         bytes=1,
@@ -277,13 +277,13 @@ def row(name: str, agreement: float, drop: float, **changes: object) -> Tried:
         difference=Estimate(value=drop, low=drop, high=drop),
         fails=("agreement",),
     )
-    return Tried(rung=Rung(name=name), path=Path(name), figures=figures, evidence=evidence(**changes))
+    return Trial(rung=Strategy(name=name), path=Path(name), figures=figures, evidence=evidence(**changes))
 
 
 def test_the_best_lost_least_in_all_and_is_int8() -> None:
     """Calling everything malignant would lose no sensitivity, and is the worst all the same."""
     collapsed, close, float_in_truth = row("a", 0.4, -0.5), row("b", 0.97, -0.02), row("c", 1.0, 0.0, int8_nodes=0)
-    assert search.best([collapsed, close, float_in_truth]) is close
+    assert search.best_trial([collapsed, close, float_in_truth]) is close
 
 
 def test_no_slices_to_judge_on(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from lungcli.datasets import manifest
 from lungcli.evaluation import compare, evaluate
 from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from lungcli.search import loop as search
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Outcome, Plan
@@ -72,29 +72,29 @@ class Guarded(np.ndarray[Any, Any]):
         return np.asarray(self)[index]
 
 
-def guarded(found: Material) -> Material:
+def guarded(found: RunData) -> RunData:
     """The material without its test slices: whoever reads their pixels fails, and their files are gone."""
     pixels = np.array(found.pixels).view(Guarded)
     pixels.forbidden = frozenset(found.split.test)
     for index in found.split.test:
         (manifest.folder("phantom") / found.manifest.slices[index].path).unlink(missing_ok=True)
-    return Material(manifest=found.manifest, split=found.split, pixels=pixels)
+    return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
 def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"model": ("ownmodel",), "bits": (8, 32)}
     plan = searching.plan(axes=axes, settings=REAL)
-    real = stages.material
+    real = stages.load_run_data
 
-    def without_test(recipe: Recipe, advance: object = None) -> Material:
+    def without_test(recipe: Recipe, advance: object = None) -> RunData:
         return guarded(real(recipe))
 
-    monkeypatch.setattr(stages, "material", without_test)
+    monkeypatch.setattr(stages, "load_run_data", without_test)
 
     _, found = go(search.checked(plan))
 
     assert [each.state for each in found] == ["complete", "complete"], [each.problem for each in found]
-    split = stages.divided(runs.load("train-ownmodel-phantom").recipe)[1]
+    split = stages.load_with_split(runs.load("train-ownmodel-phantom").recipe)[1]
     assert {(each.n, each.groups) for each in found} == {(len(split.val), found[0].groups)}
     for run in runs.readable()[0]:
         assert not list(run.folder.rglob(stages.EVALUATION))
@@ -166,7 +166,7 @@ def test_the_front_has_what_no_other_trial_beats(cheap: Plan) -> None:
 
 
 def test_an_interrupted_trial_goes_on_with_its_run(cheap: Plan) -> None:
-    def stop(run: Run, found: Material, events: Generator[Event, None, None]) -> None:
+    def stop(run: Run, found: RunData, events: Generator[Event, None, None]) -> None:
         for number, _ in enumerate(events):
             if number == 2:
                 events.close()
@@ -191,7 +191,7 @@ def test_an_interrupted_trial_goes_on_with_its_run(cheap: Plan) -> None:
 def test_trials_that_fail_are_told_and_three_in_a_row_end_the_search(
     cheap: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(run: Run, found: Material) -> object:
+    def fail(run: Run, found: RunData) -> object:
         raise LungcliError("the disk is full")
 
     monkeypatch.setattr(search, "judged", fail)

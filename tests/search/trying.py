@@ -13,7 +13,7 @@ from lungcli.core.runs import Run
 from lungcli.datasets.phantom import dataset
 from lungcli.metrics.intervals import Estimate
 from lungcli.pipeline import stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from lungcli.search import loop as search
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Drawn, Outcome, Plan
@@ -34,7 +34,7 @@ def planned(**changes: object) -> Plan:
     settings: dict[str, object] = {"axes": axes, "settings": SETTINGS, "split": "", **changes}
     first = Plan(**settings)  # type: ignore[arg-type]
     recipe = space.recipe_of(first, space.corners(first.axes)[0])[1]
-    return Plan(**{**settings, "split": stages.divided(recipe)[1].digest})  # type: ignore[arg-type]
+    return Plan(**{**settings, "split": stages.load_with_split(recipe)[1].digest})  # type: ignore[arg-type]
 
 
 def epoch(number: int, right: float) -> EpochDone:
@@ -71,7 +71,7 @@ def shorten(seconds: float = 0.0) -> None:
         trials.note_run(trial, run.name)  # type: ignore[arg-type]
         return run
 
-    def work(run: Run, found: Material) -> Generator[Event, None, None]:
+    def work(run: Run, found: RunData) -> Generator[Event, None, None]:
         def happening() -> Generator[Event, None, None]:
             yield RunStarted(time=now(), stages=("student",))
             for number in range(1, 5):
@@ -81,11 +81,11 @@ def shorten(seconds: float = 0.0) -> None:
 
         return runs.record(run, happening())
 
-    def judged(run: Run, found: Material) -> Figures:
+    def judged(run: Run, found: RunData) -> Figures:
         return figures(run.recipe)
 
-    def material(recipe: Recipe, advance: object = None) -> Material:
-        return Material(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
+    def material(recipe: Recipe, advance: object = None) -> RunData:
+        return RunData(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
 
     for owner, function in ((search, begin), (search, work), (search, judged), (stages, material)):
         setattr(owner, "_begin" if function is begin else function.__name__, function)
@@ -95,7 +95,7 @@ def ignore(text: str) -> None:
     """Be told something."""
 
 
-def exhaust(run: Run, found: Material, events: Generator[Event, None, None]) -> None:
+def exhaust(run: Run, found: RunData, events: Generator[Event, None, None]) -> None:
     """Let the work be done."""
     for _ in events:
         pass

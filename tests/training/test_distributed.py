@@ -27,7 +27,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, distributed, loop, nets, torchrun
-from lungcli.training.distributed import Ranks
+from lungcli.training.distributed import ProcessGroup
 from lungcli.training.losses import criteria
 from tests.cli.conftest import LUNGCLI, call, environment
 from tests.training.test_loop import material
@@ -68,7 +68,7 @@ def train(folder: Path, recipe: Recipe) -> list[Event]:
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
     criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
-    return list(distributed.in_step(loop.train("train", net, criterion, recipe, found, folder)))
+    return list(distributed.synchronized(loop.train("train", net, criterion, recipe, found, folder)))
 
 
 def figures(events: list[Event]) -> list[tuple[float, float]]:
@@ -84,9 +84,9 @@ def figures(events: list[Event]) -> list[tuple[float, float]]:
 def test_every_slice_of_a_batch_belongs_to_one_rank_in_order(count: int, at_a_time: int, size: int) -> None:
     if count < size:
         with pytest.raises(UsageError, match="can't be shared"):
-            distributed.cut(count, at_a_time, 0, size)
+            distributed.shard_slices(count, at_a_time, 0, size)
         return
-    each = [distributed.cut(count, at_a_time, rank, size) for rank in range(size)]
+    each = [distributed.shard_slices(count, at_a_time, rank, size) for rank in range(size)]
     assert all(each)
     rows = [row for parts in each for part in parts for row in range(count)[part]]
     assert rows == list(range(count))
@@ -94,18 +94,18 @@ def test_every_slice_of_a_batch_belongs_to_one_rank_in_order(count: int, at_a_ti
 
 @given(st.integers(1, 300), st.integers(1, 80), st.integers(1, 9))
 def test_parts_of_the_recipe_are_the_same_for_any_number_of_ranks(count: int, at_a_time: int, size: int) -> None:
-    alone = distributed.cut(count, at_a_time, 0, 1)
+    alone = distributed.shard_slices(count, at_a_time, 0, 1)
     if len(alone) >= size:
-        shared = [part for rank in range(size) for part in distributed.cut(count, at_a_time, rank, size)]
+        shared = [part for rank in range(size) for part in distributed.shard_slices(count, at_a_time, rank, size)]
         assert shared == alone
 
 
 def test_alone_nothing_is_shared() -> None:
     net = torch.nn.Linear(1, 1)
-    assert distributed.here().size == 1
-    assert distributed.shared(net, torch.device("cpu"), 0, (0, 0)) is net
+    assert distributed.process_group().size == 1
+    assert distributed.distributed_data_parallel(net, torch.device("cpu"), 0, (0, 0)) is net
     assert distributed.micro_batch(32, torch.device("cpu")) == 0
-    assert list(distributed.mine(range(0, 130, 64))) == [0, 64, 128]
+    assert list(distributed.shard_range(range(0, 130, 64))) == [0, 64, 128]
 
 
 @given(st.integers(0, 1000), st.integers(1, 9))
@@ -113,8 +113,8 @@ def test_evaluation_drops_no_slice_and_doubles_none(count: int, size: int) -> No
     starts = range(0, count, 64)
     met: list[int] = []
     for rank in range(size):
-        with mock.patch.object(distributed, "here", lambda rank=rank: Ranks(rank=rank, size=size)):
-            met += distributed.mine(starts)
+        with mock.patch.object(distributed, "here", lambda rank=rank: ProcessGroup(rank=rank, size=size)):
+            met += distributed.shard_range(starts)
     assert met == list(starts)
 
 

@@ -102,9 +102,9 @@ def test_a_rate_that_no_net_bears_is_lowered_by_itself(tmp_path: Path, monkeypat
 
 
 def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = loop._sound
+    judged = loop._all_finite
     answers = iter([False])
-    monkeypatch.setattr(loop, "_sound", lambda net: next(answers, judged(net)))
+    monkeypatch.setattr(loop, "_all_finite", lambda net: next(answers, judged(net)))
     events = list(troubled(tmp_path, Trouble()))
     told = [event for event in events if isinstance(event, RateLowered)]
     assert [(event.why, event.epoch) for event in told] == [("a weight became no number", 1)]

@@ -15,13 +15,13 @@ from tests.training.test_distributed import RECIPE, RECIPES, figures, train
 
 
 def main(folder: Path) -> None:
-    own = folder / "follower" if distributed.here().rank else folder
+    own = folder / "follower" if distributed.process_group().rank else folder
     for name, recipe in RECIPES.items():
         events = train(own / name, recipe)
-        if distributed.here().rank == 0:
+        if distributed.process_group().rank == 0:
             (folder / name / "figures.json").write_bytes(msgspec.json.encode(figures(events)))
-    if distributed.here().rank:
-        with distributed.following():
+    if distributed.process_group().rank:
+        with distributed.worker():
             fail()
         return
     try:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lungcli.modelfile import model_file
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Prediction, predict_one
+from lungcli.predict.predict import Prediction, capture_and_predict
 from lungcli.web import app, html
 from tests.modelfile import graphs
 from tests.web.test_app import Served, free_port, uploads_in
@@ -91,7 +91,7 @@ def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
     for label in ("malignant", "normal"):
         content = html.example(label).content
         (tmp_path / f"{label}.png").write_bytes(content)
-        found, _ = predict_one(Item(shown=label, source=content), model)
+        found, _ = capture_and_predict(Item(shown=label, source=content), model)
         verdicts += [found.label] if isinstance(found, Prediction) else []
     (tmp_path / "bad.png").write_text("no picture")
     names = ("malignant.png", "bad.png", "normal.png")

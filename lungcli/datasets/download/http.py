@@ -24,7 +24,7 @@ _TOO_BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ProgressCallbacks:
     """Whom to tell: `moved(done, total)` in bytes (total 0: unknown), `say` a sentence."""
 
     moved: Callable[[int, int], None]
@@ -32,7 +32,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to bear with a server, in seconds.
 
     `tries` in a row without a new byte; waits between them double from `first_wait`, or are what the server asks for
@@ -54,12 +54,12 @@ class AgainError(Exception):
         self.wait = wait
 
 
-def small(url: str, told: Told, *, patience: Patience | None = None) -> bytes:
+def fetch_small(url: str, told: ProgressCallbacks, *, patience: RetryPolicy | None = None) -> bytes:
     """Return what an address answers, at most 1 MiB. Raises NetworkError."""
-    bear = patience or Patience()
+    bear = patience or RetryPolicy()
 
     def attempt(session: "Session") -> bytes:
-        with asked(session, url, {}, bear) as response:
+        with request(session, url, {}, bear) as response:
             refuse_failure(response)
             content = bytearray()
             for chunk in chunks(response):
@@ -68,11 +68,11 @@ def small(url: str, told: Told, *, patience: Patience | None = None) -> bytes:
                     raise NetworkError("its list of files is larger than 1 MiB")
             return bytes(content)
 
-    return patiently(url, attempt, told, bear, lambda: 0)
+    return with_retries(url, attempt, told, bear, lambda: 0)
 
 
-def patiently(
-    url: str, attempt: "Callable[[Session], T]", told: Told, patience: Patience, progress: Callable[[], int]
+def with_retries(
+    url: str, attempt: "Callable[[Session], T]", told: ProgressCallbacks, patience: RetryPolicy, progress: Callable[[], int]
 ) -> T:
     """Call `attempt` until it succeeds, waiting in between; `progress()` in bytes tells whether it gets anywhere.
 
@@ -91,12 +91,12 @@ def patiently(
                     raise NetworkError(f"{trouble}, {failures} times in a row", "try again later") from trouble
                 if wait > patience.longest_wait:
                     raise NetworkError(f"{trouble} and asks to wait {wait:.0f} s", "try again then") from trouble
-                told.say(f"{shown(url)}: {trouble}; trying again in {wait:.0f} s")
+                told.say(f"{redacted_url(url)}: {trouble}; trying again in {wait:.0f} s")
             time.sleep(wait)
 
 
 @contextlib.contextmanager
-def asked(session: "Session", url: str, headers: dict[str, str], patience: Patience) -> "Iterator[Response]":
+def request(session: "Session", url: str, headers: dict[str, str], patience: RetryPolicy) -> "Iterator[Response]":
     """Send a request and yield the answer, its body not read yet. Raises AgainError or NetworkError."""
     import requests
     from urllib3.exceptions import NameResolutionError
@@ -159,7 +159,7 @@ def retry_after(value: str, now: float) -> float | None:
     return None
 
 
-def shown(url: str) -> str:
+def redacted_url(url: str) -> str:
     """Return an address as it may be printed: without password, query (a signature may be in it) and fragment."""
     parts = urllib.parse.urlsplit(url)
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")

@@ -7,7 +7,7 @@ import msgspec
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.core.registry import Mirror
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
 from lungcli.datasets.download.resumable import Remote
 
 
@@ -22,11 +22,11 @@ class _Listed(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-def resolve(mirror: Mirror, told: Told, patience: Patience | None = None) -> Remote:
+def resolve(mirror: Mirror, told: ProgressCallbacks, patience: RetryPolicy | None = None) -> Remote:
     """Return the .zip file that a mirror offers. Raises NetworkError."""
     if mirror.kind == "zip":
         return Remote(url=mirror.url)
-    found = chosen(http.small(mirror.url, told, patience=patience))
+    found = chosen(http.fetch_small(mirror.url, told, patience=patience))
     if mirror.url.casefold().startswith("https:") and not found.url.casefold().startswith("https:"):
         raise NetworkError("its list leads from https to another kind of address", "use another source")
     return found
@@ -55,7 +55,7 @@ def of_url(url: str) -> Mirror:
             "what --url gives is no http or https address", "for a file on this machine use --from-zip FILE"
         )
     listed = urllib.parse.urlsplit(url).path.startswith("/public-api/datasets/")
-    return Mirror(name=http.shown(url), kind="mendeley" if listed else "zip", url=url)
+    return Mirror(name=http.redacted_url(url), kind="mendeley" if listed else "zip", url=url)
 
 
 def usable(url: str) -> bool:

@@ -11,7 +11,7 @@ from lungcli.core.errors import InterruptedRunError, NetworkError, UnreadableInp
 from lungcli.core.registry import DataSet, Mirror
 from lungcli.datasets import atomic_dir, manifest
 from lungcli.datasets.download import mirrors, resumable
-from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
 from lungcli.datasets.ingest import importer
 from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest
@@ -19,11 +19,11 @@ from lungcli.datasets.manifest import Manifest
 
 def download(
     row: DataSet,
-    told: Told,
+    told: ProgressCallbacks,
     reading: Advance | None = None,
     *,
     urls: Sequence[str] = (),
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> Manifest:
     """Download a published data set, check it, and put it in place; `urls` stand in for its mirrors.
 
@@ -65,7 +65,7 @@ def by_hand(row: DataSet) -> str:
 
 def forget(row: DataSet) -> None:
     """Delete what has arrived of a data set and is not in place. Raises UsageError while a download is under way."""
-    with _alone(row) as folder, paths.saying_why_not(folder):
+    with _alone(row) as folder, paths.os_errors_as(folder):
         shutil.rmtree(folder)
 
 
@@ -75,7 +75,7 @@ def kept(row: DataSet) -> Path:
 
 
 def _from(
-    mirror: Mirror, row: DataSet, archive: Path, told: Told, reading: Advance | None, patience: Patience | None
+    mirror: Mirror, row: DataSet, archive: Path, told: ProgressCallbacks, reading: Advance | None, patience: RetryPolicy | None
 ) -> Manifest:
     if not archive.exists():
         remote = mirrors.resolve(mirror, told, patience)

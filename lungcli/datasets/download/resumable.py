@@ -17,7 +17,7 @@ import msgspec
 from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -46,7 +46,7 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
 Step = Literal["append", "start over", "complete", "drop"]
 
 
-def transfer(remote: Remote, into: Path, told: Told, *, room: int = 0, patience: Patience | None = None) -> str:
+def transfer(remote: Remote, into: Path, told: ProgressCallbacks, *, room: int = 0, patience: RetryPolicy | None = None) -> str:
     """Get a .zip file, going on with what an earlier call left, and return its sha256.
 
     `into` appears only once it is whole and has the size and sha256 it must have. `room` is what the disk must hold
@@ -56,27 +56,27 @@ def transfer(remote: Remote, into: Path, told: Told, *, room: int = 0, patience:
     Raises NetworkError when the server refuses, gives up or sends something else, LungcliError when the disk is full.
     """
     part, sidecar = into.with_suffix(".part"), into.with_suffix(".json")
-    with paths.saying_why_not(into):
+    with paths.os_errors_as(into):
         into.parent.mkdir(parents=True, exist_ok=True)
 
     def attempt(session: "Session") -> str:
         return _attempt(session, remote, part, sidecar, told, room, bear)
 
-    bear = patience or Patience()
-    sha256 = http.patiently(remote.url, attempt, told, bear, lambda: _size(part))
+    bear = patience or RetryPolicy()
+    sha256 = http.with_retries(remote.url, attempt, told, bear, lambda: _size(part))
     if remote.sha256 not in ("", sha256):
         _forget(part, sidecar)
         raise NetworkError(
             f"what arrived has not the sha256 it must have: {sha256[:16]}… instead of {remote.sha256[:16]}…",
             "it is not used; try again, or use another source",
         )
-    with paths.saying_why_not(into):
+    with paths.os_errors_as(into):
         part.replace(into)
         sidecar.unlink(missing_ok=True)
     return sha256
 
 
-def decide(status: int, content_range: str, validator: str, start: int, kept: Sidecar | None) -> Step:
+def range_action(status: int, content_range: str, validator: str, start: int, kept: Sidecar | None) -> Step:
     """Say what to do with an answer to a request for what is missing from `start` on.
 
     206 goes on only if it begins where asked and is of the same file; 416 means that the part is whole, or of another
@@ -98,7 +98,7 @@ def kept_bytes(into: Path) -> int:
 
 
 def _attempt(
-    session: "Session", remote: Remote, part: Path, sidecar: Path, told: Told, room: int, patience: Patience
+    session: "Session", remote: Remote, part: Path, sidecar: Path, told: ProgressCallbacks, room: int, patience: RetryPolicy
 ) -> str:
     """Ask once for what is missing, and return the sha256 of the whole file once nothing is."""
     kept = versioned.read_or(sidecar, Sidecar, None)
@@ -106,12 +106,12 @@ def _attempt(
     if kept and kept.size and start == kept.size:
         return _hash(part).hexdigest()
     headers = {"Range": f"bytes={start}-", "If-Range": kept.validator} if kept and start else {}
-    with http.asked(session, remote.url, headers, patience) as response:
+    with http.request(session, remote.url, headers, patience) as response:
         validator = _validator(response)
         content_range = response.headers.get("Content-Range", "")
         if response.status_code != _NOTHING_LEFT or not start:
             http.refuse_failure(response)
-        step = decide(response.status_code, content_range, validator, start, kept)
+        step = range_action(response.status_code, content_range, validator, start, kept)
         if step == "complete":
             return _hash(part).hexdigest()
         if step == "drop":
@@ -128,25 +128,25 @@ def _attempt(
             # Not before it is certain that the right kind of file arrives may the part go.
             arriving = _from_magic(arriving)
             if _size(part):
-                told.say(f"{http.shown(remote.url)}: it can't go on where it stopped, so it starts over")
+                told.say(f"{http.redacted_url(remote.url)}: it can't go on where it stopped, so it starts over")
             _begin(part, sidecar, Sidecar(validator=validator, size=total))
         return _receive(arriving, part, start, total or remote.size, told)
 
 
 def _begin(part: Path, sidecar: Path, kept: Sidecar) -> None:
     """Empty the part, and note what it becomes a part of if the server says how to tell."""
-    with paths.saying_why_not(part):
+    with paths.os_errors_as(part):
         part.write_bytes(b"")
         sidecar.unlink(missing_ok=True)
     if kept.validator:
-        paths.write(sidecar, msgspec.json.encode(kept))
+        paths.atomic_write(sidecar, msgspec.json.encode(kept))
 
 
-def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told: Told) -> str:
+def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told: ProgressCallbacks) -> str:
     """Append what arrives to the part, and return the sha256 of the whole."""
     state, done = _hash(part), start
     told.moved(done, total)
-    with paths.saying_why_not(part), part.open("ab") as file:
+    with paths.os_errors_as(part), part.open("ab") as file:
         for chunk in arriving:
             done += len(chunk)
             if done > (total or MAX_BYTES):
@@ -190,13 +190,13 @@ def _require_space(part: Path, need: int) -> None:
 
 
 def _forget(part: Path, sidecar: Path) -> None:
-    with paths.saying_why_not(part):
+    with paths.os_errors_as(part):
         sidecar.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
 def _hash(path: Path) -> "hashlib._Hash":
-    with paths.saying_why_not(path), path.open("rb") as file:
+    with paths.os_errors_as(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 
 

@@ -77,7 +77,7 @@ def write_dataset(
         made = manifest.make(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
         manifest.save(made, partial)
         if source.citation:
-            paths.write(partial / SOURCE, describe(source).encode())
+            paths.atomic_write(partial / SOURCE, describe(source).encode())
     return made
 
 
@@ -102,7 +102,7 @@ def _take_all(
     """Take in every file, several at a time, in the order of the data set."""
     items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
     targets = _targets(items)
-    with paths.saying_why_not(into):
+    with paths.os_errors_as(into):
         for folder in {target.parent for target in targets}:
             (into / folder).mkdir(parents=True, exist_ok=True)
 
@@ -131,7 +131,7 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
     sha256 = hashlib.sha256(content).hexdigest()
     if item.sha256 not in ("", sha256):
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
-    with paths.saying_why_not(into / target):
+    with paths.os_errors_as(into / target):
         (into / target).write_bytes(content)
     return _Taken(
         slice=Slice(

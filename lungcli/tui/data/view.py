@@ -17,7 +17,7 @@ from lungcli.datasets.audit import audit, features, knn_baseline
 from lungcli.datasets.audit.audit import Audit
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.download import published
-from lungcli.datasets.download.http import Told
+from lungcli.datasets.download.http import ProgressCallbacks
 from lungcli.datasets.manifest import Manifest
 from lungcli.tui.data import audit_text, dataset_info, published_datasets
 from lungcli.tui.data.dataset_info import Group, Holding
@@ -267,7 +267,7 @@ class DataView(View):
         def job() -> Manifest:
             published_datasets.require_network(row)
             tell = self.telling()
-            told = Told(
+            told = ProgressCallbacks(
                 moved=lambda done, total: tell(published_datasets.moved(row, done, total), done, total),
                 say=self.tell_later,
             )

@@ -30,7 +30,7 @@ def start(arguments: Sequence[str]) -> Job:
     """Start `lungcli ARGUMENTS` in a session of its own, so that neither Ctrl-C nor a lost terminal ends it."""
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     log = paths.home() / "jobs" / f"{stamp}-{arguments[0]}.log"
-    with paths.saying_why_not(log):
+    with paths.os_errors_as(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 (no shell, and the program is this one)

@@ -330,7 +330,7 @@ class ModelsView(View):
         )
         to = _unused(Path.cwd(), suffix)
         try:
-            paths.write(to, content.encode())
+            paths.atomic_write(to, content.encode())
         except LungcliError as error:
             self.fail(error)
             return

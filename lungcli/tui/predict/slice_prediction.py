@@ -72,13 +72,13 @@ def look(item: Item, model: Model | None) -> Look:
         if isinstance(picture, Failure):
             return Look(pixels=None, found=picture)
         return Look(pixels=image_ops.on_screen(picture.grey), found=None)
-    found, capture = predict.predict_one(item, model, capture=True)
+    found, capture = predict.capture_and_predict(item, model, capture=True)
     return Look(pixels=image_ops.on_screen(capture.image.grey) if capture.image else None, found=found)
 
 
 def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
     """Find what speaks for a class, or for the verdict where `label` is empty; None where there is no verdict."""
-    found, capture = predict.predict_one(item, model, capture=True)
+    found, capture = predict.capture_and_predict(item, model, capture=True)
     if not isinstance(found, Prediction) or not capture.image:
         return None
     explained = explain.explained(model, capture.image, label or found.label)

@@ -77,7 +77,7 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
         tags=tags,
         created=run.info.created,
         changed=run.info.changed,
-        teacher_run=" + ".join(name for name in recipes.each(run.info.teacher_run) if name),
+        teacher_run=" + ".join(name for name in recipes.as_tuple(run.info.teacher_run) if name),
         problem=glance.error if state == "failed" else "",
         gate_met=glance.gate_met,
     )

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.core.registry import Mirror
 from lungcli.datasets.download import http, mirrors
-from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
 from lungcli.datasets.download.resumable import Remote
 from tests.datasets.servers import Answer, Served, served
 
 __all__ = ["served"]
 
-QUIET = Told(moved=lambda _, __: None, say=lambda _: None)
-QUICK = Patience(tries=2, first_wait=0.0)
+QUIET = ProgressCallbacks(moved=lambda _, __: None, say=lambda _: None)
+QUICK = RetryPolicy(tries=2, first_wait=0.0)
 
 
 def listing(*files: tuple[str, int, str]) -> bytes:
@@ -87,7 +87,7 @@ def test_a_list_that_cannot_be_had(served: Served, answer: Answer, why: str) -> 
 
 
 def test_a_list_may_not_lead_from_https_to_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "small", lambda *_, **__: listing(("a.zip", 1, "http://a.example")))
+    monkeypatch.setattr(http, "fetch_small", lambda *_, **__: listing(("a.zip", 1, "http://a.example")))
 
     with pytest.raises(NetworkError, match="from https"):
         mirrors.resolve(Mirror(name="some", kind="mendeley", url="https://a.example/list"), QUIET)

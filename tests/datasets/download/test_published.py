@@ -12,7 +12,7 @@ from lungcli.core.errors import InterruptedRunError, NetworkError, UsageError
 from lungcli.core.registry import DataSet, Mirror
 from lungcli.datasets import atomic_dir
 from lungcli.datasets.download import published as download
-from lungcli.datasets.download.http import Patience, Told
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
 from lungcli.datasets.ingest import published_hashes
 from lungcli.datasets.manifest import Manifest
 from tests.datasets import published
@@ -21,7 +21,7 @@ from tests.imaging.pictures import png, zipped
 
 __all__ = ["served"]
 
-QUICK = Patience(tries=2, first_wait=0.0, silence=5.0)
+QUICK = RetryPolicy(tries=2, first_wait=0.0, silence=5.0)
 PAGE = Answer(body=b"<!DOCTYPE html><title>Log in</title>")
 
 
@@ -41,7 +41,7 @@ def row(tmp_path: Path, served: Served) -> DataSet:
 
 def get(row: DataSet, said: list[str] | None = None, urls: tuple[str, ...] = ()) -> Manifest:
     heard = said if said is not None else []
-    return download.download(row, Told(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK)
+    return download.download(row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK)
 
 
 def there() -> set[str]:
@@ -172,7 +172,7 @@ def test_interrupt_while_it_arrives(served: Served, row: DataSet, archive: bytes
 
     served.give(Answer(body=archive))
     with pytest.raises(InterruptedRunError, match="MB have arrived and are kept"):
-        download.download(row, Told(moved=interrupt, say=lambda _: None))
+        download.download(row, ProgressCallbacks(moved=interrupt, say=lambda _: None))
     assert there() == {".little.download"}
 
     assert len(get(row).slices) == 5
@@ -185,7 +185,7 @@ def test_interrupt_while_it_is_read_needs_no_second_transfer(served: Served, row
 
     served.give(Answer(body=archive))
     with pytest.raises(InterruptedRunError):
-        download.download(row, Told(moved=lambda _, __: None, say=lambda _: None), interrupt)
+        download.download(row, ProgressCallbacks(moved=lambda _, __: None, say=lambda _: None), interrupt)
     assert there() == {".little.download"}
 
     get(row)

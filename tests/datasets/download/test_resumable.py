@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http, resumable
-from lungcli.datasets.download.http import Patience, Told
-from lungcli.datasets.download.resumable import Remote, Sidecar, decide, transfer
+from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.resumable import Remote, Sidecar, range_action, transfer
 from tests.datasets.servers import Answer, Served, served, serving
 
 __all__ = ["served"]
@@ -27,7 +27,7 @@ FILE = resumable.ZIP + bytes(range(256)) * 4000
 OTHER = resumable.ZIP + bytes(range(255, -1, -1)) * 3000
 HALF = len(FILE) // 2
 SHA = hashlib.sha256(FILE).hexdigest()
-QUICK = Patience(tries=3, first_wait=0.0, connect=5.0, silence=5.0)
+QUICK = RetryPolicy(tries=3, first_wait=0.0, connect=5.0, silence=5.0)
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 
@@ -38,8 +38,8 @@ class Heard:
     moves: list[tuple[int, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    def told(self) -> Told:
-        return Told(moved=lambda done, total: self.moves.append((done, total)), say=self.said.append)
+    def told(self) -> ProgressCallbacks:
+        return ProgressCallbacks(moved=lambda done, total: self.moves.append((done, total)), say=self.said.append)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_slow(served: Served, into: Path, heard: Heard) -> None:
 def test_silence_is_borne_only_so_long(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=FILE, pause=3.0), Answer(body=FILE))
 
-    transfer(Remote(url=url), into, heard.told(), patience=Patience(first_wait=0.0, silence=0.2))
+    transfer(Remote(url=url), into, heard.told(), patience=RetryPolicy(first_wait=0.0, silence=0.2))
 
     assert left(into) == {"set.zip": FILE}
     assert "trying again" in heard.said[0]
@@ -366,7 +366,7 @@ def test_somebody_there_who_says_nothing(into: Path, heard: Heard, monkeypatch: 
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match="it does not answer, 2 times in a row"):
-            transfer(Remote(url=url), into, heard.told(), patience=Patience(tries=2, first_wait=0.0, silence=0.1))
+            transfer(Remote(url=url), into, heard.told(), patience=RetryPolicy(tries=2, first_wait=0.0, silence=0.1))
 
 
 def test_a_name_that_nobody_knows_is_asked_once(
@@ -424,7 +424,7 @@ def test_interrupt_keeps_the_part(served: Served, into: Path) -> None:
 
     url = served.give(Answer(body=FILE))
     with pytest.raises(KeyboardInterrupt):
-        transfer(Remote(url=url), into, Told(moved=interrupt, say=lambda _: None), patience=QUICK)
+        transfer(Remote(url=url), into, ProgressCallbacks(moved=interrupt, say=lambda _: None), patience=QUICK)
     size = resumable.kept_bytes(into)
     assert HALF <= size < len(FILE)
 
@@ -470,7 +470,7 @@ def test_a_disk_that_fills_up(served: Served, into: Path, heard: Heard, monkeypa
     ],
 )
 def test_decisions(status: int, content_range: str, validator: str, step: str) -> None:
-    assert decide(status, content_range, validator, 5, Sidecar(validator="v", size=10)) == step
+    assert range_action(status, content_range, validator, 5, Sidecar(validator="v", size=10)) == step
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ def test_any_order_of_cuts_ends_with_the_file(
     answers = [Answer(body=content, cut=cut, ranges=ok) for cut, ok in zip(cuts, ranges, strict=False)]
     url = server.give(*answers, Answer(body=content))
 
-    sha256 = transfer(Remote(url=url), into, Heard().told(), patience=Patience(tries=9, first_wait=0.0))
+    sha256 = transfer(Remote(url=url), into, Heard().told(), patience=RetryPolicy(tries=9, first_wait=0.0))
 
     assert left(into) == {"set.zip": content}
     assert sha256 == hashlib.sha256(content).hexdigest()
