@@ -27,7 +27,7 @@ _PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Place:
+class Location:
     """A folder: `shown` as typed, without passwords; `path` for the file system `fs`, which is None on this machine."""
 
     shown: str
@@ -48,14 +48,14 @@ def is_remote(text: str) -> bool:
     return bool(_SCHEME.match(text)) and not text.startswith("file://")
 
 
-def opened(text: str) -> Place:
+def opened(text: str) -> Location:
     """Return the folder that was typed: a path, or a URI such as `s3://bucket/folder`.
 
     Raises UsageError where nothing installed understands the URI, NetworkError where what it names cannot be reached.
     """
     if not is_remote(text):
         path = text.removeprefix("file://")
-        return Place(shown=path, path=path)
+        return Location(shown=path, path=path)
     import pyarrow
     from pyarrow import fs
 
@@ -69,10 +69,10 @@ def opened(text: str) -> Place:
         found, path = _by_fsspec(text, shown)
     except OSError as error:
         raise NetworkError(f"cannot reach {shown}: {_reason(error)}", "check the name and the credentials") from error
-    return Place(shown=shown, path=path, fs=found)
+    return Location(shown=shown, path=path, fs=found)
 
 
-def files(place: Place) -> Iterator[File]:
+def files(place: Location) -> Iterator[File]:
     """Yield every file that is looked at, in no order; links to folders are passed over.
 
     Raises UnreadableInputError where there is no such folder or one in it can't be listed, NetworkError where the
@@ -95,7 +95,7 @@ def files(place: Place) -> Iterator[File]:
             yield File(name=name, size=info.size or 0, changed=info.mtime_ns or 0)
 
 
-def content(place: Place, name: str) -> Path | bytes:
+def content(place: Location, name: str) -> Path | bytes:
     """Return a file of the archive: its path on this machine, or its bytes; of what is no picture the first alone.
 
     Raises UnreadableInputError where the file can't be read, NetworkError where nothing there can be reached.
@@ -116,7 +116,7 @@ def content(place: Place, name: str) -> Path | bytes:
         raise _unreadable(place, name, _reason(error)) from error
 
 
-def require_reachable(place: Place) -> None:
+def require_reachable(place: Location) -> None:
     """Raise NetworkError where the file system of a place does not answer."""
     if place.fs:
         try:
@@ -127,7 +127,7 @@ def require_reachable(place: Place) -> None:
             ) from error
 
 
-def names(place: Place) -> frozenset[str]:
+def names(place: Location) -> frozenset[str]:
     """Names of what lies directly in a folder; none where there is no such folder. Raises LungcliError."""
     try:
         if place.fs is None:
@@ -141,7 +141,7 @@ def names(place: Place) -> frozenset[str]:
     return frozenset(info.base_name for info in found)
 
 
-def read(place: Place, name: str) -> bytes:
+def read(place: Location, name: str) -> bytes:
     """Return the bytes of a file that was written here. Raises LungcliError."""
     try:
         if place.fs is None:
@@ -152,7 +152,7 @@ def read(place: Place, name: str) -> bytes:
         raise LungcliError(f"cannot read {place.named(name)}: {_reason(error)}", "name another --output") from error
 
 
-def write(place: Place, name: str, written: bytes) -> None:
+def write(place: Location, name: str, written: bytes) -> None:
     """Write a file whole or not at all. Raises LungcliError."""
     if place.fs is None:
         paths.atomic_write(Path(place.within(name)), written)
@@ -173,13 +173,13 @@ def write(place: Place, name: str, written: bytes) -> None:
         ) from error
 
 
-def sweep(place: Place) -> None:
+def sweep(place: Location) -> None:
     """Delete what killed processes left half-written in a folder of this machine; elsewhere nobody can tell."""
     if place.fs is None:
         paths.remove_partial(Path(place.path))
 
 
-def remove(place: Place, gone: Iterable[str]) -> None:
+def remove(place: Location, gone: Iterable[str]) -> None:
     """Remove files that were written here. Raises LungcliError."""
     for name in gone:
         try:
@@ -207,7 +207,7 @@ def _by_fsspec(text: str, shown: str) -> "tuple[fs.FileSystem, str]":
     return fs.PyFileSystem(fs.FSSpecHandler(found)), path
 
 
-def _on_disk(place: Place) -> Iterator[File]:
+def _on_disk(place: Location) -> Iterator[File]:
     root = Path(place.path)
     if not root.is_dir():
         raise UnreadableInputError(
@@ -240,7 +240,7 @@ def _file(entry: os.DirEntry[str], name: str) -> File:
     return File(name=name, size=found.st_size, changed=found.st_mtime_ns)
 
 
-def _fetched(place: Place, name: str) -> bytes:
+def _fetched(place: Location, name: str) -> bytes:
     if place.fs is None:
         return Path(place.named(name)).read_bytes()
     with place.fs.open_input_file(place.within(name)) as file:
@@ -253,7 +253,7 @@ def _fetched(place: Place, name: str) -> bytes:
         return head + bytes(file.read())
 
 
-def _unreadable(place: Place, name: str, why: str) -> UnreadableInputError:
+def _unreadable(place: Location, name: str, why: str) -> UnreadableInputError:
     return UnreadableInputError(f"cannot read {place.named(name)}: {why}", "check the file")
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from lungcli import DISCLAIMER, __version__
 from lungcli.batch import filesystem
-from lungcli.batch.filesystem import Place
+from lungcli.batch.filesystem import Location
 from lungcli.core import versioned
 from lungcli.core.errors import UsageError
 
@@ -15,7 +15,7 @@ PLAN = "_plan.json"
 FORMAT_VERSION = 1
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What decides the verdicts in an output folder. The archive's name and files may name people: only their digests.
 
     `files` in `shards` of at most `shard_size` as they were listed when the job was last begun.
@@ -35,15 +35,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shards: int
 
 
-_FORMAT = versioned.Format(kind="plan", version=FORMAT_VERSION, content=Plan)
+_FORMAT = versioned.Format(kind="plan", version=FORMAT_VERSION, content=JobManifest)
 
 
-def archive_digest(place: Place) -> str:
+def archive_digest(place: Location) -> str:
     """Return what tells one archive from another without naming it."""
     return hashlib.sha256(place.shown.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def begin(plan: Plan, output: Place) -> None:
+def begin(plan: JobManifest, output: Location) -> None:
     """Write the plan into its folder, in place of that of an unfinished or finished job of the same.
 
     Raises UsageError where the folder is another job's, or where there are verdicts without a plan; LungcliError where
@@ -61,7 +61,7 @@ def begin(plan: Plan, output: Place) -> None:
     filesystem.write(output, PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
 
 
-def _require_same(old: Plan, new: Plan, output: Place) -> None:
+def _require_same(old: JobManifest, new: JobManifest, output: Location) -> None:
     differences = {
         f"the model {old.model} ({old.model_sha256[:12]}), not {new.model} ({new.model_sha256[:12]})": (
             old.model_sha256 != new.model_sha256

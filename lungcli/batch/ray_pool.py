@@ -16,7 +16,7 @@ from typing import Any
 from lungcli.batch import filesystem
 from lungcli.batch import worker as judge
 from lungcli.batch.shards import Shard
-from lungcli.batch.worker import Manner
+from lungcli.batch.worker import WorkerOptions
 from lungcli.core import cpu
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 from lungcli.imaging import privacy
@@ -49,7 +49,7 @@ class Pool:
 class Worker:
     """Judges shards with the one session it has. Ray makes it on whichever machine has room."""
 
-    def __init__(self, archive: str, model: list[Any], manner: Manner) -> None:
+    def __init__(self, archive: str, model: list[Any], manner: WorkerOptions) -> None:
         import ray
 
         self._archive, self._manner = archive, manner
@@ -74,7 +74,7 @@ class _Crew:
     worker: type[Worker]
     archive: str
     model: list[Any]
-    manner: Manner
+    manner: WorkerOptions
 
 
 def require_installed() -> None:
@@ -86,7 +86,12 @@ def require_installed() -> None:
 
 
 def judged(
-    shards: Sequence[Shard], archive: str, model: bytes, manner: Manner, pool: Pool, worker: type[Worker] = Worker
+    shards: Sequence[Shard],
+    archive: str,
+    model: bytes,
+    manner: WorkerOptions,
+    pool: Pool,
+    worker: type[Worker] = Worker,
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the Parquet file of every shard, each once, in the order they are finished.
 

@@ -12,8 +12,8 @@ import msgspec
 
 from lungcli.batch import filesystem, job_manifest, parquet, ray_pool, worker
 from lungcli.batch import shards as listing
-from lungcli.batch.filesystem import Place
-from lungcli.batch.job_manifest import Plan
+from lungcli.batch.filesystem import Location
+from lungcli.batch.job_manifest import JobManifest
 from lungcli.batch.parquet import Tally
 from lungcli.batch.ray_pool import Pool
 from lungcli.batch.shards import Shard
@@ -29,7 +29,7 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ArchiveJob:
     """What to judge and where to: a folder or URI each; the model's name, and how."""
 
     archive: str
@@ -42,7 +42,7 @@ class Job:
     pool: Pool
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class ArchiveSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What was done: `found` shards were there already, `removed` ones were of files that are gone or changed.
 
     `tally` counts all verdicts in the output folder, `judged` and `seconds` those of this call.
@@ -59,7 +59,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def predict(job: Job, model: Model, advance: Advance) -> Summary:
+def predict(job: ArchiveJob, model: Model, advance: Advance) -> ArchiveSummary:
     """Judge every slice of an archive that has no verdict in the output folder yet.
 
     `advance(done, total)` hears of files. Verdicts are written a shard at a time; whatever ends this call early, the
@@ -84,7 +84,7 @@ def predict(job: Job, model: Model, advance: Advance) -> Summary:
     missing = [shard for shard in divided if shard.name not in kept]
     before = sum(kept.values(), Tally())
     began, judged = time.monotonic(), Tally()
-    manner = worker.Manner(
+    manner = worker.WorkerOptions(
         model_sha256=planned.model_sha256, force=job.force, include_phi=job.include_phi, threads=job.threads
     )
     advance(before.files, planned.files)
@@ -97,7 +97,7 @@ def predict(job: Job, model: Model, advance: Advance) -> Summary:
             f"interrupted: verdicts on {before.files + judged.files:,} of {planned.files:,} files are written",
             "the same command goes on with the others",
         ) from None
-    return Summary(
+    return ArchiveSummary(
         archive=archive.shown,
         output=output.shown,
         model=job.model_name,
@@ -110,8 +110,8 @@ def predict(job: Job, model: Model, advance: Advance) -> Summary:
     )
 
 
-def _plan(job: Job, archive: Place, divided: tuple[Shard, ...], model_sha256: str) -> Plan:
-    return Plan(
+def _plan(job: ArchiveJob, archive: Location, divided: tuple[Shard, ...], model_sha256: str) -> JobManifest:
+    return JobManifest(
         model=job.model_name,
         model_sha256=model_sha256,
         archive_sha256=job_manifest.archive_digest(archive),
@@ -124,7 +124,7 @@ def _plan(job: Job, archive: Place, divided: tuple[Shard, ...], model_sha256: st
     )
 
 
-def _require_apart(archive: Place, output: Place) -> None:
+def _require_apart(archive: Location, output: Location) -> None:
     """Raise UsageError where verdicts would be written among what is judged, which would change the listing."""
     if archive.fs is None and output.fs is None:
         inside = Path(output.path).resolve().is_relative_to(Path(archive.path).resolve())
@@ -136,7 +136,7 @@ def _require_apart(archive: Place, output: Place) -> None:
         )
 
 
-def _kept(output: Place, shards: Iterable[Shard], model_sha256: str) -> Iterator[tuple[str, Tally]]:
+def _kept(output: Location, shards: Iterable[Shard], model_sha256: str) -> Iterator[tuple[str, Tally]]:
     """Yield the shards that are written and whole, with what they counted."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
         names = [shard.name for shard in shards]
@@ -145,7 +145,7 @@ def _kept(output: Place, shards: Iterable[Shard], model_sha256: str) -> Iterator
                 yield name, tally
 
 
-def _tally(output: Place, model_sha256: str, name: str) -> Tally | None:
+def _tally(output: Location, model_sha256: str, name: str) -> Tally | None:
     try:
         about = parquet.read_about(filesystem.read(output, name))
     except LungcliError:
@@ -153,7 +153,7 @@ def _tally(output: Place, model_sha256: str, name: str) -> Tally | None:
     return about.tally if about and about.model_sha256 == model_sha256 else None
 
 
-def _write(output: Place, name: str, written: bytes) -> Tally:
+def _write(output: Location, name: str, written: bytes) -> Tally:
     about = parquet.read_about(written)
     if about is None:
         raise LungcliError(f"a worker handed back {name} damaged", "type the same command again")

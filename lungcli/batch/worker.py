@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lungcli.batch import filesystem, parquet
-from lungcli.batch.filesystem import Place
+from lungcli.batch.filesystem import Location
 from lungcli.batch.parquet import About
 from lungcli.imaging import privacy
 from lungcli.modelfile.model_file import Model
@@ -22,7 +22,7 @@ _FETCHES, _AHEAD = 8, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class WorkerOptions:
     """How shards are judged: as by `lungcli predict` with the options of these names, `threads` slices at a time."""
 
     model_sha256: str
@@ -31,7 +31,7 @@ class Manner:
     threads: int
 
 
-def judged(place: Place, names: Sequence[str], model: Model, manner: Manner) -> bytes:
+def judged(place: Location, names: Sequence[str], model: Model, manner: WorkerOptions) -> bytes:
     """Judge files of an archive; return the Parquet file of their verdicts, in the order of `names`.
 
     A slice is judged by itself: there are no verdicts on DICOM series, whose slices may lie in several shards. Raises
@@ -60,14 +60,14 @@ def called(archive: str, names: Sequence[str], which: str) -> str:
     return privacy.hidden(shown.get(which) or privacy.without_folders(place.named(which)), naming.words)
 
 
-def _items(place: Place, names: Sequence[str], naming: Naming, pool: ThreadPoolExecutor) -> Iterator[Item]:
+def _items(place: Location, names: Sequence[str], naming: Naming, pool: ThreadPoolExecutor) -> Iterator[Item]:
     for name, get in _ahead(place, names, pool):
         for item in inputs.of_listed(place.named(name), get, naming):
             yield replace(item, file=name)
 
 
 def _ahead(
-    place: Place, names: Sequence[str], pool: ThreadPoolExecutor
+    place: Location, names: Sequence[str], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[str, Callable[[], Path | bytes]]]:
     """Yield every file with what gives its content, a few of them fetched before they are asked for."""
     fetch = functools.partial(filesystem.content, place)

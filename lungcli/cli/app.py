@@ -108,7 +108,11 @@ def _manners(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
 ) -> None:
     del version
-    console.ConsoleOptions.quiet, console.ConsoleOptions.colour, console.ConsoleOptions.debug = quiet, not no_color, debug
+    console.ConsoleOptions.quiet, console.ConsoleOptions.colour, console.ConsoleOptions.debug = (
+        quiet,
+        not no_color,
+        debug,
+    )
 
 
 def main() -> None:

@@ -42,7 +42,9 @@ def _console(*, stderr: bool) -> "Console":
         def render_str(self, text: str, **how: Any) -> "Text":
             return super().render_str(plain_lines(text), **how)
 
-    return Harmless(stderr=stderr, no_color=not ConsoleOptions.colour or None, highlight=False, markup=False, emoji=False)
+    return Harmless(
+        stderr=stderr, no_color=not ConsoleOptions.colour or None, highlight=False, markup=False, emoji=False
+    )
 
 
 def info(text: str, style: str = "") -> None:

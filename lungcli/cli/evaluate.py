@@ -12,7 +12,7 @@ from lungcli.core.recipe import Protocol
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lungcli.evaluation.external_validation import Scored
+    from lungcli.evaluation.external_validation import ExternalResult
     from lungcli.metrics.predictions import Evaluation
     from lungcli.modelfile.model_card import StressFigures
     from lungcli.modelfile.model_file import Model
@@ -32,7 +32,7 @@ class _Found:
     model: "Model"
     judged: "list[Judged]"
     stressed: "tuple[StressFigures, ...]"
-    scored: "list[Scored]"
+    scored: "list[ExternalResult]"
 
 
 def evaluate(
@@ -130,10 +130,10 @@ def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFig
     from lungcli.evaluation import robustness
 
     with progress.preparing("judging under other acquisitions") as advance:
-        return robustness.stress(model, judged, manifest.folder(manifest.load(name).name), advance)
+        return robustness.evaluate_robustness(model, judged, manifest.folder(manifest.load(name).name), advance)
 
 
-def _score(model: "Model", label: str, folder: Path) -> "Scored":
+def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
     from lungcli.cli import progress
     from lungcli.evaluation import external_validation
 

@@ -9,7 +9,7 @@ from lungcli.cli import console
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lungcli.batch.runner import Summary
+    from lungcli.batch.runner import ArchiveSummary
     from lungcli.modelfile.model_file import Model
 
 Engine = Annotated[
@@ -52,7 +52,7 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
             "--engine ray judges one folder or URI and needs --output",
             "for example: lungcli predict --engine ray s3://bucket/slices --output verdicts/",
         )
-    asked = runner.Job(
+    asked = runner.ArchiveJob(
         archive=named[0],
         output=output,
         model_name=model_paths.name_of(model.path),
@@ -71,7 +71,7 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
     raise typer.Exit(predict_output.exit_code(codes, strict=given["strict"]))
 
 
-def _tell(done: "Summary") -> None:
+def _tell(done: "ArchiveSummary") -> None:
     if done.removed:
         console.info(f"{done.removed} shards were of files that are gone or changed: removed")
     if done.found:

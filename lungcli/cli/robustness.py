@@ -6,7 +6,7 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.core.formatting import number
-from lungcli.evaluation.external_validation import Scored
+from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.modelfile.model_card import StressFigures
 from lungcli.views.figures import with_interval
 
@@ -48,7 +48,7 @@ def show(rows: Sequence[StressFigures]) -> None:
     out.print()
 
 
-def show_folder(scored: Scored) -> None:
+def show_folder(scored: ExternalResult) -> None:
     """Print what became of one folder of slices of a known class."""
     figures, out = scored.figures, console.out()
     verdicts = ", ".join(f"{count} {label}" for label, count in scored.verdicts.items())

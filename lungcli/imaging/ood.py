@@ -1,6 +1,6 @@
 """The guard before every verdict: is this an axial slice of the lungs, and was it taken like those learned from?
 
-Hard rules on the layout refuse what cannot be such a slice (`refuse`). A Mahalanobis distance to the training slices
+Hard rules on the layout refuse what cannot be such a slice (`layout_rejection`). A Mahalanobis distance to the training slices
 (Lee et al. 1807.03888, section 2, on a handful of measures instead of features) marks an unfamiliar acquisition
 (`distance`). Every score is a ratio to its limit: above 1 the guard speaks up.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.imaging.image_io import read
-from lungcli.imaging.ood_features import Signs, look
+from lungcli.imaging.ood_features import Features, measure
 
 Rows = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ _SHRINKAGE = 0.1
 _ACCEPTED = 0.99
 
 
-class GuardStatistics(msgspec.Struct, frozen=True, kw_only=True):
+class OodStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How the training slices were acquired, for telling pictures from elsewhere.
 
     `mean` and `spread` (standard deviation) of each of `signs`, the inverse covariance `precision`, and the distance
@@ -72,10 +72,10 @@ _ACQUISITION = {
     "black": _Acquisition(spread=0.05, less="of less black", more="of lungs cut off at black by the window"),
     "white": _Acquisition(spread=0.05, less="of less white", more="of tissue cut off at white by the window"),
 }
-SIGNS = tuple(_ACQUISITION)
+FEATURES = tuple(_ACQUISITION)
 
 
-def refuse(signs: Signs) -> Rejection | None:
+def layout_rejection(signs: Features) -> Rejection | None:
     """Return why a picture cannot be an axial slice of the lungs, None where it may be one.
 
     Limits leave room around windows from soft tissue to full range, gamma .7 to 1.4, crops, blur, and margins of any
@@ -84,63 +84,63 @@ def refuse(signs: Signs) -> Rejection | None:
     return next((found for rule in _RULES if (found := rule(signs))), None)
 
 
-def _coloured(signs: Signs) -> Rejection | None:
+def _coloured(signs: Features) -> Rejection | None:
     return _above(signs.colour, 0.05, "a colour picture")
 
 
-def _blank(signs: Signs) -> Rejection | None:
+def _blank(signs: Features) -> Rejection | None:
     return _below(signs.contrast, 0.02, "blank")
 
 
-def _negative(signs: Signs) -> Rejection | None:
+def _negative(signs: Features) -> Rejection | None:
     if signs.inverted > 0.08:
         return _above(signs.edge, 0.6, "inverted grey: air is brighter than tissue")
     return _above(signs.edge, 0.75, "no dark air around a body")
 
 
-def _strokes(signs: Signs) -> Rejection | None:
+def _strokes(signs: Features) -> Rejection | None:
     return _above(signs.thin, 0.4, "mostly text or lines")
 
 
-def _bodiless(signs: Signs) -> Rejection | None:
+def _bodiless(signs: Features) -> Rejection | None:
     return _below(signs.body, 0.12, "no body found")
 
 
-def _lungless(signs: Signs) -> Rejection | None:
+def _lungless(signs: Features) -> Rejection | None:
     return _below(signs.lungs, 0.04, "no lungs found")
 
 
-def _mixed(signs: Signs) -> Rejection | None:
+def _mixed(signs: Features) -> Rejection | None:
     # A window that cuts lungs off at black shows fat and muscle apart, so that two modes explain less.
     limit = 0.84 if signs.hollow > 0.05 else 0.62
     return _below(signs.separation, limit, "grey values don't fall into air and tissue, as in an X-ray or MRI")
 
 
-def _surroundings(signs: Signs) -> Rejection | None:
+def _surroundings(signs: Features) -> Rejection | None:
     return _above(signs.ambient, 0.16, "what surrounds the body is not air")
 
 
-def _standing(signs: Signs) -> Rejection | None:
+def _standing(signs: Features) -> Rejection | None:
     if signs.balance < 0.2:
         return None
     return _above(signs.upright, 1.3, "lungs stand upright: a coronal or sagittal plane, or a slice turned on its side")
 
 
-def _central(signs: Signs) -> Rejection | None:
+def _central(signs: Features) -> Rejection | None:
     # Near the top of a chest lungs lie close together as well, but side by side, wider than high.
     if signs.upright < 0.7:
         return None
     return _below(signs.apart, 0.5, "dark in the middle of the body instead of on both sides, as in a brain")
 
 
-def _abdomen(signs: Signs) -> Rejection | None:
+def _abdomen(signs: Features) -> Rejection | None:
     # A slice cut close may run out of the picture as well, but its lungs lie side by side, flatter than they stand.
     if signs.balance < 0.15 or signs.upright < 0.62:
         return None
     return _above(signs.under, 0.6, "the body goes on below the lungs: a coronal or sagittal plane?")
 
 
-_RULES: tuple[Callable[[Signs], Rejection | None], ...] = (
+_RULES: tuple[Callable[[Features], Rejection | None], ...] = (
     _coloured,
     _blank,
     _negative,
@@ -165,8 +165,8 @@ def _below(value: float, limit: float, reason: str) -> Rejection | None:
     return Rejection(reason=reason, score=min(_MOST, limit / max(value, 1e-6)))
 
 
-def fit(train: Rows, validation: Rows) -> GuardStatistics | None:
-    """Learn what is familiar from rows of acquisition signs (n, 11), in the order of `SIGNS`; None without rows.
+def fit(train: Rows, validation: Rows) -> OodStatistics | None:
+    """Learn what is familiar from rows of acquisition signs (n, 11), in the order of `FEATURES`; None without rows.
 
     The covariance of the training rows loses a tenth of its correlations and gets a least spread. The threshold lets
     99 % of the rows of either part through; it is at least the √11 that is usual for normally distributed rows.
@@ -178,10 +178,10 @@ def fit(train: Rows, validation: Rows) -> GuardStatistics | None:
     spread = np.sqrt(train.var(axis=0) + np.square([item.spread for item in _ACQUISITION.values()]))
     np.fill_diagonal(covariance, spread**2)
     precision = np.linalg.inv(covariance)
-    usual = math.sqrt(len(SIGNS))
+    usual = math.sqrt(len(FEATURES))
     threshold = max(usual, _limit(train - mean, precision), _limit(validation - mean, precision))
-    return GuardStatistics(
-        signs=SIGNS,
+    return OodStatistics(
+        signs=FEATURES,
         mean=tuple(mean.tolist()),
         spread=tuple(spread.tolist()),
         precision=tuple(tuple(row) for row in precision.tolist()),
@@ -190,24 +190,26 @@ def fit(train: Rows, validation: Rows) -> GuardStatistics | None:
     )
 
 
-def fit_files(train: Iterable[Path], validation: Iterable[Path]) -> GuardStatistics | None:
+def fit_files(train: Iterable[Path], validation: Iterable[Path]) -> OodStatistics | None:
     """Read slices and `fit` them; about 5 ms a slice. Raises UnreadableInputError."""
-    return fit(rows_of(look(read(path)) for path in train), rows_of(look(read(path)) for path in validation))
+    return fit(
+        feature_rows(measure(read(path)) for path in train), feature_rows(measure(read(path)) for path in validation)
+    )
 
 
-def rows_of(found: Iterable[Signs]) -> Rows:
-    """Acquisition signs of several pictures: float64 (n, 11), in the order of `SIGNS`."""
-    rows = [[getattr(signs, name) for name in SIGNS] for signs in found]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(SIGNS))
+def feature_rows(found: Iterable[Features]) -> Rows:
+    """Acquisition signs of several pictures: float64 (n, 11), in the order of `FEATURES`."""
+    rows = [[getattr(signs, name) for name in FEATURES] for signs in found]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES))
 
 
-def distance(signs: Signs, statistics: GuardStatistics) -> float:
+def distance(signs: Features, statistics: OodStatistics) -> float:
     """Distance of a picture's acquisition to the training slices, over the threshold: above 1 it is unfamiliar."""
     away = _away(signs, statistics)
     return min(_MOST, _mahalanobis(away, np.array(statistics.precision)) / statistics.threshold)
 
 
-def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Rejection | None:
+def ood_reason(signs: Features, statistics: OodStatistics) -> Rejection | None:
     """Return how a picture's acquisition differs most from the training slices; None where it is familiar."""
     score = distance(signs, statistics)
     if score <= 1:
@@ -219,12 +221,12 @@ def unfamiliar(signs: Signs, statistics: GuardStatistics) -> Rejection | None:
     return Rejection(reason=f"unfamiliar acquisition: {how} than the slices it learned from", score=score)
 
 
-def understands(statistics: GuardStatistics) -> bool:
+def understands(statistics: OodStatistics) -> bool:
     """Tell whether every sign of `statistics` is measured here."""
-    return set(statistics.signs) <= set(SIGNS)
+    return set(statistics.signs) <= set(FEATURES)
 
 
-def _away(signs: Signs, statistics: GuardStatistics) -> Rows:
+def _away(signs: Features, statistics: OodStatistics) -> Rows:
     values: list[float] = [getattr(signs, name) for name in statistics.signs]
     away: Rows = np.array(values) - np.array(statistics.mean)
     return away

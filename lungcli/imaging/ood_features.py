@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.connected_components import Mask
-from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.picture import Grey, Picture
 
 # Rows of the picture that noise is measured on.
@@ -24,7 +24,7 @@ _FEWEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signs:
+class Features:
     """Measures of one picture; shares lie in 0..1, and grey levels do unless they are said to be of the contrast.
 
     Layout: `colour` as in Picture; `contrast` between the darkest and the brightest half per cent; `separation`, the
@@ -65,17 +65,17 @@ class Signs:
     white: float
 
 
-def look(picture: Picture, found: Chest | None = None) -> Signs:
+def measure(picture: Picture, found: LungSegmentation | None = None) -> Features:
     """Measure a picture, in about half a millisecond at 512×512.
 
     `found` is what `chest.find` says of it, if it was asked already.
     """
-    found = found or lung_segmentation.find(picture.grey)
+    found = found or lung_segmentation.segment(picture.grey)
     with lung_segmentation.SHORT_STEPS:
         return _signs(picture, found)
 
 
-def _signs(picture: Picture, found: Chest) -> Signs:
+def _signs(picture: Picture, found: LungSegmentation) -> Features:
     within = _unframed(found.small)
     small, body, lungs = found.small[within], found.body[within], found.lungs[within]
     low, high = _ends(small)
@@ -87,7 +87,7 @@ def _signs(picture: Picture, found: Chest) -> Signs:
     edge = _edge(bright)
     noise, grain, sharpness = _texture(_within(picture.grey, found.box), found.tissue, span)
     upright, balance, apart, under = _posture(lungs, body)
-    return Signs(
+    return Features(
         colour=picture.colour,
         contrast=high - low,
         separation=separation,
@@ -115,7 +115,7 @@ def _signs(picture: Picture, found: Chest) -> Signs:
 
 
 def _lungs_of_negative(grey: Grey) -> float:
-    negative = lung_segmentation.find(1 - grey)
+    negative = lung_segmentation.segment(1 - grey)
     return _share(negative.lungs, negative.body)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
-from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.picture import Grey
 
 # Goes up whenever the same slice would come out with other pixels: cached slices and model files name it.
@@ -23,26 +23,26 @@ VERSION = 2
 AIR, TISSUE = 0.20, 1.00
 
 
-def prepare(grey: Grey, size: int, found: Chest | None = None) -> NDArray[np.uint8]:
+def prepare(grey: Grey, size: int, found: LungSegmentation | None = None) -> NDArray[np.uint8]:
     """Crop a slice, float32 [H, W] in 0..1, to its lungs, and put it on the common grey scale: uint8 [size, size].
 
     The aspect is kept; what lies outside the body is black. The filter is a triangle as wide as the reduction, so that
     nothing aliases. Without lungs the whole body, or the whole picture, is taken, and stretched over the scale.
     `found` is what `chest.find` says of the slice, if it was asked already.
     """
-    picture = lung_segmentation.picture_of(grey)
-    return prepare_in(picture, size, found or lung_segmentation.find_in(picture))
+    picture = lung_segmentation.as_image(grey)
+    return prepare_in(picture, size, found or lung_segmentation.segment_image(picture))
 
 
-def prepare_in(picture: Image.Image, size: int, found: Chest) -> NDArray[np.uint8]:
+def prepare_in(picture: Image.Image, size: int, found: LungSegmentation) -> NDArray[np.uint8]:
     """`prepare` for who has the slice as `chest.picture_of` makes it, and what was found in it."""
     values = _cropped(picture, found.box, size)
-    low, high = (0.0, 1.0) if found.missing else (AIR, TISSUE)
+    low, high = (0.0, 1.0) if found.failure_reason else (AIR, TISSUE)
     values -= np.float32(found.air)
     values *= np.float32((high - low) / max(found.tissue - found.air, 1e-6))
     values += np.float32(low)
     left, top, right, bottom = (edge / found.factor for edge in found.box)
-    values *= _cropped(lung_segmentation.picture_of(found.body), (left, top, right, bottom), size)
+    values *= _cropped(lung_segmentation.as_image(found.body), (left, top, right, bottom), size)
     np.minimum(np.maximum(values, 0, out=values), 1, out=values)
     values *= 255
     prepared: NDArray[np.uint8] = np.rint(values, out=values).astype(np.uint8)

@@ -9,7 +9,7 @@ from lungcli import DISCLAIMER
 from lungcli.core import versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
-from lungcli.imaging.ood import GuardStatistics
+from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
@@ -165,7 +165,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     int8: Int8Proof | None = None
     rung: str = ""
     ladder: tuple[RungFigures, ...] = ()
-    guard: GuardStatistics | None = None
+    guard: OodStatistics | None = None
     calibration: Calibration | None = None
     referral: Referral | None = None
     risk_coverage: tuple[CoveragePoint, ...] = ()

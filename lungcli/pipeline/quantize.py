@@ -18,7 +18,7 @@ from lungcli.modelfile.model_card import ModelCard, RungFigures
 from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
 from lungcli.quantize import int8_coverage, search
-from lungcli.quantize.search import Form, QuantizationContext, Limits, Strategy, Trial
+from lungcli.quantize.search import Form, Limits, QuantizationContext, Strategy, Trial
 
 CALIBRATION_SLICES = 256
 # Medians of two timings of one file differ by so much.

@@ -25,7 +25,7 @@ from lungcli.datasets import cache, manifest, split_files
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
-from lungcli.imaging.ood import GuardStatistics
+from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
@@ -247,7 +247,7 @@ def export(stage: str, recipe: Recipe, folder: Path, found: RunData, pruning: Pr
     return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
 
 
-def guard_statistics(found: RunData) -> GuardStatistics | None:
+def guard_statistics(found: RunData) -> OodStatistics | None:
     """How the training slices were acquired, with a threshold that validation agrees to; 400 of each part tell."""
     folder = manifest.folder(found.manifest.name)
 

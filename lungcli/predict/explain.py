@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER
-from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.picture import Grey
 from lungcli.modelfile.model_file import Model
 from lungcli.predict.predict import SliceImage
@@ -125,7 +125,7 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     return heat
 
 
-def in_picture(heat: Heat, found: Chest, shape: tuple[int, int]) -> Heat:
+def in_picture(heat: Heat, found: LungSegmentation, shape: tuple[int, int]) -> Heat:
     """Lay heat [h, w] over the picture of `shape` (H, W) that the slice was cropped from: float32 [H, W].
 
     Between the middles of places it is interpolated bilinearly. What the net did not see has no heat.

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.imaging import lung_segmentation, ood, ood_features
-from lungcli.imaging.lung_segmentation import Chest
+from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.ood import Rejection
-from lungcli.imaging.ood_features import Signs
+from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble
-from lungcli.predict.ensemble import ModelOrEnsemble, MemberPrediction
+from lungcli.predict.ensemble import MemberPrediction, ModelOrEnsemble
 from lungcli.predict.inputs import Item
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class SliceImage:
     """
 
     grey: Grey
-    chest: Chest
+    chest: LungSegmentation
     prepared: NDArray[np.uint8]
 
 
@@ -174,10 +174,10 @@ def capture_and_predict(
         picture = opened(item)
         if isinstance(picture, Failure):
             return picture, Capture(item=item)
-        image = lung_segmentation.picture_of(picture.grey)
-        found = lung_segmentation.find_in(image)
-        measured = ood_features.look(picture, found)
-        objection = ood.refuse(measured)
+        image = lung_segmentation.as_image(picture.grey)
+        found = lung_segmentation.segment_image(image)
+        measured = ood_features.measure(picture, found)
+        objection = ood.layout_rejection(measured)
         members = ensemble.members(models)
         prepared = functools.cache(lambda size: prepare_in(image, size, found))
         outcome: Outcome
@@ -193,7 +193,7 @@ def capture_and_predict(
 
 
 def _prediction(
-    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Signs, refused: Rejection | None, start: float
+    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Features, refused: Rejection | None, start: float
 ) -> Prediction:
     """Combine the probabilities (K,) of each model; the work began at `start` on the clock for performance."""
     card = ensemble.card(models)
@@ -224,10 +224,12 @@ def _prediction(
     )
 
 
-def _why_referred(seen: Signs, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]) -> str:
+def _why_referred(
+    seen: Features, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
+) -> str:
     """Say why a verdict of this calibrated probability is left to a radiologist; empty when it is not."""
     for model in models:
-        if model.card.guard and (stranger := ood.unfamiliar(seen, model.card.guard)):
+        if model.card.guard and (stranger := ood.ood_reason(seen, model.card.guard)):
             return stranger.reason
     if disagreement := ensemble.disagreement_reason(opinions):
         return disagreement

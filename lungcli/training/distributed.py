@@ -270,7 +270,9 @@ def micro_batch(batch: int, device: torch.device) -> int:
     return 0 if size == 1 or device.type == "cuda" else -(-batch // size)
 
 
-def distributed_data_parallel(net: nn.Module, device: torch.device, at_a_time: int, position: tuple[int, int]) -> nn.Module:
+def distributed_data_parallel(
+    net: nn.Module, device: torch.device, at_a_time: int, position: tuple[int, int]
+) -> nn.Module:
     """Wrap `net` so that gradients of all ranks are added up; `net` itself keeps its weights and their names.
 
     With whole batches (`at_a_time` 0) on GPUs, batch normalisation is made to use the statistics of all ranks. Raises

@@ -84,7 +84,9 @@ def train(
     )
     digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
     position = step.restore(checkpoint.latest(folder), digests)
-    together = distributed.distributed_data_parallel(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    together = distributed.distributed_data_parallel(
+        net, place.device, recipe.micro_batch, (position.epoch, position.batch)
+    )
     step = dataclasses.replace(step, shared=together)
     if not whole.exists():
         step.save(whole, position)

@@ -11,7 +11,7 @@ from lungcli.core.errors import UsageError
 from lungcli.training import pretrained as imagenet
 
 
-class OwnModel(nn.Module):
+class CapstoneCNN(nn.Module):
     """The published capstone's own net: convolutions of 128, 64 and 8 channels (3×3, 3×3, 5×5), dense 500 and 250.
 
     With a first stride of 2 a 224×224 slice reaches the head as the published 3,872 features (8 × 22 × 22); other

@@ -16,7 +16,7 @@ _UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ign
 _HEAD_TENSORS = 2
 
 
-def load(net: nn.Module, row: registry.Net) -> None:
+def load(net: nn.Module, row: registry.ArchSpec) -> None:
     """Fill `net`, all but its head, with the ImageNet weights that `row` names.
 
     Raises UsageError when there are none or their package is not installed, NetworkError when they can't be
@@ -30,11 +30,11 @@ def load(net: nn.Module, row: registry.Net) -> None:
         raise UsageError(f"there are no ImageNet weights for {row.name!r}", "leave --pretrained out")
 
 
-def _installed(row: registry.Net) -> bool:
+def _installed(row: registry.ArchSpec) -> bool:
     return importlib.util.find_spec(row.package.partition(":")[0]) is not None
 
 
-def _packaged(row: registry.Net) -> dict[str, Tensor]:
+def _packaged(row: registry.ArchSpec) -> dict[str, Tensor]:
     """Read the weights file inside an installed package, without importing the package."""
     package, _, inner = row.package.partition(":")
     found = importlib.util.find_spec(package)
@@ -56,7 +56,7 @@ def _packaged(row: registry.Net) -> dict[str, Tensor]:
     return weights
 
 
-def _downloaded(row: registry.Net) -> dict[str, Tensor]:
+def _downloaded(row: registry.ArchSpec) -> dict[str, Tensor]:
     from torchvision.models import get_weight
 
     enum = get_weight(row.weights)
@@ -77,7 +77,7 @@ def _downloaded(row: registry.Net) -> dict[str, Tensor]:
     return weights
 
 
-def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Net) -> None:
+def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     """Fill `net` tensor by tensor: names differ from one implementation to the next, order and shapes do not."""
     # Single numbers count batches; not every implementation has them.
     own = {key: value for key, value in net.state_dict().items() if value.ndim}
@@ -88,7 +88,7 @@ def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Net
     net.load_state_dict(dict(zip(body, theirs, strict=False)), strict=False)
 
 
-def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.Net) -> None:
+def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     own = net.state_dict()
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     missing, _ = net.load_state_dict(fitting, strict=False)

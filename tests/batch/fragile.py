@@ -14,14 +14,14 @@ from unittest import mock
 
 from lungcli.batch import filesystem, ray_pool, shards, worker
 from lungcli.batch.ray_pool import Pool, Worker
-from lungcli.batch.worker import Manner
+from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import LungcliError
 
 CALLED = worker.called
 
 
-def manner(*, phi: bool = False) -> Manner:
-    return Manner(model_sha256="m", force=False, include_phi=phi, threads=1)
+def manner(*, phi: bool = False) -> WorkerOptions:
+    return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=1)
 
 
 def fragile(deadly: str) -> type[Worker]:

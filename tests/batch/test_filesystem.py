@@ -7,7 +7,7 @@ import pytest
 
 from lungcli.batch import filesystem, worker
 from lungcli.batch import shards as listing
-from lungcli.batch.worker import Manner
+from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import UnreadableInputError
 from lungcli.modelfile import model_file
 from tests.batch import archives
@@ -54,7 +54,7 @@ def test_verdicts_on_what_fsspec_opens_are_those_on_a_folder(memory: str, model:
     for name, content in archives.pictures().items():
         filesystem.write(place, name, content)
     folder = filesystem.opened(str(write(tmp_path / "in", archives.pictures())))
-    loaded, how = model_file.load(model, 1), Manner(model_sha256="m", force=False, include_phi=False, threads=1)
+    loaded, how = model_file.load(model, 1), WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
     found = []
     for each in (place, folder):
         (shard,) = listing.shards(filesystem.files(each), 1000)

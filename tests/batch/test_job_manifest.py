@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from lungcli.batch import filesystem, job_manifest
-from lungcli.batch.job_manifest import Plan
+from lungcli.batch.job_manifest import JobManifest
 from lungcli.core.errors import LungcliError, UsageError
 
-PLANNED = Plan(
+PLANNED = JobManifest(
     model="bundled",
     model_sha256="a" * 64,
     archive_sha256="b" * 64,
@@ -27,7 +27,7 @@ def test_a_job_goes_on_in_its_folder_also_when_the_archive_has_grown(tmp_path: P
     job_manifest.begin(PLANNED, output)
     grown = msgspec.structs.replace(PLANNED, listing_sha256="d" * 64, files=5, shards=2)
     job_manifest.begin(grown, output)
-    assert msgspec.json.decode((tmp_path / "out" / job_manifest.PLAN).read_bytes(), type=Plan) == grown
+    assert msgspec.json.decode((tmp_path / "out" / job_manifest.PLAN).read_bytes(), type=JobManifest) == grown
 
 
 @pytest.mark.parametrize(

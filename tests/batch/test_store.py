@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.batch import filesystem, parquet, shards, worker
-from lungcli.batch.worker import Manner
+from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import NetworkError, UnreadableInputError
 from lungcli.modelfile import model_file
 from tests.batch import archives
@@ -43,7 +43,7 @@ def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model:
     loaded = model_file.load(model, 1)
     place = filesystem.opened("s3://first/a b")
     (shard,) = shards.shards(filesystem.files(place), 1000)
-    how = Manner(model_sha256="m", force=False, include_phi=False, threads=1)
+    how = WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
     content = worker.judged(place, shard.files, loaded, how)
     found = archives.by_source(archives.table(content))
     expected = archives.in_one_process(tmp_path / "in", loaded)

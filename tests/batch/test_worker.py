@@ -11,7 +11,7 @@ import pytest
 from lungcli.batch import filesystem, parquet, ray_pool, shards
 from lungcli.batch import worker as judge
 from lungcli.batch.parquet import Tally
-from lungcli.batch.worker import Manner
+from lungcli.batch.worker import WorkerOptions
 from lungcli.modelfile import model_file
 from tests.batch import archives
 from tests.batch.archives import Row
@@ -25,11 +25,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> model_file.Model:
     return model_file.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
 
 
-def manner(*, phi: bool = False, threads: int = 2) -> Manner:
-    return Manner(model_sha256="m", force=False, include_phi=phi, threads=threads)
+def manner(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
+    return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=threads)
 
 
-def table(folder: Path, model: model_file.Model, how: Manner) -> tuple[list[Row], Tally]:
+def table(folder: Path, model: model_file.Model, how: WorkerOptions) -> tuple[list[Row], Tally]:
     place = filesystem.opened(str(folder))
     (shard,) = shards.shards(filesystem.files(place), 1000)
     content = judge.judged(place, shard.files, model, how)

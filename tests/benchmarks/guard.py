@@ -21,8 +21,8 @@ from lungcli.datasets import manifest, splits
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
-from lungcli.imaging.ood import GuardStatistics
-from lungcli.imaging.ood_features import Signs
+from lungcli.imaging.ood import OodStatistics
+from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare
 from lungcli.modelfile import model_file, model_paths
@@ -41,11 +41,11 @@ def main() -> None:
     data = manifest.load(sys.argv[1] if len(sys.argv) > 1 else "phantom")
     split = splits.split(data, protocol="grouped", seed=0)
     seen = _looks(data)
-    statistics = ood.fit(ood.rows_of(seen[i] for i in split.train), ood.rows_of(seen[i] for i in split.val))
+    statistics = ood.fit(ood.feature_rows(seen[i] for i in split.train), ood.feature_rows(seen[i] for i in split.val))
     if statistics is None:
         raise SystemExit(f"{data.name} has no training slices")
     real = np.array([_score(seen[i], statistics) for i in split.test])
-    refused = sum(ood.refuse(item) is not None for item in seen)
+    refused = sum(ood.layout_rejection(item) is not None for item in seen)
     machine.state()
     machine.say(f"{data.name}: {refused} of all {len(seen)} slices refused, test part below")
     machine.say(f"{'kind':<28}{'n':>5}{'refused':>9}{'referred':>9}{'AUROC':>7}{'FA at 95 %':>11}")
@@ -65,22 +65,22 @@ def main() -> None:
     _cost(manifest.folder(data.name) / data.slices[split.test[0]].path)
 
 
-def _looks(data: Manifest) -> list[Signs]:
+def _looks(data: Manifest) -> list[Features]:
     folder = manifest.folder(data.name)
-    return [ood_features.look(read(folder / item.path)) for item in data.slices]
+    return [ood_features.measure(read(folder / item.path)) for item in data.slices]
 
 
-def _score(seen: Signs, statistics: GuardStatistics) -> float:
-    return REFUSED if ood.refuse(seen) else ood.distance(seen, statistics)
+def _score(seen: Features, statistics: OodStatistics) -> float:
+    return REFUSED if ood.layout_rejection(seen) else ood.distance(seen, statistics)
 
 
 def _row(
     name: str,
     pictures: Iterable[Grey | Picture],
     real: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    statistics: GuardStatistics,
+    statistics: OodStatistics,
 ) -> None:
-    found = [ood_features.look(item if isinstance(item, Picture) else intruders.picture(item)) for item in pictures]
+    found = [ood_features.measure(item if isinstance(item, Picture) else intruders.picture(item)) for item in pictures]
     scores = np.array([_score(seen, statistics) for seen in found])
     # The area under the curve is the share of pairs in the right order, ties for one half (Mann and Whitney 1947).
     auroc = (scores[:, None] > real).mean() + 0.5 * (scores[:, None] == real).mean()
@@ -113,16 +113,16 @@ def _cost(path: Path) -> None:
         machine.say(f"cost not measured: {error.message}")
         return
     picture = read(path)
-    found = lung_segmentation.find(picture.grey)
+    found = lung_segmentation.segment(picture.grey)
     statistics = model.card.guard
 
     def guarded() -> object:
-        seen = ood_features.look(picture, found)
-        return ood.refuse(seen), ood.distance(seen, statistics) if statistics else 0.0
+        seen = ood_features.measure(picture, found)
+        return ood.layout_rejection(seen), ood.distance(seen, statistics) if statistics else 0.0
 
     def predicted() -> object:
         grey = read(path).grey
-        return model.probabilities(prepare(grey, model.card.size, lung_segmentation.find(grey))[None])
+        return model.probabilities(prepare(grey, model.card.size, lung_segmentation.segment(grey))[None])
 
     alone, rest = machine.taking_turns((guarded, predicted), ROUNDS)
     machine.say(

@@ -63,13 +63,13 @@ def files() -> Iterator[bytes]:
 def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name what is done to one file."""
     picture = read(file, "slice.jpg")
-    found = lung_segmentation.find(picture.grey)
+    found = lung_segmentation.segment(picture.grey)
     yield "read a file", lambda: read(file, "slice.jpg", colour=False)
     yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
-    yield "find the lungs", lambda: lung_segmentation.find(picture.grey)
+    yield "find the lungs", lambda: lung_segmentation.segment(picture.grey)
     yield f"crop and scale to {SIZE}×{SIZE}", lambda: prepare(picture.grey, SIZE, found)
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
-    yield "the guard's look", lambda: ood_features.look(picture, found)
+    yield "the guard's look", lambda: ood_features.measure(picture, found)
 
 
 if __name__ == "__main__":

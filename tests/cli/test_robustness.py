@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.cli import robustness
-from lungcli.evaluation.external_validation import Scored
+from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile.model_card import Elsewhere, StressFigures
 
@@ -76,7 +76,9 @@ def test_a_folder_and_the_files_left_out(capsys: pytest.CaptureFixture[str]) -> 
     )
     reasons = tuple(f"cannot read {number}.png: it is empty" for number in range(7))
     robustness.show_folder(
-        Scored(folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons)
+        ExternalResult(
+            folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons
+        )
     )
     said = capsys.readouterr()
     assert [" ".join(line.split()) for line in said.out.splitlines()] == [

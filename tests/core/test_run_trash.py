@@ -79,28 +79,28 @@ def test_names_that_cannot_be_given_leave_the_run_alone(name: str, message: str)
 
 def test_a_run_put_away_comes_back_whole() -> None:
     run = new("first")
-    place = run_trash.put_away(run)
+    place = run_trash.move_to_trash(run)
     assert runs.known() == {}
-    assert run_trash.take_back(place) == "first"
+    assert run_trash.restore_from_trash(place) == "first"
     assert runs.load("first") == run
 
 
 def test_a_run_taken_back_gets_a_fresh_name_if_its_own_is_taken() -> None:
-    place = run_trash.put_away(new("first"))
+    place = run_trash.move_to_trash(new("first"))
     new("first")
-    assert run_trash.take_back(place) == "first-2"
+    assert run_trash.restore_from_trash(place) == "first-2"
     assert sorted(runs.known()) == ["first", "first-2"]
 
 
 def test_the_trash_has_a_size_and_can_be_emptied() -> None:
-    assert run_trash.trashed() == ()
+    assert run_trash.trashed_runs() == ()
     assert run_trash.trash_size() == 0
     for name in ("first", "second"):
         run = new(name)
         (run.folder / "model.onnx").write_bytes(b"x" * 1000)
-        run_trash.put_away(run)
-    assert [place.name.partition(" ")[2] for place in run_trash.trashed()] == ["first", "second"]
+        run_trash.move_to_trash(run)
+    assert [place.name.partition(" ")[2] for place in run_trash.trashed_runs()] == ["first", "second"]
     assert 2000 < run_trash.trash_size() < 10_000
     run_trash.empty_trash()
-    assert run_trash.trashed() == ()
+    assert run_trash.trashed_runs() == ()
     assert run_trash.trash_size() == 0

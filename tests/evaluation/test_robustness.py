@@ -76,7 +76,7 @@ def test_a_row_for_the_slices_as_they_are_and_for_every_change_and_strength(
     model: model_file.Model, judged: Evaluation, folder: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    rows = robustness.stress(model, judged, folder, lambda done, total: told.append((done, total)))
+    rows = robustness.evaluate_robustness(model, judged, folder, lambda done, total: told.append((done, total)))
     assert told == [(number + 1, COUNT) for number in range(COUNT)]
     assert [(row.change, row.strength) for row in rows] == [
         ("none", 0),
@@ -91,7 +91,7 @@ def test_a_row_for_the_slices_as_they_are_and_for_every_change_and_strength(
 
 def test_a_row_by_hand(model: model_file.Model, judged: Evaluation, folder: Path) -> None:
     """The strongest noise, done one slice at a time."""
-    rows = robustness.stress(model, judged, folder)
+    rows = robustness.evaluate_robustness(model, judged, folder)
     row = next(row for row in rows if (row.change, row.strength) == ("noise", 3))
     noisy = np.stack([prepare(perturbations.noise(read(folder / path).grey, 0.12), 32) for path in judged.slices])
     verdicts = model.logits(noisy).argmax(axis=1)
@@ -106,7 +106,7 @@ def test_a_row_by_hand(model: model_file.Model, judged: Evaluation, folder: Path
 
 def test_verdicts_do_flip(model: model_file.Model, judged: Evaluation, folder: Path) -> None:
     """A net without training reacts to something, or the test above would compare nothing with nothing."""
-    assert max(row.flips for row in robustness.stress(model, judged, folder)) > 0
+    assert max(row.flips for row in robustness.evaluate_robustness(model, judged, folder)) > 0
 
 
 def test_changes_act_before_the_preparation(folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_classes_without_malignant(tmp_path: Path, folder: Path, judged: Evaluat
         groups=judged.groups,
         probabilities=judged.probabilities,
     )
-    row = robustness.stress(model, renamed, folder)[1]
+    row = robustness.evaluate_robustness(model, renamed, folder)[1]
     assert row.malignant_sensitivity.value is None
     assert row.malignant_flips is None
     assert row.balanced_accuracy.value is not None
@@ -138,4 +138,4 @@ def test_classes_without_malignant(tmp_path: Path, folder: Path, judged: Evaluat
 
 def test_a_slice_that_is_gone(model: model_file.Model, judged: Evaluation, tmp_path: Path) -> None:
     with pytest.raises(UnreadableInputError, match="there is no such file"):
-        robustness.stress(model, judged, tmp_path)
+        robustness.evaluate_robustness(model, judged, tmp_path)

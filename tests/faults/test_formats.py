@@ -176,7 +176,7 @@ def test_a_study_of_an_earlier_release_opens(earlier: Path) -> None:
 def test_a_folder_of_verdicts_of_an_earlier_release_opens(earlier: Path) -> None:
     output = filesystem.opened(str(earlier / "output"))
     written = (earlier / "output" / job_manifest.PLAN).read_bytes()
-    again = msgspec.json.decode(written, type=job_manifest.Plan)
+    again = msgspec.json.decode(written, type=job_manifest.JobManifest)
     job_manifest.begin(again, output)
     assert nothing_is_lost(written, again)
     with pytest.raises(UsageError, match="not bundled"):

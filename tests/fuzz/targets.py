@@ -256,7 +256,12 @@ def _headers(content: bytes, folder: Path) -> None:
     status, content_range, validator, again = (content.decode("utf-8", "replace").split("\n") + [""] * 4)[:4]
     kept = resumable.Sidecar(validator='"one"', size=100)
     number = int(status) if status.isascii() and status.isdigit() and len(status) < 5 else 206
-    assert resumable.range_action(number, content_range, validator, 50, kept) in ("append", "start over", "complete", "drop")
+    assert resumable.range_action(number, content_range, validator, 50, kept) in (
+        "append",
+        "start over",
+        "complete",
+        "drop",
+    )
     wait = http.retry_after(again, 1e9)
     assert wait is None or wait >= 0
     http.redacted_url("https://example.org/" + again)

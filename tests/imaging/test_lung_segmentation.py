@@ -24,11 +24,11 @@ def test_lungs_of_a_phantom(index: int) -> None:
     patient = bodies(6)[index]
     grey = windowed(dataset.hounsfield(patient, 0.0, SIDE))
 
-    found = lung_segmentation.find(grey)
+    found = lung_segmentation.segment(grey)
 
     field = anatomy.lung_field(patient.body, anatomy.grid_of(patient.body, SIDE), 0.0) < 0
     drawn = field.reshape(SIDE // found.factor, found.factor, -1, found.factor).mean(axis=(1, 3)) > 0.5
-    assert not found.missing
+    assert not found.failure_reason
     # What the mask lacks are vessels and the nodule; what it has beyond is the edge.
     assert (found.lungs & drawn).sum() / drawn.sum() > 0.85
     assert (found.lungs & ~drawn).sum() / drawn.sum() < 0.10
@@ -44,7 +44,7 @@ def test_lungs_of_a_phantom(index: int) -> None:
 
 def test_the_table_is_not_the_body() -> None:
     patient = bodies(1)[0]
-    found = lung_segmentation.find(windowed(dataset.hounsfield(patient, 0.0, SIDE)))
+    found = lung_segmentation.segment(windowed(dataset.hounsfield(patient, 0.0, SIDE)))
 
     below = np.flatnonzero(found.body.any(axis=1))[-1]
     air_under_the_back = found.body[below + 1 :]
@@ -60,8 +60,8 @@ def test_one_lung_gets_the_frame_of_two() -> None:
     one = both.copy()
     one[60:140, 180:240] = 0.9
 
-    assert lung_segmentation.find(one).box == pytest.approx(
-        lung_segmentation.find(both).box, abs=2 * lung_segmentation.find(both).factor
+    assert lung_segmentation.segment(one).box == pytest.approx(
+        lung_segmentation.segment(both).box, abs=2 * lung_segmentation.segment(both).factor
     )
 
 
@@ -82,14 +82,14 @@ def middle_of(*, lungs: float, tissue: float = 0.9) -> Grey:
     ],
 )
 def test_what_is_no_chest_says_why(grey: Grey, missing: str) -> None:
-    found = lung_segmentation.find(grey)
+    found = lung_segmentation.segment(grey)
 
-    assert found.missing == missing
+    assert found.failure_reason == missing
     assert not found.lungs.any()
 
 
 def test_a_body_without_lungs_is_framed_itself() -> None:
-    found = lung_segmentation.find(middle_of(lungs=0.9))
+    found = lung_segmentation.segment(middle_of(lungs=0.9))
 
     assert found.box == (14, 14, 114, 114)
 
@@ -104,7 +104,7 @@ def test_a_body_without_lungs_is_framed_itself() -> None:
     )
 )
 def test_any_picture_gets_a_box(grey: Grey) -> None:
-    found = lung_segmentation.find(grey)
+    found = lung_segmentation.segment(grey)
 
     left, top, right, bottom = found.box
     assert right - left >= 1
@@ -136,5 +136,5 @@ def test_the_median_of_nothing() -> None:
 @given(arrays.arrays(np.float32, (7, 5), elements=st.floats(0, 1, width=32)))
 @settings(deadline=None)
 def test_pillow_holds_the_very_values(values: NDArray[np.float32]) -> None:
-    assert (np.asarray(lung_segmentation.picture_of(values)) == values).all()
-    assert (np.asarray(lung_segmentation.picture_of(values.T)) == values.T).all()
+    assert (np.asarray(lung_segmentation.as_image(values)) == values).all()
+    assert (np.asarray(lung_segmentation.as_image(values.T)) == values.T).all()

@@ -22,7 +22,7 @@ def drawn(noise: float = 0.03, lung: float = 0.25, tissue: float = 0.85, side: i
 
 
 def test_the_layout_of_a_drawn_chest() -> None:
-    found = ood_features.look(picture(drawn()))
+    found = ood_features.measure(picture(drawn()))
 
     assert found.body == pytest.approx(0.35, abs=0.02)
     assert found.lungs == pytest.approx(0.12 / 0.35, abs=0.02)
@@ -39,7 +39,7 @@ def test_the_layout_of_a_drawn_chest() -> None:
 
 @pytest.mark.parametrize("noise", [0.02, 0.05])
 def test_noise_is_that_of_the_tissue(noise: float) -> None:
-    found = ood_features.look(picture(drawn(noise)))
+    found = ood_features.measure(picture(drawn(noise)))
 
     assert found.noise == pytest.approx(np.log10(noise / found.contrast + 1e-3), abs=0.05)
     assert found.grain == pytest.approx(0, abs=0.05)
@@ -49,7 +49,7 @@ def test_enlarging_makes_blurry_edges_and_coarse_noise() -> None:
     sharp = drawn(0.1)
     blurred = intruders.CHANGES["blurred"](sharp)
 
-    before, after = ood_features.look(picture(sharp)), ood_features.look(picture(blurred))
+    before, after = ood_features.measure(picture(sharp)), ood_features.measure(picture(blurred))
 
     assert after.sharpness < before.sharpness - 0.2
     assert after.grain > before.grain + 0.2
@@ -57,7 +57,7 @@ def test_enlarging_makes_blurry_edges_and_coarse_noise() -> None:
 
 
 def test_clipping_is_counted() -> None:
-    found = ood_features.look(picture(drawn(lung=-0.2, tissue=1.2)))
+    found = ood_features.measure(picture(drawn(lung=-0.2, tissue=1.2)))
 
     assert (found.black, found.white) == pytest.approx((1, 1), abs=0.02)
 
@@ -65,8 +65,8 @@ def test_clipping_is_counted() -> None:
 @pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
 def test_margins_change_little(grey: float) -> None:
     slice_ = intruders.slices(1, side=320)[0]
-    plain = ood_features.look(picture(slice_))
-    framed = ood_features.look(picture(np.pad(slice_, ((30, 50), (70, 20)), constant_values=grey)))
+    plain = ood_features.measure(picture(slice_))
+    framed = ood_features.measure(picture(np.pad(slice_, ((30, 50), (70, 20)), constant_values=grey)))
 
     for name in ("separation", "lungs", "upright", "apart", "hollow", "lung", "tissue", "texture", "sharpness"):
         assert getattr(framed, name) == pytest.approx(getattr(plain, name), abs=0.06), name
@@ -74,11 +74,11 @@ def test_margins_change_little(grey: float) -> None:
 
 def test_the_chest_is_not_looked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = picture(drawn())
-    found = lung_segmentation.find(seen.grey)
-    expected = ood_features.look(seen)
-    monkeypatch.setattr(lung_segmentation, "find", None)
+    found = lung_segmentation.segment(seen.grey)
+    expected = ood_features.measure(seen)
+    monkeypatch.setattr(lung_segmentation, "segment", None)
 
-    assert ood_features.look(seen, found) == expected
+    assert ood_features.measure(seen, found) == expected
 
 
 def test_a_threshold_lies_between_two_modes() -> None:
@@ -101,9 +101,9 @@ def test_a_threshold_lies_between_two_modes() -> None:
     )
 )
 def test_any_picture_can_be_looked_at(grey: Grey) -> None:
-    found = ood_features.look(picture(grey))
+    found = ood_features.measure(picture(grey))
 
-    values = [getattr(found, name) for name in ood_features.Signs.__slots__]
+    values = [getattr(found, name) for name in ood_features.Features.__slots__]
     assert np.isfinite(values).all()
     for name in ("separation", "edge", "body", "lungs", "inverted", "thin", "black", "white"):
         assert -1e-6 <= getattr(found, name) <= 1 + 1e-6, name

@@ -96,13 +96,13 @@ def test_a_soft_tissue_window_cannot_be_mended() -> None:
     """Lungs are one black there: the bound says that they are still framed, not that nothing was lost."""
     grey = windowed(hounsfield(4), 40, 400)
 
-    assert not lung_segmentation.find(grey).missing
+    assert not lung_segmentation.segment(grey).failure_reason
     assert change(prepare(grey, SIZE), prepare(windowed(hounsfield(4)), SIZE)) > 0.05
 
 
 def test_lung_air_is_dark_and_soft_tissue_white() -> None:
     grey = windowed(hounsfield(2))
-    found = lung_segmentation.find(grey)
+    found = lung_segmentation.segment(grey)
     lungs = np.asarray(Image.fromarray(found.lungs).resize(grey.shape[::-1], Image.Resampling.NEAREST))
 
     out = prepare(np.where(lungs, found.air, grey).astype(np.float32), SIZE)
@@ -159,7 +159,7 @@ def _write_dicom(path: Path, hu: NDArray[np.float32]) -> None:
 def test_fine_stripes_become_grey_not_a_pattern() -> None:
     stripes = np.zeros((512, 512), dtype=np.float32)
     stripes[:, ::2] = 1
-    whole = lung_segmentation.Chest(
+    whole = lung_segmentation.LungSegmentation(
         box=(0, 0, 512, 512),
         small=np.zeros((128, 128), dtype=np.float32),
         body=np.ones((128, 128), dtype=np.bool_),
@@ -167,7 +167,7 @@ def test_fine_stripes_become_grey_not_a_pattern() -> None:
         factor=4,
         air=0.0,
         tissue=1.0,
-        missing="asked for",
+        failure_reason="asked for",
     )
 
     inner = prepare(stripes, 128, whole)[:, 2:-2]

@@ -6,7 +6,7 @@ import pytest
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import ModelFileError
 from lungcli.core.events import now
-from lungcli.imaging.ood import GuardStatistics
+from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics.calibration import Calibration, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.referral import CoveragePoint, Referral
@@ -35,7 +35,7 @@ CARD = ModelCard(
     split=SplitCard(protocol="grouped", seed=0, digest="11"),
     recipe=recipes.make(data="d", model="resnet18"),
     int8=Int8Proof(nodes=21, int8_nodes=21, size_ratio=0.26, agreement=0.99, largest_change=0.1, n=100),
-    guard=GuardStatistics(signs=("noise",), mean=(0.5,), spread=(0.25,), precision=((16.0,),), threshold=2.0, n=7),
+    guard=OodStatistics(signs=("noise",), mean=(0.5,), spread=(0.25,), precision=((16.0,),), threshold=2.0, n=7),
     referral=Referral(threshold=0.8, target="error at most 5 %", coverage=0.9, risk=0.04, n=50),
     created=now(),
     versions={"lungcli": "0.1.0"},

@@ -57,7 +57,7 @@ def cases() -> list[Case]:
         if patient.label != "malignant" or spot is None:
             continue
         grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
-        around = lung_segmentation.find(grey)
+        around = lung_segmentation.segment(grey)
         image = SliceImage(grey=grey, chest=around, prepared=prepare(grey, SIZE, around))
         found.append(Case(image=image, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
     return found
@@ -194,7 +194,7 @@ def test_heat_lies_where_its_place_lies_in_the_picture(column: int, row: int, le
     heat = np.zeros((7, 7), dtype=np.float32)
     heat[row, column] = 1
     mask = np.ones((1, 1), dtype=np.bool_)
-    found = lung_segmentation.Chest(
+    found = lung_segmentation.LungSegmentation(
         box=(left, top, left + side, top + side),
         small=np.ones((1, 1), dtype=np.float32),
         body=mask,

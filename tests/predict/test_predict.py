@@ -12,7 +12,7 @@ from PIL import Image
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
-from lungcli.imaging.ood import GuardStatistics
+from lungcli.imaging.ood import OodStatistics
 from lungcli.imaging.picture import Picture
 from lungcli.imaging.preprocessing import prepare_file
 from lungcli.metrics.referral import Referral
@@ -183,8 +183,8 @@ def guarded(folder: Path, **changes: object) -> model_file.Model:
     return model_file.load(graphs.model_file(folder / "guarded.onnx", **changes), threads=1)
 
 
-def statistics(path: Path) -> GuardStatistics:
-    found = ood.fit(ood.rows_of([ood_features.look(read(path))]), ood.rows_of([]))
+def statistics(path: Path) -> OodStatistics:
+    found = ood.fit(ood.feature_rows([ood_features.measure(read(path))]), ood.feature_rows([]))
     assert found is not None
     return found
 
@@ -244,13 +244,13 @@ def test_the_chest_is_looked_for_once(tmp_path: Path, model: model_file.Model, m
     grey = intruders.slices(1)[0]
     Image.fromarray(np.rint(grey * 255).astype(np.uint8)).save(tmp_path / "a.png")
     calls: list[int] = []
-    find_in = lung_segmentation.find_in
+    find_in = lung_segmentation.segment_image
 
-    def counted(image: Image.Image) -> lung_segmentation.Chest:
+    def counted(image: Image.Image) -> lung_segmentation.LungSegmentation:
         calls.append(1)
         return find_in(image)
 
-    monkeypatch.setattr(lung_segmentation, "find_in", counted)
+    monkeypatch.setattr(lung_segmentation, "segment_image", counted)
     assert isinstance(one(tmp_path / "a.png", model), Prediction)
     assert len(calls) == 1
 

@@ -22,7 +22,7 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof, RungFigures
 from lungcli.quantize import int8_coverage, search, sensitivity, static_qdq
-from lungcli.quantize.search import STRATEGIES, QuantizationContext, Limits, Strategy, Trial
+from lungcli.quantize.search import STRATEGIES, Limits, QuantizationContext, Strategy, Trial
 from tests.modelfile import graphs
 
 CALIBRATION, VALIDATION = graphs.slices(24, seed=1), graphs.slices(60, seed=2)

@@ -23,7 +23,7 @@ def test_grey_slices_in_logits_out(name: str) -> None:
 
 
 def test_the_published_small_net_has_its_published_head() -> None:
-    net = nets.OwnModel(3)
+    net = nets.CapstoneCNN(3)
     assert [m.in_features for m in net.modules() if isinstance(m, nn.Linear)] == [3872, 500, 250]
     assert [m.kernel_size for m in net.modules() if isinstance(m, nn.Conv2d)] == [(3, 3), (3, 3), (5, 5)]
     assert net(torch.zeros(1, 1, 224, 224)).shape == (1, 3)

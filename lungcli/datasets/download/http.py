@@ -72,7 +72,11 @@ def fetch_small(url: str, told: ProgressCallbacks, *, patience: RetryPolicy | No
 
 
 def with_retries(
-    url: str, attempt: "Callable[[Session], T]", told: ProgressCallbacks, patience: RetryPolicy, progress: Callable[[], int]
+    url: str,
+    attempt: "Callable[[Session], T]",
+    told: ProgressCallbacks,
+    patience: RetryPolicy,
+    progress: Callable[[], int],
 ) -> T:
     """Call `attempt` until it succeeds, waiting in between; `progress()` in bytes tells whether it gets anywhere.
 

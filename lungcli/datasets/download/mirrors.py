@@ -7,7 +7,7 @@ import msgspec
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.core.registry import Mirror
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 from lungcli.datasets.download.resumable import Remote
 
 

@@ -11,7 +11,7 @@ from lungcli.core.errors import InterruptedRunError, NetworkError, UnreadableInp
 from lungcli.core.registry import DataSet, Mirror
 from lungcli.datasets import atomic_dir, manifest
 from lungcli.datasets.download import mirrors, resumable
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 from lungcli.datasets.ingest import importer
 from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest
@@ -75,7 +75,12 @@ def kept(row: DataSet) -> Path:
 
 
 def _from(
-    mirror: Mirror, row: DataSet, archive: Path, told: ProgressCallbacks, reading: Advance | None, patience: RetryPolicy | None
+    mirror: Mirror,
+    row: DataSet,
+    archive: Path,
+    told: ProgressCallbacks,
+    reading: Advance | None,
+    patience: RetryPolicy | None,
 ) -> Manifest:
     if not archive.exists():
         remote = mirrors.resolve(mirror, told, patience)

@@ -17,7 +17,7 @@ import msgspec
 from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -46,7 +46,9 @@ class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
 Step = Literal["append", "start over", "complete", "drop"]
 
 
-def transfer(remote: Remote, into: Path, told: ProgressCallbacks, *, room: int = 0, patience: RetryPolicy | None = None) -> str:
+def transfer(
+    remote: Remote, into: Path, told: ProgressCallbacks, *, room: int = 0, patience: RetryPolicy | None = None
+) -> str:
     """Get a .zip file, going on with what an earlier call left, and return its sha256.
 
     `into` appears only once it is whole and has the size and sha256 it must have. `room` is what the disk must hold
@@ -98,7 +100,13 @@ def kept_bytes(into: Path) -> int:
 
 
 def _attempt(
-    session: "Session", remote: Remote, part: Path, sidecar: Path, told: ProgressCallbacks, room: int, patience: RetryPolicy
+    session: "Session",
+    remote: Remote,
+    part: Path,
+    sidecar: Path,
+    told: ProgressCallbacks,
+    room: int,
+    patience: RetryPolicy,
 ) -> str:
     """Ask once for what is missing, and return the sha256 of the whole file once nothing is."""
     kept = versioned.read_or(sidecar, Sidecar, None)

@@ -58,7 +58,7 @@ def dist(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -
     return (between_classes + between_slices) * temperature**2
 
 
-def seed(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def kd_mean(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """`kd` / K: T² times what `torch.nn.KLDivLoss()` returns by default, a mean over the batch and over classes too.
 
     So was the published table made, and so it can be made again. A divergence is a sum over classes; dividing it by

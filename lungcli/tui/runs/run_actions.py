@@ -48,21 +48,21 @@ def tag(run: Run, words: str) -> str:
 
 def put_away(run: Run) -> str:
     """Move the run to the trash."""
-    run_trash.put_away(run)
+    run_trash.move_to_trash(run)
     return f"deleted {run.name}; u takes it back"
 
 
 def take_back() -> str:
     """Take the run that was deleted last out of the trash."""
-    places = run_trash.trashed()
+    places = run_trash.trashed_runs()
     if not places:
         raise UsageError("the trash is empty", "nothing was deleted")
-    return f"{run_trash.take_back(places[-1])} is back"
+    return f"{run_trash.restore_from_trash(places[-1])} is back"
 
 
 def in_trash() -> str:
     """How many runs lie in the trash, and how large they are; nothing where there is none."""
-    count = len(run_trash.trashed())
+    count = len(run_trash.trashed_runs())
     return f"{count} run{'' if count == 1 else 's'}, {size(run_trash.trash_size())}" if count else ""
 
 

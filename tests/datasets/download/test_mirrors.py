@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.core.registry import Mirror
 from lungcli.datasets.download import http, mirrors
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 from lungcli.datasets.download.resumable import Remote
 from tests.datasets.servers import Answer, Served, served
 

@@ -12,7 +12,7 @@ from lungcli.core.errors import InterruptedRunError, NetworkError, UsageError
 from lungcli.core.registry import DataSet, Mirror
 from lungcli.datasets import atomic_dir
 from lungcli.datasets.download import published as download
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 from lungcli.datasets.ingest import published_hashes
 from lungcli.datasets.manifest import Manifest
 from tests.datasets import published
@@ -41,7 +41,9 @@ def row(tmp_path: Path, served: Served) -> DataSet:
 
 def get(row: DataSet, said: list[str] | None = None, urls: tuple[str, ...] = ()) -> Manifest:
     heard = said if said is not None else []
-    return download.download(row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK)
+    return download.download(
+        row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK
+    )
 
 
 def there() -> set[str]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http, resumable
-from lungcli.datasets.download.http import RetryPolicy, ProgressCallbacks
+from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 from lungcli.datasets.download.resumable import Remote, Sidecar, range_action, transfer
 from tests.datasets.servers import Answer, Served, served, serving
 

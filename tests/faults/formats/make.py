@@ -70,9 +70,9 @@ def data() -> manifest.Manifest:
     return manifest.make("old", slices, (), Source(about="of a version that was", licence="CC0"))
 
 
-def archived() -> job_manifest.Plan:
+def archived() -> job_manifest.JobManifest:
     """A job over an archive that exists nowhere."""
-    return job_manifest.Plan(
+    return job_manifest.JobManifest(
         lungcli="0.1.0",
         disclaimer="of a version that was",
         model="bundled",

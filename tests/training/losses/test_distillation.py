@@ -91,9 +91,9 @@ def test_seed_is_what_the_published_project_computed() -> None:
     """Torch itself warns of that default: a divergence is a sum over classes, not a mean."""
     with pytest.warns(UserWarning, match="batchmean"):
         published = torch.nn.KLDivLoss()(torch.log_softmax(STUDENT / 20, dim=1), torch.softmax(TEACHER / 20, dim=1))
-    torch.testing.assert_close(distillation.seed(STUDENT, TEACHER, LABELS, 20.0), 20.0**2 * published)
+    torch.testing.assert_close(distillation.kd_mean(STUDENT, TEACHER, LABELS, 20.0), 20.0**2 * published)
     torch.testing.assert_close(
-        distillation.seed(STUDENT, TEACHER, LABELS, 20.0), distillation.kd(STUDENT, TEACHER, LABELS, 20.0) / 3
+        distillation.kd_mean(STUDENT, TEACHER, LABELS, 20.0), distillation.kd(STUDENT, TEACHER, LABELS, 20.0) / 3
     )
     share = 0.8 / 3 / (0.2 + 0.8 / 3)
     assert share == pytest.approx(0.571, abs=5e-4)

@@ -211,16 +211,16 @@ def test_deleting_is_asked_and_taken_back() -> None:
 
 def test_the_trash_says_its_size_and_is_emptied_when_asked() -> None:
     three()
-    run_trash.put_away(runs.load("broken"))
+    run_trash.move_to_trash(runs.load("broken"))
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         await press(pilot, "d", "y", "E")
         assert "Empty the trash? 2 runs, " in "\n".join(screen(app))
         assert "kB would be gone for good" in "\n".join(screen(app))
         await press(pilot, "n")
-        assert len(run_trash.trashed()) == 2
+        assert len(run_trash.trashed_runs()) == 2
         await press(pilot, "E", "y")
-        assert run_trash.trashed() == ()
+        assert run_trash.trashed_runs() == ()
         assert any(text.startswith("the trash is empty now: 2 runs") for text in said(app))
         await press(pilot, "E", "u")
         assert not isinstance(app.screen, Confirm)
