@@ -163,13 +163,13 @@ _METHODS = (
         name="kd",
         about="the teacher's softened probabilities",
         paper="Hinton et al., 1503.02531",
-        loss="lungcli.training.losses.criteria.distillation:kd",
+        loss="lungcli.training.losses.distillation:kd",
     ),
     Method(
         name="dkd",
         about="true class and other classes apart",
         paper="Zhao et al., 2203.08679",
-        loss="lungcli.training.losses.criteria.distillation:dkd",
+        loss="lungcli.training.losses.distillation:dkd",
         # The paper's cross-entropy and TCKD weigh the same.
         preset={"alpha": 0.5},
     ),
@@ -177,7 +177,7 @@ _METHODS = (
         name="dist",
         about="correlations instead of probabilities, for a much stronger teacher",
         paper="Huang et al., 2205.10536",
-        loss="lungcli.training.losses.criteria.distillation:dist",
+        loss="lungcli.training.losses.distillation:dist",
         # A correlation does not fade as probabilities get softer: T² would only drown the cross-entropy.
         preset={"temperature": 1.0},
     ),
@@ -185,7 +185,7 @@ _METHODS = (
         name="patient",
         about="the teacher alone, on mixed slices, for very long",
         paper="Beyer et al., 2106.05237",
-        loss="lungcli.training.losses.criteria.distillation:kd",
+        loss="lungcli.training.losses.distillation:kd",
         # The shortest of the paper's schedules for ImageNet; on small sets it takes tens of thousands of epochs.
         preset={"alpha": 1.0, "temperature": 1.0, "mixup": 1.0, "epochs": 300, "patience": 0},
     ),
@@ -193,7 +193,7 @@ _METHODS = (
         name="seed",
         about="the published table's loss, its fault included: a teacher divided by the number of classes",
         paper="the project that lungcli started from",
-        loss="lungcli.training.losses.criteria.distillation:seed",
+        loss="lungcli.training.losses.distillation:seed",
         preset={"alpha": 0.8, "temperature": 20.0, "label_smoothing": 0.0},
         balanced=False,
     ),

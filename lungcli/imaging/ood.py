@@ -1,8 +1,8 @@
 """The guard before every verdict: is this an axial slice of the lungs, and was it taken like those learned from?
 
-Hard rules on the layout refuse what cannot be such a slice (`layout_rejection`). A Mahalanobis distance to the training slices
-(Lee et al. 1807.03888, section 2, on a handful of measures instead of features) marks an unfamiliar acquisition
-(`distance`). Every score is a ratio to its limit: above 1 the guard speaks up.
+Hard rules on the layout refuse what cannot be such a slice (`layout_rejection`). A Mahalanobis distance to the
+training slices (Lee et al. 1807.03888, section 2, on a handful of measures instead of features) marks an unfamiliar
+acquisition (`distance`). Every score is a ratio to its limit: above 1 the guard speaks up.
 """
 
 import math

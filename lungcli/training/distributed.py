@@ -291,7 +291,7 @@ def distributed_data_parallel(
     if device.type == "cuda" and at_a_time == 0:
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
     where = [device] if device.type == "cuda" else None
-    # Buffers that it sends from rank 0 before a step are those that `synchronized_batch_norm` has left alike in all ranks.
+    # Buffers that it sends from rank 0 before a step: `synchronized_batch_norm` has left them alike in all ranks.
     return DistributedDataParallel(net, device_ids=where)
 
 
