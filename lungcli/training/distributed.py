@@ -15,7 +15,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -28,7 +28,6 @@ from torch.distributed import HashStore, PrefixStore, Store, rendezvous  # type:
 from torch.nn.parallel import DistributedDataParallel
 
 from lungcli.core.errors import InterruptedRunError, LostRankError, LungcliError, UsageError
-from lungcli.core.events import Event
 
 # What rank 0 does alone between two trainings (export, int8, timing) may take long; a lost rank ends the wait anyway.
 _PATIENCE = datetime.timedelta(days=7)
@@ -161,19 +160,20 @@ def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: 
     return final
 
 
-def synchronized(training: Generator[Event, None, None]) -> Generator[Event, None, None]:
-    """Pass the events of a training on, begun when every rank is ready, ended by all when rank 0 ends it.
+@contextlib.contextmanager
+def in_step() -> Iterator[None]:
+    """Train together: begun when every rank is ready, ended by all when rank 0 ends it.
 
     Raises LungcliError with what a follower failed of, LostRankError when a rank is gone without a word.
     """
     ranks = process_group()
     if ranks.size == 1:
-        yield from training
+        yield
         return
     finished = False
     try:
         _await_all(ranks)
-        yield from training
+        yield
         finished = True
     except RuntimeError as error:
         raise _reason(ranks, error) from error

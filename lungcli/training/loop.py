@@ -67,132 +67,125 @@ def train(
     between two batches saves the work first. When the loss is no number, or memory runs out, the epoch begins anew with
     a lower rate or fewer slices at once (see `recovery`). Raises LungcliError when that does not help.
     """
+    with distributed.in_step():
+        step, position = _begun(stage, net, criterion, recipe, material, folder)
+        epoch, written = step.epoch(position), time.monotonic()
+        while not _finished(position, recipe):
+            position, event = _advance(step, epoch, position)
+            # Told before it is kept: killed in between, an epoch is done and told again, and never missing.
+            try:
+                yield event
+            except GeneratorExit:
+                step.keep(position)
+                raise
+            due = position.batch and time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS
+            if due or isinstance(event, EpochDone):
+                step.keep(position)
+                written, number = time.monotonic(), position.epoch + (position.batch > 0)
+                yield CheckpointWritten(time=now(), stage=stage, epoch=number, batch=position.batch)
+            if not position.batch:
+                epoch, written = step.epoch(position), time.monotonic()
+
+
+def _begun(
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+) -> tuple["_Step", Position]:
+    """Put the net on its device, and load the checkpoint to go on from, if there is one."""
     place = devices.choose(recipe)
     net.to(place.device).to(memory_format=torch.channels_last)
-    average = copy.deepcopy(net)
-    optimizer = _optimizer(net, recipe)
-    whole = folder / checkpoint.WHOLE
-    step = TrainStep(
+    step = _Step(
+        stage=stage,
         net=net,
         shared=net,
-        average=average,
-        optimizer=optimizer,
+        average=copy.deepcopy(net),
+        optimizer=_optimizer(net, recipe),
         criterion=criterion,
         recipe=recipe,
         material=material,
         place=place,
+        folder=folder,
     )
-    digests = _digest(stage, recipe, material), _digest_1(stage, recipe, material)
-    position = step.restore(checkpoint.latest(folder), digests)
-    together = distributed.distributed_data_parallel(
-        net, place.device, recipe.micro_batch, (position.epoch, position.batch)
-    )
-    step = dataclasses.replace(step, shared=together)
-    if not whole.exists():
-        step.save(whole, position)
-    told: Event
-    while not _finished(position, recipe):
-        try:
-            position = yield from _epoch(step, stage, position, folder)
-        except recovery.DivergedError as error:
-            position, told = recovery.lowered(stage, position, recipe, error)
-        except (MemoryError, RuntimeError) as error:
-            # One device alone may be short of it, and the others would go on with other parts.
-            if distributed.process_group().size > 1 or not recovery.short_of_memory(error):
-                raise
-            position, told = recovery.halved(stage, position, recipe)
-        else:
-            continue
-        position = _roll_back(step, whole, digests, position)
-        yield told
+    position = step.restore(checkpoint.latest(folder))
+    together = distributed.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    if not (folder / checkpoint.WHOLE).exists():
+        step.save(folder / checkpoint.WHOLE, position)
+    return dataclasses.replace(step, shared=together), position
 
 
-def _roll_back(step: "TrainStep", whole: Path, digests: tuple[str, str], told: Position) -> Position:
-    """Go back to the last whole epoch, with the rate and the slices at once that `told` has, which a kill outlives."""
+def _advance(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, Event]:
+    """Do the next batch of an epoch, or after the last judge it; where that goes wrong, go back to the last whole one.
+
+    Returns the position after that, and what to tell. Raises LungcliError when going back does not help any more.
+    """
+    event: Event
+    try:
+        if position.batch < step.batches:
+            return _batch(step, epoch, position)
+        return _judged(step, epoch, position)
+    except recovery.DivergedError as error:
+        told, event = recovery.lowered(step.stage, position, step.recipe, error)
+    except (MemoryError, RuntimeError) as error:
+        # One device alone may be short of it, and the others would go on with other parts.
+        if distributed.here().size > 1 or not recovery.short_of_memory(error):
+            raise
+        told, event = recovery.halved(step.stage, position, step.recipe)
+    # The rate and the slices at once outlive a kill.
     position = msgspec.structs.replace(
-        step.restore(whole, digests),
+        step.restore(step.folder / checkpoint.WHOLE),
         halvings=told.halvings,
         micro_batch=told.micro_batch,
         setbacks=told.setbacks,
     )
-    step.save(whole, position)
-    checkpoint.remove(whole.with_name(checkpoint.WITHIN))
-    return position
+    step.keep(position)
+    return position, event
 
 
-def _epoch(step: "TrainStep", stage: str, position: Position, folder: Path) -> Generator[Event, None, Position]:
-    """Do what `position` leaves to do of its epoch, judge it, keep it, and return the position after it.
+def _batch(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
+    """Do the batch after `position`. Raises DivergedError when its loss is no number."""
+    distributed.turn()
+    loss, rate = step(epoch.rows[position.batch], position)
+    position = msgspec.structs.replace(position, batch=position.batch + 1, loss=position.loss + loss)
+    return position, BatchDone(
+        time=now(),
+        stage=step.stage,
+        epoch=position.epoch + 1,
+        batch=position.batch,
+        batches=step.batches,
+        loss=loss,
+        learning_rate=rate,
+        images_per_second=epoch.speed(position.batch),
+    )
 
-    Raises DivergedError when a loss or a weight is no number.
+
+def _judged(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
+    """Judge an epoch whose batches are done, and keep its weights if they are to be kept.
+
+    Raises DivergedError when a weight is no number.
     """
-    started, skipped, recipe = time.perf_counter(), position.batch, step.recipe
-    position = yield from _batches(step, stage, position, folder / checkpoint.WITHIN)
-    speed = len(step.material.train) * (1 - skipped / step.batches) / (time.perf_counter() - started)
-    if not _all_finite(step.average):
+    speed = epoch.speed(position.batch)
+    if not _sound(step.average):
         raise recovery.DivergedError("a weight became no number", step.batches)
     most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
     score = validate(step.average, step.material, step.place, most)
-    if (better := score.rank > position.best) or recipe.keep == "last":
-        checkpoint.save_weights(folder / BEST, step.average)
+    if (better := score.rank > position.best) or step.recipe.keep == "last":
+        checkpoint.save_weights(step.folder / BEST, step.average)
+    number = position.epoch + 1
     done = EpochDone(
         time=now(),
-        stage=stage,
-        epoch=position.epoch + 1,
-        epochs=recipe.epochs,
+        stage=step.stage,
+        epoch=number,
+        epochs=step.recipe.epochs,
         loss=position.loss / step.batches,
         validation_loss=score.loss,
         balanced_accuracy=score.balanced_accuracy,
         malignant_sensitivity=score.malignant_sensitivity,
-        learning_rate=step.rate((position.epoch + 1) * step.batches - 1, position),
+        learning_rate=step.rate(number * step.batches - 1, position),
         images_per_second=speed,
         best=better,
     )
-    position = msgspec.structs.replace(
-        position,
-        epoch=position.epoch + 1,
-        batch=0,
-        loss=0.0,
-        best=score.rank if better else position.best,
-        best_epoch=position.epoch + 1 if better else position.best_epoch,
-    )
-    # Told before it is kept: killed in between, the epoch is done and told again, and never missing.
-    try:
-        yield done
-    finally:
-        step.save(folder / checkpoint.WHOLE, position)
-        checkpoint.remove(folder / checkpoint.WITHIN)
-    yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch, batch=0)
-    return position
-
-
-def _batches(step: "TrainStep", stage: str, position: Position, within: Path) -> Generator[Event, None, Position]:
-    """Do the batches of one epoch that `position` has not done, and return the position after them."""
-    rows = _order(step.material.train, step.recipe.seed, position.epoch, step.batches)
-    started, written, images = time.perf_counter(), time.monotonic(), 0
-    for batch in range(position.batch, step.batches):
-        distributed.barrier_step()
-        loss, rate = step(rows[batch], position)
-        images += len(rows[batch])
-        position = msgspec.structs.replace(position, batch=batch + 1, loss=position.loss + loss)
-        try:
-            yield BatchDone(
-                time=now(),
-                stage=stage,
-                epoch=position.epoch + 1,
-                batch=batch + 1,
-                batches=step.batches,
-                loss=loss,
-                learning_rate=rate,
-                images_per_second=images / (time.perf_counter() - started),
-            )
-        except GeneratorExit:
-            step.save(within, position)
-            raise
-        if time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS:
-            step.save(within, position)
-            written = time.monotonic()
-            yield CheckpointWritten(time=now(), stage=stage, epoch=position.epoch + 1, batch=batch + 1)
-    return position
+    if better:
+        position = msgspec.structs.replace(position, best=score.rank, best_epoch=number)
+    return msgspec.structs.replace(position, epoch=number, batch=0, loss=0.0), done
 
 
 def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
@@ -226,9 +219,23 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainStep:
-    """One optimiser step on one batch."""
+class _Epoch:
+    """The batches of an epoch, the first of them that is done here, and when that was begun."""
 
+    rows: list[Ints]
+    first: int
+    began: float
+
+    def speed(self, done: int) -> float:
+        """Slices a second since then, when `done` batches of the epoch are done."""
+        return sum(map(len, self.rows[self.first : done])) / (time.perf_counter() - self.began)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One optimiser step on one batch, of the training that is kept in `folder`."""
+
+    stage: str
     net: nn.Module
     shared: nn.Module
     average: nn.Module
@@ -237,20 +244,35 @@ class TrainStep:
     recipe: Recipe
     material: Material
     place: devices.Place
+    folder: Path
 
     @property
     def batches(self) -> int:
         """Steps in one epoch."""
         return math.ceil(len(self.material.train) / self.recipe.batch)
 
+    def epoch(self, position: Position) -> _Epoch:
+        """Begin what `position` leaves to do of its epoch."""
+        began = time.perf_counter()
+        rows = _order(self.material.train, self.recipe.seed, position.epoch, self.batches)
+        return _Epoch(rows=rows, first=position.batch, began=began)
+
     def save(self, path: Path, position: Position) -> None:
         """Write a checkpoint. Raises LungcliError."""
         checkpoint.save(path, position, self.net, self.average, self.optimizer)
 
-    def restore(self, path: Path, digests: tuple[str, str]) -> Position:
-        """Go on from a checkpoint of either digest, if there is one. Raises LungcliError."""
-        recipe, formerly = digests
-        return checkpoint.restore(path, recipe, self.net, self.average, self.optimizer, formerly=formerly)
+    def keep(self, position: Position) -> None:
+        """Write the checkpoint of `position`; that of a whole epoch outdates the one within it. Raises LungcliError."""
+        if position.batch:
+            self.save(self.folder / checkpoint.WITHIN, position)
+        else:
+            self.save(self.folder / checkpoint.WHOLE, position)
+            checkpoint.remove(self.folder / checkpoint.WITHIN)
+
+    def restore(self, path: Path) -> Position:
+        """Go on from a checkpoint, if there is one. Raises LungcliError."""
+        digest, formerly = (make(self.stage, self.recipe, self.material) for make in (_digest, _digest_1))
+        return checkpoint.restore(path, digest, self.net, self.average, self.optimizer, formerly=formerly)
 
     def rate(self, done: int, position: Position) -> float:
         """Learning rate after `done` steps, as low as the position has it."""

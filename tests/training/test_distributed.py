@@ -68,7 +68,7 @@ def train(folder: Path, recipe: Recipe) -> list[Event]:
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
     criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
-    return list(distributed.synchronized(loop.train("train", net, criterion, recipe, found, folder)))
+    return list(loop.train("train", net, criterion, recipe, found, folder))
 
 
 def figures(events: list[Event]) -> list[tuple[float, float]]:
