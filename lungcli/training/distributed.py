@@ -161,7 +161,7 @@ def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: 
 
 
 @contextlib.contextmanager
-def in_step() -> Iterator[None]:
+def synchronized() -> Iterator[None]:
     """Train together: begun when every rank is ready, ended by all when rank 0 ends it.
 
     Raises LungcliError with what a follower failed of, LostRankError when a rank is gone without a word.

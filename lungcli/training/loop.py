@@ -67,7 +67,7 @@ def train(
     between two batches saves the work first. When the loss is no number, or memory runs out, the epoch begins anew with
     a lower rate or fewer slices at once (see `recovery`). Raises LungcliError when that does not help.
     """
-    with distributed.in_step():
+    with distributed.synchronized():
         step, position = _begun(stage, net, criterion, recipe, material, folder)
         epoch, written = step.epoch(position), time.monotonic()
         while not _finished(position, recipe):
@@ -89,11 +89,11 @@ def train(
 
 def _begun(
     stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
-) -> tuple["_Step", Position]:
+) -> tuple["TrainStep", Position]:
     """Put the net on its device, and load the checkpoint to go on from, if there is one."""
     place = devices.choose(recipe)
     net.to(place.device).to(memory_format=torch.channels_last)
-    step = _Step(
+    step = TrainStep(
         stage=stage,
         net=net,
         shared=net,
@@ -106,13 +106,15 @@ def _begun(
         folder=folder,
     )
     position = step.restore(checkpoint.latest(folder))
-    together = distributed.shared(net, place.device, recipe.micro_batch, (position.epoch, position.batch))
+    together = distributed.distributed_data_parallel(
+        net, place.device, recipe.micro_batch, (position.epoch, position.batch)
+    )
     if not (folder / checkpoint.WHOLE).exists():
         step.save(folder / checkpoint.WHOLE, position)
     return dataclasses.replace(step, shared=together), position
 
 
-def _advance(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, Event]:
+def _advance(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, Event]:
     """Do the next batch of an epoch, or after the last judge it; where that goes wrong, go back to the last whole one.
 
     Returns the position after that, and what to tell. Raises LungcliError when going back does not help any more.
@@ -126,7 +128,7 @@ def _advance(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Positi
         told, event = recovery.lowered(step.stage, position, step.recipe, error)
     except (MemoryError, RuntimeError) as error:
         # One device alone may be short of it, and the others would go on with other parts.
-        if distributed.here().size > 1 or not recovery.short_of_memory(error):
+        if distributed.process_group().size > 1 or not recovery.short_of_memory(error):
             raise
         told, event = recovery.halved(step.stage, position, step.recipe)
     # The rate and the slices at once outlive a kill.
@@ -140,9 +142,9 @@ def _advance(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Positi
     return position, event
 
 
-def _batch(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
+def _batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
     """Do the batch after `position`. Raises DivergedError when its loss is no number."""
-    distributed.turn()
+    distributed.barrier_step()
     loss, rate = step(epoch.rows[position.batch], position)
     position = msgspec.structs.replace(position, batch=position.batch + 1, loss=position.loss + loss)
     return position, BatchDone(
@@ -157,13 +159,13 @@ def _batch(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position
     )
 
 
-def _judged(step: "_Step", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
+def _judged(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
     """Judge an epoch whose batches are done, and keep its weights if they are to be kept.
 
     Raises DivergedError when a weight is no number.
     """
     speed = epoch.speed(position.batch)
-    if not _sound(step.average):
+    if not _all_finite(step.average):
         raise recovery.DivergedError("a weight became no number", step.batches)
     most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
     score = validate(step.average, step.material, step.place, most)
@@ -232,7 +234,7 @@ class _Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class TrainStep:
     """One optimiser step on one batch, of the training that is kept in `folder`."""
 
     stage: str
