@@ -57,8 +57,12 @@ def serve(
             with contextlib.redirect_stderr(own):
                 console.info(f"the page is at {url} (Ctrl-C ends it)")
 
-        app.serve(service, ready, stop)
-    console.info("ended; no upload is left")
+        def warn(what: str) -> None:
+            with contextlib.redirect_stderr(own):
+                console.warn(what)
+
+        app.serve(service, ready, stop, warn)
+    console.say("ended; no upload is left")
 
 
 @contextlib.contextmanager

@@ -145,9 +145,8 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`, a `training.losses.distillation.Method`; `preset` are the fields of a recipe that
-    the method settles where the user has not; `balanced` says whether the cross-entropy beside it makes classes
-    count the same.
+    `loss` is `"module:function"`, a `training.losses.distillation.Method`; `preset` are the fields of a recipe that the method
+    settles where the user has not; `balanced` says whether the cross-entropy beside it makes classes count the same.
     """
 
     name: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from lungcli.tui import NARROW, settings, terminal_driver
+from lungcli.tui.crashes import QuietApp
 from lungcli.tui.escape_filter import Harmless
 from lungcli.tui.widgets import dialogs
 from lungcli.tui.widgets.footer import Keys
@@ -103,7 +104,7 @@ def load(view: View) -> Widget:
 _HARMLESS = Harmless()
 
 
-class Dashboard(App[None]):
+class Dashboard(QuietApp):
     """`lungcli dashboard`."""
 
     TITLE = "lungcli"
@@ -118,6 +119,8 @@ class Dashboard(App[None]):
 
     def __init__(self, first: str = "runs", graphics: Graphics | None = None) -> None:
         self.graphics = graphics or Graphics()
+        # What draws to a real terminal, once there is one.
+        self.terminal: Driver | None = None
         super().__init__()
         self._first = first
         for theme in THEMES:
@@ -175,16 +178,12 @@ class Dashboard(App[None]):
     def get_driver_class(self) -> type[Driver]:
         """The usual driver of this platform, but one that leaves at once, and takes no late answer for keys."""
         usual = terminal_driver.leaving_at_once(super().get_driver_class())
-        return terminal_driver.deaf_to_answers(usual) if self.graphics.late else usual
+        return terminal_driver.announced(
+            terminal_driver.deaf_to_answers(usual) if self.graphics.late else usual, self._take_terminal
+        )
 
-    def _fatal_error(self) -> None:
-        """End after an unforeseen error; the command line says what it was, on a clean terminal."""
-        self._close_messages_no_wait()
-
-    @property
-    def failure(self) -> Exception | None:
-        """The unforeseen error that ended the dashboard, if one did."""
-        return self._exception
+    def _take_terminal(self, terminal: Driver) -> None:
+        self.terminal = terminal
 
     def on_start_view_began(self) -> None:
         """Let the list of runs go to the run that a job makes."""

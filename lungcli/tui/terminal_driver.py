@@ -1,17 +1,35 @@
 """Leaving the terminal without waiting for the thread that reads its keys, and keys that nobody pressed."""
 
+import contextlib
 import re
+import signal
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from textual import events
+from textual.app import App
 from textual.driver import Driver
 from textual.message import Message
 
 # The beginning of an answer to a question of `graphics`, as the keys that it is taken for.
 _ANSWER = re.compile(r"(\^|\^_(G[i=;\dOK]*)?\^?\\?)?(\[\?[\d;]*S)?(\[(\?[\d;]*[cS]?)?)?")
+# Clicks, moves, and the two ways to write where: xterm's control sequences 1000, 1003, 1015 and 1006, reset.
+_NO_MOUSE = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
 # When the last answer of a slow line has long come, in seconds.
 _LATEST = 5.0
+
+
+def announced(driver: type[Driver], tell: Callable[[Driver], None]) -> type[Driver]:
+    """Return a driver that is passed to `tell` once it is made: an app has no public name for its own."""
+
+    class Announced(driver):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            tell(self)
+
+    return Announced
 
 
 def leaving_at_once(driver: type[Driver]) -> type[Driver]:
@@ -19,20 +37,39 @@ def leaving_at_once(driver: type[Driver]) -> type[Driver]:
 
     Textual's own waits up to 0.2 s until its thread of keys has noticed; the process ends that thread anyway.
     """
-    if not hasattr(driver, "disable_input") or not hasattr(driver, "stop_application_mode"):
+    if sys.platform == "win32":
+        return driver
+    import termios
+
+    from textual.drivers.linux_driver import LinuxDriver
+
+    if not issubclass(driver, LinuxDriver):
         return driver
 
     class Leaving(driver):  # type: ignore[misc, valid-type]
-        _key_thread: Any
+        def __init__(self, app: App[Any], **kwargs: Any) -> None:
+            super().__init__(app, **kwargs)
+            self._dashboard = app
+            self._started = False
+
+        def start_application_mode(self) -> None:
+            """Take the terminal."""
+            self._started = True
+            super().start_application_mode()
 
         def disable_input(self) -> None:
             """Stop reading keys."""
-            left = self._app._exit and not self.is_headless
-            if left:
-                self._key_thread = None
-            super().disable_input()
-            if left:
+            if self._dashboard.return_code is None or not self._started:
+                super().disable_input()
+            elif not self.exit_event.is_set():
+                # All that Textual's own does, but for joining the thread, which ends by the event.
                 self.exit_event.set()
+                signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+                self.write(_NO_MOUSE)
+                self.flush()
+                # The terminal may be gone.
+                with contextlib.suppress(termios.error):
+                    termios.tcflush(self.fileno, termios.TCIFLUSH)
 
     return Leaving
 

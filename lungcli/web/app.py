@@ -18,7 +18,7 @@ from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.web import html
-from lungcli.web.gradio_sessions import Visits, forget
+from lungcli.web.gradio_sessions import Visits, forgetting
 from lungcli.web.html import Upload
 from lungcli.web.middleware import FILES, LOCAL, Door
 from lungcli.web.uploads import KEPT_SECONDS, Uploads
@@ -49,8 +49,8 @@ class Service:
     megabytes: int = 64
 
 
-def serve(service: Service, ready: Callable[[str], None], stop: threading.Event) -> None:
-    """Serve the page until `stop` is set; `ready` is told the address once it answers.
+def serve(service: Service, ready: Callable[[str], None], stop: threading.Event, warn: Callable[[str], None]) -> None:
+    """Serve the page until `stop` is set; `ready` is told the address once it answers, `warn` what may go wrong later.
 
     Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
     """
@@ -67,7 +67,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event)
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=html.STYLE,
-                app_kwargs={"middleware": _middleware(service, uploads, blocks)},
+                app_kwargs={"middleware": _middleware(service, uploads, blocks, warn)},
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -165,11 +165,11 @@ def _all_taken(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, .
     return tuple(taken)
 
 
-def _middleware(service: Service, uploads: Uploads, blocks: "gradio.Blocks") -> list[Any]:
-    from gradio import routes
+def _middleware(service: Service, uploads: Uploads, blocks: "gradio.Blocks", warn: Callable[[str], None]) -> list[Any]:
+    from gradio import __version__, routes
     from starlette.middleware import Middleware
 
-    over = functools.partial(forget, blocks, getattr(routes, "file_upload_statuses", None))
+    over = forgetting(blocks, getattr(routes, "file_upload_statuses", None), __version__, warn)
     return [
         Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, uploads=uploads),
         Middleware(Visits, forget=over),

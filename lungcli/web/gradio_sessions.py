@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+# Of Gradio; what `forget` reaches for has these names in it.
+TESTED = "6.31.0"
 # Who has asked for a verdict, or sent a file, asks for what became of it a moment later.
 UNFETCHED = 64
 LOGINS = 1024
@@ -42,33 +44,43 @@ class Visits:
             self._forget(self._asked)
 
 
+def forgetting(
+    blocks: Any, uploads: Any, version: str, warn: Callable[[str], None]
+) -> Callable[[Collection[str]], None]:
+    """Return what forgets visits, and warns once and stops where the library, of this version, keeps them elsewhere."""
+    known = True
+
+    def forget_if_known(asked: Collection[str]) -> None:
+        nonlocal known
+        if not known:
+            return
+        try:
+            forget(blocks, uploads, asked)
+        except AttributeError as error:
+            known = False
+            warn(
+                f"gradio {version} keeps visits in a way that this version does not know ({error}), so that they stay "
+                f"in memory until the page is ended; known is: pip install 'gradio=={TESTED}'"
+            )
+
+    return forget_if_known
+
+
 def forget(blocks: Any, uploads: Any, asked: Collection[str]) -> None:
     """Forget the visits and uploads that no request of `asked` is about, on the thread that answers requests.
 
-    `blocks` is the page, `uploads` the library's record of uploads. Where a newer library names or keeps things
-    differently, nothing is forgotten.
+    `blocks` is the page, `uploads` the library's record of uploads. No public name leads to what these keep, so a newer
+    library may name it differently: raises AttributeError, and fails a test that runs the library itself.
     """
-    found = _attributes(
-        getattr(blocks, "_queue", None),
-        "pending_messages_per_session",
-        "pending_event_ids_session",
-        "event_ids_to_events",
-    )
-    if found:
-        messages, unfetched, events = found
-        running: set[Any] = {getattr(event, "session_hash", None) for event in events.values()}
-        if None not in running:
-            _forget_visits(messages, unfetched, {*asked, *running})
-    if found := _attributes(uploads, "_signals", "_statuses"):
-        signals, statuses = found
-        _keep_newest(statuses, UNFETCHED, asked)
-        _keep_newest(signals, 0, {*asked, *statuses})
-    if found := _attributes(getattr(blocks, "app", None), "tokens"):
-        _keep_newest(found[0], LOGINS, ())
-    if found := _attributes(blocks, "temp_file_sets"):
-        # Names of uploads, which are deleted once read.
-        for names in found[0]:
-            names.clear()
+    queue = blocks._queue
+    running = {event.session_hash for event in queue.event_ids_to_events.values()}
+    _forget_visits(queue.pending_messages_per_session, queue.pending_event_ids_session, {*asked, *running})
+    _keep_newest(uploads._statuses, UNFETCHED, asked)
+    _keep_newest(uploads._signals, 0, {*asked, *uploads._statuses})
+    _keep_newest(blocks.app.tokens, LOGINS, ())
+    # Names of uploads, which are deleted once read.
+    for names in blocks.temp_file_sets:
+        names.clear()
 
 
 def _forget_visits(
@@ -87,9 +99,3 @@ def _keep_newest(kept: MutableMapping[str, Any], most: int, live: Collection[str
     over = [key for key in list(kept) if key not in live]
     for key in over[: max(0, len(over) - most)]:
         kept.pop(key, None)
-
-
-def _attributes(owner: Any, *names: str) -> list[Any]:
-    """Attributes of an object: all of them, or none."""
-    found = [getattr(owner, name, None) for name in names]
-    return [] if None in found else found

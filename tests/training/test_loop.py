@@ -1,7 +1,8 @@
 """The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
 
 import dataclasses
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import msgspec
@@ -59,7 +60,19 @@ def figures(events: list[Event]) -> list[tuple[float, ...]]:
     ]
 
 
-def test_it_learns(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], tuple[Path, list[Event]]]:
+    """Return what trains with so much mixup and is never stopped: folder and events, made once for all tests."""
+
+    @functools.cache
+    def train_once(mixup: float) -> tuple[Path, list[Event]]:
+        folder = tmp_path_factory.mktemp("unbroken")
+        return folder, list(training(folder, msgspec.structs.replace(RECIPE, mixup=mixup)))
+
+    return train_once
+
+
+def test_training_lowers_the_loss_and_tells_all_validation_slices_apart(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, epochs=12)
     epochs = [event for event in training(tmp_path, recipe) if isinstance(event, EpochDone)]
     assert epochs[-1].loss < 0.6 * epochs[0].loss
@@ -69,32 +82,32 @@ def test_it_learns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("stop_after", "mixup"), [(1, 0.0), (4, 0.4), (6, 0.0), (7, 0.4), (13, 0.0)])
 def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(
-    tmp_path: Path, stop_after: int, mixup: float
+    tmp_path: Path, unbroken: Callable[[float], tuple[Path, list[Event]]], stop_after: int, mixup: float
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole, expected = unbroken(mixup)
     recipe = msgspec.structs.replace(RECIPE, mixup=mixup)
-    unbroken = list(training(whole, recipe))
-    first = training(broken, recipe)
+    first = training(tmp_path, recipe)
     seen = [next(first) for _ in range(stop_after)]
     first.close()
-    seen += list(training(broken, recipe))
-    assert figures(seen) == figures(unbroken)
-    assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    seen += list(training(tmp_path, recipe))
+    assert figures(seen) == figures(expected)
+    assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_killed_without_warning_it_repeats_from_the_last_checkpoint(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = list(training(whole))
-    first = training(broken)
+def test_a_training_killed_without_warning_repeats_from_the_last_checkpoint(
+    tmp_path: Path, unbroken: Callable[[float], tuple[Path, list[Event]]]
+) -> None:
+    whole, expected = unbroken(0.0)
+    first = training(tmp_path)
     for _ in range(10):
         next(first)
     # As after `kill -9`: the checkpoint is what lies on disk, nothing is saved on the way out.
-    saved = (broken / "checkpoint.safetensors").read_bytes()
+    saved = (tmp_path / "checkpoint.safetensors").read_bytes()
     first.close()
-    (broken / "checkpoint.safetensors").write_bytes(saved)
-    rest = figures(list(training(broken)))
-    assert rest == figures(unbroken)[-len(rest) :]
-    assert (broken / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    (tmp_path / "checkpoint.safetensors").write_bytes(saved)
+    rest = figures(list(training(tmp_path)))
+    assert rest == figures(expected)[-len(rest) :]
+    assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
 def test_the_last_epoch_is_kept_where_asked_for_and_the_best_else(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_net_never_gets_wider() -> None:
 
 
 def test_a_pruned_net_is_exported_with_its_evidence(tmp_path: Path) -> None:
-    net = pruned("mobilenetv2")
+    net = pruned("resnet18")
     onnx_export.export(net, 64, tmp_path / "graph.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "graph.onnx"), providers=["CPUExecutionProvider"])
     logits, evidence = session.run(["logits", "evidence"], {"slice": np.full((2, 1, 64, 64), 99, dtype=np.uint8)})

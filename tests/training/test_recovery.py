@@ -73,17 +73,25 @@ def diverging(folder: Path) -> Generator[Event, None, None]:
     return loop.train("train", nets.build("ownmodel", 3, 64), criterion, RECIPE, material(), folder)
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+    """Folder and events of a training whose rate is lowered once, and which is never stopped."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, list(diverging(folder))
+
+
 @pytest.mark.parametrize("stop_after", [2, 9, 11, 13, 17, 20])
-def test_the_lower_rate_outlives_a_stop_anywhere(tmp_path: Path, stop_after: int) -> None:
-    unbroken = list(diverging(tmp_path / "whole"))
-    assert sum(isinstance(event, RateLowered) for event in unbroken) == 1
-    first = diverging(tmp_path / "broken")
+def test_the_lower_rate_outlives_a_stop_anywhere(
+    tmp_path: Path, unbroken: tuple[Path, list[Event]], stop_after: int
+) -> None:
+    whole, expected = unbroken
+    assert sum(isinstance(event, RateLowered) for event in expected) == 1
+    first = diverging(tmp_path)
     seen = [next(first) for _ in range(stop_after)]
     first.close()
-    seen += diverging(tmp_path / "broken")
-    assert figures(seen) == figures(unbroken)
-    best = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "broken")]
-    assert best[0] == best[1]
+    seen += diverging(tmp_path)
+    assert figures(seen) == figures(expected)
+    assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
 def test_after_three_times_it_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

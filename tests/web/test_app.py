@@ -60,7 +60,9 @@ class Served:
         self.service = service
         self.called: list[object] = []
         self._stop, self._ready = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=app.serve, args=(service, lambda _: self._ready.set(), self._stop))
+        self.warned: list[str] = []
+        happening = (lambda _: self._ready.set(), self._stop, self.warned.append)
+        self._thread = threading.Thread(target=app.serve, args=(service, *happening))
 
     def start(self) -> None:
         self._thread.start()
@@ -191,12 +193,12 @@ def test_a_port_in_use_is_told(model: Path) -> None:
         taken.listen()
         service = app.Service(models={"tiny": model}, port=taken.getsockname()[1])
         with pytest.raises(LungcliError, match=r"cannot serve on 127[.]0[.]0[.]1, port") as caught:
-            app.serve(service, lambda _: None, threading.Event())
+            app.serve(service, lambda _: None, threading.Event(), print)
         assert "choose another port" in caught.value.hint
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UsageError) as caught:
-        app.serve(app.Service(models={"tiny": model}), lambda _: None, threading.Event())
+        app.serve(app.Service(models={"tiny": model}), lambda _: None, threading.Event(), print)
     assert caught.value.hint == "install it: pip install 'lungcli[web]'"

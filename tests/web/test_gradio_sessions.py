@@ -21,6 +21,7 @@ from tests.web.test_app import WITH_GRADIO, Served, free_port, uploads_in
 # Gradio and what it brings warn of their own future.
 pytestmark = pytest.mark.filterwarnings("ignore")
 JSON = {"Content_Type": "application/json"}
+NO_UPLOADS = SimpleNamespace(_signals={}, _statuses={})
 
 
 def library(
@@ -44,7 +45,7 @@ def kept(blocks: Any) -> tuple[set[str], set[str]]:
 def test_a_visit_is_forgotten_once_its_verdict_is_fetched() -> None:
     ids: dict[str, set[str]] = {"fetched": set(), "asked": set(), "running": {"e"}, "gone": {"f"}}
     blocks = library(messages=dict.fromkeys(("fetched", "asked", "running")), unfetched=ids, running={"e": "running"})
-    gradio_sessions.forget(blocks, None, ["asked"])
+    gradio_sessions.forget(blocks, NO_UPLOADS, ["asked"])
     assert kept(blocks) == ({"asked", "running"}, {"asked", "running"})
 
 
@@ -52,7 +53,7 @@ def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pyte
     monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
     ids = {name: {name} for name in ("old", "running", "newer", "newest")}
     blocks = library(messages=dict.fromkeys(ids), unfetched=ids, running={"running": "running"})
-    gradio_sessions.forget(blocks, None, [])
+    gradio_sessions.forget(blocks, NO_UPLOADS, [])
     assert kept(blocks) == ({"running", "newer", "newest"},) * 2
 
 
@@ -65,7 +66,7 @@ def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject
     blocks = library(
         messages=dict.fromkeys(messages), unfetched=unfetched, running={f"e{name}": name for name in running}
     )
-    gradio_sessions.forget(blocks, None, asked)
+    gradio_sessions.forget(blocks, NO_UPLOADS, asked)
     queued, waiting = kept(blocks)
     assert queued >= messages & (asked | running)
     assert waiting >= listed & (asked | running)
@@ -89,17 +90,25 @@ def test_progress_of_uploads_logins_and_names_of_files_go(monkeypatch: pytest.Mo
     assert blocks.temp_file_sets == [set(), set()]
 
 
-def test_a_library_that_keeps_things_differently_is_left_alone() -> None:
+@pytest.mark.parametrize("renamed", ["_queue", "pending_messages_per_session", "session_hash", "_signals", "tokens"])
+def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) -> None:
     blocks = library(messages={"a": None}, unfetched={"a": set()}, running={"e": "b"})
-    del blocks._queue.event_ids_to_events["e"].session_hash
-    gradio_sessions.forget(blocks, None, [])
-    assert kept(blocks) == ({"a"}, {"a"})
-    del blocks._queue.event_ids_to_events, blocks.app, blocks.temp_file_sets
-    uploads = SimpleNamespace(_signals={"a": None})
-    gradio_sessions.forget(blocks, uploads, [])
-    gradio_sessions.forget(SimpleNamespace(), None, [])
-    assert kept(blocks) == ({"a"}, {"a"})
-    assert set(uploads._signals) == {"a"}
+    uploads = SimpleNamespace(_signals={}, _statuses={})
+    owners = [blocks, blocks._queue, blocks._queue.event_ids_to_events["e"], uploads, blocks.app]
+    delattr(next(owner for owner in owners if hasattr(owner, renamed)), renamed)
+    warned: list[str] = []
+    forget = gradio_sessions.forgetting(blocks, uploads, "9.1", warned.append)
+    forget([])
+    forget([])
+    [warning] = warned
+    assert warning.startswith("gradio 9.1 keeps visits in a way that this version does not know")
+    assert f"'{renamed}'" in warning
+
+
+def test_a_library_that_keeps_things_as_known_is_not_warned_of() -> None:
+    blocks = library(messages={"a": None}, unfetched={"a": set()})
+    gradio_sessions.forgetting(blocks, SimpleNamespace(_signals={}, _statuses={}), "6.31.0", pytest.fail)([])
+    assert kept(blocks) == (set(), set())
 
 
 def test_what_is_asked_for_is_told_until_the_answer_is_over_or_broken_off() -> None:
@@ -158,6 +167,7 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A newer library that keeps things elsewhere fails here: then `forget` has to learn where."""
+    import gradio
     from gradio import routes
 
     monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
@@ -180,6 +190,8 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     assert [names for names in blocks.temp_file_sets if names] == []
     assert len(blocks.state_holder.session_data) <= 16
     assert len(queue.event_analytics) <= 1
+    assert served.warned == []
+    assert gradio.__version__ == gradio_sessions.TESTED, "name the version that this test was run with"
 
 
 @WITH_GRADIO

@@ -6,6 +6,7 @@ from functools import partial
 
 from rich.segment import Segment
 from rich.text import Text
+from textual.driver import Driver
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -152,8 +153,9 @@ class Picture(Widget):
             self._number = 0
 
     def _write(self, commands: str) -> None:
-        if (driver := self.app._driver) is not None and not driver.is_headless:
-            driver.write(commands)
+        terminal: Driver | None = getattr(self.app, "terminal", None)
+        if terminal is not None:
+            terminal.write(commands)
 
 
 def strips(pixels: Pixels, columns: int, rows: int, *, coloured: bool) -> list[Strip]:

@@ -42,11 +42,15 @@ def test_every_picture_fills_exactly_its_cells(height: int, width: int, columns:
 
 
 class _Shown(App[None]):
-    """A picture alone, in a terminal that draws it in a way."""
+    """A picture alone, in a terminal that draws it in a way; what is written to that is kept."""
 
     def __init__(self, can: Graphics) -> None:
         super().__init__()
-        self.graphics = can
+        self.graphics, self.terminal = can, self
+        self.written: list[str] = []
+
+    def write(self, data: str) -> None:
+        self.written.append(data)
 
     def compose(self) -> ComposeResult:
         yield picture.Picture()
@@ -56,11 +60,9 @@ class _Shown(App[None]):
 def test_sixel_is_drawn_over_the_cells_unless_something_lies_there(
     monkeypatch: pytest.MonkeyPatch, covered: bool
 ) -> None:
-    written: list[str] = []
     monkeypatch.setattr(terminal_capabilities, "cell", lambda _: terminal_capabilities.CELL)
-    monkeypatch.setattr(picture.Picture, "_write", lambda _, text: written.append(text))
 
-    async def go() -> None:
+    async def go() -> list[str]:
         app = _Shown(Graphics(way="sixel", colours=256))
         async with app.run_test(size=(40, 12)) as pilot:
             if covered:
@@ -70,23 +72,21 @@ def test_sixel_is_drawn_over_the_cells_unless_something_lies_there(
             await app.workers.wait_for_complete()
             await pilot.pause()
             await pilot.pause()
+        return app.written
 
-    asyncio.run(go())
+    written = asyncio.run(go())
     assert bool(written) is not covered
     # 24 × 12 cells of a VT340 in the middle: 240 × 240 pixels from column 9 on.
     assert all(text.startswith('\x1b7\x1b[1;9H\x1bP0;1;0q"1;1;240;240') and text.endswith("\x1b8") for text in written)
 
 
-def test_without_an_answer_nothing_but_cells_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-    monkeypatch.setattr(picture.Picture, "_write", lambda _, text: written.append(text))
-
-    async def go() -> None:
+def test_without_an_answer_nothing_but_cells_is_drawn() -> None:
+    async def go() -> list[str]:
         app = _Shown(Graphics())
         async with app.run_test(size=(40, 12)) as pilot:
             app.query_one(picture.Picture).show(np.full((64, 64), 200, dtype=np.uint8))
             await pilot.pause()
             assert app.query_one(picture.Picture).render_line(3).text.strip()
+        return app.written
 
-    asyncio.run(go())
-    assert not written
+    assert asyncio.run(go()) == []
