@@ -62,7 +62,7 @@ def serve(
                 console.warn(what)
 
         app.serve(service, ready, stop, warn)
-    console.say("ended; no upload is left")
+    console.info("ended; no upload is left")
 
 
 @contextlib.contextmanager
