@@ -71,6 +71,63 @@ def test_colour_is_refused_with_its_ratio_to_the_limit() -> None:
     assert ood.layout_rejection(ood_features.measure(picture(SLICES[0], colour=0.02))) is None
 
 
+# A slice that no rule has anything against.
+PLAIN = Signs(
+    **dict.fromkeys(Signs.__slots__, 0.0)
+    | {"contrast": 0.8, "separation": 0.95, "body": 0.5, "lungs": 0.4, "balance": 0.5, "upright": 0.5, "apart": 1.0}
+)
+
+
+@pytest.mark.parametrize(
+    ("sign", "limit", "beside", "reason"),
+    [
+        ("colour", 0.05, {}, "a colour picture"),
+        ("contrast", -0.02, {}, "blank"),
+        ("edge", 0.6, {"inverted": 0.081}, "inverted grey: air is brighter than tissue"),
+        ("edge", 0.75, {"inverted": 0.08}, "no dark air around a body"),
+        ("thin", 0.4, {}, "mostly text or lines"),
+        ("body", -0.12, {}, "no body found"),
+        ("lungs", -0.04, {}, "no lungs found"),
+        ("separation", -0.84, {"hollow": 0.051}, "grey values don't fall into air and tissue, as in an X-ray or MRI"),
+        ("separation", -0.62, {"hollow": 0.05}, "grey values don't fall into air and tissue, as in an X-ray or MRI"),
+        ("ambient", 0.16, {}, "what surrounds the body is not air"),
+        ("upright", 1.3, {"balance": 0.2}, "lungs stand upright: a coronal or sagittal plane, or a slice turned"),
+        ("apart", -0.5, {"upright": 0.7}, "dark in the middle of the body instead of on both sides, as in a brain"),
+        ("under", 0.6, {"balance": 0.15, "upright": 0.62}, "the body goes on below the lungs: a coronal or sagittal"),
+    ],
+)
+def test_each_rule_has_its_limit(sign: str, limit: float, beside: dict[str, float], reason: str) -> None:
+    """A negative limit is the least that is let through, a positive one the most."""
+    at = dataclasses.replace(PLAIN, **beside, **{sign: abs(limit)})
+    beyond = abs(limit) + math.copysign(0.001, limit)
+    found = ood.refuse(dataclasses.replace(at, **{sign: beyond}))
+
+    assert ood.refuse(PLAIN) is None
+    assert ood.refuse(at) is None
+    assert found is not None
+    assert found.reason.startswith(reason)
+    assert found.score == pytest.approx(max(beyond / abs(limit), abs(limit) / beyond))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"upright": 5.0, "balance": 0.199},
+        {"apart": 0.1, "upright": 0.699},
+        {"under": 5.0, "balance": 0.149, "upright": 1.0},
+        {"under": 5.0, "upright": 0.619},
+    ],
+)
+def test_a_rule_about_lungs_that_look_otherwise_is_silent(changes: dict[str, float]) -> None:
+    assert ood.refuse(dataclasses.replace(PLAIN, **changes)) is None
+
+
+def test_scores_are_bounded() -> None:
+    assert getattr(ood.refuse(dataclasses.replace(PLAIN, colour=1e9)), "score", None) == 100
+    assert getattr(ood.refuse(dataclasses.replace(PLAIN, contrast=0)), "score", None) == 100
+    assert getattr(ood.refuse(dataclasses.replace(PLAIN, contrast=-1)), "score", None) == 100
+
+
 def test_most_scenes_are_refused_and_the_rest_is_unfamiliar() -> None:
     seen = [ood_features.measure(picture(intruders.scene(seed))) for seed in range(20)]
 
@@ -136,6 +193,44 @@ def test_the_distance_is_that_of_mahalanobis() -> None:
     assert found
     assert found.reason == "unfamiliar acquisition: of emptier lungs than the slices it learned from"
     assert ood.distance(shifted(SEEN[0], noise=1e6), alone) == 100
+
+
+def test_the_covariance_loses_a_tenth_of_its_correlations() -> None:
+    """A covariance of few slices may be singular: what two signs share is trusted to nine tenths."""
+    rows = np.random.default_rng(0).normal(0, 0.2, (40, len(ood.SIGNS)))
+    rows[:, 1:] += rows[:, :1]
+    found = ood.fit(rows, rows[:0])
+    assert found is not None
+    fitted, apart = np.linalg.inv(np.array(found.precision)), ~np.eye(len(ood.SIGNS), dtype=np.bool_)
+
+    np.testing.assert_allclose(fitted[apart], 0.9 * np.cov(rows, rowvar=False, bias=True)[apart], rtol=1e-6, atol=1e-9)
+    assert np.diag(fitted) == pytest.approx(np.square(found.spread))
+
+
+def test_every_sign_is_allowed_its_least_spread_beside_its_own() -> None:
+    least = (0.15, 0.1, 0.08, 0.03, 0.03, 0.06, 0.06, 0.06, 0.02, 0.05, 0.05)
+    rows = np.random.default_rng(0).normal(0, 0.1, (30, len(ood.SIGNS)))
+    alone, many = ood.fit(rows[:1], rows[:0]), ood.fit(rows, rows[:0])
+    assert alone is not None
+    assert many is not None
+    assert alone.spread == pytest.approx(least)
+    assert np.square(many.spread) == pytest.approx(rows.var(axis=0) + np.square(least))
+    assert many.mean == pytest.approx(rows.mean(axis=0))
+
+
+def test_the_threshold_lets_99_of_100_through() -> None:
+    """Of 300 rows three lie beyond it, of whichever part is wider; rows that lie close together get the usual one."""
+    rows = np.zeros((300, len(ood.SIGNS)))
+    rows[:, 0] = 100 * np.linspace(0, 1, 300) ** 40
+    for train, validation in ((rows, rows[:0]), (rows[:2], rows)):
+        found = ood.fit(train, validation)
+        assert found is not None
+        away = rows - np.array(found.mean)
+        distances = np.sqrt(np.einsum("ni,ij,nj->n", away, np.array(found.precision), away))
+        assert found.threshold == pytest.approx(np.sort(distances)[296])
+    close = ood.fit(rows / 1e4, rows / 1e4)
+    assert close is not None
+    assert close.threshold == pytest.approx(11**0.5)
 
 
 def test_validation_widens_the_threshold() -> None:

@@ -62,6 +62,74 @@ def test_clipping_is_counted() -> None:
     assert (found.black, found.white) == pytest.approx((1, 1), abs=0.02)
 
 
+def lopsided() -> Grey:
+    """A body that runs out of the picture, two unlike lungs and a vessel; strokes beside it, and a frame."""
+    grey = drawn(0.02)
+    grey[180:] = grey[60:120]
+    grey[84:110, 60:95] = 0.8
+    grey[100:150, 140:160] += np.linspace(0, 0.3, 20, dtype=np.float32)
+    grey[20:40, 30:200:4] = 0.9
+    return np.pad(grey, ((10, 0), (6, 14)), constant_values=0.3).clip(0, 1)
+
+
+LOPSIDED = {
+    "contrast": 0.79608,
+    "separation": 0.93779,
+    "edge": 0.075949,
+    "body": 0.53838,
+    "lungs": 0.30556,
+    "hollow": 0.21921,
+    "ambient": 0.012612,
+    "balance": 0.45974,
+    "upright": 1.3347,
+    "under": 0.041667,
+    "apart": 0.78513,
+    "thin": 0.076479,
+    "noise": -1.6046,
+    "sharpness": -0.04694,
+    "grain": 0.0,
+    "lung": 0.25098,
+    "tissue": 0.84902,
+    "texture": 0.051869,
+    "black": 0.0,
+    "white": 0.0,
+    "inverted": 0.0,
+}
+NEGATIVE = {
+    "contrast": 0.79608,
+    "separation": 0.93758,
+    "edge": 0.92405,
+    "body": 0.46162,
+    "lungs": 0.0,
+    "inverted": 0.30556,
+    "hollow": 0.46107,
+    "ambient": 0.059401,
+    "thin": 0.041907,
+    "sharpness": 0.0089,
+    "grain": 0.049207,
+    "balance": 0.0,
+    "upright": 0.0,
+    "apart": 0.0,
+}
+CLIPPED = {"contrast": 1.0, "noise": -2.4719, "ambient": 0.014975, "black": 0.93403, "white": 0.55223}
+
+
+@pytest.mark.parametrize(
+    ("grey", "expected"),
+    [
+        (lopsided(), LOPSIDED),
+        (1 - lopsided(), NEGATIVE),
+        (drawn(lung=-0.05, tissue=1.02), CLIPPED),
+    ],
+    ids=["lopsided", "negative", "clipped"],
+)
+def test_signs_stay_what_statistics_in_model_files_are_of(grey: Grey, expected: dict[str, float]) -> None:
+    """Model files hold means and spreads of these numbers: measured otherwise, the slices they know were strangers."""
+    found = ood_features.look(picture(grey))
+
+    assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
 @pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
 def test_margins_change_little(grey: float) -> None:
     slice_ = intruders.slices(1, side=320)[0]

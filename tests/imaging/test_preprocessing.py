@@ -1,7 +1,9 @@
 """Preparing: the lungs, in one frame and on one scale of grey, whatever window and margins the file came with."""
 
 import functools
+import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,8 @@ from PIL import Image
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.image_io import read
-from lungcli.imaging.picture import Grey
-from lungcli.imaging.preprocessing import AIR, prepare, prepare_file
+from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.preprocessing import AIR, VERSION, prepare, prepare_file
 from tests.imaging.pictures import encoded, noise, windowed
 
 SIZE = 160
@@ -189,6 +190,65 @@ def test_file_and_picture_are_prepared_alike(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(noise(3, 90, 60)))
 
     np.testing.assert_array_equal(prepare_file(tmp_path / "a.png", 48), prepare(read(tmp_path / "a.png").grey, 48))
+
+
+def drawn(shade: Callable[[float], float]) -> Grey:
+    """A slice as discs: a body with two lungs, each grey gone through `shade`; no random number and no other code."""
+    down, across = np.mgrid[0:240, 0:300]
+    grey = np.full((240, 300), shade(0.02), dtype=np.float32)
+    for row, column, height, width, value in (
+        (120, 150, 90, 125, 0.62),
+        (115, 90, 58, 38, 0.17),
+        (115, 210, 58, 42, 0.17),
+        (100, 205, 9, 9, 0.55),
+        (190, 150, 12, 14, 0.95),
+    ):
+        grey[((down - row) / height) ** 2 + ((across - column) / width) ** 2 <= 1] = shade(value)
+    return grey
+
+
+# One hash for each preparation there was; a new VERSION adds its own.
+PREPARED = {2: "b652fd971e9227491804c0af1572e8243736640731064027f2dcb1621fb8d4f4"}
+
+
+def exported() -> dict[str, Grey]:
+    """Slices of every kind that preparing takes another way for."""
+    plain, without = drawn(lambda value: value), drawn(lambda value: 0.62 if value == 0.17 else value)
+    one, table, bowel = plain.copy(), plain.copy(), without.copy()
+    one[57:173, 168:252] = 0.62
+    table[214:218, 60:240] = 0.5
+    bowel[100:112, 120:140] = 0.05
+    return {
+        "plain": plain,
+        "brighter": drawn(lambda value: value**0.7),
+        "cut to one lung": plain[:, :150],
+        "one lung": one,
+        "table": table,
+        "framed": np.pad(plain, ((20, 0), (0, 33)), constant_values=0.3),
+        "soft tissue window": np.clip((plain - np.float32(0.4)) / np.float32(0.3), 0, 1),
+        "thin wall": np.where(plain > 0.5, 0.62, np.where(plain > 0.1, 0.02, plain)).astype(np.float32)[::3, ::3],
+        "no lungs": without,
+        "bowel": bowel,
+        "no body": np.full((90, 120), 0.3, dtype=np.float32),
+        "little contrast": drawn(lambda value: 0.02 + 0.15 * value),
+    }
+
+
+def test_the_same_pixels_come_out_until_the_version_goes_up() -> None:
+    """Cached slices and model files name a version: two kinds of pixels under one would be mixed up."""
+    pictures = exported()
+    out = [prepare(grey, size) for grey in pictures.values() for size in (32, 75)]
+    missing = {
+        name: found.missing for name, grey in pictures.items() if (found := lung_segmentation.find(grey)).missing
+    }
+
+    assert missing == {
+        "no lungs": "no lungs found",
+        "bowel": "no lungs found",
+        "no body": "no body found",
+        "little contrast": "lungs and soft tissue have the same grey",
+    }
+    assert hashlib.sha256(b"".join(pixels.tobytes() for pixels in out)).hexdigest() == PREPARED[VERSION]
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ def test_interval_holds_the_value_and_is_the_same_every_time() -> None:
     assert first.low < first.value < first.high
 
 
+def test_interval_leaves_two_and_a_half_percent_on_each_side() -> None:
+    labels, given, groups = verdicts(np.random.default_rng(0), 100, 3, 0.7)
+    matrices = intervals.by_group(labels, given, groups, 3)
+    found = intervals.estimate(classification.balanced_accuracy, matrices)
+    resampled = classification.balanced_accuracy(intervals.resample(matrices))
+    assert found.low is not None
+    assert found.high is not None
+    assert (resampled < found.low).mean() == pytest.approx(0.025, abs=0.001)
+    assert (resampled > found.high).mean() == pytest.approx(0.025, abs=0.001)
+
+
 def test_look_alikes_widen_the_interval() -> None:
     """320 slices in 40 groups that stand or fall together know less than 320 that do not."""
     labels, given, groups = verdicts(np.random.default_rng(0), 40, 8, 0.7)

@@ -1,11 +1,13 @@
 """The ladder: what is tried, when it stops, what is kept, and what counts as lost."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -301,6 +303,40 @@ def test_the_first_layer_and_all_last_ones_are_the_ends(tmp_path: Path) -> None:
     assert set(sensitivity.ends(net)) == {named["stem"], named["logits"], "evidence"}
     assert sensitivity.count(net) == 4
     assert "evidence" not in {node.name for node in sensitivity.towards(net, "logits")}
+
+
+def test_rungs_do_what_their_names_say() -> None:
+    for rung in [*LADDERS["int8"], *search.TUNED]:
+        share = re.search(r"worst (\d+) %", rung.name)
+        method = re.match("minmax|percentile|entropy", rung.name)
+        assert rung.method == (method.group() if method else None)
+        assert rung.per_channel == ("per tensor" not in rung.name)
+        assert rung.corrected == ("corrected" in rung.name)
+        assert rung.tuned == ("fine-tuned" in rung.name)
+        assert rung.ends == ("in float" in rung.name)
+        assert rung.worst == (int(share.group(1)) / 100 if share else 0)
+        assert rung.form == "int8"
+    names = [rung.name for rung in LADDERS["int8"]]
+    assert len(set(names)) == len(names) == 11
+
+
+def test_nodes_are_ranked_by_how_far_each_alone_moves_the_logits(tmp_path: Path) -> None:
+    net = static_qdq.prepare(ground(tmp_path, graphs.convolutional(tmp_path / "net")).source)
+    ranges, slices = static_qdq.measure(net, CALIBRATION, "minmax"), CALIBRATION[:8]
+    ranked = sensitivity.by_sensitivity(net, ranges, slices, per_channel=True)
+
+    def logits(model: onnx.ModelProto) -> NDArray[np.float32]:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return np.asarray(session.run(["logits"], {"slice": slices[:, None]})[0])
+
+    before = logits(net)
+    moved = [
+        np.square(logits(static_qdq.rounded(net, ranges, per_channel=True, only=[n])) - before).mean() for n in ranked
+    ]
+    kinds = {node.name: node.op_type for node in net.graph.node}
+    assert sorted(kinds[name] for name in ranked) == ["Add", *["Conv"] * 3, "Gemm", "GlobalAveragePool", "Mul"]
+    assert moved == sorted(moved, reverse=True)
+    assert moved[-1] > 0
 
 
 def test_the_collapsing_layer_is_the_most_sensitive(tmp_path: Path) -> None:

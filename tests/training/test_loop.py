@@ -1,8 +1,8 @@
 """The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
@@ -179,6 +180,52 @@ def test_learning_rate_warms_up_then_falls_to_zero(epochs: int, steps: int, warm
     assert all(0 <= rate <= 0.1 + 1e-12 for rate in rates)
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_warm_up_rises_by_equal_steps_to_the_full_rate_just_after_it() -> None:
+    recipe = recipes.make(data="d", model="m", epochs=3, warmup=1, learning_rate=1.0)
+    rates = [loop.learning_rate(step, 4, recipe) for step in range(12)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[8] == pytest.approx(0.5)
+    assert rates[11] == pytest.approx((1 + math.cos(math.pi * 7 / 8)) / 2)
+
+
+def weights_after(folder: Path, recipe: Recipe, criterion: criteria.Criterion) -> dict[str, torch.Tensor]:
+    """Train a small net with every kind of weight; return what `start.`, `net.` and `average.` it went through."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 5, stride=4), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(3)
+    )
+    net(torch.zeros(2, 1, 64, 64))
+    with torch.no_grad():
+        for value in net.parameters():
+            value.uniform_(0.5, 1.0)
+    start = {f"start.{name}": value.clone() for name, value in net.named_parameters()}
+    list(loop.train("train", net, criterion, recipe, material(), folder))
+    return start | load_file(folder / "checkpoint.safetensors")
+
+
+def test_weight_decay_pulls_on_kernels_and_matrices_alone(tmp_path: Path) -> None:
+    """No gradient reaches the net, so that decay is all that can move a weight."""
+    recipe = msgspec.structs.replace(RECIPE, epochs=1, batch=42, warmup=0, learning_rate=0.1, weight_decay=0.5)
+    found = weights_after(tmp_path, recipe, lambda logits, *_: (logits * 0).sum())
+    for name, kept in (("0.weight", 0.95), ("3.weight", 0.95), ("0.bias", 1), ("1.weight", 1), ("1.bias", 1)):
+        torch.testing.assert_close(found[f"net.{name}"], kept * found[f"start.{name}"])
+
+
+@pytest.mark.parametrize(("ema", "kept"), [(0.99, (1 / 10, 2 / 11)), (0.15, (1 / 10, 0.15)), (0.05, (0.05, 0.05))])
+def test_the_average_forgets_the_start_until_its_decay_is_reached(
+    tmp_path: Path, ema: float, kept: tuple[float, float]
+) -> None:
+    """Weights that move by the same at every step: the average is then a known share of the way behind them."""
+    recipe = msgspec.structs.replace(RECIPE, epochs=2, batch=42, warmup=0, ema=ema, keep="last", weight_decay=0)
+    recipe = msgspec.structs.replace(recipe, learning_rate=0.1)
+    found = weights_after(tmp_path, recipe, lambda logits, *_: logits.sum())
+    # AdamW moves the last bias, whose gradient is constant, by the rate: the whole of it, then half of it.
+    first, second = kept
+    behind = second * (first * 0.1 + 0.05)
+    torch.testing.assert_close(found["start.3.bias"] - found["net.3.bias"], torch.full((3,), 0.15))
+    torch.testing.assert_close(found["average.3.bias"] - found["net.3.bias"], torch.full((3,), behind))
 
 
 @given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))

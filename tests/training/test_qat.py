@@ -12,6 +12,7 @@ from torch import nn
 from lungcli.core.errors import UsageError
 from lungcli.core.events import EpochDone
 from lungcli.training import checkpoint, loop, nets, qat
+from lungcli.training.loop import Material
 from tests.training.test_loop import RECIPE, material, training
 
 
@@ -72,6 +73,26 @@ def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
     slices = torch.rand(2, 1, 64, 64) * 255
     playing(slices).sum().backward()
     assert all(weight.grad is not None for weight in playing.parameters())
+
+
+def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
+    """More slices than are judged at once; those of no part keep the labels they have."""
+    rng = np.random.default_rng(0)
+    found = Material(
+        pixels=rng.integers(0, 256, (150, 32, 32), dtype=np.uint8),
+        labels=np.full(150, 2),
+        classes=("benign", "malignant", "normal"),
+        train=np.arange(0, 140, 2),
+        validation=np.arange(1, 140, 2),
+        digest="d",
+    )
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
+    told = qat.verdicts(net, found)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(found.pixels[:140, None]).float()).argmax(dim=1).numpy()
+    assert set(expected) == {0, 1}
+    np.testing.assert_array_equal(told.labels, [*expected, *[2] * 10])
 
 
 def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:

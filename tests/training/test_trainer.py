@@ -10,7 +10,7 @@ import pytest
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone
 from lungcli.core.recipe import Recipe
-from lungcli.training import loop, trainer
+from lungcli.training import checkpoint, loop, trainer
 from lungcli.training.trainer import Teacher
 from tests.training.test_loop import RECIPE, material
 
@@ -56,3 +56,13 @@ def test_the_graph_is_that_of_the_best_epoch(tmp_path: Path) -> None:
 def test_no_weights_no_graph(tmp_path: Path) -> None:
     with pytest.raises(LungcliError, match="cannot read"):
         trainer.export_best(SHORT, 3, tmp_path, tmp_path / "graph.onnx")
+
+
+def test_a_finished_stage_keeps_its_weights_and_no_checkpoint(tmp_path: Path) -> None:
+    losses_of(tmp_path, SHORT)
+    weights = (tmp_path / loop.BEST).read_bytes()
+    assert (tmp_path / checkpoint.WHOLE).exists()
+    for _ in range(2):
+        trainer.forget_progress(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [loop.BEST]
+    assert (tmp_path / loop.BEST).read_bytes() == weights
