@@ -72,8 +72,8 @@ def test_colour_is_refused_with_its_ratio_to_the_limit() -> None:
 
 
 # A slice that no rule has anything against.
-PLAIN = Signs(
-    **dict.fromkeys(Signs.__slots__, 0.0)
+PLAIN = Features(
+    **dict.fromkeys(Features.__slots__, 0.0)
     | {"contrast": 0.8, "separation": 0.95, "body": 0.5, "lungs": 0.4, "balance": 0.5, "upright": 0.5, "apart": 1.0}
 )
 
@@ -100,10 +100,10 @@ def test_each_rule_has_its_limit(sign: str, limit: float, beside: dict[str, floa
     """A negative limit is the least that is let through, a positive one the most."""
     at = dataclasses.replace(PLAIN, **beside, **{sign: abs(limit)})
     beyond = abs(limit) + math.copysign(0.001, limit)
-    found = ood.refuse(dataclasses.replace(at, **{sign: beyond}))
+    found = ood.layout_rejection(dataclasses.replace(at, **{sign: beyond}))
 
-    assert ood.refuse(PLAIN) is None
-    assert ood.refuse(at) is None
+    assert ood.layout_rejection(PLAIN) is None
+    assert ood.layout_rejection(at) is None
     assert found is not None
     assert found.reason.startswith(reason)
     assert found.score == pytest.approx(max(beyond / abs(limit), abs(limit) / beyond))
@@ -119,13 +119,13 @@ def test_each_rule_has_its_limit(sign: str, limit: float, beside: dict[str, floa
     ],
 )
 def test_a_rule_about_lungs_that_look_otherwise_is_silent(changes: dict[str, float]) -> None:
-    assert ood.refuse(dataclasses.replace(PLAIN, **changes)) is None
+    assert ood.layout_rejection(dataclasses.replace(PLAIN, **changes)) is None
 
 
 def test_scores_are_bounded() -> None:
-    assert getattr(ood.refuse(dataclasses.replace(PLAIN, colour=1e9)), "score", None) == 100
-    assert getattr(ood.refuse(dataclasses.replace(PLAIN, contrast=0)), "score", None) == 100
-    assert getattr(ood.refuse(dataclasses.replace(PLAIN, contrast=-1)), "score", None) == 100
+    assert getattr(ood.layout_rejection(dataclasses.replace(PLAIN, colour=1e9)), "score", None) == 100
+    assert getattr(ood.layout_rejection(dataclasses.replace(PLAIN, contrast=0)), "score", None) == 100
+    assert getattr(ood.layout_rejection(dataclasses.replace(PLAIN, contrast=-1)), "score", None) == 100
 
 
 def test_most_scenes_are_refused_and_the_rest_is_unfamiliar() -> None:

@@ -125,7 +125,7 @@ CLIPPED = {"contrast": 1.0, "noise": -2.4719, "ambient": 0.014975, "black": 0.93
 )
 def test_signs_stay_what_statistics_in_model_files_are_of(grey: Grey, expected: dict[str, float]) -> None:
     """Model files hold means and spreads of these numbers: measured otherwise, the slices they know were strangers."""
-    found = ood_features.look(picture(grey))
+    found = ood_features.measure(picture(grey))
 
     assert {name: getattr(found, name) for name in expected} == pytest.approx(expected, rel=1e-3, abs=1e-4)
 

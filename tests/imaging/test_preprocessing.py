@@ -239,7 +239,7 @@ def test_the_same_pixels_come_out_until_the_version_goes_up() -> None:
     pictures = exported()
     out = [prepare(grey, size) for grey in pictures.values() for size in (32, 75)]
     missing = {
-        name: found.missing for name, grey in pictures.items() if (found := lung_segmentation.find(grey)).missing
+        name: found.missing for name, grey in pictures.items() if (found := lung_segmentation.segment(grey)).missing
     }
 
     assert missing == {
