@@ -1,4 +1,7 @@
-"""What lungcli knows by name. Adding a net, a method or a data set is one row here; listing names imports nothing."""
+"""What lungcli knows by name. Adding a net, a method or a data set is one row here; listing names imports nothing.
+
+What a row says of a net or a loss is held to by `tests/training/test_rows.py`, which takes every row to its end.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +14,13 @@ from lungcli.core.names import find
 class ArchSpec:
     """One architecture that can be trained.
 
-    `build` is `"module:function"`; `weights` names torchvision's ImageNet weights, `package` those that an installed
-    package ships (`"package:path in it"`), both empty where there are none. `grey_mean` and `grey_std` normalise grey
-    values 0 to 255 as those weights expect. `millions` is the parameter count with a 1,000-class head, in millions.
-    `prunable` says whether channels can be cut out of it.
+    `build` is `"module:function"`, called with `num_classes` and, where `sized`, with the `size` of slices in pixels.
+    `weights` names torchvision's ImageNet weights, `package` those that an installed package ships (`"package:path in
+    it"`), both empty where there are none. `grey_mean` and `grey_std` normalise grey values 0 to 255 as those weights
+    expect. `millions` is the parameter count with a 1,000-class head, in millions. `prunable`: channels can be cut out
+    of it; `quantizable`: int8 takes in nearly all of its layers ("loses": it does, but is known to change more of what
+    the net says, behind squeeze-excitation or, Lin et al., 2111.13824, layer normalisation); `evidence`: its logits are
+    the mean of a class activation map; `maps`: it hands on feature maps (N, C, h, w) for a loss on features to compare.
     """
 
     name: str
@@ -23,22 +29,41 @@ class ArchSpec:
     millions: float
     weights: str = ""
     package: str = ""
+    sized: bool = False
     prunable: bool = True
+    quantizable: Literal["yes", "loses", "no"] = "yes"
+    evidence: bool = True
+    maps: bool = True
     # Mean and standard deviation of ImageNet's pictures in grey.
     grey_mean: float = 0.449 * 255
     grey_std: float = 0.226 * 255
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether there are ImageNet weights for it."""
+        return bool(self.weights or self.package)
+
 
 def _torchvision(
-    name: str, function: str, weights: str, millions: float, about: str, *, prunable: bool = True
-) -> ArchSpec:
-    return ArchSpec(
+    name: str,
+    function: str,
+    weights: str,
+    millions: float,
+    about: str,
+    *,
+    prunable: bool = True,
+    quantizable: Literal["yes", "loses", "no"] = "yes",
+    evidence: bool = True,
+) -> Net:
+    return Net(
         name=name,
         about=about,
         build=f"torchvision.models:{function}",
         millions=millions,
         weights=weights,
         prunable=prunable,
+        quantizable=quantizable,
+        evidence=evidence,
     )
 
 
@@ -46,25 +71,29 @@ _NETS = (
     ArchSpec(
         name="ownmodel",
         about="three convolutions and a large dense head, the smallest of the published table",
-        build="lungcli.training.nets:CapstoneCNN",
+        build="lungcli.training.nets:OwnModel",
+        sized=True,
         millions=2.1,
+        evidence=False,
     ),
-    _torchvision("alexnet", "alexnet", "AlexNet_Weights.IMAGENET1K_V1", 61.1, "the 2012 classic"),
+    _torchvision("alexnet", "alexnet", "AlexNet_Weights.IMAGENET1K_V1", 61.1, "the 2012 classic", evidence=False),
     _torchvision("resnet18", "resnet18", "ResNet18_Weights.IMAGENET1K_V1", 11.7, "the usual teacher"),
     _torchvision("resnet50", "resnet50", "ResNet50_Weights.IMAGENET1K_V2", 25.6, "bottleneck residual net"),
     _torchvision("resnet101", "resnet101", "ResNet101_Weights.IMAGENET1K_V2", 44.5, "deep residual net"),
     _torchvision("resnet152", "resnet152", "ResNet152_Weights.IMAGENET1K_V2", 60.2, "very deep residual net"),
     _torchvision("resnext50", "resnext50_32x4d", "ResNeXt50_32X4D_Weights.IMAGENET1K_V2", 25.0, "grouped ResNet"),
     _torchvision(
-        "wideresnet50",
-        "wide_resnet50_2",
-        "Wide_ResNet50_2_Weights.IMAGENET1K_V2",
-        68.9,
-        "twice as wide ResNet",
+        "wideresnet50", "wide_resnet50_2", "Wide_ResNet50_2_Weights.IMAGENET1K_V2", 68.9, "twice as wide ResNet"
     ),
     _torchvision("densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"),
-    _torchvision("googlenet", "googlenet", "GoogLeNet_Weights.IMAGENET1K_V1", 6.6, "Inception v1"),
-    ArchSpec(
+    Net(
+        name="googlenet",
+        about="Inception v1",
+        build="lungcli.training.torchvision_nets:googlenet",
+        millions=6.6,
+        weights="GoogLeNet_Weights.IMAGENET1K_V1",
+    ),
+    Net(
         name="mobilenetv2",
         about="the usual student",
         build="torchvision.models:mobilenet_v2",
@@ -95,14 +124,18 @@ _NETS = (
         "mobilenet_v3_small",
         "MobileNet_V3_Small_Weights.IMAGENET1K_V1",
         2.5,
-        "fastest in float; loses more in int8",
+        "fastest in float",
+        quantizable="loses",
+        evidence=False,
     ),
     _torchvision(
         "mobilenetv3-large",
         "mobilenet_v3_large",
         "MobileNet_V3_Large_Weights.IMAGENET1K_V2",
         5.5,
-        "stronger; loses more in int8",
+        "stronger",
+        quantizable="loses",
+        evidence=False,
     ),
     _torchvision(
         "shufflenetv2",
@@ -126,15 +159,53 @@ _NETS = (
         "EfficientNet_B0_Weights.IMAGENET1K_V1",
         5.3,
         "strong for its size; int8 may be slower",
+        quantizable="loses",
     ),
-    _torchvision("squeezenet", "squeezenet1_1", "SqueezeNet1_1_Weights.IMAGENET1K_V1", 1.2, "no dense head"),
+    _torchvision(
+        "squeezenet", "squeezenet1_1", "SqueezeNet1_1_Weights.IMAGENET1K_V1", 1.2, "no dense head", evidence=False
+    ),
     _torchvision("mnasnet", "mnasnet1_0", "MNASNet1_0_Weights.IMAGENET1K_V1", 4.4, "found by search for phones"),
     _torchvision(
-        "regnet-y-400mf",
-        "regnet_y_400mf",
-        "RegNet_Y_400MF_Weights.IMAGENET1K_V2",
-        4.3,
-        "regular design space",
+        "regnet-y-400mf", "regnet_y_400mf", "RegNet_Y_400MF_Weights.IMAGENET1K_V2", 4.3, "regular design space"
+    ),
+    _torchvision(
+        "efficientnetv2-s",
+        "efficientnet_v2_s",
+        "EfficientNet_V2_S_Weights.IMAGENET1K_V1",
+        21.5,
+        "a strong teacher for its size; int8 may be slower",
+        quantizable="loses",
+    ),
+    Net(
+        name="convnext-tiny",
+        about="convolutions arranged as in a transformer; a teacher",
+        build="lungcli.training.torchvision_nets:convnext_tiny",
+        millions=28.6,
+        weights="ConvNeXt_Tiny_Weights.IMAGENET1K_V1",
+        prunable=False,
+        quantizable="loses",
+        evidence=False,
+    ),
+    Net(
+        name="swin-t",
+        about="attention within windows that shift; a teacher",
+        build="lungcli.training.torchvision_nets:swin_t",
+        millions=28.3,
+        weights="Swin_T_Weights.IMAGENET1K_V1",
+        prunable=False,
+        quantizable="loses",
+    ),
+    Net(
+        name="vit-b-16",
+        about="attention between all patches of 16 pixels; a teacher, and of little use without --pretrained",
+        build="lungcli.training.torchvision_nets:vit_b_16",
+        sized=True,
+        millions=86.6,
+        weights="ViT_B_16_Weights.IMAGENET1K_V1",
+        prunable=False,
+        quantizable="loses",
+        evidence=False,
+        maps=False,
     ),
 )
 
@@ -145,8 +216,10 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`, a `training.losses.distillation.Method`; `preset` are the fields of a recipe that the method
-    settles where the user has not; `balanced` says whether the cross-entropy beside it makes classes count the same.
+    `loss` is `"module:function"`: on logits a `training.losses.distillation.Method`, on features a `training.losses.distillation.OnFeatures`.
+    `preset` are the fields of a recipe that the method settles where the user has not; `balanced` says whether the
+    cross-entropy beside it makes classes count the same. `scaled`: the loss has the factor T², so that its gradient
+    keeps its size as T changes. `shift_invariant`: a number added to all logits of a slice changes nothing.
     """
 
     name: str
@@ -155,6 +228,9 @@ class Method:
     loss: str
     preset: Mapping[str, float] = field(default_factory=dict)
     balanced: bool = True
+    on: Literal["logits", "features"] = "logits"
+    scaled: bool = True
+    shift_invariant: bool = True
 
 
 _METHODS = (
@@ -195,6 +271,17 @@ _METHODS = (
         loss="lungcli.training.losses.distillation:seed",
         preset={"alpha": 0.8, "temperature": 20.0, "label_smoothing": 0.0},
         balanced=False,
+    ),
+    Method(
+        name="attention",
+        about="where the teacher looks, layer by layer; across families of nets worse than no teacher",
+        paper="Zagoruyko & Komodakis, 1612.03928",
+        loss="lungcli.training.losses.distillation:attention",
+        # As in the paper, the labels and the teacher weigh the same, and β is part of the loss.
+        preset={"alpha": 0.5},
+        on="features",
+        scaled=False,
+        shift_invariant=False,
     ),
 )
 

@@ -36,6 +36,7 @@ _LIKE_FIRST = frozenset(
         "HardSigmoid",
         "HardSwish",
         "Identity",
+        "LayerNormalization",
         "LeakyRelu",
         "LogSoftmax",
         "Mish",
@@ -269,6 +270,19 @@ def _flat(step: _Step) -> tuple[list[Shape], int]:
     return [(math.prod(shape[:axis]), math.prod(shape[axis:]))], 0
 
 
+def _padded(step: _Step) -> tuple[list[Shape], int]:
+    shape, axes = step.shapes[0], step.listed("axes", 3)
+    pads = step.listed("pads", 1) or ()
+    sides = list(range(len(shape))) if axes is None else [_axis(axis, len(shape)) for axis in axes]
+    if len(pads) != 2 * len(sides):
+        raise ValueError("a padding in it does not fit")
+    added = dict.fromkeys(range(len(shape)), 0)
+    for i, side in enumerate(sides):
+        added[side] = pads[i] + pads[i + len(sides)]
+    made = tuple(length + added[side] for side, length in enumerate(shape))
+    return [made], math.prod(made)
+
+
 def _turned(step: _Step) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     order = step.ints("perm", tuple(reversed(range(len(shape)))))
@@ -370,6 +384,7 @@ _RULES: "dict[str, Callable[[_Step], tuple[list[Shape], int]]]" = {
     "GatherND": _picked,
     "Gemm": _dense,
     "MatMul": _product,
+    "Pad": _padded,
     "Reshape": _reshape,
     "Slice": _sliced,
     "Split": _parted,

@@ -39,7 +39,9 @@ def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe as this machine will follow it, and the runs that its teachers come from. Raises UsageError."""
     recipe = stages.resolve_device(recipe)
     prune.require_prunable(kind, recipe)
-    return (recipe, "") if kind == "train" else _with_teachers(recipe)
+    recipe, origins = (recipe, "") if kind == "train" else _with_teachers(recipe)
+    _require_able(kind, recipe, origins)
+    return recipe, origins
 
 
 def work(run: Run, found: RunData) -> Generator[Event, None, None]:
@@ -72,6 +74,7 @@ def decide(run: Run) -> acceptance.Decision | None:
 def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
     made = model_paths.stages(run)
     yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
+    stages.require_exportable(run, found)
     for stage in made:
         if stage == "int8":
             yield from quantize.quantize(run, found)
@@ -84,6 +87,21 @@ def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
     yield from stages.evaluate(run, made, found)
     decision = decide(run)
     yield RunDone(time=now(), gate_met=None if decision is None else decision.met)
+
+
+def _require_able(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
+    """Raise UsageError where a net's row in the catalog says that it can't do what `recipe` asks of it."""
+    student, teachers = registry.net(recipe.model), [registry.net(name) for name in recipe.teachers]
+    trained = [student, *(net for net, run in zip(teachers, recipes.each(origins), strict=False) if not run)]
+    if recipe.pretrained and (without := [net.name for net in trained if not net.pretrained]):
+        raise UsageError(f"there are no ImageNet weights for {', '.join(without)}", "leave --pretrained out")
+    if kind == "compress" and student.quantizable == "no":
+        raise UsageError(f"{student.name} cannot be quantized to int8", "choose another student: lungcli models list")
+    blind = [net.name for net in (student, *teachers) if not net.maps]
+    if teachers and blind and registry.method(recipe.method).on == "features":
+        raise UsageError(
+            f"--method {recipe.method} compares feature maps, and {blind[0]} has none", "choose another, such as kd"
+        )
 
 
 def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:

@@ -47,6 +47,6 @@ def require_prunable(kind: Kind, recipe: Recipe) -> None:
     if not registry.net(recipe.model).prunable:
         able = ", ".join(name for name, row in registry.NETS.items() if row.prunable and row.millions < 6)
         raise UsageError(
-            f"{recipe.model} cannot be pruned: it shuffles its channels, so none can go without the others",
+            f"{recipe.model} cannot be pruned: it is not made so that a channel can go without the others",
             f"leave --prune out, or choose another student: {able}",
         )

@@ -97,8 +97,7 @@ def _scaled(channels: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
 
-def _build(width: float, depth: float, dropout: float, *, num_classes: int, weights: None = None) -> EfficientNetLite:
-    del weights
+def _build(width: float, depth: float, dropout: float, *, num_classes: int) -> EfficientNetLite:
     return EfficientNetLite(num_classes, width, depth, dropout)
 
 

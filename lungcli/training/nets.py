@@ -68,12 +68,7 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     row = registry.net(name)
     module, function = row.build.split(":")
     maker = getattr(importlib.import_module(module), function)
-    if function == "OwnModel":
-        net = maker(classes, size)
-    elif function == "googlenet":
-        net = maker(weights=None, num_classes=classes, aux_logits=False, init_weights=True)
-    else:
-        net = maker(weights=None, num_classes=classes)
+    net = maker(num_classes=classes, size=size) if row.sized else maker(num_classes=classes)
     if pretrained:
         imagenet.load(net, row)
     grey = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)

@@ -14,6 +14,8 @@ from torch.nn import functional
 from lungcli.core import paths
 
 OPSET = 18
+# Numbers in a constant that is worked out while a net is exported.
+_LARGEST_CONSTANT = 1 << 24
 
 
 class _TakesBytes(nn.Module):
@@ -73,6 +75,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
         )
         if program is None:
             raise RuntimeError("the exporter returned nothing")
+        _fold(program)
         graph = scratch / "graph.onnx"
         program.save(graph, external_data=False)
         to.write_bytes(graph.read_bytes())
@@ -81,7 +84,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
 def _evidence_parts(net: nn.Module, size: int) -> tuple[nn.Module, nn.Linear] | None:
     """Find the last features and the dense layer of a net of which the mean of the evidence really is the logits."""
     heads = [module for module in net.modules() if isinstance(module, nn.Linear)]
-    if len(heads) != 1:
+    if not heads:
         return None
     body = net
     while len(children := list(body.children())) == 1:
@@ -94,11 +97,19 @@ def _evidence_parts(net: nn.Module, size: int) -> tuple[nn.Module, nn.Linear] | 
             logits = net(slices.float())
         hook.remove()
         last = seen[-1] if seen else None
-        if isinstance(last, Tensor) and last.ndim == 4 and last.shape[1] == heads[0].in_features:
-            added = heads[0](last.mean(dim=(2, 3)))
+        if isinstance(last, Tensor) and last.ndim == 4 and last.shape[1] == heads[-1].in_features:
+            added = heads[-1](last.mean(dim=(2, 3)))
             if min(last.shape[2:]) > 1 and torch.allclose(added, logits, rtol=1e-3, atol=1e-4):
-                return features, heads[0]
+                return features, heads[-1]
     return None
+
+
+def _fold(program: "torch.onnx.ONNXProgram") -> None:
+    """Work out what depends on no slice, such as the masks of shifted windows, however large it is."""
+    from onnxscript import optimizer
+
+    optimizer.fold_constants(program.model, should_fold=lambda _node: True, output_size_limit=_LARGEST_CONSTANT)
+    optimizer.remove_unused_nodes(program.model)
 
 
 @contextlib.contextmanager

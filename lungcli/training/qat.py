@@ -96,6 +96,11 @@ def tune(
     onnx_export.export(net, recipe.size, to)
 
 
+def require_tunable(net: nn.Module, name: str) -> None:
+    """Raise UsageError when the net called `name` can't be taken apart, which fine-tuning begins with."""
+    _graph(net, name)
+
+
 def fold(net: nn.Module, name: str) -> None:
     """Fold every batch normalisation that follows a convolution into it, as the runtime will; outputs stay the same.
 

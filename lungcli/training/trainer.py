@@ -8,15 +8,17 @@ import msgspec
 import torch
 from torch import nn
 
+from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
 from lungcli.modelfile.model_card import Pruning
-from lungcli.training import checkpoint, devices, loop, nets, onnx_export, prune
+from lungcli.training import checkpoint, devices, distributed, loop, nets, onnx_export, prune, qat
 from lungcli.training.loop import Material
 from lungcli.training.losses import criteria
 
 # Slices of the training part that tell which channels a net's verdicts hang on.
 _PRUNED_BY = 128
+_OTHERS = "choose another net: lungcli models list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,8 @@ def learn(
     criterion: criteria.Criterion = criteria.from_labels(recipe, labels, classes)
     if teachers:
         trained = [_trained(teacher, recipe, classes) for teacher in teachers]
-        criterion = criteria.from_teachers(recipe, labels, classes, trained)
-    return loop.train(stage, net, criterion, recipe, material, folder)
+        criterion = criteria.from_teachers(recipe, labels, classes, trained, net)
+    return distributed.in_step(loop.train(stage, net, criterion, recipe, material, folder))
 
 
 def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
@@ -73,6 +75,23 @@ def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
         multiply_adds_before=before[1],
         multiply_adds=prune.multiply_adds(net, recipe.size),
     )
+
+
+def export_untrained(model: str, classes: int, size: int, to: Path, *, tuned: bool = False) -> None:
+    """Write the graph that the net `model` would have to `to`, with weights drawn by lot; no other draw changes.
+
+    With `tuned`, it is also tried whether the net can be fine-tuned in int8. Raises UsageError where it can't, or where
+    it can't be exported.
+    """
+    with torch.random.fork_rng(devices=()):
+        net = nets.build(model, classes, size).eval()
+    if tuned:
+        qat.require_tunable(net, model)
+    try:
+        onnx_export.export(net, size, to)
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f"{model} cannot be exported, so it is not trained: {reason}", _OTHERS) from error
 
 
 def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:

@@ -1,8 +1,10 @@
 """Criteria of the training loop: what the labels say, and what a teacher adds."""
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch.nn import functional
 
 from lungcli.core import registry
 from lungcli.core.recipe import Recipe
+from lungcli.training import features
+from lungcli.training.features import FeatureMaps
 from lungcli.training.losses import distillation
 from lungcli.training.mixup import Targets
 
@@ -46,20 +50,29 @@ class FromTeachers:
 
     That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
     section 3): its logits are never kept from one epoch to the next.
+
+    A `method` on logits gets the student's and those of all teachers together. One on features gets the `maps` of the
+    student, which come first, and of a teacher; of several, its losses are averaged.
     """
 
     labels: FromLabels
     teachers: Sequence[nn.Module]
-    method: distillation.Method
+    method: Callable[[Any, Any, Tensor, float], Tensor]
     alpha: float
     temperature: float
+    maps: Sequence[FeatureMaps] = ()
 
     def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
         """See `Criterion`."""
         with torch.no_grad():
-            taught = distillation.ensemble([teacher(slices).float() for teacher in self.teachers], self.temperature)
-        soft = _shared(targets, lambda labels: self.method(logits.float(), taught, labels, self.temperature))
+            told = [teacher(slices).float() for teacher in self.teachers]
+        given: list[Any] = [[one.float() for one in each.taken()] for each in self.maps]
+        ours, *theirs = given or [logits.float(), distillation.ensemble(told, self.temperature)]
+        soft = torch.stack([_shared(targets, functools.partial(self._soft, ours, each)) for each in theirs]).mean()
         return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
+
+    def _soft(self, ours: object, theirs: object, labels: Tensor) -> Tensor:
+        return self.method(ours, theirs, labels, self.temperature)
 
 
 def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
@@ -69,17 +82,28 @@ def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
     return FromLabels(weights=weights, smoothing=recipe.label_smoothing)
 
 
-def from_teachers(recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module]) -> FromTeachers:
-    """Criterion of `recipe` with `teachers`, which are frozen here and put in evaluation mode."""
+def from_teachers(
+    recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module | None = None
+) -> FromTeachers:
+    """Criterion of `recipe` with `teachers`, which are frozen here and put in evaluation mode.
+
+    A method on features needs the `student` too. Raises UsageError for a net without feature maps.
+    """
     for teacher in teachers:
         teacher.eval().requires_grad_(requires_grad=False)
-    module, function = registry.method(recipe.method).loss.split(":")
+    row = registry.method(recipe.method)
+    module, function = row.loss.split(":")
+    maps: tuple[FeatureMaps, ...] = ()
+    if row.on == "features" and student:
+        watched = [features.watch(teacher, recipe.size, training=False) for teacher in teachers]
+        maps = (features.watch(student, recipe.size, training=True), *watched)
     return FromTeachers(
         labels=from_labels(recipe, labels, classes),
         teachers=tuple(teachers),
         method=getattr(importlib.import_module(module), function),
         alpha=recipe.alpha,
         temperature=recipe.temperature,
+        maps=maps,
     )
 
 
