@@ -71,7 +71,7 @@ _NETS = (
     ArchSpec(
         name="ownmodel",
         about="three convolutions and a large dense head, the smallest of the published table",
-        build="lungcli.training.nets:OwnModel",
+        build="lungcli.training.nets:CapstoneCNN",
         sized=True,
         millions=2.1,
         evidence=False,

@@ -69,7 +69,7 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class TrainStep:
     """A node with the shapes it is given, and the entries of those that are small constants."""
 
     node: Node
@@ -124,7 +124,7 @@ def _weighed(graph: Graph) -> tuple[Weight, int]:
     alive = sum(map(math.prod, given.values()))
     most, work, constants = alive, 0, 0
     for node in graph.nodes:
-        step = _Step(node=node, shapes=_taken(node, shapes), entries=[entries.get(name) for name in node.inputs])
+        step = TrainStep(node=node, shapes=_taken(node, shapes), entries=[entries.get(name) for name in node.inputs])
         made, effort = _run(step)
         if node.constant:
             entries[node.outputs[0]] = node.constant.entries
@@ -162,7 +162,7 @@ def _taken(node: Node, shapes: "dict[str, Shape]") -> list[Shape]:
     return [shapes.get(name, ()) for name in node.inputs]
 
 
-def _run(step: _Step) -> tuple[list[Shape], int]:
+def _run(step: TrainStep) -> tuple[list[Shape], int]:
     """Shapes of what a node gives, and how many multiplications it takes."""
     node = step.node
     if node.domain not in ("", "ai.onnx"):
@@ -187,7 +187,7 @@ def _broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(0 if 0 in lengths else max(lengths) for lengths in zip(*filled, strict=True))
 
 
-def _window(step: _Step, kernel: Shape, channels: int) -> Shape:
+def _window(step: TrainStep, kernel: Shape, channels: int) -> Shape:
     """The shape of what slides over the first input: convolutions and pools."""
     batch, _, *sides = step.shapes[0]
     rank = len(sides)
@@ -205,24 +205,24 @@ def _window(step: _Step, kernel: Shape, channels: int) -> Shape:
     return (batch, channels, *lengths)
 
 
-def _convolution(step: _Step) -> tuple[list[Shape], int]:
+def _convolution(step: TrainStep) -> tuple[list[Shape], int]:
     weights = step.shapes[1]
     shape = _window(step, weights[2:], weights[0])
     return [shape], math.prod(shape) * math.prod(weights[1:])
 
 
-def _pool(step: _Step) -> tuple[list[Shape], int]:
+def _pool(step: TrainStep) -> tuple[list[Shape], int]:
     kernel = step.ints("kernel_shape", ())
     shape = _window(step, kernel, step.shapes[0][1])
     return [shape] * len(step.node.outputs), math.prod(shape) * math.prod(kernel)
 
 
-def _global(step: _Step) -> tuple[list[Shape], int]:
+def _global(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     return [(*shape[:2], *(1 for _ in shape[2:]))], math.prod(shape)
 
 
-def _dense(step: _Step) -> tuple[list[Shape], int]:
+def _dense(step: TrainStep) -> tuple[list[Shape], int]:
     left, right = step.shapes[:2]
     if len(left) != 2 or len(right) != 2:
         raise ValueError("a dense layer in it has no two dimensions")
@@ -231,7 +231,7 @@ def _dense(step: _Step) -> tuple[list[Shape], int]:
     return [(rows, columns)], rows * inner * columns
 
 
-def _product(step: _Step) -> tuple[list[Shape], int]:
+def _product(step: TrainStep) -> tuple[list[Shape], int]:
     left, right = step.shapes[:2]
     if len(left) < 2 or len(right) < 2:
         raise ValueError("a matrix product in it has fewer than two dimensions")
@@ -239,7 +239,7 @@ def _product(step: _Step) -> tuple[list[Shape], int]:
     return [shape], math.prod(shape) * left[-1]
 
 
-def _reduced(step: _Step) -> tuple[list[Shape], int]:
+def _reduced(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     axes = step.listed("axes", 1)
     if not axes:
@@ -250,7 +250,7 @@ def _reduced(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(lengths)], math.prod(shape)
 
 
-def _reshape(step: _Step) -> tuple[list[Shape], int]:
+def _reshape(step: TrainStep) -> tuple[list[Shape], int]:
     shape, wanted = step.shapes[0], list(_known(step.entries[1]))
     if not step.number("allowzero", 0):
         wanted = [shape[i] if length == 0 else length for i, length in enumerate(wanted)]
@@ -263,14 +263,14 @@ def _reshape(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(wanted)], 0
 
 
-def _flat(step: _Step) -> tuple[list[Shape], int]:
+def _flat(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     axis = step.number("axis", 1)
     axis += len(shape) if axis < 0 else 0
     return [(math.prod(shape[:axis]), math.prod(shape[axis:]))], 0
 
 
-def _padded(step: _Step) -> tuple[list[Shape], int]:
+def _padded(step: TrainStep) -> tuple[list[Shape], int]:
     shape, axes = step.shapes[0], step.listed("axes", 3)
     pads = step.listed("pads", 1) or ()
     sides = list(range(len(shape))) if axes is None else [_axis(axis, len(shape)) for axis in axes]
@@ -283,7 +283,7 @@ def _padded(step: _Step) -> tuple[list[Shape], int]:
     return [made], math.prod(made)
 
 
-def _turned(step: _Step) -> tuple[list[Shape], int]:
+def _turned(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     order = step.ints("perm", tuple(reversed(range(len(shape)))))
     if sorted(order) != list(range(len(shape))):
@@ -291,14 +291,14 @@ def _turned(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(shape[i] for i in order)], math.prod(shape)
 
 
-def _joined(step: _Step) -> tuple[list[Shape], int]:
+def _joined(step: TrainStep) -> tuple[list[Shape], int]:
     first = step.shapes[0]
     axis = step.axis(0, len(first))
     shape = (*first[:axis], sum(shape[axis] for shape in step.shapes), *first[axis + 1 :])
     return [shape], math.prod(shape)
 
 
-def _parted(step: _Step) -> tuple[list[Shape], int]:
+def _parted(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     axis = step.axis(0, len(shape))
     count = len(step.node.outputs)
@@ -311,7 +311,7 @@ def _parted(step: _Step) -> tuple[list[Shape], int]:
     return [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes], math.prod(shape)
 
 
-def _squeezed(step: _Step) -> tuple[list[Shape], int]:
+def _squeezed(step: TrainStep) -> tuple[list[Shape], int]:
     shape = step.shapes[0]
     axes = step.listed("axes", 1)
     gone = {_axis(axis, len(shape)) for axis in axes} if axes else {i for i, length in enumerate(shape) if length == 1}
@@ -320,7 +320,7 @@ def _squeezed(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(length for i, length in enumerate(shape) if i not in gone)], 0
 
 
-def _unsqueezed(step: _Step) -> tuple[list[Shape], int]:
+def _unsqueezed(step: TrainStep) -> tuple[list[Shape], int]:
     axes = step.listed("axes", 1) or ()
     rank = len(step.shapes[0]) + len(axes)
     new = {_axis(axis, rank) for axis in axes}
@@ -328,14 +328,14 @@ def _unsqueezed(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(1 if i in new else next(old, 1) for i in range(rank))], 0
 
 
-def _gathered(step: _Step) -> tuple[list[Shape], int]:
+def _gathered(step: TrainStep) -> tuple[list[Shape], int]:
     shape, indices = step.shapes[:2]
     axis = step.axis(0, len(shape))
     made = (*shape[:axis], *indices, *shape[axis + 1 :])
     return [made], math.prod(made)
 
 
-def _picked(step: _Step) -> tuple[list[Shape], int]:
+def _picked(step: TrainStep) -> tuple[list[Shape], int]:
     shape, indices = step.shapes[:2]
     batch = step.number("batch_dims", 0)
     if batch < 0 or not indices:
@@ -344,7 +344,7 @@ def _picked(step: _Step) -> tuple[list[Shape], int]:
     return [made], math.prod(made)
 
 
-def _sliced(step: _Step) -> tuple[list[Shape], int]:
+def _sliced(step: TrainStep) -> tuple[list[Shape], int]:
     shape = list(step.shapes[0])
     starts, ends = _known(step.entries[1]), _known(step.entries[2])
     axes = step.listed("axes", 3)
@@ -357,7 +357,7 @@ def _sliced(step: _Step) -> tuple[list[Shape], int]:
     return [tuple(shape)], math.prod(shape)
 
 
-def _constant(step: _Step) -> tuple[list[Shape], int]:
+def _constant(step: TrainStep) -> tuple[list[Shape], int]:
     if step.node.constant:
         return [step.node.constant.shape], 0
     return [(len(step.node.ints["value_ints"]),) if "value_ints" in step.node.ints else ()], 0
@@ -375,7 +375,7 @@ def _known(entries: tuple[int, ...] | None) -> tuple[int, ...]:
     return entries
 
 
-_RULES: "dict[str, Callable[[_Step], tuple[list[Shape], int]]]" = {
+_RULES: "dict[str, Callable[[TrainStep], tuple[list[Shape], int]]]" = {
     "Concat": _joined,
     "Constant": _constant,
     "Conv": _convolution,

@@ -94,7 +94,7 @@ def require_exportable(run: Run, found: Material) -> None:
         passed = paths.home() / "exportable" / f"{recipe.model}-{size}-{digest}"
         if not passed.exists():
             _require_exportable(recipe.model, classes, size, tuned=tuned)
-            paths.write(passed, b"")
+            paths.atomic_write(passed, b"")
 
 
 def _require_exportable(model: str, classes: int, size: int, *, tuned: bool) -> None:

@@ -52,7 +52,7 @@ def learn(
     if teachers:
         trained = [_trained(teacher, recipe, classes) for teacher in teachers]
         criterion = criteria.from_teachers(recipe, labels, classes, trained, net)
-    return distributed.in_step(loop.train(stage, net, criterion, recipe, material, folder))
+    return distributed.synchronized(loop.train(stage, net, criterion, recipe, material, folder))
 
 
 def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
