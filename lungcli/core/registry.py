@@ -54,8 +54,8 @@ def _torchvision(
     prunable: bool = True,
     quantizable: Literal["yes", "loses", "no"] = "yes",
     evidence: bool = True,
-) -> Net:
-    return Net(
+) -> ArchSpec:
+    return ArchSpec(
         name=name,
         about=about,
         build=f"torchvision.models:{function}",
@@ -86,14 +86,14 @@ _NETS = (
         "wideresnet50", "wide_resnet50_2", "Wide_ResNet50_2_Weights.IMAGENET1K_V2", 68.9, "twice as wide ResNet"
     ),
     _torchvision("densenet121", "densenet121", "DenseNet121_Weights.IMAGENET1K_V1", 8.0, "densely connected net"),
-    Net(
+    ArchSpec(
         name="googlenet",
         about="Inception v1",
         build="lungcli.training.torchvision_nets:googlenet",
         millions=6.6,
         weights="GoogLeNet_Weights.IMAGENET1K_V1",
     ),
-    Net(
+    ArchSpec(
         name="mobilenetv2",
         about="the usual student",
         build="torchvision.models:mobilenet_v2",
@@ -176,7 +176,7 @@ _NETS = (
         "a strong teacher for its size; int8 may be slower",
         quantizable="loses",
     ),
-    Net(
+    ArchSpec(
         name="convnext-tiny",
         about="convolutions arranged as in a transformer; a teacher",
         build="lungcli.training.torchvision_nets:convnext_tiny",
@@ -186,7 +186,7 @@ _NETS = (
         quantizable="loses",
         evidence=False,
     ),
-    Net(
+    ArchSpec(
         name="swin-t",
         about="attention within windows that shift; a teacher",
         build="lungcli.training.torchvision_nets:swin_t",
@@ -195,7 +195,7 @@ _NETS = (
         prunable=False,
         quantizable="loses",
     ),
-    Net(
+    ArchSpec(
         name="vit-b-16",
         about="attention between all patches of 16 pixels; a teacher, and of little use without --pretrained",
         build="lungcli.training.torchvision_nets:vit_b_16",
@@ -216,8 +216,8 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`: on logits a `training.losses.distillation.Method`, on features a `training.losses.distillation.OnFeatures`.
-    `preset` are the fields of a recipe that the method settles where the user has not; `balanced` says whether the
+    `loss` is `"module:function"`: on logits a `training.losses.distillation.Method`, on features a
+    `training.losses.distillation.OnFeatures`. `preset` are the fields of a recipe that the method settles where the user has not; `balanced` says whether the
     cross-entropy beside it makes classes count the same. `scaled`: the loss has the factor T², so that its gradient
     keeps its size as T changes. `shift_invariant`: a number added to all logits of a slice changes nothing.
     """

@@ -72,7 +72,7 @@ def resolve_device(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def require_exportable(run: Run, found: Material) -> None:
+def require_exportable(run: Run, found: RunData) -> None:
     """Refuse a run one of whose nets would be trained for nothing, since no model file can be made of it.
 
     Each net that is still to train is exported with weights drawn by lot, and the graph is taken in as that of a model
@@ -84,7 +84,7 @@ def require_exportable(run: Run, found: Material) -> None:
         folder, recipe = run.stage(stage), recipe_of(run.recipe, stage)
         made = (folder / MODEL).exists() or (folder / checkpoint.WHOLE).exists()
         # The others are made from nets of these.
-        if made or stage in ("pruned", "int8") or adopted_from(run, stage):
+        if made or stage in ("pruned", "int8") or reused_teacher(run, stage):
             continue
         tuned = stage == "student" and recipe.qat_epochs > 0
         size, classes = recipe.size, len(found.manifest.classes)
@@ -114,7 +114,7 @@ def _require_exportable(model: str, classes: int, size: int, *, tuned: bool) -> 
         ) from error
 
 
-def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
     """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.modelfile import model_file
     from lungcli.training import distributed, loop

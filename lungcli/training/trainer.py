@@ -12,7 +12,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
 from lungcli.modelfile.model_card import Pruning
-from lungcli.training import checkpoint, devices, distributed, loop, nets, onnx_export, prune, qat
+from lungcli.training import checkpoint, devices, loop, nets, onnx_export, prune, qat
 from lungcli.training.loop import Material
 from lungcli.training.losses import criteria
 
@@ -52,7 +52,7 @@ def learn(
     if teachers:
         trained = [_trained(teacher, recipe, classes) for teacher in teachers]
         criterion = criteria.from_teachers(recipe, labels, classes, trained, net)
-    return distributed.synchronized(loop.train(stage, net, criterion, recipe, material, folder))
+    return loop.train(stage, net, criterion, recipe, material, folder)
 
 
 def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:

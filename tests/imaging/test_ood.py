@@ -197,11 +197,11 @@ def test_the_distance_is_that_of_mahalanobis() -> None:
 
 def test_the_covariance_loses_a_tenth_of_its_correlations() -> None:
     """A covariance of few slices may be singular: what two signs share is trusted to nine tenths."""
-    rows = np.random.default_rng(0).normal(0, 0.2, (40, len(ood.SIGNS)))
+    rows = np.random.default_rng(0).normal(0, 0.2, (40, len(ood.FEATURES)))
     rows[:, 1:] += rows[:, :1]
     found = ood.fit(rows, rows[:0])
     assert found is not None
-    fitted, apart = np.linalg.inv(np.array(found.precision)), ~np.eye(len(ood.SIGNS), dtype=np.bool_)
+    fitted, apart = np.linalg.inv(np.array(found.precision)), ~np.eye(len(ood.FEATURES), dtype=np.bool_)
 
     np.testing.assert_allclose(fitted[apart], 0.9 * np.cov(rows, rowvar=False, bias=True)[apart], rtol=1e-6, atol=1e-9)
     assert np.diag(fitted) == pytest.approx(np.square(found.spread))
@@ -209,7 +209,7 @@ def test_the_covariance_loses_a_tenth_of_its_correlations() -> None:
 
 def test_every_sign_is_allowed_its_least_spread_beside_its_own() -> None:
     least = (0.15, 0.1, 0.08, 0.03, 0.03, 0.06, 0.06, 0.06, 0.02, 0.05, 0.05)
-    rows = np.random.default_rng(0).normal(0, 0.1, (30, len(ood.SIGNS)))
+    rows = np.random.default_rng(0).normal(0, 0.1, (30, len(ood.FEATURES)))
     alone, many = ood.fit(rows[:1], rows[:0]), ood.fit(rows, rows[:0])
     assert alone is not None
     assert many is not None
@@ -220,7 +220,7 @@ def test_every_sign_is_allowed_its_least_spread_beside_its_own() -> None:
 
 def test_the_threshold_lets_99_of_100_through() -> None:
     """Of 300 rows three lie beyond it, of whichever part is wider; rows that lie close together get the usual one."""
-    rows = np.zeros((300, len(ood.SIGNS)))
+    rows = np.zeros((300, len(ood.FEATURES)))
     rows[:, 0] = 100 * np.linspace(0, 1, 300) ** 40
     for train, validation in ((rows, rows[:0]), (rows[:2], rows)):
         found = ood.fit(train, validation)

@@ -306,7 +306,7 @@ def test_the_first_layer_and_all_last_ones_are_the_ends(tmp_path: Path) -> None:
 
 
 def test_rungs_do_what_their_names_say() -> None:
-    for rung in [*LADDERS["int8"], *search.TUNED]:
+    for rung in [*STRATEGIES["int8"], *search.TUNED]:
         share = re.search(r"worst (\d+) %", rung.name)
         method = re.match("minmax|percentile|entropy", rung.name)
         assert rung.method == (method.group() if method else None)
@@ -316,7 +316,7 @@ def test_rungs_do_what_their_names_say() -> None:
         assert rung.ends == ("in float" in rung.name)
         assert rung.worst == (int(share.group(1)) / 100 if share else 0)
         assert rung.form == "int8"
-    names = [rung.name for rung in LADDERS["int8"]]
+    names = [rung.name for rung in STRATEGIES["int8"]]
     assert len(set(names)) == len(names) == 11
 
 

@@ -1,8 +1,9 @@
 """The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import msgspec
