@@ -17,7 +17,7 @@ from PIL import Image
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.image_io import Grey, read
+from lungcli.imaging.picture import Grey, read
 from lungcli.imaging.preprocessing import AIR, VERSION, prepare, prepare_file
 from tests.imaging.pictures import encoded, noise, windowed
 
@@ -239,7 +239,7 @@ def test_the_same_pixels_come_out_until_the_version_goes_up() -> None:
     pictures = exported()
     out = [prepare(grey, size) for grey in pictures.values() for size in (32, 75)]
     missing = {
-        name: found.missing for name, grey in pictures.items() if (found := lung_segmentation.segment(grey)).missing
+        name: found.failure_reason for name, grey in pictures.items() if (found := lung_segmentation.segment(grey)).failure_reason
     }
 
     assert missing == {
