@@ -51,6 +51,8 @@ LEFT_OUT = ("benchmarks", "cli", "faults", "fuzz")
 # Test files for one module, and the seconds that those beside its own may take together. All seconds here are of the
 # processor, so that a busy machine changes nothing.
 FILES, OTHERS_TAKE = 6, 30.0
+# A test that takes longer is left out: there are faster ones for nearly everything.
+SLOWEST = 20.0
 # Seconds before a change counts as an endless loop: so much, and so many times what its tests take without it.
 LIMIT, TIMES = 60.0, 3.0
 # Seconds of the clock for each of these, before a change counts as a wait without end.
@@ -141,13 +143,13 @@ def copy_tree(into: Path, revision: str) -> None:
 def report(tree: Path, drawn: Sequence[Mutant]) -> None:
     """Test every mutant and print what became of it."""
     related = {path: tests_of(tree, path) for path in sorted({mutant.path for mutant in drawn})}
-    seconds = measured(tree, sorted({name for names in related.values() for name in names}))
+    seconds, slow = measured(tree, sorted({name for names in related.values() for name in names}))
     outcomes = []
     for mutant in drawn:
         tests = affordable(related[mutant.path], seconds)
         limit = LIMIT + TIMES * sum(seconds[name] for name in tests)
         with in_place(tree, mutant):
-            outcome, by = tried(tree, tests, limit)
+            outcome, by = tried(tree, tests, slow, limit)
         outcomes.append(outcome)
         print(f"{outcome:<9} {described(mutant)}  [{by or f'{len(tests)} files'}]", flush=True)
     counts = ", ".join(f"{outcomes.count(name)} {name}" for name in ("killed", "timeout", "survived"))
@@ -343,21 +345,28 @@ def affordable(related: Sequence[str], seconds: Mapping[str, float]) -> list[str
     return tests
 
 
-def measured(tree: Path, names: Sequence[str]) -> dict[str, float]:
-    """Seconds that each test file takes in the unchanged tree; files with a failure are left out, and named."""
+def measured(tree: Path, names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Seconds that each test file takes in the unchanged tree without its slow tests, and these.
+
+    Files with a failure are left out, and named.
+    """
     results = tree / "results.xml"
     before = _spent()
     pytest(tree, [*names, f"--junitxml={results}"], limit=3600)
-    clock, broken = dict.fromkeys(names, 0.0), set()
-    for case in ET.parse(results).iter("testcase"):
-        name = case.get("classname", "").replace(".", "/") + ".py"
-        clock[name] = clock.get(name, 0.0) + float(case.get("time", 0))
-        if case.find("failure") is not None or case.find("error") is not None:
-            broken.add(name)
     spent = _spent() - before
-    print(f"{spent:.0f} s for {len(clock)} test files without a change; broken: {sorted(broken)}", flush=True)
-    share = spent / max(1e-9, sum(clock.values()))
-    return {name: taken * share for name, taken in clock.items() if name not in broken}
+    cases = [(case.get("classname", "").replace(".", "/") + ".py", case) for case in ET.parse(results).iter("testcase")]
+    share = spent / max(1e-9, sum(float(case.get("time", 0)) for _, case in cases))
+    broken = {name for name, case in cases if case.find("failure") is not None or case.find("error") is not None}
+    seconds = dict.fromkeys((name for name in names if name not in broken), 0.0)
+    slow = []
+    for name, case in cases:
+        taken = share * float(case.get("time", 0))
+        if taken > SLOWEST:
+            slow.append(f"{name}::{case.get('name')}")
+        elif name in seconds:
+            seconds[name] += taken
+    print(f"{spent:.0f} s for {len(names)} test files without a change; left out: {[*broken, *slow]}", flush=True)
+    return seconds, slow
 
 
 def _spent() -> float:
@@ -382,13 +391,15 @@ def in_place(tree: Path, mutant: Mutant) -> Iterator[None]:
         compiled.unlink(missing_ok=True)
 
 
-def tried(tree: Path, tests: Sequence[str], limit: float) -> tuple[str, str]:
+def tried(tree: Path, tests: Sequence[str], slow: Sequence[str], limit: float) -> tuple[str, str]:
     """Run tests until one fails: `killed`, `survived` or `timeout`, and the test that failed."""
     if not tests:
         return "survived", "no test imports it"
-    code, out = pytest(tree, ["-x", *tests], limit)
+    code, out = pytest(tree, ["-x", *tests, *(f"--deselect={name}" for name in slow)], limit)
+    if code in (None, 0):
+        return "survived" if code == 0 else "timeout", ""
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", out, flags=re.MULTILINE)
-    return {None: "timeout", 0: "survived"}.get(code, "killed"), failed[0].rpartition("/")[2] if failed else ""
+    return "killed", failed[0].rpartition("/")[2] if failed else f"exit {code}"
 
 
 def pytest(tree: Path, arguments: Sequence[str], limit: float) -> tuple[int | None, str]:

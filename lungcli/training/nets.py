@@ -32,7 +32,7 @@ class CapstoneCNN(nn.Module):
         )
         side = (((size - 3) // 2 + 1) // 2 - 2) // 2 - 4
         if side < 1:
-            raise UsageError(f"ownmodel needs slices of at least 55 pixels, not {size}", "choose a larger --size")
+            raise UsageError(f"ownmodel needs slices of at least 49 pixels, not {size}", "choose a larger --size")
         self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(8 * side * side, 500),

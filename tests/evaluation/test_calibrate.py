@@ -45,8 +45,9 @@ def test_verdicts_stay() -> None:
 
 def test_the_search_is_bounded() -> None:
     logits, labels = np.array([[5.0, 0.0], [0.0, 5.0]]), np.array([0, 1])
-    assert calibrate.fit_temperature(logits, labels) == pytest.approx(calibrate.COLDEST, rel=0.2)
-    assert calibrate.fit_temperature(logits, 1 - labels) == pytest.approx(calibrate.HOTTEST, rel=1e-3)
+    assert calibrate.fit_temperature(logits, labels) == pytest.approx(0.05, rel=0.2)
+    assert calibrate.fit_temperature(logits, 1 - labels) == pytest.approx(20, rel=1e-5)
+    assert calibrate.fit_temperature(logits / 100, labels) == pytest.approx(0.05, rel=1e-5)
 
 
 def test_no_slices_leave_the_logits_alone() -> None:

@@ -25,8 +25,40 @@ def test_grey_slices_in_logits_out(name: str) -> None:
 def test_the_published_small_net_has_its_published_head() -> None:
     net = nets.CapstoneCNN(3)
     assert [m.in_features for m in net.modules() if isinstance(m, nn.Linear)] == [3872, 500, 250]
-    assert [m.kernel_size for m in net.modules() if isinstance(m, nn.Conv2d)] == [(3, 3), (3, 3), (5, 5)]
+    assert [m.out_features for m in net.modules() if isinstance(m, nn.Linear)] == [500, 250, 3]
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert [m.kernel_size for m in convolutions] == [(3, 3), (3, 3), (5, 5)]
+    assert [(m.in_channels, m.out_channels, m.stride) for m in convolutions] == [
+        (1, 128, (2, 2)),
+        (128, 64, (1, 1)),
+        (64, 8, (1, 1)),
+    ]
+    assert [type(m).__name__ for m in net.features] == ["Conv2d", "ReLU", "MaxPool2d"] * 2 + ["Conv2d", "ReLU"]
     assert net(torch.zeros(1, 1, 224, 224)).shape == (1, 3)
+
+
+def test_the_published_small_net_takes_slices_of_49_pixels_and_no_smaller_ones() -> None:
+    for size in (49, 50, 55, 64, 101):
+        assert nets.OwnModel(3, size)(torch.zeros(1, 1, size, size)).shape == (1, 3)
+    with pytest.raises(UsageError, match="at least 49 pixels, not 48"):
+        nets.OwnModel(3, 48)
+
+
+def test_greys_are_normalised_by_the_net_itself() -> None:
+    slices = torch.rand(2, 1, 4, 4) * 255
+    torch.testing.assert_close(nets.Normalised(nn.Identity(), 30.0, 60.0)(slices), (slices - 30) / 60)
+    built = nets.build("mobilenetv2", 3, 64)
+    row = registry.net("mobilenetv2")
+    assert (built.mean, built.std) == (row.grey_mean, row.grey_std)
+
+
+def test_a_grey_stem_keeps_stride_padding_and_bias() -> None:
+    colour = nn.Conv2d(3, 4, (5, 3), stride=(2, 1), padding=(2, 1), bias=False)
+    grey = next(m for m in nets._with_grey_stem(nn.Sequential(colour)).modules() if isinstance(m, nn.Conv2d))
+    assert (grey.in_channels, grey.out_channels, grey.kernel_size) == (1, 4, (5, 3))
+    assert (grey.stride, grey.padding, grey.bias) == ((2, 1), (2, 1), None)
+    second = nn.Conv2d(3, 4, 3)
+    assert second in set(nets._with_grey_stem(nn.Sequential(nn.Conv2d(1, 3, 3), second)).modules())
 
 
 def test_summed_kernels_equal_three_equal_channels() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import mobilenet_v2
 
 from lungcli.core import registry
@@ -67,6 +68,27 @@ def test_a_package_that_is_not_there_names_the_extra() -> None:
 def test_efficientnet_lite_has_the_published_size(make: object, millions: float) -> None:
     assert callable(make)
     assert nets.parameters(make(num_classes=1000)) / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_efficientnet_lite_has_the_published_dropout_and_normalisation() -> None:
+    for make, dropout in ((efficientnet_lite.lite0, 0.2), (efficientnet_lite.lite2, 0.3)):
+        net = make(num_classes=3)
+        assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [dropout]
+        norms = {(m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)}
+        assert norms == {(1e-3, 0.01)}
+
+
+def test_efficientnet_lite_adds_what_went_in_where_shapes_allow() -> None:
+    """Nine of sixteen blocks repeat another; convolutions that halve are padded below and to the right first."""
+    net = efficientnet_lite.lite0(num_classes=3)
+    assert sum(getattr(m, "residual", False) for m in net.modules()) == 9
+    assert [m.padding for m in net.modules() if isinstance(m, nn.ZeroPad2d)] == [
+        (0, 1, 0, 1),
+        (0, 1, 0, 1),
+        (1, 2, 1, 2),
+        (0, 1, 0, 1),
+        (1, 2, 1, 2),
+    ]
 
 
 def test_efficientnet_lite_halves_five_times() -> None:
