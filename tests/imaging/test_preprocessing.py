@@ -239,7 +239,9 @@ def test_the_same_pixels_come_out_until_the_version_goes_up() -> None:
     pictures = exported()
     out = [prepare(grey, size) for grey in pictures.values() for size in (32, 75)]
     missing = {
-        name: found.failure_reason for name, grey in pictures.items() if (found := lung_segmentation.segment(grey)).failure_reason
+        name: found.failure_reason
+        for name, grey in pictures.items()
+        if (found := lung_segmentation.segment(grey)).failure_reason
     }
 
     assert missing == {

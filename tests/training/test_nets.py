@@ -39,9 +39,9 @@ def test_the_published_small_net_has_its_published_head() -> None:
 
 def test_the_published_small_net_takes_slices_of_49_pixels_and_no_smaller_ones() -> None:
     for size in (49, 50, 55, 64, 101):
-        assert nets.OwnModel(3, size)(torch.zeros(1, 1, size, size)).shape == (1, 3)
+        assert nets.CapstoneCNN(3, size)(torch.zeros(1, 1, size, size)).shape == (1, 3)
     with pytest.raises(UsageError, match="at least 49 pixels, not 48"):
-        nets.OwnModel(3, 48)
+        nets.CapstoneCNN(3, 48)
 
 
 def test_greys_are_normalised_by_the_net_itself() -> None:
