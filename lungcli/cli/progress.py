@@ -152,15 +152,13 @@ def shown() -> Iterator[Callable[[Event], None]]:
 
 def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
     """Show the events as they come, and return the card that they lead to."""
-    made: list[ModelCard] = []
-
-    def told() -> Generator[Event, None, None]:
-        made.append((yield from events))
-
-    with contextlib.closing(told()) as telling, shown() as show:
-        for event in telling:
-            show(event)
-    return made[0]
+    with contextlib.closing(events), shown() as show:
+        while True:
+            try:
+                show(next(events))
+            except StopIteration as end:
+                card: ModelCard = end.value
+                return card
 
 
 def _tell(event: Event) -> None:

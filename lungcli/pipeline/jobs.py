@@ -1,13 +1,13 @@
 """Jobs: which stages a run goes through, in order, and how it is started and gone on with."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 
 import msgspec
 
 from lungcli.core import names, registry, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event, RunDone, RunStarted, now
+from lungcli.core.events import Event, RunDone, RunStarted, StageDone, StageStarted, now
 from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance
@@ -15,6 +15,9 @@ from lungcli.metrics import predictions
 from lungcli.modelfile import model_paths
 from lungcli.pipeline import prune, quantize, stages
 from lungcli.pipeline.stages import RunData
+
+EVALUATE = "evaluate"
+"""The last stage of a run: every model judges the test part."""
 
 
 def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
@@ -44,8 +47,8 @@ def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     return recipe, origins
 
 
-def work(run: Run, found: RunData) -> Generator[Event, None, None]:
-    """Do, or go on with, all stages of `run`, recording each event. See `runs.record` for what it raises.
+def work(run: Run, found: Material, without: Collection[str] = ()) -> Generator[Event, None, None]:
+    """Do, or go on with, all stages of `run` but those `without`, recording each event. See `runs.record`.
 
     Raises UsageError when the data is no longer divided as when the run began.
     """
@@ -54,7 +57,7 @@ def work(run: Run, found: RunData) -> Generator[Event, None, None]:
             f"the run {run.name!r} began on another split than {run.recipe.data!r} has now: its data has changed",
             "start a new run with another --name",
         )
-    return runs.record(run, _happening(run, found))
+    return runs.record(run, _happening(run, found, without))
 
 
 def decide(run: Run) -> acceptance.Decision | None:
@@ -71,21 +74,40 @@ def decide(run: Run) -> acceptance.Decision | None:
     return acceptance.decide(ours, predictions.ensemble(teachers), run.recipe.max_drop)
 
 
-def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
-    made = model_paths.stages(run)
-    yield RunStarted(time=now(), stages=(*made, "evaluate"), resumed=run.info.state != "new")
-    stages.require_exportable(run, found)
+def _happening(run: Run, found: Material, without: Collection[str]) -> Generator[Event, None, None]:
+    """Do each stage that has not kept its model yet, and tell of it."""
+    from lungcli.training import trainer
+
+    made = tuple(stage for stage in model_paths.stages(run) if stage not in without)
+    evaluates = EVALUATE not in without
+    yield RunStarted(time=now(), stages=(*made, EVALUATE) if evaluates else made, resumed=run.info.state != "new")
     for stage in made:
+        if (run.stage(stage) / model_paths.MODEL).exists():
+            # Killed just after the file was written, it has left more.
+            trainer.forget_progress(run.stage(stage))
+            continue
         if stage == "int8":
-            yield from quantize.quantize(run, found)
+            yield StageStarted(time=now(), stage=stage, about="quantize the student to int8, and prove it")
+            done = quantize.proof_in_words((yield from quantize.quantize(run, found)))
         elif stage == "pruned":
-            yield from prune.prune(run, found)
-        elif stages.reused_teacher(run, stage):
-            yield from stages.reuse_teacher(run, stage, found)
+            about = f"cut {run.recipe.prune:.0%} of the base student's channels"
+            yield StageStarted(time=now(), stage=stage, about=about)
+            done = prune.prune(run, found)
+        elif origin := stages.adopted_from(run, stage):
+            yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
+            done = stages.adopt_teacher(run, stage, found)
         else:
+            about = stages.training_in_words(run, stage)
+            yield StageStarted(time=now(), stage=stage, about=about, epochs=run.recipe.epochs)
             yield from stages.learn(run, stage, found)
-    yield from stages.evaluate(run, made, found)
-    decision = decide(run)
+            done = stages.export(run, stage, found)
+        yield StageDone(time=now(), stage=stage, about=done)
+    if evaluates and (waiting := stages.not_evaluated(run)):
+        slices = f"{len(found.split.test)} test slices"
+        yield StageStarted(time=now(), stage=EVALUATE, about=f"judge {slices} with {', '.join(waiting)}")
+        stages.evaluate(run, waiting, found)
+        yield StageDone(time=now(), stage=EVALUATE, about=slices)
+    decision = decide(run) if evaluates else None
     yield RunDone(time=now(), gate_met=None if decision is None else decision.met)
 
 

@@ -1,10 +1,7 @@
 """The stage that makes a smaller net out of the base student: channels are cut, and the teachers then heal it."""
 
-from collections.abc import Generator
-
 from lungcli.core import registry
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event, StageDone, StageStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile.model_card import Pruning
@@ -12,22 +9,18 @@ from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
 
 
-def prune(run: Run, found: RunData) -> Generator[Event, None, None]:
-    """Cut the recipe's share of channels out of the base student, and keep what is left as a model of its own.
+def prune(run: Run, found: Material) -> str:
+    """Cut the recipe's share of channels out of the base student, keep what is left as a model, and say what that is.
 
     How good that is before it is taught again says what pruning alone does. Cut off, the stage is done anew, with the
     same outcome. Raises LungcliError when the base student's weights are missing or damaged.
     """
     from lungcli.training import loop, trainer
 
-    folder = run.stage("pruned")
-    if (folder / stages.MODEL).exists():
-        return
-    recipe = stages.recipe_of(run.recipe, "pruned")
-    yield StageStarted(time=now(), stage="pruned", about=f"cut {recipe.prune:.0%} of the base student's channels")
-    cut = trainer.cut(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, folder / loop.BEST)
-    stages.export("pruned", recipe, folder, found, cut)
-    yield StageDone(time=now(), stage="pruned", about=in_words(cut))
+    recipe, to = stages.recipe_of(run.recipe, "pruned"), run.stage("pruned") / loop.BEST
+    cut = trainer.cut(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, to)
+    stages.export(run, "pruned", found, cut)
+    return in_words(cut)
 
 
 def in_words(cut: Pruning) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lungcli.core import paths
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event, RungDone, RungStarted, StageDone, StageStarted, now
+from lungcli.core.events import Event, RungDone, RungStarted, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics import referral
@@ -25,19 +25,14 @@ CALIBRATION_SLICES = 256
 _SAME_SPEED = 0.05
 
 
-def quantize(run: Run, found: RunData) -> Generator[Event, None, None]:
-    """Make the int8 model file out of the student's, on the first rung that holds or the best, and prove it.
+def quantize(run: Run, found: Material) -> Generator[Event, None, ModelCard]:
+    """Make the int8 model file out of the student's; see `to_smaller`.
 
     The limits are the ladder's own, unless the run allows less to be lost.
     """
-    folder = run.stage("int8")
-    if (folder / stages.MODEL).exists():
-        return
-    yield StageStarted(time=now(), stage="int8", about="quantize the student to int8, and prove it")
     limits = Limits(max_drop=min(Limits().max_drop, run.recipe.max_drop))
-    source, to = run.stage("student") / stages.MODEL, folder / stages.MODEL
-    card = yield from to_smaller(source, to, found, limits, tuning=run.recipe.qat_epochs)
-    yield StageDone(time=now(), stage="int8", about=proof_in_words(card))
+    source, to = (run.stage(stage) / stages.MODEL for stage in ("student", "int8"))
+    return to_smaller(source, to, found, limits, tuning=run.recipe.qat_epochs)
 
 
 def to_smaller(
@@ -161,12 +156,8 @@ def _ground(source: Path, draft: ModelCard, found: RunData, tuning: int) -> Quan
                 "fine-tuning in int8 is work for one device, and all that comes before it is kept",
                 "`lungcli runs resume RUN` without --devices does the rest",
             )
-        about = f"learn to judge in int8 as in float; balanced accuracy is that of agreement, {tuning} epochs"
-        yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=tuning)
         recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
-        lessons, weights = stages.to_learn_from(found), source.parent / loop.BEST
-        with paths.scratch("fine-tuning") as scratch:
-            yield from qat.tune(recipe, tuning, lessons, weights, scratch, to)
+        return qat.tune(recipe, tuning, stages.to_learn_from(found), source.parent / loop.BEST, to)
 
     return QuantizationContext(
         source=source,

@@ -7,7 +7,7 @@ that file is written last and in one step.
 import hashlib
 import importlib.metadata
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from lungcli.core import paths, registry
 from lungcli.core import recipe as recipes
-from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.core.events import Event, StageDone, StageStarted, now
+from lungcli.core.errors import UsageError
+from lungcli.core.events import Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.datasets import cache, manifest, split_files
@@ -35,6 +35,7 @@ from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
     from lungcli.training.loop import Material as Lessons
+    from lungcli.training.trainer import Teacher
 
 GUARD_SLICES = 400
 MODEL = model_paths.MODEL
@@ -72,78 +73,48 @@ def resolve_device(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def require_exportable(run: Run, found: RunData) -> None:
-    """Refuse a run one of whose nets would be trained for nothing, since no model file can be made of it.
-
-    Each net that is still to train is exported with weights drawn by lot, and the graph is taken in as that of a model
-    file is. A net that has passed at this size passes until a library changes. Raises UsageError.
-    """
-    from lungcli.training import checkpoint
-
-    for stage in model_paths.stages(run):
-        folder, recipe = run.stage(stage), recipe_of(run.recipe, stage)
-        made = (folder / MODEL).exists() or (folder / checkpoint.WHOLE).exists()
-        # The others are made from nets of these.
-        if made or stage in ("pruned", "int8") or reused_teacher(run, stage):
-            continue
-        tuned = stage == "student" and recipe.qat_epochs > 0
-        size, classes = recipe.size, len(found.manifest.classes)
-        exporter = importlib.metadata.version("onnxscript")
-        asked = (registry.net(recipe.model), size, classes, tuned, versions(), exporter)
-        digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]
-        passed = paths.home() / "exportable" / f"{recipe.model}-{size}-{digest}"
-        if not passed.exists():
-            _require_exportable(recipe.model, classes, size, tuned=tuned)
-            paths.atomic_write(passed, b"")
-
-
-def _require_exportable(model: str, classes: int, size: int, *, tuned: bool) -> None:
-    from lungcli.modelfile import model_file
-    from lungcli.training import trainer as learning
-
-    with paths.scratch("untrained") as scratch:
-        learning.export_untrained(model, classes, size, scratch / "graph.onnx", tuned=tuned)
-        content = (scratch / "graph.onnx").read_bytes()
-    try:
-        model_file.require_bounded(content, Path(model))
-        model_file.start(content, Path(model), model_file.session_options(1))
-    except ModelFileError as error:
-        raise UsageError(
-            f"no model file can be made of {model} at {size} pixels, so it is not trained: {error.message}",
-            "choose another net, or another --size: lungcli models list",
-        ) from error
-
-
-def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
-    """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
-    from lungcli.modelfile import model_file
+def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+    """Train the net of `stage`, on all devices: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.training import distributed, loop
     from lungcli.training import trainer as learning
 
-    folder = run.stage(stage)
-    if (folder / MODEL).exists():
-        learning.forget_progress(folder)
-        return
-    distributed.report_run(run.name, stage)
-    recipe = recipe_of(run.recipe, stage)
-    taught_here = stage == "student"
-    sources = [run.stage(each) for each in model_paths.teacher_stages(run.recipe)] if taught_here else []
-    start = run.stage("pruned") if taught_here and recipe.prune else None
-    teachers = [
+    distributed.announce(run.name, stage)
+    pruned = _pruned(run, stage)
+    return learning.learn(
+        stage,
+        recipe_of(run.recipe, stage),
+        to_learn_from(found),
+        run.stage(stage),
+        _teachers(run, stage),
+        pruned / loop.BEST if pruned else None,
+    )
+
+
+def training_in_words(run: Run, stage: str) -> str:
+    """Say which net is trained on what, by whom and on how many devices."""
+    from lungcli.training import distributed
+
+    recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
+    taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
+    together = f", on {distributed.here().size} devices" if distributed.here().size > 1 else ""
+    return f"train {recipe.model} on {recipe.data}{taught}{together}"
+
+
+def _teachers(run: Run, stage: str) -> "list[Teacher]":
+    from lungcli.modelfile import model_file
+    from lungcli.training import loop
+    from lungcli.training import trainer as learning
+
+    sources = [run.stage(each) for each in model_paths.teacher_stages(run.recipe)] if stage == "student" else []
+    return [
         learning.Teacher(model=model_file.read_card(source / MODEL).model, weights=source / loop.BEST)
         for source in sources
     ]
-    taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
-    together = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
-    about = f"train {recipe.model} on {recipe.data}{taught}{together}"
-    yield StageStarted(time=now(), stage=stage, about=about, epochs=recipe.epochs)
-    yield from learning.learn(
-        stage, recipe, to_learn_from(found), folder, teachers, start / loop.BEST if start else None
-    )
-    if distributed.process_group().rank:
-        return
-    pruning = model_file.read_card(start / MODEL).pruning if start else None
-    yield export(stage, recipe, folder, found, pruning)
+
+
+def _pruned(run: Run, stage: str) -> Path | None:
+    """Return the folder of the pruned net that `stage` starts from; None where it starts from no net."""
+    return run.stage("pruned") if stage == "student" and run.recipe.prune else None
 
 
 def to_learn_from(found: RunData) -> "Lessons":
@@ -166,23 +137,19 @@ def reused_teacher(run: Run, stage: str) -> str:
     return dict(origins).get(stage, "")
 
 
-def reuse_teacher(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
-    """Take the teacher of another run into this one. Raises UsageError when it learned from another split."""
+def adopt_teacher(run: Run, stage: str, found: Material) -> str:
+    """Take the teacher of another run into this one, and say which. Raises UsageError when it knows another split."""
     from lungcli.modelfile import model_file
     from lungcli.training import loop
 
-    folder = run.stage(stage)
-    if (folder / MODEL).exists():
-        return
-    origin = reused_teacher(run, stage)
+    origin = adopted_from(run, stage)
     source = model_paths.weights_folder(origin)
-    yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
     card = model_file.read_card(source / MODEL)
     check_teacher_compatible(card, found.split, run.recipe.size, origin)
     for name in (loop.BEST, MODEL):
-        with paths.atomic_replace(folder / name) as partial:
+        with paths.replacing(run.stage(stage) / name) as partial:
             shutil.copyfile(source / name, partial)
-    yield StageDone(time=now(), stage=stage, about=f"{card.model} of {origin}")
+    return f"{card.model} of {origin}"
 
 
 def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str) -> None:
@@ -228,28 +195,29 @@ def calibrated(model: "Model", found: RunData, target: Target) -> ModelCard:
     return calibrate.calibrated(card, evaluate.logits_of(model, found.pixels, validation), labels, target)
 
 
-def evaluate(run: Run, stages: tuple[str, ...], found: RunData) -> Generator[Event, None, None]:
-    """Judge the test part with the model of each of `stages`, once, and put the figures into their cards."""
-    from lungcli.evaluation import evaluate as evaluation
+def not_evaluated(run: Run) -> list[str]:
+    """Return the stages whose model has not judged the test part."""
     from lungcli.modelfile import model_file
 
-    waiting = [
+    return [
         stage
-        for stage in stages
+        for stage in model_paths.stages(run)
         if model_file.read_card(run.stage(stage) / MODEL).figures is None
         or not (run.stage(stage) / EVALUATION).exists()
     ]
-    if not waiting:
-        return
-    count = len(found.split.test)
-    yield StageStarted(time=now(), stage="evaluate", about=f"judge {count} test slices with {', '.join(waiting)}")
-    for stage in waiting:
+
+
+def evaluate(run: Run, stages: Iterable[str], found: Material) -> None:
+    """Judge the test part with the model of each of `stages`, and put the figures into their cards."""
+    from lungcli.evaluation import evaluate as evaluation
+    from lungcli.modelfile import model_file
+
+    for stage in stages:
         path = run.stage(stage) / MODEL
         model = model_file.load(path)
         verdicts = evaluation.evaluate(model, found.pixels, found.split.test, found.manifest, found.split, part="test")
         evaluation.save(verdicts, run.stage(stage) / EVALUATION)
         model_file.recard(path, msgspec.structs.replace(model.card, figures=verdicts.figures()))
-    yield StageDone(time=now(), stage="evaluate", about=f"{count} test slices")
 
 
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
@@ -272,11 +240,16 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def export(stage: str, recipe: Recipe, folder: Path, found: RunData, pruning: Pruning | None = None) -> StageDone:
-    """Turn the best weights in `folder` into the stage's model file, calibrated on the validation part."""
+def export(run: Run, stage: str, found: Material, cut: Pruning | None = None) -> str:
+    """Turn the best weights of a stage into its model file, calibrated on the validation part; say what that is.
+
+    Its card tells of the `cut`, or else of that of the pruned net that the stage started from.
+    """
     from lungcli.modelfile import model_file
     from lungcli.training import trainer as learning
 
+    recipe, folder, pruned = recipe_of(run.recipe, stage), run.stage(stage), _pruned(run, stage)
+    pruning = model_file.read_card(pruned / MODEL).pruning if pruned else cut
     with paths.scratch("stage") as scratch:
         graph, trial = scratch / "graph.onnx", scratch / "trial.onnx"
         parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
@@ -287,7 +260,7 @@ def export(stage: str, recipe: Recipe, folder: Path, found: RunData, pruning: Pr
         card = msgspec.structs.replace(card, guard=guard_statistics(found))
         model_file.write(graph, card, folder / MODEL)
     learning.forget_progress(folder)
-    return StageDone(time=now(), stage=stage, about=f"{card.model}, {card.parameters / 1e6:.2f} M parameters")
+    return f"{card.model}, {card.parameters / 1e6:.2f} M parameters"
 
 
 def guard_statistics(found: RunData) -> OodStatistics | None:

@@ -7,7 +7,6 @@ after another. Heat says where the net looked, not what a radiologist would see 
 import functools
 import io
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +54,6 @@ class Explained:
     slice: Pixels
     strength: Pixels
     overlay: Pixels
-
-
-def method(model: Model) -> Literal["evidence", "occlusion"]:
-    """Name the way this model's verdicts are explained."""
-    return "evidence" if model.gives_evidence else "occlusion"
 
 
 def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
@@ -162,16 +156,21 @@ def strength(heat: Heat) -> Heat:
 def overlay(grey: Grey, heat: Heat) -> Pixels:
     """Paint heat over a slice in 0..1, both [H, W], the more opaque the stronger: uint8 RGB [H, W, 3]."""
     share = Image.fromarray(np.rint(strength(heat) * np.float32(255)).astype(np.uint8))
-    slice_ = Image.fromarray(np.rint(np.clip(grey, 0, 1) * np.float32(255)).astype(np.uint8)).convert("RGB")
+    slice_ = Image.fromarray(levels(grey)).convert("RGB")
     alpha = share.point([round(255 * _OPAQUE * (level / 255) ** 0.5) for level in range(256)])
     share.putpalette(_palette())
     return np.asarray(Image.composite(share.convert("RGB"), slice_, alpha))
 
 
+def levels(grey: Grey) -> Pixels:
+    """Return a slice in 0..1, any shape, in levels of grey: uint8."""
+    return np.asarray(np.rint(np.clip(grey, 0, 1) * np.float32(255)), dtype=np.uint8)
+
+
 @functools.cache
 def _palette() -> bytes:
-    levels = np.linspace(0, 1, 256, dtype=np.float32)
-    return np.rint(colours(levels)).astype(np.uint8).tobytes()
+    shares = np.linspace(0, 1, 256, dtype=np.float32)
+    return np.rint(colours(shares)).astype(np.uint8).tobytes()
 
 
 def colours(share: NDArray[np.float32]) -> Heat:

@@ -17,13 +17,13 @@ import msgspec
 from lungcli.core import names, paths, registry, run_trash, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
-from lungcli.core.events import EpochDone, Event, RunDone, RunStarted, now
+from lungcli.core.events import EpochDone, Event
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.modelfile import model_file, model_paths
-from lungcli.pipeline import jobs, quantize, stages
-from lungcli.pipeline.stages import RunData
+from lungcli.pipeline import jobs, stages
+from lungcli.pipeline.stages import Material
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Drawn, Outcome, Plan
 from lungcli.search.trials import Figures
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MOST_FAILURES = 3
 # Seconds to time a model, long enough for the median.
 _SECONDS = 1.0
-_SKIPPED = "base"
+_SKIPPED = ("base", jobs.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +126,12 @@ def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
     return run
 
 
-def work(run: Run, found: RunData) -> Generator[Event, None, None]:
-    """Do, or go on with, what a trial needs of `run`, recording each event. See `runs.record` for what it raises."""
-    return runs.record(run, _happening(run, found))
+def work(run: Run, found: Material) -> Generator[Event, None, None]:
+    """Do, or go on with, what a trial needs of `run`, recording each event. See `compress.work` for what it raises."""
+    for stage in model_paths.stages(run):
+        if origin := stages.adopted_from(run, stage):
+            _link(origin, run, stage)
+    return jobs.work(run, found, without=_SKIPPED)
 
 
 def judged(run: Run, found: RunData) -> Figures:
@@ -148,20 +151,6 @@ def judged(run: Run, found: RunData) -> Figures:
         n=figures.n,
         groups=figures.groups,
     )
-
-
-def _happening(run: Run, found: RunData) -> Generator[Event, None, None]:
-    made = tuple(stage for stage in model_paths.stages(run) if stage != _SKIPPED)
-    yield RunStarted(time=now(), stages=made, resumed=run.info.state != "new")
-    for stage in made:
-        if stage == "int8":
-            yield from quantize.quantize(run, found)
-        elif origin := stages.reused_teacher(run, stage):
-            _link(origin, run, stage)
-            yield from stages.reuse_teacher(run, stage, found)
-        else:
-            yield from stages.learn(run, stage, found)
-    yield RunDone(time=now())
 
 
 def _link(origin: str, run: Run, stage: str) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils import fusion, parametrize
 
-from lungcli.core import cpu
+from lungcli.core import cpu, paths
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event
+from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, loop, nets, onnx_export
 from lungcli.training.loop import Material
@@ -52,15 +52,15 @@ _ROUNDED_FUNCTIONS = frozenset(
 )
 
 
-def tune(
-    recipe: Recipe, epochs: int, material: Material, weights: Path, folder: Path, to: Path
-) -> Generator[Event, None, None]:
+def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Path) -> Generator[Event, None, None]:
     """Fine-tune the net of `recipe` with these weights for `epochs`, and write its float graph to `to`.
 
     Its teacher is the net itself, unrounded, on the same changed slices; the epoch is kept that agrees with it best on
-    the validation part. `folder` is for the loop's own files. Raises LungcliError when the weights are missing or
-    damaged, UsageError when the net can't be taken apart.
+    the validation part. Raises LungcliError when the weights are missing or damaged, UsageError when the net can't be
+    taken apart.
     """
+    about = f"learn to judge in int8 as in float; balanced accuracy is that of agreement, {epochs} epochs"
+    yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=epochs)
     torch.manual_seed(recipe.seed)
     classes = len(material.classes)
     net = nets.build(recipe.model, classes, recipe.size)
@@ -88,8 +88,9 @@ def tune(
     )
     labels = torch.from_numpy(told.labels[told.train])
     criterion = criteria.from_teachers(followed, labels, classes, [teacher.to(memory_format=torch.channels_last)])
-    yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
-    checkpoint.load_weights(folder / loop.BEST, rounding)
+    with paths.scratch("fine-tuning") as folder:
+        yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
+        checkpoint.load_weights(folder / loop.BEST, rounding)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)

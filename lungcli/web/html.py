@@ -19,7 +19,7 @@ from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
 from lungcli.predict.explain import Explained
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Outcome, Prediction, Refusal, SliceImage, capture_and_predict
+from lungcli.predict.predict import Prediction, Refusal, SliceImage, predict_one
 
 # Every card carries two pictures inside the page.
 MOST = 32
@@ -112,15 +112,18 @@ def example(label: str) -> Upload:
 
 
 def _judged(upload: Upload, model: Model) -> str:
-    found, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
-    if isinstance(found, Prediction) and capture.image:
-        return _verdict(found, capture.image, model)
-    return _unjudged(found)
+    found, capture = predict_one(Item(shown=upload.name, source=upload.content), model, capture=True)
+    if isinstance(found, Prediction):
+        return _verdict(found, capture.image, model) if capture.image else ""
+    if isinstance(found, Refusal):
+        why = f"{found.reason}; score {found.score:.2f}, limit 1"
+        message = f"no verdict on {found.source}: not an axial lung CT slice ({why})"
+        return failed(message, "drop an axial slice in a lung window; lungcli predict --force judges it all the same")
+    return failed(found.reason, found.hint)
 
 
 def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
     explained = explain.explained(model, image, found.label)
-    grey = np.rint(np.clip(image.grey, 0, 1) * 255).astype(np.uint8)
     bars = "".join(
         f'<tr><th scope="row">{_safe(label)}</th><td>{share:.1%}</td>'
         f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'
@@ -140,17 +143,9 @@ def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
         f'<article class="lung-card" aria-label="{_safe(found.source)}"><div class="lung-told">'
         f"<h2>{_safe(found.label)} {found.probabilities[found.label]:.1%}{flag}</h2>"
         f"<table>{bars}</table>{told}<small>{found.seconds * 1000:.0f} ms · {_safe(DISCLAIMER)}</small></div>"
-        f'<div class="lung-pair">{_figure(grey, found.source)}'
+        f'<div class="lung-pair">{_figure(explain.levels(image.grey), found.source)}'
         f"{_figure(explained.picture, _caption(explained))}</div></article>"
     )
-
-
-def _unjudged(found: Outcome) -> str:
-    if isinstance(found, Refusal):
-        why = f"{found.reason}; score {found.score:.2f}, limit 1"
-        message = f"no verdict on {found.source}: not an axial lung CT slice ({why})"
-        return failed(message, "drop an axial slice in a lung window; lungcli predict --force judges it all the same")
-    return "" if isinstance(found, Prediction) else failed(found.reason, found.hint)
 
 
 def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:

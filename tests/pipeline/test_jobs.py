@@ -1,11 +1,19 @@
 """What a job decides from what its stages left behind."""
 
+import datetime
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
 import pytest
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
+from lungcli.core.events import RunDone, RunStarted, StageDone, StageStarted, now
+from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_paths
 from lungcli.pipeline import jobs, stages
 
 RIGHT, WRONG, SURELY_RIGHT = (0.4, 0.6), (0.6, 0.4), (0.1, 0.9)
@@ -47,3 +55,40 @@ def test_the_gate_holds_int8_against_what_taught(teachers: dict[str, Evaluation]
 
 def test_only_compressions_have_a_gate() -> None:
     assert jobs.decide(runs.create("r", "train", recipes.make(data="d", model="m"))) is None
+
+
+def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runs.create("r", "train", recipes.make(data="d", model="m", epochs=3))
+    finished: list[datetime.datetime] = []
+
+    def export(run: Run, stage: str, found: object) -> str:
+        run.stage(stage).mkdir()
+        (run.stage(stage) / model_paths.MODEL).touch()
+        finished.append(now())
+        return "a net"
+
+    def evaluate_all(run: Run, stages: list[str], found: object) -> None:
+        finished.append(now())
+
+    monkeypatch.setattr(stages, "training_in_words", mock.Mock(return_value="train a net"))
+    monkeypatch.setattr(stages, "learn", mock.Mock(return_value=()))
+    monkeypatch.setattr(stages, "export", export)
+    monkeypatch.setattr(stages, "not_evaluated", mock.Mock(return_value=["train"]))
+    monkeypatch.setattr(stages, "evaluate", evaluate_all)
+    found: Any = SimpleNamespace(split=SimpleNamespace(digest="s", test=(1, 2)))
+
+    begun, training, trained, ended = jobs.work(run, found, without=(jobs.EVALUATE,))
+    assert isinstance(begun, RunStarted)
+    assert begun.stages == ("train",)
+    assert isinstance(training, StageStarted)
+    assert (training.stage, training.about, training.epochs) == ("train", "train a net", 3)
+    assert isinstance(trained, StageDone)
+    assert trained.about == "a net"
+    assert isinstance(ended, RunDone)
+    begun, judging, told, _ = jobs.work(run, found)
+    assert isinstance(begun, RunStarted)
+    assert begun.stages == ("train", "evaluate")
+    assert isinstance(judging, StageStarted)
+    assert judging.about == "judge 2 test slices with train"
+    assert isinstance(told, StageDone)
+    assert [trained.time >= finished[0] >= training.time, told.time >= finished[1] >= judging.time] == [True, True]

@@ -96,7 +96,7 @@ def test_heat_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
 def test_heat_of_the_int8_file_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
     slices = np.stack([case.image.prepared for case in cases])
     model = _int8(tmp_path, _model(tmp_path), slices)
-    assert explain.method(model) == "evidence"
+    assert model.gives_evidence
     assert int8_coverage.executed(model)["QLinearConv"] == 3
     hits, chance = won(model, cases)
     assert hits > chance + MARGIN
@@ -108,7 +108,7 @@ BLUNT = 0.06 * SIDE
 
 def test_occlusion_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
     model = _model(tmp_path, evidence=False)
-    assert explain.method(model) == "occlusion"
+    assert not model.gives_evidence
     hits, chance = won(model, cases[:8], BLUNT)
     assert chance < 0.1
     assert hits > chance + MARGIN

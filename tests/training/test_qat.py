@@ -100,7 +100,7 @@ def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:
     for _ in training(tmp_path / "float", msgspec.structs.replace(RECIPE, epochs=4)):
         pass
     weights = tmp_path / "float" / loop.BEST
-    events = list(qat.tune(recipe, 2, material(), weights, tmp_path / "tuned", tmp_path / "tuned.onnx"))
+    events = list(qat.tune(recipe, 2, material(), weights, tmp_path / "tuned.onnx"))
     epochs = [event for event in events if isinstance(event, EpochDone)]
     assert [event.stage for event in epochs] == ["fine-tune", "fine-tune"]
     # Balanced accuracy is that of agreement with the float net.
