@@ -14,7 +14,6 @@ from lungcli.evaluation import acceptance
 from lungcli.metrics import predictions
 from lungcli.modelfile import model_paths
 from lungcli.pipeline import prune, quantize, stages
-from lungcli.pipeline.stages import RunData
 
 EVALUATE = "evaluate"
 """The last stage of a run: every model judges the test part."""
@@ -95,7 +94,7 @@ def _happening(run: Run, found: Material, without: Collection[str]) -> Generator
             done = prune.prune(run, found)
         elif origin := stages.adopted_from(run, stage):
             yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
-            done = stages.adopt_teacher(run, stage, found)
+            done = stages.reuse_teacher(run, stage, found)
         else:
             about = stages.training_in_words(run, stage)
             yield StageStarted(time=now(), stage=stage, about=about, epochs=run.recipe.epochs)

@@ -6,7 +6,6 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile.model_card import Pruning
 from lungcli.pipeline import stages
-from lungcli.pipeline.stages import RunData
 
 
 def prune(run: Run, found: Material) -> str:

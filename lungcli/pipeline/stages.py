@@ -4,7 +4,6 @@ A stage is complete when its `model.onnx` is there (the evaluation: when every m
 that file is written last and in one step.
 """
 
-import hashlib
 import importlib.metadata
 import shutil
 from collections.abc import Generator, Iterable
@@ -78,7 +77,7 @@ def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]
     from lungcli.training import distributed, loop
     from lungcli.training import trainer as learning
 
-    distributed.announce(run.name, stage)
+    distributed.report_run(run.name, stage)
     pruned = _pruned(run, stage)
     return learning.learn(
         stage,
@@ -96,7 +95,7 @@ def training_in_words(run: Run, stage: str) -> str:
 
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
     taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
-    together = f", on {distributed.here().size} devices" if distributed.here().size > 1 else ""
+    together = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
     return f"train {recipe.model} on {recipe.data}{taught}{together}"
 
 
@@ -147,7 +146,7 @@ def adopt_teacher(run: Run, stage: str, found: Material) -> str:
     card = model_file.read_card(source / MODEL)
     check_teacher_compatible(card, found.split, run.recipe.size, origin)
     for name in (loop.BEST, MODEL):
-        with paths.replacing(run.stage(stage) / name) as partial:
+        with paths.atomic_replace(run.stage(stage) / name) as partial:
             shutil.copyfile(source / name, partial)
     return f"{card.model} of {origin}"
 
