@@ -13,7 +13,8 @@ from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance
 from lungcli.metrics import predictions
 from lungcli.modelfile import model_paths
-from lungcli.pipeline import prune, quantize, stages
+from lungcli.pipeline import export_check, prune, quantize, stages
+from lungcli.pipeline.stages import RunData
 
 EVALUATE = "evaluate"
 """The last stage of a run: every model judges the test part."""
@@ -46,7 +47,7 @@ def settled(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     return recipe, origins
 
 
-def work(run: Run, found: Material, without: Collection[str] = ()) -> Generator[Event, None, None]:
+def work(run: Run, found: RunData, without: Collection[str] = ()) -> Generator[Event, None, None]:
     """Do, or go on with, all stages of `run` but those `without`, recording each event. See `runs.record`.
 
     Raises UsageError when the data is no longer divided as when the run began.
@@ -73,13 +74,14 @@ def decide(run: Run) -> acceptance.Decision | None:
     return acceptance.decide(ours, predictions.ensemble(teachers), run.recipe.max_drop)
 
 
-def _happening(run: Run, found: Material, without: Collection[str]) -> Generator[Event, None, None]:
+def _happening(run: Run, found: RunData, without: Collection[str]) -> Generator[Event, None, None]:
     """Do each stage that has not kept its model yet, and tell of it."""
     from lungcli.training import trainer
 
     made = tuple(stage for stage in model_paths.stages(run) if stage not in without)
     evaluates = EVALUATE not in without
     yield RunStarted(time=now(), stages=(*made, EVALUATE) if evaluates else made, resumed=run.info.state != "new")
+    export_check.require_exportable(run, len(found.manifest.classes))
     for stage in made:
         if (run.stage(stage) / model_paths.MODEL).exists():
             # Killed just after the file was written, it has left more.
@@ -92,7 +94,7 @@ def _happening(run: Run, found: Material, without: Collection[str]) -> Generator
             about = f"cut {run.recipe.prune:.0%} of the base student's channels"
             yield StageStarted(time=now(), stage=stage, about=about)
             done = prune.prune(run, found)
-        elif origin := stages.adopted_from(run, stage):
+        elif origin := stages.reused_teacher(run, stage):
             yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
             done = stages.reuse_teacher(run, stage, found)
         else:

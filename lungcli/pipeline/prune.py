@@ -6,9 +6,10 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile.model_card import Pruning
 from lungcli.pipeline import stages
+from lungcli.pipeline.stages import RunData
 
 
-def prune(run: Run, found: Material) -> str:
+def prune(run: Run, found: RunData) -> str:
     """Cut the recipe's share of channels out of the base student, keep what is left as a model, and say what that is.
 
     How good that is before it is taught again says what pruning alone does. Cut off, the stage is done anew, with the

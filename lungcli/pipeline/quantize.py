@@ -25,7 +25,7 @@ CALIBRATION_SLICES = 256
 _SAME_SPEED = 0.05
 
 
-def quantize(run: Run, found: Material) -> Generator[Event, None, ModelCard]:
+def quantize(run: Run, found: RunData) -> Generator[Event, None, ModelCard]:
     """Make the int8 model file out of the student's; see `to_smaller`.
 
     The limits are the ladder's own, unless the run allows less to be lost.

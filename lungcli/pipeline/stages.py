@@ -72,7 +72,7 @@ def resolve_device(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
+def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
     """Train the net of `stage`, on all devices: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.training import distributed, loop
     from lungcli.training import trainer as learning
@@ -136,12 +136,12 @@ def reused_teacher(run: Run, stage: str) -> str:
     return dict(origins).get(stage, "")
 
 
-def adopt_teacher(run: Run, stage: str, found: Material) -> str:
+def reuse_teacher(run: Run, stage: str, found: RunData) -> str:
     """Take the teacher of another run into this one, and say which. Raises UsageError when it knows another split."""
     from lungcli.modelfile import model_file
     from lungcli.training import loop
 
-    origin = adopted_from(run, stage)
+    origin = reused_teacher(run, stage)
     source = model_paths.weights_folder(origin)
     card = model_file.read_card(source / MODEL)
     check_teacher_compatible(card, found.split, run.recipe.size, origin)
@@ -206,7 +206,7 @@ def not_evaluated(run: Run) -> list[str]:
     ]
 
 
-def evaluate(run: Run, stages: Iterable[str], found: Material) -> None:
+def evaluate(run: Run, stages: Iterable[str], found: RunData) -> None:
     """Judge the test part with the model of each of `stages`, and put the figures into their cards."""
     from lungcli.evaluation import evaluate as evaluation
     from lungcli.modelfile import model_file
@@ -239,7 +239,7 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def export(run: Run, stage: str, found: Material, cut: Pruning | None = None) -> str:
+def export(run: Run, stage: str, found: RunData, cut: Pruning | None = None) -> str:
     """Turn the best weights of a stage into its model file, calibrated on the validation part; say what that is.
 
     Its card tells of the `cut`, or else of that of the pruned net that the stage started from.

@@ -23,7 +23,7 @@ from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
-from lungcli.pipeline.stages import Material
+from lungcli.pipeline.stages import RunData
 from lungcli.search import space, studies, trials
 from lungcli.search.space import Drawn, Outcome, Plan
 from lungcli.search.trials import Figures
@@ -126,10 +126,10 @@ def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
     return run
 
 
-def work(run: Run, found: Material) -> Generator[Event, None, None]:
+def work(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Do, or go on with, what a trial needs of `run`, recording each event. See `compress.work` for what it raises."""
     for stage in model_paths.stages(run):
-        if origin := stages.adopted_from(run, stage):
+        if origin := stages.reused_teacher(run, stage):
             _link(origin, run, stage)
     return jobs.work(run, found, without=_SKIPPED)
 

@@ -19,7 +19,7 @@ from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
 from lungcli.predict.explain import Explained
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Prediction, Refusal, SliceImage, predict_one
+from lungcli.predict.predict import Prediction, Refusal, SliceImage, capture_and_predict
 
 # Every card carries two pictures inside the page.
 MOST = 32
@@ -112,7 +112,7 @@ def example(label: str) -> Upload:
 
 
 def _judged(upload: Upload, model: Model) -> str:
-    found, capture = predict_one(Item(shown=upload.name, source=upload.content), model, capture=True)
+    found, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
     if isinstance(found, Prediction):
         return _verdict(found, capture.image, model) if capture.image else ""
     if isinstance(found, Refusal):

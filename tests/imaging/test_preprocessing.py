@@ -17,7 +17,8 @@ from PIL import Image
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.picture import Grey, read
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import Grey
 from lungcli.imaging.preprocessing import AIR, VERSION, prepare, prepare_file
 from tests.imaging.pictures import encoded, noise, windowed
 

@@ -1,0 +1,54 @@
+"""Whether a model file can be made of each net of a run, tried before anything is trained."""
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import msgspec
+
+from lungcli.core import paths, registry
+from lungcli.core.errors import ModelFileError, UsageError
+from lungcli.core.runs import Run
+from lungcli.modelfile import model_paths
+from lungcli.pipeline import stages
+
+
+def require_exportable(run: Run, classes: int) -> None:
+    """Refuse a run one of whose nets would be trained for nothing, since no model file can be made of it.
+
+    Each net that is still to train is exported with weights drawn by lot, and the graph is taken in as that of a model
+    file is. A net that has passed at this size passes until a library changes. Raises UsageError.
+    """
+    from lungcli.training import checkpoint
+
+    for stage in model_paths.stages(run):
+        folder, recipe = run.stage(stage), stages.recipe_of(run.recipe, stage)
+        begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.WHOLE).exists()
+        # The others are made from nets of these.
+        if begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
+            continue
+        tuned = stage == "student" and recipe.qat_epochs > 0
+        exporter = importlib.metadata.version("onnxscript")
+        asked = (registry.net(recipe.model), recipe.size, classes, tuned, stages.versions(), exporter)
+        digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]
+        passed = paths.home() / "exportable" / f"{recipe.model}-{recipe.size}-{digest}"
+        if not passed.exists():
+            _export(recipe.model, classes, recipe.size, tuned=tuned)
+            paths.atomic_write(passed, b"")
+
+
+def _export(model: str, classes: int, size: int, *, tuned: bool) -> None:
+    from lungcli.modelfile import model_file
+    from lungcli.training import trainer
+
+    with paths.scratch("untrained") as scratch:
+        trainer.export_untrained(model, classes, size, scratch / "graph.onnx", tuned=tuned)
+        content = (scratch / "graph.onnx").read_bytes()
+    try:
+        model_file.require_bounded(content, Path(model))
+        model_file.start(content, Path(model), model_file.session_options(1))
+    except ModelFileError as error:
+        raise UsageError(
+            f"no model file can be made of {model} at {size} pixels, so it is not trained: {error.message}",
+            "choose another net, or another --size: lungcli models list",
+        ) from error
