@@ -6,14 +6,13 @@ file order that still resemble each other. A group is not a patient, and one pat
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lungcli.imaging.picture import Grey
 from lungcli.metrics.classification import Ints
 
 Thumbs = NDArray[np.float32]
@@ -43,28 +42,21 @@ def thumbnail(grey: NDArray[np.float32] | NDArray[np.uint8]) -> Thumbs:
     return unit
 
 
-def thumbnails(greys: Iterable[Grey]) -> Thumbs:
-    """Thumbnails of many slices: float32 [n, 4096]."""
-    rows = [thumbnail(grey) for grey in greys]
-    return np.stack(rows) if rows else np.zeros((0, SIDE * SIDE), dtype=np.float32)
-
-
 def look_alikes(
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
     *,
     near: float = NEAR,
-    neighbour: float = NEIGHBOUR,
     patients: Sequence[str] = (),
 ) -> Ints:
     """Number the look-alike groups: int64 [n], from 0 in order of each group's first slice.
 
     Groups are the connected components of: the same content (`hashes`), a correlation of at least `near`, and file
     numbers that follow each other in one folder (`order`: folder and number, or None where a name tells nothing)
-    with a correlation of at least `neighbour`. Slices of one named patient are always together.
+    with a correlation of at least `NEIGHBOUR`. Slices of one named patient are always together.
     """
-    return under((near,), thumbs, hashes, order, neighbour=neighbour, patients=patients)[0]
+    return under((near,), thumbs, hashes, order, patients=patients)[0]
 
 
 def under(
@@ -73,12 +65,11 @@ def under(
     hashes: Sequence[str],
     order: Order,
     *,
-    neighbour: float = NEIGHBOUR,
     patients: Sequence[str] = (),
 ) -> tuple[Ints, ...]:
     """Number the look-alike groups as `look_alikes` does, under each threshold of `nears`: one pass over the pairs."""
     start = np.arange(len(hashes), dtype=np.int64)
-    for first, second in _sure_pairs(thumbs, hashes, order, neighbour, patients):
+    for first, second in _sure_pairs(thumbs, hashes, order, patients):
         _join(start, first, second)
     parents = [start.copy() for _ in nears]
     for rows, columns, correlations in blocks(thumbs):
@@ -115,7 +106,7 @@ def mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
 
 
 def _sure_pairs(
-    thumbs: Thumbs, hashes: Sequence[str], order: Order, neighbour: float, patients: Sequence[str]
+    thumbs: Thumbs, hashes: Sequence[str], order: Order, patients: Sequence[str]
 ) -> Iterator[tuple[int, int]]:
     """Pairs that are together whatever the threshold for near copies."""
     yield from _same(hashes)
@@ -123,7 +114,7 @@ def _sure_pairs(
     places: dict[tuple[str, int], int] = {place: i for i, place in enumerate(order) if place is not None}
     for (folder, number), i in places.items():
         after = places.get((folder, number + 1))
-        if after is not None and float(thumbs[i] @ thumbs[after]) >= neighbour:
+        if after is not None and float(thumbs[i] @ thumbs[after]) >= NEIGHBOUR:
             yield i, after
 
 

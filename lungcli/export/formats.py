@@ -7,7 +7,7 @@ What the file takes is a prepared slice, not a picture: finding the lungs is no 
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import onnx
 
 Form = Literal["onnx", "ort", "openvino"]
-FORMS: tuple[Form, ...] = get_args(Form)
 SUFFIXES: dict[Form, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
 
 KEY = "lungcli-export"

@@ -23,15 +23,14 @@ VERSION = 2
 AIR, TISSUE = 0.20, 1.00
 
 
-def prepare(grey: Grey, size: int, found: LungSegmentation | None = None) -> NDArray[np.uint8]:
+def prepare(grey: Grey, size: int) -> NDArray[np.uint8]:
     """Crop a slice, float32 [H, W] in 0..1, to its lungs, and put it on the common grey scale: uint8 [size, size].
 
     The aspect is kept; what lies outside the body is black. The filter is a triangle as wide as the reduction, so that
     nothing aliases. Without lungs the whole body, or the whole picture, is taken, and stretched over the scale.
-    `found` is what `chest.find` says of the slice, if it was asked already.
     """
-    picture = lung_segmentation.as_image(grey)
-    return prepare_in(picture, size, found or lung_segmentation.segment_image(picture))
+    picture = lung_segmentation.picture_of(grey)
+    return prepare_in(picture, size, lung_segmentation.find_in(picture))
 
 
 def prepare_in(picture: Image.Image, size: int, found: LungSegmentation) -> NDArray[np.uint8]:

@@ -64,22 +64,22 @@ def estimate(figure: Figure, matrices: Ints, seed: int = 0) -> Estimate:
     return _interval(float(figure(matrices.sum(axis=0))), figure(resample(matrices, seed)))
 
 
-def paired_difference(figure: Figure, ours: Ints, theirs: Ints, seed: int = 0) -> Estimate:
+def paired_difference(figure: Figure, ours: Ints, theirs: Ints) -> Estimate:
     """Return `figure(ours) − figure(theirs)` with its interval; both were judged on the same groups, (G, K, K) each.
 
     The same draw of groups is used for both models, so what is hard for both cancels out.
     """
     value = float(figure(ours.sum(axis=0)) - figure(theirs.sum(axis=0)))
-    return _interval(value, figure(resample(ours, seed)) - figure(resample(theirs, seed)))
+    return _interval(value, figure(resample(ours)) - figure(resample(theirs)))
 
 
-def paired_p(figure: Figure, ours: Ints, theirs: Ints, seed: int = 0) -> float | None:
+def paired_p(figure: Figure, ours: Ints, theirs: Ints) -> float | None:
     """Two-sided p-value of `figure(ours) − figure(theirs)`, both judged on the same groups; None where undefined.
 
     The smallest level at which the interval of `paired_difference` leaves out zero (Efron & Tibshirani 1993, section
     15.4), one resample added to either count so that no p-value is 0 (Davison & Hinkley 1997, section 4.2).
     """
-    resampled = figure(resample(ours, seed)) - figure(resample(theirs, seed))
+    resampled = figure(resample(ours)) - figure(resample(theirs))
     finite = resampled[np.isfinite(resampled)]
     if not len(finite):
         return None
@@ -88,7 +88,7 @@ def paired_p(figure: Figure, ours: Ints, theirs: Ints, seed: int = 0) -> float |
     return min(1.0, 2 * (tail + 1) / (len(finite) + 1))
 
 
-def over_folds(values: Sequence[float], seed: int = 0) -> Spread:
+def over_folds(values: Sequence[float]) -> Spread:
     """Return mean and standard deviation of a figure of each fold, with an interval by bootstrap over folds.
 
     Folds are few and train on each other's slices, so the interval is narrower than the truth (Bengio & Grandvalet,
@@ -97,7 +97,7 @@ def over_folds(values: Sequence[float], seed: int = 0) -> Spread:
     known = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if not len(known):
         return Spread(mean=Estimate(value=None, low=None, high=None), deviation=None, folds=0)
-    mean = _interval(float(known.mean()), draws(len(known), seed) @ known / len(known))
+    mean = _interval(float(known.mean()), draws(len(known)) @ known / len(known))
     return Spread(mean=mean, deviation=float(known.std(ddof=1)) if len(known) > 1 else None, folds=len(known))
 
 

@@ -1,18 +1,15 @@
-"""What `lungcli predict` gives to programs: one JSON object, or an object a line, and the schema of both."""
+"""What `lungcli predict` gives to programs: an object, or one a line, by `bundled/predict.schema.json`."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from lungcli import DISCLAIMER
 from lungcli.core.formatting import plain_json
-from lungcli.core.package_data import FOLDER
 from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
 from lungcli.predict.series import SeriesVerdict
 
-SCHEMA = FOLDER / "predict.schema.json"
 SCHEMA_VERSION = 1
 
 Found = Outcome | SeriesVerdict
@@ -60,33 +57,3 @@ def line(found: Found) -> bytes:
         {"schema_version": SCHEMA_VERSION, "kind": KINDS[type(found)]} | msgspec.to_builtins(found)
     )
     return plain_json(encoded.decode()).encode()
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema (2020-12) of `report` and of every `line`."""
-    kinds = list(KINDS)
-    _, parts = msgspec.json.schema_components([Report, *kinds], ref_template="#/$defs/{name}")
-    lines = {f"{kind.__name__}Line": _line_schema(parts[kind.__name__], name) for kind, name in KINDS.items()}
-    whole = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "lungcli predict --json (Report), --jsonl and --output (one of the lines)",
-        "anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("Report", *lines)],
-        "$defs": {**parts, **lines},
-    }
-    # Defaults are values of Python until they are written.
-    return msgspec.json.decode(msgspec.json.encode(whole), type=dict[str, Any])
-
-
-def ship(path: Path = SCHEMA) -> None:
-    """Write the schema to where it is shipped from."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n")
-
-
-def _line_schema(part: dict[str, Any], kind: str) -> dict[str, Any]:
-    own = {"schema_version": {"const": SCHEMA_VERSION}, "kind": {"const": kind}}
-    return {
-        **part,
-        "title": f"{part['title']} line",
-        "properties": own | part["properties"],
-        "required": [*own, *part["required"]],
-    }

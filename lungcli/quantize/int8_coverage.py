@@ -4,12 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.evaluation.evaluate import logits_of
-from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof
@@ -35,19 +32,6 @@ INT8_OPERATORS = frozenset(
 )
 ENOUGH, LEAST = 0.9, 0.5
 """Shares of layers that must run on integers: of a file quantized throughout, and of one with layers put back."""
-
-
-def prove(float_model: Path, int8_model: Path, slices: NDArray[np.uint8]) -> Int8Proof:
-    """Compare the two model files on prepared slices (n, S, S), n ≥ 1; each judges with its own card's temperature.
-
-    Raises UsageError without slices, ModelFileError when either is no model file.
-    """
-    before, after = model_file.load(float_model), model_file.load(int8_model)
-    ours, theirs = (
-        calibration.softmax(logits_of(model, slices, range(len(slices))), model.card.temperature)
-        for model in (before, after)
-    )
-    return compared(float_model, after, ours, theirs)
 
 
 def compared(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:

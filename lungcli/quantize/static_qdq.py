@@ -38,20 +38,6 @@ _OPTIONS: Mapping[Method, Mapping[str, object]] = {
 }
 
 
-def quantize(
-    source: Path, calibration: NDArray[np.uint8], to: Path, method: Method = "minmax", per_channel: bool = True
-) -> None:
-    """Write the int8 form of the float net `source` to `to`, atomically and without a model card.
-
-    `calibration` holds prepared slices of training groups, uint8 (n, S, S), n ≥ 1; their activations set the ranges
-    of every tensor (`method`: their extremes, the 99.999th percentile, or the range of least divergence). Weights
-    have one scale an output channel with `per_channel`. Raises UsageError without slices, ModelFileError when
-    `source` cannot be quantized.
-    """
-    net = prepare(source)
-    write(rounded(net, measure(net, calibration, method), per_channel=per_channel), to)
-
-
 def prepare(source: Path) -> "onnx.ModelProto":
     """Fuse what can be fused in float, work out every shape, and give every node a name to be excluded by.
 

@@ -36,8 +36,8 @@ _GO, _STOP = "go", "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessGroup:
-    """This process, number `rank` of `size` that train together; number `local` of `beside` on this machine.
+class Ranks:
+    """This process, number `rank` of `size` that train together, `beside` of them on this machine.
 
     `trainings` and `turns` count what has been begun together: every rank counts alike, so numbers name keys in the
     store.
@@ -45,7 +45,6 @@ class ProcessGroup:
 
     rank: int = 0
     size: int = 1
-    local: int = 0
     beside: int = 1
     store: Store = field(default_factory=HashStore)
     trainings: Iterator[int] = field(default_factory=itertools.count)
@@ -74,11 +73,10 @@ def process_group() -> ProcessGroup:
     if not distributed.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ProcessGroup()
     store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
-    local = int(os.environ["LOCAL_RANK"])
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(local % torch.cuda.device_count())
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     # What an attempt that was cut off has left in the store is not meant for this one.
     store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     group = PrefixStore("group", store)
@@ -86,7 +84,6 @@ def process_group() -> ProcessGroup:
     return ProcessGroup(
         rank=rank,
         size=size,
-        local=local,
         beside=int(os.environ["LOCAL_WORLD_SIZE"]),
         store=PrefixStore("words", store),
     )

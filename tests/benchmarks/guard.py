@@ -122,7 +122,7 @@ def _cost(path: Path) -> None:
 
     def predicted() -> object:
         grey = read(path).grey
-        return model.probabilities(prepare(grey, model.card.size, lung_segmentation.segment(grey))[None])
+        return model.probabilities(prepare(grey, model.card.size)[None])
 
     alone, rest = machine.taking_turns((guarded, predicted), ROUNDS)
     machine.say(

@@ -17,7 +17,7 @@ from PIL import Image
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation, ood_features
 from lungcli.imaging.image_io import read
-from lungcli.imaging.preprocessing import prepare
+from lungcli.imaging.preprocessing import prepare, prepare_in
 from tests.benchmarks import machine
 
 SLICES, REPEATS, SIZE = 20, 15, 224
@@ -66,8 +66,11 @@ def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     found = lung_segmentation.segment(picture.grey)
     yield "read a file", lambda: read(file, "slice.jpg", colour=False)
     yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
-    yield "find the lungs", lambda: lung_segmentation.segment(picture.grey)
-    yield f"crop and scale to {SIZE}×{SIZE}", lambda: prepare(picture.grey, SIZE, found)
+    yield "find the lungs", lambda: lung_segmentation.find(picture.grey)
+    yield (
+        f"crop and scale to {SIZE}×{SIZE}",
+        lambda: prepare_in(lung_segmentation.picture_of(picture.grey), SIZE, found),
+    )
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
     yield "the guard's look", lambda: ood_features.measure(picture, found)
 

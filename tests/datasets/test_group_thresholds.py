@@ -20,11 +20,8 @@ from tests.imaging.pictures import png
 def drawn(slices: int, seed: int, side: int = 128) -> tuple[Thumbs, list[str]]:
     """Thumbnails of phantoms, and whose each is."""
     people = list(dataset.patients(slices, seed))
-    thumbs = groups.thumbnails(
-        (dataset.render(patient, z, side) / np.float32(255)).astype(np.float32)
-        for patient in people
-        for z in patient.positions()
-    )
+    drawings = [dataset.render(patient, z, side) for patient in people for z in patient.positions()]
+    thumbs = np.stack([groups.thumbnail((drawing / np.float32(255)).astype(np.float32)) for drawing in drawings])
     return thumbs, [patient.name for patient in people for _ in patient.positions()]
 
 

@@ -172,7 +172,7 @@ def test_fine_stripes_become_grey_not_a_pattern() -> None:
         failure_reason="asked for",
     )
 
-    inner = prepare(stripes, 128, whole)[:, 2:-2]
+    inner = prepare_in(lung_segmentation.picture_of(stripes), 128, whole)[:, 2:-2]
 
     assert inner.min() >= 126
     assert inner.max() <= 129

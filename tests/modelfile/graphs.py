@@ -14,6 +14,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.modelfile import model_file as modelfile
 from lungcli.modelfile.model_card import DataCard, ModelCard, SplitCard
+from lungcli.quantize import static_qdq
 
 SIZE = 32
 CLASSES = ("benign", "malignant", "normal")
@@ -134,6 +135,20 @@ def nodule_file(path: Path, **changes: object) -> Path:
     graph = nodules(path.with_suffix(".graph"))
     modelfile.write(graph, card(size=128, temperature=1.0, **changes), path)
     return path
+
+
+def quantized(
+    source: Path,
+    calibration: NDArray[np.uint8],
+    to: Path,
+    method: static_qdq.Method = "minmax",
+    *,
+    per_channel: bool = True,
+) -> None:
+    """Write the int8 form of the model file `source`, without a card."""
+    net = static_qdq.prepare(source)
+    ranges = static_qdq.measure(net, calibration, method)
+    static_qdq.write(static_qdq.rounded(net, ranges, per_channel=per_channel), to)
 
 
 def slices(count: int, seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:

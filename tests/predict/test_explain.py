@@ -14,14 +14,14 @@ from PIL import Image
 
 from lungcli.core.errors import ModelFileError
 from lungcli.datasets.phantom import dataset
-from lungcli.datasets.phantom.dataset import Spot
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.preprocessing import prepare
+from lungcli.imaging.preprocessing import prepare_in
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.predict import SliceImage
-from lungcli.quantize import int8_coverage, static_qdq
+from lungcli.predict.predict import Seen
+from lungcli.quantize import int8_coverage
+from tests.data.nodules import Spot, spot_of
 from tests.modelfile import graphs
 
 SIDE, SIZE = 256, 128
@@ -53,13 +53,13 @@ def cases() -> list[Case]:
     found = []
     for patient in dataset.patients(200, seed=5):
         z = patient.positions()[len(patient.positions()) // 2]
-        spot = dataset.spot(patient, z, SIDE)
+        spot = spot_of(patient, z, SIDE)
         if patient.label != "malignant" or spot is None:
             continue
         grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
-        around = lung_segmentation.segment(grey)
-        image = SliceImage(grey=grey, chest=around, prepared=prepare(grey, SIZE, around))
-        found.append(Case(image=image, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
+        around = lung_segmentation.find(grey)
+        seen = Seen(grey=grey, chest=around, prepared=prepare_in(lung_segmentation.picture_of(grey), SIZE, around))
+        found.append(Case(seen=seen, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
     return found
 
 
@@ -70,7 +70,7 @@ def _model(folder: Path, *, evidence: bool = True) -> Model:
 
 
 def _int8(folder: Path, model: Model, slices: NDArray[np.uint8]) -> Model:
-    static_qdq.quantize(model.path, slices, folder / "int8")
+    graphs.quantized(model.path, slices, folder / "int8")
     model_file.write(folder / "int8", graphs.card(size=SIZE, precision="int8"), folder / "int8.onnx")
     return model_file.load(folder / "int8.onnx", threads=1)
 

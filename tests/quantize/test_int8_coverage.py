@@ -3,11 +3,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from lungcli.core.errors import LungcliError, ModelFileError, UsageError
+from lungcli.core.errors import LungcliError, UsageError
+from lungcli.evaluation import evaluate
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof
-from lungcli.quantize import int8_coverage, static_qdq
+from lungcli.quantize import int8_coverage
 from tests.modelfile import graphs
 
 EVIDENCE = Int8Proof(nodes=20, int8_nodes=18, size_ratio=0.3, agreement=1.0, largest_change=0.0, n=5)
@@ -17,13 +19,19 @@ EVIDENCE = Int8Proof(nodes=20, int8_nodes=18, size_ratio=0.3, agreement=1.0, lar
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     before, after = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     model_file.write(graphs.convolutional(tmp_path / "net"), graphs.card(temperature=1.0), before)
-    static_qdq.quantize(before, graphs.slices(20, seed=1), tmp_path / "graph")
+    graphs.quantized(before, graphs.slices(20, seed=1), tmp_path / "graph")
     model_file.write(tmp_path / "graph", graphs.card(temperature=1.0, precision="int8"), after)
     return before, after
 
 
+def proved(before: Path, after: Path, slices: NDArray[np.uint8]) -> Int8Proof:
+    models = model_file.load(before), model_file.load(after)
+    ours, theirs = (evaluate.probabilities_of(model, slices, range(len(slices))) for model in models)
+    return int8_coverage.compared(before, models[1], ours, theirs)
+
+
 def test_an_int8_file_is_proved(pair: tuple[Path, Path]) -> None:
-    found = int8_coverage.prove(*pair, graphs.slices(20, seed=2))
+    found = proved(*pair, graphs.slices(20, seed=2))
     assert (found.nodes, found.int8_nodes, found.n) == (4, 4, 20)
     assert found.size_ratio == pair[1].stat().st_size / pair[0].stat().st_size
     assert found.agreement >= 0.9
@@ -32,7 +40,7 @@ def test_an_int8_file_is_proved(pair: tuple[Path, Path]) -> None:
 
 
 def test_a_float_file_is_found_out(pair: tuple[Path, Path]) -> None:
-    found = int8_coverage.prove(pair[0], pair[0], graphs.slices(3))
+    found = proved(pair[0], pair[0], graphs.slices(3))
     assert (found.nodes, found.int8_nodes) == (4, 0)
     assert (found.size_ratio, found.agreement, found.largest_change) == (1.0, 1.0, 0.0)
     with pytest.raises(LungcliError, match="not really int8: 0 of 4"):
@@ -43,7 +51,7 @@ def test_each_judges_with_its_own_temperature(pair: tuple[Path, Path], tmp_path:
     hot = tmp_path / "hot.onnx"
     model_file.write(pair[0], graphs.card(temperature=20.0), hot)
     slices = graphs.slices(4)
-    found = int8_coverage.prove(pair[0], hot, slices)
+    found = proved(pair[0], hot, slices)
     cold = model_file.load(pair[0]).probabilities(slices)
     change = np.abs(cold - model_file.load(hot).probabilities(slices)).max()
     assert found.largest_change == pytest.approx(change)
@@ -57,7 +65,7 @@ def test_disagreement_is_counted(tmp_path: Path) -> None:
         )
     slices = graphs.slices(40)
     verdicts = [model_file.load(tmp_path / f"{name}.onnx").logits(slices).argmax(axis=1) for name in ("a", "b")]
-    found = int8_coverage.prove(tmp_path / "a.onnx", tmp_path / "b.onnx", slices)
+    found = proved(tmp_path / "a.onnx", tmp_path / "b.onnx", slices)
     assert found.agreement == (verdicts[0] == verdicts[1]).mean() < 1
 
 
@@ -76,9 +84,4 @@ def test_nine_in_ten_are_enough(int8_nodes: int, nodes: int, enough: bool) -> No
 
 def test_no_slices_prove_nothing(pair: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="proved on slices"):
-        int8_coverage.prove(*pair, graphs.slices(0))
-
-
-def test_only_model_files_are_proved(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no lungcli model card"):
-        int8_coverage.prove(pair[0], tmp_path / "graph", graphs.slices(2))
+        proved(*pair, graphs.slices(0))

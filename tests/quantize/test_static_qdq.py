@@ -14,7 +14,7 @@ from tests.modelfile import graphs
 
 
 def _int8(folder: Path, source: Path, **options: object) -> model_file.Model:
-    static_qdq.quantize(source, graphs.slices(20, seed=1), folder / "int8", **options)  # type: ignore[arg-type]
+    graphs.quantized(source, graphs.slices(20, seed=1), folder / "int8", **options)  # type: ignore[arg-type]
     model_file.write(folder / "int8", graphs.card(precision="int8"), folder / "int8.onnx")
     return model_file.load(folder / "int8.onnx")
 
@@ -57,7 +57,7 @@ def test_a_layer_left_in_float_between_int8_ones_is_computed_in_float(source: Pa
 
 
 def test_the_slice_is_normalised_in_float_and_rounded_once(source: Path, tmp_path: Path) -> None:
-    static_qdq.quantize(source, graphs.slices(4), tmp_path / "int8")
+    graphs.quantized(source, graphs.slices(4), tmp_path / "int8")
     nodes = onnx.load(tmp_path / "int8").graph.node
     first = next(node for node in nodes if node.op_type == "QuantizeLinear")
     before = [node.op_type for node in nodes[: list(nodes).index(first)] if node.op_type != "DequantizeLinear"]
@@ -65,14 +65,14 @@ def test_the_slice_is_normalised_in_float_and_rounded_once(source: Path, tmp_pat
 
 
 def test_the_outcome_has_no_card_and_stands_alone(source: Path, tmp_path: Path) -> None:
-    static_qdq.quantize(source, graphs.slices(4), tmp_path / "int8")
+    graphs.quantized(source, graphs.slices(4), tmp_path / "int8")
     assert not onnx.load(tmp_path / "int8").metadata_props
     assert not [item for item in tmp_path.iterdir() if "partial" in item.name or item.suffix == ".data"]
 
 
 def test_names_take_little_room(source: Path, tmp_path: Path) -> None:
     """Only those of input and output are for people; the others would be a tenth of a small file."""
-    static_qdq.quantize(source, graphs.slices(4), tmp_path / "int8")
+    graphs.quantized(source, graphs.slices(4), tmp_path / "int8")
     graph = onnx.load(tmp_path / "int8").graph
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     assert {name for name in names if len(name) > 4} == {"slice", "logits"}
@@ -81,7 +81,7 @@ def test_names_take_little_room(source: Path, tmp_path: Path) -> None:
 
 def test_the_same_slices_give_the_same_bytes(source: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        static_qdq.quantize(source, graphs.slices(4), tmp_path / name)
+        graphs.quantized(source, graphs.slices(4), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -90,7 +90,7 @@ def test_weights_keep_to_seven_bits_only_without_vnni(
     vnni: bool | None, reduced: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "has_vnni", lambda: vnni)
-    static_qdq.quantize(source, graphs.slices(4), tmp_path / "int8")
+    graphs.quantized(source, graphs.slices(4), tmp_path / "int8")
     weights = [
         onnx.numpy_helper.to_array(item)
         for item in onnx.load(tmp_path / "int8").graph.initializer
@@ -101,14 +101,14 @@ def test_weights_keep_to_seven_bits_only_without_vnni(
 
 
 def test_silence(source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    static_qdq.quantize(source, graphs.slices(4), tmp_path / "int8", method="entropy")
+    graphs.quantized(source, graphs.slices(4), tmp_path / "int8", method="entropy")
     assert capfd.readouterr() == ("", "")
     assert logging.root.manager.disable == logging.NOTSET
 
 
 def test_no_slices_to_calibrate_on(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="slices to calibrate on"):
-        static_qdq.quantize(source, graphs.slices(0), tmp_path / "int8")
+        graphs.quantized(source, graphs.slices(0), tmp_path / "int8")
 
 
 def test_what_is_no_net_is_refused_and_the_old_file_stays(tmp_path: Path) -> None:
@@ -116,10 +116,10 @@ def test_what_is_no_net_is_refused_and_the_old_file_stays(tmp_path: Path) -> Non
     (tmp_path / "int8").write_text("old")
     for name in ("text", "missing"):
         with pytest.raises(ModelFileError, match="cannot quantize"):
-            static_qdq.quantize(tmp_path / name, graphs.slices(2), tmp_path / "int8")
+            graphs.quantized(tmp_path / name, graphs.slices(2), tmp_path / "int8")
     assert (tmp_path / "int8").read_text() == "old"
 
 
 def test_slices_of_another_size_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot quantize"):
-        static_qdq.quantize(source, graphs.slices(2, size=16), tmp_path / "int8")
+        graphs.quantized(source, graphs.slices(2, size=16), tmp_path / "int8")

@@ -58,8 +58,7 @@ def test_a_loss_that_is_no_number_begins_the_epoch_anew_at_half_the_rate(tmp_pat
 
 
 def lowered(folder: Path) -> bool:
-    path = folder / checkpoint.WHOLE
-    return path.exists() and checkpoint._position(path).halvings > 0
+    return checkpoint.position(folder).halvings > 0
 
 
 def diverging(folder: Path) -> Generator[Event, None, None]:

@@ -62,15 +62,6 @@ class Patient:
         return tuple((i - (self.scan.slices - 1) / 2) * self.scan.spacing for i in range(self.scan.slices))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
-    """Where a slice shows its nodule: column `x`, row `y` and `radius`, in pixels."""
-
-    x: float
-    y: float
-    radius: float
-
-
 def patients(slices: int, seed: int) -> Iterator[Patient]:
     """Draw patients with `slices` slices in all; the same `seed` gives the same ones.
 
@@ -114,14 +105,6 @@ def hounsfield(patient: Patient, z: float, side: int = 512) -> Field:
         square = ((np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1) ** 2
         hu[square[:, None] + square[None, :] > 1] = anatomy.AIR - 24
     return hu
-
-
-def spot(patient: Patient, z: float, side: int = 512) -> Spot | None:
-    """Return where the slice at `z` shows the patient's nodule, None where it shows none."""
-    if patient.nodule is None or not (radius := patient.nodule.section(z)):
-        return None
-    x, y = anatomy.pixel_of(patient.body, patient.nodule.u, patient.nodule.v, side)
-    return Spot(x=x, y=y, radius=radius * side / patient.body.fov)
 
 
 def make(

@@ -12,10 +12,8 @@ from lungcli.core.errors import LungcliError
 from lungcli.core.options import Option
 from lungcli.core.recipe import Protocol
 
+# No form has --recipe, whose values those of a form would hide, or --devices, which job schedulers start.
 KINDS = ("compress", "train", "distill", "quantize")
-LEFT_OUT = {"compress": ("--recipe", "--devices"), "train": ("--devices",), "distill": ("--devices",)}
-"""Options that no form has: a bundled recipe brings its own values, which those of a form would hide, and several
-devices are what job schedulers start."""
 
 
 def of_kind(kind: str) -> tuple[Option, ...]:

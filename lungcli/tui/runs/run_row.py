@@ -1,6 +1,5 @@
 """What the list of runs says of each: values, and how they are put into words."""
 
-import dataclasses
 import datetime
 import math
 from dataclasses import dataclass
@@ -144,11 +143,3 @@ def sentence(row: Row) -> str:
     if row.gate_met is not None:
         parts.append("gate met" if row.gate_met else "gate not met")
     return " · ".join(part for part in parts if part)
-
-
-def with_stages(row: Row) -> tuple[Row, ...]:
-    """The rows of the run's trained stages, for a list that is grouped by job."""
-    return tuple(
-        dataclasses.replace(row, stage=stage, epoch=best.done, best=best, share=None, eta=None)
-        for stage, best in row.best_of
-    )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-AXIS, CURSOR, LEVEL = -1, -2, -3
+AXIS, CURSOR = -1, -2
 """Roles of what is no line; a line's role is its look."""
 
 MARKS = "●■▲◆○□△◇★✚"

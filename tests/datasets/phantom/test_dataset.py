@@ -14,6 +14,7 @@ from lungcli.core.errors import UsageError
 from lungcli.datasets import groups, manifest
 from lungcli.datasets.phantom import dataset
 from lungcli.datasets.phantom.dataset import Patient
+from tests.data.nodules import spot_of
 
 SIDE = 128
 
@@ -106,7 +107,7 @@ def test_the_class_decides_the_nodule_and_nothing_else() -> None:
 def test_normal_patients_have_no_nodule() -> None:
     for patient in of_class(drawn(), "normal"):
         assert patient.nodule is None
-        assert dataset.spot(patient, 0.0) is None
+        assert spot_of(patient, 0.0) is None
 
 
 @pytest.mark.parametrize(("label", "low", "high"), [("benign", 4, 9), ("malignant", 12, 30)])
@@ -125,7 +126,7 @@ def test_every_slice_of_a_patient_with_a_nodule_shows_it(label: str) -> None:
     for patient in of_class(drawn(), label):
         plain = dataclasses.replace(patient, nodule=None)
         for z in patient.positions():
-            spot = dataset.spot(patient, z, 256)
+            spot = spot_of(patient, z, 256)
             assert spot is not None
             change = dataset.render(patient, z, 256).astype(int) - dataset.render(plain, z, 256)
             y, x = round(spot.y), round(spot.x)
@@ -138,7 +139,7 @@ def test_every_slice_of_a_patient_with_a_nodule_shows_it(label: str) -> None:
 def test_a_spot_scales_with_the_picture() -> None:
     patient = of_class(drawn(), "malignant")[0]
 
-    small, large = dataset.spot(patient, 0.0, 128), dataset.spot(patient, 0.0, 512)
+    small, large = spot_of(patient, 0.0, 128), spot_of(patient, 0.0, 512)
 
     assert small is not None
     assert large is not None
