@@ -29,12 +29,12 @@ def prepare(grey: Grey, size: int) -> NDArray[np.uint8]:
     The aspect is kept; what lies outside the body is black. The filter is a triangle as wide as the reduction, so that
     nothing aliases. Without lungs the whole body, or the whole picture, is taken, and stretched over the scale.
     """
-    picture = lung_segmentation.picture_of(grey)
-    return prepare_in(picture, size, lung_segmentation.find_in(picture))
+    picture = lung_segmentation.as_image(grey)
+    return prepare_in(picture, size, lung_segmentation.segment_image(picture))
 
 
 def prepare_in(picture: Image.Image, size: int, found: LungSegmentation) -> NDArray[np.uint8]:
-    """`prepare` for who has the slice as `chest.picture_of` makes it, and what was found in it."""
+    """`prepare` for who has the slice as `chest.as_image` makes it, and what was found in it."""
     values = _cropped(picture, found.box, size)
     low, high = (0.0, 1.0) if found.failure_reason else (AIR, TISSUE)
     values -= np.float32(found.air)

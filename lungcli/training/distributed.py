@@ -36,7 +36,7 @@ _GO, _STOP = "go", "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
+class ProcessGroup:
     """This process, number `rank` of `size` that train together, `beside` of them on this machine.
 
     `trainings` and `turns` count what has been begun together: every rank counts alike, so numbers name keys in the

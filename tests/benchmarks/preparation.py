@@ -66,10 +66,10 @@ def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     found = lung_segmentation.segment(picture.grey)
     yield "read a file", lambda: read(file, "slice.jpg", colour=False)
     yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
-    yield "find the lungs", lambda: lung_segmentation.find(picture.grey)
+    yield "find the lungs", lambda: lung_segmentation.segment(picture.grey)
     yield (
         f"crop and scale to {SIZE}×{SIZE}",
-        lambda: prepare_in(lung_segmentation.picture_of(picture.grey), SIZE, found),
+        lambda: prepare_in(lung_segmentation.as_image(picture.grey), SIZE, found),
     )
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
     yield "the guard's look", lambda: ood_features.measure(picture, found)

@@ -19,7 +19,7 @@ from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Grey
-from lungcli.imaging.preprocessing import AIR, VERSION, prepare, prepare_file
+from lungcli.imaging.preprocessing import AIR, VERSION, prepare, prepare_file, prepare_in
 from tests.imaging.pictures import encoded, noise, windowed
 
 SIZE = 160
@@ -172,7 +172,7 @@ def test_fine_stripes_become_grey_not_a_pattern() -> None:
         failure_reason="asked for",
     )
 
-    inner = prepare_in(lung_segmentation.picture_of(stripes), 128, whole)[:, 2:-2]
+    inner = prepare_in(lung_segmentation.as_image(stripes), 128, whole)[:, 2:-2]
 
     assert inner.min() >= 126
     assert inner.max() <= 129

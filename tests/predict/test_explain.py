@@ -19,9 +19,9 @@ from lungcli.imaging.preprocessing import prepare_in
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.predict import Seen
+from lungcli.predict.predict import SliceImage
 from lungcli.quantize import int8_coverage
-from tests.data.nodules import Spot, spot_of
+from tests.datasets.phantom.nodules import Spot, spot_of
 from tests.modelfile import graphs
 
 SIDE, SIZE = 256, 128
@@ -57,9 +57,9 @@ def cases() -> list[Case]:
         if patient.label != "malignant" or spot is None:
             continue
         grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
-        around = lung_segmentation.find(grey)
-        seen = Seen(grey=grey, chest=around, prepared=prepare_in(lung_segmentation.picture_of(grey), SIZE, around))
-        found.append(Case(seen=seen, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
+        around = lung_segmentation.segment(grey)
+        image = SliceImage(grey=grey, chest=around, prepared=prepare_in(lung_segmentation.as_image(grey), SIZE, around))
+        found.append(Case(image=image, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
     return found
 
 

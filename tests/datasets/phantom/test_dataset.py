@@ -14,7 +14,7 @@ from lungcli.core.errors import UsageError
 from lungcli.datasets import groups, manifest
 from lungcli.datasets.phantom import dataset
 from lungcli.datasets.phantom.dataset import Patient
-from tests.data.nodules import spot_of
+from tests.datasets.phantom.nodules import spot_of
 
 SIDE = 128
 
