@@ -9,7 +9,11 @@ app = typer.Typer(help="Nets that can be trained, and model files that have been
 
 @app.command("list")
 def list_(json: opt.Json = False) -> None:
-    """Nets by name, and the model files on this machine."""
+    """Nets by name with what can be done with them, and the model files on this machine.
+
+    ImageNet: there are weights to start from. int8: loses where it is known to cost more than usual. CAM: heat-maps
+    are class activation maps; others are found by covering parts of a slice.
+    """
     from rich.table import Table
 
     from lungcli.cli import console
@@ -19,16 +23,27 @@ def list_(json: opt.Json = False) -> None:
     files = model_paths.files()
     if json:
         nets = [
-            {"name": net.name, "about": net.about, "millions": net.millions, "pretrained": bool(net.weights)}
+            {
+                "name": net.name,
+                "about": net.about,
+                "millions": net.millions,
+                "pretrained": net.pretrained,
+                "int8": net.quantizable,
+                "class_activation_map": net.evidence,
+                "prunable": net.prunable,
+            }
             for net in registry.NETS.values()
         ]
         console.print_json({"nets": nets, "files": {name: str(path) for name, path in files.items()}})
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("net", "parameters", "about"):
+    table.add_column("net", min_width=max(map(len, registry.NETS)))
+    for title in ("parameters", "ImageNet", "int8", "CAM", "prune", "about"):
         table.add_column(title)
     for net in registry.NETS.values():
-        table.add_row(net.name, f"{net.millions:.1f} M", net.about)
+        able = ("yes" if each else "–" for each in (net.evidence, net.prunable))
+        start = "yes" if net.pretrained else "–"
+        table.add_row(net.name, f"{net.millions:.1f} M", start, net.quantizable, *able, net.about)
     console.out().print(table)
     console.out().print()
     if not files:

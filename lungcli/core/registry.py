@@ -216,11 +216,9 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`: on logits a `training.losses.distillation.Method`, on features a
-    `training.losses.distillation.OnFeatures`. `preset` are the fields of a recipe that the method settles where the
-    user has not; `balanced` says whether the cross-entropy beside it makes classes count the same. `scaled`: the loss
-    has the factor T², so that its gradient keeps its size as T changes. `shift_invariant`: a number added to all
-    logits of a slice changes nothing.
+    `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features an `OnFeatures`. `preset` are
+    the fields of a recipe that it settles where the user has not; `balanced`: the cross-entropy beside it makes classes
+    count the same; `scaled`: it has the factor T²; `shift_invariant`: a number added to all logits changes nothing.
     """
 
     name: str

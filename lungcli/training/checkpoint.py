@@ -114,8 +114,8 @@ def restore(
         for key, value in _under("optimizer.", tensors).items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
-        net.load_state_dict(_under("net.", tensors))
-        average.load_state_dict(_under("average.", tensors))
+        _fill(net, _under("net.", tensors))
+        _fill(average, _under("average.", tensors))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     except (RuntimeError, ValueError, KeyError) as error:
         raise LungcliError(f"the checkpoint {path} does not fit this net", _ANEW) from error
@@ -135,9 +135,17 @@ def load_weights(path: Path, net: nn.Module) -> None:
     tensors = _tensors(path)
     try:
         prune.narrow(net, tensors)
-        net.load_state_dict(tensors)
+        _fill(net, tensors)
     except RuntimeError as error:
         raise LungcliError(f"the weights in {path} do not fit this net", _ANEW) from error
+
+
+def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    # Torch keeps the versions of modules beside the tensors, and some (MNASNet) load none without.
+    state = net.state_dict()
+    state.clear()
+    state.update(tensors)
+    net.load_state_dict(state)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:

@@ -1,10 +1,12 @@
 """ImageNet weights: out of an installed package where one ships them, or by torchvision's download."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn, serialization
+from torch.nn import functional
 
 from lungcli.core import registry, settings
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
@@ -14,6 +16,8 @@ _UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ign
 
 # The last two tensors of every net here are the head's, whose classes are ImageNet's.
 _HEAD_TENSORS = 2
+# What a vision transformer knows of each place of its pictures: learned for 14 × 14 of them.
+_PLACES = "encoder.pos_embedding"
 
 
 def load(net: nn.Module, row: registry.ArchSpec) -> None:
@@ -90,7 +94,20 @@ def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Arc
 
 def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     own = net.state_dict()
+    if _PLACES in own:
+        weights = weights | {_PLACES: _resized(weights[_PLACES], own[_PLACES].shape[1])}
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     missing, _ = net.load_state_dict(fitting, strict=False)
     if len(missing) > _HEAD_TENSORS:
         raise LungcliError(f"the ImageNet weights found do not fit {row.name}: {len(missing)} tensors are missing")
+
+
+def _resized(places: Tensor, count: int) -> Tensor:
+    """Stretch embeddings of places (1, 1 + n², D) to (1, `count`, D), as section 3.2 of 2010.11929 has it.
+
+    The first is the class token's, which has no place.
+    """
+    token, grid = places[:, :1], places[:, 1:].unflatten(1, (math.isqrt(places.shape[1] - 1), -1)).permute(0, 3, 1, 2)
+    side = math.isqrt(count - 1)
+    stretched = functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=True)
+    return torch.cat([token, stretched.flatten(2).transpose(1, 2)], dim=1)

@@ -87,10 +87,10 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
         precision="float32",
     )
     labels = torch.from_numpy(told.labels[told.train])
-    criterion = criteria.from_teachers(followed, labels, classes, [teacher.to(memory_format=torch.channels_last)])
-    with paths.scratch("fine-tuning") as folder:
-        yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
-        checkpoint.load_weights(folder / loop.BEST, rounding)
+    teachers = [teacher.to(memory_format=torch.channels_last)]
+    criterion = criteria.from_teachers(followed, labels, classes, teachers, rounding)
+    yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
+    checkpoint.load_weights(folder / loop.BEST, rounding)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)

@@ -83,18 +83,18 @@ def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
 
 
 def from_teachers(
-    recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module | None = None
+    recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module
 ) -> FromTeachers:
-    """Criterion of `recipe` with `teachers`, which are frozen here and put in evaluation mode.
+    """Criterion of `recipe` for `student` with `teachers`, which are frozen here and put in evaluation mode.
 
-    A method on features needs the `student` too. Raises UsageError for a net without feature maps.
+    Raises UsageError for a net without feature maps where the method compares them.
     """
     for teacher in teachers:
         teacher.eval().requires_grad_(requires_grad=False)
     row = registry.method(recipe.method)
     module, function = row.loss.split(":")
     maps: tuple[FeatureMaps, ...] = ()
-    if row.on == "features" and student:
+    if row.on == "features":
         watched = [features.watch(teacher, recipe.size, training=False) for teacher in teachers]
         maps = (features.watch(student, recipe.size, training=True), *watched)
     return FromTeachers(

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given as given_values
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,12 +19,24 @@ TEACHER = torch.tensor([[1 / 4, 1 / 2, 1 / 4], [0.1, 0.1, 0.8]], dtype=torch.flo
 LABELS = torch.tensor([0, 2])
 
 BY_NAME = sorted(registry.METHODS)
+SIX = torch.tensor([0, 1, 2, 0, 1, 2])
+# What a net gives for six slices, with leaves to differentiate by: its logits, or its feature maps.
+Given = list[Tensor]
 
 
-def method(name: str) -> distillation.Method:
+def loss(name: str, student: Given, teacher: Given, temperature: float) -> Tensor:
+    """The loss of that name, on what its row says that it is on."""
     module, function = registry.METHODS[name].loss.split(":")
-    found: distillation.Method = getattr(importlib.import_module(module), function)
-    return found
+    found = getattr(importlib.import_module(module), function)
+    whole = registry.METHODS[name].on == "features"
+    made: Tensor = found(student if whole else student[0], teacher if whole else teacher[0], SIX, temperature)
+    return made
+
+
+def given(name: str, seed: int) -> Given:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(6, 3)] if registry.METHODS[name].on == "logits" else [(6, 2, 4, 4), (6, 3, 2, 2)]
+    return [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
 
 
 def logits(seed: int, count: int = 6, classes: int = 3) -> Tensor:
@@ -56,7 +69,7 @@ def test_dkd_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(0, 10_000), st.floats(0.5, 20), st.integers(2, 5))
+@given_values(st.integers(0, 10_000), st.floats(0.5, 20), st.integers(2, 5))
 def test_kd_is_dkd_with_what_the_teacher_leaves_to_other_classes(seed: int, temperature: float, classes: int) -> None:
     """Zhao et al., 2203.08679, section 3.1: KD = TCKD + (1 − p) · NCKD, p the teacher's for the true class."""
     student, teacher = logits(seed, 1, classes), logits(seed + 1, 1, classes)
@@ -99,29 +112,47 @@ def test_seed_is_what_the_published_project_computed() -> None:
     assert share == pytest.approx(0.571, abs=5e-4)
 
 
+def test_attention_by_hand() -> None:
+    """Squares averaged over channels are (9, 16) and (16, 9); made vectors of length 1 they differ by 7/√337 twice."""
+    ours = torch.tensor([[[[3.0, 4.0]], [[3.0, 4.0]]]])
+    theirs = torch.tensor([[[[4.0, 3.0]], [[4.0, 3.0]], [[4.0, 3.0]]]])
+    apart = 7**2 / 337
+    found = distillation.attention([ours], [theirs], LABELS, 1.0).item()
+    assert found == pytest.approx(distillation.ATTENTION / 2 * apart, rel=1e-6)
+
+
+def test_attention_pairs_the_coarsest_maps_and_averages_the_larger_down() -> None:
+    coarse, fine = torch.rand(2, 3, 2, 2), torch.rand(2, 5, 8, 8)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(fine.square().mean(dim=1, keepdim=True), 2).sqrt()
+    alone = distillation.attention([coarse], [pooled], LABELS, 1.0)
+    torch.testing.assert_close(distillation.attention([coarse], [torch.rand(2, 1, 16, 16), fine], LABELS, 1.0), alone)
+    assert alone > 0
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_gradients_are_those_of_finite_differences(name: str, temperature: float) -> None:
-    student, teacher = logits(1).requires_grad_(), logits(2)
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    assert torch.autograd.gradcheck(lambda x: method(name)(x, teacher, labels, temperature), (student,))
+    student = [each.requires_grad_() for each in given(name, 1)]
+    assert torch.autograd.gradcheck(lambda *taken: loss(name, list(taken), given(name, 2), temperature), student)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 @settings(deadline=None, max_examples=50)
-@given(seed=st.integers(0, 10_000), temperature=st.floats(0.5, 20))
+@given_values(seed=st.integers(0, 10_000), temperature=st.floats(0.5, 20))
 def test_nothing_is_left_to_learn_from_a_teacher_who_says_the_same(name: str, seed: int, temperature: float) -> None:
-    student, teacher, labels = logits(seed), logits(seed + 1), torch.tensor([0, 1, 2, 0, 1, 2])
-    loss = method(name)
-    assert loss(teacher + 5, teacher, labels, temperature).item() == pytest.approx(0, abs=1e-9)
-    assert loss(student, teacher, labels, temperature).item() > 0
+    student, teacher = given(name, seed), given(name, seed + 1)
+    assert loss(name, teacher, teacher, temperature).item() == pytest.approx(0, abs=1e-9)
+    assert loss(name, student, teacher, temperature).item() > 0
+    shifted = loss(name, [each + 5 for each in teacher], teacher, temperature).item()
+    assert (shifted == pytest.approx(0, abs=1e-9)) is registry.METHODS[name].shift_invariant
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_temperature_divides_the_logits_and_its_square_multiplies_the_loss(name: str) -> None:
-    labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    warm = method(name)(4 * logits(1), 4 * logits(2), labels, 4.0)
-    torch.testing.assert_close(warm, 16 * method(name)(logits(1), logits(2), labels, 1.0))
+def test_temperature_divides_the_logits_and_its_square_multiplies_the_loss_where_the_row_says_so(name: str) -> None:
+    student, teacher = given(name, 1), given(name, 2)
+    warm = loss(name, [4 * each for each in student], [4 * each for each in teacher], 4.0)
+    share = 16 if registry.METHODS[name].scaled else 1
+    torch.testing.assert_close(warm, share * loss(name, student, teacher, 1.0))
 
 
 def test_an_ensemble_by_hand() -> None:
@@ -131,7 +162,7 @@ def test_an_ensemble_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(0, 10_000), st.floats(0.5, 20), st.integers(2, 5))
+@given_values(st.integers(0, 10_000), st.floats(0.5, 20), st.integers(2, 5))
 def test_an_ensemble_is_the_mean_of_probabilities_at_the_temperature(seed: int, temperature: float, size: int) -> None:
     teachers = [10 * logits(seed + index) for index in range(size)]
     mean = torch.stack([torch.softmax(each / temperature, dim=1) for each in teachers]).mean(dim=0)
