@@ -1,15 +1,21 @@
 """Comparisons: paired on one test part, refused with the reason on any other."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from lungcli.core import paths
 from lungcli.core.errors import UsageError
+from lungcli.evaluation import benchmark as bench
+from lungcli.evaluation import compare as compare_module
 from lungcli.evaluation import evaluate
+from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import FlipCount, Verdict, compare, flipped, why_not
 from lungcli.modelfile.model_card import SplitCard
+from lungcli.modelfile.model_file import Model
 from tests.metrics.test_predictions import evaluation
 from tests.modelfile import graphs
 
@@ -140,3 +146,65 @@ def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
 def test_no_flips_without_verdicts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no verdicts on its test part"):
         flipped([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])
+
+
+def test_without_verdicts_of_the_baseline_nothing_is_compared(tmp_path: Path) -> None:
+    moved, kept = graphs.model_file(tmp_path / "moved.onnx"), finished("a", "bbmmnn")
+
+    found = compare([kept, moved], moved, seconds=0)
+
+    assert [row.not_compared for row in found.rows] == ["", "one of the two has no verdicts on its test part"]
+    assert [(row.difference, row.significance) for row in found.rows] == [(None, None)] * 2
+
+
+def test_verdicts_on_other_slices_of_the_same_split_give_no_difference() -> None:
+    a, b = finished("a", "bbmmnn"), finished("b", "bbmmnn")
+    evaluate.save(evaluation("bbmmnn", digest="other"), b.parent / "evaluation.json")
+
+    row = compare([a, b], seconds=0).rows[1]
+
+    assert (row.difference, row.not_compared) == (None, "the two judged different slices")
+
+
+def test_a_row_says_what_the_card_and_the_file_say() -> None:
+    a = finished("a", "bnmmnn", parameters=1234, teacher="resnet18", precision="int8")
+
+    row = compare([a], seconds=0).rows[0]
+
+    assert (row.name, row.model, row.stage, row.precision) == ("a/train", "tiny", "student", "int8")
+    assert (row.teacher, row.data, row.synthetic, row.parameters) == ("resnet18", "phantom", True, 1234)
+    assert (row.bytes, row.latency) == (a.stat().st_size, None)
+    assert row.figures == evaluation("bnmmnn").figures()
+
+
+def test_all_models_are_timed_together_for_as_long_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, float, int]] = []
+
+    def benchmark(loaded: Sequence[Model], *, seconds: float, threads: int) -> Sequence[Measurement]:
+        asked.append((len(loaded), seconds, threads))
+        return bench.benchmark(loaded, seconds=0.01, threads=1)
+
+    monkeypatch.setattr(compare_module, "bench", SimpleNamespace(benchmark=benchmark, machine=bench.machine))
+    both = [finished("a", "bbmmnn"), finished("b", "bbmmnn")]
+
+    found = compare(both)
+    compare(both, None, 0.5, 1)
+
+    assert asked == [(2, 2.0, 0), (2, 0.5, 1)]
+    assert all(row.latency is not None and row.latency.p50 > 0 for row in found.rows)
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(UsageError, match="there is no model to compare"):
+        compare([], seconds=0)
+
+
+def test_verdicts_of_a_trial_are_those_beside_its_model() -> None:
+    path = finished("a", "bbmmnn")
+    assert compare_module.validation(path) is None
+    evaluate.save(evaluation("bbmmnm", part="val"), path.parent / "validation.json")
+
+    assert compare_module.validation(path) == evaluation("bbmmnm", part="val")
+    assert compare_module.verdicts(path) == evaluation("bbmmnn")
+    moved = path.rename(path.with_name("other.onnx"))
+    assert compare_module.verdicts(moved) is None

@@ -20,8 +20,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging.image_io import read
-from lungcli.imaging.picture import Picture
+from lungcli.imaging import image_io as reading
+from lungcli.imaging.image_io import Picture, read
 from tests.imaging.pictures import encoded, noise, png
 
 
@@ -466,3 +466,18 @@ def test_odd_dicom_values_do_not_warn() -> None:
         content = dicom(SOPInstanceUID="not a uid", AccessionNumber="1")
 
     assert isinstance(read(content), Picture)
+
+
+def test_limits_let_in_what_lies_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (reading.MAX_BYTES, reading.MAX_PIXELS, reading.MIN_SIDE) == (1 << 30, 64_000_000, 32)
+    reading.check_size(8000, 8000, "x")
+    reading.check_size(32, 2_000_000, "x")
+    for width, height in ((8001, 8000), (31, 32), (32, 31)):
+        with pytest.raises(UnreadableInputError, match=f"{width}×{height} pixels"):
+            reading.check_size(width, height, "x")
+    (tmp_path / "file").write_bytes(b"0123456789")
+    monkeypatch.setattr(reading, "MAX_BYTES", 10)
+    assert reading.content_of(tmp_path / "file", "x") == b"0123456789"
+    monkeypatch.setattr(reading, "MAX_BYTES", 9)
+    with pytest.raises(UnreadableInputError, match="larger than 1 GiB"):
+        reading.content_of(tmp_path / "file", "x")

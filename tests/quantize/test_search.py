@@ -320,6 +320,13 @@ def test_rungs_do_what_their_names_say() -> None:
     assert len(set(names)) == len(names) == 11
 
 
+def test_how_much_of_a_net_must_run_on_integers() -> None:
+    """Nine in ten, or half where some are left in float; files that are only smaller promise nothing."""
+    assert [Rung(name="a").least, Rung(name="a", ends=True).least, Rung(name="a", worst=0.05).least] == [0.9, 0.5, 0.5]
+    assert [rung.least for form in ("float16", "int8-weights") for rung in LADDERS[form]] == [0, 0]  # type: ignore[index]
+    assert (LIMITS.max_drop, LIMITS.min_agreement, LIMITS.metric) == (0.01, 0.99, "balanced_accuracy")
+
+
 def test_nodes_are_ranked_by_how_far_each_alone_moves_the_logits(tmp_path: Path) -> None:
     net = static_qdq.prepare(ground(tmp_path, graphs.convolutional(tmp_path / "net")).source)
     ranges, slices = static_qdq.measure(net, CALIBRATION, "minmax"), CALIBRATION[:8]

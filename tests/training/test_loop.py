@@ -1,9 +1,10 @@
 """The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
 
 import dataclasses
-import functools
+import itertools
 import math
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
@@ -16,9 +17,9 @@ from safetensors.torch import load_file
 
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
-from lungcli.core.events import BatchDone, EpochDone, Event
+from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event
 from lungcli.core.recipe import Recipe
-from lungcli.training import loop, nets
+from lungcli.training import devices, loop, nets
 from lungcli.training.loop import Material
 from lungcli.training.losses import criteria
 from lungcli.training.mixup import Targets
@@ -152,6 +153,69 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, mix
     parts = first_losses(tmp_path / "parts", 3)
     np.testing.assert_allclose(parts, whole, rtol=1e-4)
     assert len(set(whole)) == len(whole)
+
+
+def test_an_epoch_sums_up_its_batches_and_judges_the_averaged_weights(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(RECIPE, epochs=2, keep="last")
+    events = list(training(tmp_path, recipe))
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    batches = [event for event in events if isinstance(event, BatchDone)]
+    assert [(event.epoch, event.batch, event.batches) for event in batches] == [
+        (epoch, batch, 6) for epoch in (1, 2) for batch in range(1, 7)
+    ]
+    assert [(event.epoch, event.batch) for event in events if isinstance(event, CheckpointWritten)] == [(1, 0), (2, 0)]
+    for number, done in enumerate(epochs):
+        own = batches[6 * number : 6 * number + 6]
+        assert (done.stage, done.epoch, done.epochs) == ("train", number + 1, 2)
+        assert done.loss == pytest.approx(sum(event.loss for event in own) / 6)
+        assert done.learning_rate == own[-1].learning_rate
+        assert 0 < done.images_per_second < 1e6
+    assert [event.learning_rate for event in batches] == [loop.learning_rate(step, 6, recipe) for step in range(12)]
+
+    net, found = nets.build("ownmodel", 3, 64), material()
+    net.load_state_dict(load_file(tmp_path / "best.safetensors"))
+    place = devices.choose(recipe)
+    with torch.inference_mode():
+        logits = net.eval()(torch.from_numpy(found.pixels[42:, None]).float())
+    labels = torch.from_numpy(found.labels[42:])
+    last = epochs[-1]
+    assert last.validation_loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4)
+    hits = (logits.argmax(dim=1) == labels).double()
+    assert last.balanced_accuracy == pytest.approx(np.mean([float(hits[labels == k].mean()) for k in range(3)]))
+    assert last.malignant_sensitivity == pytest.approx(float(hits[labels == 1].mean()))
+    # However many slices are judged at a time, and whatever the classes are called.
+    for most in (1, 5, 18):
+        assert loop.validate(net, found, place, most).loss == pytest.approx(last.validation_loss, rel=1e-4)
+    renamed = loop.validate(net, dataclasses.replace(found, classes=("a", "b", "c")), place)
+    assert (renamed.malignant_sensitivity, renamed.balanced_accuracy) == (None, last.balanced_accuracy)
+
+
+def test_balanced_accuracy_ranks_epochs_and_the_loss_those_that_are_equal() -> None:
+    def score(accuracy: float, loss: float) -> tuple[float, float]:
+        return loop.Score(balanced_accuracy=accuracy, malignant_sensitivity=None, loss=loss).rank
+
+    assert score(0.8, 0.9) > score(0.7, 0.1)
+    assert score(0.8, 0.4) > score(0.8, 0.5)
+    # Sums of shares differ in their last bits.
+    assert score(0.8 + 1e-9, 0.5) < score(0.8, 0.4)
+    assert score(0.800002, 0.5) > score(0.8, 0.4)
+
+
+def test_a_step_draws_from_a_seed_of_its_own_that_never_changes() -> None:
+    """A run that an earlier version began goes on with the draws it would have made."""
+    assert loop._seed(0, 1, 2) == 4444528474906858
+    seeds = {loop._seed(seed, epoch, batch) for seed in range(3) for epoch in range(9) for batch in range(-1, 9)}
+    assert len(seeds) == 3 * 9 * 10
+
+
+def test_work_is_kept_every_minute_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 25)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    events = list(training(tmp_path, msgspec.structs.replace(RECIPE, epochs=1)))
+    written = [event.batch for event in events if isinstance(event, CheckpointWritten)]
+    assert loop.SECONDS_BETWEEN_CHECKPOINTS == 60
+    assert written == [3, 6, 0]
+    assert not (tmp_path / "checkpoint-within.safetensors").exists()
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
