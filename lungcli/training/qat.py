@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils import fusion, parametrize
 
-from lungcli.core import cpu, paths
+from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.recipe import Recipe
