@@ -1,24 +1,24 @@
-"""A home with phantoms and one finished compression, made once through the installed command."""
+"""A home with phantoms and one finished compression, made once through the command."""
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lungcli.cli import console
+from tests import forked
+from tests.forked import LUNGCLI, Done
 
-LUNGCLI = Path(sys.executable).with_name("lungcli")
+__all__ = ["LUNGCLI", "Done"]
+
 # Small enough for seconds, large enough that every class is in every part.
 SMALL = ["--size", "64", "--epochs", "2", "--batch", "16", "--precision", "float32", "--device", "cpu"]
-COMPRESS = ["compress", "--student", "ownmodel", "--teacher", "shufflenetv2-x0.5", *SMALL, "--max-drop", "1"]
+# Another net than the student, which the exporter is done with in a few seconds.
+TEACHER = "squeezenet"
+COMPRESS = ["compress", "--student", "ownmodel", "--teacher", TEACHER, *SMALL, "--max-drop", "1"]
 RUN = "compress-ownmodel-phantom"
-
-Done = subprocess.CompletedProcess[str]
-Lungcli = Callable[..., Done]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -28,16 +28,8 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def call(home: Path, *arguments: object, check: int | None = 0, timeout: float = 300) -> Done:
-    """Run the installed command in `home`; its exit code must be `check`."""
-    done = subprocess.run(
-        [LUNGCLI, *map(str, arguments)],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=timeout,
-        check=False,
-    )
+    """Run the command in `home`; its exit code must be `check`."""
+    done = forked.run(arguments, environment(home), timeout)
     if check is not None:
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

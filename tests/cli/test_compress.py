@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, Done, call, environment
+from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, TEACHER, Done, call, environment
 
 TRAIN = ["train", "--model", "ownmodel", "--data", "phantom", *SMALL, "--epochs", "8", "--patience", "0"]
 
@@ -54,7 +54,7 @@ def test_figures_are_in_the_model_file(workshop: Path) -> None:
     card = json.loads(call(workshop, "models", "card", RUN).stdout)
     assert card["precision"] == "int8"
     assert card["stage"] == "int8"
-    assert card["teacher"] == "shufflenetv2-x0.5"
+    assert card["teacher"] == TEACHER
     assert card["int8"]["int8_nodes"] == card["int8"]["nodes"] == 6
     assert card["figures"]["part"] == "test"
     assert set(card["figures"]["estimates"]["balanced_accuracy"]) == {"value", "low", "high"}
@@ -76,7 +76,11 @@ def unbroken(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) 
     return digest(home, "unbroken")
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda stop: stop.name)
+@pytest.mark.parametrize(
+    "stop",
+    [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGTERM, signal.SIGKILL))],
+    ids=lambda stop: stop.name,
+)
 def test_stopped_or_killed_it_goes_on_to_the_same_weights(
     workshop: Path, unbroken: str, tmp_path: Path, stop: signal.Signals
 ) -> None:

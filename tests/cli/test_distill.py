@@ -7,7 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cli.conftest import LUNGCLI, RUN, SMALL, call, environment
+import pytest
+
+from tests.cli.conftest import LUNGCLI, RUN, SMALL, TEACHER, call, environment
 
 DISTILL = ["distill", "--student", "ownmodel", *SMALL]
 
@@ -18,7 +20,7 @@ def test_a_trained_teacher_is_taken_over(own_workshop: Path) -> None:
     ours, theirs = (own_workshop / "runs" / run / "teacher" / "best.safetensors" for run in ("from run", RUN))
     assert ours.read_bytes() == theirs.read_bytes()
     card = json.loads(call(own_workshop, "models", "card", "from run").stdout)
-    assert (card["stage"], card["teacher"]) == ("student", "shufflenetv2-x0.5")
+    assert (card["stage"], card["teacher"]) == ("student", TEACHER)
 
 
 def test_a_compression_with_a_trained_teacher_reaches_the_gate(own_workshop: Path) -> None:
@@ -37,7 +39,7 @@ def test_a_teacher_of_another_split_is_refused(own_workshop: Path) -> None:
 
 
 def test_no_teacher_of_an_ensemble_may_know_the_test_slices(own_workshop: Path) -> None:
-    teachers = ["--teacher", "shufflenetv2-x0.5", "--teacher", RUN]
+    teachers = ["--teacher", TEACHER, "--teacher", RUN]
     done = call(own_workshop, *DISTILL, *teachers, "--split-seed", 1, check=2)
     assert f"the teacher '{RUN}' was trained on another split" in done.stderr
     assert "distill" not in call(own_workshop, "runs", "list").stdout
@@ -90,7 +92,8 @@ def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> 
     assert "going on with the run 'several'" in call(own_workshop, *command).stderr
 
 
-def test_killed_it_goes_on_to_the_same_student(workshop: Path, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_distillation_killed_in_its_second_epoch_goes_on_to_the_same_student(workshop: Path, tmp_path: Path) -> None:
     """Two teachers, mixed slices, `kill -9` in the second epoch: it ends as an unbroken run does."""
     for name in ("data", "runs"):
         shutil.copytree(workshop / name, tmp_path / name)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 
 from lungcli.imaging.preprocessing import prepare_file
-from tests.cli.conftest import LUNGCLI, RUN, call, environment
+from tests.cli.conftest import LUNGCLI, RUN, Done, call, environment
 from tests.imaging import dicoms
 from tests.imaging.pictures import write, zipped
 from tests.modelfile import graphs
@@ -189,8 +190,17 @@ def test_an_unfamiliar_slice_is_referred_and_strict_says_so(workshop: Path, slic
     assert found["guard"] > 1
 
 
-def test_familiar_slices_are_not_referred(workshop: Path, slices: list[Path]) -> None:
-    found = predicted(workshop, "--strict", *slices)["predictions"]
+@pytest.fixture(scope="module")
+def undoubting(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose model refers nothing for want of confidence, which two epochs do not give it."""
+    home = tmp_path_factory.mktemp("undoubting") / "home"
+    shutil.copytree(made[0], home)
+    call(home, "calibrate", RUN, "--target-risk", "0.95")
+    return home
+
+
+def test_familiar_slices_are_not_referred_as_unfamiliar(undoubting: Path, slices: list[Path]) -> None:
+    found = predicted(undoubting, "--strict", *slices)["predictions"]
     assert isinstance(found, list)
     assert [item["referred"] for item in found] == [False] * len(slices)
     assert all(0 < item["guard"] <= 1 for item in found)
@@ -241,9 +251,9 @@ def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_
     assert json.loads((tmp_path / "out" / names[0]).read_text())["kind"] == "failure"
 
 
-def test_top_limits_what_is_shown(workshop: Path, slices: list[Path]) -> None:
-    assert len(call(workshop, "predict", "--model", RUN, "--top", 2, slices[0]).stdout.splitlines()) == 4
-    done = call(workshop, "predict", "--model", RUN, "--top", 3, *slices[:2])
+def test_top_limits_what_is_shown(undoubting: Path, slices: list[Path]) -> None:
+    assert len(call(undoubting, "predict", "--model", RUN, "--top", 2, slices[0]).stdout.splitlines()) == 4
+    done = call(undoubting, "predict", "--model", RUN, "--top", 3, *slices[:2])
     assert all(line.partition("/")[0].count("%") == 3 for line in done.stdout.splitlines())
 
 

@@ -53,7 +53,8 @@ def digest(home: Path, run: str) -> str:
     return hashlib.sha256((home / "runs" / run / "student" / "best.safetensors").read_bytes()).hexdigest()
 
 
-def test_killed_while_it_is_taught_again_it_goes_on_to_the_same_weights(done: tuple[Path, Done]) -> None:
+@pytest.mark.long
+def test_a_compression_killed_while_its_pruned_student_learns_goes_on_alike(done: tuple[Path, Done]) -> None:
     home, _ = done
     command = [*PRUNE, "--name", "killed"]
     with subprocess.Popen(

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from lungcli.core import runs
 from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.modelfile import model_file
+from tests import forked
 from tests.cli.conftest import LUNGCLI, environment
 
 PATIENCE = 240.0
@@ -82,21 +83,12 @@ def kill(call: Call, begun: Begun, within: float, rng: random.Random) -> bool:
         return False
 
 
-def finished(call: Call, code: int = 0) -> tuple[str, str, float]:
-    """Run the command to its end: stdout, stderr and seconds."""
-    began = time.monotonic()
-    done = subprocess.run(
-        call.words(),
-        env=call.env(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+def finished(call: Call, code: int = 0) -> tuple[str, str]:
+    """Run the command to its end: stdout and stderr."""
+    done = forked.run(call.arguments, call.env(), PATIENCE)
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr, time.monotonic() - began
+    return done.stdout, done.stderr
 
 
 def kin(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:

