@@ -73,7 +73,7 @@ def test_a_teacher_is_not_named_twice_and_a_method_must_exist(workshop: Path) ->
 
 def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> None:
     """A run's student (a teaching assistant) and a net to train; what is typed goes before what the method settles."""
-    teachers = ["--teacher", f"{RUN}/student", "--teacher", "OwnModel"]
+    teachers = ["--teacher", f"{RUN}/student", "--teacher", "CapstoneCNN"]
     command = [*DISTILL, *teachers, "--method", "patient", "--temperature", 3, "--name", "several"]
     done = call(own_workshop, *command)
     assert f"teacher: take over the teacher of {RUN}/student" in done.stderr
