@@ -216,9 +216,10 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features an `OnFeatures`. `preset` are
-    the fields of a recipe that it settles where the user has not; `balanced`: the cross-entropy beside it makes classes
-    count the same; `scaled`: it has the factor T²; `shift_invariant`: a number added to all logits changes nothing.
+    `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features an `OnFeatures`.
+    `preset` are the fields of a recipe that it settles where the user has not; `balanced`: the cross-entropy beside it
+    makes classes count the same; `scaled`: it has the factor T²; `shift_invariant`: a number added to all logits
+    changes nothing.
     """
 
     name: str

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.utils import fusion, parametrize
 
-from lungcli.core import cpu
+from lungcli.core import cpu, paths
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.recipe import Recipe
@@ -89,8 +89,9 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
     labels = torch.from_numpy(told.labels[told.train])
     teachers = [teacher.to(memory_format=torch.channels_last)]
     criterion = criteria.from_teachers(followed, labels, classes, teachers, rounding)
-    yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
-    checkpoint.load_weights(folder / loop.BEST, rounding)
+    with paths.scratch("fine-tuning") as folder:
+        yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
+        checkpoint.load_weights(folder / loop.BEST, rounding)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)

@@ -3,6 +3,9 @@
 import json
 import shutil
 import signal
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec

@@ -1,10 +1,11 @@
 """The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
 
 import dataclasses
+import functools
 import itertools
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import msgspec

@@ -11,10 +11,11 @@ from lungcli.core import recipe as recipes
 from lungcli.core import registry
 from lungcli.core.events import BatchDone
 from lungcli.modelfile import model_file
-from lungcli.quantize import int8_coverage, static_qdq
+from lungcli.quantize import int8_coverage
 from lungcli.training import checkpoint, loop, nets, onnx_export, torchvision_nets, trainer
 from lungcli.training.trainer import Teacher
 from tests.modelfile import graphs
+from tests.quantize.test_int8_coverage import proved as proved_int8
 from tests.training.test_loop import material
 
 SIZE = 64
@@ -68,9 +69,9 @@ def test_a_net_is_built_exported_accepted_and_quantized_as_its_row_says(name: st
         if evidence is not None:
             np.testing.assert_allclose(evidence.mean(axis=(2, 3)), expected, rtol=1e-3, atol=1e-4)
 
-    static_qdq.quantize(tmp_path / "float.onnx", graphs.slices(4, size=SIZE), tmp_path / "int8")
+    graphs.quantized(tmp_path / "float.onnx", graphs.slices(4, size=SIZE), tmp_path / "int8")
     model_file.write(tmp_path / "int8", graphs.card(size=SIZE, precision="int8"), tmp_path / "int8.onnx")
-    proved = int8_coverage.prove(tmp_path / "float.onnx", tmp_path / "int8.onnx", slices)
+    proved = proved_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", slices)
     assert int8_coverage.is_int8(proved, int8_coverage.ENOUGH) == (row.quantizable != "no")
     assert proved.size_ratio < 0.4
 

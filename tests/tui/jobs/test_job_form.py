@@ -12,6 +12,7 @@ from lungcli.cli.app import app
 from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
+LEFT_OUT = {"compress": {"--recipe", "--devices"}, "train": {"--devices"}, "distill": {"--devices"}}
 KNOWN = {
     "nets": tuple(registry.NETS),
     "teachers": ("resnet18", "mine"),
@@ -26,8 +27,8 @@ def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
     command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
     taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
     offered = {field.names[0] if field.names else field.field for field in job_form.of_kind(kind)}
-    assert offered == taken - set(job_form.LEFT_OUT.get(kind, ()))
-    assert taken.issuperset(job_form.LEFT_OUT.get(kind, ()))
+    assert offered == taken - LEFT_OUT.get(kind, set())
+    assert taken.issuperLEFT_OUT.get(kind, set())
 
 
 @pytest.mark.parametrize("kind", job_form.KINDS)
