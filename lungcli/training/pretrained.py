@@ -107,7 +107,8 @@ def _resized(places: Tensor, count: int) -> Tensor:
 
     The first is the class token's, which has no place.
     """
-    token, grid = places[:, :1], places[:, 1:].unflatten(1, (math.isqrt(places.shape[1] - 1), -1)).permute(0, 3, 1, 2)
+    token, rows = places[:, :1], math.isqrt(places.shape[1] - 1)
+    grid = torch.unflatten(places[:, 1:], 1, (rows, -1)).permute(0, 3, 1, 2)
     side = math.isqrt(count - 1)
     stretched = functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=True)
     return torch.cat([token, stretched.flatten(2).transpose(1, 2)], dim=1)

@@ -20,8 +20,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import image_io as reading
-from lungcli.imaging.image_io import Picture, read
+from lungcli.imaging import picture as reading
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import Picture
 from tests.imaging.pictures import encoded, noise, png
 
 

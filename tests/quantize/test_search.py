@@ -327,7 +327,7 @@ def test_how_much_of_a_net_must_run_on_integers() -> None:
         0.5,
         0.5,
     ]
-    assert [rung.least for form in ("float16", "int8-weights") for rung in STRATEGIES[form]] == [0, 0]  # type: ignore[index]
+    assert [rung.least for form in ("float16", "int8-weights") for rung in STRATEGIES[form]] == [0, 0]
     assert (LIMITS.max_drop, LIMITS.min_agreement, LIMITS.metric) == (0.01, 0.99, "balanced_accuracy")
 
 

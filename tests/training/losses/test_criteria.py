@@ -82,7 +82,7 @@ def test_a_loss_on_features_compares_what_student_and_teachers_hand_on_and_avera
     recipe = recipes.make(data="d", model="m", method="attention", alpha=0.3, size=32)
     labels, slices = torch.tensor([0, 1, 2]), torch.rand(3, 1, 32, 32)
 
-    def net() -> nn.Module:
+    def net() -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(1, 4, 3, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
     student, teachers = net(), [net(), net()]
@@ -93,7 +93,7 @@ def test_a_loss_on_features_compares_what_student_and_teachers_hand_on_and_avera
     soft = [distillation.attention([maps[0]], [theirs], labels, 1.0) for theirs in maps[1:]]
     hard = criteria.from_labels(recipe, labels, 3)(logits, slices, whole(labels))
     torch.testing.assert_close(both, 0.7 * hard + 0.3 * (soft[0] + soft[1]) / 2)
-    both.backward()
+    both.backward()  # type: ignore[no-untyped-call]
     assert all(weight.grad is not None for weight in student.parameters())
     assert all(weight.grad is None for teacher in teachers for weight in teacher.parameters())
 

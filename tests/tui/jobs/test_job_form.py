@@ -28,7 +28,7 @@ def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
     taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
     offered = {field.names[0] if field.names else field.field for field in job_form.of_kind(kind)}
     assert offered == taken - LEFT_OUT.get(kind, set())
-    assert taken.issuperLEFT_OUT.get(kind, set())
+    assert taken.issuperset(LEFT_OUT.get(kind, set()))
 
 
 @pytest.mark.parametrize("kind", job_form.KINDS)
