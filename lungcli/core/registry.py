@@ -218,8 +218,7 @@ class Method:
 
     `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features an `OnFeatures`.
     `preset` are the fields of a recipe that it settles where the user has not; `balanced`: the cross-entropy beside it
-    makes classes count the same; `scaled`: it has the factor T²; `shift_invariant`: a number added to all logits
-    changes nothing.
+    makes classes alike; `scaled`: it has the factor T²; `shift_invariant`: adding a number to all logits is nothing.
     """
 
     name: str
@@ -268,7 +267,7 @@ _METHODS = (
         name="seed",
         about="the published table's loss, its fault included: a teacher divided by the number of classes",
         paper="the project that lungcli started from",
-        loss="lungcli.training.losses.distillation:seed",
+        loss="lungcli.training.losses.distillation:kd_mean",
         preset={"alpha": 0.8, "temperature": 20.0, "label_smoothing": 0.0},
         balanced=False,
     ),

@@ -79,7 +79,7 @@ class View:
 
 VIEWS = (
     View(name="runs", title="Runs", widget="lungcli.tui.runs.view:RunsView"),
-    View(name="start", title="Start", widget="lungcli.tui.jobs.processes.job_view:StartView"),
+    View(name="start", title="Start", widget="lungcli.tui.jobs.job_view:StartView"),
     View(name="models", title="Models", widget="lungcli.tui.models.view:ModelsView"),
     View(name="predict", title="Predict", widget="lungcli.tui.predict.view:PredictView"),
     View(name="data", title="Data", widget="lungcli.tui.data.view:DataView"),
