@@ -68,12 +68,12 @@ def test_a_teacher_is_not_named_twice_and_a_method_must_exist(workshop: Path) ->
     assert "unknown teacher ''" in done.stderr
     done = call(workshop, *DISTILL, "--teacher", RUN, "--method", "magic", check=2)
     assert "unknown method 'magic'" in done.stderr
-    assert "known: dist, dkd, kd, patient, seed" in done.stderr
+    assert "known: attention, dist, dkd, kd, patient, seed" in done.stderr
 
 
 def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> None:
     """A run's student (a teaching assistant) and a net to train; what is typed goes before what the method settles."""
-    teachers = ["--teacher", f"{RUN}/student", "--teacher", "CapstoneCNN"]
+    teachers = ["--teacher", f"{RUN}/student", "--teacher", "OwnModel"]
     command = [*DISTILL, *teachers, "--method", "patient", "--temperature", 3, "--name", "several"]
     done = call(own_workshop, *command)
     assert f"teacher: take over the teacher of {RUN}/student" in done.stderr

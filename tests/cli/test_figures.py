@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
-from lungcli.cli import quantize
+from lungcli.cli.app import app
 from lungcli.core.errors import GateNotMetError
 from lungcli.modelfile import model_file
 from lungcli.quantize import search
@@ -151,7 +152,7 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
     monkeypatch.setitem(search.STRATEGIES, "int8", search.STRATEGIES["int8"][:2])
     output = tmp_path / "best.onnx"
     with pytest.raises(GateNotMetError) as caught:
-        quantize.quantize(f"{RUN}/student", output=output)
+        CliRunner().invoke(app, ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
     card = model_file.read_card(output)
     assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
     assert card.rung in ("minmax per tensor", "minmax per channel")
@@ -188,4 +189,11 @@ def test_models_are_listed(workshop: Path, home: Path) -> None:
         key: value
         for key, value in next(net for net in found["nets"] if net["name"] == "ownmodel").items()
         if key != "about"
-    } == {"name": "ownmodel", "millions": 2.1, "pretrained": False}
+    } == {
+        "name": "ownmodel",
+        "millions": 2.1,
+        "pretrained": False,
+        "int8": "yes",
+        "class_activation_map": False,
+        "prunable": True,
+    }
