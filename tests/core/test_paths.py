@@ -85,7 +85,7 @@ def test_without_a_home_folder_nothing_is_made_where_the_command_was_typed(monke
 WRITER = """
 import sys, pathlib
 from lungcli.core import paths
-with paths.replacing(pathlib.Path(sys.argv[1])) as partial:
+with paths.atomic_replace(pathlib.Path(sys.argv[1])) as partial:
     partial.write_bytes(b"half")
     print("begun", flush=True)
     sys.stdin.read()
