@@ -87,7 +87,7 @@ class Flipped(msgspec.Struct, frozen=True, kw_only=True):
 
 def verdicts(path: Path) -> Evaluation | None:
     """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
-    return _beside(path, "predictions.json")
+    return _beside(path, "evaluation.json")
 
 
 def validation(path: Path) -> Evaluation | None:

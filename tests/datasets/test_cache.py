@@ -176,7 +176,7 @@ BUILD = """
 import sys
 from pathlib import Path
 from lungcli.core.errors import LungcliError
-from lungcli.data import cache, manifest
+from lungcli.datasets import cache, manifest
 
 def advance(done, total):
     print(done, flush=True)

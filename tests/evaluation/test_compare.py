@@ -184,7 +184,7 @@ def test_all_models_are_timed_together_for_as_long_as_asked(monkeypatch: pytest.
         asked.append((len(loaded), seconds, threads))
         return bench.benchmark(loaded, seconds=0.01, threads=1)
 
-    monkeypatch.setattr(compare_module, "bench", SimpleNamespace(benchmark=benchmark, machine=bench.machine))
+    monkeypatch.setattr(compare_module, "benchmark", SimpleNamespace(benchmark=benchmark, machine=bench.machine))
     both = [finished("a", "bbmmnn"), finished("b", "bbmmnn")]
 
     found = compare(both)

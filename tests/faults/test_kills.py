@@ -206,15 +206,15 @@ def test_predictions_to_files_are_whole_and_done_again(slices: Path, tmp_path: P
 
 # Renames a run, puts it away and takes it back, over and over, as the dashboard does when asked.
 SHELVING = """
-from lungcli.core import runs, shelf
+from lungcli.core import run_trash, runs
 name = next(name for name in ("made", "other") if name in runs.known()) if runs.known() else ""
 if not name:
-    name = shelf.take_back(next(iter(shelf.trash_home().iterdir())))
+    name = run_trash.restore_from_trash(next(iter(run_trash.trash_home().iterdir())))
 print("begun", flush=True)
 while True:
     other = "other" if name == "made" else "made"
-    shelf.rename(runs.load(name), other)
-    shelf.take_back(shelf.put_away(runs.load(other)))
+    run_trash.rename(runs.load(name), other)
+    run_trash.restore_from_trash(run_trash.move_to_trash(runs.load(other)))
     name = other
 """
 

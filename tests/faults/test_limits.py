@@ -174,7 +174,7 @@ def test_a_clock_that_jumps_back_changes_no_figure(made: Path) -> None:
 
 # As of a machine short of memory, and then of a loss that is no number, both in the first step of the second epoch.
 TROUBLED = """
-from lungcli.training import losses
+from lungcli.training.losses import criteria as losses
 made = losses.from_labels
 def troubled(recipe, labels, classes):
     right, calls = made(recipe, labels, classes), iter(range(10**6))

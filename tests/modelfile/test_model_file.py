@@ -230,8 +230,8 @@ def test_one_prediction_in_a_fresh_process_is_silent_and_light(tmp_path: Path) -
     path = graphs.model_file(tmp_path / "m.onnx")
     script = (
         "import sys, pathlib, numpy\n"
-        "from lungcli.inference import modelfile\n"
-        "modelfile.load(pathlib.Path(sys.argv[1])).logits(numpy.zeros((1, 32, 32), numpy.uint8))\n"
+        "from lungcli.modelfile import model_file\n"
+        "model_file.load(pathlib.Path(sys.argv[1])).logits(numpy.zeros((1, 32, 32), numpy.uint8))\n"
         "print(sorted({'onnx', 'torch', 'pydicom', 'rich', 'typer'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)

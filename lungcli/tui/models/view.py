@@ -55,25 +55,21 @@ class ModelsView(View):
     ModelsView.-empty #models, ModelsView.-empty #below { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", id="model_paths.mark", tooltip="Mark or unmark the row"),
-        Binding("p", "pin", "Pin", id="model_paths.pin", tooltip="Take ratios and differences to this row"),
-        Binding("s", "sort", "Sort", id="model_paths.sort", tooltip="Sort by a column; the same again turns the order"),
-        Binding("o", "turn", "Turn", id="model_paths.turn", tooltip="Turn the order of the rows", show=False),
-        Binding("c", "columns", "Columns", id="model_paths.columns", tooltip="Choose the columns", show=False),
+        Binding("space", "mark", "Mark", id="models.mark", tooltip="Mark or unmark the row"),
+        Binding("p", "pin", "Pin", id="models.pin", tooltip="Take ratios and differences to this row"),
+        Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by a column; the same again turns the order"),
+        Binding("o", "turn", "Turn", id="models.turn", tooltip="Turn the order of the rows", show=False),
+        Binding("c", "columns", "Columns", id="models.columns", tooltip="Choose the columns", show=False),
+        Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy", show=False),
+        Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
         Binding(
-            "x", "axis", "Axis", id="model_paths.axis", tooltip="Draw size or latency against accuracy", show=False
+            "f", "flips", "Flips", id="models.flips", tooltip="Verdicts that differ: two marked rows, or to pinned"
         ),
-        Binding("l", "measure", "Latency", id="model_paths.measure", tooltip="Measure the marked rows, or all, now"),
-        Binding(
-            "f", "flips", "Flips", id="model_paths.flips", tooltip="Verdicts that differ: two marked rows, or to pinned"
-        ),
-        Binding(
-            "m", "matrix", "Matrix", id="model_paths.matrix", tooltip="Confusion matrix and reliability of the row"
-        ),
-        Binding("i", "card", "Card", id="model_paths.card", tooltip="The model card of the row", show=False),
-        Binding("e", "export", "Export", id="model_paths.export", tooltip="Write marked rows, or all, to a file"),
-        Binding("t", "trials", "Trials", id="model_paths.trials", tooltip="Trials of searches, on validation slices"),
-        Binding("r", "again", "Read again", id="model_paths.again", tooltip="Read the models again", show=False),
+        Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
+        Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
+        Binding("e", "export", "Export", id="models.export", tooltip="Write marked rows, or all, to a file"),
+        Binding("t", "trials", "Trials", id="models.trials", tooltip="Trials of searches, on validation slices"),
+        Binding("r", "again", "Read again", id="models.again", tooltip="Read the models again", show=False),
     ]
 
     def __init__(self) -> None:
