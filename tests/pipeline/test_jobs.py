@@ -14,7 +14,7 @@ from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_paths
-from lungcli.pipeline import jobs, stages
+from lungcli.pipeline import export_check, jobs, stages
 
 RIGHT, WRONG, SURELY_RIGHT = (0.4, 0.6), (0.6, 0.4), (0.1, 0.9)
 
@@ -70,12 +70,15 @@ def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest
     def evaluate_all(run: Run, stages: list[str], found: object) -> None:
         finished.append(now())
 
+    monkeypatch.setattr(export_check, "require_exportable", mock.Mock())
     monkeypatch.setattr(stages, "training_in_words", mock.Mock(return_value="train a net"))
     monkeypatch.setattr(stages, "learn", mock.Mock(return_value=()))
     monkeypatch.setattr(stages, "export", export)
     monkeypatch.setattr(stages, "not_evaluated", mock.Mock(return_value=["train"]))
     monkeypatch.setattr(stages, "evaluate", evaluate_all)
-    found: Any = SimpleNamespace(split=SimpleNamespace(digest="s", test=(1, 2)))
+    found: Any = SimpleNamespace(
+        manifest=SimpleNamespace(classes=("a", "b")), split=SimpleNamespace(digest="s", test=(1, 2))
+    )
 
     begun, training, trained, ended = jobs.work(run, found, without=(jobs.EVALUATE,))
     assert isinstance(begun, RunStarted)

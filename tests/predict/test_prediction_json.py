@@ -82,7 +82,7 @@ def test_several_models_are_named_one_by_one_and_together() -> None:
 
 def test_opinions_have_the_properties_of_their_schema() -> None:
     line = json.loads(prediction_json.line(OF_TWO))
-    part = schema()["$defs"]["Opinion"]
+    part = schema()["$defs"]["MemberPrediction"]
     for opinion in line["opinions"]:
         assert set(opinion) == set(part["properties"]) == set(part["required"])
     assert (line["views"], line["agreement"]) == (10, 1.0)
