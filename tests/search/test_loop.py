@@ -43,7 +43,7 @@ REAL = {
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Trials without training, and a plan for them."""
-    for owner, names in ((search, ("_begin", "work", "judged")), (stages, ("material",))):
+    for owner, names in ((search, ("_begin", "work", "judged")), (stages, ("load_run_data",))):
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))
     searching.shorten()
