@@ -113,7 +113,7 @@ def test_evaluation_drops_no_slice_and_doubles_none(count: int, size: int) -> No
     starts = range(0, count, 64)
     met: list[int] = []
     for rank in range(size):
-        with mock.patch.object(distributed, "here", lambda rank=rank: ProcessGroup(rank=rank, size=size)):
+        with mock.patch.object(distributed, "process_group", lambda rank=rank: ProcessGroup(rank=rank, size=size)):
             met += distributed.shard_range(starts)
     assert met == list(starts)
 
