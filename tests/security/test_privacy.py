@@ -1,7 +1,9 @@
 """A patient's name, number and birthday, in tags and in paths, get into nothing that is written unless asked for."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,24 @@ def test_the_runtime_keeps_no_mark_of_this_machine_and_no_diary_for_its_maker(ho
         cwd=tmp_path / "work",
     )
     assert list(user.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "module", ["modelfile.model_file", "evaluation.benchmark", "export.formats", "quantize.bias_correction"]
+)
+def test_the_runtime_is_told_to_keep_quiet_before_any_room_imports_it(module: str) -> None:
+    """The first import of the runtime is caught in a fresh interpreter, and must find the switch set."""
+    code = (
+        "import importlib, os, sys\n"
+        "class Caught:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'onnxruntime':\n"
+        "            print('found', os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "            sys.meta_path.remove(self)\n"
+        "sys.meta_path.insert(0, Caught())\n"
+        f"importlib.import_module('lungcli.{module}')\n"
+        "import onnxruntime\n"
+    )
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+    done = subprocess.run([sys.executable, "-c", code], env=quiet, capture_output=True, text=True, check=True)
+    assert done.stdout == "found 1\n"
