@@ -16,7 +16,7 @@ from lungcli.modelfile.onnx_graph import Graph, Node, Shape
 BATCH = 32
 MAX_NODES = 20_000
 MAX_RANK = 8
-# Values alive at once, and multiplications, for each pixel of a slice (ours take up to 72 and 230,000); next to them
+# Values alive at once, and multiplications, for each pixel of a slice (ours take up to 78 and 360,000); next to them
 # what a net may take for the smallest and for the largest slice.
 VALUES, LEAST_VALUES, MOST_VALUES = 256, 4_000_000, 100_000_000
 WORK, LEAST_WORK, MOST_WORK = 1_000_000, 4_000_000_000, 1_000_000_000_000

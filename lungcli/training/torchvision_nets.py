@@ -42,7 +42,10 @@ def swin_t(num_classes: int) -> SwinTransformer:
 def vit_b_16(num_classes: int, size: int) -> "_VisionTransformer":
     """ViT-B/16 (Dosovitskiy et al., 2010.11929) for slices of `size` pixels. Raises UsageError for other multiples."""
     if size % _PATCH:
-        raise UsageError(f"vit-b-16 cuts slices into patches of {_PATCH} pixels, and {size} is no multiple of that")
+        raise UsageError(
+            f"vit-b-16 cuts slices into patches of {_PATCH} pixels, and {size} is no multiple of that",
+            f"choose another --size, such as {size // _PATCH * _PATCH}",
+        )
     return _VisionTransformer(
         image_size=size,
         patch_size=_PATCH,

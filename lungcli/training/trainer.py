@@ -90,7 +90,8 @@ def export_untrained(model: str, classes: int, size: int, to: Path, *, tuned: bo
     try:
         onnx_export.export(net, size, to)
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().partition("\n")[0]
+        # Its own message says which step of the export failed, in colours; the cause says of what.
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise UsageError(f"{model} cannot be exported, so it is not trained: {reason}", _OTHERS) from error
 
 

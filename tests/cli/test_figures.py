@@ -197,3 +197,4 @@ def test_models_are_listed(workshop: Path, home: Path) -> None:
         "class_activation_map": False,
         "prunable": True,
     }
+    assert next(net for net in found["nets"] if net["name"] == "efficientnet-lite0")["pretrained"]

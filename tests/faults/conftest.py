@@ -31,9 +31,10 @@ def made(_made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def phantoms(_made: Path, tmp_path: Path) -> Path:
-    """A home with phantoms only."""
+    """A home with phantoms only, and what is known of nets."""
     home = tmp_path / "phantoms"
-    shutil.copytree(_made / "data", home / "data")
+    for name in ("data", "exportable"):
+        shutil.copytree(_made / name, home / name)
     return home
 
 

@@ -1,25 +1,11 @@
-"""Every net of the catalog: one grey channel in, classes out."""
+"""Building nets: their stems, sizes and seeds."""
 
 import pytest
 import torch
 from torch import nn
 
-from lungcli.core import registry
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.training import nets
-
-# Deep nets differ from their shallow sisters in repetition only, and take seconds each.
-SMALL = sorted(name for name, row in registry.NETS.items() if row.millions < 13)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_grey_slices_in_logits_out(name: str) -> None:
-    net = nets.build(name, 3, 96)
-    net.eval()
-    with torch.inference_mode():
-        assert net(torch.rand(2, 1, 96, 96) * 255).shape == (2, 3)
-    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
-    assert first.in_channels == 1
 
 
 def test_the_published_small_net_has_its_published_head() -> None:
@@ -81,6 +67,12 @@ def test_a_seed_repeats_the_weights() -> None:
 def test_parameters_are_counted() -> None:
     assert nets.parameters(nn.Linear(4, 3)) == 15
     assert 2.0e6 < nets.parameters(nets.build("mobilenetv2", 3, 64)) < 2.4e6
+
+
+def test_patches_must_fit() -> None:
+    with pytest.raises(UsageError, match="patches of 16 pixels, and 100 is no multiple") as caught:
+        nets.build("vit-b-16", 3, 100)
+    assert "96" in caught.value.hint
 
 
 @pytest.mark.parametrize(("name", "size"), [("ownmodel", 40), ("alexnet", 48)])

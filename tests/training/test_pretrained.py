@@ -11,7 +11,7 @@ from torchvision.models import mobilenet_v2
 
 from lungcli.core import registry
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.training import efficientnet_lite, nets, pretrained
+from lungcli.training import efficientnet_lite, nets, pretrained, torchvision_nets
 
 ROW = dataclasses.replace(registry.net("mobilenetv2"), package="shipped_weights:inner/body.pt", weights="")
 
@@ -96,3 +96,26 @@ def test_efficientnet_lite_halves_five_times() -> None:
     with torch.inference_mode():
         assert net.features(torch.zeros(1, 3, 64, 64)).shape == (1, 1280, 2, 2)
         assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+
+
+def test_a_vision_transformer_of_another_size_stretches_what_it_knows_of_places() -> None:
+    """A straight slope over 4 × 4 places is one over 7 × 7, corner to corner; the class token's stays."""
+    slope = torch.linspace(0, 1, 4)[:, None] + torch.linspace(0, 3, 4)
+    places = torch.cat([torch.tensor([9.0]), slope.flatten()])[None, :, None]
+    stretched = pretrained._resized(places, 1 + 7 * 7)
+    assert stretched[0, 0] == 9
+    across = torch.linspace(0, 1, 7)[:, None] + torch.linspace(0, 3, 7)
+    corners = stretched[0, 1:, 0].view(7, 7)[::6, ::6]
+    torch.testing.assert_close(corners, across[::6, ::6])
+    torch.testing.assert_close(pretrained._resized(places, 17), places)
+
+
+def test_weights_of_a_vision_transformer_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision_nets.vit_b_16(1000, 32).state_dict()
+    ours = torchvision_nets.vit_b_16(3, 48)
+    monkeypatch.setattr(pretrained, "_downloaded", lambda _row: theirs)
+    pretrained.load(ours, registry.net("vit-b-16"))
+    key = "encoder.layers.encoder_layer_11.self_attention.in_proj_weight"
+    torch.testing.assert_close(ours.state_dict()[key], theirs[key])
+    assert ours.encoder.pos_embedding.shape == (1, 10, 768)
