@@ -27,7 +27,7 @@ def require_exportable(run: Run, classes: int) -> None:
         # The others are made from nets of these.
         if begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
             continue
-        tuned = stage == "student" and recipe.qat_epochs > 0
+        tuned = recipe.qat_epochs > 0 and recipe.model == run.recipe.model
         exporter = importlib.metadata.version("onnxscript")
         asked = (registry.net(recipe.model), recipe.size, classes, tuned, stages.versions(), exporter)
         digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]

@@ -72,51 +72,8 @@ def resolve_device(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def require_exportable(run: Run, found: Material) -> None:
-    """Refuse a run one of whose nets would be trained for nothing, since no model file can be made of it.
-
-    Each net that is still to train is exported with weights drawn by lot, and the graph is taken in as that of a model
-    file is. A net that has passed at this size passes until a library changes. Raises UsageError.
-    """
-    from lungcli.training import checkpoint
-
-    for stage in model_paths.stages(run):
-        folder, recipe = run.stage(stage), recipe_of(run.recipe, stage)
-        made = (folder / MODEL).exists() or (folder / checkpoint.WHOLE).exists()
-        # The others are made from nets of these.
-        if made or stage in ("pruned", "int8") or adopted_from(run, stage):
-            continue
-        tuned = recipe.qat_epochs > 0 and recipe.model == run.recipe.model
-        size, classes = recipe.size, len(found.manifest.classes)
-        exporter = importlib.metadata.version("onnxscript")
-        asked = (registry.net(recipe.model), size, classes, tuned, versions(), exporter)
-        digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]
-        passed = paths.home() / "exportable" / f"{recipe.model}-{size}-{digest}"
-        if not passed.exists():
-            _require_exportable(recipe.model, classes, size, tuned=tuned)
-            paths.write(passed, b"")
-
-
-def _require_exportable(model: str, classes: int, size: int, *, tuned: bool) -> None:
-    from lungcli.modelfile import model_file
-    from lungcli.training import trainer as learning
-
-    with paths.scratch("untrained") as scratch:
-        learning.export_untrained(model, classes, size, scratch / "graph.onnx", tuned=tuned)
-        content = (scratch / "graph.onnx").read_bytes()
-    try:
-        model_file.require_bounded(content, Path(model))
-        model_file.start(content, Path(model), model_file.session_options(1))
-    except ModelFileError as error:
-        raise UsageError(
-            f"no model file can be made of {model} at {size} pixels, so it is not trained: {error.message}",
-            "choose another net, or another --size: lungcli models list",
-        ) from error
-
-
-def learn(run: Run, stage: str, found: Material) -> Generator[Event, None, None]:
-    """Train the net of `stage`: by labels, or for the stage `student` by the teachers as well."""
-    from lungcli.modelfile import model_file
+def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
+    """Train the net of `stage`, on all devices: by labels, or for the stage `student` by the teachers as well."""
     from lungcli.training import distributed, loop
     from lungcli.training import trainer as learning
 

@@ -14,7 +14,7 @@ from lungcli.core.events import RunStarted
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.datasets.phantom import dataset
-from lungcli.pipeline import jobs, stages
+from lungcli.pipeline import export_check, jobs, stages
 from lungcli.training import trainer
 
 PLACE = {"size": 64, "epochs": 1, "batch": 16, "device": "cpu", "threads": 1, "precision": "float32"}
@@ -71,14 +71,14 @@ def moody(num_classes: int) -> nn.Module:
 def odd(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry with nets that cannot become model files, or not everything that others can."""
     for name in ("asking", "moody", "sorting"):
-        row = registry.Net(name=name, about="", build=f"tests.test_exportable:{name}", millions=0.1)
+        row = registry.ArchSpec(name=name, about="", build=f"tests.pipeline.test_export_check:{name}", millions=0.1)
         monkeypatch.setitem(registry.NETS, name, row)
 
 
-def started(kind: runs.Kind, **settings: object) -> tuple[Run, stages.Material]:
+def started(kind: runs.Kind, **settings: object) -> tuple[Run, stages.RunData]:
     dataset.make(slices=45, side=64)
     run = jobs.start(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
-    return run, stages.material(run.recipe)
+    return run, stages.load_run_data(run.recipe)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_too_large_a_graph_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lungcli.modelfile.graph_limits.MOST_VALUES", 1000)
     run, found = started("train", model="ownmodel")
     with pytest.raises(UsageError, match=r"no model file can be made of ownmodel at 64 pixels.* values a slice"):
-        stages.require_exportable(run, found)
+        export_check.require_exportable(run, len(found.manifest.classes))
 
 
 def test_what_cannot_be_fine_tuned_in_int8_is_refused_as_well() -> None:
     run, found = started("compress", model="asking", teacher="asking", qat_epochs=1)
     with pytest.raises(UsageError, match="asking cannot be fine-tuned in int8"):
-        stages.require_exportable(run, found)
+        export_check.require_exportable(run, len(found.manifest.classes))
     run, found = started("compress", model="asking", teacher="asking")
-    stages.require_exportable(run, found)
+    export_check.require_exportable(run, len(found.manifest.classes))
 
 
 def test_checking_draws_nothing_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +122,15 @@ def test_checking_draws_nothing_and_is_done_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(trainer, "export_untrained", counted)
     before = torch.get_rng_state()
-    stages.require_exportable(run, found)
+    export_check.require_exportable(run, len(found.manifest.classes))
     assert torch.equal(torch.get_rng_state(), before)
     assert exported == ["ownmodel"]
-    stages.require_exportable(run, found)
+    export_check.require_exportable(run, len(found.manifest.classes))
     assert exported == ["ownmodel"]
 
     changed = dataclasses.replace(registry.net("ownmodel"), grey_mean=1.0)
     monkeypatch.setitem(registry.NETS, "ownmodel", changed)
-    stages.require_exportable(run, found)
+    export_check.require_exportable(run, len(found.manifest.classes))
     assert exported == ["ownmodel", "ownmodel"]
 
 
@@ -138,7 +138,7 @@ def test_a_training_that_has_begun_is_not_checked_again() -> None:
     run, found = started("train", model="sorting")
     run.stage("train").mkdir()
     (run.stage("train") / "checkpoint.safetensors").touch()
-    stages.require_exportable(run, found)
+    export_check.require_exportable(run, len(found.manifest.classes))
 
 
 def able(kind: runs.Kind, **settings: object) -> Recipe:

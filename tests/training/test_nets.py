@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lungcli.core import registry
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.training import nets
 
