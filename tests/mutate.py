@@ -48,9 +48,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 # Rooms of tests that start whole commands, or measure.
 LEFT_OUT = ("benchmarks", "cli", "faults", "fuzz")
-# Test files for one module, and the seconds that those beside its own may take together. All seconds here are of the
-# processor, so that a busy machine changes nothing.
-FILES, OTHERS_TAKE = 6, 30.0
+# Seconds that the test files of a module beside its own may take together. All seconds here are of the processor, so
+# that a busy machine changes nothing.
+OTHERS_TAKE = 30.0
 # A test that takes longer is left out: there are faster ones for nearly everything.
 SLOWEST = 20.0
 # Seconds before a change counts as an endless loop: so much, and so many times what its tests take without it.
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="*", choices=ROOMS, default=list(ROOMS))
     parser.add_argument("--base", default="", help="the git revision to take sources and tests from")
     parser.add_argument("--only", nargs="*", default=[], metavar="FILE:LINE", help="of the lines drawn, these alone")
+    parser.add_argument("--files", type=int, default=6, help="test files for one module at most, its own the first")
     parser.add_argument("--list", action="store_true", help="draw and print, test nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -117,7 +118,7 @@ def main() -> None:
         if options.list:
             print(*map(described, drawn), sep="\n")
         else:
-            report(tree, drawn)
+            report(tree, drawn, options.files)
 
 
 def described(mutant: Mutant) -> str:
@@ -140,9 +141,9 @@ def copy_tree(into: Path, revision: str) -> None:
             shutil.copy2(root / name, into / name)
 
 
-def report(tree: Path, drawn: Sequence[Mutant]) -> None:
-    """Test every mutant and print what became of it."""
-    related = {path: tests_of(tree, path) for path in sorted({mutant.path for mutant in drawn})}
+def report(tree: Path, drawn: Sequence[Mutant], files: int) -> None:
+    """Test every mutant with at most so many files, and print what became of it."""
+    related = {path: tests_of(tree, path)[:files] for path in sorted({mutant.path for mutant in drawn})}
     seconds, slow = measured(tree, sorted({name for names in related.values() for name in names}))
     outcomes = []
     for mutant in drawn:
@@ -316,7 +317,7 @@ def tests_of(tree: Path, path: str) -> list[str]:
     for names in ({module}, users):
         others = [file for file in tests if names & imported[file]]
         found += sorted(others, key=lambda file: file.parent.name != Path(path).parent.name)
-    return list(dict.fromkeys(file.relative_to(tree).as_posix() for file in found))[:FILES]
+    return list(dict.fromkeys(file.relative_to(tree).as_posix() for file in found))
 
 
 def _dotted(tree: Path, file: Path) -> str:

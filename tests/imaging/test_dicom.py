@@ -254,6 +254,76 @@ def test_places_follow_the_normal_whichever_way_the_plane_is_turned() -> None:
     assert place(1, [1, 0, 0, 0, -1, 0]) < place(2, [1, 0, 0, 0, -1, 0])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_places_are_distances_along_the_normal_however_the_plane_lies(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    turned, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    position = rng.normal(size=3).round(3)
+    plane = [*turned[0].round(6).tolist(), *turned[1].round(6).tolist()]
+    content = dicoms.dicom(ImagePositionPatient=position.tolist(), ImageOrientationPatient=plane, InstanceNumber=4)
+    normal = np.cross(turned[0], turned[1])
+    assert dicom.header(content).place == pytest.approx((normal @ position * np.sign(normal[2]), 4), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tags", "place"),
+    [
+        ({"ImagePositionPatient": [5, 6, 7], "ImageOrientationPatient": None}, (7, 0)),
+        ({"ImagePositionPatient": [5, 6, 7], "ImageOrientationPatient": [0] * 6}, (7, 0)),
+        ({"SliceLocation": 8.5, "InstanceNumber": 3}, (8.5, 3)),
+        ({"SliceLocation": 8.5, "ImagePositionPatient": [5, 6, 7]}, (7, 0)),
+        ({"SliceLocation": 8.5, "ImagePositionPatient": [5, 6]}, (8.5, 0)),
+        ({"InstanceNumber": 3}, (np.inf, 3)),
+        ({}, (np.inf, 0)),
+    ],
+)
+def test_slices_that_say_less_of_where_they_lie_are_sorted_by_what_they_say(
+    tags: dict[str, Any], place: tuple[float, float]
+) -> None:
+    assert dicom.header(dicoms.dicom(**tags)).place == place
+
+
+def test_frames_are_sorted_along_the_plane_that_all_share_then_by_number() -> None:
+    """Turned by 30° about x: what lies 10 along y lies 5 along the normal."""
+    tilted = [1.0, 0.0, 0.0, 0.0, 3**0.5 / 2, 0.5]
+    groups = []
+    for i in range(3):
+        group, at = Dataset(), Dataset()
+        at.ImagePositionPatient = [3, -10 * i, 0]
+        group.PlanePositionSequence = [at]
+        groups.append(group)
+    shared, plane = Dataset(), Dataset()
+    plane.ImageOrientationPatient = tilted
+    shared.PlaneOrientationSequence = [plane]
+    content = dicoms.dicom(
+        np.stack([hounsfield() + 1024] * 3).astype(np.int16),
+        NumberOfFrames=3,
+        InstanceNumber=7,
+        ImageOrientationPatient=AXIAL,
+        PerFrameFunctionalGroupsSequence=groups,
+        SharedFunctionalGroupsSequence=[shared],
+    )
+    found = dicom.places(dicom.opened(content, "x"))
+    assert found == [pytest.approx((5 * i, 7 + i)) for i in range(3)]
+
+
+@pytest.mark.parametrize(("tilt", "axial"), [(36.8, True), (36.9, False)])
+def test_a_gantry_may_be_tilted_until_the_cosine_falls_below_eight_tenths(tilt: float, axial: bool) -> None:
+    plane = [1, 0, 0, 0, float(np.cos(np.deg2rad(tilt))), float(np.sin(np.deg2rad(tilt)))]
+    content = dicoms.dicom(ImageOrientationPatient=plane)
+    if axial:
+        assert read(content).kind == "dicom"
+    else:
+        assert "it lies in an oblique plane" in refusal(content).message
+
+
+def test_frames_are_as_many_as_may_be() -> None:
+    tiny = np.zeros((dicom.MAX_FRAMES + 1, 32, 32), dtype=np.uint8)
+    whole = dicom.opened(dicoms.dicom(tiny[1:], NumberOfFrames=4096), "x")
+    assert len(dicom.places(whole)) == 4096
+    assert "more than 4,096 frames" in refusal(dicoms.dicom(tiny, NumberOfFrames=4097)).message
+
+
 def enhanced() -> bytes:
     """Three frames, stored from head to feet, each with a rescale of its own."""
     frames = np.stack([hounsfield() + 1024 + 10 * i for i in range(3)]).astype(np.int16)
