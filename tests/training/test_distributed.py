@@ -110,11 +110,11 @@ def test_alone_nothing_is_shared() -> None:
 
 @pytest.mark.parametrize(("batch", "size", "part"), [(32, 1, 0), (32, 2, 16), (33, 2, 17), (32, 3, 11), (2, 2, 1)])
 def test_a_recipe_of_several_processors_asks_for_an_equal_part_for_each(batch: int, size: int, part: int) -> None:
-    with mock.patch.object(distributed, "here", return_value=Ranks(size=size)):
+    with mock.patch.object(distributed, "process_group", return_value=ProcessGroup(size=size)):
         assert distributed.micro_batch(batch, torch.device("cpu")) == part
         assert distributed.micro_batch(batch, torch.device("cuda")) == 0
         # Then each rank has one part of the batch, and they differ by a slice at most.
-        parts = [distributed.cut(batch, part, rank, size) for rank in range(size)]
+        parts = [distributed.shard_slices(batch, part, rank, size) for rank in range(size)]
         assert [len(own) for own in parts] == [1] * size
 
 
