@@ -104,6 +104,8 @@ def _become(words: list[str], env: dict[str, str], folder: str, said: list[str])
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
+    # Where temporary files go is asked for once, and was for the server.
+    tempfile.tempdir = None
     for stream, path in zip((sys.stdin, sys.stdout, sys.stderr), (os.devnull, *said), strict=True):
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(opened, stream.fileno())

@@ -5,6 +5,7 @@ Seconds in the ordinary run, the same ones each time. Longer, with new ones: `FU
 """
 
 import functools
+import gc
 import importlib.util
 import os
 import re
@@ -61,6 +62,14 @@ def _ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
         if "tests.fuzz.page" in sys.modules:
             sys.modules["tests.fuzz.page"].end()
+
+
+@pytest.fixture(autouse=True)
+def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what the page leaves open here, where that is let pass, and not in whichever test comes next."""
+    yield
+    if "page" in request.node.name:
+        gc.collect()
 
 
 @functools.cache

@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import struct
-import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -22,7 +21,8 @@ from lungcli.core import paths, recipe, runs
 from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.modelfile import graph_limits, model_card, model_file, model_paths
 from lungcli.training import checkpoint
-from tests.cli.conftest import LUNGCLI, environment
+from tests import forked
+from tests.cli.conftest import environment
 from tests.fuzz.test_fuzz import forget_peak, peak
 from tests.modelfile import graphs
 
@@ -359,15 +359,7 @@ def test_a_recipe_with_unknown_keys_or_paths_outside_is_refused(text: str, home:
 
 
 def call(home: Path, asked: Sequence[object]) -> str:
-    done = subprocess.run(
-        [LUNGCLI, *map(str, asked)],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = forked.run(asked, environment(home), timeout=600)
     return done.stdout + done.stderr
 
 
