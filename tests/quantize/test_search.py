@@ -322,7 +322,11 @@ def test_rungs_do_what_their_names_say() -> None:
 
 def test_how_much_of_a_net_must_run_on_integers() -> None:
     """Nine in ten, or half where some are left in float; files that are only smaller promise nothing."""
-    assert [Strategy(name="a").least, Strategy(name="a", ends=True).least, Strategy(name="a", worst=0.05).least] == [0.9, 0.5, 0.5]
+    assert [Strategy(name="a").least, Strategy(name="a", ends=True).least, Strategy(name="a", worst=0.05).least] == [
+        0.9,
+        0.5,
+        0.5,
+    ]
     assert [rung.least for form in ("float16", "int8-weights") for rung in STRATEGIES[form]] == [0, 0]
     assert (LIMITS.max_drop, LIMITS.min_agreement, LIMITS.metric) == (0.01, 0.99, "balanced_accuracy")
 
