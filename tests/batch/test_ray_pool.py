@@ -75,7 +75,6 @@ def require_same(output: Path, folder: Path, model: Path) -> None:
     assert archives.by_source(archives.written(output)) == expected
 
 
-@pytest.mark.long
 def test_a_node_that_dies_loses_and_doubles_nothing(
     folder: Path, model: Path, home: Path, tmp_path: Path, short: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +121,6 @@ def two_nodes(temporary: str) -> Iterator[tuple[str, Callable[[], None]]]:
             cluster.shutdown()
 
 
-@pytest.mark.long
 def test_a_killed_job_goes_on_with_what_is_missing(
     folder: Path, model: Path, home: Path, tmp_path: Path, short: dict[str, str]
 ) -> None:
