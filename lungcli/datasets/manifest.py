@@ -45,7 +45,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a data set comes from and what may be done with it.
 
     `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
-    its name among the published ones (`catalog.DATA_SETS`), empty for all others.
+    its name among the published ones (`registry.DATA_SETS`), empty for all others.
     """
 
     about: str

@@ -25,7 +25,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str = METRIC) -> Decision:
-    """Accept when neither `metric` (see `evaluation.figures_for`) nor malignant sensitivity falls by over `max_drop`.
+    """Accept when neither `metric` (see `predictions.figures_for`) nor malignant sensitivity falls by over `max_drop`.
 
     Raises UsageError when the two were judged on different slices, or the models' classes have no such figure.
     """

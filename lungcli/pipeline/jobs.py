@@ -113,7 +113,7 @@ def _happening(run: Run, found: RunData, without: Collection[str]) -> Generator[
 
 
 def _require_able(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
-    """Raise UsageError where a net's row in the catalog says that it can't do what `recipe` asks of it."""
+    """Raise UsageError where a net's row in the registry says that it can't do what `recipe` asks of it."""
     student, teachers = registry.net(recipe.model), [registry.net(name) for name in recipe.teachers]
     trained = [student, *(net for net, run in zip(teachers, recipes.as_tuple(origins), strict=False) if not run)]
     if recipe.pretrained and (without := [net.name for net in trained if not net.pretrained]):

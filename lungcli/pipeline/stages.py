@@ -64,7 +64,7 @@ def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
 
 
 def resolve_device(recipe: Recipe) -> Recipe:
-    """Return the recipe with names spelt as the catalog does, and device, precision and threads of this machine."""
+    """Return the recipe with names spelt as the registry does, and device, precision and threads of this machine."""
     from lungcli.training import devices
 
     data = manifest.load(recipe.data)

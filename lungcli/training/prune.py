@@ -1,6 +1,6 @@
 """Structured pruning: whole channels are cut out of a trained net, and what is left is a smaller net of the same kind.
 
-How wide a pruned net is, is told by the shapes of its weights and by nothing else: `narrow` gives a net as the catalog
+How wide a pruned net is, is told by the shapes of its weights and by nothing else: `narrow` gives a net as the registry
 builds it the widths of a file's tensors, so that pruned weights are kept and loaded like any others.
 """
 

@@ -23,7 +23,7 @@ _OTHERS = "choose another net: lungcli models list"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
-    """A trained net: its name in the catalog and its weights."""
+    """A trained net: its name in the registry and its weights."""
 
     model: str
     weights: Path

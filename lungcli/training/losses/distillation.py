@@ -1,4 +1,4 @@
-"""Ways to learn from a teacher, by name in `catalog.METHODS`: what each makes of the logits or features of both nets.
+"""Ways to learn from a teacher, by name in `registry.METHODS`: what each makes of the logits or features of both nets.
 
 All take what student and teacher give, labels (N,) and a temperature T > 0, and return the batch's mean loss. On
 logits (N, K), softmax is taken of logits / T; the factor T² keeps the gradient's size as T changes (Hinton et al.,
