@@ -87,7 +87,7 @@ class Terminal:
         Some widgets have no cursor to show: those are passed after a while.
         """
         end = time.monotonic() + PATIENCE
-        while label not in self.screen().splitlines()[self._cursor()[1]]:
+        while not self.screen().splitlines()[self._cursor()[1]].strip().startswith(label):
             assert time.monotonic() < end, f"no way to {label}:\n{self.screen()}"
             before = self._cursor()
             self._call("send-keys", "Tab")
@@ -147,12 +147,12 @@ def test_a_job_from_the_form_is_watched_stopped_resumed_and_compared(terminal: O
     one.open()
     one.listens()
     one.press_until("2", "$ lungcli compress")
-    typed = {"Student": "ownmodel", "Teacher": "ownmodel", "Epochs": "6", "Size": "64", "Batch": "8"}
+    typed = {"Student": "ownmodel", "Size": "64", "Teacher": "ownmodel", "Epochs": "6", "Batch": "8"}
     for label, text in typed.items():
         one.walk_to(label)
         one.type(text)
         one.see(f"--{label.lower()} {text}")
-    one.see("$ lungcli compress --student ownmodel --teacher ownmodel --epochs 6 --size 64 --batch 8")
+    one.see("$ lungcli compress --student ownmodel --size 64 --teacher ownmodel --epochs 6 --batch 8")
     one.press("C-s")
     one.see("started")
     one.press("Escape")
