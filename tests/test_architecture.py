@@ -122,9 +122,3 @@ def test_only_the_two_boundaries_catch_everything() -> None:
 def test_every_module_says_what_it_is() -> None:
     silent = [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
-
-
-def test_the_tree_in_the_readme_is_that_of_the_folders() -> None:
-    readme = (PACKAGE.parent / "README.md").read_text()
-    named = {line.split("/")[1] for line in readme.splitlines() if line.startswith("lungcli/")}
-    assert named == {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
