@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lungcli.predict.predict import Failure, Prediction, Refusal
     from lungcli.predict.series import SeriesVerdict
 
-SYNTHETIC = "trained on drawn phantoms: its predictions say nothing about people"
+SYNTHETIC = "trained on drawn phantoms: says nothing about people"
 
 # `malignant   58.0% ` stands before a bar.
 _BEFORE_BAR, _LONGEST_BAR = 18, 60
@@ -71,8 +71,8 @@ def unpredicted(outcome: "Refusal | Failure") -> tuple[str, str]:
 def acquisition(prediction: "Prediction") -> str:
     """Say how far a slice's acquisition is from those of the training slices; `guard` 0 stands for not known."""
     if not prediction.guard:
-        return "this model has no record of how its training slices were acquired"
-    return f"distance to the acquisition of the training slices: {prediction.guard:.2f} (limit 1)"
+        return "acquisition of the training slices not recorded"
+    return f"acquisition distance {prediction.guard:.2f} (limit 1)"
 
 
 def agreement(prediction: "Prediction") -> str:

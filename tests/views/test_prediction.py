@@ -94,8 +94,8 @@ def test_control_characters_of_foreign_names_are_made_visible() -> None:
 
 
 def test_the_acquisition_is_a_distance_or_not_known() -> None:
-    assert said.acquisition(PREDICTION).endswith("0.50 (limit 1)")
-    assert "no record" in said.acquisition(dataclasses.replace(PREDICTION, guard=0.0))
+    assert said.acquisition(PREDICTION) == "acquisition distance 0.50 (limit 1)"
+    assert "not recorded" in said.acquisition(dataclasses.replace(PREDICTION, guard=0.0))
 
 
 def test_provenance_names_model_views_and_time() -> None:

@@ -104,7 +104,7 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
     assert "<td>0.500 [.250, –] on the test part</td>" in shown
     assert "kappa" not in shown
     assert "run/&lt;b&gt;int8" in shown
-    assert "learned from drawn phantoms" in shown
+    assert "trained on drawn phantoms" in shown
     assert "not a medical device" in shown
 
 

@@ -19,7 +19,8 @@ def verdict(found: Outcome | None, model: str, width: int) -> Text:
     text = _headed(found, width)
     if found.forced:
         text.append(f"! {prediction.forced(found)}\n", "bold yellow")
-    text.append(f"{prediction.acquisition(found)}\n", "dim")
+    if found.guard:
+        text.append(f"{prediction.acquisition(found)}\n", "dim")
     if found.synthetic:
         text.append(f"! {prediction.SYNTHETIC}\n", "bold yellow")
     return text.append(f"{prediction.provenance(found, model)}\n{found.disclaimer}", "dim")

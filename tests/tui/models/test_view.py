@@ -431,7 +431,7 @@ def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_ba
         at = titles(app).index("balanced accuracy")
         assert [row[at][:5] for row in shown(app)] == ["1.000", "0.667"]
         assert "trials, judged on validation slices" in app.text()
-        assert "(val part, grouped split)" in app.text()
+        assert "val part, grouped split" in app.text()
         assert "chosen by these slices, the best looks better here than it is" in app.text()
         await press(app, pilot, "down", "f")
         assert isinstance(app.screen, Flips)
