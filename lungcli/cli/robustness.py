@@ -44,8 +44,8 @@ def show(rows: Sequence[StressFigures]) -> None:
     measured = [row for row in changed if row.malignant_sensitivity.value is not None]
     if measured:
         lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
-        found = with_interval(lowest.malignant_sensitivity)
-        out.print(f"lowest malignant sensitivity: {found}, under {lowest.change}, {lowest.setting}")
+        interval = with_interval(lowest.malignant_sensitivity)
+        out.print(f"lowest malignant sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
     out.print()
 
 

@@ -1,4 +1,4 @@
-"""A comparison as Markdown, CSV and sentences. One list of columns serves every table."""
+"""A comparison of models as Markdown and CSV; the columns of every comparison table."""
 
 import csv
 import io
@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.significance import Significance
-from lungcli.views.evaluation import SYNTHETIC, rests_on
+from lungcli.views.evaluation import RANDOM_SPLIT, SYNTHETIC, rests_on
 from lungcli.views.figures import difference, p_value, with_interval
 from lungcli.views.units import number, size
 
 Column = tuple[str, Callable[[Row], str]]
 
 P_VALUES = (
-    "p-values are two-sided: of that difference, by bootstrap over groups; McNemar's (mid-p) takes every slice for "
-    "independent, ignores groups, and is too small where near-duplicates get the same prediction"
+    "p-values are two-sided: p bootstrap is of that difference, over groups; p McNemar (mid-p) treats slices as "
+    "independent, so it is too small where near-duplicates get the same prediction"
 )
 
 
@@ -51,7 +51,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def footnotes(comparison: Comparison) -> list[str]:
-    """What a reader of the table must know to read it right."""
+    """How to read the table."""
     lines = []
     parts = {
         (row.figures.n, row.figures.groups, row.figures.part, row.figures.protocol)
@@ -63,14 +63,14 @@ def footnotes(comparison: Comparison) -> list[str]:
         for n, groups, part, protocol in sorted(parts)
     ]
     if any(protocol == "random" for _, _, _, protocol in parts):
-        lines.append("random split: slices of the same bodies are in the training part, so these figures are too high")
+        lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):
-        lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
+        lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: not significant")
         lines.append(P_VALUES)
-    lines += [f"{row.name} is not compared: {row.not_compared}" for row in comparison.rows if row.not_compared]
+    lines += [f"{row.name} has no difference: {row.not_compared}" for row in comparison.rows if row.not_compared]
     if timed := next((row.latency for row in comparison.rows if row.latency), None):
         lines.append(
-            f"latency of one prepared slice, {timed.threads} thread(s), models interleaved, "
+            f"latency of one prepared slice with {timed.threads} thread(s), models timed in turns, "
             f"on {comparison.machine['cpu']}"
         )
     if any(row.synthetic for row in comparison.rows):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from lungcli.metrics.predictions import Evaluation, Figures
 
+RANDOM_SPLIT = "random split: training has slices of the same bodies, so these figures are too high"
 SYNTHETIC = "synthetic data: these figures say nothing about people"
 
 _BAR = 30

@@ -38,8 +38,8 @@ def transfer(done: int, total: int, since: int, seconds: float) -> str:
     speed = (done - since) / seconds if seconds >= 0.5 else 0.0
     if speed <= 0:
         return amount
-    left = f", {duration((total - done) / speed)} left" if total else ""
-    return f"{amount}, {speed / 1e6:.1f} MB/s{left}"
+    remaining = f", {duration((total - done) / speed)} left" if total else ""
+    return f"{amount}, {speed / 1e6:.1f} MB/s{remaining}"
 
 
 def images_per_second(done: int, seconds: float) -> str:

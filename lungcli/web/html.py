@@ -24,7 +24,7 @@ from lungcli.views import prediction
 from lungcli.views.figures import with_interval
 
 # Every card carries two pictures inside the page.
-MOST = 32
+MAX_PICTURES = 32
 _SIDE = 448
 _HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
 
@@ -64,27 +64,27 @@ class Upload:
     content: bytes
 
 
-def judged(uploads: tuple[Upload, ...], model: Model) -> str:
+def prediction_cards(uploads: tuple[Upload, ...], model: Model) -> str:
     """Judge and explain each upload: HTML, a card each. Pictures beyond the first 32 are named, not judged."""
-    shown = [_judged(upload, model) for upload in uploads[:MOST]]
-    if len(uploads) > MOST:
+    shown = [_card(upload, model) for upload in uploads[:MAX_PICTURES]]
+    if len(uploads) > MAX_PICTURES:
         shown.append(
-            f'<p class="lung-failed">{len(uploads) - MOST} more pictures were not judged: {MOST} at once are the most '
+            f'<p class="lung-failed">{len(uploads) - MAX_PICTURES} more pictures were not judged: {MAX_PICTURES} at once are the most '
             "here; <code>lungcli predict FOLDER</code> has no limit</p>"
         )
     return "".join(shown) or _WELCOME
 
 
-def failed(message: str, hint: str) -> str:
+def error_message(message: str, hint: str) -> str:
     """Say what failed and what to do."""
     return f'<p class="lung-failed" role="alert"><strong>{_safe(message)}</strong><br>{_safe(hint)}</p>'
 
 
 def model_card(card: ModelCard, name: str) -> str:
     """Show where a model comes from and how well it works."""
-    made = dict.fromkeys((card.model, card.stage, card.precision, f"{card.size} px"))
+    description = dict.fromkeys((card.model, card.stage, card.precision, f"{card.size} px"))
     rows = {
-        "model": f"{name}: {', '.join(made)}",
+        "model": f"{name}: {', '.join(description)}",
         "classes": ", ".join(card.classes),
         "data": f"{card.data.name}, {card.data.slices} slices of {card.data.groups} look-alike groups; "
         f"licence {card.data.licence or 'unknown'}",
@@ -114,34 +114,34 @@ def example(label: str) -> Upload:
     return Upload(name=f"drawn phantom ({label})", content=_png(pixels))
 
 
-def _judged(upload: Upload, model: Model) -> str:
-    found, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
-    if isinstance(found, Prediction):
-        return _verdict(found, capture.image, model) if capture.image else ""
-    return failed(*prediction.unpredicted(found))
+def _card(upload: Upload, model: Model) -> str:
+    outcome, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
+    if isinstance(outcome, Prediction):
+        return _prediction_card(outcome, capture.image, model) if capture.image else ""
+    return error_message(*prediction.unpredicted(outcome))
 
 
-def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
-    explained = explain.explained(model, image, found.label)
+def _prediction_card(result: Prediction, image: SliceImage, model: Model) -> str:
+    explained = explain.explained(model, image, result.label)
     bars = "".join(
         f'<tr><th scope="row">{_safe(label)}</th><td>{share:.1%}</td>'
         f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'
-        for label, share in prediction.ranked(found.probabilities)
+        for label, share in prediction.ranked(result.probabilities)
     )
-    told = (
-        f'<p class="lung-referred">{_safe(prediction.referral(found))}</p>'
-        if found.referred
+    notes = (
+        f'<p class="lung-referred">{_safe(prediction.referral(result))}</p>'
+        if result.referred
         else '<p class="lung-clear">Not referred: familiar acquisition, sure enough</p>'
     )
-    flag = ' <span class="lung-flag">referred</span>' if found.referred else ""
-    told += f"<p><small>{_safe(prediction.acquisition(found))}</small></p>"
-    about = prediction.provenance(found, model_paths.name_of(model.path))
+    flag = ' <span class="lung-flag">referred</span>' if result.referred else ""
+    notes += f"<p><small>{_safe(prediction.acquisition(result))}</small></p>"
+    about = prediction.provenance(result, model_paths.name_of(model.path))
     caption = prediction.heat_map(explained.label, peak=explained.peak, coloured=True)
     return (
-        f'<article class="lung-card" aria-label="{_safe(found.source)}"><div class="lung-told">'
-        f"<h2>{_safe(prediction.headline(found.label, found.probabilities))}{flag}</h2>"
-        f"<table>{bars}</table>{told}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
-        f'<div class="lung-pair">{_figure(explain.levels(image.grey), found.source)}'
+        f'<article class="lung-card" aria-label="{_safe(result.source)}"><div class="lung-told">'
+        f"<h2>{_safe(prediction.headline(result.label, result.probabilities))}{flag}</h2>"
+        f"<table>{bars}</table>{notes}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
+        f'<div class="lung-pair">{_figure(explain.levels(image.grey), result.source)}'
         f"{_figure(explained.picture, caption)}</div></article>"
     )
 
@@ -161,8 +161,8 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
 
 def _figure(pixels: NDArray[np.uint8], caption: str) -> str:
     source = base64.b64encode(_png(pixels, _SIDE)).decode()
-    said = _safe(caption)
-    return f'<figure><img alt="{said}" src="data:image/png;base64,{source}"><figcaption>{said}</figcaption></figure>'
+    text = _safe(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
 
 
 def _png(pixels: NDArray[np.uint8], side: int = 0) -> bytes:

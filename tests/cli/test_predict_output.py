@@ -71,7 +71,7 @@ def shown(
     capsys: pytest.CaptureFixture[str], form: Format, judges: tuple[Model, ...], *found: Found, top: int = 0
 ) -> str:
     single = len(found) == 1
-    with predict_output.writing(form, judges, single=single, top=top) as write:
+    with predict_output.output_writer(form, judges, single=single, top=top) as write:
         for each in found:
             write(each)
     return capsys.readouterr().out

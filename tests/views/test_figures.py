@@ -34,5 +34,5 @@ def test_p_values(p: float | None, text: str) -> None:
 
 def test_a_mean_over_folds_with_its_spread() -> None:
     mean = Estimate(value=0.712, low=0.68, high=0.741)
-    assert figures.spread(Spread(mean=mean, deviation=0.0452, folds=5)) == "0.712 ±.045 [.680, .741]"
-    assert figures.spread(Spread(mean=mean, deviation=None, folds=1)) == "0.712 [.680, .741]"
+    assert figures.spread_over_folds(Spread(mean=mean, deviation=0.0452, folds=5)) == "0.712 ±.045 [.680, .741]"
+    assert figures.spread_over_folds(Spread(mean=mean, deviation=None, folds=1)) == "0.712 [.680, .741]"

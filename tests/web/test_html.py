@@ -38,7 +38,7 @@ def _pictures(shown: str) -> list[Image.Image]:
 
 
 def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
-    shown = html.judged((phantom,), model)
+    shown = html.prediction_cards((phantom,), model)
     assert re.search(r"<h2>malignant \d+\.\d%</h2>", shown)
     assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
     assert "Not referred" in shown
@@ -54,7 +54,7 @@ def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload
 def test_a_referral_says_why(model: Model, phantom: Upload) -> None:
     band = Referral(threshold=0.999, target="error", coverage=0.5, risk=0.1, n=10)
     card = msgspec.structs.replace(model.card, referral=band)
-    shown = html.judged((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
+    shown = html.prediction_cards((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
     assert "referred to a radiologist: not sure enough" in shown
     assert re.search(r'<h2>malignant \d+\.\d% <span class="lung-flag">referred</span></h2>', shown)
 
@@ -63,7 +63,7 @@ def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload)
     blank = io.BytesIO()
     Image.new("L", (64, 64), 120).save(blank, "PNG")
     uploads = (Upload(name="a.png", content=b"text"), phantom, Upload(name="b.png", content=blank.getvalue()))
-    shown = html.judged(uploads, model)
+    shown = html.prediction_cards(uploads, model)
     assert shown.index("cannot read a.png: it is not a picture") < shown.index("<article")
     assert shown.index("<article") < shown.index("no prediction for b.png: not an axial lung CT slice (blank")
     assert "limit 1)</strong>" in shown
@@ -73,16 +73,16 @@ def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload)
 def test_names_are_never_markup(model: Model, phantom: Upload) -> None:
     name = '<img src=x onerror="alert(1)">.png'
     for upload in (Upload(name=name, content=phantom.content), Upload(name=name, content=b"x")):
-        shown = html.judged((upload,), model)
+        shown = html.prediction_cards((upload,), model)
         assert "<img src=x" not in shown
         assert "&lt;img src=x" in shown
 
 
 def test_more_pictures_than_a_page_holds(model: Model) -> None:
-    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MOST + 3))
-    shown = html.judged(uploads, model)
-    assert f"{html.MOST - 1}.png" in shown
-    assert f"{html.MOST}.png" not in shown
+    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MAX_PICTURES + 3))
+    shown = html.prediction_cards(uploads, model)
+    assert f"{html.MAX_PICTURES - 1}.png" in shown
+    assert f"{html.MAX_PICTURES}.png" not in shown
     assert "3 more pictures were not judged" in shown
 
 
