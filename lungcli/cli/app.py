@@ -1,4 +1,4 @@
-"""The command `lungcli`: its parts, its help, and what its errors become."""
+"""The command `lungcli`: its commands, its help, and its exit codes."""
 
 import contextlib
 import gc
@@ -49,12 +49,12 @@ EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
 
 HELP = """\b
 Examples:
-  lungcli data phantom                          make a synthetic data set, to try everything
-  lungcli data download iqothnccd               fetch a published data set, every file checked
-  lungcli data import ~/slices.zip              take in your own slices, look-alikes kept together
-  lungcli compress --student mobilenetv2        teacher, student, int8, and an honest table
-  lungcli predict scan.png                      a verdict, or several: lungcli predict *.dcm
-  lungcli compare                               every model: size, speed, accuracy, intervals
+  lungcli data phantom                          draw a synthetic data set, to try everything
+  lungcli data download iqothnccd               download a published data set, every file checked
+  lungcli data import ~/slices.zip              import your own slices, near-duplicates grouped
+  lungcli compress --student mobilenetv2        teacher, student, int8, and a table that compares them
+  lungcli predict scan.png                      predict a slice, or several: lungcli predict *.dcm
+  lungcli compare                               all models: size, latency, accuracy with intervals
   lungcli dashboard                             watch runs live, full screen
 
 lungcli trains, distils, quantizes and measures small lung CT classifiers (benign, malignant, normal).
@@ -99,13 +99,13 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _manners(
+def _global_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only data and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only data, warnings and errors.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as NO_COLOR=1).")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     del version
     console.ConsoleOptions.quiet, console.ConsoleOptions.colour, console.ConsoleOptions.debug = (
@@ -116,19 +116,19 @@ def _manners(
 
 
 def main() -> None:
-    """Run the command line; every foreseen error becomes one clear line and an exit code."""
+    """Run the command line; errors become a message and an exit code."""
     if not sys.warnoptions:
-        # What libraries have to say to programmers, such as Pillow of a damaged tag, helps no user.
+        # Warnings of libraries, such as of Pillow about a damaged tag, help no user.
         warnings.simplefilter("ignore")
     signals.install_default_handlers()
     try:
         code = signals.flush_or_devnull(_code())
         signals.exit_on_next_signal(code)
     except KeyboardInterrupt:
-        # Asked to stop when it was ending anyway, after a job that had heard it before.
+        # A second signal, after the work has stopped at the first.
         code = signals.INTERRUPTED
         signals.exit_on_next_signal(code)
-    # Python would look for cycles in all modules once more, an eighth of a cold start.
+    # Spares a last search for reference cycles in all modules, an eighth of a cold start.
     gc.freeze()
     sys.exit(code)
 
@@ -138,13 +138,15 @@ def _code() -> int:
         app(prog_name="lungcli")
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):
-            return distributed.final(signals.BROKEN_PIPE)
+            return distributed.launcher_exit_code(signals.BROKEN_PIPE)
         if ending.code == signals.INTERRUPTED:
-            # Stopped while a bar was about to be drawn, nobody else would show the cursor again.
+            # Stopped while a bar was about to be drawn, the cursor is still hidden.
             with contextlib.suppress(OSError):
                 console.err().show_cursor()
-            _tell("stopped", "what was finished is kept; the same command does the rest")
-        return distributed.final(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+            _report_error("stopped", "finished work is kept; run the same command again to continue")
+        return distributed.launcher_exit_code(
+            ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        )
     except errors.LostRankError as error:
         if console.ConsoleOptions.debug:
             raise
@@ -153,33 +155,39 @@ def _code() -> int:
     except errors.LungcliError as error:
         if console.ConsoleOptions.debug:
             raise
-        _tell(error.message, error.hint)
-        return distributed.final(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+        _report_error(error.message, error.hint)
+        return distributed.launcher_exit_code(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except OSError as error:
         if console.ConsoleOptions.debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        _tell(f"the system refused: {error.strerror or error}{where}", "nothing that was finished is lost")
+        _report_error(
+            f"the system refused: {error.strerror or error}{where}",
+            "finished work is kept; mend that and run the same command again",
+        )
     except MemoryError as error:
         if console.ConsoleOptions.debug:
             raise
-        _tell(f"out of memory{_notes(error)}", "close other programs, or take less at once: --micro-batch, --size")
+        _report_error(
+            f"out of memory{_notes(error)}",
+            "close other programs, or use less memory: a smaller --micro-batch or --size",
+        )
     except Exception as error:
         if console.ConsoleOptions.debug:
             raise
-        _tell(
-            f"unforeseen {type(error).__name__}: {error}{_notes(error)}",
-            "this is a bug; please report it with the output of --debug",
+        _report_error(
+            f"unexpected {type(error).__name__}: {error}{_notes(error)}",
+            "this is a bug; please report it with the output of lungcli --debug …",
         )
-    return distributed.final(1)
+    return distributed.launcher_exit_code(1)
 
 
-def _tell(message: str, hint: str) -> None:
-    # The terminal may be gone, and then there is nobody to tell.
+def _report_error(message: str, hint: str) -> None:
+    # The terminal may be gone.
     with contextlib.suppress(OSError):
         console.error(message, hint)
 
 
 def _notes(error: BaseException) -> str:
-    """Say what was being done when an error came up that nobody foresaw, as `errors.during` has noted it."""
+    """Say what was being done when an unexpected error was raised, as `errors.during` has noted it."""
     return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

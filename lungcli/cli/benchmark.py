@@ -4,15 +4,15 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 
 def benchmark(
     specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, interleaved.")],
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time each model so long.")] = 10.0,
     batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Slices a call.")] = 1,
-    threads: opt.Threads = 0,
-    json: opt.Json = False,
+    threads: options.Threads = 0,
+    json: options.Json = False,
 ) -> None:
     """Latency of the net alone: 20 warm-ups, then percentiles, models taking turns.
 
@@ -22,12 +22,12 @@ def benchmark(
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.evaluation import benchmark as bench
+    from lungcli.evaluation import benchmark
     from lungcli.modelfile import model_file, model_paths
 
     loaded = [model_file.load(model_paths.resolve(spec), threads) for spec in specs]
-    measured = bench.benchmark(loaded, seconds=seconds, threads=threads, batch=batch)
-    machine = bench.machine()
+    measured = benchmark.benchmark(loaded, seconds=seconds, threads=threads, batch=batch)
+    machine = benchmark.machine()
     if json:
         console.print_json({"machine": machine, "measurements": measured})
         return

@@ -1,4 +1,4 @@
-"""`lungcli calibrate`, and how probabilities and referral are shown."""
+"""`lungcli calibrate`, and tables of calibration and referral."""
 
 import math
 from pathlib import Path
@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lungcli.metrics.calibration import Bin, CalibrationErrors
+    from lungcli.metrics.calibration import CalibrationErrors
     from lungcli.metrics.referral import Selective, Target
     from lungcli.modelfile.model_card import ModelCard
 
@@ -22,21 +20,28 @@ def calibrate(
     spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")],
     risk: Annotated[
         float | None,
-        typer.Option("--target-risk", min=0, max=1, help="Most wrong verdicts among slices that are not referred."),
+        typer.Option(
+            "--target-risk", min=0, max=1, help="Largest share of wrong predictions among slices that are not referred."
+        ),
     ] = None,
     sensitivity: Annotated[
         float | None,
-        typer.Option("--target-sensitivity", min=0, max=1, help="Least malignant sensitivity among those."),
+        typer.Option(
+            "--target-sensitivity",
+            min=0,
+            max=1,
+            help="Smallest malignant sensitivity among slices that are not referred.",
+        ),
     ] = None,
     data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.")] = None,
-    threads: opt.Threads = 0,
-    json: opt.Json = False,
+    threads: options.Threads = 0,
+    json: options.Json = False,
 ) -> None:
-    """Fit temperature and referral threshold on validation slices, and keep both in the model file.
+    """Fit temperature and referral threshold on validation slices, and store both in the model file.
 
-    The threshold is the smallest that reaches the target and keeps a fifth of the slices. Without a target, the one
-    in the file is used again (risk 0.2 at first). The test part is only measured, never chosen on.
+    The threshold is the smallest that reaches the target and refers at most four fifths of the slices. Without a
+    target, the one in the file is used again (initially risk 0.2). The test part is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95
@@ -57,54 +62,57 @@ def calibrate(
     console.disclaim()
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
-        found = stages.load_run_data(recipe, advance)
-    card = stages.calibrated(model, found, target or _kept(model.card))
+        run_data = stages.load_run_data(recipe, advance)
+    card = stages.calibrated(model, run_data, target or _target_of_card(model.card))
     if target is not None:
         _require_reached(card)
-    fitted = dataclasses.replace(model, card=card)
-    verdicts = evaluate.evaluate(fitted, found.pixels, found.split.test, found.manifest, found.split, part="test")
+    calibrated_model = dataclasses.replace(model, card=card)
+    evaluation = evaluate.evaluate(
+        calibrated_model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
+    )
     if card.figures is not None:
-        card = msgspec.structs.replace(card, figures=verdicts.figures())
-    tested = referral.of(verdicts, card.referral.threshold) if card.referral else None
+        card = msgspec.structs.replace(card, figures=evaluation.figures())
+    test_result = referral.of(evaluation, card.referral.threshold) if card.referral else None
     model_file.recard(model.path, card)
     if png is not None and card.referral:
         plots.save(plots.risk_coverage(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
     if json:
         fields = ("temperature", "calibration", "referral", "risk_coverage")
-        kept = {name: getattr(card, name) for name in fields}
-        console.print_json({"model": model_paths.name_of(model.path)} | kept | {"test": tested})
+        fitted_fields = {name: getattr(card, name) for name in fields}
+        console.print_json({"model": model_paths.name_of(model.path)} | fitted_fields | {"test": test_result})
     else:
-        show(card, tested)
+        show(card, test_result)
     console.info(
-        f"written into {model_paths.name_of(model.path)}: temperature, calibration, referral threshold, its curve"
+        f"written into {model_paths.name_of(model.path)}: temperature, calibration, referral threshold and curve"
     )
 
 
-def show(card: "ModelCard", tested: "Selective | None") -> None:
-    """Print what a calibration has found, validation and test apart."""
+def show(card: "ModelCard", test_result: "Selective | None") -> None:
+    """Print the result of a calibration, for validation and test."""
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
     from lungcli.metrics import referral
+    from lungcli.views.bars import bar
     from lungcli.views.figures import with_interval
+    from lungcli.views.units import number
 
-    if card.calibration is None or card.referral is None or tested is None:
-        console.warn("the split has no validation slices, so nothing could be fitted")
+    if card.calibration is None or card.referral is None or test_result is None:
+        console.warn("the split has no validation slices, so nothing was fitted; train on a split that has some")
         return
     out = console.out()
     out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} validation slices")
     show_errors(card.calibration.before, card.calibration.after)
-    out.print(f"\nrefer when the largest probability is below {card.referral.threshold:.3f} ({card.referral.target})")
+    out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
     table = Table(box=None, pad_edge=False)
-    for title in ("", "validation\n(chosen on)", f"test ({tested.n} slices,\n{tested.groups} groups)"):
+    for title in ("", "validation\n(fitted)", f"test ({test_result.n} slices,\n{test_result.groups} groups)"):
         table.add_column(title)
     point = referral.point_of(card.risk_coverage, card.referral)
-    table.add_row("coverage", number(point.coverage), with_interval(tested.coverage))
-    table.add_row("wrong of those not referred", number(point.risk), with_interval(tested.risk))
-    if tested.malignant_sensitivity is not None:
-        found = with_interval(tested.malignant_sensitivity)
-        table.add_row("malignant sensitivity of those", number(point.malignant_sensitivity), found)
+    table.add_row("coverage", number(point.coverage), with_interval(test_result.coverage))
+    table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
+    if test_result.malignant_sensitivity is not None:
+        interval = with_interval(test_result.malignant_sensitivity)
+        table.add_row("malignant sensitivity of those", number(point.malignant_sensitivity), interval)
     out.print(table)
     curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
     for title in ("coverage", "threshold", "risk", "malignant sensitivity", ""):
@@ -112,10 +120,10 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
         mark = "  ← chosen" if item == point else ""
-        curve.add_row(*map(number, cells), "█" * round(_WIDTH * item.risk) + mark)
+        curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
     if not referral.reached(card.risk_coverage, card.referral):
-        console.warn(f"no threshold reaches {card.referral.target} on validation; this is the nearest")
+        console.warn(f"no threshold reaches {card.referral.target} on validation; this is the closest")
 
 
 def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None:
@@ -123,7 +131,7 @@ def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("", "ECE", "NLL", "Brier"):
@@ -133,31 +141,15 @@ def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None
     console.out().print(table)
 
 
-def show_reliability(bins: "Sequence[Bin]") -> None:
-    """Print the reliability diagram: a bar of the share judged right, and a mark where its confidence would end it."""
-    from rich.table import Table
-
-    from lungcli.cli import console
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("confidence", "slices", "right", "│ where it should end"):
-        table.add_column(title, justify="right" if title in ("slices", "right") else "left")
-    for item in bins:
-        bar = list(("█" * round(_WIDTH * item.accuracy)).ljust(_WIDTH + 1))
-        bar[round(_WIDTH * item.confidence)] = "│"
-        table.add_row(f"{item.low:.2f}–{item.high:.2f}", str(item.n), f"{item.accuracy:.3f}", "".join(bar).rstrip())
-    console.out().print(table)
-
-
-def show_selective(found: "Selective") -> None:
-    """Print what the model's threshold of referral is worth on some slices, in two lines."""
+def show_selective(selective: "Selective") -> None:
+    """Print coverage and risk at the model's referral threshold, in two lines."""
     from lungcli.cli import console
     from lungcli.views.figures import with_interval
 
-    lines = f"refer below {found.threshold:.3f}: coverage {with_interval(found.coverage)}"
-    lines += f"\nof those not referred: wrong {with_interval(found.risk)}"
-    if found.malignant_sensitivity is not None:
-        lines += f", malignant sensitivity {with_interval(found.malignant_sensitivity)}"
+    lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
+    lines += f"\nnot referred: {with_interval(selective.risk)}"
+    if selective.malignant_sensitivity is not None:
+        lines += f", malignant sensitivity {with_interval(selective.malignant_sensitivity)}"
     console.out().print(lines + "\n")
 
 
@@ -172,14 +164,14 @@ def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
     return None if sensitivity is None else Target(kind="malignant sensitivity", value=sensitivity)
 
 
-def _kept(card: "ModelCard") -> "Target":
+def _target_of_card(card: "ModelCard") -> "Target":
     from lungcli.metrics import referral
 
     return referral.parse(card.referral.target) if card.referral else referral.DEFAULT
 
 
 def _require_reached(card: "ModelCard") -> None:
-    """Refuse a target the user named that no threshold reaches, and say what is within reach."""
+    """Raise UsageError for a target that no threshold reaches, with the closest one that can be reached."""
     from lungcli.core.errors import UsageError
     from lungcli.metrics import referral
 
@@ -192,6 +184,6 @@ def _require_reached(card: "ModelCard") -> None:
     useless = within >= 1 if by_risk else within <= 0
     raise UsageError(
         f"no threshold that keeps a fifth of the validation slices reaches {card.referral.target}; "
-        f"the nearest is {value:.3f}, and the model file is as it was",
-        "train a better model first" if useless else f"ask for what is within reach: --target-{option} {within:g}",
+        f"the closest is {value:.3f}, and the model file is unchanged",
+        "train a better model first" if useless else f"use a target that can be reached: --target-{option} {within:g}",
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.evaluation.compare import Find, Flipped
@@ -18,19 +18,23 @@ def compare(
         list[str] | None, typer.Argument(metavar="[RUN|FILE]…", help="All models on this machine if left out.")
     ] = None,
     baseline: Annotated[
-        str, typer.Option("--baseline", metavar="MODEL", help="Model to put first and take differences to.")
+        str, typer.Option("--baseline", metavar="MODEL", help="Reference model: shown first, differences are to it.")
     ] = "",
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="Time each model so long; 0: do not time.")] = 2.0,
-    threads: opt.Threads = 0,
-    flips: Annotated[bool, typer.Option("--flips", help="List the slices that the models judge differently.")] = False,
-    json: opt.Json = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="Seconds to time each model; 0: do not time.")
+    ] = 2.0,
+    threads: options.Threads = 0,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="List the slices that the models classify differently.")
+    ] = False,
+    json: options.Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Any models side by side: size, latency, accuracy with intervals, paired difference.
+    """Compare models side by side: size, latency, accuracy with intervals, paired differences.
 
-    Models judged on different test parts are refused; the list of all models says which they are. A named
-    file that lies beside no verdicts is judged anew, where its data set is here.
+    Models evaluated on different test parts have no difference, which is said under the table. A named file without
+    stored predictions is evaluated again, if its data set is on this machine.
 
     \b
     Examples:
@@ -40,38 +44,38 @@ def compare(
     """
     from lungcli.cli import console, tables
     from lungcli.core.errors import UsageError
-    from lungcli.evaluation import compare as comparing
+    from lungcli.evaluation import compare
     from lungcli.modelfile import model_paths
     from lungcli.views import comparison_table
 
     paths = [model_paths.resolve(spec) for spec in specs] if specs else list(model_paths.files().values())
-    pinned = model_paths.resolve(baseline) if baseline else None
+    baseline_path = model_paths.resolve(baseline) if baseline else None
     if flips:
         if csv or markdown:
-            raise UsageError("flips are listed as a table or as JSON", "leave --csv and --markdown out, or add --json")
-        with _finding() as find:
-            changed = comparing.flipped(paths, pinned, find)
-        _flips(changed, as_json=json)
+            raise UsageError("--flips prints a table or JSON", "leave --csv and --markdown out")
+        with _evaluation_finder() as find:
+            changed = compare.flipped(paths, baseline_path, find)
+        _show_flips(changed, as_json=json)
         return
     if specs:
-        with _finding() as find:
-            found = comparing.compare(paths, pinned, seconds, threads, find=find)
+        with _evaluation_finder() as find:
+            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find)
     else:
-        # All that is there is a list, not meant to be compared: it must not judge trials on the test part.
-        found = comparing.compare(paths, pinned, seconds, threads, listing=True)
+        # A list of all models evaluates none: trials of a search must not meet the test part.
+        comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True)
     if json:
-        console.print_json(found)
+        console.print_json(comparison)
     elif csv:
-        console.print_text(comparison_table.comma_separated(found))
+        console.print_text(comparison_table.comma_separated(comparison))
     elif markdown:
-        console.print_text(comparison_table.markdown(found))
+        console.print_text(comparison_table.markdown(comparison))
     else:
-        tables.show_comparison(found)
+        tables.show_comparison(comparison)
 
 
 @contextlib.contextmanager
-def _finding() -> "Iterator[Find]":
-    """Yield what finds the verdicts of a model file, once each; shows that slices are read where they must be."""
+def _evaluation_finder() -> "Iterator[Find]":
+    """Yield a function that returns the evaluation of a model file, computed once; shows the progress of reading."""
     from lungcli.cli import progress
     from lungcli.pipeline import evaluate
 
@@ -79,33 +83,33 @@ def _finding() -> "Iterator[Find]":
         yield functools.cache(lambda path: evaluate.verdicts_of(path, advance))
 
 
-def _flips(found: "Flipped", *, as_json: bool) -> None:
-    """Print each slice that not all models judge alike, with every verdict; wrong ones are marked."""
+def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
+    """Print each slice that the models classify differently, with every prediction; wrong ones are marked."""
     from rich.table import Table
 
     from lungcli.cli import console
 
     if as_json:
-        console.print_json(found)
+        console.print_json(flipped)
         return
-    runs = {name.rpartition("/")[0] for name in found.models}
+    runs = {name.rpartition("/")[0] for name in flipped.models}
     one_run = len(runs) == 1 and "" not in runs
-    shown = [name.rpartition("/")[2] if one_run else name for name in found.models]
+    shown = [name.rpartition("/")[2] if one_run else name for name in flipped.models]
     table = Table(title=console.plain(*runs) if one_run else None, title_justify="left", box=None, pad_edge=False)
     for title in ("slice", "true class", *shown):
         table.add_column(console.plain(title), overflow="fold")
-    for row in found.slices:
+    for row in flipped.slices:
         cells = [
             f"{'' if verdict.verdict == row.label else '✗ '}{verdict.verdict} {verdict.confidence:.0%}"
             for verdict in row.verdicts
         ]
         table.add_row(console.plain(row.slice.rpartition("/")[2]), row.label, *cells)
-    if found.slices:
+    if flipped.slices:
         console.out().print(table)
     baseline, *others = shown
-    for name, count in zip(others, found.counts, strict=True):
+    for name, count in zip(others, flipped.counts, strict=True):
         total = count.mended + count.broken + count.both_wrong
         console.info(
-            f"{name}: {total} of {found.n} verdicts are not those of {baseline}: "
-            f"{count.mended} mended, {count.broken} broken, {count.both_wrong} both wrong"
+            f"{name}: {total} of {flipped.n} predictions differ from those of {baseline}: "
+            f"{count.mended} corrected, {count.broken} broken, {count.both_wrong} wrong in both"
         )

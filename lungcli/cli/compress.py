@@ -1,12 +1,12 @@
 """`lungcli compress`."""
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.errors import UsageError
 
 
-@opt.taking("compress")
+@options.with_options_of("compress")
 def compress(
-    settings: opt.Settings, recipe: opt.RecipeName = "", name: opt.Name = "", devices: opt.Devices = 1
+    settings: options.Settings, recipe: options.RecipeName = "", name: options.Name = "", devices: options.Devices = 1
 ) -> None:
     """Teacher, student with and without it, int8, and the table that compares them; exit code 5 if the gate fails.
 
@@ -25,7 +25,7 @@ def compress(
 
     if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
-    distributed.share(
+    distributed.run_on_devices(
         devices,
         settings.values["device"],
         lambda: run_job.run_recipe(recipe, settings, name) if recipe else run_job.start_run("compress", settings, name),

@@ -1,4 +1,4 @@
-"""Who says what where: data on stdout, narration on stderr. Foreign names are never read as markup."""
+"""The two consoles: data on stdout, messages on stderr. Foreign names are never read as markup."""
 
 import functools
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConsoleOptions:
-    """How to speak, set once by the options before the command's name."""
+    """Global options, set once from those before the command's name."""
 
     quiet = False
     colour = True
@@ -30,12 +30,12 @@ def out() -> "Console":
 
 @functools.cache
 def err() -> "Console":
-    """Console for narration (stderr)."""
+    """Console for messages (stderr)."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> "Console":
-    """A console that takes no text for markup, and shows control characters rather than sending them."""
+    """A console that reads no markup, and shows control characters instead of sending them."""
     from rich.console import Console
 
     class Harmless(Console):
@@ -48,25 +48,25 @@ def _console(*, stderr: bool) -> "Console":
 
 
 def info(text: str, style: str = "") -> None:
-    """Tell the user something on stderr, unless asked to be quiet."""
+    """Print a message on stderr, unless --quiet."""
     if not ConsoleOptions.quiet:
         err().print(plain(text), style=style, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """Tell the user something that should not be missed."""
+    """Print a warning on stderr."""
     err().print(f"warning: {plain(text)}", style="yellow", soft_wrap=True)
 
 
 def error(message: str, hint: str = "") -> None:
-    """Say what failed, why, and what to do: the important line last."""
+    """Print what failed and why, and what to do about it."""
     err().print(f"error: {plain(message)}", style="bold red", soft_wrap=True)
     if hint:
         err().print(f"  {plain(hint)}", soft_wrap=True)
 
 
 def disclaim() -> None:
-    """Say once that this is no medical device."""
+    """Print the disclaimer on stderr."""
     info(DISCLAIMER, style="dim")
 
 
@@ -76,6 +76,6 @@ def print_json(value: object) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print data that is text already (CSV, Markdown, TOML), with nothing changed but control characters."""
+    """Print data that is text already (CSV, Markdown, TOML), unchanged but for control characters."""
     shown = plain_lines(text)
     sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")

@@ -1,4 +1,4 @@
-"""All folds of a cross-validation from the command line: one run after the other, and one table at the end."""
+"""Cross-validation from the command line: a run for each fold, and a table of all at the end."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,51 +21,53 @@ OTHERS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "kappa": "kappa"}
 OVER_FOLDS = ("balanced_accuracy", "malignant_sensitivity")
 
 
-def go(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
-    """Do the runs of all folds, or go on with them, and show them together.
+def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
+    """Execute or resume the runs of all folds, and show their pooled results.
 
-    Raises InterruptedRunError after Ctrl-C, and GateNotMetError when the int8 models of all folds lose too much.
+    Raises InterruptedRunError after Ctrl-C, and GateNotMetError where the pooled int8 models lose too much.
     """
     from lungcli.pipeline import cross_validation
 
     console.disclaim()
-    made = cross_validation.start(kind, recipes, name)
-    done = sum(run.info.state == "done" for run in made)
-    console.info(f"{len(made)} folds, a run each: {made[0].name} to {made[-1].name}; {done} of them done already")
-    for run in made:
+    fold_runs = cross_validation.start(kind, recipes, name)
+    done = sum(run.info.state == "done" for run in fold_runs)
+    console.info(
+        f"{len(fold_runs)} folds, one run each: {fold_runs[0].name} to {fold_runs[-1].name}; {done} of them finished already"
+    )
+    for run in fold_runs:
         if run.info.state != "done":
-            _work(run)
-        _tell(run)
-    pooled = cross_validation.pool(made)
+            _run_fold(run)
+        _report_fold(run)
+    pooled = cross_validation.pool(fold_runs)
     show(pooled)
     if pooled.decision:
         from lungcli.cli import tables
 
-        tables.require_gate(pooled.decision, pooled.differences[0].reference)
+        tables.require_accepted(pooled.decision, pooled.differences[0].reference)
 
 
 def show(pooled: "Pooled") -> None:
-    """Print the stages side by side, their differences, and what a reader must know to read them right."""
+    """Print the stages side by side, their differences, and footnotes."""
     from lungcli.cli import tables
 
     console.out().print(f"all {len(pooled.runs)} folds", style="bold")
-    tables.show_beside([stage.stage for stage in pooled.stages], _lines(pooled))
+    tables.show_side_by_side([stage.stage for stage in pooled.stages], _lines(pooled))
     for line in _footnotes(pooled):
         console.info(line, style="dim")
 
 
-def _work(run: Run) -> None:
+def _run_fold(run: Run) -> None:
     try:
         execution.execute(run)
     except InterruptedRunError as error:
-        hint = "type the same command again: folds that are done are passed over"
+        hint = "run the same command again: finished folds are skipped"
         raise InterruptedRunError(error.message, hint) from error
 
 
-def _tell(run: Run) -> None:
-    """Say in a line what came of a fold."""
-    from lungcli.core.formatting import number
+def _report_fold(run: Run) -> None:
+    """Print the result of a fold in a line."""
     from lungcli.modelfile import model_file
+    from lungcli.views.units import number
 
     parts = []
     for stage in model_paths.stages(run):
@@ -77,7 +79,7 @@ def _tell(run: Run) -> None:
 
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     """Titles and cells, an interval under its figure."""
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     return [
         *_figures(pooled, HEADLINES),
@@ -87,53 +89,58 @@ def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     ]
 
 
-def _figures(pooled: "Pooled", named: dict[str, str]) -> list[tuple[str, list[str]]]:
-    from lungcli.cli.tables import under
-    from lungcli.views.figures import spread, with_interval
+def _figures(pooled: "Pooled", titles: dict[str, str]) -> list[tuple[str, list[str]]]:
+    from lungcli.cli.tables import interval_below
+    from lungcli.views.figures import spread_over_folds, with_interval
 
     lines = []
-    for name in (name for name in named if name in pooled.stages[0].figures.estimates):
-        lines.append((named[name], [under(with_interval(stage.figures.estimates[name])) for stage in pooled.stages]))
+    for name in (name for name in titles if name in pooled.stages[0].figures.estimates):
+        lines.append(
+            (titles[name], [interval_below(with_interval(stage.figures.estimates[name])) for stage in pooled.stages])
+        )
         if name in OVER_FOLDS:
-            lines.append(("over folds", [under(spread(stage.over_folds[name])) for stage in pooled.stages]))
+            lines.append(
+                ("over folds", [interval_below(spread_over_folds(stage.over_folds[name])) for stage in pooled.stages])
+            )
     return lines
 
 
 def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
-    from lungcli.cli.tables import under
+    from lungcli.cli.tables import interval_below
     from lungcli.views.figures import difference, p_value
 
     lines = []
     for reference in dict.fromkeys(found.reference for found in pooled.differences):
-        found = [_of(pooled, stage, reference) for stage in pooled.stages]
+        found = [_difference_of(pooled, stage, reference) for stage in pooled.stages]
         tests = [each.significance if each else None for each in found]
         lines += [
-            (f"to {reference}", [under(difference(each.difference)) if each else "–" for each in found]),
+            (f"to {reference}", [interval_below(difference(each.difference)) if each else "–" for each in found]),
             ("p bootstrap", [p_value(test.bootstrap) if test else "–" for test in tests]),
             ("p McNemar", [p_value(test.mcnemar) if test else "–" for test in tests]),
         ]
     return lines
 
 
-def _of(pooled: "Pooled", stage: "Stage", reference: str) -> "Difference | None":
+def _difference_of(pooled: "Pooled", stage: "Stage", reference: str) -> "Difference | None":
     pairs = {(found.stage, found.reference): found for found in pooled.differences}
     return pairs.get((stage.stage, reference))
 
 
 def _footnotes(pooled: "Pooled") -> list[str]:
     from lungcli.views.comparison_table import P_VALUES
+    from lungcli.views.evaluation import RANDOM_SPLIT, SYNTHETIC, rests_on
 
     figures = pooled.stages[0].figures
     lines = [
-        f"each of {figures.n} slices of {figures.groups} look-alike groups judged once, by the models of the fold that "
-        f"tests it ({figures.protocol} split); 95 % intervals by bootstrap over groups",
-        "over folds: mean ± standard deviation, interval by bootstrap over folds; folds are few and share training "
-        "slices, so it is narrower than the truth",
+        f"evaluated on {rests_on(figures.n, figures.groups, protocol=figures.protocol)}, each slice once, by the models "
+        "of the fold that tests it; 95 % intervals by bootstrap over groups",
+        "over folds: mean ± standard deviation, interval by bootstrap over folds, too narrow because folds are few and "
+        "share training slices",
     ]
     if figures.protocol == "random":
-        lines.append("random split: the same bodies were trained on, so these figures flatter")
+        lines.append(RANDOM_SPLIT)
     if pooled.differences:
-        lines += ["differences are in balanced accuracy, paired over all slices; n.s.: may be chance", P_VALUES]
+        lines += ["differences are in balanced accuracy, paired over all slices; n.s.: not significant", P_VALUES]
     if pooled.synthetic:
-        lines.append("synthetic data: these figures say nothing about people")
+        lines.append(SYNTHETIC)
     return lines

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lungcli.cli import data_groups, data_split
-from lungcli.cli import options as opt
+from lungcli.cli import data_groups, data_split, options
 from lungcli.cli.data_check import check, write_file
 from lungcli.core.recipe import OPTIONS
 
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
 
 DataName = Annotated[str, typer.Argument(metavar="NAME")]
-NewName = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the data set; made up if left out.")]
+NewName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Name of the data set; derived from PATH if left out.")
+]
 
 # Beyond these a list of files is for --json, not for reading.
 _SHOWN_FILES = 20
@@ -27,17 +28,17 @@ _SHOWN_FILES = 20
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or .zip with one folder a class.")],
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or .zip file with one folder per class.")],
     name: NewName = "",
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="CSV", help="Table with the columns path,label,patient.")
     ] = None,
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Take in a folder or zip of slices, keeping look-alikes together.
+    """Import a folder or .zip file of slices, and group near-duplicates.
 
-    With --labels, a table says the class and patient of each file instead of its folder, and slices of one patient
-    are kept together.
+    With --labels, a table gives the class and patient of each file, instead of its folder, and the slices of a patient
+    stay in one group.
 
     \b
     Example: lungcli data import ~/Downloads/iqothnccd.zip
@@ -48,51 +49,51 @@ def import_(
 
     with progress.preparing(f"reading {source.name}") as advance:
         if labels is None:
-            made = importer.import_dataset(source, name or None, advance)
+            manifest = importer.import_dataset(source, name or None, advance)
         else:
-            made = importer.import_labelled(source, labels, name or None, advance)
-    tell(made, json=json)
+            manifest = importer.import_labelled(source, labels, name or None, advance)
+    show_created(manifest, json=json)
 
 
 @app.command()
 def phantom(
-    slices: Annotated[int, typer.Option("--slices", help="Slices to draw.")] = 240,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other bodies.")] = 0,
+    slices: Annotated[int, typer.Option("--slices", help="Number of slices.")] = 240,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed; another seed draws other bodies.")] = 0,
     name: NewName = "phantom",
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Draw a synthetic data set, so that everything runs with no download.
+    """Draw a synthetic data set, to try everything without a download.
 
     \b
     Example: lungcli data phantom --slices 240
     """
     from lungcli.cli import progress
-    from lungcli.datasets.phantom import dataset as drawing
+    from lungcli.datasets.phantom import dataset
 
     with progress.preparing("drawing") as advance:
-        made = drawing.make(slices=slices, seed=seed, name=name, advance=advance)
-    tell(made, json=json)
+        drawn = dataset.make(slices=slices, seed=seed, name=name, advance=advance)
+    show_created(drawn, json=json)
 
 
 @app.command("list")
-def list_(json: opt.Json = False) -> None:
-    """Every data set on this machine."""
+def list_(json: options.Json = False) -> None:
+    """List the data sets on this machine."""
     from rich.table import Table
 
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
-    found = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
+    manifests = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
     if json:
-        console.print_json({"data": [summary.of(item) for item in found]})
+        console.print_json({"data": [summary.of(item) for item in manifests]})
         return
-    if not found:
-        console.info("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
+    if not manifests:
+        console.info("there are no data sets yet; make one with lungcli data phantom or lungcli data import PATH")
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("data set", "slices", "look-alike groups", "classes", "source"):
+    for title in ("data set", "slices", "near-duplicate groups", "classes", "source"):
         table.add_column(title, overflow="fold")
-    for item in found:
+    for item in manifests:
         groups = len({entry.group for entry in item.slices})
         about = f"{item.source.about}{' (synthetic)' if item.source.synthetic else ''}"
         cells = (str(len(item.slices)), str(groups), ", ".join(item.classes), about)
@@ -106,21 +107,21 @@ def show(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="FILE", help="Draw slices as read and as prepared (PNG).")
     ] = None,
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Counts by class, look-alike groups, copies, and files left out."""
+    """Show counts by class, near-duplicate groups, exact copies, and rejected files."""
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
-    found = manifest.load(name)
+    dataset = manifest.load(name)
     if json:
-        console.print_json(summary.of(found))
+        console.print_json(summary.of(dataset))
     else:
-        _print(found)
+        _show_summary(dataset)
     if sheet is not None:
         from lungcli.datasets.audit import contact_sheets
 
-        drawn = contact_sheets.prepared_sheet(found, manifest.folder(found.name), OPTIONS["size"].default)
+        drawn = contact_sheets.prepared_sheet(dataset, manifest.folder(dataset.name), OPTIONS["size"].default)
         write_file(sheet, contact_sheets.png(drawn), "--sheet FILE")
 
 
@@ -128,8 +129,8 @@ app.command()(check)
 
 
 @app.command()
-def verify(name: DataName, json: opt.Json = False) -> None:
-    """Hash every file again: is the data set still what it was when it was made?
+def verify(name: DataName, json: options.Json = False) -> None:
+    """Hash every file again and compare with the manifest.
 
     \b
     Example: lungcli data verify iqothnccd
@@ -150,17 +151,17 @@ def path(name: DataName) -> None:
 
 @app.command()
 def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a data set, or what a download of it has left, from this machine."""
+    """Delete a data set, or an unfinished download of it, from this machine."""
     from lungcli.cli import console
     from lungcli.core import registry
     from lungcli.core.errors import UnreadableInputError
     from lungcli.datasets import cache, manifest
-    from lungcli.datasets.download import published as download
+    from lungcli.datasets.download import published
 
     row = registry.DATA_SETS.get(name)
-    if row and download.kept(row).is_dir():
-        download.forget(row)
-        console.info(f"removed what had arrived of {name!r}")
+    if row and published.kept(row).is_dir():
+        published.forget(row)
+        console.info(f"removed the unfinished download of {name!r}")
         if name not in manifest.known():
             return
     folder = manifest.find(name)
@@ -175,14 +176,14 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     console.info(f"removed the data set {folder.name!r}")
 
 
-def report(found: "Manifest", *, json: bool) -> "Verified":
-    """Hash a data set again, show what came out and return it. Raises LungcliError when it is not as it was made."""
+def report(dataset: "Manifest", *, json: bool) -> "Verified":
+    """Hash a data set again, show and return the result. Raises LungcliError where a file differs from the manifest."""
     from lungcli.cli import console, progress
     from lungcli.core.errors import LungcliError
-    from lungcli.datasets import verify as verifying
+    from lungcli.datasets import verify
 
-    with progress.preparing(f"hashing {found.name}") as advance:
-        checked = verifying.verify(found, advance)
+    with progress.preparing(f"hashing {dataset.name}") as advance:
+        checked = verify.verify(dataset, advance)
     if json:
         console.print_json({"whole": checked.whole} | msgspec.to_builtins(checked))
     else:
@@ -192,77 +193,78 @@ def report(found: "Manifest", *, json: bool) -> "Verified":
                 out.print(f"{what}: {console.plain(file)}", soft_wrap=True)
         if checked.whole:
             out.print(
-                f"{console.plain(found.name)}: {checked.slices:,} slices are as they were taken in", soft_wrap=True
+                f"{console.plain(dataset.name)}: {checked.slices:,} slices are unchanged since the import",
+                soft_wrap=True,
             )
         if checked.published:
             out.print(_of_published(checked.known, checked.published), soft_wrap=True)
     if checked.whole:
         return checked
-    row = found.source.data_set
+    row = dataset.source.data_set
     again = f"lungcli data download {row}" if row else "lungcli data import PATH"
     counts = ((len(checked.damaged), "damaged"), (len(checked.missing), "missing"), (len(checked.extra), "extra"))
     parts = [f"{count} {what}" for count, what in counts if count]
     raise LungcliError(
-        f"the data set {found.name!r} is not as it was made: "
-        f"{', '.join([*parts, *(['its manifest was altered'] if checked.altered else [])])}",
-        f"make it anew: lungcli data remove '{found.name}' && {again}",
+        f"the data set {dataset.name!r} has changed since it was created: "
+        f"{', '.join([*parts, *(['its manifest was edited'] if checked.altered else [])])}",
+        f"create it again: lungcli data remove '{dataset.name}' && {again}",
     )
 
 
-def _of_published(known: int, published: int) -> str:
-    if known == published:
+def _of_published(present: int, published: int) -> str:
+    if present == published:
         return f"complete: all {published:,} published files"
-    return f"PARTIAL: {known:,} of the {published:,} published files"
+    return f"incomplete: {present:,} of the {published:,} published files"
 
 
 app.command("groups")(data_groups.groups)
 app.command("split")(data_split.split)
 
 
-def tell(made: "Manifest", *, json: bool) -> None:
-    """Show a data set that has just been made."""
+def show_created(manifest: "Manifest", *, json: bool) -> None:
+    """Show a data set that has just been created."""
     from lungcli.cli import console
     from lungcli.datasets import summary
 
     if json:
-        console.print_json(summary.of(made))
+        console.print_json(summary.of(manifest))
         return
-    _print(made)
-    console.info(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
+    _show_summary(manifest)
+    console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'")
 
 
-def _print(found: "Manifest") -> None:
+def _show_summary(dataset: "Manifest") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
     out = console.out()
-    facts = summary.of(found)
-    synthetic = "  SYNTHETIC: drawn by the program, teaches nothing about people" if found.source.synthetic else ""
-    out.print(console.plain(found.name) + synthetic, style="bold", soft_wrap=True)
-    out.print(f"{console.plain(found.source.about)}; licence {console.plain(found.source.licence)}", soft_wrap=True)
-    if found.source.citation:
-        out.print(console.plain(found.source.citation), soft_wrap=True)
-    out.print(console.plain(manifest.folder(found.name)), soft_wrap=True)
+    facts = summary.of(dataset)
+    synthetic = "  SYNTHETIC: drawn by the program, says nothing about people" if dataset.source.synthetic else ""
+    out.print(console.plain(dataset.name) + synthetic, style="bold", soft_wrap=True)
+    out.print(f"{console.plain(dataset.source.about)}; licence {console.plain(dataset.source.licence)}", soft_wrap=True)
+    if dataset.source.citation:
+        out.print(console.plain(dataset.source.citation), soft_wrap=True)
+    out.print(console.plain(manifest.folder(dataset.name)), soft_wrap=True)
     if facts.published:
         out.print(_of_published(facts.known, facts.published), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for title in ("class", "slices", "look-alike groups"):
+    for title in ("class", "slices", "near-duplicate groups"):
         table.add_column(title, justify="left" if title == "class" else "right")
-    in_groups = summary.groups_by_class(found)
+    in_groups = summary.groups_by_class(dataset)
     for label, count in facts.classes.items():
         table.add_row(console.plain(label), str(count), str(in_groups[label]))
     table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
     out.print(
-        f"{facts.exact_copies} exact copies; the largest look-alike group has {facts.largest_group} slices; "
-        f"{facts.mixed_groups} groups hold several classes",
+        f"{facts.exact_copies} exact copies; the largest near-duplicate group has {facts.largest_group} slices; "
+        f"{facts.mixed_groups} groups contain several classes",
         soft_wrap=True,
     )
-    if found.rejected:
-        out.print(f"{len(found.rejected)} files left out:", style="yellow")
-        for item in found.rejected[:_SHOWN_FILES]:
+    if dataset.rejected:
+        out.print(f"{len(dataset.rejected)} files rejected:", style="yellow")
+        for item in dataset.rejected[:_SHOWN_FILES]:
             out.print(f"  {console.plain(item.path)}: {console.plain(item.reason)}", soft_wrap=True)
-        if len(found.rejected) > _SHOWN_FILES:
-            out.print(f"  and {len(found.rejected) - _SHOWN_FILES} more; all with --json")
+        if len(dataset.rejected) > _SHOWN_FILES:
+            out.print(f"  and {len(dataset.rejected) - _SHOWN_FILES} more; all with --json")

@@ -1,23 +1,17 @@
-"""`lungcli data check`: the audit of a data set, shown."""
+"""`lungcli data check`: show the audit of a data set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
-    from lungcli.datasets.audit.knn_baseline import NearestNeighbour
     from lungcli.datasets.audit.shortcuts import Shortcut, Trial
     from lungcli.datasets.manifest import Manifest
-
-# Beyond these a list of files is for --json, not for reading.
-_EXAMPLES = 5
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def check(
@@ -25,10 +19,10 @@ def check(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures.")] = None,
     png: Annotated[Path | None, typer.Option("--png", metavar="DIR", help="Write contact sheets.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when there are errors.")] = False,
-    split_seed: opt.SplitSeed = 0,
-    json: opt.Json = False,
+    split_seed: options.SplitSeed = 0,
+    json: options.Json = False,
 ) -> None:
-    """Find what would flatter or mislead a classifier: memory, copies, conflicts, shortcuts, damage.
+    """Audit a data set: leakage, copies, label conflicts, shortcuts, damaged files.
 
     \b
     Example: lungcli data check iqothnccd --html audit.html
@@ -37,66 +31,50 @@ def check(
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import audit, features
 
-    whole = manifest.load(name)
-    with progress.preparing(f"reading {whole.name}") as advance:
-        seen = features.look_at_all(whole, manifest.folder(whole.name), OPTIONS["size"].default, advance)
+    dataset = manifest.load(name)
+    with progress.preparing(f"reading {dataset.name}") as advance:
+        looks = features.look_at_all(dataset, manifest.folder(dataset.name), OPTIONS["size"].default, advance)
     with progress.preparing("looking for shortcuts") as advance:
-        found = audit.audit(whole, seen, split_seed, advance)
+        result = audit.audit(dataset, looks, split_seed, advance)
     if json:
-        console.print_json(found)
+        console.print_json(result)
     else:
-        _show(found)
+        _show(result)
         if html is None and png is None:
-            console.info(f"to look at the slices: lungcli data check '{whole.name}' --html audit.html", style="dim")
+            console.info(f"to see the slices: lungcli data check '{dataset.name}' --html audit.html", style="dim")
     if html is not None:
-        _write_page(html, found, whole)
+        _write_page(html, result, dataset)
     if png is not None:
-        _write_sheets(png, found, whole)
-    errors = [item.id for item in found.findings if item.severity == "error"]
+        _write_sheets(png, result, dataset)
+    errors = [item.id for item in result.findings if item.severity == "error"]
     if strict and errors:
-        console.error(f"{whole.name} has {len(errors)} error{'' if len(errors) == 1 else 's'}: {', '.join(errors)}")
+        console.error(f"{dataset.name} has {len(errors)} error{'' if len(errors) == 1 else 's'}: {', '.join(errors)}")
         raise typer.Exit(1)
 
 
-def _show(found: "Audit") -> None:
-    if found.nearest_neighbour is not None:
-        _show_memory(found.nearest_neighbour)
-    _show_tables(found)
-    _show_findings(found)
-
-
-def _show_memory(leak: "NearestNeighbour") -> None:
+def _show(audit: "Audit") -> None:
     from lungcli.cli import console
+    from lungcli.views.audit import leakage
 
-    out = console.out()
-    out.print("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:", soft_wrap=True)
-    out.print(
-        f"  any other slice may be the neighbour    accuracy {leak.random_accuracy:6.1%}   "
-        f"balanced {leak.random_balanced:6.1%}"
-    )
-    out.print(
-        f"  only slices of other look-alike groups  accuracy {leak.grouped_accuracy:6.1%}   "
-        f"balanced {leak.grouped_balanced:6.1%}"
-    )
-    out.print(
-        f"\n{leak.n} slices, {leak.groups} look-alike groups. What the first line has over the second is memory of the "
-        "same bodies, not knowledge of lungs: a random split pays it out as accuracy.",
-        soft_wrap=True,
-    )
+    if audit.nearest_neighbour is not None:
+        out = console.out()
+        out.print(leakage(audit.nearest_neighbour, out.width), soft_wrap=True)
+    _show_tables(audit)
+    _show_findings(audit)
 
 
-def _show_tables(found: "Audit") -> None:
+def _show_tables(audit: "Audit") -> None:
     from lungcli.cli import console
     from lungcli.datasets.audit.audit import LEVELS
 
     out = console.out()
     out.print()
     _print_table(
-        ("class", "slices", "share", "look-alike groups"),
-        [(i.label, str(i.slices), f"{i.slices / found.slices:.1%}", str(i.groups)) for i in found.classes],
+        ("class", "slices", "share", "near-duplicate groups"),
+        [(i.label, str(i.slices), f"{i.slices / audit.slices:.1%}", str(i.groups)) for i in audit.classes],
     )
     out.print(
-        "\ngroupings, and the share of test slices with a slice so much alike in training or validation:",
+        "\ngroupings, and the share of test slices with a slice this similar in training or validation:",
         soft_wrap=True,
     )
     _print_table(
@@ -108,17 +86,17 @@ def _show_tables(found: "Audit") -> None:
                 str(item.largest),
                 *([f"{i.slices / i.n:.0%}" for i in item.crossing] or ["–"] * len(LEVELS)),
             )
-            for item in found.groupings
+            for item in audit.groupings
         ],
     )
     out.print(
-        "\nshortcuts: guessing the class of look-alike groups that were left out; chance is what shuffled classes "
-        "reach on average, and what one in twenty shuffles exceeds (!: p is 1 % or less):",
+        "\nshortcuts: balanced accuracy of predicting the class of held-out near-duplicate groups from features that "
+        "say nothing about disease; chance: mean and 95th percentile with shuffled classes (!: p at most 1 %):",
         soft_wrap=True,
     )
     _print_table(
-        ("guessed from", "balanced accuracy", "chance", "p"),
-        [row for item in found.shortcuts for row in _trials(item)],
+        ("predicted from", "balanced accuracy", "chance", "p"),
+        [row for item in audit.shortcuts for row in _trials(item)],
     )
 
 
@@ -136,7 +114,7 @@ def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 
 def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
-    """A line for the slices as read, and one as prepared where that makes a difference."""
+    """A line for the slices as read, and one for them as prepared unless the shortcut is of the file."""
     stages = [(item.about, item.before)]
     if not item.of_file:
         stages.append(("  as prepared", item.after))
@@ -147,7 +125,7 @@ def _trial(trial: "Trial | None") -> tuple[str, str, str]:
     from lungcli.views.figures import with_interval
 
     if trial is None:
-        return ("all alike", "", "")
+        return ("all the same", "", "")
     return (
         f"{'! ' if trial.telling() else ''}{with_interval(trial.balanced_accuracy)}",
         f"{trial.chance:.3f} to {trial.chance_high:.3f}",
@@ -155,61 +133,53 @@ def _trial(trial: "Trial | None") -> tuple[str, str, str]:
     )
 
 
-def _show_findings(found: "Audit") -> None:
+def _show_findings(result: "Audit") -> None:
     from lungcli.cli import console
-    from lungcli.datasets.audit.findings import SEVERITIES
+    from lungcli.views import audit
 
     out = console.out()
-    numbers = [(found.count(severity), severity) for severity in SEVERITIES]
-    counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in numbers)
-    out.print(f"\nfindings: {counts}", style="bold")
-    for item in found.findings:
-        line = f"{item.severity:<8} {console.plain(item.title)}  [{item.id}]"
-        out.print(line, style=_STYLES[item.severity], soft_wrap=True)
-        out.print(f"  {console.plain(item.detail)}", soft_wrap=True)
-        for example in item.examples[:_EXAMPLES]:
-            out.print(f"    {console.plain(example)}", soft_wrap=True)
-        if len(item.examples) > _EXAMPLES:
-            out.print(f"    and {len(item.examples) - _EXAMPLES} more; all with --json")
+    out.print("\n", audit.counts(result), sep="")
+    for item in result.findings:
+        out.print(audit.finding(item), end="", soft_wrap=True)
 
 
-def _write_page(path: Path, found: "Audit", whole: "Manifest") -> None:
+def _write_page(path: Path, audit: "Audit", dataset: "Manifest") -> None:
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import html_report
 
-    page = html_report.html(found, whole, manifest.folder(whole.name)).encode()
+    page = html_report.html(audit, dataset, manifest.folder(dataset.name)).encode()
     write_file(path, page, "--html FILE")
 
 
-def _write_sheets(into: Path, found: "Audit", whole: "Manifest") -> None:
+def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
     from lungcli.cli import console
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import contact_sheets
 
-    folder = manifest.folder(whole.name)
+    folder = manifest.folder(dataset.name)
     kinds = {
-        "conflicts": ("look-alikes with different labels", contact_sheets.conflict_rows(found)),
-        "look-alikes": ("look-alike groups", contact_sheets.look_alike_rows(whole)),
+        "conflicts": ("near-duplicates with different labels", contact_sheets.conflict_rows(audit)),
+        "look-alikes": ("near-duplicate groups", contact_sheets.look_alike_rows(dataset)),
     }
     # All are drawn before the first is written, so that an interrupted call leaves no part of a series.
     files = {
         into / f"{kind}-{number:02d}.png": contact_sheets.png(sheet)
         for kind, (title, rows) in kinds.items()
-        for number, sheet in enumerate(contact_sheets.sheets(rows, folder, f"{whole.name}: {title}"), start=1)
+        for number, sheet in enumerate(contact_sheets.sheets(rows, folder, f"{dataset.name}: {title}"), start=1)
     }
     for path, content in files.items():
         write_file(path, content, "--png DIR")
     if not files:
-        console.info("there are no look-alikes to draw")
+        console.info("there are no near-duplicates to draw")
 
 
 def write_file(path: Path, content: bytes, option: str) -> None:
-    """Write a file that the user asked for with `option`, whole or not at all, and say so."""
+    """Write a file that the user named with `option`, whole or not at all, and report its path."""
     from lungcli.cli import console
     from lungcli.core import errors, paths
 
     try:
         paths.atomic_write(path, content)
     except errors.LungcliError as error:
-        raise errors.LungcliError(error.message, f"choose another place with {option}") from error
+        raise errors.LungcliError(error.message, f"choose another path with {option}") from error
     console.info(f"written: {path}")

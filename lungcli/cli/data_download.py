@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.registry import DATA_SETS
 
 if TYPE_CHECKING:
@@ -17,23 +17,23 @@ def download(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(DATA_SETS)}.")],
     url: Annotated[
         list[str] | None,
-        typer.Option("--url", metavar="URL", help="Address of the .zip file, instead of the usual ones; repeatable."),
+        typer.Option("--url", metavar="URL", help="URL of the .zip file, instead of the known mirrors; repeatable."),
     ] = None,
     from_zip: Annotated[
-        Path | None, typer.Option("--from-zip", metavar="FILE", help="Take the .zip file you have; no network.")
+        Path | None, typer.Option("--from-zip", metavar="FILE", help="Use a .zip file you have; no network.")
     ] = None,
     from_dir: Annotated[
-        Path | None, typer.Option("--from-dir", metavar="DIR", help="Take the folder you have; no network.")
+        Path | None, typer.Option("--from-dir", metavar="DIR", help="Use a folder you have; no network.")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", envvar="LUNGCLI_OFFLINE", help="Refuse to use the network.")
+        bool, typer.Option("--offline", envvar="LUNGCLI_OFFLINE", help="Never use the network.")
     ] = False,
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Get a published data set: from nothing to verified slices in one command.
+    """Download a published data set, verify and import it.
 
-    Every file is checked against its published hash where that is known. Ctrl-C keeps what has arrived; the same
-    command, typed again, goes on.
+    Every file is checked against its published hash where that is known. Ctrl-C keeps what has arrived; run the same
+    command again to continue.
 
     \b
     Example: lungcli data download iqothnccd
@@ -43,30 +43,30 @@ def download(
     from lungcli.core import registry
     from lungcli.core.errors import UsageError
     from lungcli.datasets import manifest
-    from lungcli.datasets.download import published as downloading
+    from lungcli.datasets.download import published
 
     row = registry.data_set(name)
     if sum(map(bool, (url, from_zip, from_dir))) > 1:
-        raise UsageError("--url, --from-zip and --from-dir exclude each other", "give one of them")
+        raise UsageError("--url, --from-zip and --from-dir exclude each other", "use one of them")
     if row.name in manifest.known():
-        console.info(f"there is a data set {row.name!r} already: checking it")
+        console.info(f"the data set {row.name!r} exists already: checking it")
         if data.report(manifest.load(row.name), json=json).partial:
             console.warn(
-                f"that is not all of it; for the whole: lungcli data remove {row.name}, then this command again"
+                f"it is incomplete; for all of it: lungcli data remove {row.name}, then run this command again"
             )
-        elif downloading.kept(row).is_dir():
-            # A call that was killed once all was in place has left what had arrived.
-            downloading.forget(row)
+        elif published.kept(row).is_dir():
+            # A call that was killed after the import has left its download behind.
+            published.forget(row)
         return
     for what, value in (("licence", row.licence), ("DOI", row.doi), ("cite", row.citation), ("page", row.page)):
         if value:
             console.info(f"{what:<8} {value}")
     source = from_zip or from_dir
-    made = _taken(row, source) if source else _fetched(row, url or [], offline=offline)
-    data.tell(made, json=json)
+    created = _import_local(row, source) if source else _download(row, url or [], offline=offline)
+    data.show_created(created, json=json)
 
 
-def _taken(row: "DataSet", source: Path) -> "Manifest":
+def _import_local(row: "DataSet", source: Path) -> "Manifest":
     from lungcli.cli import progress
     from lungcli.datasets.ingest import importer
 
@@ -74,16 +74,16 @@ def _taken(row: "DataSet", source: Path) -> "Manifest":
         return importer.import_published(row, source, advance)
 
 
-def _fetched(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
+def _download(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
     from lungcli.cli import console, progress
     from lungcli.core.errors import NetworkError
-    from lungcli.datasets.download import published as downloading
+    from lungcli.datasets.download import published
     from lungcli.datasets.download.http import ProgressCallbacks
 
     if offline:
         raise NetworkError(
-            f"{row.name} is not on this machine, and the network is not to be used (--offline)",
-            downloading.by_hand(row),
+            f"{row.name} is not on this machine, and --offline forbids the network",
+            published.by_hand(row),
         )
-    with progress.moving(row.name) as (moved, reading):
-        return downloading.download(row, ProgressCallbacks(moved=moved, say=console.info), reading, urls=urls)
+    with progress.transferring(row.name) as (moved, reading):
+        return published.download(row, ProgressCallbacks(moved=moved, say=console.info), reading, urls=urls)

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 
-def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: opt.Json = False) -> None:
-    """What the likeness threshold does to the groups.
+def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.Json = False) -> None:
+    """Show how the similarity threshold changes the near-duplicate groups.
 
-    Number of groups, the largest, and the share of near copies that stay in different groups.
+    For each threshold: the number of groups, the largest, and the share of near-duplicates in different groups.
 
     \b
     Example: lungcli data groups iqothnccd
@@ -19,23 +19,23 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: opt.Json 
 
     from lungcli.cli import console, progress
     from lungcli.datasets import group_thresholds, manifest
-    from lungcli.datasets import groups as grouping
+    from lungcli.datasets.groups import NEAR, NEIGHBOUR
 
-    found = manifest.load(name)
-    with progress.preparing(f"comparing all slices of {found.name}") as advance:
-        effects = group_thresholds.of(found, advance)
-    used = len({item.group for item in found.slices})
+    dataset = manifest.load(name)
+    with progress.preparing(f"comparing all slices of {dataset.name}") as advance:
+        effects = group_thresholds.of(dataset, advance)
+    group_count = len({item.group for item in dataset.slices})
     if json:
-        console.print_json({"name": found.name, "near": grouping.NEAR, "groups": used, "thresholds": effects})
+        console.print_json({"name": dataset.name, "near": NEAR, "groups": group_count, "thresholds": effects})
         return
-    known = any(effect.pairs for effect in effects)
+    patients_known = any(effect.pairs for effect in effects)
     table = Table(box=None, pad_edge=False)
-    for title in ("likeness", "groups", "largest", f"apart ≥ {grouping.NEAR:.2f}", f"apart ≥ {grouping.NEIGHBOUR:.2f}"):
+    for title in ("similarity", "groups", "largest", f"apart ≥ {NEAR:.2f}", f"apart ≥ {NEIGHBOUR:.2f}"):
         table.add_column(title, justify="right")
-    for title in ("precision", "recall") if known else ():
+    for title in ("precision", "recall") if patients_known else ():
         table.add_column(title, justify="right")
     for effect in effects:
-        cells = [f"{'* ' if effect.near == grouping.NEAR else ''}{effect.near:.2f}"]
+        cells = [f"{'* ' if effect.near == NEAR else ''}{effect.near:.2f}"]
         cells += [str(effect.groups), str(effect.largest), _share(effect.copies_apart), _share(effect.alike_apart)]
         if effect.pairs:
             cells += [_share(effect.pairs.precision), _share(effect.pairs.recall)]
@@ -43,19 +43,19 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: opt.Json 
     out = console.out()
     out.print(table)
     out.print(
-        f"\nlikeness: correlation of 64×64 thumbnails from which two slices are near copies (* in use); apart: of the "
-        f"slices with another one that alike ({grouping.NEAR:.2f}, {grouping.NEIGHBOUR:.2f}), the share with such a "
-        "one in another group, which a split may put on the other side.",
+        f"\nsimilarity: correlation of 64×64 thumbnails above which two slices are grouped (* in use); apart: share of "
+        f"slices that have a slice this similar ({NEAR:.2f}, {NEIGHBOUR:.2f}) in another group, and so possibly in "
+        "another part of a split.",
         soft_wrap=True,
     )
-    if known:
+    if patients_known:
         out.print(
-            f"precision, recall: of pairs of slices, likeness alone against the known patients. The data set's own "
-            f"{used} groups also join what is of one patient.",
+            f"precision, recall: of pairs of slices, similarity alone against the known patients. The data set's own "
+            f"{group_count} groups also join the slices of a patient.",
             soft_wrap=True,
         )
     else:
-        out.print("Look-alike groups are not patients: one patient may be in several groups.", soft_wrap=True)
+        out.print("Near-duplicate groups are not patients: a patient may be in several groups.", soft_wrap=True)
 
 
 def _share(value: float | None) -> str:

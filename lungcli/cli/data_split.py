@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.recipe import Protocol
 
 if TYPE_CHECKING:
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 def split(
     name: Annotated[str, typer.Argument(metavar="DATASET")],
     protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="Look-alikes on one side, or (flattering) slices at random.")
+        Protocol,
+        typer.Option("--protocol", help="grouped keeps near-duplicates in one part; random leaks them between parts."),
     ] = "grouped",
-    folds: Annotated[int, typer.Option("--folds", help="Folds of a cross-validation; 0: one split.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed gives another split.")] = 0,
+    folds: Annotated[int, typer.Option("--folds", help="Folds of a cross-validation; 0: a single split.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     called: Annotated[
-        str, typer.Option("--name", metavar="SPLIT", help="Name of the split; made up if left out.")
+        str,
+        typer.Option("--name", metavar="SPLIT", help="Name of the split; derived from the other options if left out."),
     ] = "",
     check: Annotated[
-        str, typer.Option("--check", metavar="SPLIT|FILE", help="Check and show a split that is there; write nothing.")
+        str, typer.Option("--check", metavar="SPLIT|FILE", help="Check and show an existing split; write nothing.")
     ] = "",
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Write a split, or folds, as a file; or check one.
+    """Write a split, or the folds of a cross-validation, to a file; or check one.
 
-    Stratified by class, look-alike groups whole; the same data, seed and protocol give the same file on any machine.
+    Splits are stratified by class and keep near-duplicate groups whole. The same data, seed and protocol give the same
+    file on any machine.
 
     \b
     Examples: lungcli data split iqothnccd --folds 5
@@ -41,89 +44,94 @@ def split(
     from lungcli.cli import console
     from lungcli.datasets import manifest, split_files
 
-    found = manifest.load(name)
+    dataset = manifest.load(name)
     if check:
-        path = split_files.find(found, check)
+        path = split_files.find(dataset, check)
     else:
-        made = split_files.make(found, protocol, folds, seed)
-        path = split_files.save(found, made, called or split_files.default_name(protocol, folds, seed))
-    # Read back even when just written: what a training will read is what is shown.
-    divided = split_files.splits_of(found, path)
+        contents = split_files.make(dataset, protocol, folds, seed)
+        path = split_files.save(dataset, contents, called or split_files.default_name(protocol, folds, seed))
+    # Read back even when just written, so that what is shown is what training will read.
+    splits_in_file = split_files.splits_of(dataset, path)
     if json:
-        console.print_json(_summary(found, path, divided))
+        console.print_json(_summary(dataset, path, splits_in_file))
         return
-    _show(found, divided)
-    _tell_leaks(found, divided[0])
+    _show(dataset, splits_in_file)
+    _report_leaks(dataset, splits_in_file[0])
     console.out().print(console.plain(path), soft_wrap=True)
-    named = path.stem if split_files.known(found).get(path.stem) == path else path
-    console.info(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'")
+    split_name = path.stem if split_files.known(dataset).get(path.stem) == path else path
+    console.info(f"next: lungcli train --model resnet18 --data '{dataset.name}' --split '{split_name}'")
 
 
-def _tell_leaks(found: "Manifest", first: "Split") -> None:
+def _report_leaks(found: "Manifest", first: "Split") -> None:
     from lungcli.cli import console
     from lungcli.datasets import splits
 
     if first.protocol == "grouped":
-        console.info("checked: no look-alike group, exact copy or known patient lies on two sides")
+        console.info("checked: no near-duplicate group, exact copy or known patient is in more than one part")
         return
     leak = splits.leak(found, first)
     console.warn(
-        f"a random split leaks: {leak.groups} look-alike groups and {leak.contents} pictures with exact copies lie on "
-        f"several sides{' of fold 1' if first.folds else ''}; its figures flatter"
+        f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies are in "
+        f"several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
     )
 
 
-def _summary(found: "Manifest", path: "Path", divided: "Sequence[Split]") -> dict[str, object]:
+def _summary(manifest: "Manifest", path: "Path", splits_in_file: "Sequence[Split]") -> dict[str, object]:
     from lungcli.datasets import split_files, splits
 
     file = split_files.read(path)
     return {
         "name": path.stem,
         "path": str(path),
-        "data": found.name,
+        "data": manifest.name,
         "digest": file.digest,
         "manifest": file.manifest,
         "protocol": file.protocol,
         "seed": file.seed,
         "folds": file.folds,
         "splits": [
-            {"fold": one.fold, "digest": one.digest, "parts": _counts(found, one), "leak": splits.leak(found, one)}
-            for one in divided
+            {
+                "fold": one.fold,
+                "digest": one.digest,
+                "parts": _counts(manifest, one),
+                "leak": splits.leak(manifest, one),
+            }
+            for one in splits_in_file
         ],
     }
 
 
-def _show(found: "Manifest", divided: "Sequence[Split]") -> None:
+def _show(manifest: "Manifest", splits_in_file: "Sequence[Split]") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
     from lungcli.datasets import splits
 
-    console.out().print(console.plain(f"{found.name}: {_title(divided)}"), style="bold", soft_wrap=True)
+    console.out().print(console.plain(f"{manifest.name}: {_title(splits_in_file)}"), style="bold", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for title in (*(["fold"] if divided[0].folds else []), "part", "slices", "groups", *found.classes):
+    for title in (*(["fold"] if splits_in_file[0].folds else []), "part", "slices", "groups", *manifest.classes):
         table.add_column(console.plain(title), justify="left" if title == "part" else "right")
-    for one in divided:
-        for part, counts in zip(splits.PARTS, _counts(found, one).values(), strict=True):
-            cells = [str(counts["slices"]), str(counts["groups"]), *(str(counts[label]) for label in found.classes)]
-            table.add_row(*([str(one.fold)] if one.folds else []), part, *cells)
+    for split_ in splits_in_file:
+        for part, counts in zip(splits.PARTS, _counts(manifest, split_).values(), strict=True):
+            cells = [str(counts["slices"]), str(counts["groups"]), *(str(counts[label]) for label in manifest.classes)]
+            table.add_row(*([str(split_.fold)] if split_.folds else []), part, *cells)
     console.out().print(table)
 
 
-def _title(divided: "Sequence[Split]") -> str:
-    first = divided[0]
+def _title(splits_in_file: "Sequence[Split]") -> str:
+    first = splits_in_file[0]
     what = f"{first.folds} folds of the {first.protocol} split" if first.folds else f"{first.protocol} split"
     return f"{what} with seed {first.seed}"
 
 
-def _counts(found: "Manifest", one: "Split") -> dict[str, dict[str, int]]:
-    """Slices, look-alike groups, and slices of each class in every part."""
+def _counts(manifest: "Manifest", split_: "Split") -> dict[str, dict[str, int]]:
+    """Count slices, near-duplicate groups, and slices of each class in every part."""
     from collections import Counter
 
     counts = {}
-    for name, part in (("train", one.train), ("val", one.val), ("test", one.test)):
-        items = [found.slices[i] for i in part]
+    for name, part in (("train", split_.train), ("val", split_.val), ("test", split_.test)):
+        items = [manifest.slices[i] for i in part]
         labels = Counter(item.label for item in items)
         counts[name] = {"slices": len(items), "groups": len({item.group for item in items})}
-        counts[name] |= {label: labels[label] for label in found.classes}
+        counts[name] |= {label: labels[label] for label in manifest.classes}
     return counts

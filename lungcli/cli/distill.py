@@ -1,10 +1,10 @@
 """`lungcli distill`."""
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 
-@opt.taking("distill")
-def distill(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 1) -> None:
+@options.with_options_of("distill")
+def distill(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
     """Train a small student on what a teacher, or several together, say of each slice.
 
     A teacher trained on another split is refused: it may know the test slices.
@@ -18,4 +18,4 @@ def distill(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 
     """
     from lungcli.cli import distributed, run_job
 
-    distributed.share(devices, settings.values["device"], lambda: run_job.start_run("distill", settings, name))
+    distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("distill", settings, name))

@@ -1,4 +1,4 @@
-"""Doing a command's work on several devices: `--devices N`, or torchrun around the command."""
+"""Running a command on several devices: with `--devices N`, or under torchrun."""
 
 import os
 import signal
@@ -13,28 +13,28 @@ from lungcli.cli import console
 _NOTE = "LUNGCLI_EXIT_CODE_FILE"
 
 
-def share(devices: int, device: str, work: Callable[[], None]) -> None:
-    """Do `work`, alone or with others: as rank 0 lead it, as another follow it, with `devices` > 1 start the ranks.
+def run_on_devices(devices: int, device: str, work: Callable[[], None]) -> None:
+    """Do `work` in this process, as one rank of several, or, with `devices` > 1, by starting the ranks.
 
-    `device` is the recipe's: `auto`, `cpu`, `cuda`… Raises UsageError when there are not so many, and what `work` does.
+    `device` is the recipe's: `auto`, `cpu`, `cuda`… Raises UsageError where there are fewer devices, and as `work` does.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        _take_part(work)
+        _run_as_rank(work)
     elif devices > 1:
         from lungcli.training import torchrun
 
         torchrun.require(devices, device)
-        # An error that is shown in full ends a process with 1, and would do so after every restart.
+        # With --debug an error ends the process with 1, and would do so after every restart.
         restarts = 0 if console.ConsoleOptions.debug else torchrun.RESTARTS
         raise typer.Exit(torchrun.launch(devices, sys.argv[1:], restarts))
     else:
         work()
 
 
-def final(code: int) -> int:
-    """Return the exit code for an end that starting again would not change.
+def launcher_exit_code(code: int) -> int:
+    """Return the exit code of rank 0 for an end that a restart would not change.
 
-    Torchrun starts all again after any code but 0, so under `--devices` the launcher reads `code` from a file.
+    Torchrun restarts after any code but 0, so under `--devices` the launcher reads `code` from a file instead.
     """
     note = os.environ.get(_NOTE)
     if not note or os.environ.get("RANK") != "0":
@@ -45,38 +45,38 @@ def final(code: int) -> int:
     return 0
 
 
-def _take_part(work: Callable[[], None]) -> None:
+def _run_as_rank(work: Callable[[], None]) -> None:
     if os.environ["RANK"] != "0":
-        _be_silent()
+        _silence_output()
     from lungcli.training import distributed
 
     if distributed.process_group().rank == 0:
         if again := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
-            console.warn(f"a device was lost; all start again from the last checkpoint (restart {again})")
+            console.warn(f"a device was lost; restarting all from the last checkpoint (restart {again})")
         with distributed.rank_zero():
             work()
         return
     with distributed.worker():
-        _follow()
+        _train_reported_runs()
 
 
-def _follow() -> None:
-    """Train what rank 0 announces. Signals are for rank 0 meanwhile: it ends the step for all."""
+def _train_reported_runs() -> None:
+    """Train the runs that rank 0 reports. Only rank 0 handles signals meanwhile: it stops all ranks."""
     from lungcli.core import runs
     from lungcli.pipeline import stages
     from lungcli.training import distributed
 
-    for told in distributed.reported_runs():
+    for report in distributed.reported_runs():
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _signals()}
-        run = runs.load(told.run)
-        for _ in stages.learn(run, told.stage, stages.load_run_data(run.recipe)):
+        run = runs.load(report.run)
+        for _ in stages.learn(run, report.stage, stages.load_run_data(run.recipe)):
             pass
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _be_silent() -> None:
-    """Say nothing, and end at once at a signal: there is nothing to save here."""
+def _silence_output() -> None:
+    """Print nothing, and exit at once at a signal: this rank has nothing to save."""
     for number in _signals():
         signal.signal(number, signal.SIG_DFL)
     if not console.ConsoleOptions.debug:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.recipe import Protocol
 
 if TYPE_CHECKING:
@@ -17,22 +17,20 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_card import StressFigures
     from lungcli.modelfile.model_file import Model
 
-    Judged = tuple[str, str, Evaluation]
+    Titled = tuple[str, str, Evaluation]
 
 
-Tta = Annotated[
-    bool, typer.Option("--tta", help="Average over ten views of each slice, as `lungcli predict --tta` does.")
-]
+Tta = Annotated[bool, typer.Option("--tta", help="Average ten views of each slice, as `lungcli predict --tta` does.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """All that one call has found; `judged` as `judging.judge` returns it."""
+class _Results:
+    """The results of one call; `evaluations` as `pipeline.evaluate.judge` returns them."""
 
     model: "Model"
-    judged: "list[Judged]"
-    stressed: "tuple[StressFigures, ...]"
-    scored: "list[ExternalResult]"
+    evaluations: "list[Titled]"
+    stress_figures: "tuple[StressFigures, ...]"
+    folder_results: "list[ExternalResult]"
 
 
 def evaluate(
@@ -41,31 +39,36 @@ def evaluate(
         str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set if left out.")
     ] = "",
     split: Annotated[
-        Protocol, typer.Option("--split", help="random adds the literature's protocol beside the grouped one.")
+        Protocol, typer.Option("--split", help="random: also evaluate on a random split, as in the literature.")
     ] = "grouped",
     stress: Annotated[
-        bool, typer.Option("--stress", help="Also under other windows, kernels, doses, crops … at three strengths.")
+        bool,
+        typer.Option(
+            "--stress", help="Also evaluate under other windows, kernels, doses and crops, at three strengths."
+        ),
     ] = False,
     folder_as: Annotated[
         list[str] | None,
-        typer.Option("--folder-as", metavar="CLASS=DIR", help="Judge your own slices of a known class; repeatable."),
+        typer.Option(
+            "--folder-as", metavar="CLASS=DIR", help="Evaluate on your own slices of a known class; repeatable."
+        ),
     ] = None,
     tta: Tta = False,
     save: Annotated[
         bool,
-        typer.Option("--save/--no-save", help="Keep the figures of --stress and --folder-as in the model file."),
+        typer.Option("--save/--no-save", help="Store the figures of --stress and --folder-as in the model file."),
     ] = True,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
     reliability: Annotated[
         Path | None, typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.")
     ] = None,
-    threads: opt.Threads = 0,
-    json: opt.Json = False,
+    threads: options.Threads = 0,
+    json: options.Json = False,
 ) -> None:
-    """Judge a model: confusion matrix, figures by class, intervals over look-alike groups, calibration.
+    """Evaluate a model: confusion matrix, figures by class with intervals, calibration, referral.
 
-    On the model's own data only the slices it never met count; on other data, all. --folder-as alone needs no data
-    set: it judges your folders.
+    On the model's own data set only its test part is used; on another data set, all slices. --folder-as alone needs no
+    data set.
 
     \b
     Examples:
@@ -76,24 +79,29 @@ def evaluate(
     from lungcli.evaluation import plots
 
     _check_pictures(png, reliability, stress=stress)
-    # Under stress and for folders many slices are under way at once: one thread each is the fastest.
+    # With --stress and --folder-as many slices are predicted at once: one thread each is the fastest.
     model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0), averages=tta)
     console.disclaim()
     name = data or model.card.data.name
     wanted = not folders or bool(data or stress or reliability or split == "random")
-    judged = _judge(model, name, random=split == "random") if wanted else []
-    stressed = _stress(model, name, judged[0][2]) if stress else ()
-    found = _Found(model=model, judged=judged, stressed=stressed, scored=[_score(model, *folder) for folder in folders])
+    evaluations = _judge(model, name, random=split == "random") if wanted else []
+    stress_figures = _stress(model, name, evaluations[0][2]) if stress else ()
+    results = _Results(
+        model=model,
+        evaluations=evaluations,
+        stress_figures=stress_figures,
+        folder_results=[_score(model, *folder) for folder in folders],
+    )
     if json:
-        _print_json(found, name)
+        _print_json(results, name)
     else:
-        _show(found)
+        _show(results)
     if reliability:
-        plots.save(_reliability(found), reliability)
+        plots.save(_reliability(results), reliability)
     if png:
-        plots.save(_under_stress(found), png)
+        plots.save(_under_stress(results), png)
     if save or tta:
-        _save(found)
+        _save(results)
 
 
 def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool) -> None:
@@ -103,7 +111,9 @@ def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool)
     plots.require_png(png)
     plots.require_png(reliability)
     if png and not stress:
-        raise UsageError("--png draws the figures of --stress", "add --stress, or use --reliability FILE")
+        raise UsageError(
+            "--png draws the figures of --stress, which is not given", "add --stress, or use --reliability FILE"
+        )
 
 
 def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "tuple[Model, list[tuple[str, Path]]]":
@@ -116,145 +126,149 @@ def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "
     return model, [external_validation.parse(item, model.card.classes) for item in folder_as]
 
 
-def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
+def _judge(model: "Model", name: str, *, random: bool) -> "list[Titled]":
     from lungcli.cli import progress
-    from lungcli.pipeline import evaluate as judging
+    from lungcli.pipeline import evaluate
 
     with progress.preparing(f"reading {name}") as advance:
-        return judging.judge(model, name, random=random, advance=advance)
+        return evaluate.judge(model, name, random=random, advance=advance)
 
 
-def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFigures, ...]":
+def _stress(model: "Model", name: str, evaluation: "Evaluation") -> "tuple[StressFigures, ...]":
     from lungcli.cli import progress
     from lungcli.datasets import manifest
     from lungcli.evaluation import robustness
 
-    with progress.preparing("judging under other acquisitions") as advance:
-        return robustness.evaluate_robustness(model, judged, manifest.folder(manifest.load(name).name), advance)
+    with progress.preparing("evaluating under other acquisitions") as advance:
+        return robustness.evaluate_robustness(model, evaluation, manifest.folder(manifest.load(name).name), advance)
 
 
 def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
     from lungcli.cli import progress
     from lungcli.evaluation import external_validation
 
-    with progress.preparing(f"judging {folder}") as advance:
+    with progress.preparing(f"evaluating {folder}") as advance:
         return external_validation.score(model, label, folder, advance)
 
 
-def _print_json(found: _Found, name: str) -> None:
+def _print_json(results: _Results, name: str) -> None:
     from lungcli.cli import console
     from lungcli.metrics import calibration, referral
-    from lungcli.modelfile import model_paths
-    from lungcli.modelfile import tta as views
+    from lungcli.modelfile import model_paths, tta
 
-    evaluations = []
-    for title, warning, verdicts in found.judged:
-        labels, probabilities, _ = verdicts.arrays()
-        before = calibration.untempered(probabilities, found.model.card.temperature)
-        evaluations.append(
+    reports = []
+    for title, warning, evaluation in results.evaluations:
+        labels, probabilities, _ = evaluation.arrays()
+        before = calibration.untempered(probabilities, results.model.card.temperature)
+        reports.append(
             {
                 "title": title,
-                "figures": verdicts.figures(),
-                "classes": verdicts.classes,
-                "confusion": verdicts.matrices().sum(axis=0).tolist(),
+                "figures": evaluation.figures(),
+                "classes": evaluation.classes,
+                "confusion": evaluation.matrices().sum(axis=0).tolist(),
                 "before_temperature": calibration.errors(before, labels),
                 "reliability": calibration.reliability(probabilities, labels),
-                "selective": referral.of(verdicts, found.model.card.referral.threshold)
-                if found.model.card.referral
+                "selective": referral.of(evaluation, results.model.card.referral.threshold)
+                if results.model.card.referral
                 else None,
                 "warning": warning,
             }
         )
     folders = [
         {"folder": str(item.folder), "verdicts": item.verdicts, "left_out": item.unreadable, "figures": item.figures}
-        for item in found.scored
+        for item in results.folder_results
     ]
     console.print_json(
         {
-            "model": model_paths.name_of(found.model.path),
-            "data": name if found.judged else None,
-            "views": views.COUNT if found.model.averages else 1,
-            "evaluations": evaluations,
-            "stress": found.stressed,
+            "model": model_paths.name_of(results.model.path),
+            "data": name if results.evaluations else None,
+            "views": tta.COUNT if results.model.averages else 1,
+            "evaluations": reports,
+            "stress": results.stress_figures,
             "folders": folders,
         }
     )
 
 
-def _show(found: _Found) -> None:
-    from lungcli.cli import calibrate, console, robustness, tables
+def _show(results: _Results) -> None:
+    from lungcli.cli import calibrate, console, robustness
     from lungcli.metrics import calibration, referral
+    from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
 
-    for title, warning, verdicts in found.judged:
-        tables.show_evaluation(verdicts, verdicts.figures(), title)
-        labels, probabilities, _ = verdicts.arrays()
-        before = calibration.untempered(probabilities, found.model.card.temperature)
+    for title, warning, evaluation in results.evaluations:
+        console.out().print(confusion(evaluation, title), figures_table(evaluation.figures()), "", sep="\n")
+        labels, probabilities, _ = evaluation.arrays()
+        before = calibration.untempered(probabilities, results.model.card.temperature)
         calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
-        calibrate.show_reliability(calibration.reliability(probabilities, labels))
-        if found.model.card.referral:
-            calibrate.show_selective(referral.of(verdicts, found.model.card.referral.threshold))
+        console.out().print(reliability(evaluation))
+        if results.model.card.referral:
+            calibrate.show_selective(referral.of(evaluation, results.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
-            console.warn(f"every slice is called {verdicts.classes[given.pop()]}: the model tells nothing apart")
+            console.warn(
+                f"every slice is predicted {evaluation.classes[given.pop()]}: the model does not distinguish the classes"
+            )
         if warning:
             console.warn(warning)
-    if found.stressed:
-        robustness.show(found.stressed)
-    for item in found.scored:
+    if results.stress_figures:
+        robustness.show(results.stress_figures)
+    for item in results.folder_results:
         robustness.show_folder(item)
-    if found.model.card.data.synthetic:
-        console.warn("the model learned from drawn phantoms: these figures say nothing about people")
+    if results.model.card.data.synthetic:
+        console.warn(SYNTHETIC)
 
 
-def _reliability(found: _Found) -> "Image":
+def _reliability(results: _Results) -> "Image":
     from lungcli.evaluation import plots
     from lungcli.metrics import calibration
     from lungcli.modelfile import model_paths
 
-    verdicts = found.judged[0][2]
-    labels, probabilities, _ = verdicts.arrays()
-    before = calibration.errors(calibration.untempered(probabilities, found.model.card.temperature), labels)
-    title = f"{model_paths.name_of(found.model.path)}, {len(labels)} slices ({verdicts.part})"
+    evaluation = results.evaluations[0][2]
+    labels, probabilities, _ = evaluation.arrays()
+    before = calibration.errors(calibration.untempered(probabilities, results.model.card.temperature), labels)
+    title = f"{model_paths.name_of(results.model.path)}, {len(labels)} slices ({evaluation.part})"
     bins, after = calibration.reliability(probabilities, labels), calibration.errors(probabilities, labels)
     return plots.reliability(bins, title, before, after)
 
 
-def _under_stress(found: _Found) -> "Image":
+def _under_stress(results: _Results) -> "Image":
     from lungcli.evaluation import plots
     from lungcli.modelfile import model_paths
+    from lungcli.views.evaluation import rests_on
 
-    verdicts = found.judged[0][2]
-    rested = f"{len(verdicts.slices)} slices of {len(set(verdicts.groups))} look-alike groups ({verdicts.part})"
-    return plots.stress(found.stressed, f"{model_paths.name_of(found.model.path)}, {rested}")
+    evaluation = results.evaluations[0][2]
+    about = rests_on(len(evaluation.slices), len(set(evaluation.groups)), evaluation.part)
+    return plots.stress(results.stress_figures, f"{model_paths.name_of(results.model.path)}, {about}")
 
 
-def _save(found: _Found) -> None:
-    """Keep what was asked for in the model file, and say what was written and what was not."""
+def _save(results: _Results) -> None:
+    """Store the figures in the model file, and report what was written and what was not."""
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
-    from lungcli.modelfile import model_paths
-    from lungcli.modelfile import tta as views
-    from lungcli.pipeline import evaluate as judging
+    from lungcli.modelfile import model_paths, tta
+    from lungcli.pipeline import evaluate
 
-    if found.model.averages:
-        console.info(f"probabilities are {views.RULE}; nothing of it is written into the model file")
-        console.info("`before` is that mean with the temperature undone, which is nearly the mean without it")
+    if results.model.averages:
+        console.info(f"probabilities are {tta.RULE}; these figures are not written into the model file")
+        console.info("`before` is that mean with the temperature undone, close to the mean without temperature")
         return
 
-    path = found.model.path
+    path = results.model.path
     name = model_paths.name_of(path)
     if name == model_paths.BUNDLED:
-        console.info("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
+        console.info("the bundled model file is not changed; to store figures, copy it and evaluate the copy")
         return
     try:
-        if found.judged and judging.keep_figures(path, found.judged[0][2]):
-            console.info(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
-        if found.stressed and judging.keep_stress(path, found.judged[0][2], found.stressed):
+        if results.evaluations and evaluate.keep_figures(path, results.evaluations[0][2]):
+            console.info(f"written into {name}: the figures of its test part (--no-save leaves the file alone)")
+        if results.stress_figures and evaluate.keep_stress(path, results.evaluations[0][2], results.stress_figures):
             console.info(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
-        elif found.stressed:
-            console.info(f"not written into {name}: the figures under stress, which are not of its own test part")
-        if found.scored:
-            judging.keep_elsewhere(path, [item.figures for item in found.scored])
-            console.info(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
+        elif results.stress_figures:
+            console.info(f"not written into {name}: the figures under stress, as they are not of its own test part")
+        if results.folder_results:
+            evaluate.keep_elsewhere(path, [item.figures for item in results.folder_results])
+            console.info(
+                f"written into {name}: the figures of your folders, without their names (--no-save leaves the file alone)"
+            )
     except LungcliError as error:
-        # The figures stand on the screen; a model file that others own is no reason to fail.
-        console.warn(f"the figures are not kept in the model file: {error.message}")
+        # The figures are shown; a model file that cannot be written to is no reason to fail.
+        console.warn(f"the figures are not stored in the model file: {error.message}")

@@ -1,4 +1,4 @@
-"""Working on one run to its end, shown as it goes; the first Ctrl-C stops it after the batch at hand."""
+"""Executing a run while showing its progress; the first Ctrl-C stops it after the current batch."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,47 +10,47 @@ from lungcli.core.runs import Run
 
 
 def execute(run: Run) -> None:
-    """Work on `run` to its end, showing it. Raises InterruptedRunError after Ctrl-C, and what `compress.work` does."""
+    """Execute `run` and show its progress. Raises InterruptedRunError after Ctrl-C, and what `jobs.work` does."""
     from lungcli.datasets import splits
     from lungcli.pipeline import jobs, stages
 
     with progress.preparing(f"reading {run.recipe.data}") as advance:
-        found = stages.load_run_data(run.recipe, advance)
+        run_data = stages.load_run_data(run.recipe, advance)
     if run.recipe.protocol == "random":
-        console.warn("a random split puts slices of the same body on both sides: its figures flatter")
+        console.warn("a random split puts slices of the same body into training and test: figures on it are too high")
     console.info(
-        f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
-        f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
+        f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
+        f"{len(run_data.split.test)} test slices ({splits.in_words(run_data.split)}, {run_data.split.digest[:8]})"
     )
-    events = jobs.work(run, found)
-    with graceful_interrupt() as stopped, contextlib.closing(events), progress.shown() as show:
+    events = jobs.work(run, run_data)
+    with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)
             if stopped():
                 raise InterruptedRunError(
                     f"stopped; the work is saved in the run {run.name!r}",
-                    f"go on with: lungcli runs resume '{run.name}'",
+                    f"to continue: lungcli runs resume '{run.name}'",
                 )
 
 
 @contextlib.contextmanager
 def graceful_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C (SIGTERM, SIGHUP) ask to stop after this batch; a second one stops at once."""
-    asked = False
+    """Stop after the current batch at the first Ctrl-C (SIGTERM, SIGHUP), at once at the second."""
+    stop_requested = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stop_requested
         del number, frame
-        if asked:
+        if stop_requested:
             raise KeyboardInterrupt
-        asked = True
-        # An error here would come up wherever the work is, and pass for one of its own.
+        stop_requested = True
+        # An error raised here would surface wherever the work is, as if it were its own.
         with contextlib.suppress(OSError):
-            console.info("stopping after this batch; once more to stop at once")
+            console.info("stopping after this batch; press Ctrl-C again to stop at once")
 
-    # Heard as well where a script's `&` has it ignored: the dashboard asks by it, whoever started the run.
-    before = signals.install_handlers(ask, also=("SIGINT",))
+    # SIGINT too, which a script's `&` ignores: the dashboard stops runs with it, whoever started them.
+    before = signals.install_handlers(request_stop, also=("SIGINT",))
     try:
-        yield lambda: asked
+        yield lambda: stop_requested
     finally:
         signals.restore_handlers(before)

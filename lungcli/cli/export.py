@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import options as opt
-from lungcli.core import formatting
+from lungcli.cli import options
 from lungcli.core.errors import GateNotMetError, UsageError
+from lungcli.views import units
 
 if TYPE_CHECKING:
     from lungcli.datasets.cache import Advance
@@ -49,7 +49,7 @@ def export(
     min_agreement: MinAgreement = 0.95,
     with_examples: WithExamples = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
     """Write a model for another runtime: calibrated probabilities, with all that a verdict needs.
 
@@ -67,33 +67,32 @@ def export(
       lungcli export compress-mobilenetv2-mine --to openvino --data mine
     """
     from lungcli.cli import console, progress
-    from lungcli.export import bundle, parity
-    from lungcli.export import formats as exporting
+    from lungcli.export import bundle, formats, parity
     from lungcli.modelfile import model_file, model_paths
 
     model = model_file.load(model_paths.resolve(spec), threads=1)
     to = _target(output, form, model.path)
-    taken = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
-    if taken and not overwrite:
-        raise UsageError(f"{taken[0]} is there already", "add --overwrite, or choose another --output")
+    existing = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} is there already", "add --overwrite, or choose another --output")
     console.disclaim()
-    made = exporting.export(model, form)
+    exported = formats.export(model, form)
     with progress.preparing("preparing slices") as advance:
         slices, pixels = _slices(data, model.card.size, advance)
-    found = parity.check(model, made, slices, pixels, tolerance=tolerance, least_agreement=min_agreement)
-    if not found.met:
+    parity_result = parity.check(model, exported, slices, pixels, tolerance=tolerance, least_agreement=min_agreement)
+    if not parity_result.met:
         raise GateNotMetError(
-            f"the exported file does not agree with the model: {_in_words(found)}; nothing was written",
+            f"the exported file does not agree with the model: {_in_words(parity_result)}; nothing was written",
             "allow more with --tolerance or --min-agreement, or export the float model, as in RUN/student",
         )
-    files = bundle.files(model, made, found, to, examples=with_examples)
+    files = bundle.files(model, exported, parity_result, to, examples=with_examples)
     bundle.write(files)
     if json:
-        console.print_json({"files": [str(path) for path in files], "facts": made.facts, "parity": found})
+        console.print_json({"files": [str(path) for path in files], "facts": exported.facts, "parity": parity_result})
         return
-    console.info(f"agrees with {model_paths.name_of(model.path)}: {_in_words(found)}", style="green")
+    console.info(f"agrees with {model_paths.name_of(model.path)}: {_in_words(parity_result)}", style="green")
     for path, content in files.items():
-        console.out().print(f"{formatting.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
+        console.out().print(f"{units.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 
 
 def _target(output: Path | None, form: Form, source: Path) -> Path:
@@ -120,13 +119,13 @@ def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
 
     if not data:
         return parity.phantoms(size, advance=advance), "phantoms"
-    known = manifest.load(data)
-    return parity.slices_of(known, manifest.folder(known.name), size, advance), known.name
+    dataset = manifest.load(data)
+    return parity.slices_of(dataset, manifest.folder(dataset.name), size, advance), dataset.name
 
 
-def _in_words(found: "Parity") -> str:
+def _in_words(result: "Parity") -> str:
     return (
-        f"on {found.n} slices of {found.pixels} the largest change of a probability is {found.largest_change:.4f} "
-        f"(allowed {found.tolerance:g}), and {found.same_verdicts:.1%} of verdicts are the same "
-        f"(at least {found.least_agreement:.0%})"
+        f"on {result.n} slices of {result.pixels} the largest change of a probability is {result.largest_change:.4f} "
+        f"(allowed {result.tolerance:g}), and {result.same_verdicts:.1%} of verdicts are the same "
+        f"(at least {result.least_agreement:.0%})"
     )

@@ -2,13 +2,13 @@
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 app = typer.Typer(help="Nets that can be trained, and model files that have been made.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(json: opt.Json = False) -> None:
+def list_(json: options.Json = False) -> None:
     """Nets by name with what can be done with them, and the model files on this machine.
 
     ImageNet: there are weights to start from. int8: loses where it is known to cost more than usual. CAM: heat-maps
@@ -17,8 +17,9 @@ def list_(json: opt.Json = False) -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core import formatting, registry
+    from lungcli.core import registry
     from lungcli.modelfile import model_paths
+    from lungcli.views.units import size
 
     files = model_paths.files()
     if json:
@@ -41,7 +42,7 @@ def list_(json: opt.Json = False) -> None:
     for title in ("parameters", "ImageNet", "int8", "CAM", "prune", "about"):
         table.add_column(title)
     for net in registry.NETS.values():
-        able = ("yes" if each else "–" for each in (net.evidence, net.prunable))
+        able = ("yes" if supported else "–" for supported in (net.evidence, net.prunable))
         start = "yes" if net.pretrained else "–"
         table.add_row(net.name, f"{net.millions:.1f} M", start, net.quantizable, *able, net.about)
     console.out().print(table)
@@ -49,12 +50,12 @@ def list_(json: opt.Json = False) -> None:
     if not files:
         console.info("no model files yet; make one: lungcli compress --student mobilenetv2")
         return
-    made = Table(box=None, pad_edge=False)
+    files_table = Table(box=None, pad_edge=False)
     for title in ("model file", "size", "path"):
-        made.add_column(title, overflow="fold")
+        files_table.add_column(title, overflow="fold")
     for name, path in files.items():
-        made.add_row(console.plain(name), formatting.size(path.stat().st_size), console.plain(path))
-    console.out().print(made)
+        files_table.add_row(console.plain(name), size(path.stat().st_size), console.plain(path))
+    console.out().print(files_table)
 
 
 @app.command()

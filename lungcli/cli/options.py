@@ -1,4 +1,4 @@
-"""Options: those of a recipe, made from the declarations beside its fields, and others that several commands share."""
+"""Command-line options: those of a recipe, made from its declared fields, and others that several commands share."""
 
 import functools
 import inspect
@@ -25,21 +25,21 @@ class Settings:
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Values that the user typed."""
+        """Values of the options that the user typed."""
         return {field: value for field, value in self.values.items() if field in self.typed}
 
     @property
     def given(self) -> dict[str, Any]:
-        """What the user typed, and the data and teacher that go for what was not; `recipe.make` settles the rest."""
+        """What the user typed, with the defaults of data and teacher; `recipe.make` fills in the rest."""
         return {field: self.values[field] for field in ("data", "teacher") if field in self.values} | self.chosen
 
 
 class Command(TyperCommand):
-    """A command whose help has its options in groups."""
+    """A command whose help shows options in groups."""
 
-    # What Typer hands over is of click, or of its own copy of it, depending on its version.
+    # Depending on its version, Typer passes classes of click or of its own copy of it.
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group, and what the methods of distillation are."""
+        """Write a section for each group, and one for the methods of distillation."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
@@ -49,15 +49,17 @@ class Command(TyperCommand):
             with formatter.section(title):
                 formatter.write_dl(records)
             if title == "Distillation":
-                with formatter.section("Methods, with what they settle unless it is typed"):
-                    formatter.write_dl([(method.name, _about(method)) for method in registry.METHODS.values()])
+                with formatter.section("Methods, with the settings they change"):
+                    formatter.write_dl([(method.name, _method_text(method)) for method in registry.METHODS.values()])
 
 
-def taking(command: str, several: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a function the options declared for `command` as its first argument, `Settings`, before options of its own.
+def with_options_of(
+    command: str, several: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Pass the options declared for `command` to a function as its first argument, `Settings`, before its own options.
 
-    Those of the fields `several` can be given more than once and are lists of texts, still to be checked. The function
-    then raises UsageError for a number out of range.
+    Options of the fields `several` are repeatable: lists of texts, to be checked by the function. The decorated function
+    raises UsageError for a number out of range.
     """
     options = commands.options(command)
 
@@ -71,18 +73,18 @@ def taking(command: str, several: tuple[str, ...] = ()) -> Callable[[Callable[..
             typed = frozenset(field for field in context.params if _is_typed(field, context))
             work(Settings(values=values, typed=typed), **given)
 
-        _, *own = inspect.signature(work).parameters.values()
+        _, *own_parameters = inspect.signature(work).parameters.values()
         first = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        declared = [_parameter(option, option.many or option.field in several) for option in options]
-        rest = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-        vars(run)["__signature__"] = inspect.Signature([first, *declared, *rest])
+        declared_parameters = [_parameter(option, option.many or option.field in several) for option in options]
+        rest = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own_parameters]
+        vars(run)["__signature__"] = inspect.Signature([first, *declared_parameters, *rest])
         return run
 
     return decorate
 
 
-def made(option: Option, metavar: str | None = None) -> Any:
-    """Return what Typer makes an option of the command line from."""
+def typer_option(option: Option, metavar: str | None = None) -> Any:
+    """Return the Typer option or argument for a declared option."""
     facts = "; ".join(filter(None, (option.usual and f"default: {option.usual}", option.range)))
     text = f"{option.help}.  [{facts}]" if facts else f"{option.help}."
     metavar = metavar or option.metavar
@@ -101,7 +103,7 @@ def _parameter(option: Option, many: bool) -> inspect.Parameter:
         option.field,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, made(option, metavar)],
+        annotation=Annotated[kind, typer_option(option, metavar)],
     )
 
 
@@ -110,12 +112,12 @@ def _is_typed(field: str, context: typer.Context) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _about(method: registry.Method) -> str:
+def _method_text(method: registry.Method) -> str:
     settled = ", ".join(f"{field.replace('_', ' ')} {value:g}" for field, value in method.preset.items())
     return f"{method.about}{f' ({settled})' if settled else ''}"
 
 
-Name = Annotated[str, made(commands.NAME)]
+Name = Annotated[str, typer_option(commands.NAME)]
 RecipeName = Annotated[
     str,
     typer.Option(
@@ -125,7 +127,7 @@ RecipeName = Annotated[
         rich_help_panel="Net",
     ),
 ]
-SplitSeed = Annotated[int, made(OPTIONS["split_seed"])]
+SplitSeed = Annotated[int, typer_option(OPTIONS["split_seed"])]
 Devices = Annotated[
     int,
     typer.Option(
@@ -133,11 +135,11 @@ Devices = Annotated[
         metavar="N",
         min=1,
         max=1024,
-        help="Share each batch among N GPUs, or N processes on a CPU.",
+        help="Split each batch among N GPUs, or N processes on a CPU.",
         rich_help_panel="Hardware",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one a core.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one per core.")]
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; `bundled` if left out."),

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
-from lungcli.cli import predict_explain as explaining
-from lungcli.cli import predict_ray
+from lungcli.cli import options, predict_explain, predict_ray
 from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 
@@ -21,48 +19,55 @@ if TYPE_CHECKING:
     from lungcli.predict.predict import Capture
     from lungcli.predict.prediction_json import Found
 
-MOST_BYTES = 1 << 30
+MAX_STDIN_BYTES = 1 << 30
 
 
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PATH…",
-        help="PNG, JPEG, TIFF, BMP, DICOM; folders, .zip files, patterns; `-`: a list on stdin, one name a line.",
+        help="PNG, JPEG, TIFF, BMP, DICOM; folders, .zip files, patterns; `-`: a list of paths on stdin, one per line.",
     ),
 ]
-Stdin = Annotated[bool, typer.Option("--stdin", help="Judge the one picture that comes on stdin.")]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Predict the one picture on stdin.")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="Run, RUN/STAGE or .onnx file; `bundled` if left out. Given several times: the mean verdict.",
+        help="Run, RUN/STAGE or .onnx file; `bundled` if left out. Repeat it for an ensemble.",
     ),
 ]
 Tta = Annotated[
     bool,
     typer.Option(
-        "--tta", help="Average ten views: the slice and its mirror image, as is and moved 4 ways; ten times the net."
+        "--tta",
+        help="Test-time augmentation: average ten views (the slice, mirrored, and shifted four ways); ten times slower.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit code 6 when a verdict is referred.")]
-Force = Annotated[bool, typer.Option("--force", help="Judge what is no axial lung slice too, marked.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 6 when a prediction is referred.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Predict pictures that are no axial lung slices too, and mark them.")
+]
 Top = Annotated[
-    int, typer.Option("--top", min=0, help="Classes to show for each picture; 0: all for one, one for several.")
+    int,
+    typer.Option(
+        "--top", min=0, help="Classes to show for each picture; 0: all for a single picture, one for several."
+    ),
 ]
 IncludePhi = Annotated[
     bool, typer.Option("--include-phi", help="Show paths of DICOM files in full, and series by their UID.")
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", metavar="FOLDER", help="Write every outcome to a JSON file here too.")
+    str | None,
+    typer.Option("--output", metavar="FOLDER", help="Also write each outcome to a JSON file in this folder."),
 ]
 PreparedTo = Annotated[
     Path | None,
-    typer.Option("--prepared-to", metavar="DIR", help="Write each slice as the net saw it to DIR, as PNG."),
+    typer.Option("--prepared-to", metavar="DIR", help="Write each slice as given to the net to DIR, as PNG."),
 ]
-JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON, a line for each outcome as it comes.")]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON lines, one for each outcome as it comes.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 
@@ -77,139 +82,146 @@ def predict(
     top: Top = 0,
     include_phi: IncludePhi = False,
     output: Output = None,
-    explain: explaining.Explain = False,
-    explain_to: explaining.ExplainTo = None,
+    explain: predict_explain.Explain = False,
+    explain_to: predict_explain.ExplainTo = None,
     prepared_to: PreparedTo = None,
-    threads: opt.Threads = 0,
-    json: opt.Json = False,
+    threads: options.Threads = 0,
+    json: options.Json = False,
     jsonl: JsonLines = False,
     csv: Csv = False,
     engine: predict_ray.Engine = "here",
     shard_size: predict_ray.ShardSize = 1000,
     address: predict_ray.Address = "",
 ) -> None:
-    """Judge pictures: verdict, calibrated probabilities, model, time.
+    """Predict the class of lung CT slices, with calibrated probabilities.
 
-    What is no axial lung CT slice is refused. What the model is not sure of, or what was acquired unlike the slices
-    it learned from, is referred to a radiologist. Exit code 4 if a picture could not be read or was refused.
-    Verdicts come in the order of the paths. In folders and .zip files, what is no picture is passed over, and a DICOM
-    series is sorted from feet to head. A series of several slices gets a verdict of its own, the mean of those neither
-    refused nor referred: referred where these are fewer than half, unsure, or one is malignant and the mean is not.
+    A picture that is no axial lung CT slice is refused. A slice that the model is not sure of, or whose acquisition is
+    unlike that of its training slices, is referred to a radiologist. Exit code 4 if a picture was refused or could not
+    be read. Predictions come in the order of the paths. In folders and .zip files, other files are skipped, and a DICOM
+    series is sorted from feet to head. A series of several slices also gets a prediction of its own, the mean of its
+    slices that were neither refused nor referred. It is referred if those are fewer than half, if its confidence is
+    below the threshold, or if one of them is predicted malignant and the mean is not.
 
-    Several models, each at its own size, give the mean of their probabilities; a verdict they disagree on, or less
-    probable than the mean of their thresholds, is referred. --tta averages probabilities, after the temperature.
+    With several models, each at its own size, the probabilities are averaged; a prediction is referred where the models
+    disagree, or below the mean of their thresholds. --tta averages probabilities, after the temperature.
 
     \b
     Examples:
       lungcli predict scan.png
       lungcli predict -m bundled -m compress-mobilenetv2-mine scan.png
-      lungcli predict --engine ray s3://bucket/slices --output verdicts/
+      lungcli predict --engine ray s3://bucket/slices --output predictions/
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import console, predict_output, progress
     from lungcli.predict import ensemble, inputs, predict, series
 
-    pictures = explaining.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
+    pictures = predict_explain.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
-        predict_ray.predict(_loaded(model or [""], 1, pictures, averages=tta), shard_size, address, context)
-    named = paths or []
+        predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
+    named_paths = paths or []
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
-    single = _is_single(named, stdin=stdin)
+    single = _is_single(named_paths, stdin=stdin)
     threads = threads or cpu.physical_cores()
-    # Several pictures at once are faster than one with several threads, whose parts wait for each other.
-    loaded = _loaded(model or [""], threads if single else 1, pictures, averages=tta)
-    items = _items(named, stdin=stdin, include_phi=include_phi)
+    # Several pictures at once are faster than one with several threads, which wait for each other.
+    loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
+    items = _items(named_paths, stdin=stdin, include_phi=include_phi)
     workers = 1 if single else threads
     predicted = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted)
-    total = 1 if single else inputs.count(named) if console.err().is_terminal else None
-    with predict_output.writing(form, loaded, single=single, top=top) as write, progress.judging(total) as advance:
-        writers = [write, predict_output.filed(Path(output))] if output else [write]
-        codes = _show(series.combined(predicted, ensemble.card(loaded)), writers, loaded[0], pictures, advance)
+    total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
+    with (
+        predict_output.output_writer(form, loaded, single=single, top=top) as write,
+        progress.predicting(total) as advance,
+    ):
+        writers = [write, predict_output.file_writer(Path(output))] if output else [write]
+        codes = _show_outcomes(series.combined(predicted, ensemble.card(loaded)), writers, loaded[0], pictures, advance)
     raise typer.Exit(predict_output.exit_code(codes, strict=strict))
 
 
-def _show(
+def _show_outcomes(
     predicted: "Iterable[tuple[Found, Capture | None]]",
     writers: "Sequence[Write]",
     model: "Model",
-    pictures: explaining.Pictures,
+    pictures: predict_explain.Pictures,
     advance: "Callable[[], None]",
 ) -> set[int]:
-    """Show every outcome as it comes, with the pictures that are wanted of it; return the exit codes."""
+    """Show every outcome as it comes, with the requested pictures; return the exit codes."""
     from lungcli.cli import predict_output
     from lungcli.predict.predict import Prediction
 
     codes = set()
-    for found, capture in predicted:
-        codes.add(predict_output.complain(found))
+    for outcome, capture in predicted:
+        codes.add(predict_output.report_problem(outcome))
         for write in writers:
-            write(found)
-        if isinstance(found, Prediction) and capture and capture.image:
-            explaining.show(found, capture.image, model, pictures)
+            write(outcome)
+        if isinstance(outcome, Prediction) and capture and capture.image:
+            predict_explain.show(outcome, capture.image, model, pictures)
         advance()
     return codes
 
 
-def _loaded(specs: list[str], threads: int, pictures: explaining.Pictures, *, averages: bool) -> "tuple[Model, ...]":
-    """Load the models that were named, or the bundled one for an empty name, and tell what must be known of them."""
+def _load_models(
+    specs: list[str], threads: int, pictures: predict_explain.Pictures, *, averages: bool
+) -> "tuple[Model, ...]":
+    """Load the named models, the bundled one for an empty name; print the disclaimer and warnings."""
     import dataclasses
 
     from lungcli.cli import console
     from lungcli.modelfile import model_file, model_paths
     from lungcli.predict import ensemble
+    from lungcli.views.prediction import SYNTHETIC
 
     paths = [model_paths.resolve(spec) if spec else model_paths.default() for spec in specs]
     loaded = [dataclasses.replace(model_file.load(path, threads), averages=averages) for path in paths]
     ensemble.check_compatible(loaded)
     if pictures.wanted and len(loaded) > 1:
-        raise UsageError(
-            "heat-maps and prepared slices are those of one model, and several were named", "name one --model"
-        )
+        raise UsageError("heat-maps and prepared slices need a single model, and several are named", "name one --model")
     console.disclaim()
     for model in loaded:
         if model.card.data.synthetic:
             name = model_paths.name_of(model.path)
-            console.warn(f"{name} learned from drawn phantoms: its verdicts say nothing about people")
+            console.warn(f"{name}: {SYNTHETIC}")
     return tuple(loaded)
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":
     wanted: dict[Format, bool] = {"json": json, "jsonl": jsonl, "csv": csv}
-    asked = [form for form, chosen in wanted.items() if chosen]
-    if len(asked) > 1:
+    chosen = [form for form, chosen in wanted.items() if chosen]
+    if len(chosen) > 1:
         raise UsageError(
-            f"stdout takes one format, not --{' and --'.join(asked)}", "choose one; --output writes files too"
+            f"only one output format can be printed, not --{' and --'.join(chosen)}",
+            "choose one; --output writes files as well",
         )
-    if explain and asked:
+    if explain and chosen:
         raise UsageError(
-            f"--explain draws in the terminal, where --{asked[0]} prints data", "write pictures: --explain-to DIR"
+            f"--explain draws between the data that --{chosen[0]} prints",
+            "write the heat-maps to files: --explain-to DIR",
         )
-    return asked[0] if asked else "lines"
+    return chosen[0] if chosen else "lines"
 
 
-def _is_single(named: list[str], *, stdin: bool) -> bool:
-    """Say whether one verdict is to be expected.
+def _is_single(named_paths: list[str], *, stdin: bool) -> bool:
+    """Whether a single prediction is to be expected.
 
     Raises UsageError where nothing is named, or stdin is wanted twice, or would be waited for at a keyboard.
     """
     from lungcli.predict import inputs
 
-    if stdin and named:
-        raise UsageError("--stdin takes one picture from stdin, and paths were named too", "leave one of them out")
-    if not stdin and not named:
-        raise UsageError("no picture was named", "for example: lungcli predict scan.png")
-    if named.count("-") > 1:
-        raise UsageError("`-` stands for the list on stdin, which can be read only once", "name it once")
-    if (stdin or "-" in named) and sys.stdin.isatty():
+    if stdin and named_paths:
+        raise UsageError("--stdin reads one picture, and paths are named too", "leave one of them out")
+    if not stdin and not named_paths:
+        raise UsageError("no picture is named", "for example: lungcli predict scan.png")
+    if named_paths.count("-") > 1:
+        raise UsageError("`-` is named more than once, and stdin can be read only once", "name it once")
+    if (stdin or "-" in named_paths) and sys.stdin.isatty():
         what = "a picture" if stdin else "a list of paths"
         raise UsageError(f"{what} is expected on stdin, but stdin is the keyboard", "pipe it in: … | lungcli predict …")
-    return stdin or inputs.is_single(named)
+    return stdin or inputs.is_single(named_paths)
 
 
-def _items(named: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":
+def _items(named_paths: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":
     from lungcli.predict import inputs
 
     naming = inputs.Naming(phi=include_phi)
     if stdin:
-        return inputs.of_content(sys.stdin.buffer.read(MOST_BYTES), "stdin", naming)
-    return inputs.items(named, naming, sys.stdin.buffer)
+        return inputs.of_content(sys.stdin.buffer.read(MAX_STDIN_BYTES), "stdin", naming)
+    return inputs.items(named_paths, naming, sys.stdin.buffer)

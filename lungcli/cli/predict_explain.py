@@ -1,4 +1,4 @@
-"""Pictures of `lungcli predict`: heat-maps drawn in the terminal or written as PNG overlays, and prepared slices."""
+"""Pictures from `lungcli predict`: heat-maps, drawn in the terminal or written as PNG, and prepared slices."""
 
 import itertools
 import os
@@ -15,96 +15,92 @@ if TYPE_CHECKING:
     from lungcli.predict.explain import Explained
     from lungcli.predict.predict import Prediction, SliceImage
 
-Explain = Annotated[bool, typer.Option("--explain", help="Draw where the model sees what speaks for its verdict.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Draw a heat-map of the regions that support the prediction.")]
 ExplainTo = Annotated[
     Path | None,
     typer.Option("--explain-to", metavar="DIR", help="Write each picture with its heat-map to DIR, as PNG."),
 ]
 
-# Cells of a drawing at most; where there is no terminal to ask, exactly these.
+# Largest drawing in cells, and its size where there is no terminal.
 COLUMNS, ROWS = 64, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """What to show of each slice beside its prediction: its heat, drawn or in a folder, and itself as prepared.
+    """Pictures to show with each prediction: its heat-map, drawn or in a folder, and the prepared slice in a folder.
 
-    `taken` holds the names of files written so far.
+    `used_names` are the names of the files written so far.
     """
 
     draws: bool
     heat: Path | None
     prepared: Path | None
-    taken: set[str] = field(default_factory=set)
+    used_names: set[str] = field(default_factory=set)
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is to be shown."""
+        """Whether any picture is to be shown."""
         return self.draws or self.heat is not None or self.prepared is not None
 
 
-def show(found: "Prediction", image: "SliceImage", model: "Model", pictures: Pictures) -> None:
-    """Show what one prediction rests on. Raises LungcliError when a folder cannot be written to."""
+def show(prediction: "Prediction", image: "SliceImage", model: "Model", pictures: Pictures) -> None:
+    """Show the requested pictures of one prediction. Raises LungcliError when a folder cannot be written to."""
     from lungcli.cli import console
     from lungcli.core import paths
     from lungcli.export import formats
     from lungcli.predict import explain
 
     if pictures.draws or pictures.heat:
-        explained = explain.explained(model, image, found.label)
+        explained = explain.explained(model, image, prediction.label)
         if pictures.draws:
             draw(explained)
         if pictures.heat:
-            path = pictures.heat / named(found.source, "heat", pictures.taken)
+            path = pictures.heat / unique_name(prediction.source, "heat", pictures.used_names)
             paths.atomic_write(path, explain.png(explained))
             console.info(f"heat-map: {path}")
     if pictures.prepared:
-        name = named(found.source, "prepared", pictures.taken)
+        name = unique_name(prediction.source, "prepared", pictures.used_names)
         paths.atomic_write(pictures.prepared / name, formats.png(image.prepared))
 
 
-def draw(found: "Explained") -> None:
-    """Draw what the net saw, with its heat; without colours in ASCII, the heat beside the slice."""
+def draw(explained: "Explained") -> None:
+    """Draw the prepared slice under its heat-map; without colours, in ASCII and beside each other."""
     from rich.segment import Segment, Segments
 
     from lungcli.cli import console
     from lungcli.views import terminal_image
+    from lungcli.views.prediction import heat_map
 
     out = console.out()
     columns, rows = _room(out)
     if _in_colour(out):
-        for line in terminal_image.lines(found.overlay, columns, rows):
+        for line in terminal_image.lines(explained.overlay, columns, rows):
             out.print(Segments([*line, Segment.line()]), end="")
     else:
         half = (columns - 2) // 2
-        beside = zip(*(terminal_image.shades(grey, half, rows) for grey in (found.slice, found.strength)), strict=True)
-        for left, right in beside:
-            out.print(f"{left}  {right}".rstrip(), soft_wrap=True)
-    out.print(_caption(found, beside=not _in_colour(out)), style="dim", soft_wrap=True)
+        pairs_of_rows = zip(
+            *(terminal_image.shades(grey, half, rows) for grey in (explained.slice, explained.strength)), strict=True
+        )
+        for slice_row, heat_row in pairs_of_rows:
+            out.print(f"{slice_row}  {heat_row}".rstrip(), soft_wrap=True)
+    out.print(heat_map(explained.label, peak=explained.peak, coloured=_in_colour(out)), style="dim", soft_wrap=True)
 
 
-def named(source: str, what: str, taken: set[str]) -> str:
+def unique_name(source: str, kind: str, used_names: set[str]) -> str:
     """Return `NAME.what.png` for a picture called `source`, with a number if it is in `taken`, and add it there."""
     from lungcli.core.formatting import CONTROL
 
     stem = CONTROL.sub("_", Path(source).stem) or "picture"
-    tries = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    name = next(name for each in tries if (name := f"{each}.{what}.png") not in taken)
-    taken.add(name)
+    stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    name = next(name for candidate in stems if (name := f"{candidate}.{kind}.png") not in used_names)
+    used_names.add(name)
     return name
-
-
-def _caption(found: "Explained", *, beside: bool) -> str:
-    if found.peak is None:
-        return f"no place speaks for {found.label}"
-    what = "right: heat, @ is most" if beside else "heat from violet to yellow"
-    return f"what speaks for {found.label} ({what}); most at column {found.peak.x}, row {found.peak.y} of the picture"
 
 
 def _room(out: "Console") -> tuple[int, int]:
     if not out.is_terminal:
         return COLUMNS, ROWS
-    # The verdict, its bars and the prompt want to stay in sight.
+    # The prediction, its bars and the prompt stay in sight.
     return max(16, min(COLUMNS, out.width - 1)), max(8, min(ROWS, out.height - 10))
 
 

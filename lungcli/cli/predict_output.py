@@ -1,4 +1,4 @@
-"""How verdicts are shown: to people as lines, to programs as JSON, JSON lines or CSV, and one file each."""
+"""Output of `lungcli predict`: lines for people; JSON, JSON lines or CSV for programs; one JSON file per picture."""
 
 import contextlib
 import csv
@@ -10,206 +10,173 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lungcli.cli import console
+from lungcli.views import prediction
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
-    from lungcli.predict.predict import Prediction, Refusal
+    from lungcli.predict.predict import Prediction
     from lungcli.predict.prediction_json import Found
-    from lungcli.predict.series import SeriesVerdict
 
 Format = Literal["lines", "json", "jsonl", "csv"]
 Write = Callable[["Found"], None]
 
-UNJUDGED, REFERRED = 4, 6
+NOT_PREDICTED, REFERRED = 4, 6
 
-# What no platform allows in the name of a file.
+# Cells of a line with a bar.
+_WIDTH = 48
+
+# What some platform forbids in the name of a file.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 
 
 @contextlib.contextmanager
-def writing(form: Format, judges: "tuple[Model, ...]", *, single: bool, top: int) -> Iterator[Write]:
-    """Yield what writes each outcome to stdout in the order it is called; `json` writes when all are known."""
+def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, top: int) -> Iterator[Write]:
+    """Yield a function that writes an outcome to stdout; `json` writes them all at the end."""
     from lungcli.modelfile import model_paths
     from lungcli.predict import ensemble
 
-    names = [model_paths.name_of(model.path) for model in judges]
-    card = ensemble.card(judges)
+    names = [model_paths.name_of(model.path) for model in models]
+    card = ensemble.card(models)
     if form == "json":
         from lungcli.predict.prediction_json import report
 
-        found: list[Found] = []
-        yield found.append
-        console.print_json(report(found, names, synthetic=card.data.synthetic))
+        outcomes: list[Found] = []
+        yield outcomes.append
+        console.print_json(report(outcomes, names, synthetic=card.data.synthetic))
     elif form == "jsonl":
         yield _write_line
     elif form == "csv":
-        yield _csv(card.classes, names)
+        yield _csv_writer(card.classes, names)
     elif single:
         yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
         if sys.stdout.isatty():
-            console.out().print(f"{'verdict':<10} {'':>6}  picture", style="dim")
+            console.out().print(f"{'class':<10} {'':>6}  picture", style="dim")
         yield lambda outcome: _show(outcome, " + ".join(names), top or 1, alone=False)
 
 
-def complain(found: "Found") -> int:
-    """Tell on stderr why there is no verdict; return the exit code of an outcome."""
+def report_problem(outcome: "Found") -> int:
+    """Say on stderr why there is no prediction; return the exit code of an outcome."""
     from lungcli.predict.predict import Failure, Refusal
 
-    if isinstance(found, Failure):
-        console.error(found.reason, found.hint)
-        return UNJUDGED
-    if isinstance(found, Refusal):
-        _tell_refusal(found)
-        return UNJUDGED
-    return REFERRED if found.referred else 0
+    if isinstance(outcome, Failure | Refusal):
+        console.error(*prediction.unpredicted(outcome))
+        return NOT_PREDICTED
+    return REFERRED if outcome.referred else 0
 
 
 def exit_code(codes: Collection[int], *, strict: bool) -> int:
     """Return the exit code of a call from those of its outcomes."""
-    if UNJUDGED in codes:
-        return UNJUDGED
+    if NOT_PREDICTED in codes:
+        return NOT_PREDICTED
     return REFERRED if strict and REFERRED in codes else 0
 
 
-def filed(folder: Path) -> Write:
-    """Return what writes each outcome into a file of its own in `folder`: `scan.png.json`, `scan.png (2).json`."""
+def file_writer(folder: Path) -> Write:
+    """Return a function that writes an outcome to its own file in `folder`: `scan.png.json`, `scan.png (2).json`."""
     from lungcli.core import paths
-    from lungcli.predict import prediction_json as reported
+    from lungcli.predict import prediction_json
     from lungcli.predict.series import SeriesVerdict
 
-    taken: dict[str, int] = {}
+    used_names: dict[str, int] = {}
     paths.remove_partial(folder)
 
-    def write(found: "Found") -> None:
-        shown = found.series if isinstance(found, SeriesVerdict) else found.source
+    def write(outcome: "Found") -> None:
+        shown = outcome.series if isinstance(outcome, SeriesVerdict) else outcome.source
         plain = _FORBIDDEN.sub("_", re.split(r"[/\\]", shown)[-1]).strip(" .")[:200] or "picture"
         key = plain.casefold()
-        taken[key] = taken.get(key, 0) + 1
-        number = f" ({taken[key]})" if taken[key] > 1 else ""
-        paths.atomic_write(folder / f"{plain}{number}.json", reported.line(found) + b"\n")
+        used_names[key] = used_names.get(key, 0) + 1
+        number = f" ({used_names[key]})" if used_names[key] > 1 else ""
+        paths.atomic_write(folder / f"{plain}{number}.json", prediction_json.line(outcome) + b"\n")
 
     return write
 
 
-def _tell_refusal(found: "Refusal") -> None:
-    console.error(
-        f"no verdict on {found.source}: not an axial lung CT slice ({found.reason}; score {found.score:.2f}, limit 1)",
-        "judge it all the same, marked: --force",
-    )
-
-
-def _show(found: "Found", model: str, top: int, *, alone: bool) -> None:
+def _show(outcome: "Found", model: str, top: int, *, alone: bool) -> None:
     from lungcli.predict.predict import Prediction
     from lungcli.predict.series import SeriesVerdict
 
-    if isinstance(found, SeriesVerdict):
-        _show_series(found, top)
-    elif isinstance(found, Prediction) and alone:
-        _show_one(found, model, top)
-    elif isinstance(found, Prediction):
-        note = f"  ({console.plain(_note(found))})" if found.referred else ""
-        agreed = f"  {_agreed(found)}" if found.opinions else ""
-        ranked = _ranked(found.probabilities, top)
-        console.out().print(f"{ranked}{agreed}  {console.plain(found.source)}{note}", soft_wrap=True)
-
-
-def _note(found: "Prediction") -> str:
-    forced = "forced, not an axial lung CT slice; " if found.forced else ""
-    return f"{forced}referred to a radiologist: {found.reason}"
-
-
-def _agreed(found: "Prediction") -> str:
-    """`2 of 3`: how many models say what the mean says."""
-    return f"{sum(each.label == found.label for each in found.opinions)} of {len(found.opinions)}"
-
-
-def _show_one(found: "Prediction", model: str, top: int) -> None:
     out = console.out()
-    out.print(f"{found.label}  {found.probabilities[found.label]:.1%}", style="bold")
-    for label, probability in _sorted(found.probabilities)[:top]:
-        bar = "█" * round(30 * probability)
-        out.print(f"  {label:<10} {probability:6.1%}  {bar}")
-    if found.opinions:
-        out.print(f"the mean of several models, of which {_agreed(found)} say {found.label}:")
-    for each in found.opinions:
-        out.print(f"  {_ranked(each.probabilities, 1)}  {console.plain(each.name)} ({each.model})", soft_wrap=True)
-    if found.referred:
-        out.print(console.plain(_note(found)), style="bold yellow", soft_wrap=True)
-    averaged = f" · mean of {found.views} views" if found.views > 1 else ""
-    out.print(
-        f"{console.plain(found.source)} · {console.plain(model)} ({found.model}){averaged} · "
-        f"{found.seconds * 1000:.0f} ms",
-        style="dim",
-        soft_wrap=True,
-    )
+    if isinstance(outcome, SeriesVerdict):
+        label = prediction.in_columns(outcome.probabilities, top) or f"{'no prediction':<17}"
+        line = "; ".join(part for part in (prediction.series_counts(outcome), prediction.referral(outcome)) if part)
+        style = "bold yellow" if outcome.referred else "bold"
+        out.print(f"{label}  {console.plain(outcome.series)} as a whole ({line})", style=style, soft_wrap=True)
+    elif isinstance(outcome, Prediction) and alone:
+        _show_one(outcome, model, top)
+    elif isinstance(outcome, Prediction):
+        cells = [prediction.in_columns(outcome.probabilities, top), console.plain(outcome.source)]
+        if outcome.opinions:
+            cells.insert(1, prediction.agreement(outcome))
+        note = "; ".join(part for part in (prediction.forced(outcome), prediction.referral(outcome)) if part)
+        out.print("  ".join([*cells, *([f"({note})"] if note else [])]), soft_wrap=True)
 
 
-def _show_series(found: "SeriesVerdict", top: int) -> None:
-    counts = f"{found.used} of {found.slices} slices"
-    if found.referred_slices:
-        counts += f", {found.referred_slices} referred"
-    if found.not_judged:
-        counts += f", {found.not_judged} not judged"
-    verdict = _ranked(found.probabilities, top) if found.label else f"{'no verdict':<10} {'–':>6}"
-    note = f"; referred to a radiologist: {found.reason}" if found.referred else ""
-    line = f"{verdict}  {console.plain(found.series)} as a whole ({counts}{note})"
-    console.out().print(line, style="bold yellow" if found.referred else "bold", soft_wrap=True)
+def _show_one(result: "Prediction", model: str, top: int) -> None:
+    out = console.out()
+    out.print(prediction.headline(result.label, result.probabilities), style="bold")
+    out.print(prediction.probability_bars(result.probabilities, _WIDTH, top), end="")
+    if result.opinions:
+        out.print(f"mean of several models; {prediction.agreement(result)} predict {result.label}:")
+    for opinion in result.opinions:
+        label = prediction.in_columns(opinion.probabilities, 1)
+        out.print(f"  {label}  {console.plain(opinion.name)} ({console.plain(opinion.model)})", soft_wrap=True)
+    for note in (prediction.forced(result), prediction.referral(result)):
+        if note:
+            out.print(note, style="bold yellow", soft_wrap=True)
+    about = f"{console.plain(result.source)} · {prediction.provenance(result, model)}"
+    out.print(about, style="dim", soft_wrap=True)
 
 
-def _ranked(probabilities: dict[str, float], top: int) -> str:
-    """`malignant   81.2%`, and with `top` 2 `malignant   81.2%  benign      12.0%`."""
-    return "  ".join(f"{label:<10} {value:6.1%}" for label, value in _sorted(probabilities)[:top])
-
-
-def _sorted(probabilities: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(probabilities.items(), key=lambda item: -item[1])
-
-
-def _write_line(found: "Found") -> None:
+def _write_line(outcome: "Found") -> None:
     from lungcli.predict.prediction_json import line
 
-    console.print_text(line(found).decode())
-    # Whoever reads this wants each verdict when it is made.
+    console.print_text(line(outcome).decode())
+    # A reader wants each prediction as soon as it is made.
     sys.stdout.flush()
 
 
-def _csv(classes: Sequence[str], names: Sequence[str]) -> Write:
-    """Write the head of a table, and return what adds an outcome to it. Cells that don't apply are empty.
+def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
+    """Write the head of a table, and return a function that adds an outcome. Cells that don't apply are empty.
 
-    Several models have columns of their own after all others.
+    Each of several models has columns of its own after all others.
     """
     from lungcli.predict.predict import Prediction, Refusal
     from lungcli.predict.prediction_json import KINDS
     from lungcli.predict.series import SeriesVerdict
 
     head = ["kind", "source", "series", "verdict", *classes, "referred", "reason", "score", "forced", "seconds"]
-    several = names if len(names) > 1 else ()
-    own = ["agreement", *(f"{name}: {what}" for name in several for what in ("verdict", "probability"))]
-    _write_row([*head, *own] if several else head)
-    nothing = [""] * len(own) if several else []
+    member_names = names if len(names) > 1 else ()
+    ensemble_columns = [
+        "agreement",
+        *(f"{name}: {what}" for name in member_names for what in ("verdict", "probability")),
+    ]
+    _write_row([*head, *ensemble_columns] if member_names else head)
+    empty_cells = [""] * len(ensemble_columns) if member_names else []
 
-    def write(found: "Found") -> None:
-        kind = KINDS[type(found)]
-        if isinstance(found, Prediction | SeriesVerdict):
-            cells = [found.series, found.label, *(found.probabilities.get(name, "") for name in classes)]
-            cells += ["yes" if found.referred else "no", found.reason]
-            if isinstance(found, Prediction):
-                cells += [found.guard, "yes" if found.forced else "no", round(found.seconds, 4)]
-                _write_row([kind, found.source, *cells, *_own_cells(found)])
+    def write(outcome: "Found") -> None:
+        kind = KINDS[type(outcome)]
+        if isinstance(outcome, Prediction | SeriesVerdict):
+            cells = [outcome.series, outcome.label, *(outcome.probabilities.get(name, "") for name in classes)]
+            cells += ["yes" if outcome.referred else "no", outcome.reason]
+            if isinstance(outcome, Prediction):
+                cells += [outcome.guard, "yes" if outcome.forced else "no", round(outcome.seconds, 4)]
+                _write_row([kind, outcome.source, *cells, *_ensemble_cells(outcome)])
             else:
-                _write_row([kind, "", *cells, "", "", "", *nothing])
+                _write_row([kind, "", *cells, "", "", "", *empty_cells])
         else:
-            score = found.score if isinstance(found, Refusal) else ""
-            _write_row([kind, found.source, "", "", *("" for _ in classes), "", found.reason, score, "", "", *nothing])
+            score = outcome.score if isinstance(outcome, Refusal) else ""
+            _write_row(
+                [kind, outcome.source, "", "", *("" for _ in classes), "", outcome.reason, score, "", "", *empty_cells]
+            )
 
     return write
 
 
-def _own_cells(found: "Prediction") -> list[object]:
-    """Agreement, and of each of several models its verdict and how probable it holds it; empty for one model."""
-    own = [cell for each in found.opinions for cell in (each.label, each.probabilities[each.label])]
-    return [found.agreement, *own] if own else []
+def _ensemble_cells(prediction_: "Prediction") -> list[object]:
+    """Agreement, and the class and probability of each of several models; empty for one model."""
+    cells = [cell for opinion in prediction_.opinions for cell in (opinion.label, opinion.probabilities[opinion.label])]
+    return [prediction_.agreement, *cells] if cells else []
 
 
 def _write_row(cells: Sequence[object]) -> None:

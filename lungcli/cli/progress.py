@@ -1,4 +1,4 @@
-"""Showing what happens: bars on a terminal, a plain line an epoch elsewhere."""
+"""Progress: bars on a terminal, a plain line per epoch elsewhere."""
 
 import contextlib
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from lungcli.cli import console
-from lungcli.core import formatting
 from lungcli.core.events import (
     BatchDone,
     BatchLowered,
@@ -23,17 +22,18 @@ from lungcli.core.events import (
     StageDone,
     StageStarted,
 )
+from lungcli.views import units
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
-# A log wants to know that something still happens, but not every percent of it.
+# In a log, often enough to see that work goes on.
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextlib.contextmanager
 def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress of something countable; yields `advance(done, total)`. Quick work shows nothing in a log."""
+    """Show the progress of countable work; yields `advance(done, total)`. Quick work shows nothing in a log."""
     if not console.err().is_terminal or console.ConsoleOptions.quiet:
         yield _logging(what)
         return
@@ -51,8 +51,8 @@ def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def judging(total: int | None) -> Iterator[Callable[[], None]]:
-    """Show how many pictures are judged, how fast and how long to go, on a terminal; yields what to call after each.
+def predicting(total: int | None) -> Iterator[Callable[[], None]]:
+    """Show the number of pictures predicted, the rate and the time left, on a terminal; yields what to call after each.
 
     A `total` of None is unknown. Data may be printed meanwhile.
     """
@@ -71,26 +71,26 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
         progress.TimeRemainingColumn(),
     )
     began, done = time.monotonic(), 0
-    # What goes to a file or a pipe must not be drawn around the bar.
+    # Data for a file or pipe must not be drawn around the bar.
     redirected = sys.stdout.isatty()
     bars = progress.Progress(*columns, console=console.err(), transient=True, redirect_stdout=redirected)
     with bars:
-        task = bars.add_task("judging", total=total, rate="")
+        task = bars.add_task("predicting", total=total, rate="")
 
         def advance() -> None:
             nonlocal done
             done += 1
-            # Frames and members of .zip files were not counted beforehand.
+            # Frames and members of .zip files are not counted beforehand.
             known = None if total is None else max(total, done)
-            rate = formatting.pictures_a_second(done, time.monotonic() - began)
+            rate = units.images_per_second(done, time.monotonic() - began)
             bars.update(task, total=known, completed=done, rate=rate)
 
         yield advance
 
 
 @contextlib.contextmanager
-def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
-    """Show how a file arrives and is then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
+def transferring(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
+    """Show how a file is downloaded and then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
     rate = _Rate()
     if not console.err().is_terminal or console.ConsoleOptions.quiet:
         yield _logging(what, rate), _logging(f"checking and reading {what}")
@@ -116,10 +116,10 @@ def moving(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[in
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[Callable[[Event], None]]:
-    """Show the events of a run as they come; yields the function to call with each."""
+def showing_events() -> Iterator[Callable[[Event], None]]:
+    """Show the events of a run as they come; yields a function to call with each."""
     if not console.err().is_terminal or console.ConsoleOptions.quiet:
-        yield _tell
+        yield _report_event
         return
     from rich import progress
 
@@ -145,14 +145,14 @@ def shown() -> Iterator[Callable[[Event], None]]:
                     bars.update(task, total=event.rungs, completed=event.number - 1, note=event.rung)
                 case _:
                     pass
-            _tell(event)
+            _report_event(event)
 
         yield show
 
 
-def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
-    """Show the events as they come, and return the card that they lead to."""
-    with contextlib.closing(events), shown() as show:
+def show_and_return_card(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
+    """Show the events as they come, and return the model card they end with."""
+    with contextlib.closing(events), showing_events() as show:
         while True:
             try:
                 show(next(events))
@@ -161,7 +161,7 @@ def follow(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":
                 return card
 
 
-def _tell(event: Event) -> None:
+def _report_event(event: Event) -> None:
     match event:
         case StageStarted():
             console.info(f"{event.stage}: {event.about}", style="bold")
@@ -202,7 +202,7 @@ class _Rate:
         # What is begun anew has no speed yet.
         if self._began is None or done < self._began[0]:
             self._began = (done, time.monotonic())
-        return formatting.moved(done, total, self._began[0], time.monotonic() - self._began[1])
+        return units.transfer(done, total, self._began[0], time.monotonic() - self._began[1])
 
 
 def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> Callable[[int, int], None]:
@@ -210,9 +210,9 @@ def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> 
 
     def advance(done: int, total: int) -> None:
         nonlocal last
-        said = note(done, total)
+        text = note(done, total)
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            console.info(f"{what}: {said}")
+            console.info(f"{what}: {text}")
 
     return advance

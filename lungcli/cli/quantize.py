@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
 
-@opt.taking("quantize")
-def quantize(settings: opt.Settings) -> None:
-    """Make an int8 file of a float model: the first of a ladder of ways that loses no more than allowed.
+@options.with_options_of("quantize")
+def quantize(settings: options.Settings) -> None:
+    """Quantize a float model with the first strategy that loses no more than allowed.
 
-    Calibrated on training slices and judged on validation slices. Exit code 5: no way holds; the best file is kept.
+    Calibrated on training slices, evaluated on validation slices. Exit code 5: no strategy passes; the best file is kept.
 
     \b
     Examples:
       lungcli quantize train-resnet18-phantom
       lungcli quantize train-resnet18-phantom --max-drop 0.005 --min-agreement 0.98
-      lungcli quantize train-resnet18-phantom --qat-epochs 5        (fine-tune it where no other way holds)
+      lungcli quantize train-resnet18-phantom --qat-epochs 5        (fine-tune where nothing else passes)
       lungcli quantize train-resnet18-phantom --to float16
     """
     import msgspec
@@ -28,46 +28,49 @@ def quantize(settings: opt.Settings) -> None:
     from lungcli.core.commands import Quantization
     from lungcli.core.errors import UsageError
     from lungcli.modelfile import model_file, model_paths
-    from lungcli.pipeline import quantize as quantizing
-    from lungcli.pipeline import stages
+    from lungcli.pipeline import quantize, stages
     from lungcli.quantize.search import Limits
 
-    asked = msgspec.convert(settings.values, Quantization)
-    source = model_paths.resolve(asked.source)
+    request = msgspec.convert(settings.values, Quantization)
+    source = model_paths.resolve(request.source)
     card = model_file.read_card(source)
     if card.precision != "float32":
-        raise UsageError(f"{asked.source} is {card.precision} already", "name a float model, as in RUN/student")
-    to = Path(asked.output) if asked.output else source.with_name(f"{source.stem}.{asked.form}.onnx")
-    if to.exists() and not asked.overwrite:
-        raise UsageError(f"{to} is there already", "add --overwrite, or choose another --output")
+        raise UsageError(f"{request.source} is {card.precision} already", "name a float model, for example RUN/student")
+    to = Path(request.output) if request.output else source.with_name(f"{source.stem}.{request.form}.onnx")
+    if to.exists() and not request.overwrite:
+        raise UsageError(f"{to} exists already", "add --overwrite, or choose another --output")
     console.disclaim()
-    recipe = msgspec.structs.replace(card.recipe, data=asked.data or card.data.name, size=card.size)
+    recipe = msgspec.structs.replace(card.recipe, data=request.data or card.data.name, size=card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
-        found = stages.load_run_data(recipe, advance)
-    limits = Limits(max_drop=asked.max_drop, min_agreement=asked.min_agreement, metric=asked.metric.replace("-", "_"))
-    made = progress.follow(quantizing.to_smaller(source, to, found, limits, asked.form, asked.qat_epochs))
-    _tell(made, source, to, tuned=bool(asked.qat_epochs))
-    console.info(f"next: lungcli benchmark '{asked.source}' '{to}'")
+        run_data = stages.load_run_data(recipe, advance)
+    limits = Limits(
+        max_drop=request.max_drop, min_agreement=request.min_agreement, metric=request.metric.replace("-", "_")
+    )
+    card_of_quantized = progress.show_and_return_card(
+        quantize.to_smaller(source, to, run_data, limits, request.form, request.qat_epochs)
+    )
+    _report(card_of_quantized, source, to, tuned=bool(request.qat_epochs))
+    console.info(f"next: lungcli benchmark '{request.source}' '{to}'")
 
 
-def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
-    """Show the ladder and what came of it. Raises GateNotMetError when no rung holds."""
+def _report(card: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
+    """Show the quantization search and its result. Raises GateNotMetError where no strategy passes."""
     from lungcli.cli import console, tables
-    from lungcli.core import formatting
     from lungcli.core.errors import GateNotMetError
     from lungcli.evaluation import benchmark
-    from lungcli.pipeline import quantize as quantizing
+    from lungcli.pipeline import quantize
+    from lungcli.views import units
 
-    tables.show_ladder(made)
-    console.info(quantizing.proof_in_words(made))
-    console.info(f"{formatting.size(source.stat().st_size)} → {formatting.size(to.stat().st_size)}")
+    tables.show_quantization_search(card)
+    console.info(quantize.proof_in_words(card))
+    console.info(f"{units.size(source.stat().st_size)} → {units.size(to.stat().st_size)}")
     before, after = benchmark.benchmark([source, to], seconds=2.0)
-    console.info(quantizing.speed_in_words(before.p50, after.p50, made.precision))
+    console.info(quantize.speed_in_words(before.p50, after.p50, card.precision))
     console.out().print(console.plain(to), soft_wrap=True)
-    if not quantizing.holds(made):
-        fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))
+    if not quantize.holds(card):
+        fails = ", ".join(next(row.fails for row in card.ladder if row.name == card.rung))
         raise GateNotMetError(
-            f"no rung of the ladder holds; the best, {made.rung}, fails by {fails} and is kept: {to}",
+            f"no quantization strategy passes; the best, {card.rung}, fails on {fails} and is kept: {to}",
             f"keep the float model, {'' if tuned else 'add --qat-epochs 5, '}"
             "or allow more with --max-drop or --min-agreement",
         )

@@ -4,27 +4,27 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 app = typer.Typer(help="Recipes that come with lungcli, for `lungcli compress --recipe NAME`.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(json: opt.Json = False) -> None:
+def list_(json: options.Json = False) -> None:
     """Every bundled recipe: what it is for and how long it takes."""
     from rich.table import Table
 
     from lungcli.cli import console
     from lungcli.core import package_data
 
-    found = {name: package_data.load(name) for name in package_data.recipe_files()}
+    recipe_files = {name: package_data.load(name) for name in package_data.recipe_files()}
     if json:
-        console.print_json({"recipes": found})
+        console.print_json({"recipes": recipe_files})
         return
     table = Table(box=None, pad_edge=False)
     for title in ("recipe", "runs", "takes", "about"):
         table.add_column(title, overflow="fold")
-    for name, item in found.items():
+    for name, item in recipe_files.items():
         table.add_row(name, str(len(item.jobs)), item.takes, item.about)
     console.out().print(table)
     console.info("next: lungcli compress --recipe fast; any option typed beside it has the last word")

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lungcli.cli import console
-from lungcli.core.formatting import number
 from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.modelfile.model_card import StressFigures
+from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 _MOST_REASONS = 5
 
@@ -43,8 +44,8 @@ def show(rows: Sequence[StressFigures]) -> None:
     measured = [row for row in changed if row.malignant_sensitivity.value is not None]
     if measured:
         lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
-        found = with_interval(lowest.malignant_sensitivity)
-        out.print(f"lowest malignant sensitivity: {found}, under {lowest.change}, {lowest.setting}")
+        interval = with_interval(lowest.malignant_sensitivity)
+        out.print(f"lowest malignant sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
     out.print()
 
 
@@ -60,7 +61,7 @@ def show_folder(scored: ExternalResult) -> None:
     if figures.referred is not None:
         table.add_row(f"referred (below {figures.threshold:.3f})", with_interval(figures.referred))
     out.print(table)
-    out.print(f"{figures.n} slices of {figures.groups} look-alike groups\n")
+    out.print(f"{rests_on(figures.n, figures.groups)}\n")
     for reason in scored.unreadable[:_MOST_REASONS]:
         console.warn(reason)
     if len(scored.unreadable) > _MOST_REASONS:

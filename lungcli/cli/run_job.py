@@ -1,12 +1,11 @@
-"""Starting the runs that a command's options or a recipe describe, and showing what came of them."""
+"""Starting the runs that a command's options or a recipe describe, and showing their results."""
 
 from typing import TYPE_CHECKING, get_args
 
 from lungcli.cli import console, cross_validation, execution
-from lungcli.core import recipe as recipes
 from lungcli.core import runs
 from lungcli.core.errors import UsageError
-from lungcli.core.recipe import Protocol
+from lungcli.core.recipe import Protocol, make_folds
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
 
@@ -17,57 +16,62 @@ if TYPE_CHECKING:
 
 
 def start_run(kind: Kind, settings: "Settings", name: str) -> None:
-    """Start the run, or one a fold, that the command's options describe, or go on with those that were cut off."""
+    """Start the run, or one run per fold, that the command's options describe, or resume unfinished ones."""
     from lungcli.pipeline import jobs
 
-    recipe, *others = recipes.make_folds(**_divided(settings.given))
+    recipe, *others = make_folds(**_with_split_file(settings.given))
     if others:
-        cross_validation.go(kind, (recipe, *others), name)
+        cross_validation.run_folds(kind, (recipe, *others), name)
         return
-    run, found = jobs.start(kind, recipe, name)
-    if found:
-        console.info(f"going on with the run {run.name!r}; give another --name to start afresh")
+    run, resumed = jobs.start(kind, recipe, name)
+    if resumed:
+        console.info(f"resuming the run {run.name!r}; use another --name to start a new one")
     run_and_report(run)
 
 
 def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
-    """Do the runs of a bundled recipe, or of a recipe file, in order; of several, those done are passed over."""
+    """Execute the runs of a bundled recipe, or of a recipe file, in order; of several, finished ones are skipped."""
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
 
     typed = settings.chosen
     if "protocol" in typed and "data" not in typed:
-        raise UsageError("a split belongs to a data set, and none is named", "name it as well: --data NAME")
-    found = package_data.load(recipe).recipes(_divided(typed))
-    if name and len(found) > 1:
-        raise UsageError(f"the recipe {recipe!r} makes {len(found)} runs, and they can't all be called {name!r}")
-    for kind, (first, *others) in found:
+        raise UsageError("--split names a split of a data set, and no data set is given", "add --data NAME")
+    jobs_of_recipe = package_data.load(recipe).recipes(_with_split_file(typed))
+    if name and len(jobs_of_recipe) > 1:
+        raise UsageError(
+            f"the recipe {recipe!r} makes {len(jobs_of_recipe)} runs, which cannot all be called {name!r}",
+            "leave --name out",
+        )
+    for kind, (first, *others) in jobs_of_recipe:
         if others:
-            cross_validation.go(kind, (first, *others), name)
+            cross_validation.run_folds(kind, (first, *others), name)
             continue
-        run, there = jobs.start(kind, first, name)
-        if there and run.info.state == "done" and len(found) > 1:
-            console.info(f"the run {run.name!r} is done already")
+        run, resumed = jobs.start(kind, first, name)
+        if resumed and run.info.state == "done" and len(jobs_of_recipe) > 1:
+            console.info(f"the run {run.name!r} is finished already")
             continue
         run_and_report(run)
 
 
-def _divided(given: dict[str, object]) -> dict[str, object]:
-    """Put what a split file says in the place of its name. Raises UsageError where `given` says something else."""
+def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
+    """Replace the name of a split file by its settings. Raises UsageError where `settings` contradict them."""
     from lungcli.datasets import split_files
 
-    spec = str(given.get("protocol", ""))
+    spec = str(settings.get("protocol", ""))
     if not spec or spec in get_args(Protocol):
-        return given
-    told = split_files.settings(str(given["data"]), spec)
+        return settings
+    split_settings = split_files.settings(str(settings["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
-        if given.get(field, told[field]) != told[field]:
-            raise UsageError(f"the split {spec} has {option} {told[field]}, not {given[field]}", f"leave {option} out")
-    return given | told
+        if settings.get(field, split_settings[field]) != split_settings[field]:
+            raise UsageError(
+                f"the split {spec} has {option} {split_settings[field]}, not {settings[field]}", f"leave {option} out"
+            )
+    return settings | split_settings
 
 
 def run_and_report(run: Run) -> None:
-    """Work on `run` to its end, and show what came of it. Raises as `execute` does, and GateNotMetError."""
+    """Execute `run`, and show its results. Raises as `execute` does, and GateNotMetError."""
     from lungcli.cli import tables
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_file
@@ -75,33 +79,33 @@ def run_and_report(run: Run) -> None:
 
     console.disclaim()
     execution.execute(run)
-    made = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
-    console.info("timing the models")
-    comparison = compare.compare(made, baseline=made[0])
+    model_files = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
+    console.info("measuring latency")
+    comparison = compare.compare(model_files, baseline=model_files[0])
     tables.show_comparison(comparison)
     if run.info.kind == "compress":
-        _say_of_int8(comparison, model_file.read_card(made[-1]))
-    console.info(f"model file: {made[-1]}")
+        _report_int8(comparison, model_file.read_card(model_files[-1]))
+    console.info(f"model file: {model_files[-1]}")
     console.info(f"next: lungcli predict --model '{run.name}' scan.png")
     if decision := jobs.decide(run):
-        tables.require_gate(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
+        tables.require_accepted(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
 
 
-def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
-    """Show the ladder of the int8 file, and say whether it is worth having beside the float student."""
+def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
+    """Show the quantization search, and whether int8 is worth having beside the float student."""
     from lungcli.cli import tables
     from lungcli.pipeline import quantize
 
-    tables.show_ladder(card)
+    tables.show_quantization_search(card)
     student, int8 = (row.latency for row in comparison.rows[-2:])
     if student and int8:
         console.info(quantize.speed_in_words(student.p50, int8.p50, card.precision))
     if not quantize.holds(card):
         console.warn(
-            f"no rung of the quantization ladder holds: int8 is {card.rung}, the best; the float student is kept too"
+            f"no quantization strategy passes the gate: int8 uses the best, {card.rung}; the float student is kept too"
         )
 
 
 def resume(name: str) -> None:
-    """Go on with the run called `name`."""
+    """Resume the run called `name`."""
     run_and_report(runs.load(name))

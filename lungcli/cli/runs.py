@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.core.runs import Run
@@ -15,26 +15,26 @@ RunName = Annotated[str, typer.Argument(metavar="RUN")]
 
 
 @app.command("list")
-def list_(json: opt.Json = False) -> None:
+def list_(json: options.Json = False) -> None:
     """Every run, the newest last."""
     from rich.table import Table
 
     from lungcli.cli import console
     from lungcli.core import runs
 
-    found, problems = runs.readable()
+    readable_runs, problems = runs.readable()
     for problem in problems:
         console.warn(problem.message)
     if json:
-        console.print_json({"runs": [_summary(run) for run in found]})
+        console.print_json({"runs": [_summary(run) for run in readable_runs]})
         return
-    if not found:
+    if not readable_runs:
         console.info("no runs yet; start one: lungcli compress --student mobilenetv2")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
         table.add_column(title, overflow="fold")
-    for run in found:
+    for run in readable_runs:
         table.add_row(
             console.plain(run.name),
             runs.state(run),
@@ -48,7 +48,7 @@ def list_(json: opt.Json = False) -> None:
 
 
 @app.command()
-def show(name: RunName, json: opt.Json = False) -> None:
+def show(name: RunName, json: options.Json = False) -> None:
     """What a run is, how it stands, and its epochs."""
     from lungcli.cli import console, progress
     from lungcli.core import recipe, runs
@@ -77,12 +77,12 @@ def show(name: RunName, json: opt.Json = False) -> None:
 
 
 @app.command()
-def resume(name: RunName, devices: opt.Devices = 1) -> None:
+def resume(name: RunName, devices: options.Devices = 1) -> None:
     """Go on with a run that was stopped, killed or failed, on as many devices as there are now."""
     from lungcli.cli import distributed, run_job
     from lungcli.core import runs
 
-    distributed.share(devices, runs.load(name).recipe.device, lambda: run_job.resume(name))
+    distributed.run_on_devices(devices, runs.load(name).recipe.device, lambda: run_job.resume(name))
 
 
 @app.command()

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.cli.runs import RunName
 
 if TYPE_CHECKING:
     from lungcli.pipeline.reproduce import Outcome, Reproduction
 
 
-def reproduce(name: RunName, json: opt.Json = False) -> None:
+def reproduce(name: RunName, json: options.Json = False) -> None:
     """Do a finished run again from what it wrote down, and compare the outcome; exit code 1 if it differs.
 
     The repetition is a run of its own, RUN-again; stopped, the same command goes on with it.
@@ -20,11 +20,11 @@ def reproduce(name: RunName, json: opt.Json = False) -> None:
     from lungcli.cli import console, execution
     from lungcli.core import runs
     from lungcli.core.errors import InterruptedRunError
-    from lungcli.pipeline import reproduce as reproducing
+    from lungcli.pipeline import reproduce
 
     console.disclaim()
     run = runs.load(name)
-    again = reproducing.start(run)
+    again = reproduce.start(run)
     if runs.state(again) == "done":
         console.info(f"the run {again.name!r} is done already; remove it to repeat {run.name!r} once more")
     else:
@@ -32,24 +32,24 @@ def reproduce(name: RunName, json: opt.Json = False) -> None:
             execution.execute(again)
         except InterruptedRunError as error:
             raise InterruptedRunError(error.message, "type the same command again to go on with it") from error
-    found = reproducing.compare(run, runs.load(again.name))
+    reproduction = reproduce.compare(run, runs.load(again.name))
     if json:
-        console.print_json(found)
+        console.print_json(reproduction)
     else:
-        _show(found)
-    _conclude(found)
+        _show(reproduction)
+    _conclude(reproduction)
 
 
-def _show(found: "Reproduction") -> None:
+def _show(reproduction: "Reproduction") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("stage", "weights", "graph", "verdicts", "largest change", "balanced accuracy"):
         table.add_column(title, overflow="fold")
-    for outcome in found.stages:
+    for outcome in reproduction.stages:
         before, again = (
             number(figures.estimates["balanced_accuracy"].value) for figures in (outcome.before, outcome.again)
         )
@@ -68,25 +68,25 @@ def _same(same: bool) -> str:
     return "the same" if same else "differ"
 
 
-def _conclude(found: "Reproduction") -> None:
+def _conclude(reproduction: "Reproduction") -> None:
     """Say whether it is the same. Raises LungcliError where it is not."""
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
 
-    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in found.surroundings.items())
-    if found.same:
-        console.info(f"the same weights, bit for bit: {found.again} repeats {found.run}", style="green")
+    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in reproduction.surroundings.items())
+    if reproduction.same:
+        console.info(f"the same weights, bit for bit: {reproduction.again} repeats {reproduction.run}", style="green")
         if around:
             console.info(f"although not all around it is the same: {around}")
         return
-    stages = [_what(outcome) for outcome in found.stages if not outcome.same]
+    stages = [_differences(outcome) for outcome in reproduction.stages if not outcome.same]
     raise LungcliError(
-        f"{found.again} does not repeat {found.run}: {'; '.join(stages)}",
+        f"{reproduction.again} does not repeat {reproduction.run}: {'; '.join(stages)}",
         f"what differs around it: {around}" if around else "versions and processor are the same: please report it",
     )
 
 
-def _what(outcome: "Outcome") -> str:
+def _differences(outcome: "Outcome") -> str:
     facts = (
         (outcome.weights is False, "weights"),
         (not outcome.graph, "graph"),

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from lungcli.cli import console
-from lungcli.cli import options as opt
+from lungcli.cli import console, options
 from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.views import figures
@@ -22,32 +21,32 @@ if TYPE_CHECKING:
     from lungcli.pipeline.stages import RunData
     from lungcli.search.space import Outcome, Plan
 
-_CALL = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
-"""Options of this call; all others make the study what it is."""
+_CALL_OPTIONS = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
+"""Options of this call; all others define the study."""
 _UNITS = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
-Bits = Annotated[list[str] | None, typer.Option("--bits", metavar="8|32", help="Bits of a weight to try; 8: int8.")]
-Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials of the study, all processes together.")]
-Study = Annotated[str, typer.Option("--study", metavar="NAME", help="Its name; `search-DATA` if left out.")]
+Bits = Annotated[list[str] | None, typer.Option("--bits", metavar="8|32", help="Bits per weight to try; 8: int8.")]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials of the study, over all processes.")]
+Study = Annotated[str, typer.Option("--study", metavar="NAME", help="Name of the study; `search-DATA` if left out.")]
 Storage = Annotated[
     str,
     typer.Option(
         "--storage",
         metavar="URL|FILE",
-        help="Where the study is kept, for many machines: a database as in postgresql://USER@HOST/DB, or a journal "
-        "file on a shared disk. A journal file of this machine if left out.",
+        help="Where the study is stored, to share it between machines: a database, as postgresql://USER@HOST/DB, or a "
+        "journal file on a shared disk. A local journal file if left out.",
     ),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Begin no trial after so long.")]
-MaxSize = Annotated[str, typer.Option("--max-size", metavar="BYTES", help="Largest file, as in 1MB.")]
-MaxP50 = Annotated[float, typer.Option("--max-p50", min=0, metavar="MS", help="Largest latency of a slice.")]
-SearchSeed = Annotated[int, typer.Option("--search-seed", help="Seed of what is drawn for the trials.")]
-Show = Annotated[bool, typer.Option("--show", help="Print what the study has found, and try nothing.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Start no trial after this time.")]
+MaxSize = Annotated[str, typer.Option("--max-size", metavar="BYTES", help="Largest model file, for example 1MB.")]
+MaxP50 = Annotated[float, typer.Option("--max-p50", min=0, metavar="MS", help="Largest median latency of one slice.")]
+SearchSeed = Annotated[int, typer.Option("--search-seed", help="Random seed of the settings drawn for trials.")]
+Show = Annotated[bool, typer.Option("--show", help="Print the results of the study, without new trials.")]
 
 
-@opt.taking("search", several=AXES)
+@options.with_options_of("search", several=AXES)
 def search(
-    settings: opt.Settings,
+    settings: options.Settings,
     bits: Bits = None,
     trials: Trials = 20,
     study: Study = "",
@@ -57,18 +56,18 @@ def search(
     max_p50: MaxP50 = 0,
     search_seed: SearchSeed = 0,
     show: Show = False,
-    json: opt.Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Try students, sizes, losses and bits for the best compromises of size, latency and balanced accuracy.
+    """Search students, input sizes, losses and bits for the Pareto front of size, latency and balanced accuracy.
 
-    An option given once stays; given several times, or as LOW:HIGH, it is searched. Every trial is a run, tagged with
-    the study's name and judged on the validation part of the grouped split; no trial meets the test part. The same
-    command in other processes, and on other machines with --storage, shares the trials (`--study NAME` is enough once
-    the study is there). Typed again, it goes on, also with trials that were killed.
+    An option given once is fixed; given several times, or as LOW:HIGH, it is searched. Every trial is a run, tagged with
+    the name of the study and evaluated on the validation part of the grouped split; no trial sees the test part. Run
+    the same command in other processes, or on other machines with --storage, to share the trials (`--study NAME` is
+    enough once the study exists). Run it again to continue, also with trials that were killed.
 
-    Several objectives have no order by which to give a trial up early. With --max-size or --max-p50 the search is for
-    balanced accuracy within them: trials below the median of the others after the same epoch are given up, and so are
-    nets that were beyond the limits in an earlier trial. Latencies only compare where nothing else runs.
+    With --max-size or --max-p50 the only objective is balanced accuracy within these limits: a trial is stopped early
+    when it is below the median of the others after the same epoch, or when its net exceeded the limits before. With
+    several objectives no trial is stopped early. Latencies are comparable only where nothing else runs.
 
     Needs the extra `sweep`: pip install 'lungcli[sweep]'.
 
@@ -78,91 +77,94 @@ def search(
       lungcli search --study search-iqothnccd --show
       lungcli search --student mnasnet --lr 1e-4:1e-2 --max-size 4MB --max-p50 5 --study small
     """
-    from lungcli.search import loop as engine
-    from lungcli.search import studies
+    from lungcli.search import loop, studies
 
     name = _named(study, settings.values["data"])
     where = studies.place(name, storage)
     # The data set is part of the study's usual name.
-    making = settings.typed - _CALL - (set() if study else {"data"})
+    making = settings.typed - _CALL_OPTIONS - (set() if study else {"data"})
     if show or (not making and studies.exists(name, where)):
         opened, plan = studies.find(name, where)
     else:
-        plan = engine.checked(_plan(settings, bits or ["8"], search_seed, size(max_size), max_p50))
+        plan = loop.checked(_plan(settings, bits or ["8"], search_seed, parse_size(max_size), max_p50))
         opened = studies.begin(name, where, plan)
     if not show:
         console.disclaim()
-        _begin(name, where, plan)
-        watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.info)
-        with studies.reaching(where), _going_on(name, storage):
-            engine.go(opened, plan, trials, timeout, watch)
+        _announce(name, where, plan)
+        watch = loop.Watch(follow=_show_run, tell=lambda outcome: _report_trial(outcome, plan), say=console.info)
+        with studies.reaching(where), _resume_hint(name, storage):
+            loop.go(opened, plan, trials, timeout, watch)
     _report(name, where, opened, plan, as_json=json)
 
 
 def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
-    """Print what the study has found."""
+    """Print the results of the study."""
     from lungcli.search import studies, trials
 
     with studies.reaching(where):
-        found = trials.outcomes(opened, plan)
+        outcomes = trials.outcomes(opened, plan)
     if as_json:
-        console.print_json(_summary(name, where, plan, found))
+        console.print_json(_summary(name, where, plan, outcomes))
     else:
-        _show(name, found)
+        _show(name, outcomes)
 
 
 def _named(study: str, data: str) -> str:
     """Return the study's name, which tags its runs. Raises UsageError."""
     name = study or f"search-{data}"
     if len(name) > 40 or any(map(str.isspace, name)):
-        raise UsageError(f"{name!r} cannot be the name of a study", "use up to 40 letters without spaces: --study NAME")
+        raise UsageError(
+            f"{name!r} cannot be the name of a study", "use up to 40 characters without spaces: --study NAME"
+        )
     return name
 
 
-def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "Plan":
+def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "Plan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
     from lungcli.pipeline import stages
     from lungcli.search import space
 
-    given = settings.given
-    if not given.get("model"):
-        raise UsageError("no student is named", "name those to try: --student mobilenetv2 --student shufflenetv2")
-    typed = {"bits": bits} | {field: given.pop(field) for field in AXES if field in given}
+    recipe_settings = settings.given
+    if not recipe_settings.get("model"):
+        raise UsageError("no student is named", "name the ones to try: --student mobilenetv2 --student shufflenetv2")
+    typed = {"bits": bits} | {field: recipe_settings.pop(field) for field in AXES if field in recipe_settings}
     axes = {name: space.axis(name, values) for name, values in typed.items()}
-    plan = space.Plan(axes=axes, settings=_divided(given), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50)
+    plan = space.Plan(
+        axes=axes, settings=_with_split_file(recipe_settings), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50
+    )
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
     data, split = stages.load_with_split(recipe)
     return msgspec.structs.replace(plan, settings={**plan.settings, "data": data.name}, split=split.digest)
 
 
-def _divided(settings: dict[str, object]) -> dict[str, object]:
-    """Put what a split file says in the place of its name. Raises UsageError for the folds of a cross-validation."""
+def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
+    """Replace the name of a split file by its settings. Raises UsageError for the folds of a cross-validation."""
     from lungcli.core.recipe import Protocol
     from lungcli.datasets import split_files
 
     spec = str(settings.get("protocol", "grouped"))
     if spec in get_args(Protocol):
         return settings
-    told = split_files.settings(str(settings["data"]), spec)
-    if told["folds"]:
-        raise UsageError(f"the split {spec} has folds, and a search chooses on one split", "name a split without folds")
-    return settings | told
+    split_settings = split_files.settings(str(settings["data"]), spec)
+    if split_settings["folds"]:
+        raise UsageError(f"the split {spec} has folds, and a search needs a single split", "name a split without folds")
+    return settings | split_settings
 
 
-def size(text: str) -> int:
+def parse_size(text: str) -> int:
     """Read `1MB`, `800 kB`, `1500000`. Raises UsageError."""
     if not text:
         return 0
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?)\s*([a-zA-Z]*)", text.strip())
     if match is None or match[2].upper() not in {"", *_UNITS}:
-        raise UsageError(f"--max-size {text!r} is no size", "as in 800kB, 1.5MB or 1500000")
+        raise UsageError(f"--max-size {text!r} is not a size", "write it as 800kB, 1.5MB or 1500000")
     return round(float(match[1]) * _UNITS.get(match[2].upper(), 1))
 
 
-def _begin(name: str, where: str, plan: "Plan") -> None:
-    """Say what is searched, and where it is kept."""
+def _announce(name: str, where: str, plan: "Plan") -> None:
+    """Print what is searched, and where the study is stored."""
     from lungcli.search import studies
     from lungcli.search.space import Range
 
@@ -173,16 +175,16 @@ def _begin(name: str, where: str, plan: "Plan") -> None:
     console.info(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
 
 
-def _follow(run: "Run", found: "RunData", events: "Generator[Event, None, None]") -> None:
-    """Show a run as it happens. Raises InterruptedRunError after Ctrl-C."""
+def _show_run(run: "Run", run_data: "RunData", events: "Generator[Event, None, None]") -> None:
+    """Execute a run, showing its progress. Raises InterruptedRunError after Ctrl-C."""
     from lungcli.cli import console, execution, progress
 
     console.info(
-        f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to judge by; "
-        f"the {len(found.split.test)} test slices are left alone",
+        f"run {run.name}: {len(run_data.split.train)} training and {len(run_data.split.val)} validation slices; "
+        f"the {len(run_data.split.test)} test slices are not used",
         style="bold",
     )
-    with execution.graceful_interrupt() as stopped, contextlib.closing(events), progress.shown() as show:
+    with execution.graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)
             if stopped():
@@ -190,12 +192,12 @@ def _follow(run: "Run", found: "RunData", events: "Generator[Event, None, None]"
 
 
 @contextlib.contextmanager
-def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
-    """Say how a search that was interrupted goes on."""
+def _resume_hint(name: str, storage: str) -> "Generator[None, None, None]":
+    """Say how to continue a search that is interrupted."""
     from lungcli.search import studies
 
     elsewhere = f" --storage '{studies.shown(storage)}'" if storage else ""
-    hint = f"go on with: lungcli search --study {name}{elsewhere}"
+    hint = f"to continue: lungcli search --study {name}{elsewhere}"
     try:
         yield
     except InterruptedRunError as error:
@@ -204,48 +206,52 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
         raise InterruptedRunError("stopped; finished trials and epochs are saved", hint) from error
 
 
-def _tell(outcome: "Outcome", plan: "Plan") -> None:
-    """Say in a line what came of a trial."""
-    from lungcli.core import formatting
+def _report_trial(outcome: "Outcome", plan: "Plan") -> None:
+    """Print the result of a trial in a line."""
+    from lungcli.views import units
 
-    head = f"trial {outcome.trial} ({_drawn(outcome, plan) or outcome.run})"
+    head = f"trial {outcome.trial} ({_drawn_values(outcome, plan) or outcome.run})"
     if outcome.state != "complete":
-        what = "given up" if outcome.state == "pruned" else outcome.state
+        what = "stopped early" if outcome.state == "pruned" else outcome.state
         console.info(f"{head} {what}: {outcome.problem}", style="yellow")
         return
     beyond = "" if outcome.within_limits else ", beyond the limits"
     console.info(
-        f"{head}: {formatting.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
+        f"{head}: {units.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
         f"balanced accuracy {figures.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
     )
 
 
-def _drawn(outcome: "Outcome", plan: "Plan") -> str:
-    """What was drawn for a trial, without what all trials have in common."""
-    told = []
+def _drawn_values(outcome: "Outcome", plan: "Plan") -> str:
+    """The settings drawn for a trial, without those that all trials share."""
+    parts = []
     for name, value in outcome.drawn.items():
         axis = plan.axes[name]
         if not isinstance(axis, tuple) or len(axis) > 1:
             shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-            told.append(shown if name in ("model", "method") else f"{name.replace('_', ' ')} {shown}")
-    return ", ".join(told)
+            parts.append(shown if name in ("model", "method") else f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
 
 
-def _show(name: str, found: "tuple[Outcome, ...]") -> None:
-    """Print the Pareto front, and what must be known to read it right."""
+def _show(name: str, outcomes: "tuple[Outcome, ...]") -> None:
+    """Print the Pareto front, with footnotes."""
     from rich.table import Table
 
-    from lungcli.core import formatting
     from lungcli.search import space
+    from lungcli.views import units
 
-    front = space.front(found)
-    counts = Counter(each.state for each in found)
-    told = ", ".join(f"{count} {'given up' if state == 'pruned' else state}" for state, count in counts.items())
-    console.info(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
+    front = space.front(outcomes)
+    counts = Counter(outcome.state for outcome in outcomes)
+    state_counts = ", ".join(
+        f"{count} {'stopped early' if state == 'pruned' else state}" for state, count in counts.items()
+    )
+    console.info(
+        f"study {name}: {len(outcomes)} trials, {state_counts}" if outcomes else f"study {name}: no trials yet"
+    )
     if not front:
-        if any(each.state == "complete" for each in found):
-            console.warn("no trial is within the limits; allow more with another --study, or try other nets")
+        if any(outcome.state == "complete" for outcome in outcomes):
+            console.warn("no trial is within the limits; start another --study with larger limits or other nets")
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("trial", justify="right")
@@ -253,25 +259,25 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
     table.add_column("student and settings", overflow="fold")
     for title in ("size", "p50 ms", "balanced accuracy\non validation"):
         table.add_column(title, justify="right")
-    for each in front:
+    for outcome in front:
         cells = (
-            str(each.trial),
-            console.plain(each.run),
-            console.plain(_settings(each)),
-            formatting.size(each.bytes),
-            f"{each.p50:.2f}",
-            figures.with_interval(each.balanced_accuracy),
+            str(outcome.trial),
+            console.plain(outcome.run),
+            console.plain(_settings(outcome)),
+            units.size(outcome.bytes),
+            f"{outcome.p50:.2f}",
+            figures.with_interval(outcome.balanced_accuracy),
         )
         table.add_row(*cells)
     console.out().print(table)
-    for line in _footnotes(front, found):
+    for line in _footnotes(front, outcomes):
         console.info(line, style="dim")
-    rightest = max(front, key=lambda each: (each.balanced_accuracy and each.balanced_accuracy.value) or 0.0)
-    console.info(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
+    most_accurate = max(front, key=lambda each: (each.balanced_accuracy and each.balanced_accuracy.value) or 0.0)
+    console.info(f"next: choose one and evaluate it once on the test part: lungcli evaluate '{most_accurate.run}'")
 
 
 def _settings(outcome: "Outcome") -> str:
-    """All that was drawn for a trial, the net first."""
+    """All settings drawn for a trial, the net first."""
     rest = [
         f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
         for name, value in outcome.drawn.items()
@@ -280,22 +286,22 @@ def _settings(outcome: "Outcome") -> str:
     return ", ".join([str(outcome.drawn["model"]), *rest])
 
 
-def _footnotes(front: "tuple[Outcome, ...]", found: "tuple[Outcome, ...]") -> list[str]:
-    """What the figures are, and are not."""
+def _footnotes(front: "tuple[Outcome, ...]", outcomes: "tuple[Outcome, ...]") -> list[str]:
+    """How to read the table."""
     n, groups = front[0].n, front[0].groups
-    tried = sum(each.state == "complete" for each in found)
+    tried = sum(outcome.state == "complete" for outcome in outcomes)
     lines = [
-        "the Pareto front: no other trial is smaller, faster and righter than one of these, or as good in all",
-        f"judged on {n} validation slices of {groups} look-alike groups (95 % intervals by bootstrap over groups), "
-        f"which also chose the epochs and the way to int8: the best of {tried} trials look better there than they are",
-        "the test part was not looked at: nothing here says that the best of these is the best there",
+        "the Pareto front: no other trial is better than one of these in size, latency and balanced accuracy at once",
+        f"evaluated on {n} validation slices of {groups} near-duplicate groups (95 % intervals by bootstrap over groups), "
+        f"which also chose epochs and quantization: the figures of the best of {tried} trials are too high",
+        "the test part was not used: the best of these need not be the best there",
     ]
-    if len(cpus := sorted({each.cpu for each in front})) > 1:
-        lines.append(f"latencies of different processors do not compare: {', '.join(cpus)}")
+    if len(cpus := sorted({outcome.cpu for outcome in front})) > 1:
+        lines.append(f"latencies were measured on different processors and are not comparable: {', '.join(cpus)}")
     return lines
 
 
-def _summary(name: str, where: str, plan: "Plan", found: "tuple[Outcome, ...]") -> dict[str, object]:
+def _summary(name: str, where: str, plan: "Plan", outcomes: "tuple[Outcome, ...]") -> dict[str, object]:
     from lungcli.search import space, studies
 
     return {
@@ -303,6 +309,6 @@ def _summary(name: str, where: str, plan: "Plan", found: "tuple[Outcome, ...]") 
         "storage": studies.shown(where),
         "plan": plan,
         "part": "val",
-        "trials": found,
-        "front": [each.trial for each in space.front(found)],
+        "trials": outcomes,
+        "front": [outcome.trial for outcome in space.front(outcomes)],
     }

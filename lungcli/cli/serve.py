@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.core.errors import LungcliError, ModelFileError, UsageError
 from lungcli.core.formatting import plain_lines
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    model: opt.Model = "",
+    model: options.Model = "",
     host: Annotated[str, typer.Option("--host", help="Address to serve on; anything else opens it to others.")] = (
         "127.0.0.1"
     ),
@@ -43,7 +43,7 @@ def serve(
     accounts = _accounts(auth) if auth else ()
     service = app.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
     console.disclaim()
-    if host not in middleware.LOCAL:
+    if host not in middleware.LOCAL_ADDRESSES:
         console.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
         if not accounts:
             console.warn("whoever reaches it may use it; let in only some with --auth FILE")
@@ -51,14 +51,14 @@ def serve(
     # A service is ended by Ctrl-C or by whoever manages it; uploads go with it either way.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda _number, _frame: stop.set())
-    with _hushed() as own:
+    with _silenced_libraries() as stderr:
 
         def ready(url: str) -> None:
-            with contextlib.redirect_stderr(own):
+            with contextlib.redirect_stderr(stderr):
                 console.info(f"the page is at {url} (Ctrl-C ends it)")
 
         def warn(what: str) -> None:
-            with contextlib.redirect_stderr(own):
+            with contextlib.redirect_stderr(stderr):
                 console.warn(what)
 
         app.serve(service, ready, stop, warn)
@@ -66,21 +66,21 @@ def serve(
 
 
 @contextlib.contextmanager
-def _hushed() -> "Iterator[TextIO]":
+def _silenced_libraries() -> "Iterator[TextIO]":
     """Keep off the terminal what the page's libraries say of each broken request, in the words of who sent it.
 
     Yields the stderr that was; with --debug it gets what is said, less what commands a terminal.
     """
     from lungcli.cli import console
 
-    own = sys.stderr
+    stderr = sys.stderr
 
     class Hushed(io.TextIOBase):
         def write(self, text: str) -> int:
-            return own.write(plain_lines(text)) if console.ConsoleOptions.debug else len(text)
+            return stderr.write(plain_lines(text)) if console.ConsoleOptions.debug else len(text)
 
     with contextlib.redirect_stderr(Hushed()), contextlib.redirect_stdout(Hushed()):
-        yield own
+        yield stderr
 
 
 def _models(wanted: str) -> "Mapping[str, Path]":
@@ -91,14 +91,14 @@ def _models(wanted: str) -> "Mapping[str, Path]":
     model_file.read_card(first)
     # Whoever looks at the page need not know where things lie on this machine.
     name = model_paths.name_of(first)
-    found = {first.stem if name == str(first) else name: first}
+    models = {first.stem if name == str(first) else name: first}
     for name, path in model_paths.files().items():
         try:
             model_file.read_card(path)
         except ModelFileError:
             continue
-        found.setdefault(name, path)
-    return found
+        models.setdefault(name, path)
+    return models
 
 
 def _accounts(path: Path) -> tuple[tuple[str, str], ...]:

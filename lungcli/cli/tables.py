@@ -6,13 +6,12 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
-from lungcli.core.formatting import number, size
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
-from lungcli.metrics.predictions import Evaluation, Figures
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import comparison_table
-from lungcli.views.figures import difference, with_interval
+from lungcli.views.figures import difference
+from lungcli.views.units import number, size
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16
@@ -28,18 +27,18 @@ def show_comparison(comparison: Comparison) -> None:
         (
             title,
             [
-                console.plain(show(row)) if title in comparison_table.NAMES else under(show(row))
+                console.plain(show(row)) if title in comparison_table.NAMES else interval_below(show(row))
                 for row in comparison.rows
             ],
         )
         for title, show in comparison_table.COLUMNS[one_run:]
     ]
-    show_beside([row.stage for row in comparison.rows], lines)
+    show_side_by_side([row.stage for row in comparison.rows], lines)
     for line in comparison_table.footnotes(comparison):
         console.info(line, style="dim")
 
 
-def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
+def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Print a column for each of `heads`, as many beside each other as the terminal is wide, and a line a title."""
     out = console.out()
     beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
@@ -54,28 +53,12 @@ def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]
         out.print(table)
 
 
-def under(cell: str) -> str:
+def interval_below(cell: str) -> str:
     """Put an interval under its figure, so that four models fit into 80 columns."""
     return cell.replace(" [", "\n[")
 
 
-def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> None:
-    """Print the confusion matrix, the figures by class, and the figures of the whole."""
-    head, *body = comparison_table.by_class(evaluation)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in head:
-        table.add_column(heading, justify="left" if heading == head[0] else "right")
-    for line in body:
-        table.add_row(*line)
-    console.out().print(table)
-    lines = Table(box=None, show_header=False, pad_edge=False)
-    for name, estimate in figures.estimates.items():
-        lines.add_row(name.replace("_", " "), with_interval(estimate))
-    console.out().print(lines)
-    console.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
-
-
-def show_ladder(card: ModelCard) -> None:
+def show_quantization_search(card: ModelCard) -> None:
     """Print the quantization ladder of a file, and what the gate saw of the rung it was made on."""
     table = Table(box=None, pad_edge=False)
     table.add_column("rung", no_wrap=True)
@@ -103,7 +86,7 @@ def show_ladder(card: ModelCard) -> None:
             )
 
 
-def gate_sentence(decision: Decision, reference: str) -> str:
+def acceptance_sentence(decision: Decision, reference: str) -> str:
     """What the gate saw when it held int8 against `reference`."""
     malignant = f" and {difference(decision.malignant)} malignant sensitivity" if decision.malignant else ""
     return (
@@ -112,9 +95,9 @@ def gate_sentence(decision: Decision, reference: str) -> str:
     )
 
 
-def require_gate(decision: Decision, reference: str) -> None:
+def require_accepted(decision: Decision, reference: str) -> None:
     """Say that the gate is met. Raises GateNotMetError where it is not."""
-    sentence = gate_sentence(decision, reference)
+    sentence = acceptance_sentence(decision, reference)
     if not decision.met:
         raise GateNotMetError(
             f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"

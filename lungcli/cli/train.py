@@ -1,10 +1,10 @@
 """`lungcli train`."""
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 
 
-@opt.taking("train")
-def train(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 1) -> None:
+@options.with_options_of("train")
+def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
     """Train one net on a data set, and measure it once on slices it never met.
 
     With --devices N the result is that of one device, but for the rounding of sums and the draws of dropout. On a CPU,
@@ -18,4 +18,4 @@ def train(settings: opt.Settings, name: opt.Name = "", devices: opt.Devices = 1)
     """
     from lungcli.cli import distributed, run_job
 
-    distributed.share(devices, settings.values["device"], lambda: run_job.start_run("train", settings, name))
+    distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("train", settings, name))

@@ -13,6 +13,7 @@ from lungcli.tui.runs.history import METRICS
 from lungcli.tui.runs.run_row import Row
 from lungcli.tui.runs.run_watcher import Watcher
 from lungcli.tui.widgets import braille_plot, palette
+from lungcli.views.units import duration
 
 _CURVES = METRICS[:3]
 _LEAST, _MOST, _HEIGHT = 40, 160, 14
@@ -55,7 +56,7 @@ def table(found: tuple[Row, ...]) -> Table:
     now = datetime.datetime.now(datetime.UTC)
     for row in found:
         best = words.figure(row.best.balanced_accuracy if row.best else None)
-        cells = (row.name, row.state, words.where(row), words.progress(row), words.duration(row.eta), best)
+        cells = (row.name, row.state, words.where(row), words.progress(row), duration(row.eta), best)
         made.add_row(*(Text(plain(cell)) for cell in (*cells, words.age(row, now))))
     return made
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lungcli.core.formatting import number
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.metrics.intervals import Estimate, Spread
@@ -23,12 +23,12 @@ def difference(estimate: "Estimate | None") -> str:
     return f"{estimate.value:+.3f}{unsure} [{_short(estimate.low, '+')}, {_short(estimate.high, '+')}]"
 
 
-def spread(found: "Spread") -> str:
+def spread_over_folds(mean_over_folds: "Spread") -> str:
     """`0.712 ± .045 [.680, .741]`, of a mean over folds."""
-    if found.deviation is None:
-        return with_interval(found.mean)
-    value, _, interval = with_interval(found.mean).partition(" ")
-    return f"{value} ±{_short(found.deviation)} {interval}"
+    if mean_over_folds.deviation is None:
+        return with_interval(mean_over_folds.mean)
+    value, _, interval = with_interval(mean_over_folds.mean).partition(" ")
+    return f"{value} ±{_short(mean_over_folds.deviation)} {interval}"
 
 
 def p_value(p: float | None) -> str:

@@ -18,9 +18,9 @@ from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.web import html
-from lungcli.web.gradio_sessions import Visits, forgetting
+from lungcli.web.gradio_sessions import SessionCleanup, forgetter
 from lungcli.web.html import Upload
-from lungcli.web.middleware import FILES, LOCAL, Door
+from lungcli.web.middleware import FILES_PER_UPLOAD, LOCAL_ADDRESSES, AccessControl
 from lungcli.web.uploads import KEPT_SECONDS, Uploads
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _FONTS = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _SWEEP_SECONDS = 60
 # More would wait longer for their verdict than anybody waits for a page.
-_MOST_WAITING = 64
+_MAX_QUEUE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
 
     Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
     """
-    with _alone(), paths.scratch("uploads") as folder:
+    with _offline_environment(), paths.scratch("uploads") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         gr = _gradio()
         uploads = Uploads(folder)
@@ -101,46 +101,46 @@ def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
 
     def show(name: str, sent: tuple[Upload, ...]) -> str:
         try:
-            return html.judged(sent, _chosen(service, load, name)) if sent else ""
+            return html.prediction_cards(sent, _load_chosen(service, load, name)) if sent else ""
         except LungcliError as error:
-            return html.failed(error.message, error.hint)
+            return html.error_message(error.message, error.hint)
 
-    def taken(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
-        sent = _all_taken(paths or [], uploads, service.megabytes << 20)
+    def show_uploads(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
+        sent = _read_uploads(paths or [], uploads, service.megabytes << 20)
         return sent, None, show(name, sent)
 
-    def tried(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
+    def show_phantom(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
         sent = (html.example(label),)
         return sent, show(name, sent)
 
-    def chosen(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
+    def show_model(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
         return _about(service, name), show(name, sent)
 
     # On a phone the verdict lies below all that asks for it.
     private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
     with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
-        kept = gr.State((), time_to_live=KEPT_SECONDS)
+        uploads_of_session = gr.State((), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                dropped = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
+                file_box = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
                 model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
                 gr.Markdown("Or try a drawn phantom (a model of real slices has never seen a drawing, and may err):")
                 with gr.Row():
-                    tries = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
+                    phantom_buttons = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
                 with gr.Accordion("About this model", open=False):
                     about = gr.HTML(_about(service, first))
             with gr.Column(scale=3, min_width=320):
-                told = gr.HTML(html.judged((), _chosen(service, load, first)), elem_id="told")
-        dropped.upload(taken, [dropped, model], [kept, dropped, told], **private)
-        model.change(chosen, [model, kept], [about, told], **private)
-        for label, button in tries.items():
-            button.click(functools.partial(tried, label), [model], [kept, told], **private)
-    blocks.queue(max_size=_MOST_WAITING)
+                results = gr.HTML(html.prediction_cards((), _load_chosen(service, load, first)), elem_id="told")
+        file_box.upload(show_uploads, [file_box, model], [uploads_of_session, file_box, results], **private)
+        model.change(show_model, [model, uploads_of_session], [about, results], **private)
+        for label, button in phantom_buttons.items():
+            button.click(functools.partial(show_phantom, label), [model], [uploads_of_session, results], **private)
+    blocks.queue(max_size=_MAX_QUEUE)
     return blocks
 
 
-def _chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
+def _load_chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
     if name not in service.models:
         raise UsageError("there is no such model here", "choose one of the list")
     return load(service.models[name])
@@ -150,17 +150,17 @@ def _about(service: Service, name: str) -> str:
     try:
         return html.model_card(model_file.read_card(service.models[name]), name)
     except LungcliError as error:
-        return html.failed(error.message, error.hint)
+        return html.error_message(error.message, error.hint)
 
 
-def _all_taken(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
+def _read_uploads(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
     """Read what a visitor sent; what is beyond what a session may keep is named, without content."""
-    room = FILES * most
+    room = FILES_PER_UPLOAD * most
     taken: list[Upload] = []
     for path in map(Path, paths):
         content = uploads.read(path)
         room -= len(content)
-        fits = room >= 0 and len(taken) < html.MOST
+        fits = room >= 0 and len(taken) < html.MAX_PICTURES
         taken.append(Upload(name=path.name, content=content if fits else b""))
     return tuple(taken)
 
@@ -169,10 +169,10 @@ def _middleware(service: Service, uploads: Uploads, blocks: "gradio.Blocks", war
     from gradio import __version__, routes
     from starlette.middleware import Middleware
 
-    over = forgetting(blocks, getattr(routes, "file_upload_statuses", None), __version__, warn)
+    over = forgetter(blocks, getattr(routes, "file_upload_statuses", None), __version__, warn)
     return [
-        Middleware(Door, local=service.host in LOCAL, megabytes=service.megabytes, uploads=uploads),
-        Middleware(Visits, forget=over),
+        Middleware(AccessControl, local=service.host in LOCAL_ADDRESSES, megabytes=service.megabytes, uploads=uploads),
+        Middleware(SessionCleanup, forget=over),
     ]
 
 
@@ -187,7 +187,7 @@ def _gradio() -> Any:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _offline_environment() -> Iterator[None]:
     """Turn off every call that the page's libraries would make, and put the environment back."""
     quiet = {
         "GRADIO_ANALYTICS_ENABLED": "False",

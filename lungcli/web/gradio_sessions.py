@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Of Gradio; what `forget` reaches for has these names in it.
-TESTED = "6.31.0"
+TESTED_VERSION = "6.31.0"
 # Who has asked for a verdict, or sent a file, asks for what became of it a moment later.
-UNFETCHED = 64
-LOGINS = 1024
+MAX_UNFETCHED = 64
+MAX_LOGINS = 1024
 
 
-class Visits:
+class SessionCleanup:
     """ASGI middleware that forgets, after each request, what no request that still runs is about.
 
     `forget` is told the names of visits and uploads that are being asked for.
@@ -44,29 +44,29 @@ class Visits:
             self._forget(self._asked)
 
 
-def forgetting(
+def forgetter(
     blocks: Any, uploads: Any, version: str, warn: Callable[[str], None]
 ) -> Callable[[Collection[str]], None]:
     """Return what forgets visits, and warns once and stops where the library, of this version, keeps them elsewhere."""
-    known = True
+    supported = True
 
-    def forget_if_known(asked: Collection[str]) -> None:
-        nonlocal known
-        if not known:
+    def forget_if_supported(in_use: Collection[str]) -> None:
+        nonlocal supported
+        if not supported:
             return
         try:
-            forget(blocks, uploads, asked)
+            forget(blocks, uploads, in_use)
         except AttributeError as error:
-            known = False
+            supported = False
             warn(
                 f"gradio {version} keeps visits in a way that this version does not know ({error}), so that they stay "
-                f"in memory until the page is ended; known is: pip install 'gradio=={TESTED}'"
+                f"in memory until the page is ended; known is: pip install 'gradio=={TESTED_VERSION}'"
             )
 
-    return forget_if_known
+    return forget_if_supported
 
 
-def forget(blocks: Any, uploads: Any, asked: Collection[str]) -> None:
+def forget(blocks: Any, uploads: Any, in_use: Collection[str]) -> None:
     """Forget the visits and uploads that no request of `asked` is about, on the thread that answers requests.
 
     `blocks` is the page, `uploads` the library's record of uploads. No public name leads to what these keep, so a newer
@@ -74,28 +74,28 @@ def forget(blocks: Any, uploads: Any, asked: Collection[str]) -> None:
     """
     queue = blocks._queue
     running = {event.session_hash for event in queue.event_ids_to_events.values()}
-    _forget_visits(queue.pending_messages_per_session, queue.pending_event_ids_session, {*asked, *running})
-    _keep_newest(uploads._statuses, UNFETCHED, asked)
-    _keep_newest(uploads._signals, 0, {*asked, *uploads._statuses})
-    _keep_newest(blocks.app.tokens, LOGINS, ())
+    _forget_sessions(queue.pending_messages_per_session, queue.pending_event_ids_session, {*in_use, *running})
+    _keep_newest(uploads._statuses, MAX_UNFETCHED, in_use)
+    _keep_newest(uploads._signals, 0, {*in_use, *uploads._statuses})
+    _keep_newest(blocks.app.tokens, MAX_LOGINS, ())
     # Names of uploads, which are deleted once read.
     for names in blocks.temp_file_sets:
         names.clear()
 
 
-def _forget_visits(
+def _forget_sessions(
     messages: MutableMapping[str, Any], unfetched: MutableMapping[str, Collection[str]], live: Collection[str]
 ) -> None:
     """Drop the queues of visits that are neither `live` nor among the newest whose verdict is still to be fetched."""
     over = [visit for visit in dict.fromkeys((*messages, *unfetched)) if visit not in live]
     waiting = [visit for visit in over if visit in messages and unfetched.get(visit)]
-    for visit in set(over) - set(waiting[-UNFETCHED:]):
+    for visit in set(over) - set(waiting[-MAX_UNFETCHED:]):
         messages.pop(visit, None)
         unfetched.pop(visit, None)
 
 
-def _keep_newest(kept: MutableMapping[str, Any], most: int, live: Collection[str]) -> None:
+def _keep_newest(entries: MutableMapping[str, Any], most: int, live: Collection[str]) -> None:
     """Drop all but the `live` keys and the `most` newest others."""
-    over = [key for key in list(kept) if key not in live]
+    over = [key for key in list(entries) if key not in live]
     for key in over[: max(0, len(over) - most)]:
-        kept.pop(key, None)
+        entries.pop(key, None)

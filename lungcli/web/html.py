@@ -14,15 +14,17 @@ from lungcli import DISCLAIMER
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging.picture import printable
 from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.explain import Explained
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Prediction, Refusal, SliceImage, capture_and_predict
+from lungcli.predict.predict import Prediction, SliceImage, capture_and_predict
+from lungcli.views import prediction
+from lungcli.views.figures import with_interval
 
 # Every card carries two pictures inside the page.
-MOST = 32
+MAX_PICTURES = 32
 _SIDE = 448
 _HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
 
@@ -43,6 +45,7 @@ STYLE = """
   vertical-align: top; }
 .lung-bar { display: inline-block; height: .8em; background: #3b6fb6; border-radius: 2px; vertical-align: middle; }
 .lung-referred { border-left: 4px solid #d98200; padding-left: .6rem; font-weight: 600; }
+.lung-told p::first-letter { text-transform: uppercase; }
 .lung-clear { border-left: 4px solid #3b6fb6; padding-left: .6rem; }
 .lung-failed { border-left: 4px solid #b3261e; padding-left: .6rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
 """
@@ -61,27 +64,27 @@ class Upload:
     content: bytes
 
 
-def judged(uploads: tuple[Upload, ...], model: Model) -> str:
+def prediction_cards(uploads: tuple[Upload, ...], model: Model) -> str:
     """Judge and explain each upload: HTML, a card each. Pictures beyond the first 32 are named, not judged."""
-    shown = [_judged(upload, model) for upload in uploads[:MOST]]
-    if len(uploads) > MOST:
+    shown = [_card(upload, model) for upload in uploads[:MAX_PICTURES]]
+    if len(uploads) > MAX_PICTURES:
         shown.append(
-            f'<p class="lung-failed">{len(uploads) - MOST} more pictures were not judged: {MOST} at once are the most '
+            f'<p class="lung-failed">{len(uploads) - MAX_PICTURES} more pictures were not judged: {MAX_PICTURES} at once are the most '
             "here; <code>lungcli predict FOLDER</code> has no limit</p>"
         )
     return "".join(shown) or _WELCOME
 
 
-def failed(message: str, hint: str) -> str:
+def error_message(message: str, hint: str) -> str:
     """Say what failed and what to do."""
     return f'<p class="lung-failed" role="alert"><strong>{_safe(message)}</strong><br>{_safe(hint)}</p>'
 
 
 def model_card(card: ModelCard, name: str) -> str:
     """Show where a model comes from and how well it works."""
-    made = dict.fromkeys((card.model, card.stage, card.precision, f"{card.size} px"))
+    description = dict.fromkeys((card.model, card.stage, card.precision, f"{card.size} px"))
     rows = {
-        "model": f"{name}: {', '.join(made)}",
+        "model": f"{name}: {', '.join(description)}",
         "classes": ", ".join(card.classes),
         "data": f"{card.data.name}, {card.data.slices} slices of {card.data.groups} look-alike groups; "
         f"licence {card.data.licence or 'unknown'}",
@@ -89,7 +92,7 @@ def model_card(card: ModelCard, name: str) -> str:
     }
     part, figures = _figures(card)
     for figure in (figure for figure in _HEADLINES if figure in figures):
-        rows[figure.replace("_", " ")] = f"{_estimated(figures[figure])} on the {part} part"
+        rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
         rows["figures"] = "none in this file: nobody knows how well it works"
     if band := card.referral:
@@ -98,7 +101,7 @@ def model_card(card: ModelCard, name: str) -> str:
             f"referred, and {band.risk:.0%} of those verdicts were wrong"
         )
     if card.data.synthetic:
-        rows["note"] = "learned from drawn phantoms: its verdicts say nothing about people"
+        rows["note"] = prediction.SYNTHETIC
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
     brackets = "In brackets: 95 % intervals over look-alike groups. " if figures else ""
     return f'<div class="lung-told"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
@@ -111,40 +114,35 @@ def example(label: str) -> Upload:
     return Upload(name=f"drawn phantom ({label})", content=_png(pixels))
 
 
-def _judged(upload: Upload, model: Model) -> str:
-    found, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
-    if isinstance(found, Prediction):
-        return _verdict(found, capture.image, model) if capture.image else ""
-    if isinstance(found, Refusal):
-        why = f"{found.reason}; score {found.score:.2f}, limit 1"
-        message = f"no verdict on {found.source}: not an axial lung CT slice ({why})"
-        return failed(message, "drop an axial slice in a lung window; lungcli predict --force judges it all the same")
-    return failed(found.reason, found.hint)
+def _card(upload: Upload, model: Model) -> str:
+    outcome, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
+    if isinstance(outcome, Prediction):
+        return _prediction_card(outcome, capture.image, model) if capture.image else ""
+    return error_message(*prediction.unpredicted(outcome))
 
 
-def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
-    explained = explain.explained(model, image, found.label)
+def _prediction_card(result: Prediction, image: SliceImage, model: Model) -> str:
+    explained = explain.explained(model, image, result.label)
     bars = "".join(
         f'<tr><th scope="row">{_safe(label)}</th><td>{share:.1%}</td>'
         f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'
-        for label, share in sorted(found.probabilities.items(), key=lambda item: -item[1])
+        for label, share in prediction.ranked(result.probabilities)
     )
-    told = (
-        f'<p class="lung-referred">Referred to a radiologist: {_safe(found.reason)}</p>'
-        if found.referred
+    notes = (
+        f'<p class="lung-referred">{_safe(prediction.referral(result))}</p>'
+        if result.referred
         else '<p class="lung-clear">Not referred: familiar acquisition, sure enough</p>'
     )
-    flag = ' <span class="lung-flag">referred</span>' if found.referred else ""
-    if not model.card.guard:
-        told += "<p><small>This model does not know how its training slices were acquired.</small></p>"
-    else:
-        told += f"<p><small>Distance to the training slices' acquisition: {found.guard:.2f} (limit 1)</small></p>"
+    flag = ' <span class="lung-flag">referred</span>' if result.referred else ""
+    notes += f"<p><small>{_safe(prediction.acquisition(result))}</small></p>"
+    about = prediction.provenance(result, model_paths.name_of(model.path))
+    caption = prediction.heat_map(explained.label, peak=explained.peak, coloured=True)
     return (
-        f'<article class="lung-card" aria-label="{_safe(found.source)}"><div class="lung-told">'
-        f"<h2>{_safe(found.label)} {found.probabilities[found.label]:.1%}{flag}</h2>"
-        f"<table>{bars}</table>{told}<small>{found.seconds * 1000:.0f} ms · {_safe(DISCLAIMER)}</small></div>"
-        f'<div class="lung-pair">{_figure(explain.levels(image.grey), found.source)}'
-        f"{_figure(explained.picture, _caption(explained))}</div></article>"
+        f'<article class="lung-card" aria-label="{_safe(result.source)}"><div class="lung-told">'
+        f"<h2>{_safe(prediction.headline(result.label, result.probabilities))}{flag}</h2>"
+        f"<table>{bars}</table>{notes}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
+        f'<div class="lung-pair">{_figure(explain.levels(image.grey), result.source)}'
+        f"{_figure(explained.picture, caption)}</div></article>"
     )
 
 
@@ -161,21 +159,10 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     }
 
 
-def _estimated(found: Estimate) -> str:
-    value, low, high = ("–" if part is None else f"{part:.3f}" for part in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _caption(found: Explained) -> str:
-    if found.peak is None:
-        return f"no place speaks for {found.label}"
-    return f"heat-map: what speaks for {found.label}, violet to yellow; most at {found.peak.x}, {found.peak.y} px"
-
-
 def _figure(pixels: NDArray[np.uint8], caption: str) -> str:
     source = base64.b64encode(_png(pixels, _SIDE)).decode()
-    said = _safe(caption)
-    return f'<figure><img alt="{said}" src="data:image/png;base64,{source}"><figcaption>{said}</figcaption></figure>'
+    text = _safe(caption)
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
 
 
 def _png(pixels: NDArray[np.uint8], side: int = 0) -> bytes:

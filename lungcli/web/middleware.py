@@ -15,8 +15,8 @@ from lungcli.web.uploads import Uploads
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_ADDRESSES = ("127.0.0.1", "localhost", "::1")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 # The browser is told to ask nobody else, whatever the page's own libraries would like to load.
 POLICY = (
@@ -31,7 +31,7 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 UPLOAD = "/gradio_api/upload"
-_OPEN = {
+_ALLOWED_PATHS = {
     "GET": re.compile(
         r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt|/logout|/login_check/?"
         r"|/(assets|static|svelte)/[\w@./ -]*"
@@ -39,22 +39,22 @@ _OPEN = {
     ),
     "POST": re.compile(r"/login/?|/gradio_api/(upload|queue/join|reset)/?"),
 }
-_OPEN["HEAD"] = _OPEN["GET"]
+_ALLOWED_PATHS["HEAD"] = _ALLOWED_PATHS["GET"]
 
 # Seconds without a byte of what was announced, and for all of it.
-SILENCE, PATIENCE = 30.0, 600.0
+IDLE_SECONDS, BODY_SECONDS = 30.0, 600.0
 MOST_UPLOADS_AT_ONCE = 16
 # What an upload of several files may hold, in times of one; what may lie unread, in times of that.
-FILES, WAITING = 4, 8
-_SMALL = 1 << 20
+FILES_PER_UPLOAD, MAX_UNREAD_UPLOADS = 4, 8
+_SMALL_BODY = 1 << 20
 
 
-class Door:
+class AccessControl:
     """ASGI middleware around the page. `local`: only this machine's own names are answered (DNS rebinding)."""
 
     def __init__(self, app: "ASGIApp", *, local: bool, megabytes: int, uploads: Uploads) -> None:
         self._app, self._local, self._uploads = app, local, uploads
-        self._most = FILES * megabytes << 20
+        self._most = FILES_PER_UPLOAD * megabytes << 20
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Let a request through, or answer it."""
@@ -68,7 +68,7 @@ class Door:
         answering = _Answer(send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         upload = scope["path"].rstrip("/") == UPLOAD
-        most = self._most + _SMALL if upload else _SMALL
+        most = self._most + _SMALL_BODY if upload else _SMALL_BODY
         status = self._refused(scope, headers, most) or (self._full(headers) if upload else 0)
         if status:
             await answering.refuse(status)
@@ -77,7 +77,7 @@ class Door:
         try:
             if upload:
                 with self._uploads.arriving():
-                    await self._app(scope, receive, _listening(answering, self._uploads.arrived))
+                    await self._app(scope, receive, _with_listener(answering, self._uploads.arrived))
             else:
                 await self._app(scope, receive, answering)
         except _RefusedError as refused:
@@ -86,12 +86,12 @@ class Door:
     def _refused(self, scope: "Scope", headers: Mapping[str, str], most: int) -> int:
         """Say with which status a request is refused, 0 where it is not."""
         host = headers.get("host", "")
-        if self._local and _name(host) not in OWN_NAMES:
+        if self._local and _host_name(host) not in LOCAL_HOSTS:
             return 400
         if not same_origin(headers):
             return 403
         path = scope["path"]
-        allowed = _OPEN.get(scope["method"])
+        allowed = _ALLOWED_PATHS.get(scope["method"])
         if not allowed or not allowed.fullmatch(path) or ".." in path:
             return 404
         length = headers.get("content-length", "0")
@@ -101,7 +101,7 @@ class Door:
         if self._uploads.under_way >= MOST_UPLOADS_AT_ONCE:
             return 503
         coming = int(headers.get("content-length", self._most))
-        return 507 if self._uploads.waiting() + coming > WAITING * self._most else 0
+        return 507 if self._uploads.waiting() + coming > MAX_UNREAD_UPLOADS * self._most else 0
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
@@ -116,7 +116,7 @@ def same_origin(headers: Mapping[str, str]) -> bool:
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
-def _listening(send: "Send", told: Callable[[bytes], None]) -> "Send":
+def _with_listener(send: "Send", on_granted: Callable[[bytes], None]) -> "Send":
     """Tell the body of an answer that grants what was asked, before its end is sent on."""
     body, granted = bytearray(), False
 
@@ -127,13 +127,13 @@ def _listening(send: "Send", told: Callable[[bytes], None]) -> "Send":
         elif granted:
             body.extend(message.get("body", b""))
             if not message.get("more_body", False):
-                told(bytes(body))
+                on_granted(bytes(body))
         await send(message)
 
     return listening
 
 
-def _name(host: str) -> str:
+def _host_name(host: str) -> str:
     """A host without its port."""
     return re.sub(r":\d*$", "", host).casefold()
 
@@ -155,9 +155,9 @@ def _bounded(receive: "Receive", most: int) -> "Receive":
         nonlocal got, whole
         if whole:
             return await receive()
-        left = PATIENCE - (asyncio.get_running_loop().time() - began)
+        time_left = BODY_SECONDS - (asyncio.get_running_loop().time() - began)
         try:
-            message = await asyncio.wait_for(receive(), max(0.0, min(SILENCE, left)))
+            message = await asyncio.wait_for(receive(), max(0.0, min(IDLE_SECONDS, time_left)))
         except TimeoutError as error:
             raise _RefusedError(408) from error
         if message["type"] == "http.disconnect":
@@ -182,9 +182,9 @@ class _Answer:
     async def __call__(self, message: "Message") -> None:
         if message["type"] == "http.response.start":
             self._begun = True
-            own = {name for name, _ in _HEADERS}
-            kept = [item for item in message.get("headers", ()) if item[0].lower() not in own]
-            message = {**message, "headers": [*kept, *_HEADERS]}
+            own_names = {name for name, _ in _HEADERS}
+            other_headers = [item for item in message.get("headers", ()) if item[0].lower() not in own_names]
+            message = {**message, "headers": [*other_headers, *_HEADERS]}
         await self._send(message)
 
     async def refuse(self, status: int) -> None:

@@ -70,12 +70,12 @@ class Uploads:
 
     def waiting(self) -> int:
         """Return how many bytes lie unread."""
-        return sum(told.st_size for told in paths.walk_files(self.folder).values())
+        return sum(status.st_size for status in paths.walk_files(self.folder).values())
 
     def sweep(self) -> None:
         """Delete uploads that nobody asked a verdict for, and the empty folders of the others."""
         long_ago = time.time() - KEPT_SECONDS
-        old = [path for path, told in paths.walk_files(self.folder).items() if told.st_mtime < long_ago]
+        old = [path for path, status in paths.walk_files(self.folder).items() if status.st_mtime < long_ago]
         with self._lock:
             for path in old:
                 self._awaited.pop(_key(path), None)

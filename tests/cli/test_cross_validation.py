@@ -84,7 +84,7 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 @pytest.mark.usefixtures("narrow")
 def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(GateNotMetError, match=r"gate not met: int8 minus teacher is -0\.167"):
-        folds.go("compress", [run.recipe for run in pooled], "cv")
+        folds.run_folds("compress", [run.recipe for run in pooled], "cv")
     shown = capsys.readouterr()
     lines = [" ".join(line.split()) for line in shown.out.splitlines()]
     assert max(len(line.rstrip()) for line in shown.out.splitlines()) <= 80

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lungcli.cli import options as opt
+from lungcli.cli import options
 from lungcli.cli.app import app
 from lungcli.core import commands, registry
 from lungcli.core.errors import UsageError
@@ -83,14 +83,14 @@ def test_a_search_is_told_of_a_number_out_of_range_before_it_begins(home: Path) 
     assert "--size is 30, outside 32 to 1024" in done.stderr
 
 
-def settings(*arguments: str) -> opt.Settings:
+def settings(*arguments: str) -> options.Settings:
     """What a command would be given."""
-    found: list[opt.Settings] = []
+    found: list[options.Settings] = []
     program = typer.Typer()
 
     @program.command()
-    @opt.taking("compress", several=("size",))
-    def work(settings: opt.Settings, name: opt.Name = "") -> None:
+    @options.with_options_of("compress", several=("size",))
+    def work(settings: options.Settings, name: options.Name = "") -> None:
         found.append(settings)
         assert name == ("x" if "--name" in arguments else "")
 

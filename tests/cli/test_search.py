@@ -226,4 +226,4 @@ def test_what_cannot_be_meant_is_told_in_one_line_and_begins_no_study(home: Path
 def test_sizes_are_read_as_people_write_them(typed: str, meant: int) -> None:
     from lungcli.cli import search
 
-    assert search.size(typed) == meant
+    assert search.parse_size(typed) == meant

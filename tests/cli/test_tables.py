@@ -72,10 +72,11 @@ ECE           0.200           0.033
 """
 
 FOOTNOTES = [
-    "judged on 6 slices of 3 look-alike groups (test part, grouped split); 95 % intervals by bootstrap over groups",
-    "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: may be chance",
+    "evaluated on 6 slices of 3 near-duplicate groups, test part, grouped split; "
+    "95 % intervals by bootstrap over groups",
+    "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: not significant",
     comparison_table.P_VALUES,
-    "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",
+    "latency of one prepared slice with 2 thread(s), models timed in turns, on Test 9000",
     "synthetic data: these figures say nothing about people",
 ]
 

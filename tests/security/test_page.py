@@ -271,11 +271,11 @@ def test_many_that_say_half_a_sentence_hold_up_nobody(served: Served) -> None:
 
 
 def test_many_uploads_do_not_fill_the_disk(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "WAITING", 1)
+    monkeypatch.setattr(middleware, "MAX_UNREAD_UPLOADS", 1)
     statuses = [served.upload(bytes([number]) * 900_000)[0] for number in range(6)]
     assert statuses[0] == 200
     assert statuses[-1] == 507
-    assert sum(path.stat().st_size for path in kept()) <= (middleware.FILES + 1) << 20
+    assert sum(path.stat().st_size for path in kept()) <= (middleware.FILES_PER_UPLOAD + 1) << 20
 
 
 def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +289,7 @@ def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.Mo
 
 
 def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "SILENCE", 1.0)
+    monkeypatch.setattr(middleware, "IDLE_SECONDS", 1.0)
     links = [begun(served) for _ in range(8)]
     assert served.ask("GET", "/config")[0] == 200
     for link in links:
@@ -299,7 +299,7 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypat
 
 
 def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "PATIENCE", 2.0)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 2.0)
     link, start = begun(served), time.monotonic()
     with pytest.raises((ConnectionError, TimeoutError)):  # noqa: PT012 - whichever write meets the closed door
         while time.monotonic() - start < 60:
@@ -310,10 +310,10 @@ def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.
 
 
 def test_too_many_names_and_contents_are_named_not_kept(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.png" for number in range(html.MOST + 2)]
+    paths = [tmp_path / f"{number}.png" for number in range(html.MAX_PICTURES + 2)]
     for path in paths:
         path.write_bytes(b"x" * 100)
-    taken = app._all_taken([str(path) for path in paths], Uploads(tmp_path), most=250)
+    taken = app._read_uploads([str(path) for path in paths], Uploads(tmp_path), most=250)
     assert [len(item.content) for item in taken] == [100] * 10 + [0] * (len(paths) - 10)
     assert not any(path.exists() for path in paths)
 

@@ -99,7 +99,7 @@ def served(model: Path) -> Iterator[Served]:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX and address[0] not in middleware.LOCAL:
+        if self.family != socket.AF_UNIX and address[0] not in middleware.LOCAL_ADDRESSES:
             watched.called.append(address)
             raise ConnectionRefusedError(f"no way out to {address}")
         connect(self, address)

@@ -50,7 +50,7 @@ def test_a_visit_is_forgotten_once_its_verdict_is_fetched() -> None:
 
 
 def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
+    monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 2)
     ids = {name: {name} for name in ("old", "running", "newer", "newest")}
     blocks = library(messages=dict.fromkeys(ids), unfetched=ids, running={"running": "running"})
     gradio_sessions.forget(blocks, NO_UPLOADS, [])
@@ -59,7 +59,7 @@ def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pyte
 
 @given(st.data())
 def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject) -> None:
-    names = [str(number) for number in range(gradio_sessions.UNFETCHED * 2)]
+    names = [str(number) for number in range(gradio_sessions.MAX_UNFETCHED * 2)]
     some = st.sets(st.sampled_from(names))
     messages, listed, fetched, asked, running = (data.draw(some) for _ in range(5))
     unfetched = {name: set() if name in fetched else {f"e{name}"} for name in names if name in listed}
@@ -70,13 +70,13 @@ def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject
     queued, waiting = kept(blocks)
     assert queued >= messages & (asked | running)
     assert waiting >= listed & (asked | running)
-    assert len((queued | waiting) - asked - running) <= gradio_sessions.UNFETCHED
+    assert len((queued | waiting) - asked - running) <= gradio_sessions.MAX_UNFETCHED
     assert (queued | waiting) - asked - running <= messages & (listed - fetched)
 
 
 def test_progress_of_uploads_logins_and_names_of_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 1)
-    monkeypatch.setattr(gradio_sessions, "LOGINS", 2)
+    monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 1)
+    monkeypatch.setattr(gradio_sessions, "MAX_LOGINS", 2)
     uploads = SimpleNamespace(
         _signals=dict.fromkeys(("told", "asked", "old", "new")), _statuses=dict.fromkeys(("old", "new"))
     )
@@ -97,7 +97,7 @@ def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) ->
     owners = [blocks, blocks._queue, blocks._queue.event_ids_to_events["e"], uploads, blocks.app]
     delattr(next(owner for owner in owners if hasattr(owner, renamed)), renamed)
     warned: list[str] = []
-    forget = gradio_sessions.forgetting(blocks, uploads, "9.1", warned.append)
+    forget = gradio_sessions.forgetter(blocks, uploads, "9.1", warned.append)
     forget([])
     forget([])
     [warning] = warned
@@ -107,7 +107,7 @@ def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) ->
 
 def test_a_library_that_keeps_things_as_known_is_not_warned_of() -> None:
     blocks = library(messages={"a": None}, unfetched={"a": set()})
-    gradio_sessions.forgetting(blocks, SimpleNamespace(_signals={}, _statuses={}), "6.31.0", pytest.fail)([])
+    gradio_sessions.forgetter(blocks, SimpleNamespace(_signals={}, _statuses={}), "6.31.0", pytest.fail)([])
     assert kept(blocks) == (set(), set())
 
 
@@ -123,7 +123,7 @@ def test_what_is_asked_for_is_told_until_the_answer_is_over_or_broken_off() -> N
             await answered(b"")
             raise OSError("gone")
 
-    watched = gradio_sessions.Visits(answer, forget=lambda names: told.append(list(names)))
+    watched = gradio_sessions.SessionCleanup(answer, forget=lambda names: told.append(list(names)))
     with pytest.raises(OSError, match="gone"):
         asyncio.run(answered(b"session_hash=a&upload_id=b"))
     assert told == [["a", "b"], []]
@@ -170,7 +170,7 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     import gradio
     from gradio import routes
 
-    monkeypatch.setattr(gradio_sessions, "UNFETCHED", 2)
+    monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 2)
     served, blocks = opened
     for fetched in (True, False, False, False, False, True):
         told = _visit(served, fetched=fetched)
@@ -191,7 +191,7 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     assert len(blocks.state_holder.session_data) <= 16
     assert len(queue.event_analytics) <= 1
     assert served.warned == []
-    assert gradio.__version__ == gradio_sessions.TESTED, "name the version that this test was run with"
+    assert gradio.__version__ == gradio_sessions.TESTED_VERSION, "name the version that this test was run with"
 
 
 @WITH_GRADIO

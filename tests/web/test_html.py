@@ -38,7 +38,7 @@ def _pictures(shown: str) -> list[Image.Image]:
 
 
 def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
-    shown = html.judged((phantom,), model)
+    shown = html.prediction_cards((phantom,), model)
     assert re.search(r"<h2>malignant \d+\.\d%</h2>", shown)
     assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
     assert "Not referred" in shown
@@ -48,14 +48,14 @@ def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload
     assert heat.mode == "RGB"
     colour = np.ptp(np.asarray(heat).astype(int), axis=2)
     assert 0 < (colour > 30).mean() < 0.05
-    assert "what speaks for malignant" in shown
+    assert "regions that support malignant" in shown
 
 
 def test_a_referral_says_why(model: Model, phantom: Upload) -> None:
     band = Referral(threshold=0.999, target="error", coverage=0.5, risk=0.1, n=10)
     card = msgspec.structs.replace(model.card, referral=band)
-    shown = html.judged((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
-    assert "Referred to a radiologist: not sure enough" in shown
+    shown = html.prediction_cards((phantom,), Model(card=card, path=model.path, threads=1, session=model.session))
+    assert "referred to a radiologist: not sure enough" in shown
     assert re.search(r'<h2>malignant \d+\.\d% <span class="lung-flag">referred</span></h2>', shown)
 
 
@@ -63,9 +63,9 @@ def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload)
     blank = io.BytesIO()
     Image.new("L", (64, 64), 120).save(blank, "PNG")
     uploads = (Upload(name="a.png", content=b"text"), phantom, Upload(name="b.png", content=blank.getvalue()))
-    shown = html.judged(uploads, model)
+    shown = html.prediction_cards(uploads, model)
     assert shown.index("cannot read a.png: it is not a picture") < shown.index("<article")
-    assert shown.index("<article") < shown.index("no verdict on b.png: not an axial lung CT slice (blank")
+    assert shown.index("<article") < shown.index("no prediction for b.png: not an axial lung CT slice (blank")
     assert "limit 1)</strong>" in shown
     assert shown.count('role="alert"') == 2
 
@@ -73,16 +73,16 @@ def test_bad_files_become_messages_in_their_place(model: Model, phantom: Upload)
 def test_names_are_never_markup(model: Model, phantom: Upload) -> None:
     name = '<img src=x onerror="alert(1)">.png'
     for upload in (Upload(name=name, content=phantom.content), Upload(name=name, content=b"x")):
-        shown = html.judged((upload,), model)
+        shown = html.prediction_cards((upload,), model)
         assert "<img src=x" not in shown
         assert "&lt;img src=x" in shown
 
 
 def test_more_pictures_than_a_page_holds(model: Model) -> None:
-    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MOST + 3))
-    shown = html.judged(uploads, model)
-    assert f"{html.MOST - 1}.png" in shown
-    assert f"{html.MOST}.png" not in shown
+    uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MAX_PICTURES + 3))
+    shown = html.prediction_cards(uploads, model)
+    assert f"{html.MAX_PICTURES - 1}.png" in shown
+    assert f"{html.MAX_PICTURES}.png" not in shown
     assert "3 more pictures were not judged" in shown
 
 
@@ -101,10 +101,10 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
         brier=0.1,
     )
     shown = html.model_card(graphs.card(figures=figures), "run/<b>int8")
-    assert "<td>0.500 [0.250, –] on the test part</td>" in shown
+    assert "<td>0.500 [.250, –] on the test part</td>" in shown
     assert "kappa" not in shown
     assert "run/&lt;b&gt;int8" in shown
-    assert "learned from drawn phantoms" in shown
+    assert "trained on drawn phantoms" in shown
     assert "not a medical device" in shown
 
 
@@ -121,8 +121,8 @@ def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: 
     )
     blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
     shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, stress=(blurred, whole)), "m")
-    assert "<td>0.600 [0.500, 0.700] on the test part</td>" in shown
-    assert "<td>0.900 [0.800, 1.000] on the test part</td>" in shown
+    assert "<td>0.600 [.500, .700] on the test part</td>" in shown
+    assert "<td>0.900 [.800, 1.000] on the test part</td>" in shown
     assert "0.100" not in shown
 
 

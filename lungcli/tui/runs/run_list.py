@@ -18,6 +18,8 @@ from textual.strip import Strip
 from lungcli.core.formatting import plain
 from lungcli.tui.runs import run_row as words
 from lungcli.tui.runs.run_row import Row
+from lungcli.views.bars import bar
+from lungcli.views.units import duration
 
 _STATE_STYLES = ("new", "running", "stopped", "failed", "done", "damaged")
 Item = tuple[Row, str]
@@ -220,9 +222,10 @@ def run_line(row: Row, width: int, now: datetime.datetime) -> str:
     text = set_cell_size(shortened(plain(row.name), columns.name), columns.name)
     text += f" {row.state:<8}" if columns.state else ""
     text += f" {words.where(row):<13.13}" if columns.stage else ""
-    text += f" {words.bar(row.share if row.state == 'running' else None, 8)}" if columns.bar else ""
+    running = row.state == "running" and row.share is not None
+    text += f" {bar(row.share or 0.0, 8) if running else ' ' * 8}" if columns.bar else ""
     best = words.figure(row.best.balanced_accuracy if row.best else None)
-    text += f" {words.progress(row):>7} {words.duration(row.eta):>5} {best:>6}"
+    text += f" {words.progress(row):>7} {duration(row.eta):>5} {best:>6}"
     return text + (f" {words.age(row, now):>4}" if columns.age else "")
 
 

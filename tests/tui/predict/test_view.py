@@ -75,7 +75,7 @@ def test_a_typed_folder_is_leafed_through(scans: Path) -> None:
         assert first.mean() < second.mean()
         await press(app, pilot, "down")
         assert verdicts(app)[2] == "unreadable"
-        assert "cannot be judged" in app.text()
+        assert "no prediction" in app.text()
         await press(app, pilot, "left", "up", "up")
         assert app.query_one("#slice", Picture).pixels is first
         assert "Research software" in app.text()
@@ -223,16 +223,16 @@ def test_heat_over_the_slice_on_a_key(scans: Path, monkeypatch: pytest.MonkeyPat
         assert drawn.pixels is not None
         assert drawn.pixels.ndim == 3
         found = verdicts(app)[0].removesuffix(" →")
-        assert f"speaks for {found}" in app.text()
+        assert f"support {found}" in app.text()
         await press(app, pilot, "right")
         assert drawn.pixels.ndim == 3
         await press(app, pilot, "H")
-        assert "speaks for benign" in app.text()
+        assert "support benign" in app.text()
         await press(app, pilot, "right")
-        assert "cannot be judged" in app.text()
+        assert "no prediction" in app.text()
         await press(app, pilot, "left", "h")
         assert drawn.pixels.ndim == 2
-        assert "speaks for" not in app.text()
+        assert "heat-map:" not in app.text()
 
     play(PredictView(), scenario)
 
@@ -257,8 +257,8 @@ def test_a_series_is_walked_through_and_judged_as_a_whole(tmp_path: Path) -> Non
         assert "slice 1 of 3 of series 1" in app.text()
         await press(app, pilot, "right")
         assert "slice 2 of 3 of series 1" in app.text()
-        assert "series 1: of 3 slices" not in app.text()
+        assert "series 1: 3 of 3 slices used" not in app.text()
         await press(app, pilot, "a")
-        assert "series 1: of 3 slices" in app.text()
+        assert "series 1: 3 of 3 slices used" in app.text()
 
     play(PredictView(), scenario)
