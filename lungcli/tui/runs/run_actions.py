@@ -1,6 +1,7 @@
 """What is done to runs from the dashboard; each returns the sentence to show, or raises LungcliError."""
 
 import shlex
+import signal
 
 from lungcli.core import run_trash, runs
 from lungcli.core.errors import UsageError
@@ -12,13 +13,13 @@ from lungcli.tui.jobs.processes import Job
 
 def stop(run: Run) -> str:
     """Ask the run to save and stop."""
-    pid = processes.ask_to_stop(run)
+    pid = processes.signal_worker(run, signal.SIGINT)
     return f"asked {run.name} (process {pid}) to save and stop; press x again to stop it at once"
 
 
 def stop_at_once(run: Run) -> str:
     """Stop the run without waiting for its batch."""
-    pid = processes.end(run)
+    pid = processes.signal_worker(run, signal.SIGTERM)
     return f"stopping {run.name} (process {pid}) at once"
 
 
@@ -41,26 +42,26 @@ def rename(run: Run, name: str) -> str:
 
 def tag(run: Run, words: str) -> str:
     """Give the run these tags, separated by spaces, instead of those it has."""
-    wanted = tuple(words.replace("#", " ").replace(",", " ").split())
-    run_trash.tag(run.folder, wanted)
-    return f"tags of {run.name}: {' '.join(wanted) or 'none'}"
+    tags = tuple(words.replace("#", " ").replace(",", " ").split())
+    run_trash.tag(run.folder, tags)
+    return f"tags of {run.name}: {' '.join(tags) or 'none'}"
 
 
-def put_away(run: Run) -> str:
+def delete(run: Run) -> str:
     """Move the run to the trash."""
     run_trash.move_to_trash(run)
     return f"deleted {run.name}; u takes it back"
 
 
-def take_back() -> str:
+def undelete() -> str:
     """Take the run that was deleted last out of the trash."""
-    places = run_trash.trashed_runs()
-    if not places:
+    trashed = run_trash.trashed_runs()
+    if not trashed:
         raise UsageError("the trash is empty", "nothing was deleted")
-    return f"{run_trash.restore_from_trash(places[-1])} is back"
+    return f"{run_trash.restore_from_trash(trashed[-1])} is back"
 
 
-def in_trash() -> str:
+def trash_content() -> str:
     """How many runs lie in the trash, and how large they are; nothing where there is none."""
     count = len(run_trash.trashed_runs())
     return f"{count} run{'' if count == 1 else 's'}, {size(run_trash.trash_size())}" if count else ""
@@ -68,9 +69,9 @@ def in_trash() -> str:
 
 def empty_trash() -> str:
     """Delete what lies in the trash for good."""
-    gone = in_trash()
+    content = trash_content()
     run_trash.empty_trash()
-    return f"the trash is empty now: {gone} freed"
+    return f"the trash is empty now: {content} freed"
 
 
 def advice(name: str, state: str, problem: str) -> str:

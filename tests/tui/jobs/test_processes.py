@@ -42,13 +42,14 @@ def test_a_job_says_why_it_failed() -> None:
     job = processes.start(["train", "--model", "nonsense"])
     until(lambda: processes.state(job) != "running")
     assert processes.state(job) == "failed (exit 2)"
-    assert "unknown data set 'phantom'" in processes.complaint(job.log)
+    assert "failed (exit 2): error: unknown data set 'phantom'" in processes.failure(job)
 
 
 def test_a_job_that_is_done_says_so() -> None:
     job = processes.start(["--version"])
     until(lambda: processes.state(job) == "done")
-    assert processes.last_words(job.log)[0].startswith("lungcli ")
+    assert processes.last_lines(job.log)[0].startswith("lungcli ")
+    assert processes.failure(job) == ""
 
 
 def test_a_job_is_in_a_session_of_its_own() -> None:
@@ -79,7 +80,7 @@ def test_a_process_that_does_not_listen_is_ended_and_leaves_nothing_held() -> No
     with subprocess.Popen([sys.executable, "-c", WORKER, str(run.folder)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        processes.kill(run)
+        processes.signal_worker(run, processes.KILL)
         process.stdout.read()
     assert runs.worker(run) is None
     assert runs.state(runs.read(run.folder)) == "stopped"

@@ -15,7 +15,7 @@ def seen(name: str, kind: str = "train", state: str = "running") -> Row:
     return run_row.row(
         run,
         "running" if state == "running" else "stopped",
-        event_reader.glance(run.events, event_reader.UNSEEN),
+        event_reader.glance(run.events, event_reader.UNREAD),
         ("a",),
     )
 
