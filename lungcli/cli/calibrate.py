@@ -9,9 +9,7 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lungcli.metrics.calibration import Bin, CalibrationErrors
+    from lungcli.metrics.calibration import CalibrationErrors
     from lungcli.metrics.referral import Selective, Target
     from lungcli.modelfile.model_card import ModelCard
 
@@ -85,9 +83,10 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
     from lungcli.metrics import referral
+    from lungcli.views.bars import bar
     from lungcli.views.figures import with_interval
+    from lungcli.views.units import number
 
     if card.calibration is None or card.referral is None or tested is None:
         console.warn("the split has no validation slices, so nothing could be fitted")
@@ -112,7 +111,7 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
         mark = "  ← chosen" if item == point else ""
-        curve.add_row(*map(number, cells), "█" * round(_WIDTH * item.risk) + mark)
+        curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
     if not referral.reached(card.risk_coverage, card.referral):
         console.warn(f"no threshold reaches {card.referral.target} on validation; this is the nearest")
@@ -123,29 +122,13 @@ def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("", "ECE", "NLL", "Brier"):
         table.add_column(title, justify="right" if title else "left")
     for name, errors in (("before", before), ("with the temperature", after)):
         table.add_row(name, *map(number, (errors.ece, errors.nll, errors.brier)))
-    console.out().print(table)
-
-
-def show_reliability(bins: "Sequence[Bin]") -> None:
-    """Print the reliability diagram: a bar of the share judged right, and a mark where its confidence would end it."""
-    from rich.table import Table
-
-    from lungcli.cli import console
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("confidence", "slices", "right", "│ where it should end"):
-        table.add_column(title, justify="right" if title in ("slices", "right") else "left")
-    for item in bins:
-        bar = list(("█" * round(_WIDTH * item.accuracy)).ljust(_WIDTH + 1))
-        bar[round(_WIDTH * item.confidence)] = "│"
-        table.add_row(f"{item.low:.2f}–{item.high:.2f}", str(item.n), f"{item.accuracy:.3f}", "".join(bar).rstrip())
     console.out().print(table)
 
 

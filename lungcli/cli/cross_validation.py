@@ -64,8 +64,8 @@ def _work(run: Run) -> None:
 
 def _tell(run: Run) -> None:
     """Say in a line what came of a fold."""
-    from lungcli.core.formatting import number
     from lungcli.modelfile import model_file
+    from lungcli.views.units import number
 
     parts = []
     for stage in model_paths.stages(run):
@@ -77,7 +77,7 @@ def _tell(run: Run) -> None:
 
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     """Titles and cells, an interval under its figure."""
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     return [
         *_figures(pooled, HEADLINES),

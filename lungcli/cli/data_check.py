@@ -10,14 +10,8 @@ from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
-    from lungcli.datasets.audit.knn_baseline import NearestNeighbour
     from lungcli.datasets.audit.shortcuts import Shortcut, Trial
     from lungcli.datasets.manifest import Manifest
-
-# Beyond these a list of files is for --json, not for reading.
-_EXAMPLES = 5
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def check(
@@ -59,30 +53,14 @@ def check(
 
 
 def _show(found: "Audit") -> None:
+    from lungcli.cli import console
+    from lungcli.views.audit import leakage
+
     if found.nearest_neighbour is not None:
-        _show_memory(found.nearest_neighbour)
+        out = console.out()
+        out.print(leakage(found.nearest_neighbour, out.width), soft_wrap=True)
     _show_tables(found)
     _show_findings(found)
-
-
-def _show_memory(leak: "NearestNeighbour") -> None:
-    from lungcli.cli import console
-
-    out = console.out()
-    out.print("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:", soft_wrap=True)
-    out.print(
-        f"  any other slice may be the neighbour    accuracy {leak.random_accuracy:6.1%}   "
-        f"balanced {leak.random_balanced:6.1%}"
-    )
-    out.print(
-        f"  only slices of other look-alike groups  accuracy {leak.grouped_accuracy:6.1%}   "
-        f"balanced {leak.grouped_balanced:6.1%}"
-    )
-    out.print(
-        f"\n{leak.n} slices, {leak.groups} look-alike groups. What the first line has over the second is memory of the "
-        "same bodies, not knowledge of lungs: a random split pays it out as accuracy.",
-        soft_wrap=True,
-    )
 
 
 def _show_tables(found: "Audit") -> None:
@@ -157,20 +135,12 @@ def _trial(trial: "Trial | None") -> tuple[str, str, str]:
 
 def _show_findings(found: "Audit") -> None:
     from lungcli.cli import console
-    from lungcli.datasets.audit.findings import SEVERITIES
+    from lungcli.views import audit
 
     out = console.out()
-    numbers = [(found.count(severity), severity) for severity in SEVERITIES]
-    counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for number, severity in numbers)
-    out.print(f"\nfindings: {counts}", style="bold")
+    out.print("\n", audit.counts(found), sep="")
     for item in found.findings:
-        line = f"{item.severity:<8} {console.plain(item.title)}  [{item.id}]"
-        out.print(line, style=_STYLES[item.severity], soft_wrap=True)
-        out.print(f"  {console.plain(item.detail)}", soft_wrap=True)
-        for example in item.examples[:_EXAMPLES]:
-            out.print(f"    {console.plain(example)}", soft_wrap=True)
-        if len(item.examples) > _EXAMPLES:
-            out.print(f"    and {len(item.examples) - _EXAMPLES} more; all with --json")
+        out.print(audit.finding(item), end="", soft_wrap=True)
 
 
 def _write_page(path: Path, found: "Audit", whole: "Manifest") -> None:

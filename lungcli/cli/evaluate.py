@@ -182,15 +182,16 @@ def _print_json(found: _Found, name: str) -> None:
 
 
 def _show(found: _Found) -> None:
-    from lungcli.cli import calibrate, console, robustness, tables
+    from lungcli.cli import calibrate, console, robustness
     from lungcli.metrics import calibration, referral
+    from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
 
     for title, warning, verdicts in found.judged:
-        tables.show_evaluation(verdicts, verdicts.figures(), title)
+        console.out().print(confusion(verdicts, title), figures_table(verdicts.figures()), "", sep="\n")
         labels, probabilities, _ = verdicts.arrays()
         before = calibration.untempered(probabilities, found.model.card.temperature)
         calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
-        calibrate.show_reliability(calibration.reliability(probabilities, labels))
+        console.out().print(reliability(verdicts))
         if found.model.card.referral:
             calibrate.show_selective(referral.of(verdicts, found.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
@@ -202,7 +203,7 @@ def _show(found: _Found) -> None:
     for item in found.scored:
         robustness.show_folder(item)
     if found.model.card.data.synthetic:
-        console.warn("the model learned from drawn phantoms: these figures say nothing about people")
+        console.warn(SYNTHETIC)
 
 
 def _reliability(found: _Found) -> "Image":
@@ -221,10 +222,11 @@ def _reliability(found: _Found) -> "Image":
 def _under_stress(found: _Found) -> "Image":
     from lungcli.evaluation import plots
     from lungcli.modelfile import model_paths
+    from lungcli.views.evaluation import rests_on
 
     verdicts = found.judged[0][2]
-    rested = f"{len(verdicts.slices)} slices of {len(set(verdicts.groups))} look-alike groups ({verdicts.part})"
-    return plots.stress(found.stressed, f"{model_paths.name_of(found.model.path)}, {rested}")
+    about = rests_on(len(verdicts.slices), len(set(verdicts.groups)), verdicts.part)
+    return plots.stress(found.stressed, f"{model_paths.name_of(found.model.path)}, {about}")
 
 
 def _save(found: _Found) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lungcli.cli import options as opt
-from lungcli.core import formatting
 from lungcli.core.errors import GateNotMetError, UsageError
+from lungcli.views import units
 
 if TYPE_CHECKING:
     from lungcli.datasets.cache import Advance
@@ -93,7 +93,7 @@ def export(
         return
     console.info(f"agrees with {model_paths.name_of(model.path)}: {_in_words(found)}", style="green")
     for path, content in files.items():
-        console.out().print(f"{formatting.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
+        console.out().print(f"{units.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 
 
 def _target(output: Path | None, form: Form, source: Path) -> Path:

@@ -17,8 +17,9 @@ def list_(json: opt.Json = False) -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core import formatting, registry
+    from lungcli.core import registry
     from lungcli.modelfile import model_paths
+    from lungcli.views.units import size
 
     files = model_paths.files()
     if json:
@@ -53,7 +54,7 @@ def list_(json: opt.Json = False) -> None:
     for title in ("model file", "size", "path"):
         made.add_column(title, overflow="fold")
     for name, path in files.items():
-        made.add_row(console.plain(name), formatting.size(path.stat().st_size), console.plain(path))
+        made.add_row(console.plain(name), size(path.stat().st_size), console.plain(path))
     console.out().print(made)
 
 

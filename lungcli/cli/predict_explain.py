@@ -69,6 +69,7 @@ def draw(found: "Explained") -> None:
 
     from lungcli.cli import console
     from lungcli.views import terminal_image
+    from lungcli.views.prediction import heat_map
 
     out = console.out()
     columns, rows = _room(out)
@@ -80,7 +81,7 @@ def draw(found: "Explained") -> None:
         beside = zip(*(terminal_image.shades(grey, half, rows) for grey in (found.slice, found.strength)), strict=True)
         for left, right in beside:
             out.print(f"{left}  {right}".rstrip(), soft_wrap=True)
-    out.print(_caption(found, beside=not _in_colour(out)), style="dim", soft_wrap=True)
+    out.print(heat_map(found.label, peak=found.peak, coloured=_in_colour(out)), style="dim", soft_wrap=True)
 
 
 def named(source: str, what: str, taken: set[str]) -> str:
@@ -92,13 +93,6 @@ def named(source: str, what: str, taken: set[str]) -> str:
     name = next(name for each in tries if (name := f"{each}.{what}.png") not in taken)
     taken.add(name)
     return name
-
-
-def _caption(found: "Explained", *, beside: bool) -> str:
-    if found.peak is None:
-        return f"no place speaks for {found.label}"
-    what = "right: heat, @ is most" if beside else "heat from violet to yellow"
-    return f"what speaks for {found.label} ({what}); most at column {found.peak.x}, row {found.peak.y} of the picture"
 
 
 def _room(out: "Console") -> tuple[int, int]:

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lungcli.cli import console
+from lungcli.views import prediction
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
-    from lungcli.predict.predict import Prediction, Refusal
+    from lungcli.predict.predict import Prediction
     from lungcli.predict.prediction_json import Found
-    from lungcli.predict.series import SeriesVerdict
 
 Format = Literal["lines", "json", "jsonl", "csv"]
 Write = Callable[["Found"], None]
 
 UNJUDGED, REFERRED = 4, 6
+
+# Cells of a line with a bar.
+_WIDTH = 48
 
 # What no platform allows in the name of a file.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]')
@@ -53,14 +56,11 @@ def writing(form: Format, judges: "tuple[Model, ...]", *, single: bool, top: int
 
 
 def complain(found: "Found") -> int:
-    """Tell on stderr why there is no verdict; return the exit code of an outcome."""
+    """Say on stderr why there is no prediction; return the exit code of an outcome."""
     from lungcli.predict.predict import Failure, Refusal
 
-    if isinstance(found, Failure):
-        console.error(found.reason, found.hint)
-        return UNJUDGED
-    if isinstance(found, Refusal):
-        _tell_refusal(found)
+    if isinstance(found, Failure | Refusal):
+        console.error(*prediction.unpredicted(found))
         return UNJUDGED
     return REFERRED if found.referred else 0
 
@@ -92,78 +92,40 @@ def filed(folder: Path) -> Write:
     return write
 
 
-def _tell_refusal(found: "Refusal") -> None:
-    console.error(
-        f"no verdict on {found.source}: not an axial lung CT slice ({found.reason}; score {found.score:.2f}, limit 1)",
-        "judge it all the same, marked: --force",
-    )
-
-
 def _show(found: "Found", model: str, top: int, *, alone: bool) -> None:
     from lungcli.predict.predict import Prediction
     from lungcli.predict.series import SeriesVerdict
 
+    out = console.out()
     if isinstance(found, SeriesVerdict):
-        _show_series(found, top)
+        label = prediction.in_columns(found.probabilities, top) or f"{'no prediction':<17}"
+        line = "; ".join(part for part in (prediction.series_counts(found), prediction.referral(found)) if part)
+        style = "bold yellow" if found.referred else "bold"
+        out.print(f"{label}  {console.plain(found.series)} as a whole ({line})", style=style, soft_wrap=True)
     elif isinstance(found, Prediction) and alone:
         _show_one(found, model, top)
     elif isinstance(found, Prediction):
-        note = f"  ({console.plain(_note(found))})" if found.referred else ""
-        agreed = f"  {_agreed(found)}" if found.opinions else ""
-        ranked = _ranked(found.probabilities, top)
-        console.out().print(f"{ranked}{agreed}  {console.plain(found.source)}{note}", soft_wrap=True)
-
-
-def _note(found: "Prediction") -> str:
-    forced = "forced, not an axial lung CT slice; " if found.forced else ""
-    return f"{forced}referred to a radiologist: {found.reason}"
-
-
-def _agreed(found: "Prediction") -> str:
-    """`2 of 3`: how many models say what the mean says."""
-    return f"{sum(each.label == found.label for each in found.opinions)} of {len(found.opinions)}"
+        cells = [prediction.in_columns(found.probabilities, top), console.plain(found.source)]
+        if found.opinions:
+            cells.insert(1, prediction.agreement(found))
+        note = "; ".join(part for part in (prediction.forced(found), prediction.referral(found)) if part)
+        out.print("  ".join([*cells, *([f"({note})"] if note else [])]), soft_wrap=True)
 
 
 def _show_one(found: "Prediction", model: str, top: int) -> None:
     out = console.out()
-    out.print(f"{found.label}  {found.probabilities[found.label]:.1%}", style="bold")
-    for label, probability in _sorted(found.probabilities)[:top]:
-        bar = "█" * round(30 * probability)
-        out.print(f"  {label:<10} {probability:6.1%}  {bar}")
+    out.print(prediction.headline(found.label, found.probabilities), style="bold")
+    out.print(prediction.probability_bars(found.probabilities, _WIDTH, top), end="")
     if found.opinions:
-        out.print(f"the mean of several models, of which {_agreed(found)} say {found.label}:")
+        out.print(f"mean of several models; {prediction.agreement(found)} predict {found.label}:")
     for each in found.opinions:
-        out.print(f"  {_ranked(each.probabilities, 1)}  {console.plain(each.name)} ({each.model})", soft_wrap=True)
-    if found.referred:
-        out.print(console.plain(_note(found)), style="bold yellow", soft_wrap=True)
-    averaged = f" · mean of {found.views} views" if found.views > 1 else ""
-    out.print(
-        f"{console.plain(found.source)} · {console.plain(model)} ({found.model}){averaged} · "
-        f"{found.seconds * 1000:.0f} ms",
-        style="dim",
-        soft_wrap=True,
-    )
-
-
-def _show_series(found: "SeriesVerdict", top: int) -> None:
-    counts = f"{found.used} of {found.slices} slices"
-    if found.referred_slices:
-        counts += f", {found.referred_slices} referred"
-    if found.not_judged:
-        counts += f", {found.not_judged} not judged"
-    verdict = _ranked(found.probabilities, top) if found.label else f"{'no verdict':<10} {'–':>6}"
-    note = f"; referred to a radiologist: {found.reason}" if found.referred else ""
-    line = f"{verdict}  {console.plain(found.series)} as a whole ({counts}{note})"
-    console.out().print(line, style="bold yellow" if found.referred else "bold", soft_wrap=True)
-
-
-def _ranked(probabilities: dict[str, float], top: int) -> str:
-    """`malignant   81.2%`, and with `top` 2 `malignant   81.2%  benign      12.0%`."""
-    return "  ".join(f"{label:<10} {value:6.1%}" for label, value in _sorted(probabilities)[:top])
-
-
-def _sorted(probabilities: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(probabilities.items(), key=lambda item: -item[1])
+        label = prediction.in_columns(each.probabilities, 1)
+        out.print(f"  {label}  {console.plain(each.name)} ({console.plain(each.model)})", soft_wrap=True)
+    for note in (prediction.forced(found), prediction.referral(found)):
+        if note:
+            out.print(note, style="bold yellow", soft_wrap=True)
+    about = f"{console.plain(found.source)} · {prediction.provenance(found, model)}"
+    out.print(about, style="dim", soft_wrap=True)
 
 
 def _write_line(found: "Found") -> None:

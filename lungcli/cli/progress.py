@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from lungcli.cli import console
-from lungcli.core import formatting
 from lungcli.core.events import (
     BatchDone,
     BatchLowered,
@@ -23,6 +22,7 @@ from lungcli.core.events import (
     StageDone,
     StageStarted,
 )
+from lungcli.views import units
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
@@ -82,7 +82,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
             done += 1
             # Frames and members of .zip files were not counted beforehand.
             known = None if total is None else max(total, done)
-            rate = formatting.pictures_a_second(done, time.monotonic() - began)
+            rate = units.images_per_second(done, time.monotonic() - began)
             bars.update(task, total=known, completed=done, rate=rate)
 
         yield advance
@@ -202,7 +202,7 @@ class _Rate:
         # What is begun anew has no speed yet.
         if self._began is None or done < self._began[0]:
             self._began = (done, time.monotonic())
-        return formatting.moved(done, total, self._began[0], time.monotonic() - self._began[1])
+        return units.transfer(done, total, self._began[0], time.monotonic() - self._began[1])
 
 
 def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> Callable[[int, int], None]:

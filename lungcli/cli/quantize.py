@@ -53,14 +53,14 @@ def quantize(settings: opt.Settings) -> None:
 def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     """Show the ladder and what came of it. Raises GateNotMetError when no rung holds."""
     from lungcli.cli import console, tables
-    from lungcli.core import formatting
     from lungcli.core.errors import GateNotMetError
     from lungcli.evaluation import benchmark
     from lungcli.pipeline import quantize as quantizing
+    from lungcli.views import units
 
     tables.show_ladder(made)
     console.info(quantizing.proof_in_words(made))
-    console.info(f"{formatting.size(source.stat().st_size)} → {formatting.size(to.stat().st_size)}")
+    console.info(f"{units.size(source.stat().st_size)} → {units.size(to.stat().st_size)}")
     before, after = benchmark.benchmark([source, to], seconds=2.0)
     console.info(quantizing.speed_in_words(before.p50, after.p50, made.precision))
     console.out().print(console.plain(to), soft_wrap=True)

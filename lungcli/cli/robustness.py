@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from lungcli.cli import console
-from lungcli.core.formatting import number
 from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.modelfile.model_card import StressFigures
+from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 _MOST_REASONS = 5
 
@@ -60,7 +61,7 @@ def show_folder(scored: ExternalResult) -> None:
     if figures.referred is not None:
         table.add_row(f"referred (below {figures.threshold:.3f})", with_interval(figures.referred))
     out.print(table)
-    out.print(f"{figures.n} slices of {figures.groups} look-alike groups\n")
+    out.print(f"{rests_on(figures.n, figures.groups)}\n")
     for reason in scored.unreadable[:_MOST_REASONS]:
         console.warn(reason)
     if len(scored.unreadable) > _MOST_REASONS:

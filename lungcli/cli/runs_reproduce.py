@@ -44,7 +44,7 @@ def _show(found: "Reproduction") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.core.formatting import number
+    from lungcli.views.units import number
 
     table = Table(box=None, pad_edge=False)
     for title in ("stage", "weights", "graph", "verdicts", "largest change", "balanced accuracy"):

@@ -206,7 +206,7 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
 
 def _tell(outcome: "Outcome", plan: "Plan") -> None:
     """Say in a line what came of a trial."""
-    from lungcli.core import formatting
+    from lungcli.views import units
 
     head = f"trial {outcome.trial} ({_drawn(outcome, plan) or outcome.run})"
     if outcome.state != "complete":
@@ -215,7 +215,7 @@ def _tell(outcome: "Outcome", plan: "Plan") -> None:
         return
     beyond = "" if outcome.within_limits else ", beyond the limits"
     console.info(
-        f"{head}: {formatting.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
+        f"{head}: {units.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
         f"balanced accuracy {figures.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
     )
@@ -236,8 +236,8 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
     """Print the Pareto front, and what must be known to read it right."""
     from rich.table import Table
 
-    from lungcli.core import formatting
     from lungcli.search import space
+    from lungcli.views import units
 
     front = space.front(found)
     counts = Counter(each.state for each in found)
@@ -258,7 +258,7 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
             str(each.trial),
             console.plain(each.run),
             console.plain(_settings(each)),
-            formatting.size(each.bytes),
+            units.size(each.bytes),
             f"{each.p50:.2f}",
             figures.with_interval(each.balanced_accuracy),
         )

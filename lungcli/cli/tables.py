@@ -6,13 +6,12 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
-from lungcli.core.formatting import number, size
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
-from lungcli.metrics.predictions import Evaluation, Figures
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import comparison_table
-from lungcli.views.figures import difference, with_interval
+from lungcli.views.figures import difference
+from lungcli.views.units import number, size
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16
@@ -57,22 +56,6 @@ def show_beside(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]
 def under(cell: str) -> str:
     """Put an interval under its figure, so that four models fit into 80 columns."""
     return cell.replace(" [", "\n[")
-
-
-def show_evaluation(evaluation: Evaluation, figures: Figures, title: str) -> None:
-    """Print the confusion matrix, the figures by class, and the figures of the whole."""
-    head, *body = comparison_table.by_class(evaluation)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in head:
-        table.add_column(heading, justify="left" if heading == head[0] else "right")
-    for line in body:
-        table.add_row(*line)
-    console.out().print(table)
-    lines = Table(box=None, show_header=False, pad_edge=False)
-    for name, estimate in figures.estimates.items():
-        lines.add_row(name.replace("_", " "), with_interval(estimate))
-    console.out().print(lines)
-    console.out().print(f"{figures.n} slices of {figures.groups} look-alike groups, {figures.protocol} split\n")
 
 
 def show_ladder(card: ModelCard) -> None:

@@ -12,6 +12,7 @@ from lungcli.tui.runs.history import METRICS
 from lungcli.tui.runs.run_row import Row
 from lungcli.tui.runs.run_watcher import RunWatcher
 from lungcli.tui.widgets import braille_plot
+from lungcli.views.units import duration
 
 _CURVES = METRICS[:3]
 _MIN_WIDTH, _MAX_WIDTH, _HEIGHT = 40, 160, 14
@@ -53,7 +54,7 @@ def table(rows: tuple[Row, ...]) -> Table:
     now = datetime.datetime.now(datetime.UTC)
     for row in rows:
         best = run_row.figure(row.best.balanced_accuracy if row.best else None)
-        cells = (row.name, row.state, run_row.where(row), run_row.progress(row), run_row.duration(row.eta), best)
+        cells = (row.name, row.state, run_row.where(row), run_row.progress(row), duration(row.eta), best)
         grid.add_row(*(Text(plain(cell)) for cell in (*cells, run_row.age(row, now))))
     return grid
 

@@ -4,19 +4,18 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from lungcli.core.formatting import number, size
 from lungcli.evaluation.compare import Comparison, Row
-from lungcli.metrics import classification
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation
 from lungcli.metrics.significance import Significance
+from lungcli.views.evaluation import SYNTHETIC, rests_on
 from lungcli.views.figures import difference, p_value, with_interval
+from lungcli.views.units import number, size
 
 Column = tuple[str, Callable[[Row], str]]
 
 P_VALUES = (
     "p-values are two-sided: of that difference, by bootstrap over groups; McNemar's (mid-p) takes every slice for "
-    "independent, ignores groups, and is too small where look-alikes are judged alike"
+    "independent, ignores groups, and is too small where near-duplicates get the same prediction"
 )
 
 
@@ -54,18 +53,17 @@ COLUMNS: tuple[Column, ...] = (
 def footnotes(comparison: Comparison) -> list[str]:
     """What a reader of the table must know to read it right."""
     lines = []
-    rested = {
+    parts = {
         (row.figures.n, row.figures.groups, row.figures.part, row.figures.protocol)
         for row in comparison.rows
         if row.figures
     }
     lines += [
-        f"judged on {n} slices of {groups} look-alike groups ({part} part, {protocol} split); "
-        "95 % intervals by bootstrap over groups"
-        for n, groups, part, protocol in sorted(rested)
+        f"evaluated on {rests_on(n, groups, part, protocol)}; 95 % intervals by bootstrap over groups"
+        for n, groups, part, protocol in sorted(parts)
     ]
-    if any(protocol == "random" for _, _, _, protocol in rested):
-        lines.append("random split: the same bodies were trained on, so these figures flatter")
+    if any(protocol == "random" for _, _, _, protocol in parts):
+        lines.append("random split: slices of the same bodies are in the training part, so these figures are too high")
     if any(row.difference for row in comparison.rows):
         lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: may be chance")
         lines.append(P_VALUES)
@@ -76,7 +74,7 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"on {comparison.machine['cpu']}"
         )
     if any(row.synthetic for row in comparison.rows):
-        lines.append("synthetic data: these figures say nothing about people")
+        lines.append(SYNTHETIC)
     return lines
 
 
@@ -105,17 +103,6 @@ def comma_separated(comparison: Comparison) -> str:
             cells += _parts(row.figures.estimates.get(name) if row.figures else None)
         writer.writerow([*cells, *_parts(row.difference), *_tests(row.significance)])
     return text.getvalue()
-
-
-def by_class(evaluation: Evaluation) -> list[list[str]]:
-    """Confusion matrix with recall, precision and F1 of each class, a list of cells a line, the heading first."""
-    matrix = evaluation.matrices().sum(axis=0)
-    figures = (classification.recalls(matrix), classification.precisions(matrix), classification.f1_scores(matrix))
-    lines = [["true class", *(f"→ {name}" for name in evaluation.classes), "recall", "precision", "F1"]]
-    for index, name in enumerate(evaluation.classes):
-        counts = [str(count) for count in matrix[index]]
-        lines.append([name, *counts, *(f"{values[index]:.3f}" for values in figures)])
-    return lines
 
 
 def _piped(cells: Sequence[str]) -> str:

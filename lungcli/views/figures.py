@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lungcli.core.formatting import number
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.metrics.intervals import Estimate, Spread

@@ -14,12 +14,14 @@ from lungcli import DISCLAIMER
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging.picture import printable
 from lungcli.metrics.intervals import Estimate
+from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.explain import Explained
 from lungcli.predict.inputs import Item
-from lungcli.predict.predict import Prediction, Refusal, SliceImage, capture_and_predict
+from lungcli.predict.predict import Prediction, SliceImage, capture_and_predict
+from lungcli.views import prediction
+from lungcli.views.figures import with_interval
 
 # Every card carries two pictures inside the page.
 MOST = 32
@@ -43,6 +45,7 @@ STYLE = """
   vertical-align: top; }
 .lung-bar { display: inline-block; height: .8em; background: #3b6fb6; border-radius: 2px; vertical-align: middle; }
 .lung-referred { border-left: 4px solid #d98200; padding-left: .6rem; font-weight: 600; }
+.lung-told p::first-letter { text-transform: uppercase; }
 .lung-clear { border-left: 4px solid #3b6fb6; padding-left: .6rem; }
 .lung-failed { border-left: 4px solid #b3261e; padding-left: .6rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
 """
@@ -89,7 +92,7 @@ def model_card(card: ModelCard, name: str) -> str:
     }
     part, figures = _figures(card)
     for figure in (figure for figure in _HEADLINES if figure in figures):
-        rows[figure.replace("_", " ")] = f"{_estimated(figures[figure])} on the {part} part"
+        rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
         rows["figures"] = "none in this file: nobody knows how well it works"
     if band := card.referral:
@@ -98,7 +101,7 @@ def model_card(card: ModelCard, name: str) -> str:
             f"referred, and {band.risk:.0%} of those verdicts were wrong"
         )
     if card.data.synthetic:
-        rows["note"] = "learned from drawn phantoms: its verdicts say nothing about people"
+        rows["note"] = prediction.SYNTHETIC
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
     brackets = "In brackets: 95 % intervals over look-alike groups. " if figures else ""
     return f'<div class="lung-told"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
@@ -115,11 +118,7 @@ def _judged(upload: Upload, model: Model) -> str:
     found, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
     if isinstance(found, Prediction):
         return _verdict(found, capture.image, model) if capture.image else ""
-    if isinstance(found, Refusal):
-        why = f"{found.reason}; score {found.score:.2f}, limit 1"
-        message = f"no verdict on {found.source}: not an axial lung CT slice ({why})"
-        return failed(message, "drop an axial slice in a lung window; lungcli predict --force judges it all the same")
-    return failed(found.reason, found.hint)
+    return failed(*prediction.unpredicted(found))
 
 
 def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
@@ -127,24 +126,23 @@ def _verdict(found: Prediction, image: SliceImage, model: Model) -> str:
     bars = "".join(
         f'<tr><th scope="row">{_safe(label)}</th><td>{share:.1%}</td>'
         f'<td style="width:12rem"><span class="lung-bar" style="width:{100 * share:.1f}%"></span></td></tr>'
-        for label, share in sorted(found.probabilities.items(), key=lambda item: -item[1])
+        for label, share in prediction.ranked(found.probabilities)
     )
     told = (
-        f'<p class="lung-referred">Referred to a radiologist: {_safe(found.reason)}</p>'
+        f'<p class="lung-referred">{_safe(prediction.referral(found))}</p>'
         if found.referred
         else '<p class="lung-clear">Not referred: familiar acquisition, sure enough</p>'
     )
     flag = ' <span class="lung-flag">referred</span>' if found.referred else ""
-    if not model.card.guard:
-        told += "<p><small>This model does not know how its training slices were acquired.</small></p>"
-    else:
-        told += f"<p><small>Distance to the training slices' acquisition: {found.guard:.2f} (limit 1)</small></p>"
+    told += f"<p><small>{_safe(prediction.acquisition(found))}</small></p>"
+    about = prediction.provenance(found, model_paths.name_of(model.path))
+    caption = prediction.heat_map(explained.label, peak=explained.peak, coloured=True)
     return (
         f'<article class="lung-card" aria-label="{_safe(found.source)}"><div class="lung-told">'
-        f"<h2>{_safe(found.label)} {found.probabilities[found.label]:.1%}{flag}</h2>"
-        f"<table>{bars}</table>{told}<small>{found.seconds * 1000:.0f} ms · {_safe(DISCLAIMER)}</small></div>"
+        f"<h2>{_safe(prediction.headline(found.label, found.probabilities))}{flag}</h2>"
+        f"<table>{bars}</table>{told}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
         f'<div class="lung-pair">{_figure(explain.levels(image.grey), found.source)}'
-        f"{_figure(explained.picture, _caption(explained))}</div></article>"
+        f"{_figure(explained.picture, caption)}</div></article>"
     )
 
 
@@ -159,17 +157,6 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
         "balanced_accuracy": unchanged.balanced_accuracy,
         "malignant_sensitivity": unchanged.malignant_sensitivity,
     }
-
-
-def _estimated(found: Estimate) -> str:
-    value, low, high = ("–" if part is None else f"{part:.3f}" for part in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _caption(found: Explained) -> str:
-    if found.peak is None:
-        return f"no place speaks for {found.label}"
-    return f"heat-map: what speaks for {found.label}, violet to yellow; most at {found.peak.x}, {found.peak.y} px"
 
 
 def _figure(pixels: NDArray[np.uint8], caption: str) -> str:

@@ -36,7 +36,7 @@ def test_without_a_terminal_slice_and_heat_are_ascii(home: Path, folder: Path) -
     drawn = [line for line in done.stdout.splitlines() if "@" in line and set(line) <= set(terminal_image.RAMP)]
     assert len(drawn) > 5
     assert all(len(line) <= predict_explain.COLUMNS for line in drawn)
-    assert "what speaks for malignant (right: heat, @ is most); most at column " in done.stdout
+    assert "regions that support malignant, right of the slice, @ is strongest; strongest at x " in done.stdout
     assert "\x1b" not in done.stdout
 
 

@@ -79,10 +79,10 @@ def shown(
 
 def test_one_picture(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE) == (
-        "malignant  75.0%\n"
-        "  malignant   75.0%  ██████████████████████\n"
-        "  benign      12.5%  ████\n"
-        "  normal      12.5%  ████\n"
+        "malignant 75.0%\n"
+        "malignant   75.0% ██████████████████████▌░░░░░░░\n"
+        "benign      12.5% ███▊░░░░░░░░░░░░░░░░░░░░░░░░░░\n"
+        "normal      12.5% ███▊░░░░░░░░░░░░░░░░░░░░░░░░░░\n"
         "a/scan.png · one.onnx (tiny) · 12 ms\n"
     )
     averaged = shown(capsys, "lines", judges[:1], dataclasses.replace(SURE, views=10), top=1)
@@ -91,9 +91,9 @@ def test_one_picture(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ..
 
 def test_one_picture_and_two_models(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges, OF_TWO, top=1) == (
-        "malignant  75.0%\n"
-        "  malignant   75.0%  ██████████████████████\n"
-        "the mean of several models, of which 1 of 2 say malignant:\n"
+        "malignant 75.0%\n"
+        "malignant   75.0% ██████████████████████▌░░░░░░░\n"
+        "mean of several models; 1 of 2 predict malignant:\n"
         "  malignant  100.0%  one.onnx (tiny)\n"
         "  benign      50.0%  two.onnx (tiny)\n"
         "referred to a radiologist: the models disagree: one.onnx says malignant, two.onnx says benign\n"
@@ -104,7 +104,8 @@ def test_one_picture_and_two_models(capsys: pytest.CaptureFixture[str], judges: 
 def test_several_pictures(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
         "malignant   75.0%  a/scan.png\n"
-        "benign      50.0%  series 1 as a whole (2 of 4 slices, 1 referred, 1 not judged; "
+        "benign      50.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
+        "1 predicted malignant; "
         "referred to a radiologist: 1 of 2 slices called malignant)\n"
     )
     agreed = dataclasses.replace(OF_TWO, referred=False, reason="")

@@ -72,7 +72,8 @@ ECE           0.200           0.033
 """
 
 FOOTNOTES = [
-    "judged on 6 slices of 3 look-alike groups (test part, grouped split); 95 % intervals by bootstrap over groups",
+    "evaluated on 6 slices of 3 near-duplicate groups, test part, grouped split; "
+    "95 % intervals by bootstrap over groups",
     "differences are in balanced accuracy, paired, to run [1]/teacher; n.s.: may be chance",
     comparison_table.P_VALUES,
     "latency of one prepared slice, 2 thread(s), models interleaved, on Test 9000",

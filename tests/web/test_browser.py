@@ -99,7 +99,7 @@ def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
     opened.locator("#told article").nth(1).wait_for()
     assert heads(opened) == verdicts
     assert drawn(opened) == [448] * 4
-    assert opened.locator("#told figcaption", has_text="what speaks for malignant").first.is_visible()
+    assert opened.locator("#told figcaption", has_text="regions that support malignant").first.is_visible()
     assert "cannot read bad.png: it is not a picture" in opened.locator("#told [role=alert]").inner_text()
     assert re.search(r"malignant\s+\d+\.\d%", opened.locator("#told table").first.inner_text())
     assert_nobody_else_was_asked(asked, served)
@@ -126,7 +126,7 @@ def test_a_picture_that_is_no_slice_is_refused_with_the_reason(
     opened.locator("#drop input[type=file]").set_input_files(tmp_path / "photo.jpg")
     told = opened.locator("#told [role=alert]")
     told.wait_for()
-    assert "no verdict on photo.jpg: not an axial lung CT slice (a colour picture; score" in told.inner_text()
+    assert "no prediction for photo.jpg: not an axial lung CT slice (a colour picture; score" in told.inner_text()
     assert heads(opened) == []
     assert_nobody_else_was_asked(asked, served)
 

@@ -16,6 +16,8 @@ from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.datasets.summary import Summary
 from lungcli.imaging.image_io import read
 from lungcli.tui.widgets.image_ops import on_screen
+from lungcli.views.audit import leakage
+from lungcli.views.bars import coloured_bar
 from lungcli.views.terminal_image import Pixels
 
 # Red for malignant, as everywhere; other classes take turns.
@@ -87,38 +89,23 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
     most = max(counted.classes.values(), default=1)
     text.append(f"{'class':<10} slices groups\n", "bold")
     for label, count in counted.classes.items():
-        full = max(1, round(max(4, min(30, width - 26)) * count / most))
-        text.append(f"{plain(label):<10} {count:6d} {in_groups[label]:6d} ").append(
-            "█" * full + "\n", _hex(label, counted)
-        )
+        bar = coloured_bar(count / most, max(4, min(30, width - 26)), _hex(label, counted))
+        text.append(f"{plain(label):<10} {count:6d} {in_groups[label]:6d} ").append_text(bar).append("\n")
     text.append(f"{'all':<10} {counted.slices:6d} {counted.groups:6d}\n", "bold")
     text.append(
         f"{counted.exact_copies} exact copies · largest group {counted.largest_group} slices · "
         f"{counted.mixed_groups} groups hold several classes\n"
     )
-    text.append_text(_leak(leak, max(6, min(40, width - 21))))
+    if leak is None:
+        text.append("n measures what a random split pays for memory alone\n", "cyan")
+    else:
+        text.append_text(leakage(leak, width))
     text.append(f"{plain(counted.source.about)}; licence {plain(counted.source.licence)}\n", "dim")
     if counted.rejected:
         text.append(f"{len(counted.rejected)} files left out:\n", "yellow")
         for item in counted.rejected[:_SHOWN_FILES]:
             text.append(f"  {plain(item.path)}: {plain(item.reason)}\n", "dim")
     return text
-
-
-def _leak(leak: NearestNeighbour | None, bar: int) -> Text:
-    if leak is None:
-        return Text.assemble(("n tells how far memory alone gets\n", "cyan"))
-    text = Text.assemble(("copying the most alike slice (balanced):\n", "bold"))
-    for words, value, style in (
-        ("any neighbour", leak.random_balanced, "yellow"),
-        ("other groups", leak.grouped_balanced, "green"),
-    ):
-        full = round(bar * value)
-        text.append(f"{words:<14}").append("█" * full, style).append("░" * (bar - full), "dim").append(
-            f" {value:.1%}\n"
-        )
-    gap = (leak.random_balanced - leak.grouped_balanced) * 100
-    return text.append(f"{gap:.0f} points are memory of the same bodies: a random split pays them out\n", "bold")
 
 
 def sheet(group: Group, folder: Path, classes: Sequence[str], first: int, most: int) -> tuple[list[Pixels], int]:

@@ -6,6 +6,7 @@ from lungcli.core.formatting import plain
 from lungcli.core.registry import DATA_SETS, DataSet
 from lungcli.datasets import manifest
 from lungcli.datasets.download import published
+from lungcli.views.units import size, transfer
 
 
 def missing() -> tuple[DataSet, ...]:
@@ -17,7 +18,7 @@ def missing() -> tuple[DataSet, ...]:
 def line(row: DataSet) -> str:
     """Name a data set in one line of a list."""
     counted = f"{sum(count for _, count in row.counts):,} slices, " if row.counts else ""
-    return f"{row.name} ({counted}{megabytes(row.size)}): {row.about}"
+    return f"{row.name} ({counted}{_size(row)}): {row.about}"
 
 
 def question(row: DataSet) -> str:
@@ -25,20 +26,19 @@ def question(row: DataSet) -> str:
     places = " or ".join(dict.fromkeys(mirror.name for mirror in row.mirrors))
     kept = "What arrived earlier is gone on with. " if published.kept(row).exists() else ""
     return (
-        f"Download {row.about} ({megabytes(row.size)}) from {places}?\n\n"
+        f"Download {row.about} ({_size(row)}) from {places}?\n\n"
         f"licence  {row.licence}\ncite     {row.citation}\n\n"
         f"{kept}Every file is checked; Esc stops it and keeps what arrived."
     )
 
 
-def megabytes(size: int) -> str:
-    """A number of bytes, `?` where it is not known."""
-    return f"{size / 1e6:,.0f} MB" if size else "? MB"
-
-
 def moved(row: DataSet, done: int, total: int) -> str:
     """Say how much has arrived."""
-    return f"downloading {plain(row.name)}: {done / 1e6:.1f} of {megabytes(total or row.size)}"
+    return f"downloading {plain(row.name)}: {transfer(done, total or row.size, done, 0.0)}"
+
+
+def _size(row: DataSet) -> str:
+    return size(row.size) if row.size else "size unknown"
 
 
 def require_network(row: DataSet) -> None:

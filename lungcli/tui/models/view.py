@@ -29,6 +29,7 @@ from lungcli.tui.models.table import Entry
 from lungcli.tui.widgets.base_view import Empty, View
 from lungcli.tui.widgets.dialogs import Choose, Sheet, Tick
 from lungcli.views import comparison_table
+from lungcli.views.evaluation import confusion, figures_table, reliability
 
 PINNED, MARKED = "◆", "✓"
 EMPTY = (
@@ -293,11 +294,11 @@ class ModelsView(View):
             self.fail(error)
             return
         parts = (
-            model_report.confusion(kept),
+            confusion(kept),
             Text(" "),
-            model_report.reliability(kept),
+            reliability(kept),
             Text(" "),
-            model_report.figures(kept),
+            figures_table(kept.figures()),
         )
         self.app.push_screen(Sheet(on.name, *parts))
 

@@ -5,10 +5,10 @@ import signal
 
 from lungcli.core import run_trash, runs
 from lungcli.core.errors import UsageError
-from lungcli.core.formatting import size
 from lungcli.core.runs import Run
 from lungcli.tui.jobs import processes
 from lungcli.tui.jobs.processes import Job
+from lungcli.views.units import size
 
 
 def stop(run: Run) -> str:

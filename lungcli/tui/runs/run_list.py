@@ -18,6 +18,8 @@ from textual.strip import Strip
 from lungcli.core.formatting import plain
 from lungcli.tui.runs import run_row
 from lungcli.tui.runs.run_row import Row
+from lungcli.views.bars import bar
+from lungcli.views.units import duration
 
 Item = tuple[Row, str]
 """A line of the list: a run, or (with the name of a stage) one of its stages."""
@@ -214,9 +216,10 @@ def run_line(row: Row, width: int, now: datetime.datetime) -> str:
     text = set_cell_size(shortened(plain(row.name), columns.name), columns.name)
     text += f" {row.state:<8}" if columns.state else ""
     text += f" {run_row.where(row):<13.13}" if columns.stage else ""
-    text += f" {run_row.bar(row.share if row.state == 'running' else None, 8)}" if columns.bar else ""
+    running = row.state == "running" and row.share is not None
+    text += f" {bar(row.share or 0.0, 8) if running else ' ' * 8}" if columns.bar else ""
     best = run_row.figure(row.best.balanced_accuracy if row.best else None)
-    text += f" {run_row.progress(row):>7} {run_row.duration(row.eta):>5} {best:>6}"
+    text += f" {run_row.progress(row):>7} {duration(row.eta):>5} {best:>6}"
     return text + (f" {run_row.age(row, now):>4}" if columns.age else "")
 
 

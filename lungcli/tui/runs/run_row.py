@@ -8,6 +8,7 @@ from pathlib import Path
 from lungcli.core import recipe as recipes
 from lungcli.core.runs import Kind, Run, State
 from lungcli.tui.runs.event_reader import Best, Glance
+from lungcli.views.units import duration
 
 MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
 """One sign a state, so that colour is never all that tells."""
@@ -87,19 +88,6 @@ def damaged(folder: Path, why: str) -> Row:
     return Row(name=folder.name, folder=folder, state="damaged", problem=why)
 
 
-def duration(seconds: float | None) -> str:
-    """A length of time in at most four characters: `45s`, `12m`, `3.4h`, `5d`, `3y`."""
-    if seconds is None:
-        return "–"
-    seconds = max(0.0, seconds)
-    for unit, size, limit in (("s", 1, 100), ("m", 60, 6000), ("h", 3600, 100 * 3600)):
-        if seconds < limit:
-            count = seconds / size
-            return f"{count:.1f}{unit}" if unit == "h" and count < 10 else f"{count:.0f}{unit}"
-    days = seconds / 86400
-    return f"{days:.0f}d" if days < 1000 else f"{min(999.0, days / 365.25):.0f}y"
-
-
 def age(row: Row, now: datetime.datetime) -> str:
     """How long ago the run was made. Another machine's clock may be ahead of this one's: that is `0s`."""
     return "–" if row.state == "damaged" else duration((now - row.created).total_seconds())
@@ -115,15 +103,6 @@ def where(row: Row) -> str:
 def progress(row: Row) -> str:
     """Epochs done of the stage: `12/50`."""
     return f"{row.epoch}/{row.epochs}" if row.epochs and row.state != "done" else ""
-
-
-def bar(share: float | None, width: int) -> str:
-    """A bar of `width` cells in steps of an eighth of a cell."""
-    if share is None:
-        return " " * width
-    eighths = round(min(1.0, max(0.0, share)) * width * 8)
-    full, part = divmod(eighths, 8)
-    return ("█" * full + (" ▏▎▍▌▋▊▉"[part] if part else "")).ljust(width, "░")[:width]
 
 
 def figure(value: float | None) -> str:

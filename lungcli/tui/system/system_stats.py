@@ -11,6 +11,8 @@ from rich.text import Text
 
 from lungcli.core import paths, runs
 from lungcli.core.formatting import plain
+from lungcli.views import bars
+from lungcli.views.units import duration, size
 
 if TYPE_CHECKING:
     import psutil
@@ -152,10 +154,8 @@ def spark(values: Sequence[float], width: int) -> str:
 
 
 def meter(share: float, width: int) -> Text:
-    """Draw a share from 0 to 1 as a bar with its percentage."""
-    full = round(width * min(max(share, 0.0), 1.0))
-    style = "red" if share >= _HOT else "green"
-    return Text.assemble(("█" * full, style), ("░" * (width - full), "dim"), f" {share:4.0%}")
+    """Draw a share from 0 to 1 as a bar with its percentage, red where little is left."""
+    return bars.meter(share, width, "red" if share >= _HOT else "green")
 
 
 def cores(usage: Usage, width: int) -> Text:
@@ -173,35 +173,22 @@ def memory(usage: Usage, width: int) -> Text:
     """Draw memory, swap, disk and GPUs."""
     bar = max(4, min(30, width - 32))
     text = Text.assemble(("memory ", "dim"), meter(usage.used / usage.total, bar))
-    text.append(f"  {gigabytes(usage.used)} of {gigabytes(usage.total)}\n")
-    text.append("swap   ", "dim").append(f"{gigabytes(usage.swap)}\n")
-    text.append("disk   ", "dim").append(f"{gigabytes(usage.disk_free)} free\n")
+    text.append(f"  {size(usage.used)} of {size(usage.total)}\n")
+    text.append("swap   ", "dim").append(f"{size(usage.swap)}\n")
+    text.append("disk   ", "dim").append(f"{size(usage.disk_free)} free\n")
     for gpu in usage.gpus:
         text.append("\n").append(plain(gpu.name), "bold").append("\n")
         text.append("load   ", "dim").append_text(meter(gpu.load, bar)).append("\n")
         text.append("memory ", "dim").append_text(meter(gpu.used / gpu.total if gpu.total else 0, bar))
-        text.append(f"  {gigabytes(gpu.used)} of {gigabytes(gpu.total)}\n")
+        text.append(f"  {size(gpu.used)} of {size(gpu.total)}\n")
     if not usage.gpus:
         text.append("GPU    ", "dim").append("none found")
     return text
 
 
-def gigabytes(count: int) -> str:
-    """Bytes in powers of ten."""
-    return f"{count / 1e9:.1f} GB"
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 05`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"
-
-
 def rows(jobs: Iterable[Job]) -> list[tuple[str, ...]]:
     """Show each job as the cells of a table."""
     return [
-        (plain(job.run), f"{job.cpu:.1f}", gigabytes(job.memory), str(job.threads), duration(job.seconds), str(job.pid))
+        (plain(job.run), f"{job.cpu:.1f}", size(job.memory), str(job.threads), duration(job.seconds), str(job.pid))
         for job in jobs
     ]

@@ -15,6 +15,7 @@ from textual.worker import get_current_worker
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
 from lungcli.tui import NARROW, settings
+from lungcli.views import bars
 
 if TYPE_CHECKING:
     from lungcli.datasets.cache import Advance
@@ -202,12 +203,5 @@ class View(Vertical):
 
 def bar(what: str, done: int, total: int) -> Text:
     """Draw a line of progress that says how to end it."""
-    share = done / total if total else 0.0
-    full = round(_BAR * share)
-    return Text.assemble(
-        f"{plain(what)} ",
-        ("█" * full, "green"),
-        ("░" * (_BAR - full), "dim"),
-        f" {share:4.0%}",
-        ("  esc ends it", "dim"),
-    )
+    meter = bars.meter(done / total if total else 0.0, _BAR)
+    return Text.assemble(f"{plain(what)} ", meter, ("  esc ends it", "dim"))

@@ -19,10 +19,10 @@ def test_counts_groups_and_the_leak() -> None:
     assert lines[3].split()[:3] == ["malignant", "3", "2"]
     assert lines[5].split() == ["all", "6", "3"]
     assert "1 groups hold several classes" in lines[6]
-    assert "n tells how far memory alone gets" in lines[7]
+    assert "n measures what a random split pays" in lines[7]
     text = dataset_info.facts(found, LEAK, 40).plain
     assert "99.0%" in text
-    assert "48 points are memory" in text
+    assert "48 points of balanced accuracy: memory" in text
     assert max(map(len, (line for line in text.splitlines() if "█" in line))) <= 40
 
 

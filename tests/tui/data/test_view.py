@@ -183,7 +183,7 @@ def test_the_check_runs_in_the_background_and_its_findings_are_read() -> None:
         assert "and 1 more" in found
         assert "lungcli data check phantom --html audit.html" in found
         await press(app, pilot, "escape")
-        assert re.search(r"checked: \d+ errors?, \d+ warnings?", app.text())
+        assert re.search(r"findings: \d+ errors?, \d+ warnings?", app.text())
         await press(app, pilot, "c")
         assert isinstance(app.screen, Sheet)
         await press(app, pilot, "q", "r")

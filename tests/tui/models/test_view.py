@@ -268,7 +268,7 @@ def test_confusion_matrix_reliability_and_card() -> None:
         await press(app, pilot, "down", "m")
         assert isinstance(app.screen, Sheet)
         text = app.text()
-        for part in ("→ malignant", "1  50%", "when it said", "over-confident", "ECE", "6 slices of 3"):
+        for part in ("→ malignant", "1  50%", "over-confident", "ECE", "6 slices of 3"):
             assert part in text
         await press(app, pilot, "escape", "i")
         assert "temperature" in app.text()

@@ -25,26 +25,25 @@ FOUND = Prediction(
 
 def test_a_verdict_in_words() -> None:
     lines = prediction_text.verdict(FOUND, "run/int8", 40).plain.splitlines()
-    assert lines[0] == "malignant  70.0%"
+    assert lines[0] == "malignant 70.0%"
     assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
     assert max(map(len, lines[1:4])) <= 40
-    assert lines[4] == "run/int8 · 12 ms"
-    assert "not a medical" in lines[5]
+    assert "no record" in lines[4]
+    assert lines[5] == "run/int8 (tiny) · 12 ms"
+    assert "not a medical" in lines[6]
 
 
 def test_doubts_are_shown_where_a_prediction_has_some() -> None:
     doubtful = dataclasses.replace(FOUND, referred=True, reason="too close to call", guard=1.4)
     text = prediction_text.verdict(doubtful, "m", 40).plain
-    assert "→ radiologist" in text
-    assert "! too close to call" in text
+    assert "→ referred to a radiologist: too close to call" in text
     assert prediction_text.cells(doubtful)[0].plain == "malignant →"
-    assert "acquisition 1.4 of the limit" in text
-    assert "acquisition" not in prediction_text.verdict(FOUND, "m", 40).plain
+    assert "1.40 (limit 1)" in text
 
 
 def test_a_refusal_says_why() -> None:
     refusal = Refusal(source="a", reason="a colour picture", score=3.0)
-    assert prediction_text.verdict(refusal, "m", 40).plain.splitlines()[1] == "a colour picture"
+    assert "(a colour picture; score 3.00" in prediction_text.verdict(refusal, "m", 40).plain.splitlines()[1]
     assert prediction_text.cells(refusal)[0].plain == "refused"
 
 
@@ -76,20 +75,18 @@ def test_a_series_in_words() -> None:
         reason="not sure enough",
     )
     text = prediction_text.of_series(found, 40).plain
-    assert text.splitlines()[0] == "malignant  70.0%  → radiologist"
-    assert "! not sure enough" in text
-    assert "series 1: of 9 slices 7 count, 2 referred; 5 called malignant" in text
+    assert text.splitlines()[0] == "malignant 70.0%"
+    assert "→ referred to a radiologist: not sure enough" in text
+    assert "series 1: 7 of 9 slices used, 2 referred, 5 predicted malignant" in text
     assert "the mean of the calibrated probabilities" in text
     none = dataclasses.replace(found, label="", probabilities={}, used=0, malignant_slices=0)
-    assert prediction_text.of_series(none, 40).plain.startswith("no verdict  → radiologist")
+    assert prediction_text.of_series(none, 40).plain.startswith("no prediction\n→ referred")
 
 
 def test_what_the_heat_means() -> None:
     pixels = np.zeros((2, 2, 3), dtype=np.uint8)
     heat = HeatMap(label="normal", pixels=pixels, grey=pixels[..., 0], somewhere=True)
-    assert prediction_text.heat(heat, coloured=True).plain == "what speaks for normal (violet to yellow)"
-    assert "right: heat, @ is most" in prediction_text.heat(heat, coloured=False).plain
-    assert (
-        "no place speaks for" in prediction_text.heat(dataclasses.replace(heat, somewhere=False), coloured=True).plain
-    )
+    assert prediction_text.heat(heat, coloured=True).plain == "heat-map: regions that support normal, violet to yellow"
+    assert "right of the slice, @ is strongest" in prediction_text.heat(heat, coloured=False).plain
+    assert "no region supports" in prediction_text.heat(dataclasses.replace(heat, somewhere=False), coloured=True).plain
     assert "nothing to explain" in prediction_text.heat(None, coloured=True).plain

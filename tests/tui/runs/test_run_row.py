@@ -33,34 +33,9 @@ def test_a_stopped_run_has_no_end_in_sight() -> None:
     assert seen("one", state="stopped").eta is None
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (None, "–"),
-        (-5, "0s"),
-        (45, "45s"),
-        (720, "12m"),
-        (12240, "3.4h"),
-        (250_000, "69h"),
-        (1e6, "12d"),
-        (1e8, "3y"),
-        (1e12, "999y"),
-    ],
-)
-def test_durations_are_short(seconds: float | None, said: str) -> None:
-    assert run_row.duration(seconds) == said
-
-
 def test_the_clock_of_another_machine_may_be_ahead() -> None:
     row = seen("one")
     assert run_row.age(row, row.created - datetime.timedelta(hours=9)) == "0s"
-
-
-@pytest.mark.parametrize(
-    ("share", "said"), [(None, "    "), (0.0, "░░░░"), (0.5, "██░░"), (0.53, "██▏░"), (1.0, "████")]
-)
-def test_bars_fill(share: float | None, said: str) -> None:
-    assert run_row.bar(share, 4) == said
 
 
 @pytest.mark.parametrize("width", range(30, 140, 7))

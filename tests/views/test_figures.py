@@ -1,8 +1,7 @@
-"""Figures in words."""
+"""Figures with their intervals."""
 
 import pytest
 
-from lungcli.core import formatting
 from lungcli.metrics.intervals import Estimate, Spread
 from lungcli.views import figures
 
@@ -37,28 +36,3 @@ def test_a_mean_over_folds_with_its_spread() -> None:
     mean = Estimate(value=0.712, low=0.68, high=0.741)
     assert figures.spread(Spread(mean=mean, deviation=0.0452, folds=5)) == "0.712 ±.045 [.680, .741]"
     assert figures.spread(Spread(mean=mean, deviation=None, folds=1)) == "0.712 [.680, .741]"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 kB"), (260_300, "260 kB"), (999_999, "1000 kB"), (44_680_000, "44.68 MB")]
-)
-def test_sizes(count: int, text: str) -> None:
-    assert formatting.size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("done", "total", "since", "seconds", "text"),
-    [
-        (34_200_000, 157_600_000, 4_200_000, 6.0, "34.2 of 157.6 MB, 5.0 MB/s, 0:25 left"),
-        (34_200_000, 0, 4_200_000, 6.0, "34.2 MB, 5.0 MB/s"),
-        (34_200_000, 157_600_000, 34_200_000, 6.0, "34.2 of 157.6 MB"),
-        (34_200_000, 157_600_000, 0, 0.1, "34.2 of 157.6 MB"),
-    ],
-)
-def test_how_a_file_arrives(done: int, total: int, since: int, seconds: float, text: str) -> None:
-    assert formatting.moved(done, total, since, seconds) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (750, "12:30"), (3723, "1:02:03")])
-def test_durations(seconds: float, text: str) -> None:
-    assert formatting.duration(seconds) == text

@@ -1,0 +1,93 @@
+"""What is said of an evaluation: on what it rests, the confusion matrix, the figures, how reliable confidence is."""
+
+from typing import TYPE_CHECKING
+
+from lungcli.core.formatting import plain
+from lungcli.views.bars import coloured_bar
+from lungcli.views.figures import with_interval
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from lungcli.metrics.predictions import Evaluation, Figures
+
+SYNTHETIC = "synthetic data: these figures say nothing about people"
+
+_BAR = 30
+# Confidence may be off by so much and still be called fair.
+_FAIR = 0.05
+
+
+def rests_on(slices: int, groups: int, part: str = "", protocol: str = "") -> str:
+    """`184 slices of 41 near-duplicate groups, test part, grouped split`."""
+    counts = f"{slices} slices of {groups} near-duplicate groups"
+    return ", ".join([counts, *([f"{part} part"] if part else []), *([f"{protocol} split"] if protocol else [])])
+
+
+def by_class(evaluation: "Evaluation") -> list[list[str]]:
+    """Confusion matrix with recall, precision and F1 of each class, a list of cells a line, the heading first."""
+    from lungcli.metrics import classification
+
+    matrix = evaluation.matrices().sum(axis=0)
+    figures = (classification.recalls(matrix), classification.precisions(matrix), classification.f1_scores(matrix))
+    lines = [["true class", *(f"→ {plain(name)}" for name in evaluation.classes), "recall", "precision", "F1"]]
+    for index, name in enumerate(evaluation.classes):
+        counts = [str(count) for count in matrix[index]]
+        lines.append([plain(name), *counts, *(f"{values[index]:.3f}" for values in figures)])
+    return lines
+
+
+def confusion(evaluation: "Evaluation", title: str | None = None) -> "Table":
+    """Draw the confusion matrix: rows the true classes, each cell its count and its share of the class."""
+    from rich.table import Table
+    from rich.text import Text
+
+    head, *lines = by_class(evaluation)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, heading in enumerate(head):
+        table.add_column(Text(heading), justify="right" if index else "left", no_wrap=True)
+    classes = len(evaluation.classes)
+    for row, (name, *cells) in enumerate(lines):
+        counts = list(map(int, cells[:classes]))
+        total = sum(counts) or 1
+        shown = []
+        for column, count in enumerate(counts):
+            style = "bold green" if column == row else ("red" if count / total >= 0.1 else "")
+            shown.append(Text.assemble((str(count), style), (f" {count / total:4.0%}", "dim")))
+        table.add_row(Text(name), *shown, *map(Text, cells[classes:]))
+    return table
+
+
+def figures_table(figures: "Figures") -> "Table":
+    """List every figure with its interval, and what they rest on."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, estimate in figures.estimates.items():
+        table.add_row(name.replace("_", " "), with_interval(estimate))
+    table.add_row("ECE / NLL / Brier", f"{figures.ece:.3f} / {figures.nll:.3f} / {figures.brier:.3f}")
+    table.add_row("evaluated on", rests_on(figures.n, figures.groups, figures.part, figures.protocol))
+    return table
+
+
+def reliability(evaluation: "Evaluation") -> "Group":
+    """Draw the reliability diagram on its side: a bar of the accuracy of each bin, ┃ where its confidence is."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from lungcli.metrics import calibration
+
+    labels, probabilities, _ = evaluation.arrays()
+    table = Table(box=None, pad_edge=False)
+    for title in ("confidence", "accuracy", "slices", "accuracy, ┃ confidence", ""):
+        table.add_column(title, justify="right" if title in ("confidence", "accuracy", "slices") else "left")
+    for item in calibration.reliability(probabilities, labels):
+        gap = item.confidence - item.accuracy
+        words = "over-confident" if gap > _FAIR else "under-confident" if gap < -_FAIR else "fair"
+        drawn = coloured_bar(item.accuracy, _BAR, "blue", mark=item.confidence)
+        cells = (f"{item.confidence:.0%}", f"{item.accuracy:.0%}", str(item.n))
+        table.add_row(*cells, drawn, Text(words, "red" if gap > _FAIR else "dim"))
+    error = calibration.expected_calibration_error(probabilities, labels)
+    return Group(table, Text(f"ECE {error:.3f}: the mean gap of confidence and accuracy, weighted by slices", "dim"))
