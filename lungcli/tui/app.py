@@ -240,7 +240,6 @@ class Dashboard(QuietApp):
         self.push_screen(dialogs.Help(tuple(keys.values()), more))
 
     def action_theme(self) -> None:
-        """The next theme, remembered."""
         names = [theme.name for theme in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
         problem = settings.keep(theme=self.theme)

@@ -133,7 +133,6 @@ class StartView(View):
         self._check()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Check while it is typed."""
         self._values[str(event.input.name)] = event.value
         self._check()
 
@@ -166,7 +165,6 @@ class StartView(View):
             self.action_copy()
 
     def action_begin(self) -> None:
-        """Start the job, if the form is in order."""
         if not self._check():
             problems = "; ".join(f"{name}: {problem}" for name, problem in self._problems.items())
             self.notify(problems, title="not yet", severity="error", markup=False)

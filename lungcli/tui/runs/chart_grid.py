@@ -38,7 +38,6 @@ class Charts(Container):
         self.fit(event.size.width, event.size.height)
 
     def choose(self, metric: str, *, alone: bool) -> None:
-        """Make a chart the current one."""
         self.current, self.alone = metric, alone
         self.fit(self.size.width, self.size.height)
 
@@ -52,7 +51,7 @@ class Charts(Container):
         self.styles.grid_size_rows = -(-len(visible) // columns)
 
     @property
-    def visible(self) -> list[CurveChart]:
+    def shown(self) -> list[CurveChart]:
         """The charts that are on screen."""
         return [chart for chart in self.charts.values() if chart.display]
 

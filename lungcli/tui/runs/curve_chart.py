@@ -54,12 +54,7 @@ class CurveChart(Widget):
         self.border_title = metric
 
     def show(
-        self,
-        lines: Sequence[Line],
-        *,
-        window: tuple[float, float] | None,
-        log: bool,
-        cursor: float | None,
+        self, lines: Sequence[Line], *, window: tuple[float, float] | None, log: bool, cursor: float | None
     ) -> None:
         """Draw these lines from now on; called as well when they have grown."""
         low, high = window or (None, None)
@@ -74,7 +69,6 @@ class CurveChart(Widget):
         self.refresh()
 
     def on_resize(self) -> None:
-        """Draw for the new size."""
         self._sketch = self._rows = None
 
     def _plot(self) -> Rows:
@@ -121,17 +115,14 @@ class CurveChart(Widget):
         return low + (high - low) * min(1.0, max(0.0, (column - braille_plot.GUTTER) / (width - 1)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin to drag the curves."""
         self._drag_column, self._dragged = event.screen_x, False
         self.capture_mouse()
 
     def on_mouse_up(self) -> None:
-        """Let go of them."""
         self._drag_column = None
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drag them along."""
         if self._drag_column is None or event.screen_x == self._drag_column:
             return
         epochs_a_cell = self._x_at(braille_plot.GUTTER + 1) - self._x_at(braille_plot.GUTTER)
@@ -144,12 +135,10 @@ class CurveChart(Widget):
             self.post_message(self.Picked(self._x_at(at.x)))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Look closer."""
         event.stop()
         self.post_message(self.Zoomed(self._x_at(event.x - 1), 0.8))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Look from farther away."""
         event.stop()
         self.post_message(self.Zoomed(self._x_at(event.x - 1), 1.25))
 

@@ -101,7 +101,6 @@ class Glance:
     best: MappingProxyType[str, Best] = field(default_factory=lambda: MappingProxyType({}))
     stages: tuple[str, ...] = ()
     stage: str = ""
-    about: str = ""
     epochs: int = 0
     position: float = 0.0
     seconds_per_epoch: float | None = None
@@ -163,9 +162,7 @@ def _after(before: Glance, lines: list[bytes]) -> Glance:
     for event in events:
         match event:
             case StageStarted():
-                now = dataclasses.replace(
-                    now, stage=event.stage, about=event.about, epochs=event.epochs, position=0.0, error=""
-                )
+                now = dataclasses.replace(now, stage=event.stage, epochs=event.epochs, position=0.0, error="")
             case BatchDone():
                 done = event.epoch - 1 + event.batch / max(1, event.batches)
                 now = dataclasses.replace(now, stage=event.stage, position=done, loss=event.loss, error="")

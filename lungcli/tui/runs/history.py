@@ -9,14 +9,7 @@ from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.tui.runs import event_reader
 from lungcli.tui.runs.event_reader import Best, Place
 
-METRICS = (
-    "loss",
-    "balanced accuracy",
-    "malignant sensitivity",
-    "validation loss",
-    "learning rate",
-    "images/s",
-)
+METRICS = ("loss", "balanced accuracy", "malignant sensitivity", "validation loss", "learning rate", "images/s")
 """Figures there are curves of, in the order they are shown."""
 
 BATCH_METRICS = ("loss", "learning rate", "images/s")

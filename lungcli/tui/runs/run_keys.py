@@ -1,20 +1,22 @@
 """Keys that keep runs in order: stop, resume, rename, tag, delete and take back."""
 
+import signal
 from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from lungcli.core import run_trash, runs
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.formatting import plain
 from lungcli.core.runs import Run
 from lungcli.tui.jobs import processes
 from lungcli.tui.jobs.processes import Job
-from lungcli.tui.runs import run_actions
 from lungcli.tui.runs.run_list import RunList
 from lungcli.tui.runs.run_watcher import RunWatcher
 from lungcli.tui.widgets.base_view import View
 from lungcli.tui.widgets.dialogs import Ask, Confirm
+from lungcli.views.units import size
 
 # Seconds that a run has to stop by itself before its process is killed.
 _GRACE = 4.0
@@ -80,14 +82,14 @@ class RunKeys(View):
         self.ask(Confirm(question, "Stop it"), lambda _: self._act(self._stop_at_once))
 
     def _stop(self, run: Run) -> str:
-        message = run_actions.stop(run)
+        pid = processes.signal_worker(run, signal.SIGINT)
         self._asked_to_stop.add(run.name)
-        return message
+        return f"asked {run.name} (process {pid}) to save and stop; press x again to stop it at once"
 
     def _stop_at_once(self, run: Run) -> str:
-        message = run_actions.stop_at_once(run)
+        pid = processes.signal_worker(run, signal.SIGTERM)
         self.set_timer(_GRACE, lambda: self._kill(run))
-        return message
+        return f"stopping {run.name} (process {pid}) at once"
 
     def _kill(self, run: Run) -> None:
         try:
@@ -100,10 +102,14 @@ class RunKeys(View):
         self._act(self._resume)
 
     def _resume(self, run: Run) -> str:
-        message, job = run_actions.resume(run)
+        state = runs.state(run)
+        if state == "running":
+            raise UsageError(f"the run {run.name!r} is being worked on already", "nothing to resume")
+        if state == "done":
+            raise UsageError(f"the run {run.name!r} is done", "start another one: key 2")
         self._asked_to_stop.discard(run.name)
-        self._jobs.append((run.name, job))
-        return message
+        self._jobs.append((run.name, processes.start(["runs", "resume", run.name])))
+        return f"going on with {run.name}"
 
     def _report_failures(self) -> None:
         """Show why resumed runs failed, each once."""
@@ -118,7 +124,12 @@ class RunKeys(View):
             self.ask(Ask("Another name for this run:", current.name), self._rename)
 
     def _rename(self, name: str) -> None:
-        self._act(lambda run: run_actions.rename(run, name))
+        def rename(run: Run) -> str:
+            if name in ("", run.name):
+                return "the name stays"
+            return f"{run.name} is called {run_trash.rename(run, name).name} now"
+
+        self._act(rename)
         self.listing.select(name)
 
     def action_tag(self) -> None:
@@ -126,28 +137,45 @@ class RunKeys(View):
             question = Ask("Tags, separated by spaces:", " ".join(current.tags))
             self.ask(question, lambda tags: self._act(lambda run: self._tag(run, tags)))
 
-    def _tag(self, run: Run, tags: str) -> str:
-        message = run_actions.tag(run, tags)
+    def _tag(self, run: Run, words: str) -> str:
+        tags = tuple(words.replace("#", " ").replace(",", " ").split())
+        run_trash.tag(run.folder, tags)
         self.watcher.touch(run.name)
-        return message
+        return f"tags of {run.name}: {' '.join(tags) or 'none'}"
 
     def action_delete(self) -> None:
         if current := self.listing.current:
             name = plain(current.name)
             question = f"Delete the run {name} and its models? It goes to the trash: u takes it back, E empties that."
-            self.ask(Confirm(question, "Delete"), lambda _: self._act(run_actions.delete))
+            self.ask(Confirm(question, "Delete"), lambda _: self._act(self._delete))
+
+    def _delete(self, run: Run) -> str:
+        run_trash.move_to_trash(run)
+        return f"deleted {run.name}; u takes it back"
 
     def action_undo(self) -> None:
-        self._report(run_actions.undelete)
+        self._report(self._undelete)
+
+    def _undelete(self) -> str:
+        trashed = run_trash.trashed_runs()
+        if not trashed:
+            raise UsageError("the trash is empty", "nothing was deleted")
+        return f"{run_trash.restore_from_trash(trashed[-1])} is back"
 
     def action_empty_trash(self) -> None:
         """Ask, naming how much there is, then delete for good what lies in the trash."""
-        content = run_actions.trash_content()
-        if not content:
+        count = len(run_trash.trashed_runs())
+        if not count:
             self.tell("the trash is empty")
             return
+        content = f"{count} run{'' if count == 1 else 's'}, {size(run_trash.trash_size())}"
+
+        def empty() -> str:
+            run_trash.empty_trash()
+            return f"the trash is empty now: {content} freed"
+
         question = f"Empty the trash? {content} would be gone for good."
-        self.ask(Confirm(question, "Empty it"), lambda _: self._report(run_actions.empty_trash))
+        self.ask(Confirm(question, "Empty it"), lambda _: self._report(empty))
 
     def action_copy(self) -> None:
         if current := self.listing.current:

@@ -127,7 +127,6 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
                 self.action_mark()
 
     def on_resize(self) -> None:
-        """Follow the new width."""
         self.virtual_size = Size(0, len(self.items) + 1)
 
     def notify_style_update(self) -> None:

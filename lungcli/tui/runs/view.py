@@ -12,9 +12,9 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from lungcli.core.errors import LungcliError
-from lungcli.core.formatting import plain
+from lungcli.core.formatting import plain, plain_lines
 from lungcli.tui import settings
-from lungcli.tui.runs import filters, run_actions, run_row, traces
+from lungcli.tui.runs import filters, run_row, traces
 from lungcli.tui.runs.chart_grid import Charts, Legend
 from lungcli.tui.runs.curve_chart import CurveChart
 from lungcli.tui.runs.history import METRICS, SMOOTHINGS
@@ -191,7 +191,7 @@ class RunsView(RunKeys):
         if row is not None:
             text.append(plain(row.name), style="bold")
             text.append(f"\n{plain(run_row.sentence(row))}")
-            text.append(f"\n{plain(run_actions.advice(row.name, row.state, row.problem))}".replace("\\n", "\n"))
+            text.append(f"\n{plain_lines(run_row.advice(row))}")
         self.query_one("#runs-detail", Static).update(text, layout=False)
 
     def shown(self) -> list[str]:
@@ -249,19 +249,16 @@ class RunsView(RunKeys):
         self._resting = self.set_timer(_REST, self.select)
 
     def on_run_list_marked(self, event: RunList.Marked) -> None:
-        """Overlay a run, or no longer."""
         others = tuple(name for name in self.marked if name != event.run)
         self.marked = others if event.run in self.marked else (*self.marked, event.run)
         self.select()
         self.show_list()
 
     def on_curve_chart_picked(self, event: CurveChart.Picked) -> None:
-        """The mouse set the cursor."""
         self.x = event.x
         self.draw()
 
     def on_curve_chart_panned(self, event: CurveChart.Panned) -> None:
-        """The mouse drags what is in view along."""
         self._pan(event.by)
 
     def on_curve_chart_zoomed(self, event: CurveChart.Zoomed) -> None:
@@ -314,7 +311,6 @@ class RunsView(RunKeys):
         self.draw()
 
     def action_pin(self) -> None:
-        """Make the run the baseline, or no longer."""
         current = self.listing.current
         if current is not None:
             self.remember(pinned="" if current.name == self.settings.pinned else current.name)
@@ -344,10 +340,9 @@ class RunsView(RunKeys):
         self.charts.choose(self.charts.current, alone=not self.charts.alone)
 
     def action_cursor(self, by: int) -> None:
-        """Move the cursor by one cell."""
         low, high = self.span()
-        visible = self.charts.visible
-        width = max(2, visible[0].size.width - braille_plot.GUTTER - 1) if visible else 50
+        charts = self.charts.shown
+        width = max(2, charts[0].size.width - braille_plot.GUTTER - 1) if charts else 50
         step = by * (high - low) / width
         self.x = min(high, max(low, high if self.x is None else self.x + step))
         self.draw()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.text import Text
@@ -57,39 +58,21 @@ class View(Vertical):
         Binding("escape", "cancel", "Cancel", id="view.cancel", tooltip="Cancel the work that goes on", show=False),
     ]
 
-    class Done(Message):
-        """Work is complete; `deliver` hands its outcome over."""
+    class Later(Message):
+        """Work in a thread has an outcome; `deliver` takes it over on the screen's thread."""
 
         bubble = False
 
-        def __init__(self, deliver: Callable[[], None]) -> None:
+        def __init__(self, deliver: Callable[[], object]) -> None:
             super().__init__()
             self.deliver = deliver
-
-    class Progress(Message):
-        """So much of the work is done."""
-
-        bubble = False
-
-        def __init__(self, what: str, done: int, total: int) -> None:
-            super().__init__()
-            self.what, self.done, self.total = what, done, total
-
-    class Failed(Message):
-        """Work ended with an error that the user can understand, or was cancelled (no `error`)."""
-
-        bubble = False
-
-        def __init__(self, error: LungcliError | None) -> None:
-            super().__init__()
-            self.error = error
 
     def status(self, text: str | Text) -> None:
         """Show a text in the view's last line."""
         for line in self.query(".status").results(Static):
             line.update(Text(plain(text)) if isinstance(text, str) else text)
 
-    def hollow(self, *, empty: bool) -> None:
+    def show_empty(self, *, empty: bool) -> None:
         """Show the empty state or the view itself, and keep the keys working in either."""
         self.set_class(empty, "-empty")
         focused = self.screen.focused
@@ -110,16 +93,22 @@ class View(Vertical):
             try:
                 outcome = job()
             except Cancelled:
-                self.post_message(self.Failed(None))
+                return
             except LungcliError as error:
-                self.post_message(self.Failed(error))
+                self.later(partial(self._show_failure, error))
             except OSError as error:
-                self.post_message(self.Failed(LungcliError(str(error), "check that the files are still there")))
+                self.later(
+                    partial(self._show_failure, LungcliError(str(error), "check that the files are still there"))
+                )
             else:
                 if not worker.is_cancelled:
-                    self.post_message(self.Done(lambda: done(outcome)))
+                    self.later(partial(done, outcome))
 
         self.run_worker(work, thread=True, group=group, exclusive=True)
+
+    def later(self, deliver: Callable[[], object]) -> None:
+        """Have something done on the screen's thread, asked by work in another."""
+        self.post_message(self.Later(deliver))
 
     def progress_callback(self) -> Callable[[str, int, int], None]:
         """Return what work in a thread calls as it goes on: what it does, how much is done, of how much.
@@ -135,7 +124,7 @@ class View(Vertical):
                 raise Cancelled
             if (now := time.monotonic()) - last >= _REPORT_EVERY:
                 last = now
-                self.post_message(self.Progress(what, done, total))
+                self.later(partial(self._show_progress, what, done, total))
 
         return report
 
@@ -160,7 +149,7 @@ class View(Vertical):
 
     def tell_later(self, text: str) -> None:
         """Show a message from work in a thread."""
-        self.post_message(self.Done(lambda: self.tell(text)))
+        self.later(partial(self.tell, text))
 
     def ask(self, dialog: "Dialog[T]", then: Callable[[T], object]) -> None:
         """Show a dialog, and call `then` with the answer if there is one."""
@@ -185,23 +174,21 @@ class View(Vertical):
             self.status("cancelled")
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay out for a narrow terminal."""
         self.set_class(event.size.width < NARROW, "-narrow")
 
-    def on_view_done(self, event: Done) -> None:
+    def on_view_later(self, event: Later) -> None:
         event.deliver()
 
-    def on_view_progress(self, event: Progress) -> None:
+    def _show_progress(self, what: str, done: int, total: int) -> None:
         if self.busy():
-            self.status(bar(event.what, event.done, event.total))
+            self.status(bar(what, done, total))
 
-    def on_view_failed(self, event: Failed) -> None:
-        if event.error is not None:
-            self.fail(event.error)
-            self.status(self.resting())
+    def _show_failure(self, error: LungcliError) -> None:
+        self.fail(error)
+        self.status(self.resting())
 
 
 def bar(what: str, done: int, total: int) -> Text:
-    """Draw a line of progress that says how to end it."""
+    """Draw a line of progress that says how to cancel the work."""
     meter = bars.meter(done / total if total else 0.0, _BAR)
     return Text.assemble(f"{plain(what)} ", meter, ("  esc ends it", "dim"))

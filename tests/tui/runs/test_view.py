@@ -360,7 +360,7 @@ def test_the_mouse_does_what_keys_do() -> None:
         assert current(app) == "alone"
         await pilot.click(RunList, offset=(1, 4))
         assert view(app).marked == ("broken",)
-        chart = view(app).charts.visible[0]
+        chart = view(app).charts.shown[0]
         await pilot.click(chart, offset=(20, 5))
         assert view(app).x is not None
         await press(pilot, "0", "plus")
