@@ -2,26 +2,26 @@
 
 import gc
 import importlib
-import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.segment import Segment
 from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Static, TabbedContent, TabPane, Tabs
+from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
+from lungcli.core.formatting import CONTROL
 from lungcli.tui import NARROW, settings, terminal_driver
 from lungcli.tui.crashes import QuietApp
-from lungcli.tui.escape_filter import Harmless
 from lungcli.tui.widgets import dialogs
-from lungcli.tui.widgets.footer import Keys
 from lungcli.tui.widgets.terminal_capabilities import Graphics
 
 THEMES = (
@@ -69,39 +69,70 @@ THEMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """One tab: its class is loaded when the tab is opened for the first time."""
+class Tab:
+    """One tab. The class of its view, `address`, is loaded when the tab is opened for the first time."""
 
     name: str
     title: str
-    widget: str
+    address: str
+
+    def make_view(self) -> Widget:
+        """Make the view that the tab shows."""
+        module, _, name = self.address.partition(":")
+        view = getattr(importlib.import_module(module), name)()
+        if not isinstance(view, Widget):
+            raise TypeError(self.address)
+        return view
 
 
-VIEWS = (
-    View(name="runs", title="Runs", widget="lungcli.tui.runs.view:RunsView"),
-    View(name="start", title="Start", widget="lungcli.tui.jobs.job_view:StartView"),
-    View(name="models", title="Models", widget="lungcli.tui.models.view:ModelsView"),
-    View(name="predict", title="Predict", widget="lungcli.tui.predict.view:PredictView"),
-    View(name="data", title="Data", widget="lungcli.tui.data.view:DataView"),
-    View(name="system", title="System", widget="lungcli.tui.system.view:SystemView"),
+TABS = (
+    Tab(name="runs", title="Runs", address="lungcli.tui.runs.view:RunsView"),
+    Tab(name="start", title="Start", address="lungcli.tui.jobs.job_view:StartView"),
+    Tab(name="models", title="Models", address="lungcli.tui.models.view:ModelsView"),
+    Tab(name="predict", title="Predict", address="lungcli.tui.predict.view:PredictView"),
+    Tab(name="data", title="Data", address="lungcli.tui.data.view:DataView"),
+    Tab(name="system", title="System", address="lungcli.tui.system.view:SystemView"),
 )
 
 
-def views() -> tuple[View, ...]:
-    """The views there are."""
-    return tuple(view for view in VIEWS if importlib.util.find_spec(view.widget.partition(":")[0]))
+class ControlCharacterFilter(LineFilter):
+    """Takes control characters out of every line, so that no foreign name commands the terminal.
+
+    They have no width: nothing moves.
+    """
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Return the segments without control characters; most have none."""
+        del background
+        if all(segment.text.isprintable() for segment in segments):
+            return segments
+        return [
+            Segment(CONTROL.sub("", segment.text), segment.style, segment.control) if segment.text else segment
+            for segment in segments
+        ]
 
 
-def load(view: View) -> Widget:
-    """Make the widget of a view."""
-    module, _, name = view.widget.partition(":")
-    made = getattr(importlib.import_module(module), name)()
-    if not isinstance(made, Widget):
-        raise TypeError(view.widget)
-    return made
+_CONTROL_CHARACTER_FILTER = ControlCharacterFilter()
 
 
-_HARMLESS = Harmless()
+class KeyFooter(Footer):
+    """Textual's footer, but made anew only where its text changes: opening a view asks for that four times."""
+
+    _shown: tuple[object, ...] | None = None
+
+    async def recompose(self) -> None:
+        """Show the keys that work now."""
+        if not self.is_attached:
+            return
+        active = self.screen.active_bindings.values()
+        keys = [(binding, enabled, tip) for _, binding, enabled, tip in active if binding.show]
+        shown = (self.show_command_palette, *keys)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        await super().recompose()
+        # What is bound to this reactive keeps removed keys in memory until it is touched.
+        self.mutate_reactive(Footer.compact)
 
 
 class Dashboard(QuietApp):
@@ -111,7 +142,7 @@ class Dashboard(QuietApp):
     CSS_PATH = "app.tcss"
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(i), f"view('{view.name}')", view.title, show=False) for i, view in enumerate(VIEWS, 1)),
+        *(Binding(str(i), f"view('{tab.name}')", tab.title, show=False) for i, tab in enumerate(TABS, 1)),
         Binding("question_mark,f1", "help", "Help", key_display="?"),
         Binding("T", "theme", "Theme", show=False, tooltip="dark, light, high contrast"),
         Binding("q,ctrl+q", "quit", "Quit", key_display="q"),
@@ -125,49 +156,47 @@ class Dashboard(QuietApp):
         self._first = first
         for theme in THEMES:
             self.register_theme(theme)
-        wanted = settings.load().theme
-        self.theme = wanted if wanted in {theme.name for theme in THEMES} else THEMES[0].name
+        saved = settings.load().theme
+        self.theme = saved if saved in {theme.name for theme in THEMES} else THEMES[0].name
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, and the one that keeps foreign names from commanding the terminal."""
-        return [*super().get_line_filters(), _HARMLESS]
+        return [*super().get_line_filters(), _CONTROL_CHARACTER_FILTER]
 
     def compose(self) -> ComposeResult:
-        """A tab a view, still empty but for the first, and the footer."""
         with TabbedContent(initial=self._first):
-            for i, view in enumerate(views(), 1):
-                # What is put in later is laid out twice.
-                inside = load(view) if view.name == self._first else Static("opening …", classes="opening")
-                yield TabPane(f"{i} {view.title}", inside, id=view.name)
-        yield Keys(compact=True)
+            for i, tab in enumerate(TABS, 1):
+                # Mounting a view later lays it out twice, so the first one is there from the start.
+                content = tab.make_view() if tab.name == self._first else Static("opening …", classes="opening")
+                yield TabPane(f"{i} {tab.title}", content, id=tab.name)
+        yield KeyFooter(compact=True)
 
     def on_mount(self) -> None:
         """Leave the keys to the views: tabs are opened by number or mouse."""
         self.query_one(Tabs).can_focus = False
 
     def on_resize(self, event: events.Resize) -> None:
-        """In a narrow terminal the palette's key would stand on those of the view."""
-        for footer in self.query(Keys):
+        """Hide the palette's key in a narrow terminal, where it would cover those of the view."""
+        for footer in self.query(KeyFooter):
             footer.show_command_palette = event.size.width >= NARROW
 
     def on_ready(self) -> None:
-        """From the first screen on, look for garbage again."""
-        self._keep()
+        """Collect garbage again: the command turned that off until the first screen."""
+        self._freeze_loaded()
         gc.enable()
 
-    def _keep(self) -> None:
-        """Take what is loaded by now for kept: to look through it for garbage again and again stalls keys by 0.1 s."""
+    def _freeze_loaded(self) -> None:
+        """Exempt what is loaded by now from garbage collection, which would stall keys by 0.1 s each time."""
         if not self.is_headless:
             gc.freeze()
 
     async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """Fill a tab when it is opened first, and give it the keys."""
         pane = event.pane
-        view = next(view for view in VIEWS if view.name == pane.id)
-        if waiting := pane.query(".opening"):
-            await waiting.remove()
-            await pane.mount(load(view))
-            self.call_after_refresh(self._keep)
+        tab = next(tab for tab in TABS if tab.name == pane.id)
+        if placeholder := pane.query(".opening"):
+            await placeholder.remove()
+            await pane.mount(tab.make_view())
+            self.call_after_refresh(self._freeze_loaded)
         self.call_after_refresh(self._focus_into, pane)
 
     def _focus_into(self, pane: TabPane) -> None:
@@ -177,13 +206,14 @@ class Dashboard(QuietApp):
 
     def get_driver_class(self) -> type[Driver]:
         """The usual driver of this platform, but one that leaves at once, and takes no late answer for keys."""
-        usual = terminal_driver.leaving_at_once(super().get_driver_class())
-        return terminal_driver.announced(
-            terminal_driver.deaf_to_answers(usual) if self.graphics.late else usual, self._take_terminal
-        )
 
-    def _take_terminal(self, terminal: Driver) -> None:
-        self.terminal = terminal
+        def keep(terminal: Driver) -> None:
+            self.terminal = terminal
+
+        driver = terminal_driver.leaving_at_once(super().get_driver_class())
+        return terminal_driver.with_callback(
+            terminal_driver.without_late_answers(driver) if self.graphics.late else driver, keep
+        )
 
     def on_start_view_began(self) -> None:
         """Let the list of runs go to the run that a job makes."""
@@ -193,19 +223,16 @@ class Dashboard(QuietApp):
             view.expect()
 
     def action_view(self, name: str) -> None:
-        """Open a view."""
-        if any(view.name == name for view in views()):
-            self.query_one(TabbedContent).active = name
+        self.query_one(TabbedContent).active = name
 
     def action_help(self) -> None:
-        """Show the keys that work here."""
         keys: dict[str, tuple[str, str, str]] = {}
         for _, binding, enabled, tooltip in self.screen.active_bindings.values():
             if enabled and binding.description and not binding.system:
-                shown = self.get_key_display(binding)
-                known = keys.get(binding.action)
-                shown = f"{known[0]}, {shown}" if known else shown
-                keys[binding.action] = (shown, binding.description, tooltip)
+                key = self.get_key_display(binding)
+                if binding.action in keys:
+                    key = f"{keys[binding.action][0]}, {key}"
+                keys[binding.action] = (key, binding.description, tooltip)
         more = (
             "Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms, dragging it pans.\n"
             "Everything is in the palette too: Ctrl+P."
@@ -213,17 +240,15 @@ class Dashboard(QuietApp):
         self.push_screen(dialogs.Help(tuple(keys.values()), more))
 
     def action_theme(self) -> None:
-        """The next theme, remembered."""
         names = [theme.name for theme in THEMES]
-        at = names.index(self.theme) if self.theme in names else -1
-        self.theme = names[(at + 1) % len(names)]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
         problem = settings.keep(theme=self.theme)
         self.notify(problem or self.theme, severity="warning" if problem else "information", markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action that works here, and every view."""
-        for view in views():
-            yield SystemCommand(f"Open: {view.title}", "", lambda name=view.name: self.action_view(name))
+        for tab in TABS:
+            yield SystemCommand(f"Open: {tab.title}", "", lambda name=tab.name: self.action_view(name))
         for node, binding, enabled, tooltip in screen.active_bindings.values():
             if enabled and binding.description and not binding.system and not binding.action.startswith("view("):
 

@@ -1,4 +1,4 @@
-"""What the dashboard remembers from one day to the next."""
+"""Settings that the dashboard remembers."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from lungcli.core.errors import LungcliError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`smoothing` is a strength in `history`; `chart` the figure shown where there is room for one; `pinned` a run.
+    """`smoothing` is a strength in `history`; `chart` the figure shown where only one fits; `pinned` a run.
 
     Of the models, `baseline` is the pinned one, `columns` those shown (none: the usual), `sorted` the title of one,
     `down` its direction, and `latency` whether that is drawn rather than size.
@@ -32,30 +32,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def path() -> Path:
-    """Where the settings lie."""
+    """The file of the settings."""
     return paths.home() / "dashboard.json"
 
 
 def load() -> Settings:
-    """Read the settings; those that cannot be read are the usual ones."""
+    """Read the settings; where they cannot be read, the default ones."""
     return versioned.read_or(path(), Settings, Settings())
 
 
-def save(settings: Settings) -> str:
-    """Keep the settings; return why that failed, or nothing."""
+def keep(**changes: object) -> str:
+    """Save some settings beside those that other views have saved; return why that failed, or nothing."""
+    changed = msgspec.structs.replace(load(), **changes)
     whole, partial = path(), path().with_suffix(f".{os.getpid()}.partial")
     try:
         # Not flushed to disk, for which a key would wait: the worst that a power cut takes are these settings.
         with paths.os_errors_as(whole):
             whole.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=1))
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(changed), indent=1))
             partial.replace(whole)
     except LungcliError as error:
         partial.unlink(missing_ok=True)
         return error.message
     return ""
-
-
-def keep(**changes: object) -> str:
-    """Keep some settings beside those that other views have kept; return why that failed, or nothing."""
-    return save(msgspec.structs.replace(load(), **changes))

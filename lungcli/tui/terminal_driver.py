@@ -13,7 +13,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.message import Message
 
-# The beginning of an answer to a question of `graphics`, as the keys that it is taken for.
+# The beginning of an answer to a question of `terminal_capabilities`, as the keys that it is taken for.
 _ANSWER = re.compile(r"(\^|\^_(G[i=;\dOK]*)?\^?\\?)?(\[\?[\d;]*S)?(\[(\?[\d;]*[cS]?)?)?")
 # Clicks, moves, and the two ways to write where: xterm's control sequences 1000, 1003, 1015 and 1006, reset.
 _NO_MOUSE = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
@@ -21,15 +21,15 @@ _NO_MOUSE = "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
 _LATEST = 5.0
 
 
-def announced(driver: type[Driver], tell: Callable[[Driver], None]) -> type[Driver]:
-    """Return a driver that is passed to `tell` once it is made: an app has no public name for its own."""
+def with_callback(driver: type[Driver], callback: Callable[[Driver], None]) -> type[Driver]:
+    """Return a driver that passes itself to `callback` once it is made: an app has no public name for its own."""
 
-    class Announced(driver):  # type: ignore[misc, valid-type]
+    class WithCallback(driver):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            tell(self)
+            callback(self)
 
-    return Announced
+    return WithCallback
 
 
 def leaving_at_once(driver: type[Driver]) -> type[Driver]:
@@ -53,12 +53,10 @@ def leaving_at_once(driver: type[Driver]) -> type[Driver]:
             self._started = False
 
         def start_application_mode(self) -> None:
-            """Take the terminal."""
             self._started = True
             super().start_application_mode()
 
         def disable_input(self) -> None:
-            """Stop reading keys."""
             if self._dashboard.return_code is None or not self._started:
                 super().disable_input()
             elif not self.exit_event.is_set():
@@ -74,36 +72,35 @@ def leaving_at_once(driver: type[Driver]) -> type[Driver]:
     return Leaving
 
 
-def deaf_to_answers(driver: type[Driver]) -> type[Driver]:
+def without_late_answers(driver: type[Driver]) -> type[Driver]:
     """Return a driver that drops one late answer of the terminal, which Textual would take for keys pressed.
 
     Keys that only begin like one are kept back until the next key tells.
     """
 
-    class Deaf(driver):  # type: ignore[misc, valid-type]
+    class WithoutLateAnswers(driver):  # type: ignore[misc, valid-type]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._until = time.monotonic() + _LATEST
-            self._held: list[Message] = []
+            self._deadline = time.monotonic() + _LATEST
+            self._pending: list[Message] = []
 
         def process_message(self, message: Message) -> None:
-            """Pass on what is not part of an answer."""
-            before = self._held
-            if isinstance(message, events.Key) and time.monotonic() < self._until:
-                # What was held may have been typed just before an answer begins.
-                for held in (before, []):
-                    typed = "".join(getattr(key, "character", None) or "\0" for key in [*held, message])
+            before = self._pending
+            if isinstance(message, events.Key) and time.monotonic() < self._deadline:
+                # The keys kept back may have been typed just before an answer begins.
+                for pending in (before, []):
+                    typed = "".join(getattr(key, "character", None) or "\0" for key in [*pending, message])
                     if _ANSWER.fullmatch(typed):
-                        self._pass(before[: len(before) - len(held)])
-                        self._held = [*held, message]
+                        self._pass_on(before[: len(before) - len(pending)])
+                        self._pending = [*pending, message]
                         if typed.endswith("c"):
-                            self._held, self._until = [], 0.0
+                            self._pending, self._deadline = [], 0.0
                         return
-            self._held = []
-            self._pass([*before, message])
+            self._pending = []
+            self._pass_on([*before, message])
 
-        def _pass(self, messages: list[Message]) -> None:
+        def _pass_on(self, messages: list[Message]) -> None:
             for message in messages:
                 super().process_message(message)
 
-    return Deaf
+    return WithoutLateAnswers

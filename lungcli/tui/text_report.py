@@ -7,66 +7,64 @@ from rich.table import Table
 from rich.text import Text
 
 from lungcli.core.formatting import plain
-from lungcli.tui.runs import run_row as words
-from lungcli.tui.runs import traces as looks
+from lungcli.tui.runs import run_row, traces
 from lungcli.tui.runs.history import METRICS
 from lungcli.tui.runs.run_row import Row
-from lungcli.tui.runs.run_watcher import Watcher
-from lungcli.tui.widgets import braille_plot, palette
+from lungcli.tui.runs.run_watcher import RunWatcher
+from lungcli.tui.widgets import braille_plot
 from lungcli.views.units import duration
 
 _CURVES = METRICS[:3]
-_LEAST, _MOST, _HEIGHT = 40, 160, 14
-_PATIENCE = 60.0
+_MIN_WIDTH, _MAX_WIDTH, _HEIGHT = 40, 160, 14
+_SECONDS = 60.0
 _RUNS_DRAWN = 3
 
 
 def runs(out: Console) -> None:
     """Print the table of all runs, and the curves of those that run (else of the newest)."""
-    watcher = Watcher()
-    watcher.look()
-    while watcher.behind and watcher.work(_PATIENCE):
+    watcher = RunWatcher()
+    watcher.scan()
+    while watcher.behind and watcher.read(_SECONDS):
         pass
-    found = watcher.rows()
-    if not found:
+    rows = watcher.rows()
+    if not rows:
         out.print("no runs yet; start one: lungcli compress --student mobilenetv2")
         return
-    out.print(table(found))
-    drawn = [row.name for row in found if row.state == "running"][:_RUNS_DRAWN] or [found[0].name]
-    watcher.follow(drawn)
-    while watcher.read_points(_PATIENCE):
+    out.print(table(rows))
+    names = [row.name for row in rows if row.state == "running"][:_RUNS_DRAWN] or [rows[0].name]
+    watcher.follow(names)
+    while watcher.read_points(_SECONDS):
         pass
-    histories = {name: history for name in drawn if (history := watcher.history(name))}
-    traces = looks.traces(list(histories.items()))
+    histories = {name: history for name in names if (history := watcher.history(name))}
+    drawn = traces.traces(list(histories.items()))
     for metric in _CURVES:
-        lines = looks.lines_of(traces, histories, metric, 1)
+        lines = traces.lines_of(drawn, histories, metric, 1)
         if lines:
             out.print(Text(f"\n{metric}", style="bold"))
-            out.print(picture(lines, max(_LEAST, min(_MOST, out.width))))
-    for trace in traces:
-        mark = "╌" if trace.level else braille_plot.MARKS[trace.look % len(braille_plot.MARKS)]
-        out.print(Text(f"{mark} {plain(trace.label)}", style=palette.colour(trace.look, "")), soft_wrap=True)
+            out.print(picture(lines, max(_MIN_WIDTH, min(_MAX_WIDTH, out.width))))
+    for trace in drawn:
+        out.print(Text(f"{trace.mark} {plain(trace.label)}", style=braille_plot.colour(trace.style)), soft_wrap=True)
 
 
-def table(found: tuple[Row, ...]) -> Table:
+def table(rows: tuple[Row, ...]) -> Table:
     """All runs, a line each."""
-    made = Table(box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     for title in ("run", "state", "stage", "epochs", "ETA", "balanced accuracy (validation)", "age"):
-        made.add_column(Text(title), overflow="fold")
+        grid.add_column(Text(title), overflow="fold")
     now = datetime.datetime.now(datetime.UTC)
-    for row in found:
-        best = words.figure(row.best.balanced_accuracy if row.best else None)
-        cells = (row.name, row.state, words.where(row), words.progress(row), duration(row.eta), best)
-        made.add_row(*(Text(plain(cell)) for cell in (*cells, words.age(row, now))))
-    return made
+    for row in rows:
+        best = run_row.figure(row.best.balanced_accuracy if row.best else None)
+        cells = (row.name, row.state, run_row.where(row), run_row.progress(row), duration(row.eta), best)
+        grid.add_row(*(Text(plain(cell)) for cell in (*cells, run_row.age(row, now))))
+    return grid
 
 
 def picture(lines: list[braille_plot.Line], width: int) -> Text:
     """One chart as text."""
     text = Text()
     for row in braille_plot.plot(lines, braille_plot.Frame(width=width, height=_HEIGHT)):
-        for span, look in row:
-            text.append(span, style=palette.colour(look, "") if look >= 0 else "")
+        for span, style in row:
+            text.append(span, style=braille_plot.colour(style) if style >= 0 else "")
         text.append("\n")
     text.right_crop(1)
     return text

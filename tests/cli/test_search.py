@@ -15,7 +15,7 @@ from lungcli.cli.app import app
 from lungcli.core.errors import UsageError
 from lungcli.datasets.phantom import dataset
 from lungcli.tui.models import pareto, table
-from lungcli.tui.runs.run_watcher import Watcher
+from lungcli.tui.runs.run_watcher import RunWatcher
 from tests.cli.conftest import LUNGCLI, SMALL, call, environment
 
 SEARCH = ["search", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--epochs", "2", "--bits", "32"]
@@ -126,9 +126,9 @@ def test_the_dashboard_lists_trials_and_how_they_did_on_validation(
     searched: Searched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUNGCLI_HOME", str(searched[0]))
-    watcher = Watcher()
-    watcher.look()
-    while watcher.behind and watcher.work(60):
+    watcher = RunWatcher()
+    watcher.scan()
+    while watcher.behind and watcher.read(60):
         pass
     trials = facts(searched[0])["trials"]
     assert isinstance(trials, list)

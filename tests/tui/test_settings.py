@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
+
 from lungcli.tui import settings
 from lungcli.tui.settings import Settings
 
 
 def test_settings_are_remembered() -> None:
     assert settings.load() == Settings()
-    changed = Settings(theme="lungcli-light", smoothing=3, log=True, pinned="one", query="bacc>0.5")
-    assert settings.save(changed) == ""
-    assert settings.load() == changed
+    changes = {"theme": "lungcli-light", "smoothing": 3, "log": True, "pinned": "one", "query": "bacc>0.5"}
+    assert settings.keep(**changes) == ""
+    assert msgspec.structs.asdict(settings.load()) == msgspec.structs.asdict(Settings()) | changes
 
 
 def test_settings_that_cannot_be_read_or_written_are_no_reason_to_fail(home: Path) -> None:
@@ -18,7 +20,7 @@ def test_settings_that_cannot_be_read_or_written_are_no_reason_to_fail(home: Pat
     assert settings.load() == Settings()
     settings.path().unlink()
     settings.path().mkdir()
-    assert "cannot write" in settings.save(Settings())
+    assert "cannot write" in settings.keep(log=True)
     assert [path.name for path in home.iterdir()] == ["dashboard.json"]
 
 

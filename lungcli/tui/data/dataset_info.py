@@ -1,4 +1,4 @@
-"""What there is to say of the data sets, apart from any widget: counts, look-alike groups, the leak, sheets."""
+"""Data sets apart from any widget: counts, near-duplicate groups, leakage, findings, contact sheets."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from rich.text import Text
 from lungcli.core.errors import LungcliError, UnreadableInputError
 from lungcli.core.formatting import plain
 from lungcli.datasets import groups, manifest, summary
+from lungcli.datasets.audit.audit import Audit
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.datasets.summary import Summary
 from lungcli.imaging.image_io import read
 from lungcli.tui.widgets.image_ops import on_screen
-from lungcli.views.audit import leakage
+from lungcli.views import audit
 from lungcli.views.bars import coloured_bar
 from lungcli.views.terminal_image import Pixels
 
@@ -41,7 +42,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One look-alike group: its number, its slices, and how many of them each class has."""
+    """One near-duplicate group: its number, its slices, and how many of them each class has."""
 
     number: int
     slices: tuple[Slice, ...]
@@ -49,33 +50,32 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Say whether it holds several classes, which look-alikes should not."""
+        """Whether it holds several classes, which near-duplicates should not."""
         return len(self.classes) > 1
 
 
 def read_all() -> tuple[Holding, ...]:
     """Read every data set on this machine; one that cannot be read is a holding with a problem."""
-    return tuple(_holding(name, folder) for name, folder in manifest.known().items())
+    return tuple(_read(name, folder) for name, folder in manifest.known().items())
 
 
-def _holding(name: str, folder: Path) -> Holding:
+def _read(name: str, folder: Path) -> Holding:
     try:
-        found = manifest.read(folder / "manifest.json")
+        data = manifest.read(folder / "manifest.json")
     except LungcliError as error:
         return Holding(name=name, folder=folder, problem=error.message)
-    return Holding(name=name, folder=folder, manifest=found, summary=summary.of(found))
+    return Holding(name=name, folder=folder, manifest=data, summary=summary.of(data))
 
 
-def groups_of(found: Manifest) -> list[Group]:
-    """Return the look-alike groups: those that hold several classes first, then the largest."""
-    members = groups.members([item.group for item in found.slices])
-    made = []
-    for number, indices in members.items():
-        slices = tuple(found.slices[index] for index in indices)
+def groups_of(data: Manifest) -> list[Group]:
+    """Return the near-duplicate groups: those that hold several classes first, then the largest."""
+    listed = []
+    for number, indices in groups.members([item.group for item in data.slices]).items():
+        slices = tuple(data.slices[index] for index in indices)
         labels = [item.label for item in slices]
-        counts = {label: labels.count(label) for label in found.classes if label in labels}
-        made.append(Group(number=number, slices=slices, classes=counts))
-    return sorted(made, key=lambda group: (not group.mixed, -len(group.slices), group.number))
+        counts = {label: labels.count(label) for label in data.classes if label in labels}
+        listed.append(Group(number=number, slices=slices, classes=counts))
+    return sorted(listed, key=lambda group: (not group.mixed, -len(group.slices), group.number))
 
 
 def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
@@ -85,11 +85,11 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
     counted, in_groups = holding.summary, summary.groups_by_class(holding.manifest)
     text = Text()
     if counted.source.synthetic:
-        text.append("! synthetic: drawn by the program, teaches nothing about people\n", "bold yellow")
+        text.append("! synthetic: drawn by the program, says nothing about people\n", "bold yellow")
     most = max(counted.classes.values(), default=1)
     text.append(f"{'class':<10} slices groups\n", "bold")
     for label, count in counted.classes.items():
-        bar = coloured_bar(count / most, max(4, min(30, width - 26)), _hex(label, counted))
+        bar = coloured_bar(count / most, max(4, min(30, width - 26)), _rgb(label, list(counted.classes)))
         text.append(f"{plain(label):<10} {count:6d} {in_groups[label]:6d} ").append_text(bar).append("\n")
     text.append(f"{'all':<10} {counted.slices:6d} {counted.groups:6d}\n", "bold")
     text.append(
@@ -99,7 +99,7 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
     if leak is None:
         text.append("n measures what a random split pays for memory alone\n", "cyan")
     else:
-        text.append_text(leakage(leak, width))
+        text.append_text(audit.leakage(leak, width))
     text.append(f"{plain(counted.source.about)}; licence {plain(counted.source.licence)}\n", "dim")
     if counted.rejected:
         text.append(f"{len(counted.rejected)} files left out:\n", "yellow")
@@ -146,14 +146,31 @@ def legend(classes: Sequence[str]) -> Text:
     """Name the colours of the frames."""
     text = Text()
     for label in classes:
-        red, green, blue = colour_of(label, classes)
-        text.append("■ ", f"rgb({red},{green},{blue})").append(f"{plain(label)}  ")
+        text.append("■ ", _rgb(label, classes)).append(f"{plain(label)}  ")
     return text
 
 
-def worst(found: Mapping[str, int]) -> str:
-    """Show the classes of a group in a table: `benign 3, normal 1`."""
-    return ", ".join(f"{plain(label)} {count}" for label, count in found.items())
+def _rgb(label: str, classes: Sequence[str]) -> str:
+    red, green, blue = colour_of(label, classes)
+    return f"rgb({red},{green},{blue})"
+
+
+def class_counts(classes: Mapping[str, int]) -> str:
+    """The classes of a group in a table: `benign 3, normal 1`."""
+    return ", ".join(f"{plain(label)} {count}" for label, count in classes.items())
+
+
+def findings_line(findings: Audit) -> Text:
+    """Count the findings of an audit in a line."""
+    return audit.counts(findings).append("; c shows them\n")
+
+
+def findings_sheet(findings: Audit) -> tuple[Text, ...]:
+    """Every finding, the worst first, and how to see the slices they are about."""
+    if not findings.findings:
+        return (Text(audit.CLEAN),)
+    more = f"with pictures: lungcli data check {plain(findings.name)} --html audit.html"
+    return (*(audit.finding(item) for item in findings.findings), Text(more, "dim"))
 
 
 def _framed(pixels: Pixels, colour: tuple[int, int, int]) -> Pixels:
@@ -168,8 +185,3 @@ def _framed(pixels: Pixels, colour: tuple[int, int, int]) -> Pixels:
     top, left = (_TILE - image.height) // 2, (_TILE - image.width) // 2
     canvas[top : top + image.height, left : left + image.width] = np.asarray(image)
     return canvas
-
-
-def _hex(label: str, counted: Summary) -> str:
-    red, green, blue = colour_of(label, list(counted.classes))
-    return f"rgb({red},{green},{blue})"

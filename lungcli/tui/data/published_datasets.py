@@ -11,8 +11,8 @@ from lungcli.views.units import size, transfer
 
 def missing() -> tuple[DataSet, ...]:
     """Return the published data sets that are not on this machine."""
-    here = manifest.known()
-    return tuple(row for row in DATA_SETS.values() if row.name not in here)
+    present = manifest.known()
+    return tuple(row for row in DATA_SETS.values() if row.name not in present)
 
 
 def line(row: DataSet) -> str:
@@ -22,18 +22,18 @@ def line(row: DataSet) -> str:
 
 
 def question(row: DataSet) -> str:
-    """Say what is to be downloaded, from where, and on which terms."""
+    """Ask for a download: what, from where, and on which terms."""
     places = " or ".join(dict.fromkeys(mirror.name for mirror in row.mirrors))
-    kept = "What arrived earlier is gone on with. " if published.kept(row).exists() else ""
+    resumes = "It continues what arrived earlier. " if published.kept(row).exists() else ""
     return (
         f"Download {row.about} ({_size(row)}) from {places}?\n\n"
         f"licence  {row.licence}\ncite     {row.citation}\n\n"
-        f"{kept}Every file is checked; Esc stops it and keeps what arrived."
+        f"{resumes}Every file is checked; Esc stops it and keeps what arrived."
     )
 
 
-def moved(row: DataSet, done: int, total: int) -> str:
-    """Say how much has arrived."""
+def progress(row: DataSet, done: int, total: int) -> str:
+    """How much has arrived."""
     return f"downloading {plain(row.name)}: {transfer(done, total or row.size, done, 0.0)}"
 
 

@@ -1,6 +1,7 @@
-"""The data sets on this machine: counts, look-alike groups with their pictures, findings, and downloads of others."""
+"""The data sets on this machine: counts, near-duplicate groups with pictures, findings, and downloads of others."""
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -19,7 +20,7 @@ from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.download import published
 from lungcli.datasets.download.http import ProgressCallbacks
 from lungcli.datasets.manifest import Manifest
-from lungcli.tui.data import audit_text, dataset_info, published_datasets
+from lungcli.tui.data import dataset_info, published_datasets
 from lungcli.tui.data.dataset_info import Group, Holding
 from lungcli.tui.widgets import image_ops
 from lungcli.tui.widgets.base_view import Cancelled, Empty, View
@@ -33,13 +34,15 @@ EMPTY = (
     "D downloads one · r reads again"
 )
 
+T = TypeVar("T")
+
 # A tile narrower than this shows nothing of a lung.
 _TILE_COLUMNS, _WIDE_TILE_COLUMNS = 14, 22
 _FACTS_COLUMNS = 36
 
 
 class DataView(View):
-    """Data sets on the left, the look-alike groups of one and a contact sheet of one group on the right."""
+    """Data sets on the left, the near-duplicate groups of one and a contact sheet of one group on the right."""
 
     DEFAULT_CSS = """
     DataView #left { width: 46; }
@@ -60,7 +63,7 @@ class DataView(View):
         ),
         Binding("c", "check", "Check", id="data.check", tooltip="Find what would flatter or mislead a classifier"),
         Binding("D", "download", "Download", id="data.download", tooltip="Get a published data set"),
-        Binding("g", "groups", "Groups", id="data.groups", tooltip="Go to the look-alike groups"),
+        Binding("g", "groups", "Groups", id="data.groups", tooltip="Go to the near-duplicate groups"),
         Binding("]", "page(1)", "More", id="data.more", tooltip="The next slices of the group", key_display="]"),
         Binding("[", "page(-1)", "Before", id="data.before", tooltip="The slices before", show=False),
         Binding("r", "again", "Read again", id="data.again", tooltip="Read the data sets again"),
@@ -75,7 +78,6 @@ class DataView(View):
         self._first = 0
 
     def compose(self) -> ComposeResult:
-        """Lay out sets and facts beside groups and sheet."""
         yield Empty(Text(EMPTY))
         with Horizontal(id="parts"):
             with Vertical(id="left"):
@@ -89,10 +91,9 @@ class DataView(View):
         yield Static(classes="status")
 
     def on_mount(self) -> None:
-        """Read the data sets."""
         for name, title, columns in (
             ("sets", "data sets", ("name", "slices", "groups")),
-            ("groups", "look-alike groups", ("group", "slices", "classes", "first slice")),
+            ("groups", "near-duplicate groups", ("group", "slices", "classes", "first slice")),
         ):
             table = self.query_one(f"#{name}", DataTable)
             table.border_title = title
@@ -102,53 +103,54 @@ class DataView(View):
     # The data sets.
 
     def action_again(self) -> None:
-        """Read the data sets again."""
         self._audits.clear()
         self.start(dataset_info.read_all, self._take, group="read")
 
-    def _take(self, found: tuple[Holding, ...]) -> None:
-        self._holdings = found
-        self.hollow(empty=not found)
+    def _take(self, holdings: tuple[Holding, ...]) -> None:
+        self._holdings = holdings
+        self.show_empty(empty=not holdings)
         table = self.query_one("#sets", DataTable)
         table.clear()
-        for item in found:
+        for item in holdings:
             counts = [str(item.summary.slices), str(item.summary.groups)] if item.summary else ["unreadable", ""]
             table.add_row(Text(plain(item.name)), *(Text(count) for count in counts))
         self._show()
 
-    def _here(self) -> Holding | None:
+    def _holding(self) -> Holding | None:
         row = self.query_one("#sets", DataTable).cursor_row
         return self._holdings[row] if 0 <= row < len(self._holdings) else None
 
     def _show(self) -> None:
         """Show the facts and the groups of the data set under the cursor."""
-        here = self._here()
-        if here is None:
+        holding = self._holding()
+        if holding is None:
             return
-        self._show_facts(here)
-        self._groups = dataset_info.groups_of(here.manifest) if here.manifest else []
+        self._show_facts()
+        self._groups = dataset_info.groups_of(holding.manifest) if holding.manifest else []
         table = self.query_one("#groups", DataTable)
         with self.app.batch_update():
             table.clear()
             for group in self._groups:
                 mark = Text.assemble(str(group.number), (" mixed" if group.mixed else "", "bold yellow"))
                 first = Text(plain(group.slices[0].path.removeprefix("slices/")), no_wrap=True)
-                table.add_row(mark, Text(str(len(group.slices))), Text(dataset_info.worst(group.classes)), first)
+                table.add_row(mark, Text(str(len(group.slices))), Text(dataset_info.class_counts(group.classes)), first)
         self._first = 0
         self._draw()
 
-    def _show_facts(self, here: Holding) -> None:
-        digest = here.summary.digest if here.summary else ""
-        self.query_one("#facts").border_title = Content(plain(here.name))
+    def _show_facts(self) -> None:
+        if (holding := self._holding()) is None:
+            return
+        digest = holding.summary.digest if holding.summary else ""
+        self.query_one("#facts").border_title = Content(plain(holding.name))
         facts = self.query_one("#facts Static", Static)
-        checked = self._audits.get(digest)
-        said = audit_text.brief(checked) if checked else Text("c finds what would mislead a classifier\n", "cyan")
-        facts.update(
-            dataset_info.facts(here, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS).append_text(said)
-        )
+        text = dataset_info.facts(holding, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS)
+        if findings := self._audits.get(digest):
+            text.append_text(dataset_info.findings_line(findings))
+        else:
+            text.append("c finds what would mislead a classifier\n", "cyan")
+        facts.update(text)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """Follow the cursor of either table."""
         if event.data_table.id == "sets":
             self._show()
         else:
@@ -161,7 +163,6 @@ class DataView(View):
             self.action_groups()
 
     def action_groups(self) -> None:
-        """Go to the look-alike groups."""
         self.query_one("#groups").focus()
 
     # The contact sheet.
@@ -171,13 +172,12 @@ class DataView(View):
         return self._groups[row] if 0 <= row < len(self._groups) else None
 
     def _most(self) -> int:
-        """How many tiles the sheet holds at a size at which they show something."""
+        """How many tiles fit on the sheet, each large enough to show something."""
         columns, rows = self.query_one("#sheet").size
         tile = min(max(columns // 7, _TILE_COLUMNS), _WIDE_TILE_COLUMNS)
         return max(1, columns // tile) * max(1, 2 * rows // tile)
 
     def action_page(self, by: int) -> None:
-        """Show other slices of the group."""
         group, most = self._group(), self._most()
         if group is not None and 0 <= self._first + by * most < len(group.slices):
             self._first += by * most
@@ -185,65 +185,79 @@ class DataView(View):
 
     def _draw(self) -> None:
         """Read the slices of the group under the cursor in a thread, and lay them out."""
-        here, group = self._here(), self._group()
-        if here is None or here.manifest is None or group is None:
+        holding, group = self._holding(), self._group()
+        if holding is None or holding.manifest is None or group is None:
             self.query_one("#sheet", Picture).show(None, "")
             self.query_one("#caption", Static).update("")
             return
-        folder, classes, first, most = here.folder, here.manifest.classes, self._first, self._most()
+        folder, classes, first, most = holding.folder, holding.manifest.classes, self._first, self._most()
         size = self.query_one("#sheet").size
 
         def job() -> tuple[Pixels, Text]:
-            read, failed = dataset_info.sheet(group, folder, classes, first, most)
-            across = image_ops.across_for(len(read), *size)
-            words = Text(dataset_info.caption(group, first, len(read), failed) + "   ")
-            return image_ops.contact_sheet(read, across, side=96), words.append_text(dataset_info.legend(classes))
+            tiles, failed = dataset_info.sheet(group, folder, classes, first, most)
+            across = image_ops.across_for(len(tiles), *size)
+            caption = Text(dataset_info.caption(group, first, len(tiles), failed) + "   ")
+            return image_ops.contact_sheet(tiles, across), caption.append_text(dataset_info.legend(classes))
 
         self.start(job, self._take_sheet, group="sheet")
 
     def _take_sheet(self, drawn: tuple[Pixels, Text]) -> None:
-        pixels, words = drawn
+        pixels, caption = drawn
         self.query_one("#sheet", Picture).show(pixels)
-        self.query_one("#caption", Static).update(words)
+        self.query_one("#caption", Static).update(caption)
 
-    # What takes long; one thing at a time, so that none ends another.
+    # What takes long; one thing at a time, so that none cancels another.
 
     def _occupied(self) -> bool:
         if self.busy():
             self.tell("other work goes on here; esc ends it")
         return self.busy()
 
-    def action_check(self) -> None:
-        """Find in a thread what would flatter or mislead a classifier; show it if it is known."""
-        here = self._here()
-        if here is None or here.manifest is None:
+    def _analyse(self, holding: Holding | None, results: dict[str, T], job: Callable[[Holding, Manifest], T]) -> None:
+        """Run `job` on a data set in a thread, keep its outcome in `results`, and show the facts again."""
+        if holding is None or holding.manifest is None:
             self.tell("there is no data set to check")
-            return
-        whole = here.manifest
-        if (known := self._audits.get(whole.digest)) is not None:
-            self.app.push_screen(Sheet(f"{whole.name}: findings", *audit_text.sheet(known)))
             return
         if self._occupied():
             return
+        data = holding.manifest
 
-        def job() -> Audit:
-            size = Recipe(data=whole.name, model="").size
-            seen = features.look_at_all(whole, here.folder, size, self.advance(f"reading {whole.name}"))
-            return audit.audit(whole, seen, advance=self.advance(f"looking for shortcuts in {whole.name}"))
-
-        def done(found: Audit) -> None:
-            self._audits[whole.digest] = found
-            if (now := self._here()) is not None:
-                self._show_facts(now)
-                if now.manifest is whole:
-                    self.action_check()
+        def done(result: T) -> None:
+            results[data.digest] = result
+            self._show_facts()
             self.status("")
+            if isinstance(result, Audit) and self._holding() is holding:
+                self.action_check()
 
-        self.start(job, done)
-        self.status(f"reading {whole.name} …")
+        self.start(lambda: job(holding, data), done)
+        self.status(f"reading {data.name} …")
+
+    def action_check(self) -> None:
+        """Find in a thread what would flatter or mislead a classifier; show it if it is known."""
+        holding = self._holding()
+        if holding and holding.manifest and (findings := self._audits.get(holding.manifest.digest)) is not None:
+            self.app.push_screen(Sheet(f"{holding.name}: findings", *dataset_info.findings_sheet(findings)))
+            return
+
+        def job(holding: Holding, data: Manifest) -> Audit:
+            size = Recipe(data=data.name, model="").size
+            measured = features.look_at_all(data, holding.folder, size, self.advance(f"reading {data.name}"))
+            return audit.audit(data, measured, advance=self.advance(f"looking for shortcuts in {data.name}"))
+
+        self._analyse(holding, self._audits, job)
+
+    def action_neighbours(self) -> None:
+        """Measure in a thread how far memory alone gets."""
+
+        def job(_: Holding, data: Manifest) -> NearestNeighbour:
+            thumbs = group_thresholds.thumbnails_of(data, self.advance(f"comparing all slices of {data.name}"))
+            groups = [item.group for item in data.slices]
+            return knn_baseline.nearest_neighbour_accuracy(thumbs, data.labels(), groups)
+
+        self._analyse(self._holding(), self._leaks, job)
 
     def action_download(self) -> None:
-        """Ask which published data set to get."""
+        """Choose a published data set, and get it once that is confirmed."""
         if self._occupied():
             return
         rows = {row.name: row for row in published_datasets.missing()}
@@ -251,60 +265,32 @@ class DataView(View):
             self.tell("every published data set is here")
             return
 
-        def chosen(name: str | None) -> None:
-            if name is not None:
-                row = rows[name]
-                self.app.push_screen(
-                    Confirm(published_datasets.question(row), "Download"),
-                    lambda yes: self._download(row) if yes else None,
-                )
+        def confirm(name: str) -> None:
+            question = Confirm(published_datasets.question(rows[name]), "Download")
+            self.ask(question, lambda _: self._download(rows[name]))
 
-        self.app.push_screen(
-            Choose("download", [(name, published_datasets.line(row)) for name, row in rows.items()]), chosen
-        )
+        self.ask(Choose("download", [(name, published_datasets.line(row)) for name, row in rows.items()]), confirm)
 
     def _download(self, row: DataSet) -> None:
         def job() -> Manifest:
             published_datasets.require_network(row)
-            tell = self.telling()
-            told = ProgressCallbacks(
-                moved=lambda done, total: tell(published_datasets.moved(row, done, total), done, total),
+            report = self.progress_callback()
+            callbacks = ProgressCallbacks(
+                moved=lambda done, total: report(published_datasets.progress(row, done, total), done, total),
                 say=self.tell_later,
             )
             try:
-                return published.download(row, told, lambda done, total: tell(f"reading {row.name}", done, total))
+                return published.download(
+                    row, callbacks, lambda done, total: report(f"reading {row.name}", done, total)
+                )
             except Cancelled:
                 self.tell_later(f"what has arrived of {row.name} is kept; D goes on with it")
                 raise
 
-        def done(made: Manifest) -> None:
-            self.tell(f"{row.name} is here: {len(made.slices):,} slices")
+        def done(data: Manifest) -> None:
+            self.tell(f"{row.name} is here: {len(data.slices):,} slices")
             self.status("")
             self.action_again()
 
         self.start(job, done)
         self.status(f"asking for {row.name} …")
-
-    def action_neighbours(self) -> None:
-        """Measure in a thread how far memory alone gets."""
-        here = self._here()
-        if here is None or here.manifest is None:
-            self.tell("there is no data set to check")
-            return
-        if self._occupied():
-            return
-        found = here.manifest
-
-        def job() -> NearestNeighbour:
-            thumbs = group_thresholds.thumbnails_of(found, self.advance(f"comparing all slices of {found.name}"))
-            groups = [item.group for item in found.slices]
-            return knn_baseline.nearest_neighbour_accuracy(thumbs, found.labels(), groups)
-
-        def done(leak: NearestNeighbour) -> None:
-            self._leaks[found.digest] = leak
-            if (now := self._here()) is not None:
-                self._show_facts(now)
-            self.status("")
-
-        self.start(job, done)
-        self.status(f"reading {found.name} …")

@@ -1,4 +1,4 @@
-"""The form that starts jobs, as values: its fields, what is wrong with them, and the command line they make."""
+"""The form that starts jobs, as values: its fields, what is wrong with them, and the command line they stand for."""
 
 import shlex
 from collections.abc import Mapping
@@ -33,22 +33,22 @@ def about(field: Option) -> str:
 
 def arguments(kind: str, values: Mapping[str, str]) -> tuple[str, ...]:
     """The command line of the form without `lungcli`; what is as usual is left out."""
-    found = [kind]
+    words = [kind]
     for field in of_kind(kind):
         value = values.get(field.field, "").strip()
         if not value or (value == field.usual and not is_needed(field)):
             continue
         if field.kind is bool:
-            found.append(field.names[0])
+            words.append(field.names[0])
         elif field.argument:
-            found.append(value)
+            words.append(value)
         else:
-            found += [part for each in _each(field, value) for part in (field.names[0], each)]
-    return tuple(found)
+            words += [word for item in _items(field, value) for word in (field.names[0], item)]
+    return tuple(words)
 
 
-def _each(field: Option, value: str) -> list[str]:
-    """What an option that may be given several times is given."""
+def _items(field: Option, value: str) -> list[str]:
+    """The values of an option that may be given several times, else the one value."""
     return [name.strip() for name in value.split(",") if name.strip()] if field.many else [value]
 
 
@@ -59,22 +59,22 @@ def command(kind: str, values: Mapping[str, str]) -> str:
 
 def problems(kind: str, values: Mapping[str, str], known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """What is wrong with the form, by field, on a machine with the names `known`; nothing where it can be started."""
-    found = {}
+    problems = {}
     for field in of_kind(kind):
         value = values.get(field.field, "").strip()
-        if said := _problem(field, value, known) or _beside_others(field, value, values):
-            found[field.field] = said
-    return found
+        if problem := _problem(field, value, known) or _conflict(field, value, values):
+            problems[field.field] = problem
+    return problems
 
 
-def _beside_others(field: Option, value: str, values: Mapping[str, str]) -> str:
-    """What is wrong with a value only because of the others."""
+def _conflict(field: Option, value: str, values: Mapping[str, str]) -> str:
+    """What is wrong with a value only because of those of other fields."""
     if field.field != "fold" or value in ("", "0"):
         return ""
     folds = values.get("folds", "").strip() or "0"
     if folds == "0":
-        named = values.get("protocol", "").strip() not in ("", *get_args(Protocol))
-        return "" if named else "say how many folds there are"
+        is_file = values.get("protocol", "").strip() not in ("", *get_args(Protocol))
+        return "" if is_file else "say how many folds there are"
     return f"there are {folds} folds" if folds.isdecimal() and int(value) > int(folds) else ""
 
 
@@ -88,7 +88,7 @@ def _problem(field: Option, value: str, known: Mapping[str, tuple[str, ...]]) ->
             return error.hint
         return ""
     if field.known in ("nets", "teachers", "data"):
-        return next(filter(None, (_unknown(name, known.get(field.known, ())) for name in _each(field, value))), "")
+        return next(filter(None, (_unknown(name, known.get(field.known, ())) for name in _items(field, value))), "")
     if field.field == "protocol":
         missing = value.endswith(".json") and not Path(value).is_file()
         return f"there is no file {value}" if missing else ""
@@ -101,7 +101,7 @@ def _problem(field: Option, value: str, known: Mapping[str, tuple[str, ...]]) ->
 
 
 def _unknown(value: str, known: tuple[str, ...]) -> str:
-    spelled = {names.spelling(name) for name in known}
-    if names.spelling(value) in spelled or names.spelling(value.partition("/")[0]) in spelled:
+    spellings = {names.spelling(name) for name in known}
+    if names.spelling(value) in spellings or names.spelling(value.partition("/")[0]) in spellings:
         return ""
     return f"unknown; {names.suggestion(value, known)}" if known else "there is none yet: lungcli data phantom"

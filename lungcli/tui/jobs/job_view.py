@@ -1,12 +1,13 @@
 """The view that starts jobs: a form, the command it stands for, and the jobs that were started here."""
 
-from dataclasses import dataclass
+import shlex
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Label, Select, Static
@@ -18,20 +19,13 @@ from lungcli.core.options import Option
 from lungcli.modelfile import model_paths
 from lungcli.tui.jobs import job_form, processes
 from lungcli.tui.jobs.processes import Job
+from lungcli.tui.widgets.base_view import View
 
 _JOBS_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Started:
-    job: Job
-    command: str
-    ended: bool = False
-    asked: bool = False
-
-
-def _known() -> dict[str, tuple[str, ...]]:
-    """Names that a field can mean, by what they are of."""
+def _known_names() -> dict[str, tuple[str, ...]]:
+    """The names on this machine that a field may hold, by their kind (see `Option.known`)."""
     from lungcli.datasets import manifest
 
     nets = tuple(registry.NETS)
@@ -40,7 +34,7 @@ def _known() -> dict[str, tuple[str, ...]]:
     return {"nets": nets, "teachers": (*nets, *trained), "data": tuple(manifest.known()), "models": files}
 
 
-class StartView(Container):
+class StartView(View):
     """Everything that `lungcli compress`, `train`, `distill` and `quantize` take, checked while it is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,13 +51,14 @@ class StartView(Container):
         super().__init__()
         self._kind = "compress"
         self._values: dict[str, str] = {}
-        self._known = _known()
-        self._started: list[_Started] = []
-        self._wrong: dict[str, str] = {}
+        self._known = _known_names()
+        self._jobs: list[Job] = []
+        self._ended: set[Path] = set()
+        self._asked_to_stop: set[Path] = set()
+        self._problems: dict[str, str] = {}
         self._preset()
 
     def compose(self) -> ComposeResult:
-        """The kind of job, its fields, the command, the buttons, the jobs."""
         with Horizontal(classes="field"):
             yield Label("Job")
             yield Select(
@@ -78,23 +73,25 @@ class StartView(Container):
             yield Static(id="start-jobs")
 
     def on_mount(self) -> None:
-        """Say what is missing, and look after the jobs."""
+        """Show what is missing, and look after the jobs."""
         self._check()
-        self.set_interval(1.0, self._look_after)
+        self.set_interval(1.0, self._show_jobs)
 
     def on_show(self) -> None:
         """Data sets and runs may have come since."""
-        self._known = _known()
+        self._known = _known_names()
         self._check()
 
+    def _defaults(self) -> dict[str, str]:
+        return {field.field: field.usual for field in job_form.of_kind(self._kind)}
+
     def _preset(self) -> None:
-        """Take a data set that is there where the usual one is not; a model is quantized with its own."""
-        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}["data"]
-        known = self._known["data"]
+        """Choose a data set that is there where the usual one is not; a model is quantized with its own."""
+        usual, names = self._defaults()["data"], self._known["data"]
         if not usual:
             self._values.pop("data", None)
-        elif known and usual not in known:
-            self._values.setdefault("data", known[0])
+        elif names and usual not in names:
+            self._values.setdefault("data", names[0])
 
     def _lines(self) -> list[Horizontal]:
         return [
@@ -125,18 +122,17 @@ class StartView(Container):
         if event.value == self._kind:
             return
         # What is usual for one kind of job may not be for another.
-        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}
+        usual = self._defaults()
         self._values = {name: value for name, value in self._values.items() if value != usual.get(name)}
         self._kind = str(event.value)
         self._preset()
         form = self.query_one("#form")
         await form.remove_children()
         await form.mount(*self._lines())
-        self._wrong = {}
+        self._problems = {}
         self._check()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Check while it is typed."""
         self._values[str(event.input.name)] = event.value
         self._check()
 
@@ -145,21 +141,21 @@ class StartView(Container):
         self.app.action_focus_next()
 
     def _check(self) -> bool:
-        """Say beside each field what is wrong with it, and show the command."""
-        wrong = job_form.problems(self._kind, self._values, self._known)
+        """Show beside each field what is wrong with it, and the command; return whether nothing is."""
+        problems = job_form.problems(self._kind, self._values, self._known)
         for field in job_form.of_kind(self._kind):
-            if wrong.get(field.field) == self._wrong.get(field.field):
+            if problems.get(field.field) == self._problems.get(field.field):
                 continue
             for about in self.query(f"#about-{field.field}").results(Static):
-                about.update(Text(wrong.get(field.field, job_form.about(field))), layout=False)
-                about.set_class(field.field in wrong, "wrong")
-        self._wrong = wrong
+                about.update(Text(problems.get(field.field, job_form.about(field))), layout=False)
+                about.set_class(field.field in problems, "wrong")
+        self._problems = problems
         command = Text(overflow="fold")
         command.append("$ ", style="dim")
         command.append(plain(job_form.command(self._kind, self._values)), style="bold")
         self.query_one("#start-command", Static).update(command)
-        self.query_one("#begin", Button).disabled = bool(wrong)
-        return not wrong
+        self.query_one("#begin", Button).disabled = bool(problems)
+        return not problems
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The buttons do what their keys do."""
@@ -169,59 +165,48 @@ class StartView(Container):
             self.action_copy()
 
     def action_begin(self) -> None:
-        """Start the job, if the form is in order."""
         if not self._check():
-            wrong = job_form.problems(self._kind, self._values, self._known)
-            said = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-            self.app.notify(said, title="not yet", severity="error", markup=False)
+            problems = "; ".join(f"{name}: {problem}" for name, problem in self._problems.items())
+            self.notify(problems, title="not yet", severity="error", markup=False)
             return
         try:
-            job = processes.start(job_form.arguments(self._kind, self._values))
+            self._jobs.append(processes.start(job_form.arguments(self._kind, self._values)))
         except LungcliError as error:
-            self.app.notify(f"{error.message}; {error.hint}", severity="error", markup=False)
+            self.fail(error)
             return
         self.post_message(self.Began())
-        self._started.append(_Started(job=job, command=job_form.command(self._kind, self._values)))
-        self.app.notify("started; it goes on when the dashboard is left. Key 1 or Esc: watch it", markup=False)
-        self._look_after()
+        self.tell("started; it goes on when the dashboard is left. Key 1 or Esc: watch it")
+        self._show_jobs()
 
     def action_copy(self) -> None:
-        """Copy the command."""
         self.app.copy_to_clipboard(job_form.command(self._kind, self._values))
-        self.app.notify("copied", timeout=1.5)
+        self.notify("copied", timeout=1.5)
 
     def action_stop(self) -> None:
         """Stop the job that was started last: first by asking, then for good."""
-        alive = [i for i, started in enumerate(self._started) if processes.state(started.job) == "running"]
-        if not alive:
-            self.app.notify("no job started here is running", severity="warning")
+        job = next((job for job in reversed(self._jobs) if processes.state(job) == "running"), None)
+        if job is None:
+            self.warn("no job started here is running")
             return
-        started = self._started[alive[-1]]
-        processes.interrupt(started.job, hard=started.asked)
-        self._started[alive[-1]] = _Started(job=started.job, command=started.command, asked=True)
-        said = "ending it" if started.asked else "asked it to save and stop; once more ends it"
-        self.app.notify(said, markup=False)
+        hard = job.log in self._asked_to_stop
+        processes.interrupt(job, hard=hard)
+        self._asked_to_stop.add(job.log)
+        self.tell("ending it" if hard else "asked it to save and stop; once more ends it")
 
     def action_leave(self) -> None:
-        """Back to the runs."""
         self.app.set_focus(None)
         self.app.call_later(self.app.run_action, "view('runs')")
 
-    def _look_after(self) -> None:
-        """Show how the jobs stand, and say once why one failed."""
+    def _show_jobs(self) -> None:
+        """Show the state of the jobs, and once why one failed."""
+        for job in self._jobs:
+            if processes.state(job) != "running" and job.log not in self._ended:
+                self._ended.add(job.log)
+                if failure := processes.failure(job):
+                    self.notify(plain(failure), title=job.command[0], severity="error", markup=False, timeout=20)
         text = Text(no_wrap=True, overflow="ellipsis")
-        for i, started in enumerate(self._started):
-            state = processes.state(started.job)
-            if state != "running" and not started.ended:
-                self._started[i] = _Started(job=started.job, command=started.command, ended=True)
-                if state.startswith("failed"):
-                    said = plain(processes.complaint(started.job.log))
-                    self.app.notify(
-                        said, title=f"{started.job.command[0]} {state}", severity="error", markup=False, timeout=20
-                    )
-        for started in self._started[-_JOBS_SHOWN:]:
-            last = "".join(processes.last_words(started.job.log))
-            text.append(f"{processes.state(started.job):<9} ", style="bold")
-            text.append(f"{plain(started.command)}  ")
-            text.append(f"{plain(last)}\n", style="dim")
+        for job in self._jobs[-_JOBS_SHOWN:]:
+            text.append(f"{processes.state(job):<9} ", style="bold")
+            text.append(f"{plain(shlex.join(('lungcli', *job.command)))}  ")
+            text.append(f"{plain(''.join(processes.last_lines(job.log)))}\n", style="dim")
         self.query_one("#start-jobs", Static).update(text)

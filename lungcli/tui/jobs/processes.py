@@ -14,12 +14,13 @@ from lungcli.core import paths, runs
 from lungcli.core.errors import UsageError
 from lungcli.core.runs import Run
 
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LOG_END = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A command that the dashboard started. What it says goes to `log`."""
+    """A command that the dashboard started. What it prints goes to `log`."""
 
     command: tuple[str, ...]
     log: Path
@@ -44,15 +45,15 @@ def start(arguments: Sequence[str]) -> Job:
 
 
 def state(job: Job) -> str:
-    """Say how the job stands: `running`, `done`, or `failed (exit 2)`."""
+    """`running`, `done`, `stopped` or `failed (exit 2)`."""
     code = job.process.poll()
     if code is None:
         return "running"
     return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else f"failed (exit {code})"
 
 
-def last_words(log: Path, count: int = 1) -> list[str]:
-    """The last lines of a job's log that say anything."""
+def last_lines(log: Path, count: int = 1) -> list[str]:
+    """The last lines of a job's log that are not empty."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_END))
@@ -62,11 +63,18 @@ def last_words(log: Path, count: int = 1) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
 
 
-def complaint(log: Path) -> str:
-    """Why a job failed: its line that begins with `error:`, with the hint after it, else its last line."""
-    lines = last_words(log, 40)
-    at = next((i for i, line in enumerate(lines) if line.startswith("error:")), None)
-    return " ".join(line.strip() for line in (lines[-1:] if at is None else lines[at : at + 2]))
+def failure(job: Job) -> str:
+    """Why a job failed: its line that begins with `error:`, with the hint after it, else its last line.
+
+    Empty where it did not fail.
+    """
+    outcome = state(job)
+    if not outcome.startswith("failed"):
+        return ""
+    lines = last_lines(job.log, 40)
+    start = next((i for i, line in enumerate(lines) if line.startswith("error:")), None)
+    reason = " ".join(line.strip() for line in (lines[-1:] if start is None else lines[start : start + 2]))
+    return f"{outcome}: {reason}"
 
 
 def interrupt(job: Job, *, hard: bool) -> None:
@@ -75,22 +83,12 @@ def interrupt(job: Job, *, hard: bool) -> None:
         job.process.send_signal(signal.SIGTERM if hard else signal.SIGINT)
 
 
-def ask_to_stop(run: Run) -> int:
-    """Ask the process that works on the run to save and stop; return its number. Raises UsageError."""
-    return _send(run, signal.SIGINT)
+def signal_worker(run: Run, number: int) -> int:
+    """Send a signal to the process that works on a run, and return that process's number. Raises UsageError.
 
-
-def end(run: Run) -> int:
-    """Stop the run at once: what came after its last checkpoint is lost. Raises UsageError."""
-    return _send(run, signal.SIGTERM)
-
-
-def kill(run: Run) -> int:
-    """End the process without asking it. Raises UsageError."""
-    return _send(run, getattr(signal, "SIGKILL", signal.SIGTERM))
-
-
-def _send(run: Run, number: int) -> int:
+    SIGINT asks it to save and stop. SIGTERM stops it at once, KILL without asking: what came after its last
+    checkpoint is lost.
+    """
     worker = runs.worker(run)
     if worker is None:
         raise UsageError(f"no process works on the run {run.name!r}", "nothing to stop")

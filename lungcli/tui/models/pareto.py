@@ -1,4 +1,4 @@
-"""The trade between what a model costs and what it gets right, drawn with the front of those that none beats."""
+"""Cost against accuracy of models, drawn with the Pareto front: the models that no other beats in both."""
 
 import itertools
 import math
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.widget import Widget
 
 FRONT, BEATEN, RANDOM, OTHER, INTERVAL = "●", "○", "◇", "·", "┊"
 
@@ -14,7 +15,7 @@ _MEANINGS = {
     FRONT: "on the front",
     BEATEN: "behind it",
     RANDOM: "random split: flatters",
-    OTHER: "judged on other slices",
+    OTHER: "evaluated on other slices",
     INTERVAL: "95 % interval of the row",
 }
 _LEFT = 6
@@ -32,7 +33,7 @@ Canvas = list[list[Cell]]
 class Point:
     """One model: its `cost` (bytes or milliseconds, above 0) and its `score` (0 to 1).
 
-    `low` and `high` are the 95 % interval, drawn for the `chosen` point. Only points that are `fair` — judged on the
+    `low` and `high` are the 95 % interval, drawn for the `chosen` point. Only points that are `fair` — evaluated on the
     same slices, not under a random split — take part in the front.
     """
 
@@ -48,11 +49,11 @@ class Point:
 
 def front(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return the fair points that no other fair point beats in cost and score, the cheapest first."""
-    found: list[Point] = []
+    best: list[Point] = []
     for point in sorted((item for item in points if item.fair), key=lambda item: (item.cost, -item.score)):
-        if not found or point.score > found[-1].score:
-            found.append(point)
-    return tuple(found)
+        if not best or point.score > best[-1].score:
+            best.append(point)
+    return tuple(best)
 
 
 def legend(points: Sequence[Point]) -> str:
@@ -191,3 +192,31 @@ def _ticks(scale: _Scale, unit: str, divide: float) -> str:
         start = min(_LEFT + 1 + column - (len(tick) // 2 if index else 0), len(line) - len(tick))
         line[start : start + len(tick)] = tick
     return "".join(line)
+
+
+class Chart(Widget):
+    """The plot of the models view: size or latency against balanced accuracy."""
+
+    DEFAULT_CSS = """
+    Chart { height: 1fr; width: 3fr; padding: 0 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(classes="panel")
+        self._points: list[Point] = []
+        self._speed = False
+
+    def show(self, points: list[Point], *, speed: bool) -> None:
+        """Draw other points; `speed` says that costs are milliseconds, not bytes."""
+        self._points, self._speed = points, speed
+        self.border_title = f"balanced accuracy by {'latency (p50)' if speed else 'size'}"
+        self.refresh()
+
+    def render(self) -> Text:
+        if not self._points:
+            return Text("not timed yet: l measures latency" if self._speed else "nothing to draw yet", "dim")
+        width, height = self.content_size
+        unit, divide = ("ms", 1.0) if self._speed else ("MB", 1e6)
+        drawn = plot(self._points, width, height - 1, unit, divide)
+        symbols = legend(self._points)
+        return drawn.append("\n").append(symbols, "dim") if drawn else Text(symbols, "dim")

@@ -1,10 +1,11 @@
-"""The comparison table apart from any widget: columns, order, ratios to the pinned row, and the rows themselves."""
+"""The comparison table apart from any widget: columns, order, ratios to the pinned row, the rows, a row's card."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from rich.table import Table
 from rich.text import Text
 
 from lungcli.core.errors import LungcliError
@@ -17,12 +18,13 @@ from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.tui.models.pareto import Point
 from lungcli.views import comparison_table
+from lungcli.views.evaluation import SYNTHETIC
+from lungcli.views.figures import with_interval
 
 Value = float | str | None
 
 RANDOM_NOTE = "† random split: the same bodies were trained on, so these figures flatter"
 TRIALS_NOTE = "chosen by these slices, the best looks better here than it is: lungcli evaluate RUN"
-SYNTHETIC_NOTE = "synthetic data: these figures say nothing about people"
 
 _LONGEST_NAME = 30
 
@@ -44,7 +46,7 @@ class Column:
     title: str
     show: Callable[[Row, Row | None], str]
     value: Callable[[Row, Row | None], Value]
-    judged: bool = False
+    evaluated: bool = False
 
 
 def times(ours: float, pinned: float, less: str, more: str) -> str:
@@ -69,16 +71,18 @@ def _speed_ratio(row: Row, pinned: Row | None) -> str:
 
 def _estimate(name: str) -> Callable[[Row, Row | None], Value]:
     def value(row: Row, _: Row | None) -> Value:
-        found = row.figures.estimates.get(name) if row.figures else None
-        return None if found is None else found.value
+        estimate = row.figures.estimates.get(name) if row.figures else None
+        return None if estimate is None else estimate.value
 
     return value
 
 
-def _shared(title: str, value: Callable[[Row, Row | None], Value], *, judged: bool = False, name: str = "") -> Column:
+def _shared(
+    title: str, value: Callable[[Row, Row | None], Value], *, evaluated: bool = False, name: str = ""
+) -> Column:
     """Make a column that shows what the command line's table shows under the same title."""
     shown = dict(comparison_table.COLUMNS)[title]
-    return Column(title=name or title, show=lambda row, _: shown(row), value=value, judged=judged)
+    return Column(title=name or title, show=lambda row, _: shown(row), value=value, evaluated=evaluated)
 
 
 def _protocol(row: Row) -> str:
@@ -87,8 +91,8 @@ def _protocol(row: Row) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     _shared("model", lambda row, _: row.name),
-    _shared("balanced accuracy", _estimate("balanced_accuracy"), judged=True),
-    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), judged=True),
+    _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True),
+    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), evaluated=True),
     _shared("size", lambda row, _: row.bytes),
     _shared("p50 ms", lambda row, _: row.latency.p50 if row.latency else None),
     _shared("p90 ms", lambda row, _: row.latency.p90 if row.latency else None),
@@ -96,10 +100,10 @@ COLUMNS: tuple[Column, ...] = (
     Column(title="size ratio", show=_size_ratio, value=lambda row, _: row.bytes),
     Column(title="speed ratio", show=_speed_ratio, value=lambda row, _: row.latency.p50 if row.latency else None),
     _shared("parameters", lambda row, _: row.parameters),
-    _shared("accuracy", _estimate("accuracy"), judged=True),
-    _shared("ECE", lambda row, _: row.figures.ece if row.figures else None, judged=True),
-    _shared("macro-F1", _estimate("macro_f1"), judged=True),
-    _shared("kappa", _estimate("kappa"), judged=True),
+    _shared("accuracy", _estimate("accuracy"), evaluated=True),
+    _shared("ECE", lambda row, _: row.figures.ece if row.figures else None, evaluated=True),
+    _shared("macro-F1", _estimate("macro_f1"), evaluated=True),
+    _shared("kappa", _estimate("kappa"), evaluated=True),
     Column(title="precision", show=lambda row, _: row.precision, value=lambda row, _: row.precision),
     Column(title="net", show=lambda row, _: row.model, value=lambda row, _: row.model),
     Column(title="teacher", show=lambda row, _: row.teacher or "–", value=lambda row, _: row.teacher),
@@ -108,29 +112,29 @@ COLUMNS: tuple[Column, ...] = (
 )
 TITLES = tuple(column.title for column in COLUMNS)
 NAME = TITLES[0]
-AT_FIRST = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"})
+DEFAULT_TITLES = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"})
 
 
 def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool = False) -> tuple[Entry, ...]:
     """Read every model file of the runs on this machine, with its paired difference to the `pinned` one.
 
-    What `usual` says stands in for a pinned one that is not there. An unusable file is an entry with a problem. With
-    `trials`, only models that trials of searches end with, and their verdicts on the validation part.
+    `usual` stands in for a pinned one that is not there. An unusable file is an entry with a problem. With `trials`,
+    only the final models of search trials, with their predictions on the validation part.
     """
     find = compare.validation if trials else compare.verdicts
-    files = {name: path for name, path in model_paths.files().items() if not trials or _tried(path)}
-    named = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
-    anchor, reference = _pinned_one(files.get(named), find)
+    files = {name: path for name, path in model_paths.files().items() if not trials or _is_trial(path)}
+    pinned = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
+    anchor, reference = _pinned_model(files.get(pinned), find)
     return tuple(
-        _entry(name, path, latencies.get(name), *((None, None) if name == named else (anchor, reference)), find)
+        _entry(name, path, latencies.get(name), *((None, None) if name == pinned else (anchor, reference)), find)
         for name, path in files.items()
     )
 
 
 def usual(entries: Iterable[Entry], pinned: str = "") -> str:
-    """Return `pinned` where it can be used, else the first of a run that can: verdicts lie beside those alone.
+    """Return `pinned` where it can be used, else the first usable model of a run: only those have predictions saved.
 
-    Where no run has one, it is the bundled one, and where that cannot be used either, no name.
+    Where no run has one, it is the bundled model, and where that cannot be used either, no name.
     """
     return next(iter(_preferred([entry.name for entry in entries if entry.row is not None], pinned)), "")
 
@@ -147,7 +151,7 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def _tried(path: Path) -> bool:
+def _is_trial(path: Path) -> bool:
     return path.name == model_paths.MODEL and (path.parent / compare.VALIDATION).is_file()
 
 
@@ -170,7 +174,7 @@ def _entry(
     return Entry(name=name, path=path, row=row)
 
 
-def _pinned_one(path: Path | None, find: compare.Find) -> tuple[ModelCard | None, Evaluation | None]:
+def _pinned_model(path: Path | None, find: compare.Find) -> tuple[ModelCard | None, Evaluation | None]:
     try:
         return (None, None) if path is None else (model_file.read_card(path), find(path))
     except LungcliError:
@@ -201,7 +205,7 @@ def cell(column: Column, row: Row, pinned: Row | None) -> Text:
     """Show one cell: the interval dimmed, figures of a random split marked, never by colour alone."""
     text = plain(column.show(row, pinned))
     figure, bracket, interval = text.partition(" [")
-    unfair = column.judged and row.figures is not None and row.figures.protocol == "random"
+    unfair = column.evaluated and row.figures is not None and row.figures.protocol == "random"
     shown = Text(figure, "yellow" if unfair else "", no_wrap=True)
     if bracket:
         shown.append(bracket + interval, "dim")
@@ -225,7 +229,7 @@ def _cut(name: str) -> str:
 
 
 def summary(entry: Entry, pinned: Row | None) -> str:
-    """Say in a sentence how a row stands to the pinned one."""
+    """Compare a row with the pinned one in a sentence."""
     if entry.row is None:
         return f"{entry.name} cannot be used: {entry.problem}"
     if pinned is None or entry.name == pinned.name:
@@ -235,49 +239,73 @@ def summary(entry: Entry, pinned: Row | None) -> str:
         parts.append(faster)
     difference = column_of("to pinned").show(entry.row, pinned)
     if difference == "–":
-        reason = entry.row.not_compared or "not judged on the same slices"
+        reason = entry.row.not_compared or "not evaluated on the same slices"
         return f"{entry.name}: {', '.join(parts)} than {pinned.name}; {reason}"
     return f"{entry.name}: {', '.join(parts)}, {difference} balanced accuracy to {pinned.name}"
 
 
 def notes(entries: Iterable[Entry], *, trials: bool = False) -> list[str]:
-    """What must be said as long as such rows are on the screen."""
+    """The warnings that stay as long as such rows are on the screen."""
     rows = [entry.row for entry in entries if entry.row is not None]
-    found = [TRIALS_NOTE] if trials else []
-    found += [RANDOM_NOTE] if any(row.figures and row.figures.protocol == "random" for row in rows) else []
-    return [*found, SYNTHETIC_NOTE] if any(row.synthetic for row in rows) else found
+    warnings = [TRIALS_NOTE] if trials else []
+    warnings += [RANDOM_NOTE] if any(_protocol(row) == "random" for row in rows) else []
+    return [*warnings, SYNTHETIC] if any(row.synthetic for row in rows) else warnings
 
 
 def points(
     entries: Iterable[Entry], pinned: Row | None, names: Mapping[str, str], *, speed: bool, on: str
 ) -> list[Point]:
-    """Return the chart's points: size or latency against balanced accuracy, fair where judged as the pinned row was."""
-    found = []
+    """Return the chart's points: size or latency against balanced accuracy, fair where evaluated as the pinned row."""
+    drawn = []
     for entry in entries:
         row = entry.row
-        score = column_of("balanced accuracy").value(row, None) if row else None
-        cost = (row.latency.p50 if row.latency else None) if row and speed else (row.bytes if row else None)
-        if row is None or not isinstance(score, float) or not cost:
+        estimate = row.figures.estimates.get("balanced_accuracy") if row and row.figures else None
+        if row is None or estimate is None or estimate.value is None:
+            continue
+        cost = (row.latency.p50 if row.latency else 0) if speed else row.bytes
+        if not cost:
             continue
         random = _protocol(row) == "random"
-        fair = not random and (pinned is None or (row.data, _rested(row)) == (pinned.data, _rested(pinned)))
-        name = names.get(entry.name, entry.name)
-        spread = row.figures.estimates["balanced_accuracy"] if row.figures else None
-        found.append(
+        drawn.append(
             Point(
-                name=name,
+                name=names.get(entry.name, entry.name),
                 cost=cost,
-                score=score,
-                fair=fair,
+                score=estimate.value,
+                fair=not random and (pinned is None or _rests_on(row) == _rests_on(pinned)),
                 random=random,
-                low=spread.low if spread else None,
-                high=spread.high if spread else None,
+                low=estimate.low,
+                high=estimate.high,
                 chosen=entry.name == on,
             )
         )
-    return found
+    return drawn
 
 
-def _rested(row: Row) -> tuple[object, ...]:
+def _rests_on(row: Row) -> tuple[object, ...]:
+    """What two rows must have in common to be compared: their data, and what they were evaluated on."""
     figures = row.figures
-    return () if figures is None else (figures.n, figures.groups, figures.part, figures.protocol)
+    return (row.data, *((figures.n, figures.groups, figures.part, figures.protocol) if figures else ()))
+
+
+def card_table(card: ModelCard, path: str) -> Table:
+    """List everything a model card says."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text("file"), Text(plain(path)))
+    for name, value in _flat(msgspec.to_builtins(msgspec.structs.replace(card, figures=None)), ""):
+        table.add_row(Text(plain(name)), Text(plain(value)))
+    if card.figures is not None:
+        for name, estimate in card.figures.estimates.items():
+            table.add_row(Text(name.replace("_", " ")), Text(with_interval(estimate)))
+    return table
+
+
+def _flat(value: object, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name} · {key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        yield name, ", ".join(map(str, value))
+    elif value not in (None, ""):
+        yield name, str(value)

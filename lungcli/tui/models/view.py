@@ -1,9 +1,10 @@
-"""The models on this machine side by side: what they cost, what they get right, and what one loses to another."""
+"""The models on this machine side by side: their cost, their accuracy, and what one loses to another."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,9 +23,9 @@ from lungcli.metrics import predictions
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.tui import settings
-from lungcli.tui.models import model_report, table
+from lungcli.tui.models import table
 from lungcli.tui.models.flips import Flips
-from lungcli.tui.models.pareto_chart import Chart
+from lungcli.tui.models.pareto import Chart
 from lungcli.tui.models.table import Entry
 from lungcli.tui.widgets.base_view import Empty, View
 from lungcli.tui.widgets.dialogs import Choose, Sheet, Tick
@@ -64,7 +65,7 @@ class ModelsView(View):
         Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy", show=False),
         Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
         Binding(
-            "f", "flips", "Flips", id="models.flips", tooltip="Verdicts that differ: two marked rows, or to pinned"
+            "f", "flips", "Flips", id="models.flips", tooltip="Predictions that differ: two marked rows, or to pinned"
         ),
         Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
         Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
@@ -79,13 +80,12 @@ class ModelsView(View):
         self._latencies: dict[str, Measurement] = {}
         self._marked: set[str] = set()
         self._trials = False
-        kept = settings.load()
-        self._titles = tuple(title for title in kept.columns if title in table.TITLES) or table.AT_FIRST
-        self._pinned, self._speed = kept.baseline, kept.latency
-        self._sorted, self._down = kept.sorted if kept.sorted in table.TITLES else "", kept.down
+        saved = settings.load()
+        self._titles = tuple(title for title in saved.columns if title in table.TITLES) or table.DEFAULT_TITLES
+        self._pinned, self._speed = saved.baseline, saved.latency
+        self._sorted, self._down = saved.sorted if saved.sorted in table.TITLES else "", saved.down
 
     def compose(self) -> ComposeResult:
-        """Lay out the table above the chart."""
         yield Empty(Text(EMPTY))
         yield DataTable[Text](id="models", classes="panel", cursor_type="row", fixed_columns=2, zebra_stripes=True)
         with Horizontal(id="below"):
@@ -94,14 +94,12 @@ class ModelsView(View):
         yield Static(classes="status")
 
     def on_mount(self) -> None:
-        """Read the models."""
         self.query_one("#beside").border_title = "beside the pinned"
         self.action_again()
 
     # What is shown.
 
     def action_again(self) -> None:
-        """Read every model file again."""
         pinned, latencies, trials = self._pinned, dict(self._latencies), self._trials
         self.start(lambda: table.read_all(pinned, latencies, trials=trials), self._take, group="read")
 
@@ -120,27 +118,27 @@ class ModelsView(View):
         names = [entry.name for entry in entries]
         self._marked &= set(names)
         self._pinned = table.usual(entries, self._pinned)
-        self._grid().border_title = "trials, judged on validation slices" if self._trials else "models"
+        self._grid().border_title = "trials, evaluated on validation slices" if self._trials else "models"
         self._fill()
-        self.hollow(empty=not entries)
+        self.show_empty(empty=not entries)
 
     def _fill(self) -> None:
         """Put the rows into the table, the cursor staying on its row."""
-        grid, on, pinned = self._grid(), self._on(), self._pinned_row()
-        columns = [table.column_of(title) for title in self._titles]
-        names = self._names()
-        shown = table.in_order(self._entries, self._sorted, pinned, down=self._down) if self._sorted else self._entries
+        grid, current, pinned, names = self._grid(), self._current(), self._pinned_row(), self._names()
+        entries = (
+            table.in_order(self._entries, self._sorted, pinned, down=self._down) if self._sorted else self._entries
+        )
         with self.app.batch_update():
             grid.clear(columns=True)
             grid.add_column(Text(""), width=2, key=_MARKS)
-            for column in columns:
-                arrow = ("▼" if self._down else "▲") if column.title == self._sorted else ""
-                grid.add_column(Text(f"{column.title} {arrow}".rstrip()), key=column.title)
-            for entry in shown:
+            for title in self._titles:
+                arrow = ("▼" if self._down else "▲") if title == self._sorted else ""
+                grid.add_column(Text(f"{title} {arrow}".rstrip()), key=title)
+            for entry in entries:
                 grid.add_row(self._marks(entry.name), *self._cells(entry, names[entry.name], pinned), key=entry.name)
-            if on is not None:
-                grid.move_cursor(row=grid.get_row_index(on.name) if on in shown or on.name in names else 0)
-        self._beside()
+            if current is not None:
+                grid.move_cursor(row=grid.get_row_index(current.name))
+        self._show_current()
 
     def _cells(self, entry: Entry, name: str, pinned: Row | None) -> list[Text]:
         if entry.row is None:
@@ -149,39 +147,36 @@ class ModelsView(View):
         cells = [table.cell(table.column_of(title), entry.row, pinned) for title in self._titles]
         return [Text(plain(name), "bold", no_wrap=True), *cells[1:]]
 
-    def _beside(self) -> None:
+    def _show_current(self) -> None:
         """Bring the chart, the panel beside it and the last line up to the row under the cursor."""
-        on = self._on()
-        shown = table.points(
-            self._entries, self._pinned_row(), self._names(), speed=self._speed, on=on.name if on else ""
-        )
-        self.query_one(Chart).show(shown, speed=self._speed)
-        self.query_one("#beside", Static).update(self._words(on))
+        current = self._current()
+        name = current.name if current else ""
+        points = table.points(self._entries, self._pinned_row(), self._names(), speed=self._speed, on=name)
+        self.query_one(Chart).show(points, speed=self._speed)
+        self.query_one("#beside", Static).update(self._comments(current))
         if not self.busy():
             self.status(self.resting())
 
-    def _words(self, on: Entry | None) -> Text:
-        """What the panel beside the chart says of the row, and what all figures rest on."""
+    def _comments(self, current: Entry | None) -> Text:
+        """What the panel beside the chart says: of the row, and of what all figures rest on."""
         text = Text()
-        if on is not None:
-            text.append(f"{table.summary(on, self._pinned_row())}\n\n")
-        comparison = self._comparison([entry for entry in self._entries if entry.row is not None])
-        for line in comparison_table.footnotes(comparison):
+        if current is not None:
+            text.append(f"{table.summary(current, self._pinned_row())}\n\n")
+        for line in comparison_table.footnotes(self._comparison(self._entries)):
             warns = line.startswith(("random", "synthetic"))
             text.append(f"{'! ' if warns else '· '}{plain(line)}\n", "bold yellow" if warns else "dim")
         return text
 
     def resting(self) -> Text:
-        """Return what the row under the cursor amounts to, and the warnings that always stand."""
-        on = self._on()
-        text = Text(plain(table.summary(on, self._pinned_row())) if on else "")
+        """Return how the row under the cursor stands to the pinned one, and the warnings that always stand."""
+        current = self._current()
+        text = Text(plain(table.summary(current, self._pinned_row())) if current else "")
         for note in table.notes(self._entries, trials=self._trials):
             text.append("\n" if text else "").append(note, "bold yellow")
         return text
 
     def on_data_table_row_highlighted(self) -> None:
-        """Follow the cursor."""
-        self._beside()
+        self._show_current()
 
     def on_data_table_row_selected(self) -> None:
         """Enter opens the card."""
@@ -194,57 +189,46 @@ class ModelsView(View):
     # What can be done.
 
     def action_mark(self) -> None:
-        """Mark or unmark the row under the cursor."""
-        if (on := self._on()) is not None:
-            self._marked ^= {on.name}
-            self._grid().update_cell(on.name, _MARKS, self._marks(on.name))
+        if (current := self._current()) is not None:
+            self._marked ^= {current.name}
+            self._grid().update_cell(current.name, _MARKS, self._marks(current.name))
 
     def action_pin(self) -> None:
-        """Pin the row under the cursor."""
-        on = self._on()
-        if on is None or on.row is None:
+        current = self._current()
+        if current is None or current.row is None:
             self.tell("only a model that can be used can be pinned")
             return
-        self._pinned = on.name
-        self._remember(baseline=on.name)
+        self._pinned = current.name
+        self.remember(baseline=current.name)
         self._fill()
         self.action_again()
 
     def action_sort(self) -> None:
-        """Ask for the column to sort by."""
-        options = [(title, title) for title in table.TITLES]
-        self.app.push_screen(Choose("sort by", options, self._sorted), lambda title: self._sort_by(title or ""))
+        self.ask(Choose("sort by", [(title, title) for title in table.TITLES], self._sorted), self._sort_by)
 
     def action_turn(self) -> None:
-        """Turn the order round."""
         self._sort_by(self._sorted or table.NAME)
 
     def _sort_by(self, title: str) -> None:
         if title in table.TITLES:
             self._down = not self._down if title == self._sorted else False
             self._sorted = title
-            self._remember(sorted=title, down=self._down)
+            self.remember(sorted=title, down=self._down)
             self._fill()
 
     def action_columns(self) -> None:
-        """Ask for the columns to show; the name always stays."""
-        self.app.push_screen(Tick("columns", table.TITLES[1:], self._titles), self._show_columns)
+        """Choose the columns to show; the name always stays."""
+        self.ask(Tick("columns", table.TITLES[1:], self._titles), self._show_columns)
 
-    def _show_columns(self, titles: tuple[str, ...] | None) -> None:
-        if titles is not None:
-            self._titles = (table.NAME, *titles)
-            self._remember(columns=self._titles)
-            self._fill()
+    def _show_columns(self, titles: tuple[str, ...]) -> None:
+        self._titles = (table.NAME, *titles)
+        self.remember(columns=self._titles)
+        self._fill()
 
     def action_axis(self) -> None:
-        """Draw the other cost."""
         self._speed = not self._speed
-        self._remember(latency=self._speed)
-        self._beside()
-
-    def _remember(self, **changes: object) -> None:
-        if problem := settings.keep(**changes):
-            self.notify(problem, severity="warning", markup=False)
+        self.remember(latency=self._speed)
+        self._show_current()
 
     def action_measure(self) -> None:
         """Time the marked rows, or all, in a thread."""
@@ -268,66 +252,53 @@ class ModelsView(View):
         self.tell(f"measured {len(measured)} models, beside this dashboard: `lungcli benchmark` is calmer")
 
     def action_flips(self) -> None:
-        """Show which verdicts differ: between two marked rows, or between this row and the pinned one."""
+        """Show which predictions differ: between two marked rows, or between this row and the pinned one."""
         marked = [entry for entry in self._entries if entry.name in self._marked]
-        pair = marked if len(marked) == 2 else [item for item in (self._entry(self._pinned), self._on()) if item]
+        pair = marked if len(marked) == 2 else [item for item in (self._entry(self._pinned), self._current()) if item]
         if len(pair) != 2 or pair[0].name == pair[1].name:
             self.tell("mark two rows with space, or move to another row than the pinned one")
             return
         before, after = pair
         try:
-            theirs, ours = self._kept(before), self._kept(after)
-            found = predictions.flips(ours, theirs)
+            theirs, ours = self._evaluation(before), self._evaluation(after)
+            flips = predictions.flips(ours, theirs)
         except LungcliError as error:
             self.fail(error)
             return
-        name = after.row.data if after.row else ""
-        self.app.push_screen(Flips(after.name, before.name, found, len(ours.labels), manifest.known().get(name)))
+        folder = manifest.known().get(after.row.data) if after.row else None
+        self.app.push_screen(Flips(after.name, before.name, flips, len(ours.labels), folder))
 
     def action_matrix(self) -> None:
-        """Show the confusion matrix and the reliability diagram of the row."""
-        if (on := self._on()) is None:
-            return
-        try:
-            kept = self._kept(on)
-        except LungcliError as error:
-            self.fail(error)
-            return
-        parts = (
-            confusion(kept),
-            Text(" "),
-            reliability(kept),
-            Text(" "),
-            figures_table(kept.figures()),
-        )
-        self.app.push_screen(Sheet(on.name, *parts))
+        self._show_sheet(lambda current: self._evaluation_parts(self._evaluation(current)))
+
+    def _evaluation_parts(self, evaluation: Evaluation) -> tuple[RenderableType, ...]:
+        gap = Text(" ")
+        return confusion(evaluation), gap, reliability(evaluation), gap, figures_table(evaluation.figures())
 
     def action_card(self) -> None:
-        """Show the model card of the row."""
-        if (on := self._on()) is None:
+        self._show_sheet(lambda current: (table.card_table(model_file.read_card(current.path), str(current.path)),))
+
+    def _show_sheet(self, parts: Callable[[Entry], tuple[RenderableType, ...]]) -> None:
+        if (current := self._current()) is None:
             return
         try:
-            self.app.push_screen(Sheet(on.name, model_report.card(model_file.read_card(on.path), str(on.path))))
+            self.app.push_screen(Sheet(current.name, *parts(current)))
         except LungcliError as error:
             self.fail(error)
 
     def action_export(self) -> None:
         """Ask for a format, and write the marked rows, or all, into the current folder."""
-        if not self._chosen():
+        if self._chosen():
+            self.ask(Choose("export as", FORMATS), self._export)
+        else:
             self.tell("there is no model to export")
-            return
-        self.app.push_screen(Choose("export as", FORMATS), self._export)
 
-    def _export(self, suffix: str | None) -> None:
-        if suffix is None:
-            return
+    def _export(self, suffix: str) -> None:
         comparison = self._comparison(self._chosen())
-        content = {"md": comparison_table.markdown, "csv": comparison_table.comma_separated, "json": as_json}[suffix](
-            comparison
-        )
+        write = {"md": comparison_table.markdown, "csv": comparison_table.comma_separated, "json": as_json}[suffix]
         to = _unused(Path.cwd(), suffix)
         try:
-            paths.atomic_write(to, content.encode())
+            paths.atomic_write(to, write(comparison).encode())
         except LungcliError as error:
             self.fail(error)
             return
@@ -341,7 +312,7 @@ class ModelsView(View):
     def _entry(self, name: str) -> Entry | None:
         return next((entry for entry in self._entries if entry.name == name), None)
 
-    def _on(self) -> Entry | None:
+    def _current(self) -> Entry | None:
         grid = self._grid()
         if not grid.is_valid_coordinate(grid.cursor_coordinate):
             return None
@@ -363,18 +334,18 @@ class ModelsView(View):
     def _marks(self, name: str) -> Text:
         return Text((PINNED if name == self._pinned else "") + (MARKED if name in self._marked else ""), "bold cyan")
 
-    def _kept(self, entry: Entry) -> Evaluation:
-        """Return the verdicts kept beside a model file. Raises LungcliError, saying how to get some."""
+    def _evaluation(self, entry: Entry) -> Evaluation:
+        """Return the evaluation saved beside a model file. Raises LungcliError, saying how to get one."""
         if entry.row is None:
             raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
-        found = (compare.validation if self._trials else compare.verdicts)(entry.path)
-        if found is None:
+        evaluation = (compare.validation if self._trials else compare.verdicts)(entry.path)
+        if evaluation is None:
             resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
             raise UsageError(
-                f"there are no verdicts of {model_paths.name_of(entry.path)} to look at",
+                f"there are no predictions of {model_paths.name_of(entry.path)} to look at",
                 "they lie beside the models of runs" if entry.path == package_data.MODEL else resume,
             )
-        return found
+        return evaluation
 
     def _names(self) -> dict[str, str]:
         return {name: plain(short) for name, short in table.shortened([entry.name for entry in self._entries]).items()}

@@ -9,54 +9,54 @@ from lungcli.tui.predict.slice_prediction import HeatMap
 from lungcli.views import prediction
 
 
-def verdict(found: Outcome | None, model: str, width: int) -> Text:
+def of_slice(outcome: Outcome | None, model: str, width: int) -> Text:
     """Show a prediction with its probabilities in `width` cells, or why there is none."""
-    if found is None:
+    if outcome is None:
         return Text("")
-    if isinstance(found, Failure | Refusal):
-        why, hint = prediction.unpredicted(found)
+    if isinstance(outcome, Failure | Refusal):
+        why, hint = prediction.unpredicted(outcome)
         return Text.assemble(("no prediction\n", "bold red"), f"{why}\n", (hint, "dim"))
-    text = _headed(found, width)
-    if found.forced:
-        text.append(f"! {prediction.forced(found)}\n", "bold yellow")
-    if found.guard:
-        text.append(f"{prediction.acquisition(found)}\n", "dim")
-    if found.synthetic:
+    text = _headed(outcome, width)
+    if outcome.forced:
+        text.append(f"! {prediction.forced(outcome)}\n", "bold yellow")
+    if outcome.guard:
+        text.append(f"{prediction.acquisition(outcome)}\n", "dim")
+    if outcome.synthetic:
         text.append(f"! {prediction.SYNTHETIC}\n", "bold yellow")
-    return text.append(f"{prediction.provenance(found, model)}\n{found.disclaimer}", "dim")
+    return text.append(f"{prediction.provenance(outcome, model)}\n{outcome.disclaimer}", "dim")
 
 
-def of_series(found: SeriesVerdict, width: int) -> Text:
+def of_series(series: SeriesVerdict, width: int) -> Text:
     """Show the prediction for a series, with what it rests on."""
-    text = _headed(found, width)
-    text.append(f"{plain(found.series)}: {prediction.series_counts(found)}\n")
+    text = _headed(series, width)
+    text.append(f"{plain(series.series)}: {prediction.series_counts(series)}\n")
     return text.append(RULE, "dim")
 
 
-def heat(found: HeatMap | None, *, coloured: bool) -> Text:
+def of_heat_map(heat: HeatMap | None, *, coloured: bool) -> Text:
     """Say what the heat over a slice means."""
-    if found is None:
+    if heat is None:
         return Text("no prediction, so nothing to explain", "dim")
-    said = prediction.heat_map(found.label, peak=found.somewhere, coloured=coloured)
-    return Text(said, "" if found.somewhere else "dim")
+    meaning = prediction.heat_map(heat.label, peak=heat.has_peak, coloured=coloured)
+    return Text(meaning, "" if heat.has_peak else "dim")
 
 
-def cells(found: Outcome | None) -> tuple[Text, Text]:
-    """Show verdict and probability in a table; an arrow means that a radiologist should look."""
-    if found is None:
+def cells(outcome: Outcome | None) -> tuple[Text, Text]:
+    """Show label and probability in a table; an arrow means that a radiologist should look."""
+    if outcome is None:
         return Text(""), Text("")
-    if isinstance(found, Failure):
+    if isinstance(outcome, Failure):
         return Text("unreadable", "red"), Text("")
-    if isinstance(found, Refusal):
+    if isinstance(outcome, Refusal):
         return Text("refused", "red"), Text("")
-    mark = " →" if found.referred else ""
-    return Text(plain(found.label) + mark), Text(f"{found.probabilities[found.label]:.1%}", justify="right")
+    mark = " →" if outcome.referred else ""
+    return Text(plain(outcome.label) + mark), Text(f"{outcome.probabilities[outcome.label]:.1%}", justify="right")
 
 
-def _headed(found: Prediction | SeriesVerdict, width: int) -> Text:
+def _headed(outcome: Prediction | SeriesVerdict, width: int) -> Text:
     """The class with its probability, under it a bar for every class, and why it is referred."""
-    text = Text.assemble((prediction.headline(found.label, found.probabilities), "bold"), "\n")
-    text.append_text(prediction.probability_bars(found.probabilities, width))
-    if found.referred:
-        text.append(f"→ {prediction.referral(found)}\n", "bold yellow")
+    text = Text.assemble((prediction.headline(outcome.label, outcome.probabilities), "bold"), "\n")
+    text.append_text(prediction.probability_bars(outcome.probabilities, width))
+    if outcome.referred:
+        text.append(f"→ {prediction.referral(outcome)}\n", "bold yellow")
     return text

@@ -1,4 +1,4 @@
-"""A slice with its verdict and its heat-map, and the slices to leaf through, apart from any widget."""
+"""A slice with its prediction and its heat-map, and the slices to leaf through, apart from any widget."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,28 +21,27 @@ from lungcli.views.terminal_image import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One slice as shown: its picture where it could be read, and its verdict where there is a model."""
+class ShownSlice:
+    """One slice as shown: its picture where it could be read, and its outcome where there is a model."""
 
     pixels: Pixels | None
-    found: Outcome | None
+    outcome: Outcome | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """What speaks for `label`: over the whole picture in colours, and beside the slice (right: heat) in greys."""
+    """The class activation map of `label`: over the whole picture in colours, and beside the slice in greys."""
 
     label: str
     pixels: Pixels
     grey: Pixels
-    somewhere: bool
+    has_peak: bool
 
 
-def usual_model() -> Model:
-    """Load the model that judges unless another is chosen: the bundled one, else that of the newest finished run.
+def default_model() -> Model:
+    """Load the bundled model, else that of the newest finished run; one that cannot be used is passed over.
 
-    One that cannot be used is passed over. Raises the first LungcliError where none can, ModelFileError where there
-    is none.
+    Raises the first LungcliError where none can be used, ModelFileError where there is none.
     """
     problem: LungcliError = ModelFileError(
         "there is no model on this machine yet",
@@ -61,49 +60,49 @@ def _candidates() -> Iterator[Path]:
     if model_paths.BUNDLED in files:
         yield files[model_paths.BUNDLED]
     for run in sorted(runs.readable()[0], key=lambda run: run.info.changed, reverse=True):
-        if run.info.state == "done" and (found := files.get(f"{run.name}/{model_paths.stages(run)[-1]}")):
-            yield found
+        if run.info.state == "done" and (path := files.get(f"{run.name}/{model_paths.stages(run)[-1]}")):
+            yield path
 
 
-def look(item: Item, model: Model | None) -> Look:
-    """Read one slice and judge it. What cannot be read becomes a Failure."""
+def read_slice(item: Item, model: Model | None) -> ShownSlice:
+    """Read one slice and predict its class. What cannot be read becomes a Failure."""
     if model is None:
         picture = predict.opened(item)
         if isinstance(picture, Failure):
-            return Look(pixels=None, found=picture)
-        return Look(pixels=image_ops.on_screen(picture.grey), found=None)
-    found, capture = predict.capture_and_predict(item, model, capture=True)
-    return Look(pixels=image_ops.on_screen(capture.image.grey) if capture.image else None, found=found)
+            return ShownSlice(pixels=None, outcome=picture)
+        return ShownSlice(pixels=image_ops.on_screen(picture.grey), outcome=None)
+    outcome, capture = predict.capture_and_predict(item, model, capture=True)
+    return ShownSlice(pixels=image_ops.on_screen(capture.image.grey) if capture.image else None, outcome=outcome)
 
 
 def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
-    """Find what speaks for a class, or for the verdict where `label` is empty; None where there is no verdict."""
-    found, capture = predict.capture_and_predict(item, model, capture=True)
-    if not isinstance(found, Prediction) or not capture.image:
+    """Explain a class, or the predicted one where `label` is empty; None where there is no prediction."""
+    outcome, capture = predict.capture_and_predict(item, model, capture=True)
+    if not isinstance(outcome, Prediction) or not capture.image:
         return None
-    explained = explain.explained(model, capture.image, label or found.label)
+    explained = explain.explained(model, capture.image, label or outcome.label)
     return HeatMap(
         label=explained.label,
         pixels=image_ops.small(explained.picture),
         grey=np.concatenate([explained.slice, explained.strength], axis=1),
-        somewhere=explained.peak is not None,
+        has_peak=explained.peak is not None,
     )
 
 
-def of_series(items: Sequence[Item], looks: Mapping[int, Look], at: int, model: Model) -> SeriesVerdict | None:
-    """Return the verdict on the DICOM series of the slice at `at`; None for others, and while slices wait for theirs.
+def of_series(items: Sequence[Item], shown: Mapping[int, ShownSlice], at: int, model: Model) -> SeriesVerdict | None:
+    """Return the prediction for the DICOM series of the slice at `at`; None for others, and while slices lack theirs.
 
-    `looks` are by place in `items`.
+    `shown` are by place in `items`.
     """
     name = items[at].series
-    looked = [looks.get(place) for place, item in enumerate(items) if item.series == name]
-    outcomes = [each.found for each in looked if each and each.found is not None]
-    if not name or len(looked) < 2 or len(outcomes) < len(looked):
+    slices = [shown.get(place) for place, item in enumerate(items) if item.series == name]
+    outcomes = [slice_.outcome for slice_ in slices if slice_ and slice_.outcome is not None]
+    if not name or len(slices) < 2 or len(outcomes) < len(slices):
         return None
     return series.of_slices(name, outcomes, model.card)
 
 
-def pasted(text: str) -> Path | None:
+def pasted_path(text: str) -> Path | None:
     """Return the path that a terminal pastes when a file is dropped on it: quoted, escaped or as a file URL."""
     line = text.strip().splitlines()[0].strip() if text.strip() else ""
     if not line:
@@ -119,7 +118,7 @@ def pasted(text: str) -> Path | None:
     return Path(parts[0] if len(parts) == 1 else line).expanduser()
 
 
-def leaf(path: Path) -> tuple[list[Item], int]:
+def slices_from(path: Path) -> tuple[list[Item], int]:
     """Return the slices to leaf through from `path`, and where to begin: a folder's, or a file's and its neighbours'.
 
     DICOM series are in order from feet to head; names are without what names a patient. Raises UnreadableInputError
@@ -131,18 +130,18 @@ def leaf(path: Path) -> tuple[list[Item], int]:
         raise UnreadableInputError(f"{path} is not unpacked", f"lungcli predict {shlex.quote(str(path))}, or unpack it")
     naming = inputs.Naming()
     if path.is_file():
-        found = list(inputs.beside(path, naming))
-        at = next((place for place, item in enumerate(found) if item.source == path), None)
+        items = list(inputs.beside(path, naming))
+        at = next((place for place, item in enumerate(items) if item.source == path), None)
         if at is not None:
-            return found, at
+            return items, at
     # Frames of one file, a file named outright whatever it is called, or a folder.
-    found = list(inputs.items([str(path)], naming))
-    if path.is_dir() and len(found) == 1 and callable(found[0].source):
-        found[0].source()
-    return found, 0
+    items = list(inputs.items([str(path)], naming))
+    if path.is_dir() and len(items) == 1 and callable(items[0].source):
+        items[0].source()
+    return items, 0
 
 
-def completions(typed: str) -> str | None:
+def complete_path(typed: str) -> str | None:
     """Complete a path as it is typed: the first file or folder that begins so, folders with a slash."""
     if not typed:
         return None

@@ -1,11 +1,11 @@
 """Reading `events.jsonl` while another process writes it: only what is new, and whatever happens to the file."""
 
 import dataclasses
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import BinaryIO
 
 import msgspec
 
@@ -13,7 +13,7 @@ from lungcli.core import events
 from lungcli.core.events import BatchDone, EpochDone, Event, RunDone, RunFailed, RunStarted, StageStarted
 
 CHUNK = 1 << 20
-"""Bytes read at once: so much takes a few milliseconds, so that a key press never waits for long."""
+"""Bytes read at once: they take a few milliseconds, so that a key press never waits for long."""
 
 _TAIL = 1 << 13
 _FINGERPRINT = 64
@@ -22,7 +22,7 @@ _EPOCH_DONE = b'"epoch-done"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """How far a file has been read. `before` are the last bytes up to there: they change when it is written anew."""
+    """How far a file has been read. `before` are the last bytes up to there: they change when it is rewritten."""
 
     inode: int = 0
     offset: int = 0
@@ -31,11 +31,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """Whole lines that came since the last look. `anew`: the file is another one, forget what was read of it."""
+    """Whole lines that came since the last time. `rewritten`: the file is another one, forget what was read of it."""
 
     place: Place
     lines: tuple[bytes, ...] = ()
-    anew: bool = False
+    rewritten: bool = False
     more: bool = False
 
 
@@ -47,35 +47,31 @@ def read_on(path: Path, place: Place, limit: int = CHUNK) -> News:
     """
     try:
         with path.open("rb") as file:
-            inode = _inode(path)
-            anew = place.offset > 0 and (inode != place.inode or not _goes_on(file, place))
-            start = 0 if anew else place.offset
+            inode = os.fstat(file.fileno()).st_ino
+            rewritten = place.offset > 0 and (inode != place.inode or not _continues(file, place))
+            start = 0 if rewritten else place.offset
             file.seek(start)
             chunk = file.read(limit)
     except OSError:
-        return News(place=Place(), anew=place.offset > 0)
+        return News(place=Place(), rewritten=place.offset > 0)
     end = chunk.rfind(b"\n") + 1
     if end == 0 and len(chunk) == limit:
         end = limit  # No event is that long: damage, to be passed over rather than waited for.
     if end == 0:
-        return News(place=Place(inode=inode) if anew else place, anew=anew)
+        return News(place=Place(inode=inode) if rewritten else place, rewritten=rewritten)
     before = chunk[max(0, end - _FINGERPRINT) : end]
     return News(
         place=Place(inode=inode, offset=start + end, before=before),
         lines=tuple(chunk[:end].splitlines()),
-        anew=anew,
+        rewritten=rewritten,
         more=len(chunk) == limit,
     )
 
 
-def _inode(path: Path) -> int:
-    return path.stat().st_ino
-
-
-def _goes_on(file: Any, place: Place) -> bool:
-    """Say whether the bytes before `place` are still those that were read."""
+def _continues(file: BinaryIO, place: Place) -> bool:
+    """Whether the bytes before `place` are still those that were read."""
     file.seek(place.offset - len(place.before))
-    return bool(file.read(len(place.before)) == place.before)
+    return file.read(len(place.before)) == place.before
 
 
 def decode(line: bytes) -> Event | None:
@@ -105,7 +101,6 @@ class Glance:
     best: MappingProxyType[str, Best] = field(default_factory=lambda: MappingProxyType({}))
     stages: tuple[str, ...] = ()
     stage: str = ""
-    about: str = ""
     epochs: int = 0
     position: float = 0.0
     seconds_per_epoch: float | None = None
@@ -116,51 +111,35 @@ class Glance:
     more: bool = False
 
 
-UNSEEN = Glance()
-"""What is known of a run before it was looked at."""
+UNREAD = Glance()
+"""What is known of a run before it was read."""
 
 
 def glance(path: Path, before: Glance, limit: int = 4 * CHUNK) -> Glance:
     """Bring a glance up to date with what `path` holds by now. `position` counts epochs of the current stage."""
-    place, best = before.place, dict(before.best)
+    news = read_on(path, before.place, limit)
+    if news.rewritten:
+        before = UNREAD
+    best = dict(before.best)
+    for line in news.lines:
+        if _EPOCH_DONE in line and isinstance(event := decode(line), EpochDone):
+            best[event.stage] = better(best.get(event.stage), event)
     try:
         with path.open("rb") as file:
-            inode, size = _inode(path), path.stat().st_size
-            if place.offset and (inode != place.inode or size < place.offset or not _goes_on(file, place)):
-                place, best, before = Place(), {}, UNSEEN
-            file.seek(place.offset)
-            chunk = file.read(limit)
-            file.seek(max(0, size - _TAIL))
+            first = decode(file.readline(_TAIL))
+            start = max(0, file.seek(0, os.SEEK_END) - _TAIL)
+            file.seek(start)
             tail = file.read(_TAIL)
-            file.seek(0)
-            head = file.readline(_TAIL)
     except OSError:
-        return UNSEEN
-    end = chunk.rfind(b"\n") + 1
-    for event in _epochs(chunk[:end]):
-        best[event.stage] = better(best.get(event.stage), event)
-    if end:
-        fingerprint = chunk[max(0, end - _FINGERPRINT) : end]
-        place = Place(inode=inode, offset=place.offset + end, before=fingerprint)
-    first = decode(head)
-    found = dataclasses.replace(
+        return UNREAD
+    updated = dataclasses.replace(
         before,
-        place=place,
+        place=news.place,
         best=MappingProxyType(best),
         stages=first.stages if isinstance(first, RunStarted) else (),
-        more=len(chunk) == limit and end > 0,
+        more=news.more,
     )
-    return _after(found, tail[: tail.rfind(b"\n") + 1].splitlines()[(size > _TAIL) :])
-
-
-def _epochs(chunk: bytes) -> Iterator[EpochDone]:
-    at = chunk.find(_EPOCH_DONE)
-    while at >= 0:
-        start, end = chunk.rfind(b"\n", 0, at) + 1, chunk.find(b"\n", at)
-        event = decode(chunk[start:end])
-        if isinstance(event, EpochDone):
-            yield event
-        at = chunk.find(_EPOCH_DONE, end)
+    return _after(updated, tail[: tail.rfind(b"\n") + 1].splitlines()[start > 0 :])
 
 
 def better(before: Best | None, event: EpochDone) -> Best:
@@ -173,13 +152,7 @@ def better(before: Best | None, event: EpochDone) -> Best:
             epoch=event.epoch,
             done=event.epoch,
         )
-    return Best(
-        balanced_accuracy=before.balanced_accuracy,
-        malignant_sensitivity=before.malignant_sensitivity,
-        validation_loss=before.validation_loss,
-        epoch=before.epoch,
-        done=event.epoch,
-    )
+    return dataclasses.replace(before, done=event.epoch)
 
 
 def _after(before: Glance, lines: list[bytes]) -> Glance:
@@ -189,9 +162,7 @@ def _after(before: Glance, lines: list[bytes]) -> Glance:
     for event in events:
         match event:
             case StageStarted():
-                now = dataclasses.replace(
-                    now, stage=event.stage, about=event.about, epochs=event.epochs, position=0.0, error=""
-                )
+                now = dataclasses.replace(now, stage=event.stage, epochs=event.epochs, position=0.0, error="")
             case BatchDone():
                 done = event.epoch - 1 + event.batch / max(1, event.batches)
                 now = dataclasses.replace(now, stage=event.stage, position=done, loss=event.loss, error="")

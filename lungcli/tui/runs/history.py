@@ -9,14 +9,7 @@ from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.tui.runs import event_reader
 from lungcli.tui.runs.event_reader import Best, Place
 
-METRICS = (
-    "loss",
-    "balanced accuracy",
-    "malignant sensitivity",
-    "validation loss",
-    "learning rate",
-    "images/s",
-)
+METRICS = ("loss", "balanced accuracy", "malignant sensitivity", "validation loss", "learning rate", "images/s")
 """Figures there are curves of, in the order they are shown."""
 
 BATCH_METRICS = ("loss", "learning rate", "images/s")
@@ -66,8 +59,8 @@ class Curve:
         """The values as an exponential moving average that starts without bias; each past value counts `weight`."""
         if weight <= 0:
             return self.ys
-        known, values, mean = self._smooth
-        if known != weight:
+        last_weight, values, mean = self._smooth
+        if last_weight != weight:
             values, mean = array("d"), 0.0
         for i in range(len(values), len(self.ys)):
             mean = weight * mean + (1 - weight) * self.ys[i]
@@ -77,7 +70,7 @@ class Curve:
 
 
 class History:
-    """Reads a run's events on from where it was; the only thing here that changes in place."""
+    """Reads a run's events on from where it was."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,22 +78,18 @@ class History:
         self.best: dict[str, Best] = {}
         self.stages: list[str] = []
         self.version = 0
-        self.unreadable = 0
         self.complete = False
         self._place = Place()
 
     def read(self) -> bool:
         """Take in the next lines, at most one chunk of them; say whether there may be more at once."""
         news = event_reader.read_on(self.path, self._place)
-        if news.anew:
-            self.curves, self.best, self.stages, self.unreadable = {}, {}, [], 0
+        if news.rewritten:
+            self.curves, self.best, self.stages = {}, {}, []
         for line in news.lines:
-            event = event_reader.decode(line)
-            if event is None:
-                self.unreadable += 1
-            else:
+            if (event := event_reader.decode(line)) is not None:
                 self._take(event)
-        self.version += bool(news.lines) or news.anew
+        self.version += bool(news.lines) or news.rewritten
         self._place = news.place
         self.complete = not news.more
         return news.more
@@ -129,9 +118,9 @@ class History:
         curve.add(x, y)
 
     def final(self, stage: str, metric: str) -> float | None:
-        """The value that the stage's kept weights have: that of its best epoch, as they are the ones kept."""
+        """The value of the stage's saved weights: that of its best epoch."""
         best, curve = self.best.get(stage), self.curves.get((stage, metric))
         if best is None or curve is None or not curve.ys or metric in ("learning rate", "images/s"):
             return None
-        at = bisect.bisect_right(curve.xs, best.epoch + 1e-9) - 1
-        return curve.ys[at] if at >= 0 else None
+        index = bisect.bisect_right(curve.xs, best.epoch + 1e-9) - 1
+        return curve.ys[index] if index >= 0 else None

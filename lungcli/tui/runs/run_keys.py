@@ -1,27 +1,29 @@
 """Keys that keep runs in order: stop, resume, rename, tag, delete and take back."""
 
-import time
+import signal
 from collections.abc import Callable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.widget import Widget
 
+from lungcli.core import run_trash, runs
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.formatting import plain
 from lungcli.core.runs import Run
 from lungcli.tui.jobs import processes
 from lungcli.tui.jobs.processes import Job
-from lungcli.tui.runs import run_actions
 from lungcli.tui.runs.run_list import RunList
-from lungcli.tui.runs.run_watcher import Watcher
+from lungcli.tui.runs.run_watcher import RunWatcher
+from lungcli.tui.widgets.base_view import View
 from lungcli.tui.widgets.dialogs import Ask, Confirm
+from lungcli.views.units import size
 
-_PATIENCE = 4.0
+# Seconds that a run has to stop by itself before its process is killed.
+_GRACE = 4.0
 
 
-class Keeping(Widget):
-    """What the view of runs does to the run under the cursor. Each deed says what it did, or why it did not."""
+class RunKeys(View):
+    """What keys do to the run under the cursor. Each shows what it did, or why it could not."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", "Stop", tooltip="save and stop; once more: at once"),
@@ -33,160 +35,149 @@ class Keeping(Widget):
         Binding("E", "empty_trash", "Empty trash", show=False, tooltip="delete for good what lies in the trash"),
         Binding("y", "copy", "Copy name", show=False, tooltip="the run's name, to the clipboard"),
     ]
-    watcher: Watcher
-    listing: RunList
-    # What brings the screen up to date: given by the view.
-    show_list: Callable[[], None]
-    select: Callable[[], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watcher, self.listing = RunWatcher(), RunList()
+        self._asked_to_stop: set[str] = set()
+        self._jobs: list[tuple[str, Job]] = []
 
     def on_mount(self) -> None:
-        """Begin with nothing asked."""
-        self._asked: set[str] = set()
-        self._jobs: list[tuple[str, Job]] = []
-        self.set_interval(1.0, self._reap)
+        """Look after the jobs that were started here."""
+        self.set_interval(1.0, self._report_failures)
 
-    def act(self, deed: Callable[[Run], str]) -> None:
-        """Do something to the run under the cursor, and say what came of it."""
+    def refresh_all(self) -> None:
+        """Read and show all runs again at once: given by the view."""
+        raise NotImplementedError
+
+    def _act(self, action: Callable[[Run], str]) -> None:
+        """Do something to the run under the cursor, and show what came of it."""
         current = self.listing.current
         if current is None:
-            self.app.notify("there is no run here", severity="warning")
+            self.warn("there is no run here")
             return
 
-        def done() -> str:
+        def act() -> str:
             run = self.watcher.run(current.name)
             if run is None:
                 raise UsageError(f"the run {current.name!r} is damaged: {current.problem}", "look into its folder")
-            return deed(run)
+            return action(run)
 
-        self._say(done)
+        self._report(act)
 
-    def refresh_all(self) -> None:
-        """Look again at once."""
-        self.watcher.look()
-        self.watcher.work(0.05)
-        self.show_list()
-        self.select()
+    def _report(self, act: Callable[[], str]) -> None:
+        try:
+            self.tell(act())
+        except LungcliError as error:
+            self.fail(error)
+        self.refresh_all()
 
     def action_stop(self) -> None:
         """The first time: save and stop. The second time: at once, after a question."""
         current = self.listing.current
-        if current is None or current.name not in self._asked or current.state != "running":
-            self.act(self._stop)
+        if current is None or current.name not in self._asked_to_stop or current.state != "running":
+            self._act(self._stop)
             return
         question = f"Stop {plain(current.name)} at once? Work since its last checkpoint is lost."
-        self.app.push_screen(Confirm(question, "Stop it"), self._stop_at_once)
+        self.ask(Confirm(question, "Stop it"), lambda _: self._act(self._stop_at_once))
 
     def _stop(self, run: Run) -> str:
-        said = run_actions.stop(run)
-        self._asked.add(run.name)
-        return said
+        pid = processes.signal_worker(run, signal.SIGINT)
+        self._asked_to_stop.add(run.name)
+        return f"asked {run.name} (process {pid}) to save and stop; press x again to stop it at once"
 
-    def _stop_at_once(self, yes: bool | None) -> None:
-        if not yes:
-            return
+    def _stop_at_once(self, run: Run) -> str:
+        pid = processes.signal_worker(run, signal.SIGTERM)
+        self.set_timer(_GRACE, lambda: self._kill(run))
+        return f"stopping {run.name} (process {pid}) at once"
 
-        def deed(run: Run) -> str:
-            said = run_actions.stop_at_once(run)
-            until = time.monotonic() + _PATIENCE
-            self.set_timer(_PATIENCE, lambda: self._kill(run, until))
-            return said
-
-        self.act(deed)
-
-    def _kill(self, run: Run, until: float) -> None:
-        del until
+    def _kill(self, run: Run) -> None:
         try:
-            pid = processes.kill(run)
+            pid = processes.signal_worker(run, processes.KILL)
         except LungcliError:
             return  # It has stopped, as asked.
-        self.app.notify(f"ended process {pid} of {run.name}: it did not stop by itself", markup=False)
+        self.tell(f"ended process {pid} of {run.name}: it did not stop by itself")
 
     def action_resume(self) -> None:
-        """Go on with the run."""
+        self._act(self._resume)
 
-        def deed(run: Run) -> str:
-            said, job = run_actions.resume(run)
-            self._asked.discard(run.name)
-            self._jobs.append((run.name, job))
-            return said
+    def _resume(self, run: Run) -> str:
+        state = runs.state(run)
+        if state == "running":
+            raise UsageError(f"the run {run.name!r} is being worked on already", "nothing to resume")
+        if state == "done":
+            raise UsageError(f"the run {run.name!r} is done", "start another one: key 2")
+        self._asked_to_stop.discard(run.name)
+        self._jobs.append((run.name, processes.start(["runs", "resume", run.name])))
+        return f"going on with {run.name}"
 
-        self.act(deed)
-
-    def _reap(self) -> None:
-        """Say of resumed jobs that failed why they did."""
-        for name, job in [*self._jobs]:
-            state = processes.state(job)
-            if state != "running":
-                self._jobs.remove((name, job))
-                if state.startswith("failed"):
-                    said = plain(processes.complaint(job.log))
-                    self.app.notify(f"{name}: {state}: {said}", severity="error", markup=False, timeout=15)
+    def _report_failures(self) -> None:
+        """Show why resumed runs failed, each once."""
+        ended = [(name, job) for name, job in self._jobs if processes.state(job) != "running"]
+        for name, job in ended:
+            self._jobs.remove((name, job))
+            if failure := processes.failure(job):
+                self.notify(f"{plain(name)}: {plain(failure)}", severity="error", markup=False, timeout=15)
 
     def action_rename(self) -> None:
-        """Ask for another name."""
         if current := self.listing.current:
-            self.app.push_screen(Ask("Another name for this run:", current.name), self._rename)
+            self.ask(Ask("Another name for this run:", current.name), self._rename)
 
-    def _rename(self, name: str | None) -> None:
-        if name is not None:
-            self.act(lambda run: run_actions.rename(run, name))
-            self.listing.select(name)
+    def _rename(self, name: str) -> None:
+        def rename(run: Run) -> str:
+            if name in ("", run.name):
+                return "the name stays"
+            return f"{run.name} is called {run_trash.rename(run, name).name} now"
+
+        self._act(rename)
+        self.listing.select(name)
 
     def action_tag(self) -> None:
-        """Ask for tags."""
         if current := self.listing.current:
-            self.app.push_screen(Ask("Tags, separated by spaces:", " ".join(current.tags)), self._tag)
+            question = Ask("Tags, separated by spaces:", " ".join(current.tags))
+            self.ask(question, lambda tags: self._act(lambda run: self._tag(run, tags)))
 
-    def _tag(self, tags: str | None) -> None:
-        if tags is None:
-            return
-
-        def deed(run: Run) -> str:
-            said = run_actions.tag(run, tags)
-            self.watcher.touch(run.name)
-            return said
-
-        self.act(deed)
+    def _tag(self, run: Run, words: str) -> str:
+        tags = tuple(words.replace("#", " ").replace(",", " ").split())
+        run_trash.tag(run.folder, tags)
+        self.watcher.touch(run.name)
+        return f"tags of {run.name}: {' '.join(tags) or 'none'}"
 
     def action_delete(self) -> None:
-        """Ask, then move the run to the trash."""
         if current := self.listing.current:
             name = plain(current.name)
             question = f"Delete the run {name} and its models? It goes to the trash: u takes it back, E empties that."
-            self.app.push_screen(Confirm(question, "Delete"), self._delete)
+            self.ask(Confirm(question, "Delete"), lambda _: self._act(self._delete))
 
-    def _delete(self, yes: bool | None) -> None:
-        if yes:
-            self.act(run_actions.put_away)
+    def _delete(self, run: Run) -> str:
+        run_trash.move_to_trash(run)
+        return f"deleted {run.name}; u takes it back"
 
     def action_undo(self) -> None:
-        """Take the run that was deleted last out of the trash."""
-        self._say(run_actions.take_back)
+        self._report(self._undelete)
+
+    def _undelete(self) -> str:
+        trashed = run_trash.trashed_runs()
+        if not trashed:
+            raise UsageError("the trash is empty", "nothing was deleted")
+        return f"{run_trash.restore_from_trash(trashed[-1])} is back"
 
     def action_empty_trash(self) -> None:
-        """Ask, saying how much there is, then delete for good what lies in the trash."""
-        gone = run_actions.in_trash()
-        if not gone:
-            self.app.notify("the trash is empty", markup=False)
+        """Ask, naming how much there is, then delete for good what lies in the trash."""
+        count = len(run_trash.trashed_runs())
+        if not count:
+            self.tell("the trash is empty")
             return
-        question = f"Empty the trash? {gone} would be gone for good."
-        self.app.push_screen(Confirm(question, "Empty it"), self._empty_trash)
+        content = f"{count} run{'' if count == 1 else 's'}, {size(run_trash.trash_size())}"
 
-    def _empty_trash(self, yes: bool | None) -> None:
-        if yes:
-            self._say(run_actions.empty_trash)
+        def empty() -> str:
+            run_trash.empty_trash()
+            return f"the trash is empty now: {content} freed"
 
-    def _say(self, deed: Callable[[], str]) -> None:
-        """Do something, and say what came of it."""
-        try:
-            self.app.notify(plain(deed()), markup=False)
-        except LungcliError as error:
-            hint = f"\n{plain(error.hint)}" if error.hint else ""
-            self.app.notify(f"{plain(error.message)}{hint}", severity="error", markup=False)
-        self.refresh_all()
+        question = f"Empty the trash? {content} would be gone for good."
+        self.ask(Confirm(question, "Empty it"), lambda _: self._report(empty))
 
     def action_copy(self) -> None:
-        """Copy the run's name."""
         if current := self.listing.current:
             self.app.copy_to_clipboard(current.name)
-            self.app.notify(f"copied {plain(current.name)}", markup=False)
+            self.tell(f"copied {current.name}")

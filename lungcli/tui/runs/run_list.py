@@ -16,24 +16,23 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lungcli.core.formatting import plain
-from lungcli.tui.runs import run_row as words
+from lungcli.tui.runs import run_row
 from lungcli.tui.runs.run_row import Row
 from lungcli.views.bars import bar
 from lungcli.views.units import duration
 
-_STATE_STYLES = ("new", "running", "stopped", "failed", "done", "damaged")
 Item = tuple[Row, str]
 """A line of the list: a run, or (with the name of a stage) one of its stages."""
 
 
 class RunList(ScrollView, can_focus=True, inherit_bindings=False):
-    """Runs, one a line. `lines` are set from outside; the cursor stays on its run whatever comes and goes."""
+    """Runs, one a line; the cursor stays on its run whatever comes and goes."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "runlist--head",
         "runlist--cursor",
         "runlist--faint",
-        *(f"runlist--{state}" for state in _STATE_STYLES),
+        *(f"runlist--{state}" for state in run_row.MARK_OF_STATE),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -55,18 +54,17 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.run = name
 
-    _styles_known: dict[str, Style]
-
     def __init__(self) -> None:
         super().__init__()
         self.items: tuple[Item, ...] = ()
         self.cursor = 0
         self.marked: frozenset[str] = frozenset()
         self.pinned = ""
-        self.looks: Mapping[str, tuple[str, str]] = {}
+        # Mark and colour of the line that stands for a run, or `run/stage`, in the charts.
+        self.marks: Mapping[str, tuple[str, str]] = {}
         self.empty = ""
         self._moved = False
-        self._styles_known = {}
+        self._styles: dict[str, Style] = {}
 
     @property
     def current(self) -> Row | None:
@@ -75,22 +73,24 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def show(self, items: Sequence[Item]) -> None:
         """Show these lines; the cursor stays on its run, or where that was."""
-        before = self.items[self.cursor] if self.items else None
+        before = self._key()
         self.items = tuple(items)
         if not self._moved:
             self.cursor = 0
         elif before is not None:
-            key = (before[0].name, before[1])
             places = {(row.name, stage): i for i, (row, stage) in enumerate(self.items)}
-            self.cursor = places.get(key, places.get((key[0], ""), min(self.cursor, max(0, len(self.items) - 1))))
+            last = max(0, len(self.items) - 1)
+            self.cursor = places.get(before, places.get((before[0], ""), min(self.cursor, last)))
         self.virtual_size = Size(0, len(self.items) + 1)
         self.refresh()
-        after = self.items[self.cursor] if self.items else None
-        if (before and (before[0].name, before[1])) != (after and (after[0].name, after[1])):
+        if before != self._key():
             self.post_message(self.Moved())
 
+    def _key(self) -> tuple[str, str] | None:
+        """Run and stage under the cursor."""
+        return (self.items[self.cursor][0].name, self.items[self.cursor][1]) if self.items else None
+
     def action_move(self, by: int) -> None:
-        """Move the cursor."""
         self._go(self.cursor + by)
 
     def action_page(self, by: int) -> None:
@@ -98,7 +98,6 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self._go(self.cursor + by * max(1, self.size.height - 2))
 
     def action_mark(self) -> None:
-        """Overlay the run, or no longer."""
         if self.current:
             self.post_message(self.Marked(self.current.name))
 
@@ -128,60 +127,54 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
                 self.action_mark()
 
     def on_resize(self) -> None:
-        """Follow the new width."""
         self.virtual_size = Size(0, len(self.items) + 1)
 
     def notify_style_update(self) -> None:
         """Another theme has other colours."""
         super().notify_style_update()
-        self._styles_known = {}
+        self._styles = {}
 
-    def _known_style(self, name: str) -> Style:
+    def _style(self, name: str) -> Style:
         """The style of a part; kept, as asking for it costs more than drawing a line with it."""
-        if name not in self._styles_known:
-            self._styles_known[name] = self.get_component_rich_style(name) if name else self.rich_style
-        return self._styles_known[name]
+        if name not in self._styles:
+            self._styles[name] = self.get_component_rich_style(name) if name else self.rich_style
+        return self._styles[name]
 
     def watch_has_focus(self, value: bool) -> None:
         """The cursor looks otherwise with focus."""
         super().watch_has_focus(value)
-        self._styles_known = {}
+        self._styles = {}
 
     def render_line(self, y: int) -> Strip:
         """One line on screen: the heading stays, the runs scroll under it."""
         width = self.scrollable_content_region.width
-        base = self._known_style("")
+        base = self._style("")
         if y == 0:
-            return self._strip([(heading(width), self._known_style("runlist--head"))], width, base)
+            return self._strip([(heading(width), self._style("runlist--head"))], width, base)
         at = y + self.scroll_offset.y - 1
         if not self.items and self.empty:
             lines = self.empty.splitlines()
             text = lines[y - 2] if 2 <= y < 2 + len(lines) else ""
-            return self._strip([(text, self._known_style("runlist--faint"))], width, base)
+            return self._strip([(text, self._style("runlist--faint"))], width, base)
         if at >= len(self.items):
             return Strip.blank(width, base)
         row, stage = self.items[at]
-        style = base
-        if at == self.cursor:
-            style = base + self._known_style("runlist--cursor")
+        style = base + self._style("runlist--cursor") if at == self.cursor else base
         return self._strip(self._cells(row, stage, width, at == self.cursor), width, style)
 
     def _cells(self, row: Row, stage: str, width: int, under_cursor: bool) -> list[tuple[str, Style]]:
-        look, colour = self.looks.get(f"{row.name}/{stage}" if stage else row.name, (" ", ""))
-        usual = Style.null()
-        of_state = usual if under_cursor else self._known_style(f"runlist--{row.state or 'new'}")
-        sign = "★" if row.name == self.pinned and not stage else look if look != " " else " "
-        if sign == " " and row.name in self.marked:
-            sign = "+"
-        mark = (f"{sign} ", Style(color=colour) if colour and not under_cursor else usual)
-        text = stage_line(row, stage, width - 2) if stage else run_line(row, width - 4, self._now)
+        mark, colour = self.marks.get(f"{row.name}/{stage}" if stage else row.name, (" ", ""))
+        if row.name == self.pinned and not stage:
+            mark = "★"
+        elif mark == " " and row.name in self.marked:
+            mark = "+"
+        unstyled = Style.null()
+        first = (f"{mark} ", Style(color=colour) if colour and not under_cursor else unstyled)
         if stage:
-            return [mark, (text, usual)]
-        return [mark, (f"{words.MARK_OF_STATE.get(row.state, ' ')} ", of_state), (text, usual)]
-
-    @property
-    def _now(self) -> datetime.datetime:
-        return datetime.datetime.now(datetime.UTC)
+            return [first, (stage_line(row, stage, width - 2), unstyled)]
+        state = unstyled if under_cursor else self._style(f"runlist--{row.state or 'new'}")
+        line = run_line(row, width - 4, datetime.datetime.now(datetime.UTC))
+        return [first, (f"{run_row.MARK_OF_STATE.get(row.state, ' ')} ", state), (line, unstyled)]
 
     @staticmethod
     def _strip(cells: list[tuple[str, Style]], width: int, base: Style) -> Strip:
@@ -191,7 +184,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
-    """How wide the name is in a list, and which of the columns that not every width has are shown."""
+    """How wide the name is in the list, and which of the optional columns fit beside it."""
 
     name: int
     state: bool
@@ -221,18 +214,18 @@ def run_line(row: Row, width: int, now: datetime.datetime) -> str:
     columns = _columns(width)
     text = set_cell_size(shortened(plain(row.name), columns.name), columns.name)
     text += f" {row.state:<8}" if columns.state else ""
-    text += f" {words.where(row):<13.13}" if columns.stage else ""
+    text += f" {run_row.where(row):<13.13}" if columns.stage else ""
     running = row.state == "running" and row.share is not None
     text += f" {bar(row.share or 0.0, 8) if running else ' ' * 8}" if columns.bar else ""
-    best = words.figure(row.best.balanced_accuracy if row.best else None)
-    text += f" {words.progress(row):>7} {duration(row.eta):>5} {best:>6}"
-    return text + (f" {words.age(row, now):>4}" if columns.age else "")
+    best = run_row.figure(row.best.balanced_accuracy if row.best else None)
+    text += f" {run_row.progress(row):>7} {duration(row.eta):>5} {best:>6}"
+    return text + (f" {run_row.age(row, now):>4}" if columns.age else "")
 
 
 def stage_line(row: Row, stage: str, width: int) -> str:
     """One stage of a run in one line."""
     best = dict(row.best_of).get(stage)
-    figures = f"{words.figure(best.balanced_accuracy)} at epoch {best.epoch} of {best.done}" if best else "–"
+    figures = f"{run_row.figure(best.balanced_accuracy)} at epoch {best.epoch} of {best.done}" if best else "–"
     return set_cell_size(f"  └ {stage:<9} {figures}", width)
 
 

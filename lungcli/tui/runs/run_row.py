@@ -1,18 +1,18 @@
-"""What the list of runs says of each: values, and how they are put into words."""
+"""What the list shows of a run: values, and these in words."""
 
 import datetime
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from lungcli.core import recipe as recipes
+from lungcli.core.recipe import as_tuple
 from lungcli.core.runs import Kind, Run, State
 from lungcli.tui.runs.event_reader import Best, Glance
 from lungcli.views.units import duration
 
 MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
-"""One sign a state, so that colour is never all that tells."""
-
+"""One sign a state, so that nothing depends on colour."""
 
 LONG_AGO = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
@@ -40,18 +40,17 @@ class Row:
     data: str = ""
     tags: tuple[str, ...] = ()
     created: datetime.datetime = LONG_AGO
-    changed: datetime.datetime = LONG_AGO
     teacher_run: str = ""
     problem: str = ""
     gate_met: bool | None = None
 
 
 FINAL_STAGE: dict[Kind, str] = {"train": "train", "distill": "student", "compress": "student"}
-"""The stage whose epochs say how good a run has become."""
+"""The stage whose best epoch is shown as that of the run."""
 
 
 def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
-    """Put together what is known of a run. Pure."""
+    """Make the row of a run from what was read of it."""
     epochs = glance.epochs or (run.recipe.epochs if glance.position else 0)
     share = min(1.0, glance.position / epochs) if epochs else None
     left = None if glance.seconds_per_epoch is None else (epochs - glance.position) * glance.seconds_per_epoch
@@ -76,16 +75,15 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
         data=run.recipe.data,
         tags=tags,
         created=run.info.created,
-        changed=run.info.changed,
-        teacher_run=" + ".join(name for name in recipes.as_tuple(run.info.teacher_run) if name),
+        teacher_run=" + ".join(name for name in as_tuple(run.info.teacher_run) if name),
         problem=glance.error if state == "failed" else "",
         gate_met=glance.gate_met,
     )
 
 
-def damaged(folder: Path, why: str) -> Row:
+def damaged(folder: Path, problem: str) -> Row:
     """The row of a run that cannot be opened."""
-    return Row(name=folder.name, folder=folder, state="damaged", problem=why)
+    return Row(name=folder.name, folder=folder, state="damaged", problem=problem)
 
 
 def age(row: Row, now: datetime.datetime) -> str:
@@ -122,3 +120,19 @@ def sentence(row: Row) -> str:
     if row.gate_met is not None:
         parts.append("gate met" if row.gate_met else "gate not met")
     return " · ".join(part for part in parts if part)
+
+
+def advice(row: Row) -> str:
+    """What to do about a run in its state, in one or two lines."""
+    name = shlex.quote(row.name)
+    match row.state:
+        case "failed":
+            return f"{row.problem or 'it failed'}\nr goes on, as does: lungcli runs resume {name}"
+        case "stopped" | "new":
+            return f"r goes on, as does: lungcli runs resume {name}"
+        case "done":
+            return f"try it: lungcli predict --model {name} scan.png"
+        case "damaged":
+            return f"{row.problem}\nd puts it away"
+        case _:
+            return "x stops it and keeps its work"

@@ -1,4 +1,4 @@
-"""Keeping an eye on all runs of a home: cheap looks at all of them, points only of those that are drawn."""
+"""Watching all runs of a home: cheap checks of all of them, points only of those that are drawn."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ from lungcli.core import paths, run_trash, runs
 from lungcli.core.errors import LungcliError
 from lungcli.core.runs import Run, State
 from lungcli.tui.runs import event_reader, run_row
-from lungcli.tui.runs.event_reader import UNSEEN, Glance
+from lungcli.tui.runs.event_reader import UNREAD, Glance
 from lungcli.tui.runs.history import History
 from lungcli.tui.runs.run_row import Row
 
@@ -22,20 +22,20 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """What was last seen of one run's folder, and what has been read since."""
+class _Folder:
+    """What was last noticed of one run's folder, and what has been read since."""
 
-    folder: Path
+    path: Path
     info: Stamp | None = None
     events: Stamp | None = None
     read_info: Stamp | None = None
     read_events: Stamp | None = None
     run: Run | None = None
     problem: str = ""
-    glance: Glance = UNSEEN
+    glance: Glance = UNREAD
     tags: tuple[str, ...] = ()
-    grew: float | None = None
-    asked: float = -1e9
+    grown_at: float | None = None
+    checked_at: float = -1e9
     state: State = "new"
 
     @property
@@ -43,54 +43,53 @@ class _Known:
         return self.info != self.read_info or self.events != self.read_events or self.glance.more
 
 
-class Watcher:
-    """All runs of a home. `look` notices what changed, `work` reads it, in pieces so that keys never wait."""
+class RunWatcher:
+    """All runs of a home. `scan` notices what changed, `read` reads it, in pieces so that keys never wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._folders: dict[str, _Folder] = {}
         self._histories: dict[str, History] = {}
         self._rows: tuple[Row, ...] | None = None
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Notice which runs came, went or changed: two calls of stat a run, nothing is read."""
-        found: dict[str, _Known] = {}
+        folders: dict[str, _Folder] = {}
         try:
             with os.scandir(paths.runs_home()) as entries:
-                folders = [Path(entry.path) for entry in entries]
+                places = [Path(entry.path) for entry in entries]
         except OSError:
-            folders = []
+            places = []
         now = self._clock()
-        for folder in folders:
-            info = _stamp(folder / "run.json")
+        for path in places:
+            info = _stamp(path / "run.json")
             if info is None:
                 continue
-            events = _stamp(folder / "events.jsonl")
-            before = self._known.get(folder.name) or _Known(folder=folder)
-            if (before.info, before.events) != (info, events):
-                grew = now if before.events is not None and before.events != events else before.grew
-                before = dataclasses.replace(before, info=info, events=events, grew=grew)
-            found[folder.name] = before
-        if found.keys() != self._known.keys():
+            events = _stamp(path / "events.jsonl")
+            folder = self._folders.get(path.name) or _Folder(path=path)
+            if (folder.info, folder.events) != (info, events):
+                grown_at = now if folder.events is not None and folder.events != events else folder.grown_at
+                folder = dataclasses.replace(folder, info=info, events=events, grown_at=grown_at)
+            folders[path.name] = folder
+        if folders.keys() != self._folders.keys():
             self._rows = None
         # What changed last is read first: it is at the top of the list.
-        latest = sorted(found.items(), key=lambda item: item[1].info or (0, 0, 0), reverse=True)
-        self._known = dict(latest)
+        latest = sorted(folders.items(), key=lambda item: item[1].info or (0, 0, 0), reverse=True)
+        self._folders = dict(latest)
 
-    def work(self, seconds: float, first: Iterable[str] = ()) -> bool:
-        """Read what changed, that of the runs `first` before the others', for so long; say whether rows changed."""
+    def read(self, seconds: float, first: Iterable[str] = ()) -> bool:
+        """Read what changed for so long, of the runs `first` before the others; return whether rows changed."""
         until, changed = self._clock() + seconds, False
-        names = [*(name for name in first if name in self._known), *self._known]
-        for name in names:
-            known = self._known[name]
-            if known.stale:
-                self._known[name] = known = self._read(known)
+        for name in [*(name for name in first if name in self._folders), *self._folders]:
+            folder = self._folders[name]
+            if folder.stale:
+                folder = self._read(folder)
                 changed = True
-            if known.run is not None and known.run.info.state == "running":
-                state = self._state(known)
-                changed |= state != known.state
-                if (state, self._clock()) != (known.state, known.asked):
-                    self._known[name] = dataclasses.replace(self._known[name], state=state)
+            if folder.run is not None and folder.run.info.state == "running":
+                state = folder.state
+                folder = self._with_state(folder)
+                changed |= folder.state != state
+            self._folders[name] = folder
             if self._clock() > until:
                 break
         if changed:
@@ -100,31 +99,31 @@ class Watcher:
     @property
     def behind(self) -> bool:
         """Whether something that changed has not been read yet."""
-        return any(known.stale for known in self._known.values())
+        return any(folder.stale for folder in self._folders.values())
 
     def rows(self) -> tuple[Row, ...]:
         """All runs, the newest first."""
         if self._rows is None:
-            found = [_row(known) for known in self._known.values()]
-            self._rows = tuple(sorted(found, key=lambda row: (row.created, row.name), reverse=True))
+            rows = map(_row, self._folders.values())
+            self._rows = tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True))
         return self._rows
 
     def run(self, name: str) -> Run | None:
         """The run called `name`, if it could be opened."""
-        known = self._known.get(name)
-        return known.run if known else None
+        folder = self._folders.get(name)
+        return folder.run if folder else None
 
     def touch(self, name: str) -> None:
         """Read a run again though its files look the same (its tags changed)."""
-        if known := self._known.get(name):
-            self._known[name] = dataclasses.replace(known, read_info=None)
+        if folder := self._folders.get(name):
+            self._folders[name] = dataclasses.replace(folder, read_info=None)
 
     def follow(self, names: Iterable[str]) -> None:
         """Keep points of these runs and forget those of all others."""
-        wanted = [name for name in names if name in self._known]
-        kept = {name: self._histories.get(name) for name in wanted}
         self._histories = {
-            name: history or History(self._known[name].folder / "events.jsonl") for name, history in kept.items()
+            name: self._histories.get(name) or History(self._folders[name].path / "events.jsonl")
+            for name in names
+            if name in self._folders
         }
 
     def history(self, name: str) -> History | None:
@@ -132,7 +131,7 @@ class Watcher:
         return self._histories.get(name)
 
     def read_points(self, seconds: float) -> bool:
-        """Read new events of the runs that are followed, for so long; say whether there is more to read at once."""
+        """Read new events of the runs that are followed for so long; return whether there is more to read at once."""
         until = self._clock() + seconds
         more = True
         while more:
@@ -143,46 +142,48 @@ class Watcher:
                     return more or any(not history.complete for history in self._histories.values())
         return False
 
-    def _read(self, known: _Known) -> _Known:
-        if known.info != known.read_info:
+    def _read(self, folder: _Folder) -> _Folder:
+        if folder.info != folder.read_info:
+            run: Run | None = None
+            problem = ""
             try:
-                run: Run | None = runs.read(known.folder)
-                problem = ""
+                run = runs.read(folder.path)
             except LungcliError as error:
-                run, problem = None, error.message
-            known = dataclasses.replace(
-                known, run=run, problem=problem, tags=run_trash.tags(known.folder), read_info=known.info, asked=-1e9
+                problem = error.message
+            tags = run_trash.tags(folder.path)
+            folder = dataclasses.replace(
+                folder, run=run, problem=problem, tags=tags, read_info=folder.info, checked_at=-1e9
             )
             if run is not None and run.info.state != "running":
-                known = dataclasses.replace(known, state=run.info.state)
-        if known.events != known.read_events or known.glance.more:
-            fresh = event_reader.glance(known.folder / "events.jsonl", known.glance)
-            known = dataclasses.replace(known, glance=fresh, read_events=known.events)
-        return known
+                folder = dataclasses.replace(folder, state=run.info.state)
+        if folder.events != folder.read_events or folder.glance.more:
+            glance = event_reader.glance(folder.path / "events.jsonl", folder.glance)
+            folder = dataclasses.replace(folder, glance=glance, read_events=folder.events)
+        return folder
 
-    def _state(self, known: _Known) -> State:
-        """Whether a run that says `running` does: events come, or (asked seldom) a process holds it.
+    def _with_state(self, folder: _Folder) -> _Folder:
+        """Find out whether a run that says `running` does: events come, or (checked seldom) a process holds it.
 
         Only this machine's clock counts: the writer's may be off by hours.
         """
         now = self._clock()
-        if known.grew is not None and now - known.grew < QUIET:
-            return "running"
-        if known.run is None or now - known.asked < QUIET:
-            return known.state
-        self._known[known.folder.name] = dataclasses.replace(known, asked=now)
+        if folder.grown_at is not None and now - folder.grown_at < QUIET:
+            return dataclasses.replace(folder, state="running")
+        if folder.run is None or now - folder.checked_at < QUIET:
+            return folder
         try:
-            return runs.state(known.run)
+            state = runs.state(folder.run)
         except OSError:
-            return "stopped"  # A home that may only be read: nothing came, and the lock cannot be asked.
+            state = "stopped"  # A home that may only be read: nothing came, and the lock cannot be asked.
+        return dataclasses.replace(folder, state=state, checked_at=now)
 
 
-def _row(known: _Known) -> Row:
-    if known.run is not None:
-        return run_row.row(known.run, known.state, known.glance, known.tags)
-    if known.problem:
-        return run_row.damaged(known.folder, known.problem)
-    return Row(name=known.folder.name, folder=known.folder)
+def _row(folder: _Folder) -> Row:
+    if folder.run is not None:
+        return run_row.row(folder.run, folder.state, folder.glance, folder.tags)
+    if folder.problem:
+        return run_row.damaged(folder.path, folder.problem)
+    return Row(name=folder.path.name, folder=folder.path)
 
 
 def _stamp(path: Path) -> Stamp | None:

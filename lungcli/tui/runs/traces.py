@@ -1,9 +1,10 @@
-"""Which lines a chart shows: those of the runs that are looked at, each with a look of its own."""
+"""Which lines a chart shows: those of the runs that are shown, each with a style of its own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lungcli.tui.runs.history import History, weight
+from lungcli.tui.widgets import braille_plot
 from lungcli.tui.widgets.braille_plot import Line
 
 
@@ -13,7 +14,7 @@ class Trace:
 
     run: str
     stage: str
-    look: int
+    style: int
     level: bool = False
 
     @property
@@ -21,46 +22,46 @@ class Trace:
         """What the legend calls it."""
         return f"{self.run}/{self.stage}"
 
+    @property
+    def mark(self) -> str:
+        """The sign that tells it from others without colours."""
+        return braille_plot.mark(self.style, level=self.level)
+
 
 def traces(shown: Sequence[tuple[str, History | None]], *, teachers: bool = False) -> tuple[Trace, ...]:
     """The stages to draw of these runs, in order: students in full, and their teachers as levels.
 
     A teacher that has no student yet, or with `teachers`, is drawn in full.
     """
-    found: list[Trace] = []
+    drawn: list[Trace] = []
     for name, history in shown:
         stages = history.stages if history else []
-        taught = [stage for stage in stages if not _teaches(stage)]
-        for stage in sorted(stages, key=_teaches):
-            level = _teaches(stage) and bool(taught) and not teachers
-            found.append(Trace(run=name, stage=stage, look=len(found), level=level))
-    return tuple(found)
+        has_student = not all(map(_is_teacher, stages))
+        for stage in sorted(stages, key=_is_teacher):
+            level = _is_teacher(stage) and has_student and not teachers
+            drawn.append(Trace(run=name, stage=stage, style=len(drawn), level=level))
+    return tuple(drawn)
 
 
-def _teaches(stage: str) -> bool:
-    """Say whether a stage is that of a teacher: `teacher`, `teacher-2`, …"""
+def _is_teacher(stage: str) -> bool:
+    """Whether a stage is that of a teacher: `teacher`, `teacher-2`, …"""
     return stage.partition("-")[0] == "teacher"
 
 
-def line(trace: Trace, history: History, metric: str, strength: int) -> Line | None:
-    """The line of a trace in the chart of `metric`, None where there is nothing to draw."""
+def lines_of(traces: Sequence[Trace], histories: Mapping[str, History], metric: str, strength: int) -> list[Line]:
+    """The lines of the chart of `metric`, smoothed with a `strength` of `history.SMOOTHINGS`."""
+    lines = (_line(trace, histories.get(trace.run), metric, strength) for trace in traces)
+    return [line for line in lines if line is not None]
+
+
+def _line(trace: Trace, history: History | None, metric: str, strength: int) -> Line | None:
+    if history is None:
+        return None
     if trace.level:
         final = history.final(trace.stage, metric)
-        return None if final is None else Line(label=trace.label, look=trace.look, level=final)
+        return None if final is None else Line(label=trace.label, style=trace.style, level=final)
     curve = history.curves.get((trace.stage, metric))
     if curve is None or not curve.xs:
         return None
-    return Line(
-        label=trace.label, look=trace.look, xs=curve.xs, ys=curve.smoothed(weight(metric, strength)), gaps=curve.gaps
-    )
-
-
-def lines_of(traces: Sequence[Trace], histories: Mapping[str, History], metric: str, strength: int) -> list[Line]:
-    """The lines of one chart."""
-    found = []
-    for trace in traces:
-        history = histories.get(trace.run)
-        drawn = line(trace, history, metric, strength) if history else None
-        if drawn is not None:
-            found.append(drawn)
-    return found
+    ys = curve.smoothed(weight(metric, strength))
+    return Line(label=trace.label, style=trace.style, xs=curve.xs, ys=ys, gaps=curve.gaps)

@@ -1,4 +1,4 @@
-"""How busy this machine is, and with which runs, as values and as text."""
+"""The load of this machine and the runs that cause it, as values and as text."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RunProcess:
     """One process that works on a run, its workers included: `cpu` in cores, `memory` in bytes, `seconds` it runs."""
 
     run: str
@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """One look at the machine: `cores` from 0 to 1 each, memory and swap in bytes, `load` the mean of a minute."""
+    """One measurement: `cores` from 0 to 1 each, memory and swap in bytes, `load` the mean of a minute."""
 
     cores: tuple[float, ...]
     used: int
@@ -56,7 +56,7 @@ class Usage:
     load: float
     disk_free: int
     gpus: tuple[Gpu, ...] = ()
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[RunProcess, ...] = ()
 
     @property
     def cpu(self) -> float:
@@ -64,14 +64,14 @@ class Usage:
         return sum(self.cores) / len(self.cores) if self.cores else 0.0
 
 
-class Watcher:
-    """Looks at the machine again and again: the share of a processor is what happened since the last look."""
+class SystemMonitor:
+    """Measures the machine again and again: the share of a processor is the mean since the last time."""
 
     def __init__(self) -> None:
         self._processes: dict[int, psutil.Process] = {}
 
-    def look(self) -> Usage:
-        """Return how busy the machine is now; about 10 ms, more with many processes."""
+    def measure(self) -> Usage:
+        """Return the load of the machine now; takes about 10 ms, more with many processes."""
         import psutil
 
         memory = psutil.virtual_memory()
@@ -87,29 +87,29 @@ class Watcher:
             jobs=tuple(self._jobs()),
         )
 
-    def _jobs(self) -> Iterator[Job]:
+    def _jobs(self) -> Iterator[RunProcess]:
         """Find the processes that hold a run's lock."""
         import psutil
 
         locks = {str(folder / ".lock"): name for name, folder in runs.known().items()}
-        seen = {}
+        working = {}
         for process in psutil.process_iter():
             try:
                 if not any("lungcli" in part for part in process.cmdline()):
                     continue
-                held = [locks[file.path] for file in process.open_files() if file.path in locks]
-                if held:
-                    seen[process.pid] = self._processes.get(process.pid, process)
-                    yield _job(held[0], seen[process.pid])
+                names = [locks[file.path] for file in process.open_files() if file.path in locks]
+                if names:
+                    working[process.pid] = self._processes.get(process.pid, process)
+                    yield _job(names[0], working[process.pid])
             except (psutil.Error, OSError):
                 # It ended, or belongs to someone else.
                 continue
-        self._processes = seen
+        self._processes = working
 
 
-def _job(run: str, process: "psutil.Process") -> Job:
+def _job(run: str, process: "psutil.Process") -> RunProcess:
     family = [process, *process.children(recursive=True)]
-    return Job(
+    return RunProcess(
         run=run,
         pid=process.pid,
         cpu=sum(member.cpu_percent() for member in family) / 100,
@@ -139,13 +139,13 @@ def gpus() -> tuple[Gpu, ...]:
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:
     """Read the tool's lines: name, load in percent, memory used and total in MiB; lines it leaves open are skipped."""
-    found = []
+    devices = []
     for line in text.splitlines():
         name, *numbers = (part.strip() for part in line.rsplit(",", 3))
         if len(numbers) == 3 and all(number.isdigit() for number in numbers):
             load, used, total = map(int, numbers)
-            found.append(Gpu(name=name, load=load / 100, used=used << 20, total=total << 20))
-    return tuple(found)
+            devices.append(Gpu(name=name, load=load / 100, used=used << 20, total=total << 20))
+    return tuple(devices)
 
 
 def spark(values: Sequence[float], width: int) -> str:
@@ -186,7 +186,7 @@ def memory(usage: Usage, width: int) -> Text:
     return text
 
 
-def rows(jobs: Iterable[Job]) -> list[tuple[str, ...]]:
+def rows(jobs: Iterable[RunProcess]) -> list[tuple[str, ...]]:
     """Show each job as the cells of a table."""
     return [
         (plain(job.run), f"{job.cpu:.1f}", size(job.memory), str(job.threads), duration(job.seconds), str(job.pid))

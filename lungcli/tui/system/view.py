@@ -1,4 +1,4 @@
-"""How busy this machine is, and with which runs."""
+"""The load of this machine, and the runs that cause it."""
 
 from collections import deque
 from typing import ClassVar
@@ -12,13 +12,13 @@ from textual.widgets import DataTable, Static
 from lungcli.core import cpu
 from lungcli.core.formatting import plain
 from lungcli.tui.system import system_stats
-from lungcli.tui.system.system_stats import Usage, Watcher
+from lungcli.tui.system.system_stats import SystemMonitor, Usage
 from lungcli.tui.widgets.base_view import View
 
 COLUMNS = ("run", "cores", "memory", "threads", "since", "process")
 IDLE = "no run is being worked on; start one: lungcli compress --student mobilenetv2"
 
-# Seconds between two looks.
+# Seconds between two measurements.
 EVERY = 1.0
 _HISTORY = 300
 _FRAME = 2
@@ -42,13 +42,12 @@ class SystemView(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watcher = Watcher()
+        self._monitor = SystemMonitor()
         self._cpu: deque[float] = deque(maxlen=_HISTORY)
         self._memory: deque[float] = deque(maxlen=_HISTORY)
-        self._held = False
+        self._paused = False
 
     def compose(self) -> ComposeResult:
-        """Lay out history, meters and jobs."""
         yield Static(id="history", classes="panel")
         with Horizontal(id="meters"):
             yield Static(id="cores", classes="panel")
@@ -57,53 +56,53 @@ class SystemView(View):
         yield Static(classes="status")
 
     def on_mount(self) -> None:
-        """Begin to look."""
         titles = {"history": "the last minutes", "cores": "processor", "memory": "memory, GPU", "jobs": "runs at work"}
         for name, title in titles.items():
             self.query_one(f"#{name}").border_title = title
         self.query_one("#jobs", DataTable).add_columns(*(Text(title) for title in COLUMNS))
-        self.set_interval(EVERY, self.look)
-        self.look()
+        self.set_interval(EVERY, self.measure)
+        self.measure()
 
-    def look(self) -> None:
-        """Look at the machine in a thread, unless held or out of sight."""
-        looking = any(worker.node is self and worker.group == "look" and worker.is_running for worker in self.workers)
-        if not self._held and not looking and self.is_on_screen:
-            self.start(self._watcher.look, self.show, group="look")
+    def measure(self) -> None:
+        """Measure the machine in a thread, unless held or out of sight."""
+        measuring = any(
+            worker.node is self and worker.group == "measure" and worker.is_running for worker in self.workers
+        )
+        if not self._paused and not measuring and self.is_on_screen:
+            self.start(self._monitor.measure, self.show, group="measure")
 
-    def show(self, seen: Usage) -> None:
-        """Show one look."""
-        self._cpu.append(seen.cpu)
-        self._memory.append(seen.used / seen.total)
+    def show(self, usage: Usage) -> None:
+        """Show one measurement."""
+        self._cpu.append(usage.cpu)
+        self._memory.append(usage.used / usage.total)
         history = self.query_one("#history", Static)
         width = max(10, history.content_size.width - 16)
         text = (
             Text.assemble(("processor ", "dim"))
             .append(system_stats.spark(tuple(self._cpu), width), "green")
-            .append(f" {seen.cpu:.0%}\n")
+            .append(f" {usage.cpu:.0%}\n")
         )
         text.append("memory    ", "dim").append(system_stats.spark(tuple(self._memory), width), "blue")
-        text.append(f" {seen.used / seen.total:.0%}\n")
-        history.update(text.append(f"{plain(cpu.name())} · load {seen.load:.1f}", "dim"))
+        text.append(f" {usage.used / usage.total:.0%}\n")
+        history.update(text.append(f"{plain(cpu.name())} · load {usage.load:.1f}", "dim"))
         lines = 1
         for name, draw in (("cores", system_stats.cores), ("memory", system_stats.memory)):
             panel = self.query_one(f"#{name}", Static)
-            drawn = draw(seen, panel.content_size.width)
+            drawn = draw(usage, panel.content_size.width)
             panel.update(drawn)
             lines = max(lines, drawn.plain.rstrip("\n").count("\n") + 1)
         self.query_one("#meters").styles.height = lines + _FRAME
-        self._show_jobs(seen)
+        self._show_jobs(usage)
 
-    def _show_jobs(self, seen: Usage) -> None:
+    def _show_jobs(self, usage: Usage) -> None:
         table = self.query_one("#jobs", DataTable)
         row = table.cursor_row
         table.clear()
-        for cells in system_stats.rows(seen.jobs):
+        for cells in system_stats.rows(usage.jobs):
             table.add_row(*(Text(cell) for cell in cells))
         table.move_cursor(row=row)
-        self.status("" if seen.jobs else IDLE)
+        self.status("" if usage.jobs else IDLE)
 
     def action_hold(self) -> None:
-        """Hold the picture still, or go on."""
-        self._held = not self._held
-        self.query_one("#history").border_subtitle = "held: space goes on" if self._held else ""
+        self._paused = not self._paused
+        self.query_one("#history").border_subtitle = "held: space goes on" if self._paused else ""

@@ -1,42 +1,46 @@
-"""What the views share: a line that says what goes on, work in threads that can be stopped, a narrow layout."""
+"""What the views share: a status line, work in threads that can be cancelled, messages, a narrow layout."""
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
-from lungcli.datasets.cache import Advance
-from lungcli.tui import NARROW
+from lungcli.tui import NARROW, settings
 from lungcli.views import bars
+
+if TYPE_CHECKING:
+    from lungcli.datasets.cache import Advance
+    from lungcli.tui.widgets.dialogs import Dialog
 
 T = TypeVar("T")
 
 WORK = "work"
 
 _BAR = 24
-# A thread that tells of every slice would keep the screen busier than the work.
-_BETWEEN_TELLING = 0.1
+# Seconds between two reports: one of every slice would keep the screen busier than the work.
+_REPORT_EVERY = 0.1
 
 
 class Cancelled(Exception):  # noqa: N818
-    """The user ended a piece of work."""
+    """The user cancelled a piece of work."""
 
 
 class Empty(Static, can_focus=True):
-    """What stands where there is nothing to show yet, and says what to type."""
+    """Shown where there is nothing yet: what to type."""
 
 
 class View(Vertical):
-    """A part of the dashboard. Work goes to threads through `start`; its outcome comes back on the screen's thread."""
+    """What a tab shows. Work goes to threads through `start`; its outcome comes back on the screen's thread."""
 
     DEFAULT_CSS = """
     View { height: 1fr; }
@@ -51,54 +55,36 @@ class View(Vertical):
     View.-empty Empty { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="view.cancel", tooltip="End the work that goes on", show=False),
+        Binding("escape", "cancel", "Cancel", id="view.cancel", tooltip="Cancel the work that goes on", show=False),
     ]
 
-    class Done(Message):
-        """Work is complete; `deliver` takes its outcome in."""
+    class Later(Message):
+        """Work in a thread has an outcome; `deliver` takes it over on the screen's thread."""
 
         bubble = False
 
-        def __init__(self, deliver: Callable[[], None]) -> None:
+        def __init__(self, deliver: Callable[[], object]) -> None:
             super().__init__()
             self.deliver = deliver
 
-    class Progress(Message):
-        """So much of the work is done."""
-
-        bubble = False
-
-        def __init__(self, what: str, done: int, total: int) -> None:
-            super().__init__()
-            self.what, self.done, self.total = what, done, total
-
-    class Failed(Message):
-        """Work ended with an error that the user can understand, or was cancelled (no `error`)."""
-
-        bubble = False
-
-        def __init__(self, error: LungcliError | None) -> None:
-            super().__init__()
-            self.error = error
-
     def status(self, text: str | Text) -> None:
-        """Say something in the view's last line."""
+        """Show a text in the view's last line."""
         for line in self.query(".status").results(Static):
             line.update(Text(plain(text)) if isinstance(text, str) else text)
 
-    def hollow(self, *, empty: bool) -> None:
+    def show_empty(self, *, empty: bool) -> None:
         """Show the empty state or the view itself, and keep the keys working in either."""
         self.set_class(empty, "-empty")
         focused = self.screen.focused
         if focused is None or self in focused.ancestors:
-            self.call_after_refresh(self.query(Empty if empty else DataTable).first().focus)
+            self.call_after_refresh(self.query("Empty" if empty else "DataTable").first().focus)
 
     def resting(self) -> str | Text:
-        """Return what the last line says while nothing goes on."""
+        """What the last line says while nothing goes on."""
         return ""
 
     def start(self, job: Callable[[], T], done: Callable[[T], None], group: str = WORK) -> None:
-        """Run `job` in a thread and hand its outcome to `done`; a job of the same group that goes on is ended."""
+        """Run `job` in a thread and hand its outcome to `done`; a job of the same group that goes on is cancelled."""
 
         def work() -> None:
             worker = get_current_worker()
@@ -107,39 +93,45 @@ class View(Vertical):
             try:
                 outcome = job()
             except Cancelled:
-                self.post_message(self.Failed(None))
+                return
             except LungcliError as error:
-                self.post_message(self.Failed(error))
+                self.later(partial(self._show_failure, error))
             except OSError as error:
-                self.post_message(self.Failed(LungcliError(str(error), "check that the files are still there")))
+                self.later(
+                    partial(self._show_failure, LungcliError(str(error), "check that the files are still there"))
+                )
             else:
                 if not worker.is_cancelled:
-                    self.post_message(self.Done(lambda: done(outcome)))
+                    self.later(partial(done, outcome))
 
         self.run_worker(work, thread=True, group=group, exclusive=True)
 
-    def telling(self) -> Callable[[str, int, int], None]:
+    def later(self, deliver: Callable[[], object]) -> None:
+        """Have something done on the screen's thread, asked by work in another."""
+        self.post_message(self.Later(deliver))
+
+    def progress_callback(self) -> Callable[[str, int, int], None]:
         """Return what work in a thread calls as it goes on: what it does, how much is done, of how much.
 
-        It raises Cancelled once the user ended the work.
+        It raises Cancelled once the user cancelled the work.
         """
         worker = get_current_worker()
-        told = 0.0
+        last = 0.0
 
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal told
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal last
             if worker.is_cancelled:
                 raise Cancelled
-            if (moment := time.monotonic()) - told >= _BETWEEN_TELLING:
-                told = moment
-                self.post_message(self.Progress(what, done, total))
+            if (now := time.monotonic()) - last >= _REPORT_EVERY:
+                last = now
+                self.later(partial(self._show_progress, what, done, total))
 
-        return tell
+        return report
 
-    def advance(self, what: str) -> Advance:
-        """Return what work in a thread that does one thing calls as it goes on (see `telling`)."""
-        tell = self.telling()
-        return lambda done, total: tell(what, done, total)
+    def advance(self, what: str) -> "Advance":
+        """Return what work in a thread that does one thing calls as it goes on (see `progress_callback`)."""
+        report = self.progress_callback()
+        return lambda done, total: report(what, done, total)
 
     def fail(self, error: LungcliError) -> None:
         """Show an error as a message."""
@@ -150,41 +142,53 @@ class View(Vertical):
         """Show a message that goes away by itself."""
         self.notify(plain(text), markup=False)
 
+    def warn(self, text: str) -> None:
+        """Show a message about what could not be done; none for an empty `text`."""
+        if text:
+            self.notify(plain(text), severity="warning", markup=False)
+
     def tell_later(self, text: str) -> None:
-        """Show a message, said by work in a thread."""
-        self.post_message(self.Done(lambda: self.tell(text)))
+        """Show a message from work in a thread."""
+        self.later(partial(self.tell, text))
+
+    def ask(self, dialog: "Dialog[T]", then: Callable[[T], object]) -> None:
+        """Show a dialog, and call `then` with the answer if there is one."""
+
+        def take(answer: T | None) -> None:
+            if answer is not None:
+                then(answer)
+
+        self.app.push_screen(dialog, take)
+
+    def remember(self, **changes: object) -> None:
+        """Save settings of the dashboard (see `settings.Settings`)."""
+        self.warn(settings.keep(**changes))
 
     def busy(self) -> bool:
-        """Say whether work that can be cancelled goes on."""
+        """Whether work that can be cancelled goes on."""
         return any(worker.group == WORK and worker.node is self and worker.is_running for worker in self.workers)
 
     def action_cancel(self) -> None:
-        """End the work that goes on."""
         if self.busy():
             self.workers.cancel_group(self, WORK)
             self.status("cancelled")
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lay out for a narrow terminal below 100 columns."""
         self.set_class(event.size.width < NARROW, "-narrow")
 
-    def on_view_done(self, event: Done) -> None:
-        """Take the outcome of a job in."""
+    def on_view_later(self, event: Later) -> None:
         event.deliver()
 
-    def on_view_progress(self, event: Progress) -> None:
-        """Show how far the work is."""
+    def _show_progress(self, what: str, done: int, total: int) -> None:
         if self.busy():
-            self.status(bar(event.what, event.done, event.total))
+            self.status(bar(what, done, total))
 
-    def on_view_failed(self, event: Failed) -> None:
-        """Say why work ended."""
-        if event.error is not None:
-            self.fail(event.error)
-            self.status(self.resting())
+    def _show_failure(self, error: LungcliError) -> None:
+        self.fail(error)
+        self.status(self.resting())
 
 
 def bar(what: str, done: int, total: int) -> Text:
-    """Draw a line of progress that says how to end it."""
+    """Draw a line of progress that says how to cancel the work."""
     meter = bars.meter(done / total if total else 0.0, _BAR)
     return Text.assemble(f"{plain(what)} ", meter, ("  esc ends it", "dim"))

@@ -1,4 +1,7 @@
-"""Curves as text: series in, rows of braille with axes, marks and a cursor out. Pure, and without textual."""
+"""Curves as text: series in, rows of braille with axes, marks and a cursor out. Pure, and without textual.
+
+A line's style is a number: it stands for a mark and, in each theme, for a colour.
+"""
 
 import bisect
 import math
@@ -6,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 AXIS, CURSOR = -1, -2
-"""Roles of what is no line; a line's role is its look."""
+"""Styles of what is no line."""
 
-MARKS = "●■▲◆○□△◇★✚"
-"""One mark a look, set on the line here and there, so that nothing hangs on colour."""
+_MARKS, _LEVEL = "●■▲◆○□△◇★✚", "╌"
+# After Okabe and Ito (2008, Color Universal Design): told apart by the colour-blind too.
+_DARK = ("#E69F00", "#56B4E9", "#2FC99A", "#F0E442", "#CC79A7", "#FF7F50", "#9AA7FF", "#DDDDDD")
+_LIGHT = ("#B25F00", "#0072B2", "#00714F", "#7A6A00", "#9C3F78", "#C23B00", "#3F3FBF", "#333333")
+_CONTRAST = ("#FFB000", "#5CC8FF", "#00FFB0", "#FFFF40", "#FF8CD0", "#FF9060", "#B0B8FF", "#FFFFFF")
 
 GUTTER = 8
 """Cells left of the plot, for the labels of its scale."""
@@ -23,7 +29,7 @@ class Line:
     """One line of a plot. `xs` rise; `gaps` are the indices before which it breaks; `level`: a value all along."""
 
     label: str
-    look: int
+    style: int
     xs: Sequence[float] = ()
     ys: Sequence[float] = ()
     gaps: Sequence[int] = ()
@@ -43,14 +49,26 @@ class Frame:
 
 
 Span = tuple[str, int]
+"""A text and its style."""
+
 Rows = tuple[tuple[Span, ...], ...]
+
+
+def mark(style: int, *, level: bool = False) -> str:
+    """The mark of a line, set on it here and there so that nothing depends on colour; a `level` is dashed instead."""
+    return _LEVEL if level else _MARKS[style % len(_MARKS)]
+
+
+def colour(style: int, theme: str = "") -> str:
+    """The colour of a line in a theme of this name, as `#RRGGBB`."""
+    colours = _LIGHT if "light" in theme else _CONTRAST if "contrast" in theme else _DARK
+    return colours[style % len(colours)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sketch:
-    """A plot that wants only its cursor: moving that costs a hundredth of drawing the lines anew."""
+    """A plot that lacks only its cursor: moving that costs a hundredth of drawing the lines again."""
 
-    frame: Frame
     canvas: "_Canvas"
     span: tuple[float, float]
     labels: dict[int, str]
@@ -60,23 +78,25 @@ class Sketch:
 def plot(lines: Sequence[Line], frame: Frame) -> Rows:
     """Draw `lines` into exactly `frame.height` rows of `frame.width` cells. Too small a frame is left empty."""
     drawn = sketch(lines, frame)
-    return empty(frame) if drawn is None else finished(drawn, frame.cursor)
+    return empty(frame) if drawn is None else with_cursor(drawn, frame.cursor)
 
 
 def empty(frame: Frame) -> Rows:
-    """The rows of a frame that has room for nothing."""
+    """The rows of a frame that is too small for a plot."""
     return (((" " * max(0, frame.width), AXIS),),) * max(0, frame.height)
 
 
-def finished(drawn: Sketch, cursor: float | None) -> Rows:
+def with_cursor(drawn: Sketch, cursor: float | None) -> Rows:
     """The rows of a sketch, with a cursor."""
     low, high = drawn.span
     width, height, labels = drawn.canvas.width, drawn.canvas.height, drawn.labels
-    at = round((cursor - low) / (high - low) * (width - 1)) if cursor is not None and low <= cursor <= high else None
+    column = None
+    if cursor is not None and low <= cursor <= high:
+        column = round((cursor - low) / (high - low) * (width - 1))
     body = []
-    for i in range(height):
-        gutter = (f"{labels.get(i, ''):>{GUTTER - 1}.{GUTTER - 1}}{'┤' if i in labels else '│'}", AXIS)
-        body.append((gutter, *drawn.canvas.row(i, at)))
+    for row in range(height):
+        gutter = (f"{labels.get(row, ''):>{GUTTER - 1}.{GUTTER - 1}}{'┤' if row in labels else '│'}", AXIS)
+        body.append((gutter, *drawn.canvas.row(row, column)))
     return (*body, ((drawn.below, AXIS),))
 
 
@@ -92,7 +112,6 @@ def sketch(lines: Sequence[Line], frame: Frame) -> Sketch | None:
         for line in lines:
             _draw(canvas, line, (x_low, x_high), bounds, frame.log)
     return Sketch(
-        frame=frame,
         canvas=canvas,
         span=(x_low, x_high),
         labels=_y_labels(bounds, height, frame.log),
@@ -114,8 +133,8 @@ def value_at(line: Line, x: float) -> float | None:
         return line.level
     if not line.xs or x > line.xs[-1] + 1:
         return None
-    at = bisect.bisect_right(line.xs, x + 1e-9) - 1
-    return line.ys[at] if at >= 0 else None
+    index = bisect.bisect_right(line.xs, x + 1e-9) - 1
+    return line.ys[index] if index >= 0 else None
 
 
 def short(value: float | None) -> str:
@@ -161,47 +180,47 @@ def _scaled(value: float, log: bool) -> float:
 
 
 class _Canvas:
-    """Cells of braille dots, each with the look of the line drawn there last, and marks over them."""
+    """Cells of braille dots, each with the style of the line drawn there last, and marks over them."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self._dots = bytearray(width * height)
-        self._looks = [AXIS] * (width * height)
+        self._styles = [AXIS] * (width * height)
         self._over: dict[int, Span] = {}
 
-    def stroke(self, column: int, top: int, bottom: int, look: int) -> None:
+    def stroke(self, column: int, top: int, bottom: int, style: int) -> None:
         """Set the dots of one dot column from row `top` down to row `bottom`."""
         for row in range(top, bottom + 1):
             cell = (row >> 2) * self.width + (column >> 1)
             self._dots[cell] |= _BITS[row & 3][column & 1]
-            self._looks[cell] = look
+            self._styles[cell] = style
 
-    def mark(self, column: int, row: int, look: int) -> None:
-        """Put the mark of `look` on a dot, where no other mark is."""
+    def mark(self, column: int, row: int, style: int) -> None:
+        """Put the mark of `style` on a dot, where no other mark is."""
         cell = (row >> 2) * self.width + (column >> 1)
-        self._over.setdefault(cell, (MARKS[look % len(MARKS)], look))
+        self._over.setdefault(cell, (mark(style), style))
 
-    def level(self, row: int, look: int) -> None:
+    def level(self, row: int, style: int) -> None:
         """Draw a broken line across."""
         start = (row >> 2) * self.width
         for cell in range(start, start + self.width):
             if not self._dots[cell]:
-                self._over.setdefault(cell, ("╌", look))
+                self._over.setdefault(cell, (_LEVEL, style))
 
     def row(self, row: int, cursor: int | None) -> list[Span]:
-        """One row of cells as spans of the same look; the cursor goes through empty cells and crosses lines."""
+        """One row of cells as spans of the same style; the cursor goes through empty cells and crosses lines."""
         spans: list[Span] = []
         start = row * self.width
         for cell in range(start, start + self.width):
             dots = self._dots[cell]
             over = self._over.get(cell)
-            text, look = over or ((chr(0x2800 + dots), self._looks[cell]) if dots else (" ", AXIS))
+            text, style = over or ((chr(0x2800 + dots), self._styles[cell]) if dots else (" ", AXIS))
             if cell - start == cursor:
-                text, look = ("│", CURSOR) if text == " " else ("┼", look)
-            if spans and spans[-1][1] == look:
-                spans[-1] = (spans[-1][0] + text, look)
+                text, style = ("│", CURSOR) if text == " " else ("┼", style)
+            if spans and spans[-1][1] == style:
+                spans[-1] = (spans[-1][0] + text, style)
             else:
-                spans.append((text, look))
+                spans.append((text, style))
         return spans
 
 
@@ -213,29 +232,27 @@ def _draw(canvas: _Canvas, line: Line, xs: tuple[float, float], ys: tuple[float,
 
     if line.level is not None:
         if not log or line.level > 0:
-            canvas.level(row_of(line.level), line.look)
+            canvas.level(row_of(line.level), line.style)
         return
-    points: list[tuple[int, int]] = []
     before: tuple[int, int] | None = None
     for column, first, lowest, highest, end, broken in columns(line, xs, canvas.width * 2, log):
         if before is not None and not broken:
-            _join(canvas, before, (column, row_of(first)), line.look)
-            _mark_between(canvas, before, (column, row_of(first)), line.look)
-        canvas.stroke(column, row_of(highest), row_of(lowest), line.look)
+            _join(canvas, before, (column, row_of(first)), line.style)
+            _mark_between(canvas, before, (column, row_of(first)), line.style)
+        canvas.stroke(column, row_of(highest), row_of(lowest), line.style)
         before = (column, row_of(end))
-        points.append(before)
-    if points:
-        canvas.mark(*points[-1], line.look)
+    if before is not None:
+        canvas.mark(*before, line.style)
 
 
-def _mark_between(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], look: int) -> None:
-    """Mark the line where it comes by one of its places; each look has others, so that equal lines both show."""
+def _mark_between(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], style: int) -> None:
+    """Mark the line where it passes a column of its style; each style has others, so that equal lines both show."""
     apart = max(16, canvas.width // 2)
-    place = (look * 6 + 4) % apart
+    place = (style * 6 + 4) % apart
     column = start[0] + (place - start[0]) % apart
     if column < end[0]:
         share = (column - start[0]) / (end[0] - start[0])
-        canvas.mark(column, round(start[1] + share * (end[1] - start[1])), look)
+        canvas.mark(column, round(start[1] + share * (end[1] - start[1])), style)
 
 
 def columns(
@@ -246,7 +263,7 @@ def columns(
     scale = (width - 1) / (high - low)
     at, end = bisect.bisect_left(line.xs, low), bisect.bisect_right(line.xs, high)
     gaps = [gap for gap in line.gaps if at < gap < end]
-    found = []
+    gathered = []
     while at < end:
         column = round((line.xs[at] - low) * scale)
         until = bisect.bisect_left(line.xs, low + (column + 0.5) / scale, at + 1, end)
@@ -257,21 +274,21 @@ def columns(
         if log:
             values = [value for value in values if value > 0]
         if values:
-            found.append((column, values[0], min(values), max(values), values[-1], at in line.gaps))
+            gathered.append((column, values[0], min(values), max(values), values[-1], at in line.gaps))
         at = until
-    return found
+    return gathered
 
 
-def _join(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], look: int) -> None:
+def _join(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], style: int) -> None:
     """Draw a straight line between two dots, the first of them left out."""
     across, down = end[0] - start[0], end[1] - start[1]
     if across <= 0:
-        canvas.stroke(end[0], min(start[1], end[1]), max(start[1], end[1]), look)
+        canvas.stroke(end[0], min(start[1], end[1]), max(start[1], end[1]), style)
         return
     row = start[1]
     for step in range(1, across + 1):
         goal = start[1] + round(down * step / across)
-        canvas.stroke(start[0] + step, min(row, goal), max(row, goal), look)
+        canvas.stroke(start[0] + step, min(row, goal), max(row, goal), style)
         row = goal
 
 

@@ -1,4 +1,4 @@
-"""Small screens over a view: a question, a line of text, one or several of a list, something to read, the keys."""
+"""Dialogs over a view: a question, a line of text, one or several of a list, something to read, the keys."""
 
 from collections.abc import Sequence
 from typing import ClassVar, TypeVar
@@ -39,21 +39,21 @@ class Dialog(ModalScreen[T | None]):
     Dialog .buttons Button { margin-left: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="dialog.close", tooltip="Back to the view")
+        Binding("escape", "close", "Close", id="dialog.close", tooltip="Back to the view"),
+        Binding("q", "close", "Close", show=False),
     ]
 
     def action_close(self) -> None:
-        """Answer nothing."""
         self.dismiss(None)
 
 
 class Confirm(Dialog[bool]):
-    """A question with yes and no; no is what Enter means."""
+    """A question to be answered by yes (True) or no (None); Enter means no."""
 
     AUTO_FOCUS = "#no"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes"),
-        Binding("n", "answer(False)", "No"),
+        Binding("y", "confirm", "Yes"),
+        Binding("n", "close", "No"),
         Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 
@@ -62,7 +62,6 @@ class Confirm(Dialog[bool]):
         self._question, self._yes = question, yes
 
     def compose(self) -> ComposeResult:
-        """The question and its two buttons."""
         with Vertical(classes="frame question"):
             yield Static(Text(self._question))
             with Horizontal(classes="buttons"):
@@ -70,12 +69,11 @@ class Confirm(Dialog[bool]):
                 yield Button(f"{self._yes} (y)", id="yes", variant="error")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer with the button."""
-        self.dismiss(event.button.id == "yes")
+        """The buttons do what their keys do."""
+        self.dismiss(True if event.button.id == "yes" else None)
 
-    def action_answer(self, yes: bool) -> None:
-        """Answer with a key."""
-        self.dismiss(yes)
+    def action_confirm(self) -> None:
+        self.dismiss(True)
 
 
 class Ask(Dialog[str]):
@@ -88,39 +86,32 @@ class Ask(Dialog[str]):
         self._question, self._value = question, value
 
     def compose(self) -> ComposeResult:
-        """The question and its line."""
         with Vertical(classes="frame question"):
             yield Static(Text(self._question))
             yield Input(self._value)
             yield Static("Enter: take it · Esc: leave", classes="faint")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer with the line."""
         self.dismiss(event.value.strip())
 
 
 class Choose(Dialog[str]):
     """Choose one of `options` (id and what to show)."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "close", "Close", show=False)]
-
     def __init__(self, title: str, options: Sequence[tuple[str, str]], current: str = "") -> None:
         super().__init__()
         self._title, self._options, self._current = title, options, current
 
     def compose(self) -> ComposeResult:
-        """Lay out a titled list."""
         with Vertical(classes="frame") as frame:
             frame.border_title = Content(self._title)
             yield OptionList(*(Option(Text(plain(shown)), id=key) for key, shown in self._options))
 
     def on_mount(self) -> None:
-        """Start on what is chosen now."""
         keys = [key for key, _ in self._options]
         self.query_one(OptionList).highlighted = keys.index(self._current) if self._current in keys else 0
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Return the choice."""
         self.dismiss(event.option_id)
 
 
@@ -129,7 +120,6 @@ class Tick(Dialog[tuple[str, ...]]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take", id="dialog.take", tooltip="Take the choice", priority=True),
-        Binding("q", "close", "Close", show=False),
     ]
 
     def __init__(self, title: str, options: Sequence[str], ticked: Sequence[str]) -> None:
@@ -137,7 +127,6 @@ class Tick(Dialog[tuple[str, ...]]):
         self._title, self._options, self._ticked = title, options, ticked
 
     def compose(self) -> ComposeResult:
-        """Lay out a titled list with boxes."""
         with Vertical(classes="frame") as frame:
             frame.border_title = Content(self._title)
             frame.border_subtitle = Content("space ticks · enter takes · esc leaves")
@@ -152,14 +141,11 @@ class Tick(Dialog[tuple[str, ...]]):
 class Sheet(Dialog[None]):
     """Something to read, which scrolls."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "close", "Close", show=False)]
-
     def __init__(self, title: str, *parts: RenderableType) -> None:
         super().__init__()
         self._title, self._parts = title, parts
 
     def compose(self) -> ComposeResult:
-        """Lay out the parts under each other."""
         with VerticalScroll(classes="frame sheet") as frame:
             frame.border_title = Content(plain(self._title))
             frame.border_subtitle = Content("esc closes")
@@ -168,7 +154,7 @@ class Sheet(Dialog[None]):
 
 
 class Help(Sheet):
-    """The keys that work where the user is."""
+    """The keys that work in the view."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "Close", show=False)]
 

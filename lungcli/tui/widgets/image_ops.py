@@ -32,15 +32,13 @@ def grey_of(pixels: Pixels) -> Pixels:
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.uint8)
 
 
-def contact_sheet(tiles: list[Pixels], across: int, side: int = 64, gap: int = 2) -> Pixels:
-    """Lay RGB or grey tiles out in rows of `across`: RGB (H, W, 3), black between them, `side` pixels a tile."""
-    down = -(-len(tiles) // across)
-    sheet = np.zeros((down * (side + gap), across * (side + gap), 3), dtype=np.uint8)
+def contact_sheet(tiles: list[Pixels], across: int, gap: int = 2) -> Pixels:
+    """Lay RGB tiles of one size, each (S, S, 3), out in rows of `across`: RGB (H, W, 3), black between them."""
+    step = len(tiles[0]) + gap
+    sheet = np.zeros((-(-len(tiles) // across) * step, across * step, 3), dtype=np.uint8)
     for index, tile in enumerate(tiles):
-        y, x = (index // across) * (side + gap), (index % across) * (side + gap)
-        image = Image.fromarray(tile).convert("RGB")
-        image.thumbnail((side, side), Image.Resampling.BILINEAR)
-        sheet[y : y + image.height, x : x + image.width] = np.asarray(image)
+        y, x = index // across * step, index % across * step
+        sheet[y : y + len(tile), x : x + len(tile)] = tile
     return sheet
 
 

@@ -69,7 +69,6 @@ class Picture(Widget):
         self._draw()
 
     def on_resize(self) -> None:
-        """Draw again at the new size."""
         self._draw()
 
     def on_unmount(self) -> None:
@@ -83,7 +82,6 @@ class Picture(Widget):
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """Return one row of cells."""
         if self._pixels is None:
             lines = self._instead.splitlines()
             row = y - max(0, self.size.height - len(lines)) // 2

@@ -267,7 +267,7 @@ def test_a_download_is_cancelled_and_what_arrived_is_kept(
         await become(pilot, lambda: "what has arrived of little is kept; D goes on with it" in app.messages())
         assert rows(app, "sets") == []
         await press(app, pilot, "D", "enter")
-        assert "What arrived earlier is gone on with" in " ".join(app.text().split())
+        assert "It continues what arrived earlier" in " ".join(app.text().split())
 
     play(DataView(), scenario)
 

@@ -1,6 +1,7 @@
 """Jobs as processes of their own, and stopping what another process works on."""
 
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from lungcli.core import runs
 from lungcli.core.errors import UsageError
 from lungcli.core.runs import Worker
 from lungcli.tui.jobs import processes
-from lungcli.tui.runs import run_actions
 from tests.tui import fakes
 
 WORKER = """
@@ -42,13 +42,14 @@ def test_a_job_says_why_it_failed() -> None:
     job = processes.start(["train", "--model", "nonsense"])
     until(lambda: processes.state(job) != "running")
     assert processes.state(job) == "failed (exit 2)"
-    assert "unknown data set 'phantom'" in processes.complaint(job.log)
+    assert "failed (exit 2): error: unknown data set 'phantom'" in processes.failure(job)
 
 
 def test_a_job_that_is_done_says_so() -> None:
     job = processes.start(["--version"])
     until(lambda: processes.state(job) == "done")
-    assert processes.last_words(job.log)[0].startswith("lungcli ")
+    assert processes.last_lines(job.log)[0].startswith("lungcli ")
+    assert processes.failure(job) == ""
 
 
 def test_a_job_is_in_a_session_of_its_own() -> None:
@@ -67,7 +68,7 @@ def test_a_run_that_another_process_works_on_is_stopped_by_asking() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         assert runs.worker(run) == Worker(pid=process.pid, host=platform.node())
-        assert f"process {process.pid}" in run_actions.stop(run)
+        assert processes.signal_worker(run, signal.SIGINT) == process.pid
         process.stdout.read()
     assert runs.state(runs.read(run.folder)) == "stopped"
     assert runs.worker(run) is None
@@ -79,7 +80,7 @@ def test_a_process_that_does_not_listen_is_ended_and_leaves_nothing_held() -> No
     with subprocess.Popen([sys.executable, "-c", WORKER, str(run.folder)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        processes.kill(run)
+        processes.signal_worker(run, processes.KILL)
         process.stdout.read()
     assert runs.worker(run) is None
     assert runs.state(runs.read(run.folder)) == "stopped"
@@ -88,18 +89,8 @@ def test_a_process_that_does_not_listen_is_ended_and_leaves_nothing_held() -> No
 def test_what_cannot_be_stopped_says_why() -> None:
     run = fakes.run("live", end="stopped")
     with pytest.raises(UsageError, match="no process works on the run 'live'"):
-        run_actions.stop(run)
+        processes.signal_worker(run, signal.SIGINT)
     with runs._lock(run):
         (run.folder / "worker.json").write_bytes(msgspec.json.encode(Worker(pid=1, host="elsewhere")))
         with pytest.raises(UsageError, match="is worked on by elsewhere"):
-            run_actions.stop(run)
-
-
-def test_a_run_that_is_done_or_held_is_not_resumed() -> None:
-    with pytest.raises(UsageError, match="is done"):
-        run_actions.resume(fakes.run("ready"))
-
-
-def test_what_to_do_is_a_command_one_can_paste() -> None:
-    assert run_actions.advice("my run", "stopped", "") == "r goes on, as does: lungcli runs resume 'my run'"
-    assert "nan" in run_actions.advice("x", "failed", "the loss became nan")
+            processes.signal_worker(run, signal.SIGINT)

@@ -12,6 +12,7 @@ from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile import model_paths
 from lungcli.tui.models import table
 from lungcli.tui.models.table import Entry
+from lungcli.views.evaluation import SYNTHETIC
 from tests.cli.test_tables import row
 from tests.metrics.test_predictions import evaluation
 from tests.modelfile import graphs
@@ -50,7 +51,7 @@ def test_a_row_beside_the_pinned_one() -> None:
     assert table.summary(entries(msgspec.structs.replace(other, not_compared="so"))[0], TEACHER) == (
         "run [1]/int8: 4.0× smaller than run [1]/teacher; so"
     )
-    assert "not judged on the same slices" in table.summary(entries(other)[0], TEACHER)
+    assert "not evaluated on the same slices" in table.summary(entries(other)[0], TEACHER)
 
 
 def test_a_faster_row_says_so() -> None:
@@ -84,7 +85,7 @@ def test_figures_of_a_random_split_are_marked_without_colour_too() -> None:
 
 
 def test_synthetic_data_is_always_said() -> None:
-    assert table.notes(entries(TEACHER)) == [table.SYNTHETIC_NOTE]
+    assert table.notes(entries(TEACHER)) == [SYNTHETIC]
 
 
 def test_only_what_was_judged_alike_is_on_the_front() -> None:

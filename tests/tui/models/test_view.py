@@ -234,7 +234,7 @@ def test_which_verdicts_flipped_with_the_slices() -> None:
         assert any("mark two rows" in message for message in app.messages())
         await press(app, pilot, "down", "f")
         assert isinstance(app.screen, Flips)
-        assert "2 of 6 verdicts flipped: 0 mended, 2 broken, 0 both wrong" in app.text()
+        assert "2 of 6 predictions flipped: 0 corrected, 2 broken, 0 both wrong" in app.text()
         picture = app.screen.query_one(Picture)
         assert picture.pixels is not None
         before = picture.pixels.mean()
@@ -243,7 +243,7 @@ def test_which_verdicts_flipped_with_the_slices() -> None:
         assert picture.pixels.mean() != before
         await press(app, pilot, "escape")
         await press(app, pilot, "space", "down", "space", "f")
-        assert "1 of 6 verdicts flipped: 1 mended" in app.text()
+        assert "1 of 6 predictions flipped: 1 corrected" in app.text()
 
     play(ModelsView(), scenario)
 

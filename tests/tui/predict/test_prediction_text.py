@@ -23,8 +23,8 @@ FOUND = Prediction(
 )
 
 
-def test_a_verdict_in_words() -> None:
-    lines = prediction_text.verdict(FOUND, "run/int8", 40).plain.splitlines()
+def test_a_prediction_in_words() -> None:
+    lines = prediction_text.of_slice(FOUND, "run/int8", 40).plain.splitlines()
     assert lines[0] == "malignant 70.0%"
     assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
     assert max(map(len, lines[1:4])) <= 40
@@ -34,7 +34,7 @@ def test_a_verdict_in_words() -> None:
 
 def test_doubts_are_shown_where_a_prediction_has_some() -> None:
     doubtful = dataclasses.replace(FOUND, referred=True, reason="too close to call", guard=1.4)
-    text = prediction_text.verdict(doubtful, "m", 40).plain
+    text = prediction_text.of_slice(doubtful, "m", 40).plain
     assert "→ referred to a radiologist: too close to call" in text
     assert prediction_text.cells(doubtful)[0].plain == "malignant →"
     assert "1.40 (limit 1)" in text
@@ -42,22 +42,22 @@ def test_doubts_are_shown_where_a_prediction_has_some() -> None:
 
 def test_a_refusal_says_why() -> None:
     refusal = Refusal(source="a", reason="a colour picture", score=3.0)
-    assert "(a colour picture; score 3.00" in prediction_text.verdict(refusal, "m", 40).plain.splitlines()[1]
+    assert "(a colour picture; score 3.00" in prediction_text.of_slice(refusal, "m", 40).plain.splitlines()[1]
     assert prediction_text.cells(refusal)[0].plain == "refused"
 
 
 def test_phantoms_are_said_to_be_phantoms() -> None:
-    assert "phantoms" in prediction_text.verdict(dataclasses.replace(FOUND, synthetic=True), "m", 40).plain
+    assert "phantoms" in prediction_text.of_slice(dataclasses.replace(FOUND, synthetic=True), "m", 40).plain
 
 
 def test_a_failure_says_why_and_what_to_do() -> None:
     failure = Failure(source="a", reason="cannot read a: it is empty", hint="copy it again")
-    assert prediction_text.verdict(failure, "m", 40).plain.splitlines()[1:] == [
+    assert prediction_text.of_slice(failure, "m", 40).plain.splitlines()[1:] == [
         "cannot read a: it is empty",
         "copy it again",
     ]
     assert prediction_text.cells(failure)[0].plain == "unreadable"
-    assert prediction_text.verdict(None, "m", 40).plain == ""
+    assert prediction_text.of_slice(None, "m", 40).plain == ""
 
 
 def test_a_series_in_words() -> None:
@@ -84,8 +84,14 @@ def test_a_series_in_words() -> None:
 
 def test_what_the_heat_means() -> None:
     pixels = np.zeros((2, 2, 3), dtype=np.uint8)
-    heat = HeatMap(label="normal", pixels=pixels, grey=pixels[..., 0], somewhere=True)
-    assert prediction_text.heat(heat, coloured=True).plain == "heat-map: regions that support normal, violet to yellow"
-    assert "right of the slice, @ is strongest" in prediction_text.heat(heat, coloured=False).plain
-    assert "no region supports" in prediction_text.heat(dataclasses.replace(heat, somewhere=False), coloured=True).plain
-    assert "nothing to explain" in prediction_text.heat(None, coloured=True).plain
+    heat = HeatMap(label="normal", pixels=pixels, grey=pixels[..., 0], has_peak=True)
+    assert (
+        prediction_text.of_heat_map(heat, coloured=True).plain
+        == "heat-map: regions that support normal, violet to yellow"
+    )
+    assert "right of the slice, @ is strongest" in prediction_text.of_heat_map(heat, coloured=False).plain
+    assert (
+        "no region supports"
+        in prediction_text.of_heat_map(dataclasses.replace(heat, has_peak=False), coloured=True).plain
+    )
+    assert "nothing to explain" in prediction_text.of_heat_map(None, coloured=True).plain

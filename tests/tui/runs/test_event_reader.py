@@ -41,7 +41,7 @@ def test_however_it_is_cut_every_line_is_read_once(
             news = event_reader.read_on(path, place, limit)
             place, more = news.place, news.more
             lines += news.lines
-            assert not news.anew
+            assert not news.rewritten
     assert lines == whole.splitlines()
 
 
@@ -60,7 +60,7 @@ def test_a_file_written_anew_is_read_from_its_beginning(tmp_path: Path, content:
     place = event_reader.read_on(path, Place()).place
     path.write_bytes(content)
     news = event_reader.read_on(path, place)
-    assert news.anew
+    assert news.rewritten
     assert news.lines == tuple(content.splitlines())
 
 
@@ -71,7 +71,7 @@ def test_a_replaced_file_is_noticed_though_it_begins_alike(tmp_path: Path) -> No
     other.write_bytes(b"same\nmore\n")
     other.replace(path)
     news = event_reader.read_on(path, place)
-    assert news.anew
+    assert news.rewritten
     assert news.lines == (b"same", b"more")
 
 
@@ -80,9 +80,9 @@ def test_a_deleted_file_has_no_lines_and_may_come_back(tmp_path: Path) -> None:
     place = event_reader.read_on(path, Place()).place
     path.unlink()
     gone = event_reader.read_on(path, place)
-    assert gone.anew
+    assert gone.rewritten
     assert gone.lines == ()
-    assert not event_reader.read_on(path, gone.place).anew
+    assert not event_reader.read_on(path, gone.place).rewritten
     path.write_bytes(b"back\n")
     assert event_reader.read_on(path, gone.place).lines == (b"back",)
 

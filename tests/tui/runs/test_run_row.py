@@ -15,7 +15,7 @@ def seen(name: str, kind: str = "train", state: str = "running") -> Row:
     return run_row.row(
         run,
         "running" if state == "running" else "stopped",
-        event_reader.glance(run.events, event_reader.UNSEEN),
+        event_reader.glance(run.events, event_reader.UNREAD),
         ("a",),
     )
 
@@ -52,3 +52,10 @@ def test_every_line_of_the_list_is_as_wide_as_the_heading(width: int, name: str)
 
 def test_a_long_name_keeps_both_ends() -> None:
     assert run_list.shortened("abcdefghij", 5) == "ab…ij"
+
+
+def test_advice_is_a_command_that_can_be_pasted() -> None:
+    stopped = Row(name="my run", folder=Path(), state="stopped")
+    assert run_row.advice(stopped) == "r goes on, as does: lungcli runs resume 'my run'"
+    failed = Row(name="x", folder=Path(), state="failed", problem="the loss became nan")
+    assert "the loss became nan\n" in run_row.advice(failed)

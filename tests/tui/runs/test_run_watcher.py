@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.core import run_trash, runs
-from lungcli.tui.runs.run_watcher import Watcher
+from lungcli.tui.runs.run_watcher import RunWatcher
 from tests.tui import fakes
 
 
@@ -21,15 +21,15 @@ class Clock:
         return self.now
 
 
-def looked(watcher: Watcher) -> list[str]:
-    watcher.look()
+def looked(watcher: RunWatcher) -> list[str]:
+    watcher.scan()
     while watcher.behind:
-        watcher.work(1.0)
+        watcher.read(1.0)
     return [row.name for row in watcher.rows()]
 
 
 def test_runs_come_and_go_the_newest_first() -> None:
-    watcher = Watcher()
+    watcher = RunWatcher()
     assert looked(watcher) == []
     old = fakes.run("old", age=90)
     fakes.run("new", age=30)
@@ -40,7 +40,7 @@ def test_runs_come_and_go_the_newest_first() -> None:
 
 def test_a_run_that_grows_moves_without_anything_else_being_read() -> None:
     run = fakes.stand(fakes.run("live", end="stopped"), "running")
-    watcher = Watcher()
+    watcher = RunWatcher()
     looked(watcher)
     fakes.append(run.events, list(fakes.epoch("train", 6, 10, 0.9)))
     looked(watcher)
@@ -53,22 +53,22 @@ def test_a_run_that_grows_moves_without_anything_else_being_read() -> None:
 def test_a_run_that_says_it_is_running_is_believed_while_events_come() -> None:
     clock = Clock()
     run = fakes.stand(fakes.run("live", end="stopped"), "running")
-    watcher = Watcher(clock)
+    watcher = RunWatcher(clock)
     looked(watcher)
     assert watcher.rows()[0].state == "stopped"  # No process holds it.
     fakes.append(run.events, list(fakes.epoch("train", 6, 10, 0.9)))
     looked(watcher)
     assert watcher.rows()[0].state == "running"  # Another machine's, whose lock is not seen here.
     clock.now += 60
-    watcher.look()
-    watcher.work(1.0)
+    watcher.scan()
+    watcher.read(1.0)
     assert watcher.rows()[0].state == "stopped"
 
 
 def test_a_damaged_run_is_shown_as_one() -> None:
     run = fakes.run("broken")
     (run.folder / "run.json").write_bytes(b"{")
-    watcher = Watcher()
+    watcher = RunWatcher()
     looked(watcher)
     row = watcher.rows()[0]
     assert row.state == "damaged"
@@ -78,14 +78,14 @@ def test_a_damaged_run_is_shown_as_one() -> None:
 def test_a_run_without_events_yet_is_shown() -> None:
     run = fakes.run("fresh")
     run.events.unlink()
-    watcher = Watcher()
+    watcher = RunWatcher()
     assert looked(watcher) == ["fresh"]
     assert watcher.rows()[0].best is None
 
 
 def test_tags_are_read_when_asked() -> None:
     run = fakes.run("one")
-    watcher = Watcher()
+    watcher = RunWatcher()
     looked(watcher)
     run_trash.tag(run.folder, ("paper",))
     watcher.touch("one")
@@ -96,7 +96,7 @@ def test_tags_are_read_when_asked() -> None:
 def test_points_are_kept_only_of_runs_that_are_followed() -> None:
     fakes.run("one")
     fakes.run("two")
-    watcher = Watcher()
+    watcher = RunWatcher()
     looked(watcher)
     watcher.follow(["one", "gone"])
     assert not watcher.read_points(1.0)
@@ -116,14 +116,14 @@ def test_a_thousand_runs_are_looked_at_in_a_moment(home: Path) -> None:
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
-    watcher = Watcher()
+    watcher = RunWatcher()
     assert len(looked(watcher)) == 1000
     start = time.thread_time()
-    watcher.look()
-    watcher.work(1.0)
+    watcher.scan()
+    watcher.read(1.0)
     assert time.thread_time() - start < 0.25
 
 
 def test_no_home_is_no_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LUNGCLI_HOME", str(tmp_path / "nowhere"))
-    assert looked(Watcher()) == []
+    assert looked(RunWatcher()) == []

@@ -34,4 +34,4 @@ def test_students_are_drawn_in_full_and_every_teacher_of_theirs_as_a_level() -> 
 def test_teachers_without_a_student_yet_are_drawn_in_full() -> None:
     shown = [of("job", "teacher", "teacher-2"), of("other", "train")]
     assert drawn(traces.traces(shown)) == ["job/teacher", "job/teacher-2", "other/train"]
-    assert [trace.look for trace in traces.traces(shown)] == [0, 1, 2]
+    assert [trace.style for trace in traces.traces(shown)] == [0, 1, 2]

@@ -106,7 +106,7 @@ def test_runs_are_overlaid_and_compared_with_a_pinned_one() -> None:
         whole = "\n".join(screen(app))
         assert "★alone/train" in whole
         assert "-0.0" in whole
-        marks = {trace.label: trace.look for trace in view(app).traces}
+        marks = {trace.label: trace.style for trace in view(app).traces}
         assert len(set(marks.values())) == len(marks) == 5
         assert settings.load().pinned == "alone"
 
@@ -326,7 +326,7 @@ def test_no_size_breaks_the_layout(size: tuple[int, int]) -> None:
             whole = "\n".join(lines)
             assert "loss" in whole
             assert "Overlay" in whole
-            assert view(app).has_class("narrow") == (size[0] < 100)
+            assert view(app).has_class("-narrow") == (size[0] < 100)
             assert app.query_one(RunList).size.height >= 5
 
     drive(script, size=size)
@@ -360,7 +360,7 @@ def test_the_mouse_does_what_keys_do() -> None:
         assert current(app) == "alone"
         await pilot.click(RunList, offset=(1, 4))
         assert view(app).marked == ("broken",)
-        chart = view(app).charts.seen[0]
+        chart = view(app).charts.shown[0]
         await pilot.click(chart, offset=(20, 5))
         assert view(app).x is not None
         await press(pilot, "0", "plus")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.tui.system import system_stats
-from lungcli.tui.system.system_stats import Gpu, Job, Usage, Watcher
+from lungcli.tui.system.system_stats import Gpu, RunProcess, SystemMonitor, Usage
 from tests.tui import stage
 
 SEEN = Usage(
@@ -19,7 +19,7 @@ SEEN = Usage(
     load=1.5,
     disk_free=70_000_000_000,
     gpus=(Gpu(name="A100 [1]", load=0.5, used=1 << 30, total=4 << 30),),
-    jobs=(Job(run="run [1]", pid=7, cpu=1.94, memory=2_500_000_000, threads=9, seconds=3900),),
+    jobs=(RunProcess(run="run [1]", pid=7, cpu=1.94, memory=2_500_000_000, threads=9, seconds=3900),),
 )
 HOLDER = """
 import sys, filelock, time
@@ -30,7 +30,7 @@ with filelock.FileLock(sys.argv[1]):
 
 
 def test_this_machine_has_cores_and_memory() -> None:
-    seen = Watcher().look()
+    seen = SystemMonitor().measure()
     assert len(seen.cores) >= 1
     assert all(0 <= share <= 1 for share in seen.cores)
     assert 0 < seen.used < seen.total
@@ -44,7 +44,7 @@ def test_the_process_that_works_on_a_run_is_found() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        (job,) = Watcher().look().jobs
+        (job,) = SystemMonitor().measure().jobs
         process.kill()
     assert (job.run, job.pid) == (made.name, process.pid)
     assert job.memory > 1_000_000

@@ -4,24 +4,23 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from lungcli.tui.system.system_stats import Usage, Watcher
+from lungcli.tui.system.system_stats import SystemMonitor, Usage
 from lungcli.tui.system.view import SystemView
 from tests.tui.stage import Stage, play, press, settle
 from tests.tui.system.test_system_stats import SEEN
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Usage]:
-    """Machines that are looked at, one after the other; the last stays."""
-    seen = [SEEN]
-    monkeypatch.setattr(Watcher, "look", lambda _: seen[-1] if len(seen) == 1 else seen.pop(0))
-    return seen
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU and a run at work."""
+    monkeypatch.setattr(SystemMonitor, "measure", lambda _: SEEN)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (100, 30), (300, 80)])
-def test_processor_memory_gpu_and_jobs(looks: list[Usage], size: tuple[int, int]) -> None:
+@pytest.mark.usefixtures("measured")
+@pytest.mark.parametrize("size", [(80, 24), (300, 80)])
+def test_processor_memory_gpu_and_jobs(size: tuple[int, int]) -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        app.query_one(SystemView).look()
+        app.query_one(SystemView).measure()
         await settle(app, pilot)
         text = app.text()
         for part in ("processor", "8.0 GB of 16.0 GB", "A100 [1]", "run [1]", "1 h 05", "load 1.5"):
@@ -33,10 +32,10 @@ def test_processor_memory_gpu_and_jobs(looks: list[Usage], size: tuple[int, int]
 
 def test_idle_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     idle = Usage(cores=(0.0,) * 64, used=1, total=2, swap=0, load=0, disk_free=0)
-    monkeypatch.setattr(Watcher, "look", lambda _: idle)
+    monkeypatch.setattr(SystemMonitor, "measure", lambda _: idle)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        app.query_one(SystemView).look()
+        app.query_one(SystemView).measure()
         await settle(app, pilot)
         assert "start one: lungcli compress" in app.text()
         assert app.query_one("#jobs", DataTable).row_count == 0
@@ -45,30 +44,32 @@ def test_idle_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     play(SystemView(), scenario, (80, 24))
 
 
-def test_the_picture_can_be_held(looks: list[Usage]) -> None:
+@pytest.mark.usefixtures("measured")
+def test_the_picture_can_be_held() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         view = app.query_one(SystemView)
         await press(app, pilot, "space")
         before = len(view._cpu)
-        view.look()
+        view.measure()
         await settle(app, pilot)
         assert len(view._cpu) == before
         assert "held: space goes on" in app.text()
         await press(app, pilot, "space")
-        view.look()
+        view.measure()
         await settle(app, pilot)
         assert len(view._cpu) == before + 1
 
     play(SystemView(), scenario)
 
 
-def test_nothing_is_measured_out_of_sight(looks: list[Usage]) -> None:
+@pytest.mark.usefixtures("measured")
+def test_nothing_is_measured_out_of_sight() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         view = app.query_one(SystemView)
         view.display = False
         await pilot.pause()
         before = len(view._cpu)
-        view.look()
+        view.measure()
         await settle(app, pilot)
         assert len(view._cpu) == before
 
@@ -77,7 +78,7 @@ def test_nothing_is_measured_out_of_sight(looks: list[Usage]) -> None:
 
 def test_this_machine_for_real() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        app.query_one(SystemView).look()
+        app.query_one(SystemView).measure()
         await settle(app, pilot)
         assert "GB of" in app.text()
 

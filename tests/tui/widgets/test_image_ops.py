@@ -21,8 +21,8 @@ def test_a_picture_in_colours_has_greys_too() -> None:
 
 
 def test_tiles_lie_in_rows() -> None:
-    three = [np.full((8, 8), value, dtype=np.uint8) for value in (50, 100, 150)]
-    sheet = image_ops.contact_sheet(three, across=2, side=8, gap=2)
+    three = [np.full((8, 8, 3), value, dtype=np.uint8) for value in (50, 100, 150)]
+    sheet = image_ops.contact_sheet(three, across=2, gap=2)
     assert sheet.shape == (20, 20, 3)
     assert [int(sheet[y, x, 0]) for y, x in ((0, 0), (0, 10), (10, 0), (10, 10), (9, 9))] == [50, 100, 150, 0, 0]
 

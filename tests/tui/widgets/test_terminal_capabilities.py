@@ -177,7 +177,7 @@ class _Passing(Driver):
     ids=["attributes", "kitty", "colours", "only one", "typed", "help", "typed before"],
 )
 def test_a_late_answer_presses_no_keys(typed: str, passed: str) -> None:
-    one = terminal_driver.deaf_to_answers(_Passing)()  # type: ignore[call-arg]
+    one = terminal_driver.without_late_answers(_Passing)()  # type: ignore[call-arg]
     for character in typed:
         one.process_message(events.Key(character, character))
     assert isinstance(one, _Passing)
@@ -185,7 +185,7 @@ def test_a_late_answer_presses_no_keys(typed: str, passed: str) -> None:
 
 
 def test_a_late_answer_as_textual_reads_it() -> None:
-    one = terminal_driver.deaf_to_answers(_Passing)()  # type: ignore[call-arg]
+    one = terminal_driver.without_late_answers(_Passing)()  # type: ignore[call-arg]
     parser = XTermParser()
     # As if nobody went on with a sequence that was begun: what then comes of it are keys.
     for part in ("q", "\x1b_Gi=31;OK\x1b\\", "\x1b[?1;0;256S", "\x1b[?62;4c", "x"):
