@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lungcli.cli.predict_output import Format, Write
     from lungcli.modelfile.model_file import Model
-    from lungcli.predict.inputs import Item
+    from lungcli.predict.inputs import Item, Naming
     from lungcli.predict.predict import Capture
     from lungcli.predict.prediction_json import Found
 
@@ -124,7 +124,8 @@ def predict(
     threads = threads or cpu.physical_cores()
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
-    items = _items(named_paths, stdin=stdin, include_phi=include_phi)
+    naming = inputs.Naming(phi=include_phi)
+    items = _items(named_paths, naming, stdin=stdin)
     workers = 1 if single else threads
     predicted = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
@@ -134,6 +135,8 @@ def predict(
     ):
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
         codes = _show_outcomes(series.combined(predicted, ensemble.card(loaded)), writers, loaded[0], pictures, advance)
+    if passed_over := inputs.passed_over(naming):
+        console.info(f"passed over: {passed_over}")
     raise typer.Exit(predict_output.exit_code(codes, strict=strict))
 
 
@@ -218,10 +221,9 @@ def _is_single(named_paths: list[str], *, stdin: bool) -> bool:
     return stdin or inputs.is_single(named_paths)
 
 
-def _items(named_paths: list[str], *, stdin: bool, include_phi: bool) -> "Iterator[Item]":
+def _items(named_paths: list[str], naming: "Naming", *, stdin: bool) -> "Iterator[Item]":
     from lungcli.predict import inputs
 
-    naming = inputs.Naming(phi=include_phi)
     if stdin:
         return inputs.of_content(sys.stdin.buffer.read(MAX_STDIN_BYTES), "stdin", naming)
     return inputs.items(named_paths, naming, sys.stdin.buffer)

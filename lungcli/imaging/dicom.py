@@ -5,42 +5,37 @@ Nothing that a tag holds gets into a message.
 
 import contextlib
 import io
-import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import dicom_decoder, jpeg_header, privacy
-from lungcli.imaging.picture import DAMAGED, DICOM_SUFFIXES, QUIET, Grey, Picture, check_size, content_of, damaged
+from lungcli.imaging import body_region, dicom_content, dicom_decoder, dicom_tags, hounsfield, jpeg_header, privacy
+from lungcli.imaging.picture import DAMAGED, DICOM_SUFFIXES, QUIET, Picture, check_size, content_of, damaged
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
-
-# Centre -600 HU and width 1500 HU, the usual lung window.
-WINDOW_LOW = -1350.0
-WINDOW_WIDTH = 1500.0
-AIR = -1000.0
+    from pydicom.dataset import FileDataset
 
 HEAD = 132
-MAX_FRAMES = 4096
 # One data set of the largest slice, 64 million pixels of 16 bits, and its tags.
 MAX_INFLATED = 192 << 20
 
-# Gantries tilt by up to 30°, and the cosine of that is .87.
-_AXIAL = 0.8
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SORTED_BY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation", "InstanceNumber")
-_HEADER = (*privacy.TAGS, *_SORTED_BY, "NumberOfFrames", "SpecificCharacterSet")
+_FRAMES = ("NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_KIND = ("SOPClassUID", "Modality")
+_HEADER = (*privacy.TAGS, *_SORTED_BY, *_FRAMES, *_KIND, "SpecificCharacterSet")
 _PATIENT_ENDS = 0x00110000
+# What begins a picture, which some archives call .dcm.
+PICTURE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
+_EXPORT = "export one CT slice as DICOM or PNG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +44,22 @@ class Header:
 
     `series` is its SeriesInstanceUID; `place` sorts slices of a series along its axis, from feet to head where they
     are axial; `frames` as it claims; `patient` are the words that name the patient, see `privacy.hidden`.
+    `no_picture` names the kind of object where that kind holds no picture, such as `RT Structure Set`.
     `complete` is false where the header is damaged and only the beginning could be read.
     """
 
     series: str = ""
-    place: tuple[float, float] = (math.inf, math.inf)
+    place: tuple[float, float] = (dicom_tags.UNKNOWN_PLACE, dicom_tags.UNKNOWN_PLACE)
     frames: int = 1
     patient: frozenset[str] = frozenset()
+    no_picture: str = ""
     complete: bool = True
 
 
 def is_dicom(head: bytes, name: str) -> bool:
     """Tell a DICOM file by its first 132 bytes, or by its name where it came without a preamble."""
-    return head[128:132] == b"DICM" or Path(name).suffix.lower() in DICOM_SUFFIXES
+    named = Path(name).suffix.lower() in DICOM_SUFFIXES
+    return head[128:132] == b"DICM" or (named and not head.startswith(PICTURE_MAGIC))
 
 
 def header(source: Path | bytes) -> Header:
@@ -76,10 +74,10 @@ def header(source: Path | bytes) -> Header:
 def read_dicom(content: bytes, shown: str) -> Picture:
     """Read a file of one frame; messages call it `shown`. Raises UnreadableInputError."""
     dataset = opened(content, shown)
-    if _frames(dataset) > 1:
+    if dicom_tags.frame_count(dataset) > 1:
         raise UnreadableInputError(
             f"cannot read {shown}: it holds more than one frame",
-            "`lungcli predict` judges every frame; elsewhere, export each slice as its own file",
+            "`lungcli predict` reads every frame; elsewhere, export each slice as its own file",
         )
     return read_frame(dataset, 0, shown)
 
@@ -87,21 +85,22 @@ def read_dicom(content: bytes, shown: str) -> Picture:
 def opened(source: Path | bytes, shown: str) -> "FileDataset":
     """Read the data set of a file that messages call `shown`, its pixels still encoded. Raises UnreadableInputError.
 
-    Frames are as many as it claims, at most 4,096, and each of them is there.
+    Frames are as many as it claims, at most 4,096, and each of them is there. Tags that slices need and some scanners
+    leave out are filled in.
     """
     content = source if isinstance(source, bytes) else content_of(source, shown)
     with _without_warnings():
         try:
             dataset = _dataset(content, header_only=False)
-            why_not = _unusable(dataset)
+            _name_encoding(dataset)
+            why_not = dicom_content.unusable(dataset)
             width, height = (0, 0) if why_not else (int(dataset.Columns), int(dataset.Rows))
         except _damage() as error:
             raise damaged(shown) from error
         if why_not:
-            raise UnreadableInputError(f"cannot read {shown}: {why_not}", "export one CT slice as DICOM or PNG")
+            raise UnreadableInputError(f"cannot read {shown}: {why_not}", _EXPORT)
         check_size(width, height, shown)
         try:
-            _name_encoding(dataset)
             _require_pixels(dataset, shown)
         except _damage() as error:
             raise _undecodable(shown) from error
@@ -110,28 +109,30 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
 
 def places(dataset: "FileDataset") -> list[tuple[float, float]]:
     """Where each frame lies, as `Header.place`, in the order they are stored in."""
+    frames = range(dicom_tags.frame_count(dataset))
     with _without_warnings():
         try:
-            return [_place(dataset, frame) for frame in range(_frames(dataset))]
+            return [dicom_tags.place(dataset, frame) for frame in frames]
         except _damage():
-            return [(math.inf, float(frame)) for frame in range(_frames(dataset))]
+            return [(dicom_tags.UNKNOWN_PLACE, float(frame)) for frame in frames]
 
 
 def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
     """Decode one frame of what `opened` gave: Hounsfield units in the lung window. Raises UnreadableInputError."""
     with _without_warnings():
         try:
-            why_not = _no_axial_slice(dataset, frame)
+            why_not = dicom_content.not_axial(dataset, frame)
             if not why_not:
-                stored = _whole(dataset, dicom_decoder.decoded(dataset, frame))
-                grey = _windowed(dataset, frame, stored.astype(np.float32))
+                stored = hounsfield.stored_values(dataset, dicom_decoder.decoded(dataset, frame))
+                grey = hounsfield.read(dataset, frame, stored, shown)
+                region = body_region.elsewhere(dataset)
         except _damage() as error:
             raise _undecodable(shown) from error
     if why_not:
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "choose the axial slices of the scan")
     if grey.shape != (int(dataset.Rows), int(dataset.Columns)) or not np.isfinite(grey).all():
         raise damaged(shown)
-    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="dicom")
+    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="dicom", region=region)
 
 
 @contextlib.contextmanager
@@ -144,6 +145,7 @@ def _without_warnings() -> Iterator[None]:
 
 def _dataset(source: Path | bytes, *, header_only: bool) -> "FileDataset":
     """Parse a file. Raises what pydicom raises, and ValueError where it would inflate to more than a slice."""
+    dicom_decoder.load_pydicom()
     import pydicom
 
     head = source[:4096] if isinstance(source, bytes) else _head(source, 4096)
@@ -194,9 +196,10 @@ def _inflated(deflated: bytes) -> bytes:
 def _header_of(dataset: "FileDataset") -> Header:
     return Header(
         series=str(getattr(dataset, "SeriesInstanceUID", None) or ""),
-        place=_place(dataset, 0),
-        frames=_frames(dataset),
+        place=dicom_tags.place(dataset, 0),
+        frames=dicom_tags.frame_count(dataset),
         patient=privacy.words_of(dataset),
+        no_picture=dicom_content.no_picture(dataset),
     )
 
 
@@ -212,118 +215,48 @@ def _patient_at_least(source: Path | bytes) -> frozenset[str]:
         return frozenset()
 
 
-def _frames(dataset: "FileDataset") -> int:
-    return int(getattr(dataset, "NumberOfFrames", None) or 1)
-
-
-def _of_frame(dataset: "Dataset", frame: int, sequence: str, name: str) -> Any:
-    """Return a tag of one frame: its own, or that all frames share (PS3.3 C.7.6.16), or that of the file; or None."""
-    own = getattr(dataset, "PerFrameFunctionalGroupsSequence", None) or []
-    shared = getattr(dataset, "SharedFunctionalGroupsSequence", None) or []
-    for group in (*own[frame : frame + 1], *shared[:1]):
-        for item in (getattr(group, sequence, None) or [])[:1]:
-            if (found := getattr(item, name, None)) is not None:
-                return found
-    return getattr(dataset, name, None)
-
-
-def _place(dataset: "FileDataset", frame: int) -> tuple[float, float]:
-    """Sort key of a slice: its distance along the normal of its plane (PS3.3 C.7.6.2.1.1), then its number."""
-    position = _numbers(_of_frame(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
-    normal = _normal(dataset, frame)
-    along = _numbers([getattr(dataset, "SliceLocation", None)], 1)
-    number = _numbers([getattr(dataset, "InstanceNumber", None)], 1)
-    where = math.inf
-    if position and normal:
-        where = sum(a * b for a, b in zip(position, normal, strict=True))
-    elif position or along:
-        where = (position or along)[-1]
-    return where, number[0] + frame if number else float(frame)
-
-
-def _normal(dataset: "FileDataset", frame: int) -> tuple[float, ...]:
-    """Unit normal of the plane of a slice, towards the head where it is axial; empty where the file doesn't say."""
-    found = _numbers(_of_frame(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-    if not found:
-        return ()
-    (a, b, c), (d, e, f) = found[:3], found[3:]
-    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
-    length = math.hypot(*normal)
-    if not length:
-        return ()
-    turned = -length if normal[2] < 0 else length
-    return tuple(value / turned for value in normal)
-
-
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    """Return `value` as so many finite numbers; empty where it is anything else."""
-    try:
-        found = tuple(float(item) for item in value)
-    except (TypeError, ValueError):
-        return ()
-    return found if len(found) == count and all(map(math.isfinite, found)) else ()
-
-
-def _unusable(dataset: "FileDataset") -> str:
-    """Say why a DICOM data set holds no grey CT slices; empty when it does."""
-    if "PixelData" not in dataset or "Rows" not in dataset or "Columns" not in dataset:
-        return "it holds no pixels, or is cut off"
-    if int(getattr(dataset, "SamplesPerPixel", None) or 1) > 1:
-        return "it is in colour"
-    if getattr(dataset, "PhotometricInterpretation", "") not in ("MONOCHROME1", "MONOCHROME2"):
-        return "it is not grey"
-    if getattr(dataset, "Modality", "CT") not in ("CT", "", None):
-        return "it is not a CT slice"
-    if _frames(dataset) > MAX_FRAMES:
-        return f"it claims more than {MAX_FRAMES:,} frames"
-    return ""
-
-
-def _no_axial_slice(dataset: "FileDataset", frame: int) -> str:
-    """Say why a frame is no axial slice by what the header tells; empty when it may be one."""
-    kinds = [getattr(dataset, "ImageType", None), _of_frame(dataset, frame, "CTImageFrameTypeSequence", "FrameType")]
-    told = [str(kind) for each in kinds if each for kind in ([each] if isinstance(each, str) else each)]
-    if "LOCALIZER" in told:
-        return "it is a localizer, not an axial slice"
-    normal = _normal(dataset, frame)
-    if not normal or abs(normal[2]) >= _AXIAL:
-        return ""
-    steepest = max(range(3), key=lambda axis: abs(normal[axis]))
-    plane = ("sagittal", "coronal", "oblique")[steepest] if abs(normal[steepest]) >= _AXIAL else "oblique"
-    return f"it lies in {'an' if plane == 'oblique' else 'a'} {plane} plane, not an axial one"
-
-
 def _require_pixels(dataset: "FileDataset", shown: str) -> None:
     """Check that every frame is there and as large as the header says, before any is decoded.
 
-    Raises UnreadableInputError where a library is missing, ValueError where the file lies.
+    Raises UnreadableInputError where nothing here decodes them, ValueError where the file lies.
     """
     from pydicom import encaps
-    from pydicom.pixels import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    frames, raw = _frames(dataset), int(dataset.Rows) * int(dataset.Columns) * (int(dataset.BitsAllocated) // 8)
+    frames = dicom_tags.frame_count(dataset)
+    raw = int(dataset.Rows) * int(dataset.Columns) * (int(dataset.BitsAllocated) // 8)
     if not syntax.is_encapsulated:
         if len(dataset.PixelData) < frames * raw:
             raise ValueError("fewer pixels than it claims")
         return
-    if not get_decoder(syntax).is_available:
-        raise UnreadableInputError(
-            f"cannot read {shown}: its pixels are compressed as {syntax.name.partition(',')[0]}, which needs a library",
-            "install it with: pip install 'lungcli[dicom-codecs]'; or export the slice uncompressed",
-        )
-    found = 0
+    count = 0
     for encoded in encaps.generate_frames(dataset.PixelData, number_of_frames=frames):
-        found += 1
+        count += 1
+        if package := dicom_decoder.missing_codec(str(syntax), encoded):
+            raise _not_decoded(shown, "" if syntax.is_private else syntax.name.partition(",")[0], package)
         jpeg_header.require(encoded, (int(dataset.Columns), int(dataset.Rows)), raw)
-    if found < frames:
+    if count < frames:
         raise ValueError("fewer frames than it claims")
+
+
+def _not_decoded(shown: str, compression: str, package: str) -> UnreadableInputError:
+    """The error of pixels that no decoder here reads; `package` is `unknown`, or what would bring one."""
+    how = f"compressed as {compression}" if compression else "compressed in an unknown way"
+    if package == "unknown":
+        return UnreadableInputError(
+            f"cannot read {shown}: its pixels are {how}, which nothing here decodes",
+            "export it uncompressed (Explicit VR Little Endian) or as PNG",
+        )
+    return UnreadableInputError(
+        f"cannot read {shown}: its pixels are {how}, which needs {package}",
+        f"install it with: pip install {package}; or export the slice uncompressed",
+    )
 
 
 def _undecodable(shown: str) -> UnreadableInputError:
     return UnreadableInputError(
-        f"cannot read {shown}: its pixels are damaged or compressed in an unknown way",
-        "export it uncompressed (Explicit VR Little Endian) or as PNG",
+        f"cannot read {shown}: its pixels are damaged or cut off",
+        "copy it again, or export it uncompressed (Explicit VR Little Endian) or as PNG",
     )
 
 
@@ -335,51 +268,3 @@ def _name_encoding(dataset: "FileDataset") -> None:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-
-
-def _whole(dataset: "FileDataset", stored: NDArray[np.generic]) -> NDArray[np.integer]:
-    """Stored values as they are meant: of `BitsStored` bits that end at `HighBit`, whatever lies in the others."""
-    whole = np.asarray(stored).astype(np.int32)
-    bits = int(getattr(dataset, "BitsStored", None) or dataset.BitsAllocated)
-    if not 1 <= bits <= 16 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return whole
-    spare = int(getattr(dataset, "HighBit", bits - 1)) + 1 - bits
-    whole = (whole >> max(0, spare)) & ((1 << bits) - 1)
-    if int(dataset.PixelRepresentation) == 1:
-        whole -= (whole >> (bits - 1)) << bits
-    return whole
-
-
-def _windowed(dataset: "FileDataset", frame: int, values: NDArray[np.float32]) -> Grey:
-    """Stored values as Hounsfield units (PS3.3 C.11.1.1.2) in the lung window; padding becomes air."""
-    slope = _of_frame(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    intercept = _of_frame(dataset, frame, "PixelValueTransformationSequence", "RescaleIntercept")
-    hounsfield = values * np.float32(slope or 1) + np.float32(intercept or 0)
-    grey: Grey = np.clip((hounsfield - np.float32(WINDOW_LOW)) / np.float32(WINDOW_WIDTH), 0, 1)
-    # MONOCHROME1 wants the smallest value shown white after windowing (PS3.3 C.7.6.3.1.2): a wish for the display,
-    # which leaves Hounsfield units as they are. Without a rescale there are none, only what is shown.
-    if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None:
-        grey = 1 - grey
-    grey[_padding(dataset, values)] = (AIR - WINDOW_LOW) / WINDOW_WIDTH
-    return grey
-
-
-def _padding(dataset: "FileDataset", values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where stored values say that nothing was measured (PS3.3 C.7.5.1.1.2), limits included, in either order."""
-    first = _stored(dataset, "PixelPaddingValue")
-    if first is None:
-        return np.zeros(values.shape, dtype=np.bool_)
-    last = _stored(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((first, first if last is None else last))
-    return (values >= low) & (values <= high)
-
-
-def _stored(dataset: "FileDataset", name: str) -> int | None:
-    """Return a tag that holds a stored value, None where it is missing; some scanners write signed ones unsigned."""
-    found = getattr(dataset, name, None)
-    if found is None:
-        return None
-    value = int(found)
-    bits = int(dataset.BitsAllocated)
-    signed = int(dataset.PixelRepresentation) == 1
-    return value - (1 << bits) if signed and value >= 1 << (bits - 1) else value

@@ -1,26 +1,33 @@
 """Reading one slice: any picture or DICOM file in, grey values between 0 and 1 out."""
 
+import contextlib
+import functools
 import io
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import dicom
+from lungcli.imaging import dicom, hounsfield
 from lungcli.imaging.picture import DAMAGED, QUIET, Grey, Picture, check_size, content_of, damaged, printable
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+_TIFF = (b"II", b"MM")
 _MIN_IS_WHITE_TAG = 262
+_EXIF_IN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+# Pictures of 12 bits in 16 are nearly black by the whole range; no slice in a window is so dark.
+_LEAST_OF_16_BITS = 4096
 
 
 def read(source: Path | bytes, name: str = "", *, colour: bool = True) -> Picture:
     """Read a PNG, JPEG, TIFF, BMP or DICOM file, told apart by content, from its path or its bytes.
 
-    Colour becomes Rec. 601 luminance and alpha is ignored. 16-bit pictures are scaled by 65,535 whatever the largest
-    value in them, so that a dark slice stays dark. DICOM becomes Hounsfield units, padding becomes air,
+    What an EXIF orientation says to turn is turned first. Colour becomes Rec. 601 luminance and alpha is ignored. Of
+    more than 8 bits, values that lie as Hounsfield units do are taken for those, and others of 16 bits are scaled by
+    65,535. DICOM becomes Hounsfield units, padding becomes air,
     and then comes the lung window (centre -600, width 1500). `name` stands for the source in messages; it defaults to
     the path. Without `colour`, a JPEG is read in two thirds of the time.
 
@@ -40,6 +47,8 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
     try:
         with QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if content.startswith(_TIFF):
+                _silence_libtiff()
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     except Image.DecompressionBombError as error:
@@ -56,10 +65,27 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
     if pages > 1:
         raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
     try:
-        grey, found = _pixels(image, shown, colour=colour)
+        grey, colourfulness = _pixels(image, shown, colour=colour)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
-    return Picture(grey=grey, size=image.size, kind=_kind(image), colour=found)
+    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind=_kind(image), colour=colourfulness)
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from printing to the terminal what is wrong with a file: Pillow raises it as well.
+
+    Where Pillow holds libtiff inside itself, as on Windows, its switches cannot be reached.
+    """
+    import ctypes
+
+    from PIL import _imaging
+
+    for switch in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with contextlib.suppress(OSError, AttributeError):
+            set_handler = getattr(ctypes.CDLL(_imaging.__file__), switch)
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
 
 
 def _kind(image: Image.Image) -> str:
@@ -73,21 +99,32 @@ def _pixels(image: Image.Image, shown: str, *, colour: bool) -> tuple[Grey, floa
         # Luminance is what such a file holds: to make colours of it and take them back costs as much as the rest.
         image.draft("YCbCr" if colour else "L", image.size)
     image.load()
-    if image.mode.startswith("I"):
+    image = _upright(image)
+    if image.mode.startswith("I") or image.mode == "F":
         return _deep_pixels(image, shown), 0.0
-    if image.mode == "F":
-        raise UnreadableInputError(
-            f"cannot read {shown}: floating-point values have no agreed range", "save it with 8 or 16 bits a pixel"
-        )
-    found = 0.0
+    colourfulness = 0.0
     if image.mode not in ("1", "L", "LA"):
         image.info.pop("transparency", None)
         image = image if image.mode in ("RGB", "YCbCr") else image.convert("RGB")
-        found = _colour(image) if colour else 0.0
+        colourfulness = _colour(image) if colour else 0.0
     grey = image.getchannel(0) if image.mode == "YCbCr" else image.convert("L")
     values = np.asarray(grey).astype(np.float32)
     values *= np.float32(1 / 255)
-    return values, found
+    return values, colourfulness
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a loaded picture as its EXIF orientation or XMP says (1 to 8); Pillow turns a TIFF while it loads it."""
+    if not _EXIF_IN.intersection(image.info):
+        return image
+    with QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        except (OSError, *DAMAGED):
+            # What cannot be read turns nothing, and the picture is whole.
+            return image
+        return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
 
 
 def _has_luma(image: Image.Image) -> bool:
@@ -103,12 +140,16 @@ def _colour(image: Image.Image) -> float:
 
 
 def _deep_pixels(image: Image.Image, shown: str) -> Grey:
-    """Grey values of a picture with 16 bits a pixel, whichever way Pillow holds them."""
+    """Grey values of a picture with more than 8 bits a pixel, whichever way Pillow holds them."""
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65_535:
-        raise UnreadableInputError(
-            f"cannot read {shown}: values outside 0..65535 have no agreed range", "save it with 8 or 16 bits a pixel"
-        )
-    grey = values.astype(np.float32) / np.float32(65_535)
+    if not np.isfinite(values).all():
+        raise UnreadableInputError(f"cannot read {shown}: some of its values are no numbers", "export it again")
     tags: Any = getattr(image, "tag_v2", {})
-    return 1 - grey if tags.get(_MIN_IS_WHITE_TAG) == 0 else grey
+    min_is_white = tags.get(_MIN_IS_WHITE_TAG) == 0
+    offset = None if min_is_white else hounsfield.offset(values)
+    if offset is not None:
+        return hounsfield.windowed(values.astype(np.float32) - np.float32(offset))
+    if image.mode == "F" or values.min() < 0 or not _LEAST_OF_16_BITS <= values.max() <= 65_535:
+        raise hounsfield.unknown_scale(shown)
+    grey = values.astype(np.float32) / np.float32(65_535)
+    return 1 - grey if min_is_white else grey

@@ -1,4 +1,4 @@
-"""The size that a compressed picture gives itself, told before anything decodes it."""
+"""The size and the precision that a compressed picture gives itself, told before anything decodes it."""
 
 import struct
 
@@ -16,8 +16,8 @@ def require(encoded: bytes, size: tuple[int, int], raw: int) -> None:
     """
     if len(encoded) > _MOST_OVER_RAW * raw + _HEADERS:
         raise ValueError("more data than one frame can need")
-    found = size_of(encoded)
-    if found is not None and found != size:
+    own = size_of(encoded)
+    if own is not None and own != size:
         raise ValueError("of another size than the header says")
 
 
@@ -29,18 +29,28 @@ def size_of(encoded: bytes) -> tuple[int, int] | None:
     # A JPEG 2000 file has boxes around its stream.
     if encoded[4:8] == b"jP  " and (at := encoded.find(b"\xff\x4f\xff\x51", 0, 4096)) > 0:
         return size_of(encoded[at:])
-    return _jpeg_size(encoded) if encoded[:2] == b"\xff\xd8" else None
+    frame = _frame_header(encoded)
+    return None if frame is None else (frame[2], frame[1])
 
 
-def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
+def precision_of(encoded: bytes) -> int | None:
+    """Bits of each value in a JPEG or JPEG-LS stream; None where it is none of these, or doesn't say."""
+    frame = _frame_header(encoded)
+    return None if frame is None else frame[0]
+
+
+def _frame_header(encoded: bytes) -> tuple[int, int, int] | None:
+    """Precision, height and width in the start-of-frame segment of a JPEG stream (T.81, B.2.2)."""
+    if encoded[:2] != b"\xff\xd8":
+        return None
     at = 2
     while at + 9 <= len(encoded):
         if encoded[at] != 0xFF:
             return None
         marker = encoded[at + 1]
         if marker in _FRAMES:
-            height, width = struct.unpack(">HH", encoded[at + 5 : at + 9])
-            return width, height
+            precision, height, width = struct.unpack(">BHH", encoded[at + 4 : at + 9])
+            return precision, height, width
         alone = marker == 0xFF or marker in _WITHOUT_LENGTH
         at += (1 if marker == 0xFF else 2) if alone else 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     return None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood_features import Features, measure
+from lungcli.imaging.picture import Picture
 
 Rows = NDArray[np.float64]
 
@@ -73,6 +74,13 @@ _ACQUISITION = {
     "white": _Acquisition(spread=0.05, less="of less white", more="of tissue cut off at white by the window"),
 }
 FEATURES = tuple(_ACQUISITION)
+
+
+def rejection(picture: Picture, features: Features) -> Rejection | None:
+    """Return why a picture is no axial slice of the lungs by its header or its layout, None where it may be one."""
+    if picture.region:
+        return Rejection(reason=f"the header says it shows {picture.region}", score=_MOST)
+    return layout_rejection(features)
 
 
 def layout_rejection(signs: Features) -> Rejection | None:

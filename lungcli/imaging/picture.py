@@ -45,13 +45,15 @@ class Picture:
     """One slice as read: `grey` float32 [H, W] in 0..1, `size` (width, height) in pixels, `kind` as `png` or `dicom`.
 
     `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1; it
-    is 0, too, where nobody asked for it.
+    is 0, too, where nobody asked for it. `region` is the part of the body that a DICOM header names where it is not
+    the chest, as `the HEAD`.
     """
 
     grey: Grey
     size: tuple[int, int]
     kind: str
     colour: float = 0.0
+    region: str = ""
 
 
 def printable(name: str) -> str:

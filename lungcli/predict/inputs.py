@@ -1,4 +1,4 @@
-"""What a user named, as a stream of slices to judge: files, folders, patterns, .zip files, lists, DICOM series.
+"""What a user named, as a stream of slices to predict: files, folders, patterns, .zip files, lists, DICOM series.
 
 Slices come in the order they were named in; within a folder or .zip file by name, but a DICOM series from feet to head
 at the place of its first slice. Names are as typed, without what names a patient in those of DICOM files.
@@ -10,6 +10,7 @@ import glob
 import os
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,12 +24,12 @@ from lungcli.imaging import dicom, privacy
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
+from lungcli.predict import folders
 
 Source = Path | bytes | Callable[[], Picture]
 
 LIST = "-"
 _ZIP = b"PK\x03\x04"
-_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
 # A CD has its table of contents in a DICOM file of this name.
 _CONTENTS = "dicomdir"
 _DAMAGED_IN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
@@ -55,12 +56,14 @@ class Item:
 class Naming:
     """How things are called: series by number, in order of appearance, and paths without the words of any patient met.
 
-    With `phi` everything is called what it is.
+    With `phi` everything is called what it is. `passed_over` counts files of folders and .zip files that hold no
+    picture, by what they are, such as `RT Structure Set`.
     """
 
     phi: bool = False
     words: set[str] = field(default_factory=set)
     series: dict[str, str] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,7 @@ def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -
 
 def beside(path: Path, naming: Naming) -> Iterator[Item]:
     """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
-    names = [str(each) for each in path.parent.iterdir() if wanted(each.name) and each.is_file()]
+    names = [str(file) for file in path.parent.iterdir() if wanted(file.name) and file.is_file()]
     yield from _of_files(sorted(names, key=natural), _on_disk, naming)
 
 
@@ -109,7 +112,7 @@ def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Ite
         yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
         return
     if is_picture(name, file.head()):
-        yield from _of_file(file, naming)
+        yield from _of_files([name], lambda _: file, naming)
 
 
 def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
@@ -127,7 +130,9 @@ def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
 def is_picture(name: str, head: bytes) -> bool:
     """Say whether a file in a folder is taken for a picture, by its name or its first 132 bytes."""
     return (
-        dicom.is_dicom(head, name) or may_be_picture(PurePosixPath(PurePosixPath(name).name)) or head.startswith(_MAGIC)
+        dicom.is_dicom(head, name)
+        or may_be_picture(PurePosixPath(PurePosixPath(name).name))
+        or head.startswith(dicom.PICTURE_MAGIC)
     )
 
 
@@ -144,18 +149,29 @@ def count(named: Iterable[str]) -> int | None:
     total = 0
     for name in named:
         path = Path(name)
-        if name == LIST or (_is_pattern(name) and not path.exists()):
+        if name == LIST or (_is_pattern(name) and not folders.exists(path)):
             return None
-        total += sum(len(files) for _, _, files in os.walk(path)) if path.is_dir() else 1
+        total += (
+            sum(len(folder.files) for folder in folders.walk(path, wanted))
+            if folders.exists(path) and path.is_dir()
+            else 1
+        )
     return total
 
 
+def passed_over(naming: Naming) -> str:
+    """Return how many files of folders were passed over since they hold no picture, and what they are; or ''."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(naming.passed_over.items()))
+    total = naming.passed_over.total()
+    return f"{total} {'file holds' if total == 1 else 'files hold'} no picture: {kinds}" if kinds else ""
+
+
 def is_single(named: Sequence[str]) -> bool:
-    """Say whether the user named one file, so that one verdict is to be expected."""
+    """Say whether the user named one file, so that one prediction is to be expected."""
     if len(named) != 1 or named[0] == LIST:
         return False
     path = Path(named[0])
-    if not path.exists():
+    if not folders.exists(path):
         return not _is_pattern(named[0])
     return path.is_file() and not _is_zip(path)
 
@@ -166,8 +182,8 @@ def _of_path(name: str, naming: Naming) -> Iterator[Item]:
         if path.is_dir():
             yield from _not_empty(_of_folder(path, naming), f"there are no pictures in {name}", name, naming)
         elif _is_pattern(name) and not os.path.lexists(path):
-            found = sorted(glob.glob(name, recursive=True), key=natural)  # noqa: PTH207 - typed names stay as typed
-            matched = (item for each in found for item in _of_path(each, naming))
+            paths = sorted(glob.glob(name, recursive=True), key=natural)  # noqa: PTH207 - typed names stay as typed
+            matched = (item for path in paths for item in _of_path(path, naming))
             yield from _not_empty(matched, f"no file matches {name}", name, naming)
         elif _is_zip(path):
             yield from _not_empty(_of_zip(path, naming), f"there are no pictures in {name}", name, naming)
@@ -236,37 +252,37 @@ def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming
         file = make(name)
         head = file.head()
         if dicom.is_dicom(head, name):
-            headers[name] = found = _header(file)
+            header = _header(file)
             # Known before the first of them is shown: a damaged file may lie in the folder of a patient.
-            naming.words.update(found.patient)
-            series.setdefault(found.series or name, []).append(name)
-        elif may_be_picture(PurePosixPath(name)) or head.startswith(_MAGIC):
+            naming.words.update(header.patient)
+            if header.no_picture:
+                naming.passed_over[header.no_picture] += 1
+                continue
+            headers[name] = header
+            series.setdefault(header.series or name, []).append(name)
+        elif may_be_picture(PurePosixPath(name)) or head.startswith(dicom.PICTURE_MAGIC):
             pictures.add(name)
     for name in names:
         if name in pictures:
             yield _of_picture(make(name), naming)
         if name not in headers:
             continue
-        for each in sorted(series.pop(headers[name].series or name, ()), key=lambda each: headers[each].place):
-            yield from _of_dicom(make(each), headers[each], naming)
+        for file_name in sorted(series.pop(headers[name].series or name, ()), key=lambda name: headers[name].place):
+            yield from _of_dicom(make(file_name), headers[file_name], naming)
 
 
-def _of_folder(folder: Path, naming: Naming) -> Iterator[Item]:
-    files: list[str] = []
-    folders: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if wanted(entry.name):
-                (folders if entry.is_dir() else files).append(entry.name)
-    yield from _of_files(sorted(files, key=natural), lambda name: _on_disk(str(folder / name)), naming)
-    for name in sorted(folders, key=natural):
-        path = folder / name
-        # A link to a folder may lead back to where it lies.
-        if not path.is_symlink():
-            try:
-                yield from _of_folder(path, naming)
-            except OSError as error:
-                yield _unreadable(f"cannot read {path}: {_why(error)}", "check the folder", str(path), naming)
+def _of_folder(root: Path, naming: Naming) -> Iterator[Item]:
+    for folder in folders.walk(root, wanted):
+        if folder.error and folder.path == root:
+            raise folder.error
+        if folder.error:
+            why = _why(folder.error)
+            yield _unreadable(f"cannot read {folder.path}: {why}", "check the folder", str(folder.path), naming)
+        yield from _of_files(folder.files, functools.partial(_in_folder, folder.path), naming)
+
+
+def _in_folder(folder: Path, name: str) -> _File:
+    return _on_disk(str(folder / name))
 
 
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
@@ -303,8 +319,8 @@ def _head(path: Path) -> bytes:
     return b""
 
 
-def _listed(name: str, found: Path | bytes) -> _File:
-    return _on_disk(name) if isinstance(found, Path) else _in_memory(name, found)
+def _listed(name: str, source: Path | bytes) -> _File:
+    return _on_disk(name) if isinstance(source, Path) else _in_memory(name, source)
 
 
 def _in_memory(name: str, content: bytes) -> _File:
@@ -338,12 +354,15 @@ def _shown(path: str, naming: Naming) -> str:
     return path if naming.phi else privacy.hidden(path, naming.words)
 
 
-def _not_empty(found: Iterator[Item], message: str, name: str, naming: Naming) -> Iterator[Item]:
+def _not_empty(items: Iterator[Item], message: str, name: str, naming: Naming) -> Iterator[Item]:
+    before = naming.passed_over.total()
     empty = True
-    for item in found:
+    for item in items:
         empty = False
         yield item
-    if empty:
+    if empty and naming.passed_over.total() > before:
+        yield _unreadable(f"{message}: {passed_over(naming)}", "name the CT slices", name, naming)
+    elif empty:
         yield _unreadable(message, "check the path", name, naming)
 
 

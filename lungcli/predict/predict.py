@@ -177,7 +177,7 @@ def capture_and_predict(
         image = lung_segmentation.as_image(picture.grey)
         found = lung_segmentation.segment_image(image)
         measured = ood_features.measure(picture, found)
-        objection = ood.layout_rejection(measured)
+        objection = ood.rejection(picture, measured)
         members = ensemble.members(models)
         prepared = functools.cache(lambda size: prepare_in(image, size, found))
         outcome: Outcome

@@ -31,7 +31,7 @@ from tests.faults.commands import (
     wait_until,
 )
 from tests.faults.conftest import RUN
-from tests.imaging.test_dicom import needs_codecs, transcoded
+from tests.imaging.test_dicom import transcoded
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SHOW_CURSOR, HIDE_CURSOR, LEAVE_SCREEN = b"\x1b[?25h", b"\x1b[?25l", b"\x1b[?1049l"
@@ -170,7 +170,6 @@ def test_a_second_time_while_a_data_set_is_read_or_prepared(phantoms: Path, slic
     assert {item.suffix for item in (phantoms / "cache").iterdir()} == {".npy", ".lock"}
 
 
-@needs_codecs
 @pytest.mark.parametrize("number", [*ENDINGS, signal.SIGKILL], ids=lambda number: number.name)
 def test_the_process_that_decodes_goes_too(tmp_path: Path, number: signal.Signals) -> None:
     """Of all that judges pictures only the decoder of JPEG-LS is a process of its own."""

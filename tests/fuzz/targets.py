@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.util
 import os
 import tempfile
 import warnings
@@ -82,9 +81,6 @@ def _dicom(content: bytes, folder: Path) -> None:
 
 def _dicoms() -> tuple[bytes, ...]:
     from tests.imaging import test_dicom
-
-    if importlib.util.find_spec("gdcm") is None:
-        return tuple(test_dicom.WHOLE)
 
     return (*test_dicom.WHOLE, *map(test_dicom.transcoded, (JPEGLosslessSV1, JPEGLSLossless)))
 

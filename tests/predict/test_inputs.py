@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import generate_uid
+from pydicom.uid import RTStructureSetStorage, generate_uid
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging.image_io import read
@@ -153,6 +153,52 @@ def test_frames_are_slices_in_the_order_they_lie(tmp_path: Path) -> None:
     found = named(tmp_path / "e.dcm")
     assert shown(tmp_path, found) == ["e.dcm, frame 3", "e.dcm, frame 2", "e.dcm, frame 1"]
     assert all(callable(item.source) and item.source().kind == "dicom" for item in found)
+
+
+def test_links_to_folders_elsewhere_are_followed_once_and_loops_are_not(tmp_path: Path) -> None:
+    write(tmp_path, {"set/benign/a.png": png(1), "set/benign/sub/b.png": png(2), "mixed/normal/c.png": png(3)})
+    mixed = tmp_path / "mixed"
+    (mixed / "benign").symlink_to(tmp_path / "set" / "benign")
+    (mixed / "again").symlink_to(tmp_path / "set" / "benign" / "sub")
+    (mixed / "inside").symlink_to(mixed / "normal")
+    (mixed / "up").symlink_to(tmp_path)
+    (mixed / "self").symlink_to(mixed / "self")
+    (tmp_path / "set" / "benign" / "back").symlink_to(mixed)
+    assert shown(mixed, named(mixed)) == ["again/b.png", "benign/a.png", "normal/c.png"]
+    assert inputs.count([str(mixed)]) == 4
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path / "set")
+    assert shown(linked, named(linked)) == ["benign/a.png", "benign/sub/b.png", "benign/back/normal/c.png"]
+
+
+def test_a_name_too_long_is_one_failure_and_the_others_are_read(tmp_path: Path) -> None:
+    write(tmp_path, {"a.png": png(1), "b.png": png(2)})
+    long = str(tmp_path / ("a" * 300 + ".png"))
+    for names, stdin in (((tmp_path / "a.png", long, tmp_path / "b.png"), b""), (("-",), f"{long}\n".encode())):
+        found = named(*names, stdin=stdin)
+        assert [refused(item) for item in found if item.shown == long] == [f"cannot read {long}: file name too long"]
+        assert len(found) == len(names)
+    assert inputs.is_single([long])
+    assert inputs.count([str(tmp_path / "a.png"), long]) == 2
+    assert inputs.count([f"{long}*"]) is None
+
+
+def test_objects_without_a_picture_are_passed_over_in_folders_and_counted(tmp_path: Path) -> None:
+    objects = {
+        "a.dcm": dicoms.dicom(SOPClassUID=RTStructureSetStorage, PixelData=None),
+        "b": dicoms.dicom(SOPClassUID=RTStructureSetStorage, PixelData=None),
+        "sub/c.dcm": dicoms.dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", PixelData=None),
+    }
+    naming = Naming()
+    folder = write(tmp_path / "in", {**objects, "slice.dcm": dicoms.dicom()})
+    assert shown(folder, list(inputs.items([str(folder)], naming))) == ["slice.dcm"]
+    assert inputs.passed_over(naming) == "3 files hold no picture: 1 Basic Text SR, 2 RT Structure Set"
+    assert inputs.passed_over(Naming()) == ""
+    (nothing,) = named(zipped(tmp_path / "x.zip", {"a.dcm": objects["a.dcm"]}))
+    assert refused(nothing).endswith("x.zip: 1 file holds no picture: 1 RT Structure Set")
+    assert list(inputs.of_listed("a.dcm", lambda: objects["a.dcm"], Naming())) == []
+    (alone,) = named(folder / "a.dcm")
+    assert refused(alone).endswith("it is an RT Structure Set, not a CT slice")
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

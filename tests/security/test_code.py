@@ -32,7 +32,7 @@ UNPACKING = {"extractall", "extract", "unpack_archive", "mktemp"}
 # Names are made into functions only for rows of the catalogue and the list of screens, which are code.
 IMPORTING = {"training/losses/criteria.py", "training/nets.py", "tui/app.py"}
 # All that are installed are looked at.
-ALL_EXTRAS = ("pretrained", "dicom-codecs", "web", "sweep-postgresql", "openvino", "ray")
+ALL_EXTRAS = ("pretrained", "web", "sweep-postgresql", "openvino", "ray")
 STARTING = {"imaging/dicom_decoder.py", "tui/jobs/processes.py", "tui/system/system_stats.py"}
 
 

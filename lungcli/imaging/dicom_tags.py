@@ -1,0 +1,96 @@
+"""Values of DICOM tags as scanners write them: missing, empty, with decimal commas, or per frame."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+UNKNOWN_PLACE = math.inf
+
+
+def value(dataset: "Dataset", name: str) -> Any:
+    """Return the value of a tag, None where it is missing or empty; `1,5` in a decimal string is 1.5.
+
+    Raises what pydicom raises on other damage.
+    """
+    found = getattr(dataset, name, None)
+    if found is None or (isinstance(found, str) and not found.strip()):
+        return None
+    # pydicom leaves a decimal string that is no number a string.
+    parts = [found] if isinstance(found, str) else found if isinstance(found, Sequence) else []
+    if any(isinstance(part, str) and "," in part for part in parts) and dataset[name].VR == "DS":
+        numbers = [float(str(part).replace(",", ".")) for part in parts]
+        return numbers if len(numbers) > 1 else numbers[0]
+    return found
+
+
+def number(dataset: "Dataset", name: str) -> int | None:
+    """Return a tag as an integer, None where it is missing or empty."""
+    found = value(dataset, name)
+    return None if found is None else int(found)
+
+
+def texts(dataset: "Dataset", names: Iterable[str]) -> list[str]:
+    """Return every value of some tags as text."""
+    values = (value(dataset, name) for name in names)
+    return [str(item) for found in values if found for item in ([found] if isinstance(found, str) else found)]
+
+
+def items(dataset: "Dataset", sequence: str) -> list["Dataset"]:
+    """Return the items of a sequence, none where it is missing."""
+    return list(getattr(dataset, sequence, None) or [])
+
+
+def frame_count(dataset: "Dataset") -> int:
+    """Return how many frames a data set claims to hold."""
+    return number(dataset, "NumberOfFrames") or 1
+
+
+def of_frame(dataset: "Dataset", frame: int, sequence: str, name: str) -> Any:
+    """Return a tag of one frame: its own, or that all frames share (PS3.3 C.7.6.16), or that of the file; or None."""
+    own = items(dataset, "PerFrameFunctionalGroupsSequence")[frame : frame + 1]
+    shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
+    for group in (*own, *shared):
+        for item in items(group, sequence)[:1]:
+            if (found := value(item, name)) is not None:
+                return found
+    return value(dataset, name)
+
+
+def place(dataset: "Dataset", frame: int) -> tuple[float, float]:
+    """Sort key of a slice: its distance along the normal of its plane in mm (PS3.3 C.7.6.2.1.1), then its number."""
+    position = finite(of_frame(dataset, frame, "PlanePositionSequence", "ImagePositionPatient"), 3)
+    plane_normal = normal(dataset, frame)
+    location = finite([value(dataset, "SliceLocation")], 1)
+    instance = finite([value(dataset, "InstanceNumber")], 1)
+    distance = UNKNOWN_PLACE
+    if position and plane_normal:
+        distance = sum(a * b for a, b in zip(position, plane_normal, strict=True))
+    elif position or location:
+        distance = (position or location)[-1]
+    return distance, instance[0] + frame if instance else float(frame)
+
+
+def normal(dataset: "Dataset", frame: int) -> tuple[float, ...]:
+    """Unit normal of the plane of a slice, towards the head where it is axial; empty where the file doesn't say."""
+    plane = finite(of_frame(dataset, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+    if not plane:
+        return ()
+    (a, b, c), (d, e, f) = plane[:3], plane[3:]
+    product = (b * f - c * e, c * d - a * f, a * e - b * d)
+    length = math.hypot(*product)
+    if not length:
+        return ()
+    turned = -length if product[2] < 0 else length
+    return tuple(component / turned for component in product)
+
+
+def finite(found: Any, count: int) -> tuple[float, ...]:
+    """Return `found` as so many finite numbers; empty where it is anything else."""
+    try:
+        numbers = tuple(float(item) for item in found)
+    except (TypeError, ValueError):
+        return ()
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else ()
