@@ -119,8 +119,14 @@ def _lungless(signs: Features) -> Rejection | None:
 
 
 def _mixed(signs: Features) -> Rejection | None:
-    # A window that cuts lungs off at black shows fat and muscle apart, so that two modes explain less.
-    limit = 0.84 if signs.hollow > 0.05 else 0.62
+    # A window that cuts lungs off at black shows fat and muscle apart, and one that spans all of CT shows bone apart:
+    # there two modes explain less. What lies in between like lungs may be lungs all the same.
+    if signs.hollow <= 0.05:
+        limit = 0.62
+    elif 0.06 <= signs.aeration <= 0.5 and signs.unevenness <= 0.1:
+        limit = 0.70
+    else:
+        limit = 0.84
     return _below(signs.separation, limit, "grey values don't fall into air and tissue, as in an X-ray or MRI")
 
 
@@ -148,6 +154,38 @@ def _abdomen(signs: Features) -> Rejection | None:
     return _above(signs.under, 0.6, "the body goes on below the lungs: a coronal or sagittal plane?")
 
 
+_AIR = "its dark regions hold air and no lung tissue"
+
+
+def _gas(signs: Features) -> Rejection | None:
+    if _cut_off(signs):
+        return None
+    # Lung tissue is about 150 HU above air, emphysema at least 50; bowel, sinuses and hollow phantoms are air.
+    limit = 0.06 if signs.lungs < 0.1 or signs.unevenness < 0.03 else 0.04
+    return _below(signs.aeration, limit, _AIR) or _below(signs.unevenness, 0.018, _AIR)
+
+
+def _uneven(signs: Features) -> Rejection | None:
+    if _cut_off(signs):
+        return None
+    return _above(signs.unevenness, 0.13, "its dark regions are too uneven to be lungs, as in an X-ray or MRI")
+
+
+def _undivided(signs: Features) -> Rejection | None:
+    if _cut_off(signs):
+        return None
+    return _above(signs.middle, 0.4, "dark where a chest has its spine and heart")
+
+
+def _cut_off(signs: Features) -> bool:
+    """Say whether the window cuts lungs off at black: then nothing can be told from how dark they are."""
+    return signs.lung < 0.03 or signs.black > 0.2
+
+
+def _tall(signs: Features) -> Rejection | None:
+    return _below(signs.aspect, 0.92, "the body is taller than wide, unlike a chest in an axial plane")
+
+
 _RULES: tuple[Callable[[Features], Rejection | None], ...] = (
     _coloured,
     _blank,
@@ -157,9 +195,13 @@ _RULES: tuple[Callable[[Features], Rejection | None], ...] = (
     _lungless,
     _mixed,
     _surroundings,
+    _uneven,
     _central,
     _standing,
     _abdomen,
+    _tall,
+    _undivided,
+    _gas,
 )
 
 

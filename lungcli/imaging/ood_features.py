@@ -34,7 +34,9 @@ class Features:
     `balance`, share of the lungs on the body's smaller side; `upright`, spread of the lungs along y over that along x;
     `apart`, distance of the lungs from the body's middle along x over the spread of the body there;
     `under`, height of the body below the lungs over theirs, where the body runs out of the picture there;
-    `thin`, share of what is bright in strokes.
+    `thin`, share of what is bright in strokes; `aeration`, where the inside of the lungs lies between the darkest grey
+    (0) and soft tissue (1), and `unevenness`, its spread on that scale; `middle`, share of lungs in the middle tenth of
+    the body's columns; `aspect`, width of the body over its height, 1 where the picture cuts it off on a side.
 
     Acquisition: `noise` in the tissue and `sharpness` of the steepest edges, of the contrast, log10; `grain`, the
     noise two pixels apart over that of neighbours, log10; `lung` and `tissue`, grey levels; `texture`, spread within
@@ -55,6 +57,10 @@ class Features:
     under: float
     apart: float
     thin: float
+    aeration: float
+    unevenness: float
+    middle: float
+    aspect: float
     noise: float
     sharpness: float
     grain: float
@@ -87,6 +93,8 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
     edge = _edge(bright)
     noise, grain, sharpness = _texture(_within(picture.grey, found.box), found.tissue, span)
     upright, balance, apart, under = _posture(lungs, body)
+    inner = small[_eroded(lungs)] if lungs.any() else within_lungs
+    depth = max(found.tissue - low, 1e-6)
     return Features(
         colour=picture.colour,
         contrast=high - low,
@@ -103,6 +111,10 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
         under=under,
         apart=apart,
         thin=1 - _share(_dilated(_eroded(bright)) & bright, bright),
+        aeration=(lung_segmentation.median(inner) - low) / depth,
+        unevenness=float(inner.std()) / depth if inner.size else 0.0,
+        middle=_middle(lungs, body),
+        aspect=_aspect(body),
         noise=noise,
         sharpness=sharpness,
         grain=grain,
@@ -205,6 +217,22 @@ def _posture(lungs: Mask, body: Mask) -> tuple[float, float, float, float]:
     runs_out = np.count_nonzero(body[-1]) > 0.3 * body.shape[1]
     under = (len(rows) - int(bottom)) / max(1, int(bottom - top)) if runs_out else 0.0
     return upright, min(left, 1 - left), apart, under
+
+
+def _middle(lungs: Mask, body: Mask) -> float:
+    """Share of lungs in the middle tenth of the body's columns, where a chest has its spine and its heart."""
+    columns, rows = np.flatnonzero(body.any(axis=0)), np.flatnonzero(body.any(axis=1))
+    if not len(columns):
+        return 0.0
+    centre, half = (int(columns[0]) + int(columns[-1])) // 2, max(1, len(columns) // 20)
+    return _part(lungs[rows[0] : rows[-1] + 1, max(0, centre - half) : centre + half + 1])
+
+
+def _aspect(body: Mask) -> float:
+    columns, rows = np.flatnonzero(body.any(axis=0)), np.flatnonzero(body.any(axis=1))
+    if not len(columns) or columns[0] == 0 or columns[-1] == body.shape[1] - 1:
+        return 1.0
+    return len(columns) / len(rows)
 
 
 def _moments(counts: NDArray[np.int64]) -> tuple[float, float]:

@@ -140,6 +140,38 @@ def brain(seed: int) -> Grey:
     return _soft(grey, 2) + rng.normal(0, 0.03, grey.shape).astype(np.float32)
 
 
+def head(seed: int) -> Grey:
+    """An axial CT of a head through its sinuses, in the lung window: soft tissue, a skull, cavities of air."""
+    rng, x, y = _frame(seed)
+    radius = np.hypot(x / rng.uniform(0.55, 0.65), y / rng.uniform(0.75, 0.85))
+    grey = np.select([radius < 0.85, radius < 0.93, radius < 1], [0.93, 1.0, 0.9], default=0.23).astype(np.float32)
+    for side in (-1, 1):
+        cavity = np.hypot((x - side * rng.uniform(0.2, 0.25)) / 0.13, (y + 0.35) / rng.uniform(0.15, 0.25)) < 1
+        grey[cavity] = 0.24
+    return _soft(grey, 2) + rng.normal(0, 0.01, grey.shape).astype(np.float32)
+
+
+def abdomen(seed: int) -> Grey:
+    """An axial CT of an abdomen in the lung window: organs, a spine, and a bowel full of gas in front."""
+    rng, x, y = _frame(seed)
+    grey = np.where(np.hypot(x / 0.85, y / 0.65) < 1, 0.92, 0.23).astype(np.float32)
+    grey[np.hypot(x / 0.12, (y - 0.4) / 0.12) < 1] = 1
+    for side in (-1, 1):
+        at = side * rng.uniform(0.25, 0.4)
+        grey[np.hypot((x - at) / rng.uniform(0.16, 0.24), (y + 0.35) / rng.uniform(0.09, 0.13)) < 1] = 0.235
+    return _soft(grey, 2) + rng.normal(0, 0.01, grey.shape).astype(np.float32)
+
+
+def hollow_head(seed: int) -> Grey:
+    """A head phantom: a shell of bone with nothing but a few rods in it."""
+    rng, x, y = _frame(seed)
+    radius = np.hypot(x / rng.uniform(0.5, 0.6), y / rng.uniform(0.6, 0.7))
+    grey = np.where((radius > 0.9) & (radius < 1), 1.0, 0.24).astype(np.float32)
+    for _ in range(3):
+        grey[np.hypot(x - rng.uniform(-0.3, 0.3), y - rng.uniform(-0.3, 0.3)) < rng.uniform(0.04, 0.1)] = 0.95
+    return _soft(grey, 2) + rng.normal(0, 0.01, grey.shape).astype(np.float32)
+
+
 def page(seed: int) -> Grey:
     """A page of text, black on white or white on black."""
     image = Image.new("L", (2 * SIDE, 2 * SIDE), 255 * (seed % 2))
@@ -178,6 +210,9 @@ DRAWN: dict[str, Callable[[int], Grey]] = {
     "coronal plane, drawn": coronal,
     "X-ray, drawn": x_ray,
     "brain MRI, drawn": brain,
+    "head CT, drawn": head,
+    "abdomen CT, drawn": abdomen,
+    "hollow head phantom, drawn": hollow_head,
     "text, drawn": page,
     "blank or noise": blank,
     "scene, drawn": scene,

@@ -18,6 +18,7 @@ from tests.imaging.intruders import picture
 
 SLICES = intruders.slices(20)
 SEEN = [ood_features.measure(picture(grey)) for grey in SLICES]
+AIR = "its dark regions hold air and no lung tissue"
 STATISTICS = ood.fit(ood.feature_rows(SEEN[:15]), ood.feature_rows(SEEN[15:]))
 
 
@@ -37,7 +38,20 @@ def test_a_slice_is_let_in_however_it_was_exported(name: str) -> None:
     ("name", "reasons"),
     [
         ("coronal plane, drawn", {"the body goes on below the lungs: a coronal or sagittal plane?"}),
-        ("X-ray, drawn", {"grey values don't fall into air and tissue, as in an X-ray or MRI", "no lungs found"}),
+        (
+            "X-ray, drawn",
+            {
+                "the body is taller than wide, unlike a chest in an axial plane",
+                "the body goes on below the lungs: a coronal or sagittal plane?",
+                "no lungs found",
+            },
+        ),
+        ("head CT, drawn", {AIR, "the body is taller than wide, unlike a chest in an axial plane", "no lungs found"}),
+        ("abdomen CT, drawn", {AIR, "no lungs found"}),
+        (
+            "hollow head phantom, drawn",
+            {AIR, "dark where a chest has its spine and heart"},
+        ),
         ("brain MRI, drawn", {"dark in the middle of the body instead of on both sides, as in a brain"}),
         ("text, drawn", {"mostly text or lines", "no lungs found"}),
         ("blank or noise", {"blank", "mostly text or lines", "no lungs found"}),
@@ -75,6 +89,7 @@ def test_colour_is_refused_with_its_ratio_to_the_limit() -> None:
 PLAIN = Features(
     **dict.fromkeys(Features.__slots__, 0.0)
     | {"contrast": 0.8, "separation": 0.95, "body": 0.5, "lungs": 0.4, "balance": 0.5, "upright": 0.5, "apart": 1.0}
+    | {"lung": 0.3, "aeration": 0.2, "unevenness": 0.06, "middle": 0.1, "aspect": 1.3}
 )
 
 
@@ -88,12 +103,26 @@ PLAIN = Features(
         ("thin", 0.4, {}, "mostly text or lines"),
         ("body", -0.12, {}, "no body found"),
         ("lungs", -0.04, {}, "no lungs found"),
-        ("separation", -0.84, {"hollow": 0.051}, "grey values don't fall into air and tissue, as in an X-ray or MRI"),
+        ("separation", -0.70, {"hollow": 0.051}, "grey values don't fall into air and tissue, as in an X-ray or MRI"),
+        ("separation", -0.84, {"hollow": 0.051, "unevenness": 0.101}, "grey values don't fall into air and tissue, as"),
+        (
+            "separation",
+            -0.84,
+            {"hollow": 0.051, "aeration": 0.501},
+            "grey values don't fall into air and tissue, as in an X-ray or MRI",
+        ),
         ("separation", -0.62, {"hollow": 0.05}, "grey values don't fall into air and tissue, as in an X-ray or MRI"),
         ("ambient", 0.16, {}, "what surrounds the body is not air"),
         ("upright", 1.3, {"balance": 0.2}, "lungs stand upright: a coronal or sagittal plane, or a slice turned"),
         ("apart", -0.5, {"upright": 0.7}, "dark in the middle of the body instead of on both sides, as in a brain"),
         ("under", 0.6, {"balance": 0.15, "upright": 0.62}, "the body goes on below the lungs: a coronal or sagittal"),
+        ("unevenness", 0.13, {}, "its dark regions are too uneven to be lungs, as in an X-ray or MRI"),
+        ("unevenness", -0.018, {}, AIR),
+        ("aeration", -0.04, {}, AIR),
+        ("aeration", -0.06, {"lungs": 0.099}, AIR),
+        ("aeration", -0.06, {"unevenness": 0.029}, AIR),
+        ("middle", 0.4, {}, "dark where a chest has its spine and heart"),
+        ("aspect", -0.92, {}, "the body is taller than wide, unlike a chest in an axial plane"),
     ],
 )
 def test_each_rule_has_its_limit(sign: str, limit: float, beside: dict[str, float], reason: str) -> None:
@@ -116,6 +145,8 @@ def test_each_rule_has_its_limit(sign: str, limit: float, beside: dict[str, floa
         {"apart": 0.1, "upright": 0.699},
         {"under": 5.0, "balance": 0.149, "upright": 1.0},
         {"under": 5.0, "upright": 0.619},
+        {"aeration": 0.0, "lung": 0.029},
+        {"aeration": 0.0, "unevenness": 0.0, "middle": 1.0, "black": 0.21},
     ],
 )
 def test_a_rule_about_lungs_that_look_otherwise_is_silent(changes: dict[str, float]) -> None:
