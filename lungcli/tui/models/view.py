@@ -125,9 +125,7 @@ class ModelsView(View):
     def _fill(self) -> None:
         """Put the rows into the table, the cursor staying on its row."""
         grid, current, pinned, names = self._grid(), self._current(), self._pinned_row(), self._names()
-        entries = (
-            table.in_order(self._entries, self._sorted, pinned, down=self._down) if self._sorted else self._entries
-        )
+        entries = table.in_order(self._entries, self._sorted, down=self._down) if self._sorted else self._entries
         with self.app.batch_update():
             grid.clear(columns=True)
             grid.add_column(Text(""), width=2, key=_MARKS)

@@ -105,7 +105,7 @@ class Picture(Widget):
         self.refresh()
 
     def _draw_pixels(self, shown: Pixels, columns: int, rows: int, can: Graphics) -> None:
-        """Give the picture to Kitty; or draw half blocks, and when Sixel is found in a thread, that over them."""
+        """Give the picture to Kitty; or draw half blocks, and Sixel over them once a thread has encoded it."""
         cell = terminal_capabilities.cell(sys.__stdin__.fileno()) if sys.__stdin__ else terminal_capabilities.CELL
         height, width = shown.shape[:2]
         across, down = sixel_kitty.box(width, height, columns, rows, cell)
@@ -123,21 +123,21 @@ class Picture(Widget):
         self._strips = _middle(strips(under, across, down, coloured=self._in_text), columns, rows)
         if can.way == "sixel":
             self._box = Region((columns - across) // 2, (rows - down) // 2, across, down)
-            find = partial(sixel_kitty.sixels, shown, across * cell[0], down * cell[1], can.colours)
-            self.run_worker(partial(self._find, shown, self._box, find), thread=True, exclusive=True, group="sixel")
+            encode = partial(sixel_kitty.sixels, shown, across * cell[0], down * cell[1], can.colours)
+            self.run_worker(partial(self._encode, shown, self._box, encode), thread=True, exclusive=True, group="sixel")
 
-    def _find(self, shown: Pixels, box: Region, find: partial[str]) -> None:
-        found = find()
+    def _encode(self, shown: Pixels, box: Region, encode: partial[str]) -> None:
+        sixels = encode()
 
         def take() -> None:
             if self._pixels is shown and self._box == box:
-                self._sixels = found
+                self._sixels = sixels
                 self._paint()
 
         self.app.call_from_thread(take)
 
     def _paint(self) -> None:
-        """Draw pixels over the cells, unless something else is to be seen there."""
+        """Draw pixels over the cells, unless something else lies there."""
         place = self._box.translate(self.region.offset)
         if not self._sixels or not self.is_attached or not self.screen.is_active or not self.is_on_screen:
             return
