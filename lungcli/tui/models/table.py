@@ -17,6 +17,7 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.tui.models.pareto import Point
+from lungcli.tui.runs.run_list import shortened_middle
 from lungcli.views import comparison_table
 from lungcli.views.evaluation import SYNTHETIC
 from lungcli.views.figures import with_interval
@@ -219,11 +220,9 @@ def shortened(names: Sequence[str]) -> dict[str, str]:
 
 
 def _cut(name: str) -> str:
-    if len(name) <= _LONGEST_NAME:
-        return name
     run, _, stage = name.rpartition("/")
-    room = max(4, _LONGEST_NAME - len(stage) - 2)
-    return f"{run[: room // 2]}…{run[-(room - room // 2) :]}/{stage}"
+    room = max(4, _LONGEST_NAME - len(stage) - 1)
+    return name if len(name) <= _LONGEST_NAME else f"{shortened_middle(run, room)}/{stage}"
 
 
 def summary(entry: Entry, pinned: Row | None) -> str:

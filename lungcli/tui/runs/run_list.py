@@ -196,7 +196,7 @@ _COLUMNS = {
 def _line(name: str, cells: Mapping[str, str], width: int) -> str:
     columns = [f" {cells[title]:{form}}" for title, (form, least) in _COLUMNS.items() if width >= least]
     room = max(8, width - sum(map(len, columns)))
-    return "".join([set_cell_size(shortened(name, room), room), *columns])
+    return "".join([set_cell_size(shortened_middle(name, room), room), *columns])
 
 
 def heading(width: int) -> str:
@@ -221,12 +221,12 @@ def run_line(row: Row, width: int, now: datetime.datetime) -> str:
 
 def stage_line(row: Row, stage: str, width: int) -> str:
     """One stage of a run in one line."""
-    best = dict(row.best_of).get(stage)
+    best = row.glance.best.get(stage)
     figures = f"{run_row.figure(best.balanced_accuracy)} at epoch {best.epoch} of {best.done}" if best else "–"
     return set_cell_size(f"  └ {stage:<9} {figures}", width)
 
 
-def shortened(text: str, width: int) -> str:
+def shortened_middle(text: str, width: int) -> str:
     """A name with its middle left out where it is too wide: both its ends tell runs apart."""
     if cell_len(text) <= width:
         return text

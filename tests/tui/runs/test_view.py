@@ -303,10 +303,8 @@ def test_whatever_happens_to_the_file_of_events() -> None:
         await pilot.pause(1.3)  # Longer than between two scans.
         for number, run in enumerate(live.values()):
             fakes.append(run.events, list(fakes.epoch("train", 7, 10, 0.911 + number / 100)))
-        for number in range(5):
-            await become(
-                pilot, lambda figure=f"{0.911 + number / 100:.3f}": any(figure in line for line in screen(app))
-            )
+        figures = [f"{0.911 + number / 100:.3f}" for number in range(5)]
+        await become(pilot, lambda: all(figure in "\n".join(screen(app)) for figure in figures))
 
     drive(script)
 
