@@ -233,11 +233,7 @@ class Dashboard(QuietApp):
                 if binding.action in keys:
                     key = f"{keys[binding.action][0]}, {key}"
                 keys[binding.action] = (key, binding.description, tooltip)
-        more = (
-            "Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms, dragging it pans.\n"
-            "Everything is in the palette too: Ctrl+P."
-        )
-        self.push_screen(dialogs.Help(tuple(keys.values()), more))
+        self.push_screen(dialogs.Help(tuple(keys.values())))
 
     def action_theme(self) -> None:
         names = [theme.name for theme in THEMES]

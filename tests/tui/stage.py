@@ -82,6 +82,12 @@ async def settle(app: Stage, pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
+async def resize(app: Stage, pilot: Pilot[None], size: tuple[int, int]) -> None:
+    """Give the terminal another size, and wait until everything is laid out for it."""
+    await pilot.resize_terminal(*size)
+    await settle(app, pilot)
+
+
 async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
     """Press keys one by one, waiting for what each begins."""
     for key in keys:
@@ -91,24 +97,24 @@ async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
 
 
 def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:
-    """Make a finished run whose stages give `verdicts` (see `tests.metrics.test_predictions`)."""
-    made = runs.create(name, "compress", Recipe(data=data, model="tiny", teacher="resnet18", size=graphs.SIZE))
-    for stage, verdicts in (stages or {"teacher": "bbmmnn", "student": "bnmmnm", "int8": "bnmmnn"}).items():
-        add(made, stage, evaluation(verdicts), data)
-    done = msgspec.structs.replace(made.info, state="done")
-    (made.folder / "run.json").write_bytes(msgspec.json.encode(done))
-    return made
+    """Make a finished run whose stages predict so (see `tests.metrics.test_predictions`)."""
+    created = runs.create(name, "compress", Recipe(data=data, model="tiny", teacher="resnet18", size=graphs.SIZE))
+    for stage, classes in (stages or {"teacher": "bbmmnn", "student": "bnmmnm", "int8": "bnmmnn"}).items():
+        add(created, stage, evaluation(classes), data)
+    done = msgspec.structs.replace(created.info, state="done")
+    (created.folder / "run.json").write_bytes(msgspec.json.encode(done))
+    return created
 
 
-def add(made: runs.Run, stage: str, judged: Evaluation, data: str = "phantom", **changes: object) -> Path:
-    """Give a run the model file of a stage, with its verdicts beside it."""
-    folder = made.stage(stage)
+def add(run: runs.Run, stage: str, predictions: Evaluation, data: str = "phantom", **changes: object) -> Path:
+    """Give a run the model file of a stage, with its predictions beside it."""
+    folder = run.stage(stage)
     folder.mkdir()
     card = graphs.card()
-    changes |= {"figures": judged.figures(), "stage": stage, "data": msgspec.structs.replace(card.data, name=data)}
+    changes |= {"figures": predictions.figures(), "stage": stage, "data": msgspec.structs.replace(card.data, name=data)}
     if stage == "int8":
         changes["precision"] = "int8"
-    evaluate.save(judged, folder / "evaluation.json")
+    evaluate.save(predictions, folder / "evaluation.json")
     return graphs.model_file(folder / model_paths.MODEL, **changes)
 
 

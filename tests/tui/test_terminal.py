@@ -147,19 +147,19 @@ def test_a_job_from_the_form_is_watched_stopped_resumed_and_compared(terminal: O
     one.open()
     one.listens()
     one.press_until("2", "$ lungcli compress")
-    typed = {"Student": "ownmodel", "Size": "64", "Teacher": "ownmodel", "Epochs": "6", "Batch": "8"}
+    typed = {"Student": "ownmodel", "Size": "64", "Teacher": "ownmodel", "Epochs": "4", "Batch": "8"}
     for label, text in typed.items():
         one.walk_to(label)
         one.type(text)
         one.see(f"--{label.lower()} {text}")
-    one.see("$ lungcli compress --student ownmodel --size 64 --teacher ownmodel --epochs 6 --batch 8")
+    one.see("$ lungcli compress --student ownmodel --size 64 --teacher ownmodel --epochs 4 --batch 8")
     one.press("C-s")
     one.see("started")
     one.press("Escape")
     one.see("1 running", "compress-ownmodel-phantom", "▶", seconds=WORK)
     run = runs.load("compress-ownmodel-phantom")
     until(lambda: b'"epoch":2,' in run.events.read_bytes(), WORK)
-    one.see("/6", "compress-ownmodel-phantom/teacher", "●")
+    one.see("/4", "compress-ownmodel-phantom/teacher", "●")
     one.listens()
     one.press("x")
     one.see("‖", seconds=WORK)
@@ -184,8 +184,8 @@ def test_a_job_from_the_form_is_watched_stopped_resumed_and_compared(terminal: O
 
 @pytest.mark.parametrize(
     "variables",
-    [{"NO_COLOR": "1"}, {"TERM": "xterm", "COLORTERM": ""}, {"TERM": "screen", "COLORTERM": ""}],
-    ids=["no colour", "16 colours", "screen"],
+    [{"NO_COLOR": "1"}, {"TERM": "screen", "COLORTERM": ""}],
+    ids=["no colour", "16 colours in screen"],
 )
 def test_poor_terminals_show_everything(terminal: Opening, variables: dict[str, str]) -> None:
     fakes.run("job", "compress")

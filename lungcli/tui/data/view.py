@@ -47,8 +47,7 @@ class DataView(View):
     DEFAULT_CSS = """
     DataView #left { width: 46; }
     DataView #sets { height: auto; max-height: 40%; min-height: 4; }
-    DataView #facts { height: 1fr; padding: 0 1; }
-    DataView #facts { scrollbar-size-vertical: 1; }
+    DataView #facts { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     DataView #facts Static { height: auto; }
     DataView #right { width: 1fr; }
     DataView #groups { height: 35%; min-height: 5; max-height: 16; }
@@ -58,9 +57,7 @@ class DataView(View):
     DataView.-empty #parts { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "n", "neighbours", "Leak", id="data.neighbours", tooltip="How far memory alone gets: 1-nearest-neighbour"
-        ),
+        Binding("n", "neighbours", "Leak", id="data.neighbours", tooltip="How far memory alone gets (1-NN)"),
         Binding("c", "check", "Check", id="data.check", tooltip="Find what would flatter or mislead a classifier"),
         Binding("D", "download", "Download", id="data.download", tooltip="Get a published data set"),
         Binding("g", "groups", "Groups", id="data.groups", tooltip="Go to the near-duplicate groups"),
@@ -187,7 +184,7 @@ class DataView(View):
         """Read the slices of the group under the cursor in a thread, and lay them out."""
         holding, group = self._holding(), self._group()
         if holding is None or holding.manifest is None or group is None:
-            self.query_one("#sheet", Picture).show(None, "")
+            self.query_one("#sheet", Picture).show(None)
             self.query_one("#caption", Static).update("")
             return
         folder, classes, first, most = holding.folder, holding.manifest.classes, self._first, self._most()

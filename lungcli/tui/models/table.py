@@ -17,6 +17,7 @@ from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.tui.models.pareto import Point
+from lungcli.tui.runs.run_list import shortened_middle
 from lungcli.views import comparison_table
 from lungcli.views.evaluation import SYNTHETIC
 from lungcli.views.figures import with_interval
@@ -45,7 +46,7 @@ class Column:
 
     title: str
     show: Callable[[Row, Row | None], str]
-    value: Callable[[Row, Row | None], Value]
+    value: Callable[[Row], Value]
     evaluated: bool = False
 
 
@@ -69,17 +70,15 @@ def _speed_ratio(row: Row, pinned: Row | None) -> str:
     return times(row.latency.p50, pinned.latency.p50, "faster", "slower")
 
 
-def _estimate(name: str) -> Callable[[Row, Row | None], Value]:
-    def value(row: Row, _: Row | None) -> Value:
+def _estimate(name: str) -> Callable[[Row], Value]:
+    def value(row: Row) -> Value:
         estimate = row.figures.estimates.get(name) if row.figures else None
         return None if estimate is None else estimate.value
 
     return value
 
 
-def _shared(
-    title: str, value: Callable[[Row, Row | None], Value], *, evaluated: bool = False, name: str = ""
-) -> Column:
+def _shared(title: str, value: Callable[[Row], Value], *, evaluated: bool = False, name: str = "") -> Column:
     """Make a column that shows what the command line's table shows under the same title."""
     shown = dict(comparison_table.COLUMNS)[title]
     return Column(title=name or title, show=lambda row, _: shown(row), value=value, evaluated=evaluated)
@@ -90,25 +89,25 @@ def _protocol(row: Row) -> str:
 
 
 COLUMNS: tuple[Column, ...] = (
-    _shared("model", lambda row, _: row.name),
+    _shared("model", lambda row: row.name),
     _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True),
     _shared("malignant sensitivity", _estimate("malignant_sensitivity"), evaluated=True),
-    _shared("size", lambda row, _: row.bytes),
-    _shared("p50 ms", lambda row, _: row.latency.p50 if row.latency else None),
-    _shared("p90 ms", lambda row, _: row.latency.p90 if row.latency else None),
-    _shared("to baseline", lambda row, _: row.difference.value if row.difference else None, name="to pinned"),
-    Column(title="size ratio", show=_size_ratio, value=lambda row, _: row.bytes),
-    Column(title="speed ratio", show=_speed_ratio, value=lambda row, _: row.latency.p50 if row.latency else None),
-    _shared("parameters", lambda row, _: row.parameters),
+    _shared("size", lambda row: row.bytes),
+    _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None),
+    _shared("p90 ms", lambda row: row.latency.p90 if row.latency else None),
+    _shared("to baseline", lambda row: row.difference.value if row.difference else None, name="to pinned"),
+    Column(title="size ratio", show=_size_ratio, value=lambda row: row.bytes),
+    Column(title="speed ratio", show=_speed_ratio, value=lambda row: row.latency.p50 if row.latency else None),
+    _shared("parameters", lambda row: row.parameters),
     _shared("accuracy", _estimate("accuracy"), evaluated=True),
-    _shared("ECE", lambda row, _: row.figures.ece if row.figures else None, evaluated=True),
+    _shared("ECE", lambda row: row.figures.ece if row.figures else None, evaluated=True),
     _shared("macro-F1", _estimate("macro_f1"), evaluated=True),
     _shared("kappa", _estimate("kappa"), evaluated=True),
-    Column(title="precision", show=lambda row, _: row.precision, value=lambda row, _: row.precision),
-    Column(title="net", show=lambda row, _: row.model, value=lambda row, _: row.model),
-    Column(title="teacher", show=lambda row, _: row.teacher or "–", value=lambda row, _: row.teacher),
-    Column(title="data", show=lambda row, _: row.data, value=lambda row, _: row.data),
-    Column(title="protocol", show=lambda row, _: _protocol(row), value=lambda row, _: _protocol(row)),
+    Column(title="precision", show=lambda row, _: row.precision, value=lambda row: row.precision),
+    Column(title="net", show=lambda row, _: row.model, value=lambda row: row.model),
+    Column(title="teacher", show=lambda row, _: row.teacher or "–", value=lambda row: row.teacher),
+    Column(title="data", show=lambda row, _: row.data, value=lambda row: row.data),
+    Column(title="protocol", show=lambda row, _: _protocol(row), value=lambda row: _protocol(row)),
 )
 TITLES = tuple(column.title for column in COLUMNS)
 NAME = TITLES[0]
@@ -181,11 +180,11 @@ def _pinned_model(path: Path | None, find: compare.Find) -> tuple[ModelCard | No
         return None, None
 
 
-def in_order(entries: Iterable[Entry], title: str, pinned: Row | None, *, down: bool) -> list[Entry]:
+def in_order(entries: Iterable[Entry], title: str, *, down: bool) -> list[Entry]:
     """Sort entries by a column, upwards or `down`; rows without a value and unusable files stay last."""
     column = column_of(title)
     entries = list(entries)
-    usable = [(column.value(item.row, pinned), item) for item in entries if item.row is not None]
+    usable = [(column.value(item.row), item) for item in entries if item.row is not None]
     valued = [(value, item) for value, item in usable if value is not None]
     ordered = sorted(valued, key=lambda pair: _comparable(pair[0]), reverse=down)
     dashes = [item for value, item in usable if value is None]
@@ -221,11 +220,9 @@ def shortened(names: Sequence[str]) -> dict[str, str]:
 
 
 def _cut(name: str) -> str:
-    if len(name) <= _LONGEST_NAME:
-        return name
     run, _, stage = name.rpartition("/")
-    room = max(4, _LONGEST_NAME - len(stage) - 2)
-    return f"{run[: room // 2]}…{run[-(room - room // 2) :]}/{stage}"
+    room = max(4, _LONGEST_NAME - len(stage) - 1)
+    return name if len(name) <= _LONGEST_NAME else f"{shortened_middle(run, room)}/{stage}"
 
 
 def summary(entry: Entry, pinned: Row | None) -> str:

@@ -64,9 +64,7 @@ class ModelsView(View):
         Binding("c", "columns", "Columns", id="models.columns", tooltip="Choose the columns", show=False),
         Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy", show=False),
         Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
-        Binding(
-            "f", "flips", "Flips", id="models.flips", tooltip="Predictions that differ: two marked rows, or to pinned"
-        ),
+        Binding("f", "flips", "Flips", id="models.flips", tooltip="Flips between two marked rows, or to pinned"),
         Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
         Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
         Binding("e", "export", "Export", id="models.export", tooltip="Write marked rows, or all, to a file"),
@@ -125,9 +123,7 @@ class ModelsView(View):
     def _fill(self) -> None:
         """Put the rows into the table, the cursor staying on its row."""
         grid, current, pinned, names = self._grid(), self._current(), self._pinned_row(), self._names()
-        entries = (
-            table.in_order(self._entries, self._sorted, pinned, down=self._down) if self._sorted else self._entries
-        )
+        entries = table.in_order(self._entries, self._sorted, down=self._down) if self._sorted else self._entries
         with self.app.batch_update():
             grid.clear(columns=True)
             grid.add_column(Text(""), width=2, key=_MARKS)
@@ -269,11 +265,11 @@ class ModelsView(View):
         self.app.push_screen(Flips(after.name, before.name, flips, len(ours.labels), folder))
 
     def action_matrix(self) -> None:
-        self._show_sheet(lambda current: self._evaluation_parts(self._evaluation(current)))
+        def parts(current: Entry) -> tuple[RenderableType, ...]:
+            evaluation, gap = self._evaluation(current), Text(" ")
+            return confusion(evaluation), gap, reliability(evaluation), gap, figures_table(evaluation.figures())
 
-    def _evaluation_parts(self, evaluation: Evaluation) -> tuple[RenderableType, ...]:
-        gap = Text(" ")
-        return confusion(evaluation), gap, reliability(evaluation), gap, figures_table(evaluation.figures())
+        self._show_sheet(parts)
 
     def action_card(self) -> None:
         self._show_sheet(lambda current: (table.card_table(model_file.read_card(current.path), str(current.path)),))

@@ -19,11 +19,11 @@ def of_slice(outcome: Outcome | None, model: str, width: int) -> Text:
     text = _headed(outcome, width)
     if outcome.forced:
         text.append(f"! {prediction.forced(outcome)}\n", "bold yellow")
-    if outcome.guard:
-        text.append(f"{prediction.acquisition(outcome)}\n", "dim")
     if outcome.synthetic:
         text.append(f"! {prediction.SYNTHETIC}\n", "bold yellow")
-    return text.append(f"{prediction.provenance(outcome, model)}\n{outcome.disclaimer}", "dim")
+    # In a low terminal only what comes last has to be scrolled to.
+    text.append(f"{outcome.disclaimer}\n{prediction.acquisition(outcome)}\n", "dim")
+    return text.append(prediction.provenance(outcome, model), "dim")
 
 
 def of_series(series: SeriesVerdict, width: int) -> Text:

@@ -47,7 +47,7 @@ class PredictView(View):
     PredictView #path.-asking { display: block; }
     PredictView #slice { width: 3fr; }
     PredictView #beside { width: 2fr; }
-    PredictView #text { height: auto; max-height: 60%; min-height: 6; padding: 0 1; }
+    PredictView #text { height: auto; max-height: 70%; min-height: 6; padding: 0 1; }
     PredictView #text { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     PredictView #prediction { height: auto; }
     PredictView #files { height: 1fr; min-height: 4; }

@@ -59,7 +59,7 @@ class CurveChart(Widget):
         """Draw these lines from now on; called as well when they have grown."""
         low, high = window or (None, None)
         frame = Frame(width=0, height=0, low=low, high=high, log=log, cursor=cursor)
-        drawn = (low, high, log, self.app.theme, tuple(map(_fingerprint, lines)))
+        drawn = (window, log, self.app.theme, tuple(map(_fingerprint, lines)))
         if drawn != self._drawn:
             self._drawn, self._sketch, self._rows = drawn, None, None
         elif frame == self.frame:
@@ -75,9 +75,7 @@ class CurveChart(Widget):
         frame = dataclasses.replace(self.frame, width=self.size.width, height=self.size.height - 1)
         if self._sketch is None:
             self._sketch = braille_plot.sketch(self.lines, frame)
-        if self._sketch is None:
-            return braille_plot.empty(frame)
-        return braille_plot.with_cursor(self._sketch, frame.cursor)
+        return braille_plot.finish(self._sketch, frame)
 
     def notify_style_update(self) -> None:
         """Another theme has other colours."""

@@ -15,7 +15,7 @@ WORDS: dict[str, Callable[[Row], tuple[str, ...]]] = {
     "name": lambda row: (row.name,),
     "kind": lambda row: (row.kind,),
     "state": lambda row: (row.state,),
-    "stage": lambda row: (row.stage, *(stage for stage, _ in row.best_of)),
+    "stage": lambda row: (row.stage, *row.glance.best),
     "model": lambda row: (row.model,),
     "teacher": lambda row: (row.teacher, row.teacher_run),
     "data": lambda row: (row.data,),
@@ -27,9 +27,9 @@ FIGURES: dict[str, Callable[[Row], float | None]] = {
     "bacc": lambda row: row.best.balanced_accuracy if row.best else None,
     "sens": lambda row: row.best.malignant_sensitivity if row.best else None,
     "vloss": lambda row: row.best.validation_loss if row.best else None,
-    "loss": lambda row: row.loss,
+    "loss": lambda row: row.glance.loss,
     "epoch": lambda row: float(row.best.done) if row.best else None,
-    "speed": lambda row: row.images_per_second,
+    "speed": lambda row: row.glance.images_per_second,
 }
 """What can be asked of a run's figures: `bacc>0.7`."""
 

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -182,54 +181,52 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments).adjust_cell_length(width, base)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Columns:
-    """How wide the name is in the list, and which of the optional columns fit beside it."""
+# Columns after the name: how each is written, and the width of a line from which on it is shown.
+_COLUMNS = {
+    "state": ("<8", 90),
+    "stage": ("<13.13", 62),
+    "progress": ("<8", 76),
+    "epochs": (">7", 0),
+    "ETA": (">5", 0),
+    "bacc": (">6", 0),
+    "age": (">4", 50),
+}
 
-    name: int
-    state: bool
-    bar: bool
-    stage: bool
-    age: bool
 
-
-def _columns(width: int) -> _Columns:
-    age, stage, bar, state = width >= 50, width >= 62, width >= 76, width >= 90
-    taken = 8 + 6 + 7 + age * 5 + stage * 14 + bar * 9 + state * 9
-    return _Columns(name=max(8, width - taken), state=state, bar=bar, stage=stage, age=age)
+def _line(name: str, cells: Mapping[str, str], width: int) -> str:
+    columns = [f" {cells[title]:{form}}" for title, (form, least) in _COLUMNS.items() if width >= least]
+    room = max(8, width - sum(map(len, columns)))
+    return "".join([set_cell_size(shortened_middle(name, room), room), *columns])
 
 
 def heading(width: int) -> str:
     """The line over the list."""
-    columns = _columns(width - 4)
-    text = "    " + set_cell_size("run", columns.name)
-    text += f" {'state':<8}" if columns.state else ""
-    text += f" {'stage':<13}" if columns.stage else ""
-    text += " " * 9 if columns.bar else ""
-    return text + f" {'epochs':>7} {'ETA':>5} {'bacc':>6}" + (f" {'age':>4}" if columns.age else "")
+    titles = {title: title for title in _COLUMNS} | {"progress": ""}
+    return "    " + _line("run", titles, width - 4)
 
 
 def run_line(row: Row, width: int, now: datetime.datetime) -> str:
     """One run in one line of `width` cells."""
-    columns = _columns(width)
-    text = set_cell_size(shortened(plain(row.name), columns.name), columns.name)
-    text += f" {row.state:<8}" if columns.state else ""
-    text += f" {run_row.where(row):<13.13}" if columns.stage else ""
-    running = row.state == "running" and row.share is not None
-    text += f" {bar(row.share or 0.0, 8) if running else ' ' * 8}" if columns.bar else ""
-    best = run_row.figure(row.best.balanced_accuracy if row.best else None)
-    text += f" {run_row.progress(row):>7} {duration(row.eta):>5} {best:>6}"
-    return text + (f" {run_row.age(row, now):>4}" if columns.age else "")
+    cells = {
+        "state": row.state,
+        "stage": run_row.where(row),
+        "progress": bar(row.share, 8) if row.state == "running" and row.share is not None else "",
+        "epochs": run_row.progress(row),
+        "ETA": duration(row.eta),
+        "bacc": run_row.figure(row.best.balanced_accuracy if row.best else None),
+        "age": run_row.age(row, now),
+    }
+    return _line(plain(row.name), cells, width)
 
 
 def stage_line(row: Row, stage: str, width: int) -> str:
     """One stage of a run in one line."""
-    best = dict(row.best_of).get(stage)
+    best = row.glance.best.get(stage)
     figures = f"{run_row.figure(best.balanced_accuracy)} at epoch {best.epoch} of {best.done}" if best else "–"
     return set_cell_size(f"  └ {stage:<9} {figures}", width)
 
 
-def shortened(text: str, width: int) -> str:
+def shortened_middle(text: str, width: int) -> str:
     """A name with its middle left out where it is too wide: both its ends tell runs apart."""
     if cell_len(text) <= width:
         return text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lungcli.core.recipe import as_tuple
 from lungcli.core.runs import Kind, Run, State
-from lungcli.tui.runs.event_reader import Best, Glance
+from lungcli.tui.runs.event_reader import UNREAD, Best, Glance
 from lungcli.views.units import duration
 
 MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
@@ -26,15 +26,11 @@ class Row:
     kind: str = ""
     state: str = ""
     stage: str = ""
-    stages: tuple[str, ...] = ()
     epoch: int = 0
     epochs: int = 0
     share: float | None = None
     eta: float | None = None
     best: Best | None = None
-    best_of: tuple[tuple[str, Best], ...] = ()
-    loss: float | None = None
-    images_per_second: float | None = None
     model: str = ""
     teacher: str = ""
     data: str = ""
@@ -42,7 +38,7 @@ class Row:
     created: datetime.datetime = LONG_AGO
     teacher_run: str = ""
     problem: str = ""
-    gate_met: bool | None = None
+    glance: Glance = UNREAD
 
 
 FINAL_STAGE: dict[Kind, str] = {"train": "train", "distill": "student", "compress": "student"}
@@ -61,15 +57,11 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
         kind=run.info.kind,
         state=state,
         stage="" if state == "done" else glance.stage,
-        stages=glance.stages,
         epoch=int(glance.position),
         epochs=epochs,
         share=1.0 if state == "done" else share,
         eta=left if state == "running" and epochs else None,
         best=glance.best.get(final),
-        best_of=tuple(glance.best.items()),
-        loss=glance.loss,
-        images_per_second=glance.images_per_second,
         model=run.recipe.model,
         teacher=" + ".join(run.recipe.teachers),
         data=run.recipe.data,
@@ -77,7 +69,7 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
         created=run.info.created,
         teacher_run=" + ".join(name for name in as_tuple(run.info.teacher_run) if name),
         problem=glance.error if state == "failed" else "",
-        gate_met=glance.gate_met,
+        glance=glance,
     )
 
 
@@ -93,9 +85,8 @@ def age(row: Row, now: datetime.datetime) -> str:
 
 def where(row: Row) -> str:
     """The stage and its place among the run's stages: `student 3/5`."""
-    if row.stage and row.stage in row.stages:
-        return f"{row.stage} {row.stages.index(row.stage) + 1}/{len(row.stages)}"
-    return row.stage
+    stages = row.glance.stages
+    return f"{row.stage} {stages.index(row.stage) + 1}/{len(stages)}" if row.stage in stages else row.stage
 
 
 def progress(row: Row) -> str:
@@ -117,8 +108,8 @@ def sentence(row: Row) -> str:
         parts.append(f"on {row.data}")
     if row.tags:
         parts.append(" ".join(f"#{tag}" for tag in row.tags))
-    if row.gate_met is not None:
-        parts.append("gate met" if row.gate_met else "gate not met")
+    if row.glance.gate_met is not None:
+        parts.append("gate met" if row.glance.gate_met else "gate not met")
     return " · ".join(part for part in parts if part)
 
 

@@ -153,7 +153,7 @@ class RunsView(RunKeys):
         for row in self.watcher.rows():
             if self._matches(row):
                 items.append((row, ""))
-                items += [(row, stage) for stage, _ in row.best_of] if self.settings.grouped else []
+                items += [(row, stage) for stage in row.glance.best] if self.settings.grouped else []
         return items
 
     def show_list(self) -> None:

@@ -77,13 +77,10 @@ class SystemView(View):
         self._memory.append(usage.used / usage.total)
         history = self.query_one("#history", Static)
         width = max(10, history.content_size.width - 16)
-        text = (
-            Text.assemble(("processor ", "dim"))
-            .append(system_stats.spark(tuple(self._cpu), width), "green")
-            .append(f" {usage.cpu:.0%}\n")
-        )
-        text.append("memory    ", "dim").append(system_stats.spark(tuple(self._memory), width), "blue")
-        text.append(f" {usage.used / usage.total:.0%}\n")
+        text = Text()
+        for name, shares, style in (("processor", self._cpu, "green"), ("memory", self._memory, "blue")):
+            text.append(f"{name:<10}", "dim").append(system_stats.spark(tuple(shares), width), style)
+            text.append(f" {shares[-1]:.0%}\n")
         history.update(text.append(f"{plain(cpu.name())} · load {usage.load:.1f}", "dim"))
         lines = 1
         for name, draw in (("cores", system_stats.cores), ("memory", system_stats.memory)):

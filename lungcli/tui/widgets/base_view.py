@@ -46,8 +46,7 @@ class View(Vertical):
     View { height: 1fr; }
     View .status { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
     View .panel { border: round $border; border-title-color: $text-accent; border-title-style: bold; }
-    View .panel:focus-within { border: round $accent; }
-    View .panel:focus { border: round $accent; }
+    View .panel:focus, View .panel:focus-within { border: round $accent; }
     View DataTable > .datatable--fixed { background: $surface; color: $foreground; }
     View DataTable { scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; background: transparent; }
     View Empty { display: none; width: 1fr; height: 1fr; padding: 1 2; }

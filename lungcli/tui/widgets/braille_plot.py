@@ -77,17 +77,14 @@ class Sketch:
 
 def plot(lines: Sequence[Line], frame: Frame) -> Rows:
     """Draw `lines` into exactly `frame.height` rows of `frame.width` cells. Too small a frame is left empty."""
-    drawn = sketch(lines, frame)
-    return empty(frame) if drawn is None else with_cursor(drawn, frame.cursor)
+    return finish(sketch(lines, frame), frame)
 
 
-def empty(frame: Frame) -> Rows:
-    """The rows of a frame that is too small for a plot."""
-    return (((" " * max(0, frame.width), AXIS),),) * max(0, frame.height)
-
-
-def with_cursor(drawn: Sketch, cursor: float | None) -> Rows:
-    """The rows of a sketch, with a cursor."""
+def finish(drawn: Sketch | None, frame: Frame) -> Rows:
+    """The rows of a sketch with the frame's cursor; empty ones where the frame is too small for a sketch."""
+    if drawn is None:
+        return (((" " * max(0, frame.width), AXIS),),) * max(0, frame.height)
+    cursor = frame.cursor
     low, high = drawn.span
     width, height, labels = drawn.canvas.width, drawn.canvas.height, drawn.labels
     column = None

@@ -19,7 +19,9 @@ from lungcli.core.formatting import plain
 
 T = TypeVar("T")
 
-Keys = tuple[tuple[str, str, str], ...]
+_HELP = """
+Mouse: click a run, a chart (cursor) or a key below; the wheel over a chart zooms, dragging it pans.
+Everything is in the palette too: Ctrl+P."""
 
 
 class Dialog(ModalScreen[T | None]):
@@ -158,8 +160,8 @@ class Help(Sheet):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "Close", show=False)]
 
-    def __init__(self, keys: Keys, more: str) -> None:
+    def __init__(self, keys: tuple[tuple[str, str, str], ...]) -> None:
         table = Table(box=None, pad_edge=False, show_header=False)
         for key, what, why in keys:
             table.add_row(Text(key, style="bold"), Text(what), Text(why, style="dim"))
-        super().__init__("keys here", table, Text(f"\n{more}", style="dim"))
+        super().__init__("keys here", table, Text(_HELP, style="dim"))

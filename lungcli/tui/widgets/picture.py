@@ -31,7 +31,8 @@ class Picture(Widget):
 
     def __init__(self, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self._pixels: Pixels | None = None
+        # uint8, grey (H, W) or RGB (H, W, 3).
+        self.pixels: Pixels | None = None
         self._grey: Pixels | None = None
         self._instead = ""
         self._strips: list[Strip] = []
@@ -40,11 +41,6 @@ class Picture(Widget):
         self._sixels = ""
         # Kitty: the number of the picture that it holds.
         self._number = 0
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """What is shown: uint8, grey (H, W) or RGB (H, W, 3)."""
-        return self._pixels
 
     @property
     def coloured(self) -> bool:
@@ -65,7 +61,7 @@ class Picture(Widget):
 
         What only colours tell is lost without them, unless `grey` (H, W) tells it otherwise.
         """
-        self._pixels, self._instead, self._grey = pixels, instead, grey
+        self.pixels, self._instead, self._grey = pixels, instead, grey
         self._draw()
 
     def on_resize(self) -> None:
@@ -82,7 +78,7 @@ class Picture(Widget):
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        if self._pixels is None:
+        if self.pixels is None:
             lines = self._instead.splitlines()
             row = y - max(0, self.size.height - len(lines)) // 2
             text = Text(lines[row] if 0 <= row < len(lines) else "")
@@ -96,24 +92,23 @@ class Picture(Widget):
         columns, rows = self.size
         self._sixels = ""
         self._forget()
-        if self._pixels is not None and columns > 0 and rows > 0:
-            if self._can.way == "none" or not self.coloured:
-                grey = image_ops.grey_of(self._pixels) if self._grey is None else self._grey
-                self._strips = strips(self._pixels if self.coloured else grey, columns, rows, coloured=self.coloured)
+        if self.pixels is not None and columns > 0 and rows > 0:
+            if not self.coloured:
+                grey = image_ops.grey_of(self.pixels) if self._grey is None else self._grey
+                self._strips = strips(grey, columns, rows, coloured=False)
+            elif self._can.way == "none":
+                self._strips = strips(self.pixels, columns, rows, coloured=True)
             else:
-                self._draw_pixels(self._pixels, columns, rows, self._can)
+                self._draw_pixels(self.pixels, columns, rows, self._can)
         self.refresh()
 
     def _draw_pixels(self, shown: Pixels, columns: int, rows: int, can: Graphics) -> None:
-        """Give the picture to Kitty; or draw half blocks, and when Sixel is found in a thread, that over them."""
+        """Give the picture to Kitty; or draw half blocks, and Sixel over them once a thread has encoded it."""
         cell = terminal_capabilities.cell(sys.__stdin__.fileno()) if sys.__stdin__ else terminal_capabilities.CELL
         height, width = shown.shape[:2]
         across, down = sixel_kitty.box(width, height, columns, rows, cell)
-        if (
-            can.way == "kitty"
-            and self.app.console.color_system == "truecolor"
-            and max(across, down) <= sixel_kitty.most()
-        ):
+        countable = self.app.console.color_system == "truecolor" and max(across, down) <= sixel_kitty.most()
+        if can.way == "kitty" and countable:
             # Any other program's pictures have other numbers, most likely.
             self._number = random.randrange(1 << 16, 1 << 24)
             self._write(sixel_kitty.kitty(shown, self._number, across, down))
@@ -123,21 +118,21 @@ class Picture(Widget):
         self._strips = _middle(strips(under, across, down, coloured=self._in_text), columns, rows)
         if can.way == "sixel":
             self._box = Region((columns - across) // 2, (rows - down) // 2, across, down)
-            find = partial(sixel_kitty.sixels, shown, across * cell[0], down * cell[1], can.colours)
-            self.run_worker(partial(self._find, shown, self._box, find), thread=True, exclusive=True, group="sixel")
+            encode = partial(sixel_kitty.sixels, shown, across * cell[0], down * cell[1], can.colours)
+            self.run_worker(partial(self._encode, shown, self._box, encode), thread=True, exclusive=True, group="sixel")
 
-    def _find(self, shown: Pixels, box: Region, find: partial[str]) -> None:
-        found = find()
+    def _encode(self, shown: Pixels, box: Region, encode: partial[str]) -> None:
+        sixels = encode()
 
         def take() -> None:
-            if self._pixels is shown and self._box == box:
-                self._sixels = found
+            if self.pixels is shown and self._box == box:
+                self._sixels = sixels
                 self._paint()
 
         self.app.call_from_thread(take)
 
     def _paint(self) -> None:
-        """Draw pixels over the cells, unless something else is to be seen there."""
+        """Draw pixels over the cells, unless something else lies there."""
         place = self._box.translate(self.region.offset)
         if not self._sixels or not self.is_attached or not self.screen.is_active or not self.is_on_screen:
             return

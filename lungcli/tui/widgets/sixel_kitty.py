@@ -1,4 +1,4 @@
-"""Pictures in the languages of terminals that draw real pixels: Sixel, and Kitty's in cells of text."""
+"""Pictures in the protocols of terminals that draw real pixels: Sixel, and Kitty's in cells of text."""
 
 import base64
 import io
@@ -13,10 +13,10 @@ from textual.strip import Strip
 
 from lungcli.views.terminal_image import Pixels
 
-# More greys than this nobody sees on a screen, and every one makes a picture longer.
+# Nobody sees more greys than this on a screen, and each makes a picture longer.
 _COLOURS = 64
 _BAND = 6  # pixels a row of sixels
-# Nothing and everything of a colour: almost all of what repeats, and found several times faster than whatever repeats.
+# Runs of nothing and of everything of a colour: nearly all that repeat, and several times faster to find than any run.
 _AGAIN = re.compile(rb"\?{4,}|~{4,}")
 
 # Kitty's graphics protocol, "Unicode placeholders": this character stands for a cell of a picture whose number is its
@@ -80,7 +80,7 @@ def _few(image: Image.Image, colours: int) -> tuple[NDArray[np.intp], NDArray[np
 
 
 def _short(row: bytes) -> bytes:
-    return _AGAIN.sub(lambda found: b"!%d%b" % (len(found[0]), found[0][:1]), row.rstrip(b"?"))
+    return _AGAIN.sub(lambda run: b"!%d%b" % (len(run[0]), run[0][:1]), row.rstrip(b"?"))
 
 
 def kitty(pixels: Pixels, number: int, columns: int, rows: int) -> str:
@@ -117,8 +117,8 @@ def most() -> int:
 
 
 def _counting() -> list[str]:
-    found: list[str] = []
+    characters: list[str] = []
     for span in _COUNTING.split():
         first, _, last = span.partition("-")
-        found += map(chr, range(int(first, 16), int(last or first, 16) + 1))
-    return found
+        characters += map(chr, range(int(first, 16), int(last or first, 16) + 1))
+    return characters

@@ -36,7 +36,7 @@ class Graphics:
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Say whether to ask at all: not where the user forbade it, nor in tmux and screen, which hide the terminal."""
+    """Whether to ask at all: not where the user forbade it, nor in tmux and screen, which hide the terminal."""
     off = _setting(environ) in {"off", "0", "no", "false"}
     term = environ.get("TERM", "")
     between = "TMUX" in environ or "STY" in environ or term.startswith(("tmux", "screen"))
@@ -52,15 +52,15 @@ def _setting(environ: Mapping[str, str]) -> str:
     return environ.get("LUNGCLI_GRAPHICS", "auto").strip().lower()
 
 
-def understood(answer: bytes) -> Graphics:
+def parse_answer(answer: bytes) -> Graphics:
     """Read the terminal's answers, among which keys may lie that were typed meanwhile."""
     if b"\x1b_Gi=31;OK" in answer:
         return Graphics(way="kitty")
     attributes = _ANSWER.search(answer)
     if attributes is None or b"4" not in attributes[1].split(b";")[1:]:
         return Graphics(late=attributes is None)
-    counted = _COUNTED.search(answer)
-    return Graphics(way="sixel", colours=max(2, int(counted[1])) if counted else _VT340_COLOURS)
+    colours = _COUNTED.search(answer)
+    return Graphics(way="sixel", colours=max(2, int(colours[1])) if colours else _VT340_COLOURS)
 
 
 def ask(environ: Mapping[str, str], reads: int, writes: int) -> Graphics:
@@ -78,12 +78,12 @@ def ask(environ: Mapping[str, str], reads: int, writes: int) -> Graphics:
     tty.setcbreak(reads, termios.TCSANOW)
     try:
         answer = _answer(reads, writes, question(environ), end)
-        if understood(answer).way == "sixel":
+        if parse_answer(answer).way == "sixel":
             more = _answer(reads, writes, _COLOURS + _ATTRIBUTES, end)
             if not _ANSWER.search(more):
                 return Graphics(late=True)
             answer += more
-        return understood(answer)
+        return parse_answer(answer)
     finally:
         termios.tcsetattr(reads, termios.TCSANOW, before)
 

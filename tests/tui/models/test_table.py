@@ -63,17 +63,17 @@ def test_a_faster_row_says_so() -> None:
 @pytest.mark.parametrize("down", [False, True])
 def test_every_column_sorts_and_unusable_files_stay_last(title: str, down: bool) -> None:
     broken = Entry(name="broken", path=Path("b"), problem="too old")
-    ordered = table.in_order([broken, *entries(TEACHER, INT8, UNTIMED)], title, TEACHER, down=down)
+    ordered = table.in_order([broken, *entries(TEACHER, INT8, UNTIMED)], title, down=down)
     assert len(ordered) == 4
     assert ordered[-1] is broken
 
 
 def test_values_order_rows_and_dashes_come_after() -> None:
     rows = entries(UNTIMED, TEACHER, INT8)
-    assert table.in_order(rows, "p50 ms", None, down=False)[0].name == TEACHER.name
-    assert table.in_order(rows, "p50 ms", None, down=True)[0].name == TEACHER.name
-    assert table.in_order(rows, "size", None, down=True)[0].name == TEACHER.name
-    assert [item.name for item in table.in_order(rows, "balanced accuracy", None, down=False)][-1] == TEACHER.name
+    assert table.in_order(rows, "p50 ms", down=False)[0].name == TEACHER.name
+    assert table.in_order(rows, "p50 ms", down=True)[0].name == TEACHER.name
+    assert table.in_order(rows, "size", down=True)[0].name == TEACHER.name
+    assert [item.name for item in table.in_order(rows, "balanced accuracy", down=False)][-1] == TEACHER.name
 
 
 def test_figures_of_a_random_split_are_marked_without_colour_too() -> None:

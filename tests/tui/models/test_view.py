@@ -23,7 +23,7 @@ from lungcli.tui.widgets.dialogs import Sheet
 from lungcli.tui.widgets.picture import Picture
 from tests.metrics.test_predictions import evaluation
 from tests.modelfile import graphs
-from tests.tui.stage import STRANGE, Stage, add, data_set, play, press, run, settle
+from tests.tui.stage import STRANGE, Stage, add, data_set, play, press, resize, run, settle
 
 RUN = "compress-tiny-phantom"
 
@@ -74,18 +74,19 @@ def test_the_table_the_chart_and_the_warning() -> None:
     play(ModelsView(), scenario)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (99, 30), (100, 30), (200, 60), (300, 80)])
-def test_every_size_shows_table_and_chart(size: tuple[int, int]) -> None:
+def test_every_size_shows_table_and_chart() -> None:
     run()
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        assert all(len(line) <= size[0] for line in app.text().splitlines())
-        assert app.query_one("#models").region.height >= 5
-        assert app.query_one("Chart").region.height >= 8
-        assert app.query_one("#beside").display is (size[0] >= 100)
-        assert app.query_one(".status").region.bottom == size[1]
+        for size in ((80, 24), (99, 30), (100, 30), (300, 80)):
+            await resize(app, pilot, size)
+            assert all(len(line) <= size[0] for line in app.text().splitlines())
+            assert app.query_one("#models").region.height >= 5
+            assert app.query_one("Chart").region.height >= 8
+            assert app.query_one("#beside").display is (size[0] >= 100)
+            assert app.query_one(".status").region.bottom == size[1]
 
-    play(ModelsView(), scenario, size)
+    play(ModelsView(), scenario)
 
 
 def test_marking_pinning_and_differences() -> None:
@@ -225,7 +226,7 @@ def test_a_measurement_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None
     play(ModelsView(), scenario)
 
 
-def test_which_verdicts_flipped_with_the_slices() -> None:
+def test_which_predictions_flipped_with_their_slices() -> None:
     run()
     data_set()
 
@@ -278,27 +279,22 @@ def test_confusion_matrix_reliability_and_card() -> None:
     play(ModelsView(), scenario, (120, 60))
 
 
-@pytest.mark.parametrize(("down", "suffix"), [(0, "md"), (1, "csv"), (2, "json")])
-def test_export(down: int, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     monkeypatch.chdir(tmp_path)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        await press(app, pilot, "space", "e", *["down"] * down, "enter")
-        await press(app, pilot, "space", "e", *["down"] * down, "enter")
-        await press(app, pilot, "e", "escape")
+        await press(app, pilot, "space", "e", "enter", "e", "down", "enter", "e", "down", "down", "enter")
+        await press(app, pilot, "space", "e", "enter", "e", "down", "enter", "e", "escape")
 
     play(ModelsView(), scenario)
-    one = (tmp_path / f"lungcli-models.{suffix}").read_text()
-    everything = (tmp_path / f"lungcli-models-2.{suffix}").read_text()
-    assert len(list(tmp_path.iterdir())) == 2
-    if suffix == "md":
-        assert everything.count("\n| ") == one.count("\n| ") + 2
-    elif suffix == "csv":
-        assert len(list(csv.DictReader(io.StringIO(everything)))) == 3
-    else:
-        assert [row["name"] for row in json.loads(one)["rows"]] == [f"{RUN}/teacher"]
-        assert json.loads(one)["schema_version"] == 1
+    assert len(list(tmp_path.iterdir())) == 5
+    marked, everything = ((tmp_path / f"lungcli-models{number}.md").read_text() for number in ("", "-2"))
+    assert everything.count("\n| ") == marked.count("\n| ") + 2
+    assert len(list(csv.DictReader(io.StringIO((tmp_path / "lungcli-models-2.csv").read_text())))) == 3
+    exported = json.loads((tmp_path / "lungcli-models.json").read_text())
+    assert [row["name"] for row in exported["rows"]] == [f"{RUN}/teacher"]
+    assert exported["schema_version"] == 1
 
 
 def test_an_export_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +353,7 @@ def test_names_are_shown_as_they_are() -> None:
     play(ModelsView(), scenario)
 
 
-def test_verdicts_that_are_not_there() -> None:
+def test_without_saved_predictions_it_says_how_to_get_them() -> None:
     made = run()
     (made.stage("teacher") / "evaluation.json").unlink()
 
@@ -420,9 +416,9 @@ def test_without_colours_everything_is_still_there(colours: str, monkeypatch: py
 
 def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_back() -> None:
     run()
-    for name, judged in (("rates-0000", "bbmmnn"), ("rates-0001", "bnmmnm")):
-        tried = run(name, student="bnmmnn").stage("student")
-        evaluate.save(msgspec.structs.replace(evaluation(judged), part="val"), tried / compare.VALIDATION)
+    for name, classes in (("rates-0000", "bbmmnn"), ("rates-0001", "bnmmnm")):
+        trial = run(name, student="bnmmnn").stage("student")
+        evaluate.save(msgspec.structs.replace(evaluation(classes), part="val"), trial / compare.VALIDATION)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert len(shown(app)) == 5
@@ -430,8 +426,8 @@ def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_ba
         assert {row[1] for row in shown(app)} == {"rates-0000/student", "rates-0001/student"}
         at = titles(app).index("balanced accuracy")
         assert [row[at][:5] for row in shown(app)] == ["1.000", "0.667"]
-        assert "trials, judged on validation slices" in app.text()
-        assert "val part, grouped split" in app.text()
+        assert "trials, evaluated on validation slices" in app.text()
+        assert "(val part, grouped split)" in app.text()
         assert "chosen by these slices, the best looks better here than it is" in app.text()
         await press(app, pilot, "down", "f")
         assert isinstance(app.screen, Flips)

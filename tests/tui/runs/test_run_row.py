@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lungcli.tui.runs import event_reader, run_list, run_row
+from lungcli.tui.runs.event_reader import Glance
 from lungcli.tui.runs.run_row import Row
 from tests.tui import fakes
 
@@ -45,13 +46,14 @@ def test_the_clock_of_another_machine_may_be_ahead() -> None:
 def test_every_line_of_the_list_is_as_wide_as_the_heading(width: int, name: str) -> None:
     from rich.cells import cell_len
 
-    row = Row(name=name, folder=Path(), state="running", stage="student", stages=("teacher", "student"), share=0.3)
+    glance = Glance(stages=("teacher", "student"))
+    row = Row(name=name, folder=Path(), state="running", stage="student", share=0.3, glance=glance)
     line = run_list.run_line(row, width, datetime.datetime.now(datetime.UTC))
     assert cell_len(line) == cell_len(run_list.heading(width + 4)) - 4
 
 
 def test_a_long_name_keeps_both_ends() -> None:
-    assert run_list.shortened("abcdefghij", 5) == "ab…ij"
+    assert run_list.shortened_middle("abcdefghij", 5) == "ab…ij"
 
 
 def test_advice_is_a_command_that_can_be_pasted() -> None:

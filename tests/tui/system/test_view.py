@@ -6,7 +6,7 @@ from textual.widgets import DataTable
 
 from lungcli.tui.system.system_stats import SystemMonitor, Usage
 from lungcli.tui.system.view import SystemView
-from tests.tui.stage import Stage, play, press, settle
+from tests.tui.stage import Stage, play, press, resize, settle
 from tests.tui.system.test_system_stats import SEEN
 
 
@@ -17,17 +17,18 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("measured")
-@pytest.mark.parametrize("size", [(80, 24), (300, 80)])
-def test_processor_memory_gpu_and_jobs(size: tuple[int, int]) -> None:
+def test_processor_memory_gpu_and_jobs_at_every_size() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        app.query_one(SystemView).measure()
-        await settle(app, pilot)
-        text = app.text()
-        for part in ("processor", "8.0 GB of 16.0 GB", "A100 [1]", "run [1]", "1 h 05", "load 1.5"):
-            assert part in text
-        assert app.query_one("#jobs").region.height >= 4
+        for size in ((80, 24), (100, 30), (300, 80)):
+            await resize(app, pilot, size)
+            app.query_one(SystemView).measure()
+            await settle(app, pilot)
+            text = app.text()
+            for part in ("processor", "8.0 GB of 16.0 GB", "A100 [1]", "run [1]", "65m", "load 1.5"):
+                assert part in text
+            assert app.query_one("#jobs").region.height >= 4
 
-    play(SystemView(), scenario, size)
+    play(SystemView(), scenario)
 
 
 def test_idle_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
