@@ -8,17 +8,17 @@ from lungcli.core.errors import UsageError
 def compress(
     settings: options.Settings, recipe: options.RecipeName = "", name: options.Name = "", devices: options.Devices = 1
 ) -> None:
-    """Teacher, student with and without it, int8, and the table that compares them; exit code 5 if the gate fails.
+    """Train a teacher, a base student and a distilled one, quantize it, and compare all; exit code 5 if a gate fails.
 
-    Every stage is kept: the same command, typed again, goes on where it was.
+    Every stage is kept: run the same command again to continue where it stopped.
 
-    With --recipe, settings come from there, but whatever is typed has the last word.
+    With --recipe, settings come from the recipe; options beside it override them.
 
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
       lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
-      lungcli compress --student mobilenetv2 --prune 0.5        (narrower, then taught again)
+      lungcli compress --student mobilenetv2 --prune 0.5        (narrower, then distilled again)
       lungcli compress --recipe fast --data mine
     """
     from lungcli.cli import distributed, run_job

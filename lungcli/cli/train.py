@@ -5,16 +5,16 @@ from lungcli.cli import options
 
 @options.with_options_of("train")
 def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
-    """Train one net on a data set, and measure it once on slices it never met.
+    """Train a net on a data set, and evaluate it once on its test part.
 
-    With --devices N the result is that of one device, but for the rounding of sums and the draws of dropout. On a CPU,
-    batch normalisation then sees the slices of one process at a time, as with --micro-batch of a batch's Nth part.
+    With --devices N the result is that of one device, except for rounding and the random numbers of dropout. On a CPU,
+    batch normalisation sees the slices of each process alone, as with --micro-batch at an Nth of the batch.
 
     \b
     Examples:
       lungcli train --model resnet18 --data phantom
-      lungcli train --model resnet18 --data phantom --folds 5      (every slice tested once)
-      lungcli train --model resnet18 --data phantom --devices 2    (each works on half of every batch)
+      lungcli train --model resnet18 --data phantom --folds 5      (cross-validation)
+      lungcli train --model resnet18 --data phantom --devices 2    (each gets half of every batch)
     """
     from lungcli.cli import distributed, run_job
 

@@ -31,7 +31,7 @@ def test_it_says_what_it_does_and_ends_with_the_table(made: tuple[Path, Done]) -
 def test_typed_again_it_does_no_stage_twice(own_workshop: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (own_workshop / "runs" / RUN).glob("*/model.onnx")}
     done = call(own_workshop, *COMPRESS)
-    assert f"going on with the run '{RUN}'" in done.stderr
+    assert f"resuming the run '{RUN}'" in done.stderr
     assert "epoch" not in done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -102,7 +102,7 @@ def test_stopped_or_killed_it_goes_on_to_the_same_weights(
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130, said
-        assert f"go on with: lungcli runs resume '{name}'" in said
+        assert f"to continue: lungcli runs resume '{name}'" in said
     assert not (home / "runs" / name / "train" / "model.onnx").exists()
     listed = json.loads(call(home, "runs", "list", "--json").stdout)["runs"]
     assert [(item["name"], item["state"]) for item in listed] == [(name, "stopped")]
@@ -124,6 +124,6 @@ def test_runs_are_listed_shown_and_removed(own_workshop: Path) -> None:
 
 def test_a_random_split_is_warned_of(own_workshop: Path) -> None:
     done = call(own_workshop, "train", "--model", "ownmodel", *SMALL, "--split", "random", "--name", "Zufall ä [1]")
-    assert "its figures flatter" in done.stderr
+    assert "figures on it are too high" in done.stderr
     compared = call(own_workshop, "compare", "Zufall ä [1]", "--seconds", 0)
     assert "random split: the same bodies were trained on" in compared.stderr

@@ -38,7 +38,7 @@ def test_import_lists_what_it_leaves_out(home: Path, workshop: Path, tmp_path: P
     (source / "normal" / "broken.png").write_bytes(next((source / "normal").glob("*.png")).read_bytes()[:3000])
     (source / "benign" / "empty.png").write_bytes(b"")
     done = call(home, "data", "import", source, "--name", "Größe [1]")
-    assert "3 files left out" in done.stdout
+    assert "3 files rejected" in done.stdout
     facts = json.loads(call(home, "data", "show", "größe [1]", "--json").stdout)
     assert {item["path"] for item in facts["rejected"]} == {
         "normal/notes.txt",
@@ -111,7 +111,7 @@ def test_a_name_is_not_taken_twice_and_removal_asks(own_workshop: Path) -> None:
     assert (own_workshop / "data" / "phantom" / "manifest.json").stat().st_mtime_ns == written
     call(own_workshop, "data", "remove", "phantom", check=1)
     call(own_workshop, "data", "remove", "phantom", "--yes")
-    assert "no data sets yet" in call(own_workshop, "data", "list").stderr
+    assert "there are no data sets yet" in call(own_workshop, "data", "list").stderr
 
 
 def test_too_few_phantoms(home: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_place_that_cannot_be_written(phantoms: Path, tmp_path: Path) -> None:
 
     done = call(phantoms, "data", "check", "phantom", "--html", tmp_path / "file" / "a.html", check=1)
 
-    assert "choose another place with --html FILE" in done.stderr
+    assert "choose another path with --html FILE" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 

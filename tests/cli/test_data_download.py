@@ -66,7 +66,7 @@ def test_a_part_is_taken_from_the_user_and_called_so(little: registry.DataSet, t
 
     done = CliRunner().invoke(app, ["data", "download", "little", "--from-dir", str(source)])
     assert done.exit_code == 0
-    assert "PARTIAL: 4 of the 5 published files" in done.stdout
+    assert "incomplete: 4 of the 5 published files" in done.stdout
 
     again = CliRunner().invoke(app, ["data", "download", "little"])
     assert again.exit_code == 0

@@ -14,7 +14,7 @@ def test_a_split_is_written_shown_and_checked(own_workshop: Path) -> None:
     path = own_workshop / "data" / "phantom" / "splits" / "cv.json"
     assert str(path) in done.stdout
     assert "3 folds of the grouped split with seed 0" in done.stdout
-    assert "no look-alike group, exact copy or known patient lies on two sides" in done.stderr
+    assert "no near-duplicate group, exact copy or known patient is in more than one part" in done.stderr
     written = path.read_bytes()
 
     again = json.loads(call(own_workshop, "data", "split", "phantom", "--check", "cv", "--json").stdout)
@@ -78,7 +78,7 @@ def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None
     assert (
         "it was judged on fold 2 of 3 of the grouped split with seed 0, the baseline on the grouped" in refused.stderr
     )
-    assert "is not compared: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
+    assert "has no difference: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
 
     # The split it names changes: nothing may be judged by it any more.
     path = own_workshop / "data" / "phantom" / "splits" / "cv.json"

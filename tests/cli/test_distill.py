@@ -89,7 +89,7 @@ def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> 
     rows = json.loads(call(own_workshop, "compare", "several/teacher-2", "several", "--seconds", 0, "--json").stdout)
     assert [row["name"] for row in rows["rows"]] == ["several/teacher-2", "several/student"]
     assert rows["rows"][1]["difference"] is not None
-    assert "going on with the run 'several'" in call(own_workshop, *command).stderr
+    assert "resuming the run 'several'" in call(own_workshop, *command).stderr
 
 
 @pytest.mark.long

@@ -47,7 +47,7 @@ def test_a_file_without_figures_gets_those_of_its_own_test_part(workshop: Path, 
     assert "written into" not in call(workshop, "evaluate", copy, "--no-save").stderr
     assert model_file.read_card(copy).figures is None
     done = call(workshop, "evaluate", copy)
-    assert "the figures of its test part, which it had none of" in done.stderr
+    assert "the figures of its test part (--no-save" in done.stderr
     assert model_file.read_card(copy).figures == card.figures
 
 
@@ -59,7 +59,7 @@ def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
     (healthy / "broken.png").write_bytes(b"")
     (own_workshop / "data").rename(tmp_path / "away")
     done = call(own_workshop, "evaluate", RUN, "--folder-as", f"normal={healthy}")
-    assert "specificity (not called malignant)" in done.stdout
+    assert "specificity (not predicted malignant)" in done.stdout
     assert "referred (below" in done.stdout
     assert "6 slices of" in done.stdout
     assert "broken.png: it is empty" in done.stderr
@@ -104,7 +104,7 @@ def test_averaged_views_are_judged_and_not_kept(workshop: Path) -> None:
 def test_calibration_is_shown(workshop: Path) -> None:
     done = call(workshop, "evaluate", f"{RUN}/teacher")
     assert "with the temperature" in done.stdout
-    assert "│ where it should end" in done.stdout
+    assert "┃ confidence" in done.stdout
     assert "refer below" in done.stdout
     found = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
     gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in found["reliability"])
@@ -135,7 +135,7 @@ def test_only_the_models_own_test_part_gets_into_its_card(
         malignant_flips=0.0,
     )
     judged = [("title", "", evaluation("bbmmnn", part, digest))]
-    evaluate._save(evaluate._Found(model=tiny, judged=judged, stressed=(row,), scored=[]))
+    evaluate._save(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(row,), folder_results=[]))
     assert model_file.read_card(tiny.path).stress == ((row,) if kept else ())
     assert ("not written into" in capsys.readouterr().err) != kept
 
@@ -150,7 +150,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
     Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
     scored = external_validation.score(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "atomic_write", refuse)
-    evaluate._save(evaluate._Found(model=tiny, judged=[], stressed=(), scored=[scored]))
+    evaluate._save(evaluate._Results(model=tiny, evaluations=[], stress_figures=(), folder_results=[scored]))
     assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err
 
 
@@ -159,9 +159,9 @@ def test_one_verdict_for_all_is_told(
     verdicts: str, warned: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judged = [("title", "", evaluation(verdicts))]
-    evaluate._show(evaluate._Found(model=tiny, judged=judged, stressed=(), scored=[]))
+    evaluate._show(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(), folder_results=[]))
     said = capsys.readouterr().err
-    assert ("every slice is called benign: the model tells nothing apart" in said) == warned
+    assert ("every slice is predicted benign: the model cannot tell classes apart" in said) == warned
 
 
 def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_model_goes_out_with_examples_that_give_its_verdict(
     assert f"agrees with {RUN}/int8: on 40 slices of phantoms the largest change of a probability is 0.0000" in (
         done.stderr
     )
-    assert "100.0% of verdicts are the same" in done.stderr
+    assert "100.0% of predictions are equal" in done.stderr
     # A slice of the user's own, prepared by lungcli, judged by the example from the file alone.
     call(workshop, "predict", "--model", RUN, slices[0], "--prepared-to", tmp_path / "prepared")
     prepared = tmp_path / "prepared" / f"{slices[0].stem}.prepared.png"
@@ -52,7 +52,7 @@ def test_slices_of_a_data_set_and_json(workshop: Path, tmp_path: Path) -> None:
 def test_what_does_not_agree_is_not_written(workshop: Path, tmp_path: Path) -> None:
     arguments = ("export", RUN, "--to", "ort", "--output", tmp_path / "lung.ort", "--tolerance", "0", "-d", "phantom")
     done = call(workshop, *arguments, check=5)
-    assert "does not agree with the model" in done.stderr
+    assert "differs from the model" in done.stderr
     assert "(allowed 0)" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_is_refused(workshop: Path, arguments: list[str], sa
 def test_nothing_is_overwritten_unasked(workshop: Path, tmp_path: Path) -> None:
     (tmp_path / "lung.json").write_text("mine")
     done = call(workshop, "export", RUN, "--output", tmp_path / "lung.onnx", check=2)
-    assert f"{tmp_path / 'lung.json'} is there already" in done.stderr
+    assert f"{tmp_path / 'lung.json'} exists already" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["lung.json"]
     call(workshop, "export", RUN, "--output", tmp_path / "lung.onnx", "--overwrite", "--data", "phantom")
     assert json.loads((tmp_path / "lung.json").read_text())["size"] == 64

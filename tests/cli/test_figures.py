@@ -121,14 +121,14 @@ def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: 
     done = call(workshop, "quantize", f"{RUN}/student", "--output", output, *lax)
     assert done.stdout.strip() == str(output)
     assert "layers run on integers" in done.stderr
-    for title in ("rung", "size", "p50 ms", "balanced", "agree-", "largest"):
+    for title in ("strategy", "size", "p50 ms", "balanced", "agree-", "largest"):
         assert title in done.stderr
     assert "minmax per tensor" in done.stderr
     assert "on this CPU" in done.stderr
     card = json.loads(call(workshop, "models", "card", output).stdout)
     assert [row["name"] for row in card["ladder"]][:2] == ["float32", "minmax per tensor"]
     assert card["ladder"][-1]["name"] == card["rung"]
-    assert "is there already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
+    assert "exists already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
     call(workshop, "quantize", f"{RUN}/student", "-o", output, "--overwrite", *lax)
     assert "is int8 already" in call(workshop, "quantize", RUN, check=2).stderr
 
@@ -156,7 +156,7 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
     card = model_file.read_card(output)
     assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
     assert card.rung in ("minmax per tensor", "minmax per channel")
-    told = f"no rung of the ladder holds; the best, {card.rung}, fails by agreement and is kept: {output}"
+    told = f"no quantization strategy passes; the best, {card.rung}, fails on agreement and is kept: {output}"
     assert caught.value.message == told
 
 

@@ -33,7 +33,7 @@ def test_one_picture_gets_a_verdict(workshop: Path, slices: list[Path]) -> None:
     assert lines[0].split()[0] in {"benign", "malignant", "normal"}
     assert lines[-1].endswith(" ms")
     assert "Research software, not a medical device" in done.stderr
-    assert "learned from drawn phantoms" in done.stderr
+    assert "trained on drawn phantoms" in done.stderr
 
 
 def test_probabilities_are_those_of_the_evaluation(workshop: Path) -> None:
@@ -172,7 +172,7 @@ def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
 def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     done = call(workshop, "predict", "--model", RUN, "--force", tmp_path / "wall.png")
-    assert "forced, not an axial lung CT slice; referred to a radiologist: blank" in done.stdout
+    assert "not an axial lung CT slice; predicted only because of --force; referred to a radiologist: blank" in done.stdout
     found = judged(workshop, "--force", tmp_path / "wall.png")
     assert (found["forced"], found["referred"], found["reason"]) == (True, True, "blank")
 

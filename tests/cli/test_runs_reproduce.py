@@ -24,9 +24,9 @@ def test_every_stage_comes_out_the_same_and_a_change_is_seen(own_workshop: Path)
 
     found = json.loads(done.stdout)
     assert [stage["weights"] for stage in found["stages"]] == [True, True, False, None]
-    assert "is done already" in done.stderr
+    assert "is finished already" in done.stderr
     assert f"error: {RUN}-again does not repeat {RUN}: student: weights" in done.stderr
-    assert "what differs around it: processor: Other 1, now" in done.stderr
+    assert "different surroundings: processor: Other 1, now" in done.stderr
 
 
 def test_an_unknown_run(workshop: Path) -> None:

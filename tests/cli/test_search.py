@@ -174,8 +174,8 @@ def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:
         assert re.fullmatch(rf" +\d +rates-000\d +{settings} +\d+ kB +\d\.\d\d +[01]\.\d{{3}} \[.*\] *", row), row
     assert "study rates: 4 trials, 4 complete" in shown.stderr
     assert "validation slices of" in shown.stderr
-    assert "the best of 4 trials look better there than they are" in shown.stderr
-    assert "the test part was not looked at: nothing here says that the best of these is the best there" in shown.stderr
+    assert "the figures of the best of 4 trials are too high" in shown.stderr
+    assert "the test part was not used: the best of these need not be the best there" in shown.stderr
     command = re.search(r"judge it once on the test part: lungcli (evaluate) '(rates-\d+)'", shown.stderr)
     assert command
     assert "test part of the model's own grouped split" in typed(home, *command.groups()).stdout

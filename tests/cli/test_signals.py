@@ -61,7 +61,7 @@ def test_an_error_that_nobody_foresaw_says_what_was_being_done(
     monkeypatch.setattr(app, "app", crash)
     assert app._code() == 1
     said = capsys.readouterr().err
-    assert "error: unforeseen ZeroDivisionError: division by zero (while judging scan.png)" in said
+    assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in said
 
 
 def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

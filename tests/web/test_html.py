@@ -83,7 +83,7 @@ def test_more_pictures_than_a_page_holds(model: Model) -> None:
     shown = html.prediction_cards(uploads, model)
     assert f"{html.MAX_PICTURES - 1}.png" in shown
     assert f"{html.MAX_PICTURES}.png" not in shown
-    assert "3 more pictures were not judged" in shown
+    assert "3 more pictures have no prediction" in shown
 
 
 def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
@@ -129,5 +129,5 @@ def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: 
 def test_a_card_without_figures_and_its_referral_are_told() -> None:
     band = Referral(threshold=0.5, target="risk", coverage=0.7, risk=0.25, n=132)
     shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, referral=band), "m")
-    assert "nobody knows how well it works" in shown
-    assert "of 132 validation slices 70% were not referred, and 25% of those verdicts were wrong" in shown
+    assert "it was never evaluated" in shown
+    assert "of 132 validation slices 70% were not referred, and 25% of those were wrong" in shown
