@@ -98,8 +98,8 @@ def model_card(card: ModelCard, name: str) -> str:
         rows["figures"] = "none in this file: it was never evaluated"
     if band := card.referral:
         rows["refers"] = (
-            f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices {band.coverage:.0%} "
-            f"were not referred, and {band.risk:.0%} of those were wrong"
+            f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices "
+            f"{band.coverage:.0%} were not referred, and {band.risk:.0%} of those were wrong"
         )
     if card.data.synthetic:
         rows["note"] = prediction.SYNTHETIC

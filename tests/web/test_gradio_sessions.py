@@ -101,7 +101,7 @@ def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) ->
     forget([])
     forget([])
     [warning] = warned
-    assert warning.startswith("gradio 9.1 keeps visits in a way that this version does not know")
+    assert warning.startswith("gradio 9.1 stores sessions in an unknown way")
     assert f"'{renamed}'" in warning
 
 
