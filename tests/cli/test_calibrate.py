@@ -68,7 +68,7 @@ def test_a_target_out_of_reach_leaves_the_file_as_it_was(own_workshop: Path) -> 
         assert "no threshold that keeps a fifth of the validation slices reaches" in said
 
 
-def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         done: Done = call(workshop, "calibrate", RUN, *arguments, check=2)
         return done.stderr

@@ -20,7 +20,7 @@ from tests.pipeline.test_cross_validation import compressed
 TRAIN = ["train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--folds", "3", "--name", "cv"]
 
 
-def test_stopped_in_a_fold_the_same_command_goes_on_with_it(workshop: Path, tmp_path: Path) -> None:
+def test_an_interrupted_fold_is_resumed_by_the_same_command(workshop: Path, tmp_path: Path) -> None:
     shutil.copytree(workshop / "data", tmp_path / "data")
     first, second = (tmp_path / "runs" / f"cv-fold{number}" for number in (1, 2))
     with subprocess.Popen(
@@ -51,7 +51,7 @@ def test_stopped_in_a_fold_the_same_command_goes_on_with_it(workshop: Path, tmp_
     assert [(run["name"], run["state"]) for run in listed] == [(f"cv-fold{i}", "done") for i in (1, 2, 3)]
 
 
-def test_folds_that_cannot_be_made_begin_no_run(workshop: Path) -> None:
+def test_impossible_folds_start_no_run(workshop: Path) -> None:
     for count, why in ((2, "2 folds can't be meant"), (19, "and 19 folds need at least 19"), (-1, "folds is -1")):
         done = call(workshop, "train", "--model", "ownmodel", *SMALL, "--folds", count, "--name", "none", check=2)
         assert why in done.stderr

@@ -27,7 +27,7 @@ def copied(home: Path, into: Path) -> Path:
     return Path(shutil.copytree(home, into / "home"))
 
 
-def test_the_keys_of_the_json_are_pinned(phantoms: Path) -> None:
+def test_the_keys_of_the_audit_json_stay(phantoms: Path) -> None:
     found = json.loads(call(phantoms, "data", "check", "phantom", "--json").stdout)
 
     assert set(found) == {
@@ -52,7 +52,7 @@ def test_the_keys_of_the_json_are_pinned(phantoms: Path) -> None:
     assert {item["severity"] for item in found["findings"]} <= {"error", "warning", "note"}
 
 
-def test_it_says_everything_on_stdout(phantoms: Path) -> None:
+def test_the_audit_is_printed_on_stdout(phantoms: Path) -> None:
     done = call(phantoms, "data", "check", "phantom")
 
     assert done.stdout.startswith("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:\n")
@@ -89,7 +89,7 @@ def test_strict_exits_with_1_only_for_errors(phantoms: Path, tmp_path: Path) -> 
     assert done.stderr.endswith("error: phantom has 1 error: files.unreadable\n")
 
 
-def test_a_place_that_cannot_be_written(phantoms: Path, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_an_error(phantoms: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
 
     done = call(phantoms, "data", "check", "phantom", "--html", tmp_path / "file" / "a.html", check=1)
@@ -98,7 +98,7 @@ def test_a_place_that_cannot_be_written(phantoms: Path, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_no_slice_left(phantoms: Path, tmp_path: Path) -> None:
+def test_an_audit_without_readable_slices_is_an_error(phantoms: Path, tmp_path: Path) -> None:
     own = copied(phantoms, tmp_path)
     for path in (own / "data" / "phantom" / "slices").rglob("*.png"):
         path.write_bytes(b"")
@@ -106,11 +106,11 @@ def test_no_slice_left(phantoms: Path, tmp_path: Path) -> None:
     assert "no slice of the data set 'phantom' can be read" in call(own, "data", "check", "phantom", check=4).stderr
 
 
-def test_an_unknown_data_set(phantoms: Path) -> None:
+def test_an_unknown_data_set_suggests_the_nearest(phantoms: Path) -> None:
     assert "did you mean 'phantom'?" in call(phantoms, "data", "check", "phantomm", check=2).stderr
 
 
-def test_a_sheet_of_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
+def test_a_sheet_shows_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
     done = call(phantoms, "data", "show", "phantom", "--sheet", tmp_path / "sheet.png")
 
     assert "SYNTHETIC" in done.stdout

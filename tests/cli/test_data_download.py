@@ -34,7 +34,7 @@ def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> registry.DataSet:
     return row
 
 
-def test_one_command_from_nothing_to_verified(
+def test_one_command_downloads_verifies_and_imports(
     little: registry.DataSet, served: Served, home: Path, tmp_path: Path
 ) -> None:
     archive = zipped(tmp_path / "set.zip", published.files() | {"Test cases/1.png": png(60)}).read_bytes()
@@ -60,7 +60,7 @@ def test_one_command_from_nothing_to_verified(
     assert len(served.asked) == 1
 
 
-def test_a_part_is_taken_from_the_user_and_called_so(little: registry.DataSet, tmp_path: Path) -> None:
+def test_an_incomplete_local_copy_is_imported_and_called_incomplete(little: registry.DataSet, tmp_path: Path) -> None:
     part = {name: content for name, content in published.files().items() if "(10)" not in name}
     source = write(tmp_path / "mine", part)
 
@@ -73,7 +73,7 @@ def test_a_part_is_taken_from_the_user_and_called_so(little: registry.DataSet, t
     assert "lungcli data remove little" in again.stderr
 
 
-def test_damage_is_named(little: registry.DataSet, home: Path, tmp_path: Path) -> None:
+def test_damaged_files_are_named(little: registry.DataSet, home: Path, tmp_path: Path) -> None:
     archive = zipped(tmp_path / "set.zip", published.files())
     CliRunner().invoke(app, ["data", "download", "little", "--from-zip", str(archive)])
     assert CliRunner().invoke(app, ["data", "verify", "little"]).exit_code == 0
@@ -92,14 +92,14 @@ def test_damage_is_named(little: registry.DataSet, home: Path, tmp_path: Path) -
     assert isinstance(CliRunner().invoke(app, ["data", "download", "little"]).exception, LungcliError)
 
 
-def test_verify_and_path_of_other_data(workshop: Path) -> None:
+def test_verify_and_path_work_for_imported_data(workshop: Path) -> None:
     folder = call(workshop, "data", "path", "phantom").stdout.strip()
     assert Path(folder) == workshop / "data" / "phantom"
     assert json.loads(call(workshop, "data", "verify", "phantom", "--json").stdout)["whole"] is True
     assert call(workshop, "data", "verify", "phantom").stdout == "phantom: 72 slices are as they were taken in\n"
 
 
-def test_damage_is_exit_code_1(own_workshop: Path) -> None:
+def test_a_damaged_download_exits_with_1(own_workshop: Path) -> None:
     next((own_workshop / "data" / "phantom" / "slices" / "normal").iterdir()).write_bytes(b"x")
     done = call(own_workshop, "data", "verify", "phantom", check=1)
     assert "1 damaged" in done.stderr
@@ -109,7 +109,7 @@ def test_damage_is_exit_code_1(own_workshop: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_offline(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_offline_never_uses_the_network(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     extra = {"LUNGCLI_OFFLINE": "1"} if how == "environment" else {}
     done = subprocess.run(
         [LUNGCLI, "data", "download", "iqothnccd", *(["--offline"] if how == "option" else [])],
@@ -131,7 +131,7 @@ def test_offline(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         (Answer(body=b"PK\x03\x04 and no more"), "not a whole .zip file"),
     ],
 )
-def test_sources_that_fail(
+def test_failing_mirrors_are_listed(
     home: Path, served: Served, monkeypatch: pytest.MonkeyPatch, answer: Answer, why: str
 ) -> None:
     url = served.give(answer)
@@ -168,7 +168,7 @@ def test_phantoms_are_no_published_set(home: Path, workshop: Path, tmp_path: Pat
         (["iqothnccd", "--from-zip", "nowhere.zip"], 4, "No such file"),
     ],
 )
-def test_bad_calls(home: Path, arguments: list[str], code: int, says: str) -> None:
+def test_contradictory_options_are_refused(home: Path, arguments: list[str], code: int, says: str) -> None:
     done = call(home, "data", "download", *arguments, check=code)
     assert says in done.stderr
     assert not (home / "data" / "iqothnccd").exists()
@@ -196,7 +196,7 @@ def test_interrupt_keeps_what_arrived_and_remove_clears_it(home: Path, served: S
     assert not part.exists()
 
 
-def test_import_by_a_table(home: Path, workshop: Path, tmp_path: Path) -> None:
+def test_a_table_gives_classes_and_patients(home: Path, workshop: Path, tmp_path: Path) -> None:
     slices = workshop / "data" / "phantom" / "slices"
     rows = [
         f"{path.relative_to(slices).as_posix()},{label},patient {i // 3}"

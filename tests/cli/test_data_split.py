@@ -55,7 +55,7 @@ def test_a_leaking_or_foreign_split_is_refused(own_workshop: Path) -> None:
     assert "unknown split 'nothing'" in call(own_workshop, *arguments, "nothing", check=2).stderr
 
 
-def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None:
+def test_train_distill_and_evaluate_on_one_fold(own_workshop: Path) -> None:
     call(own_workshop, "data", "split", "phantom", "--folds", 3, "--name", "cv")
     done = call(own_workshop, "train", "-m", "ownmodel", "-d", "phantom", "--split", "cv", "--fold", 2, *TINY)
     assert "(fold 2 of 3 of the grouped split with seed 0, " in done.stderr
@@ -88,7 +88,7 @@ def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None
     assert "not the one that the recipe names" in call(own_workshop, "evaluate", run, check=2).stderr
 
 
-def test_a_fold_must_be_meant(own_workshop: Path) -> None:
+def test_a_split_of_folds_needs_a_fold(own_workshop: Path) -> None:
     call(own_workshop, "data", "split", "phantom", "--folds", 3, "--name", "cv")
     train = ["train", "-m", "ownmodel", "-d", "phantom"]
     for options, why in (
@@ -101,7 +101,7 @@ def test_a_fold_must_be_meant(own_workshop: Path) -> None:
         assert why in call(own_workshop, *train, *options, check=2).stderr
 
 
-def test_a_run_whose_data_changed_begins_anew(own_workshop: Path) -> None:
+def test_a_run_on_changed_data_is_refused(own_workshop: Path) -> None:
     shutil.rmtree(own_workshop / "data" / "phantom")
     call(own_workshop, "data", "phantom", "--slices", 72, "--seed", 1)
 
@@ -112,7 +112,7 @@ def test_a_run_whose_data_changed_begins_anew(own_workshop: Path) -> None:
     assert f"the run '{RUN}' began on another split than 'phantom' has now: its data has changed" in done.stderr
 
 
-def test_groups_show_what_the_threshold_does(workshop: Path) -> None:
+def test_groups_show_the_effect_of_the_threshold(workshop: Path) -> None:
     done = call(workshop, "data", "groups", "phantom")
     found = json.loads(call(workshop, "data", "groups", "phantom", "--json").stdout)
 

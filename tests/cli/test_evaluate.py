@@ -26,7 +26,7 @@ def _folder(home: Path, label: str = "normal") -> Path:
     return home / "data" / "phantom" / "slices" / label
 
 
-def test_stress_is_drawn_and_kept(own_workshop: Path, tmp_path: Path) -> None:
+def test_figures_under_stress_are_drawn_and_stored(own_workshop: Path, tmp_path: Path) -> None:
     png, reliability = tmp_path / "stress.png", tmp_path / "reliability.png"
     done = call(own_workshop, "evaluate", RUN, "--stress", "--json", "--png", png, "--reliability", reliability)
     assert f"written into {RUN}/int8: the figures under stress" in done.stderr
@@ -86,7 +86,7 @@ def test_a_folder_beside_the_data_set(workshop: Path) -> None:
     assert len(found["evaluations"]) == len(found["folders"]) == 1
 
 
-def test_averaged_views_are_judged_and_not_kept(workshop: Path) -> None:
+def test_figures_with_tta_are_shown_and_not_stored(workshop: Path) -> None:
     file = workshop / "runs" / RUN / "int8" / "model.onnx"
     before = file.read_bytes()
     asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
@@ -155,7 +155,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
 
 
 @pytest.mark.parametrize(("verdicts", "warned"), [("bbbbbb", True), ("bbbbbn", False)])
-def test_one_verdict_for_all_is_told(
+def test_a_model_that_predicts_one_class_only_is_warned_about(
     verdicts: str, warned: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judged = [("title", "", evaluation(verdicts))]
@@ -164,7 +164,7 @@ def test_one_verdict_for_all_is_told(
     assert ("every slice is predicted benign: the model cannot tell classes apart" in said) == warned
 
 
-def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
     refused = {
         ("--png", tmp_path / "a.png"): "--png draws the figures of --stress",
         ("--stress", "--png", tmp_path / "a.jpg"): "would hold a PNG picture",

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.cli.conftest import RUN, call
 
 
-def test_a_model_goes_out_with_examples_that_give_its_verdict(
+def test_an_export_comes_with_examples_that_give_the_same_prediction(
     workshop: Path, slices: list[Path], tmp_path: Path
 ) -> None:
     to = tmp_path / "out" / "lung.onnx"
@@ -37,7 +37,7 @@ def test_a_model_goes_out_with_examples_that_give_its_verdict(
     assert theirs["probabilities"] == pytest.approx(predictions[0]["probabilities"], abs=1e-5)
 
 
-def test_slices_of_a_data_set_and_json(workshop: Path, tmp_path: Path) -> None:
+def test_parity_is_checked_on_a_data_set_and_printed_as_json(workshop: Path, tmp_path: Path) -> None:
     to = tmp_path / "lung.ort"
     done = call(workshop, "export", RUN, "--to", "ort", "--output", to, "--data", "phantom", "--json")
     found = json.loads(done.stdout)
@@ -49,7 +49,7 @@ def test_slices_of_a_data_set_and_json(workshop: Path, tmp_path: Path) -> None:
     assert beside["sample"] is None
 
 
-def test_what_does_not_agree_is_not_written(workshop: Path, tmp_path: Path) -> None:
+def test_an_export_that_differs_is_not_written(workshop: Path, tmp_path: Path) -> None:
     arguments = ("export", RUN, "--to", "ort", "--output", tmp_path / "lung.ort", "--tolerance", "0", "-d", "phantom")
     done = call(workshop, *arguments, check=5)
     assert "differs from the model" in done.stderr
@@ -65,7 +65,7 @@ def test_what_does_not_agree_is_not_written(workshop: Path, tmp_path: Path) -> N
         (["--to", "tflite"], "'tflite' is not one of"),
     ],
 )
-def test_what_makes_no_sense_is_refused(workshop: Path, arguments: list[str], said: str) -> None:
+def test_contradictory_options_are_refused(workshop: Path, arguments: list[str], said: str) -> None:
     assert said in call(workshop, "export", RUN, *arguments, check=2).stderr
 
 

@@ -41,7 +41,7 @@ def test_compare_without_names_takes_all(workshop: Path) -> None:
     assert {f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")} <= {row["name"] for row in rows}
 
 
-def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Path) -> None:
+def test_a_file_outside_its_run_is_evaluated_again(own_workshop: Path, tmp_path: Path) -> None:
     student, moved = f"{RUN}/student", tmp_path / "moved.onnx"
     shutil.copy(own_workshop / "runs" / student / "model.onnx", moved)
     _without_figures(moved)
@@ -88,7 +88,7 @@ def test_evaluate_repeats_the_figures_of_the_card(workshop: Path) -> None:
     assert sum(map(sum, found[0]["confusion"])) == card["figures"]["n"]
 
 
-def test_evaluate_shows_the_literatures_protocol_beside_and_warns(workshop: Path) -> None:
+def test_evaluate_shows_the_random_split_beside_and_warns(workshop: Path) -> None:
     done = call(workshop, "evaluate", RUN, "--data", "phantom", "--split", "random")
     assert "test part of the model's own grouped split" in done.stdout
     assert "test part of a random split, as in the literature" in done.stdout
@@ -103,7 +103,7 @@ def test_evaluate_on_other_data_takes_every_slice(own_workshop: Path) -> None:
     assert found[0]["figures"]["part"] == "all"
 
 
-def test_benchmark(workshop: Path) -> None:
+def test_benchmark_prints_percentiles_of_each_model(workshop: Path) -> None:
     models = [f"{RUN}/student", f"{RUN}/int8"]
     assert "p99 ms" in call(workshop, "benchmark", *models, "--seconds", "0.2").stdout
     found = json.loads(call(workshop, "benchmark", *models, "--seconds", "0.2", "--json").stdout)
@@ -115,7 +115,7 @@ def test_benchmark(workshop: Path) -> None:
     assert found["machine"]["cpu"]
 
 
-def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
+def test_quantize_shows_its_search_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
     output = tmp_path / "ä [1].onnx"
     lax = ["--max-drop", "1", "--min-agreement", "0"]
     done = call(workshop, "quantize", f"{RUN}/student", "--output", output, *lax)
@@ -143,7 +143,7 @@ def test_smaller_files_that_compute_in_float(form: str, ratio: float, workshop: 
     assert f"is {form} already" in call(workshop, "quantize", output, check=2).stderr
 
 
-def test_where_no_rung_holds_the_best_is_kept_and_named(
+def test_where_no_strategy_passes_the_best_is_kept_and_named(
     workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing satisfies this gate; its error is the one that exit code 5 belongs to."""

@@ -27,7 +27,7 @@ def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, objec
     return found
 
 
-def test_one_picture_gets_a_verdict(workshop: Path, slices: list[Path]) -> None:
+def test_one_picture_gets_a_prediction(workshop: Path, slices: list[Path]) -> None:
     done = call(workshop, "predict", "--model", RUN, slices[0])
     lines = done.stdout.splitlines()
     assert lines[0].split()[0] in {"benign", "malignant", "normal"}
@@ -47,7 +47,7 @@ def test_probabilities_are_those_of_the_evaluation(workshop: Path) -> None:
     assert [item["source"] for item in found] == [str(path) for path in paths]
 
 
-def test_a_bad_picture_is_told_and_the_others_are_judged(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_reported_and_the_others_predicted(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     bad = {
         "empty.png": b"",
         "text.png": b"this is text",
@@ -137,7 +137,7 @@ def test_models_by_run_and_stage(workshop: Path, slices: list[Path]) -> None:
     assert f"did you mean '{RUN}'?" in done.stderr
 
 
-def test_a_picture_that_is_no_slice_is_refused_and_the_others_are_judged(
+def test_a_picture_that_is_no_slice_is_refused_and_the_others_predicted(
     workshop: Path, slices: list[Path], tmp_path: Path
 ) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
@@ -169,7 +169,7 @@ def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
     return found
 
 
-def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
+def test_force_predicts_a_refused_picture_and_marks_it(workshop: Path, tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     done = call(workshop, "predict", "--model", RUN, "--force", tmp_path / "wall.png")
     assert "predicted only because of --force\nreferred to a radiologist: blank" in done.stdout
@@ -257,7 +257,7 @@ def test_top_limits_what_is_shown(undoubting: Path, slices: list[Path]) -> None:
     assert all(line.partition("/")[0].count("%") == 3 for line in done.stdout.splitlines())
 
 
-def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> None:
+def test_a_picture_or_a_list_of_paths_comes_on_stdin(workshop: Path, slices: list[Path]) -> None:
     code, out = fed(workshop, slices[0].read_bytes(), "--stdin", "--jsonl")
     assert (code, lines(out)[0]["source"]) == (0, "stdin")
     code, out = fed(workshop, "\n".join(map(str, slices[:3])).encode(), "--jsonl", "-")
@@ -275,13 +275,13 @@ def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> No
         (["-", "-"], "can be read only once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
+def test_contradictory_options_are_refused(home: Path, arguments: list[str], said: str) -> None:
     done = call(home, "predict", "--model", RUN, *arguments, check=2)
     assert said in done.stderr
     assert not done.stdout
 
 
-def test_patterns_zips_and_folders(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_patterns_zip_files_and_folders_are_read(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     names = [path.name for path in slices[:2]]
     files = {path.name: path.read_bytes() for path in slices[:2]}
     path = zipped(tmp_path / "s.zip", {f"s/{name}": content for name, content in files.items()})
@@ -329,7 +329,7 @@ def study(folder: Path, slices: list[Path]) -> Path:
     return folder / "MUSTERFRAU^ERIKA"
 
 
-def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_a_series_gets_a_prediction_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     asked = study(tmp_path, slices)
     found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", asked, check=4).stdout)
     (series,) = [item for item in found if item["kind"] == "series"]
@@ -375,7 +375,7 @@ def test_several_models_give_their_mean(workshop: Path, slices: list[Path]) -> N
     assert all(" of 2  " in line for line in done.stdout.splitlines())
 
 
-def test_models_that_cannot_judge_together_are_refused(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_models_of_different_classes_are_refused_as_an_ensemble(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     other = graphs.model_file(tmp_path / "other.onnx", classes=("cat", "dog", "eel"))
     done = call(workshop, "predict", "--model", RUN, "--model", other, slices[0], check=2)
     assert "tells cat, dog, eel apart" in done.stderr
@@ -387,7 +387,7 @@ def test_models_that_cannot_judge_together_are_refused(workshop: Path, slices: l
     assert "name one --model" in call(workshop, "predict", *two, "--explain", slices[0], check=2).stderr
 
 
-def test_averaged_views(workshop: Path, slices: list[Path]) -> None:
+def test_tta_averages_ten_views(workshop: Path, slices: list[Path]) -> None:
     plain, averaged = judged(workshop, slices[0]), judged(workshop, "--tta", slices[0])
     assert (plain["views"], averaged["views"]) == (1, 10)
     assert averaged["probabilities"] != plain["probabilities"]

@@ -56,7 +56,7 @@ def test_overlays_are_pngs_of_the_whole_picture_under_names_of_their_own(home: P
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, folder: Path) -> None:
+def test_each_picture_gets_its_own_heat_map(home: Path, folder: Path) -> None:
     asked = folder / "mixed"
     asked.mkdir()
     labels = ("malignant", "normal", "benign")
@@ -82,7 +82,7 @@ def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, fol
     assert len(heats) == len(list(to.iterdir())) == 3
 
 
-def test_json_stays_json(home: Path, folder: Path) -> None:
+def test_heat_maps_leave_json_valid(home: Path, folder: Path) -> None:
     asked = ["predict", "-m", folder / "m.onnx", folder / "scan.png", "--json"]
     done = call(home, *asked, "--explain-to", folder / "json")
     assert json.loads(done.stdout)["predictions"][0]["label"] == "malignant"
@@ -91,7 +91,7 @@ def test_json_stays_json(home: Path, folder: Path) -> None:
     assert "--explain-to DIR" in done.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_told(home: Path, folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(home: Path, folder: Path) -> None:
     (folder / "file").write_text("")
     done = call(home, "predict", "-m", folder / "m.onnx", folder / "scan.png", "--explain-to", folder / "file", check=1)
     assert "cannot write" in done.stderr

@@ -38,7 +38,7 @@ lowest malignant sensitivity: 0.700 [.700, .700], under window, 70% wide
 """
 
 
-def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     robustness.show(
         (
             row("none", 0, "as it is", 0.9, 0.0),
@@ -61,7 +61,7 @@ def test_without_a_malignant_class_and_without_flips(capsys: pytest.CaptureFixtu
     assert "–" in shown
 
 
-def test_a_folder_and_the_files_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixture[str]) -> None:
     figure = Estimate(value=0.75, low=0.5, high=1.0)
     figures = Elsewhere(
         label="normal",

@@ -29,5 +29,5 @@ def test_every_stage_comes_out_the_same_and_a_change_is_seen(own_workshop: Path)
     assert "different surroundings: processor: Other 1, now" in done.stderr
 
 
-def test_an_unknown_run(workshop: Path) -> None:
+def test_an_unknown_run_suggests_the_nearest(workshop: Path) -> None:
     assert "lungcli runs list" in call(workshop, "runs", "reproduce", "nothing", check=2).stderr

@@ -69,7 +69,7 @@ def facts(home: Path) -> dict[str, object]:
     return found
 
 
-def test_two_processes_share_the_trials_and_none_is_done_twice(
+def test_two_processes_share_the_trials_without_repeating_any(
     searched: Searched,
 ) -> None:
     home, *said = searched
@@ -109,7 +109,7 @@ def test_trials_are_runs_like_any_other_and_none_has_figures_of_the_test_part(
     assert [row["figures"] for row in rows] == [None] * 9
 
 
-def test_trials_are_not_judged_on_the_test_part_to_compare_them(searched: Searched) -> None:
+def test_comparing_trials_never_evaluates_them_on_the_test_part(searched: Searched) -> None:
     home = searched[0]
     trials = facts(home)["trials"]
     assert isinstance(trials, list)
@@ -211,7 +211,7 @@ REFUSED: list[tuple[list[str], str]] = [
 ]
 
 
-def test_what_cannot_be_meant_is_told_in_one_line_and_begins_no_study(home: Path) -> None:
+def test_impossible_settings_are_one_line_and_start_no_study(home: Path) -> None:
     dataset.make(slices=45, side=64)
     for arguments, message in REFUSED:
         done = CliRunner().invoke(app, ["search", *arguments])

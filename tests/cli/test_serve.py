@@ -60,7 +60,7 @@ def serving(
 
 @NEEDS_WEB
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
+def test_the_server_stops_on_signals_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
     with serving(home, tmp_path, "--host", "0.0.0.0") as (served, _, told):
         assert list(tmp_path.glob("lungcli-scratch-uploads-*"))
         served.send_signal(ending)

@@ -206,7 +206,7 @@ HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 
 
 @pytest.mark.parametrize("name", HARMFUL)
-def test_a_harmful_graph_is_refused_before_it_takes_anything(name: str, tmp_path: Path) -> None:
+def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_path: Path) -> None:
     make, why = HARMFUL[name]
     path = tmp_path / "m.onnx"
     path.write_bytes(make().SerializeToString())
@@ -236,7 +236,7 @@ def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_
         one_clear_error(home, asked)
 
 
-def test_a_pickle_for_a_model_a_run_or_a_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_pickle_as_model_run_or_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     evil = poisoned(mark)
     commands = ("predict", "evaluate", "benchmark", "calibrate", "quantize", "compare")
@@ -251,7 +251,7 @@ def test_a_pickle_for_a_model_a_run_or_a_checkpoint_runs_nothing(home: Path, tmp
     assert mark.exists()
 
 
-def test_a_poisoned_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_poisoned_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:
     import torch
 
     mark, path = tmp_path / "mark", tmp_path / "checkpoint.safetensors"
@@ -292,7 +292,7 @@ LINKED = ("events.jsonl", ".lock", "run.json", "recipe.toml", "worker.json", "ta
 
 
 @pytest.mark.parametrize("name", LINKED)
-def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_left_alone(
+def test_links_out_of_a_run_folder_are_refused_and_their_targets_stay(
     name: str, home: Path, tmp_path: Path
 ) -> None:
     folder, outside = a_run(), tmp_path / "outside"
@@ -316,7 +316,7 @@ def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_l
     assert before == (outside.read_bytes() if outside.is_file() else sorted(outside.iterdir()))
 
 
-def test_a_run_that_names_things_outside_reads_and_writes_none(home: Path, tmp_path: Path) -> None:
+def test_a_run_that_names_outside_paths_touches_none(home: Path, tmp_path: Path) -> None:
     folder = a_run()
     secret = tmp_path / "secret.json"
     secret.write_text("precious words")
@@ -371,7 +371,7 @@ def one_clear_error(home: Path, asked: Sequence[object]) -> None:
     assert "root:" not in told
 
 
-def test_bounds_hold_for_nets_as_large_as_any_of_ours() -> None:
+def test_the_largest_nets_of_the_registry_are_within_bounds() -> None:
     assert graph_limits.VALUES >= 3 * 78
     assert graph_limits.WORK >= 2.5 * 360_000
     assert paths.home().exists()

@@ -74,7 +74,7 @@ ASKED: tuple[tuple[str, ...], ...] = (
 )
 
 
-def test_every_command_shows_foreign_names_without_what_commands_a_terminal(
+def test_every_command_shows_foreign_names_without_control_sequences(
     home: Path, folder: Path, tmp_path: Path
 ) -> None:
     one = next(folder.rglob("slice*.png"))
@@ -101,7 +101,7 @@ def test_every_command_shows_foreign_names_without_what_commands_a_terminal(
         assert not COMMANDS.search(path.read_text())
 
 
-def test_a_terminal_with_colours_gets_colours_alone(home: Path, folder: Path) -> None:
+def test_a_colour_terminal_gets_no_other_sequences_than_colours(home: Path, folder: Path) -> None:
     settings = environment(home) | {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "200"}
     for asked in (["runs", "list"], ["models", "list"], ["data", "show", DATA], ["runs", "show", RUN]):
         done = subprocess.run([LUNGCLI, *asked], env=settings, capture_output=True, timeout=600, check=False)
@@ -110,7 +110,7 @@ def test_a_terminal_with_colours_gets_colours_alone(home: Path, folder: Path) ->
         assert not COMMANDS.search(re.sub(r"\x1b\[[0-9;]*m", "", told).replace("\x1b[1m", ""))
 
 
-def test_the_dashboard_shows_them_so_too(folder: Path) -> None:
+def test_the_dashboard_shows_foreign_names_without_control_sequences(folder: Path) -> None:
     async def look() -> str:
         seen = []
         app = Dashboard("runs")
@@ -140,13 +140,13 @@ def test_the_dashboard_shows_them_so_too(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\x9b", "\u202e", "\r", "\x08", "\u2066"])
-def test_the_one_function(letter: str) -> None:
+def test_plain_makes_every_control_character_visible(letter: str) -> None:
     assert not COMMANDS.search(formatting.plain(f"a{letter}b"))
     assert formatting.plain_lines(f"a\nb{letter}").count("\n") == 1
     assert not COMMANDS.search(formatting.plain_json(f'"{letter}"'))
 
 
-def test_a_table_is_harmless_whatever_is_put_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_makes_any_text_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.table import Table
 
     console.out.cache_clear()

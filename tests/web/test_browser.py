@@ -83,7 +83,7 @@ def drawn(opened: "Page") -> list[int]:
     return widths
 
 
-def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
+def test_uploads_get_predictions_with_heat_maps_and_bad_files_get_messages(
     visit: tuple["Page", list[str]], served: Served, tmp_path: Path
 ) -> None:
     opened, asked = visit
@@ -105,7 +105,7 @@ def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
     assert_nobody_else_was_asked(asked, served)
 
 
-def test_a_phantom_is_judged_by_the_model_chosen(visit: tuple["Page", list[str]], served: Served) -> None:
+def test_a_phantom_is_predicted_by_the_chosen_model(visit: tuple["Page", list[str]], served: Served) -> None:
     opened, asked = visit
     opened.get_by_role("button", name="malignant", exact=True).click()
     opened.locator("#results article").wait_for()
@@ -131,7 +131,7 @@ def test_a_picture_that_is_no_slice_is_refused_with_the_reason(
     assert_nobody_else_was_asked(asked, served)
 
 
-def test_all_can_be_done_by_keyboard(visit: tuple["Page", list[str]]) -> None:
+def test_the_page_works_by_keyboard(visit: tuple["Page", list[str]]) -> None:
     opened, _ = visit
     opened.get_by_role("button", name="upload or drop").focus()
     with opened.expect_file_chooser() as chooser:
@@ -150,7 +150,7 @@ def test_all_can_be_done_by_keyboard(visit: tuple["Page", list[str]]) -> None:
     opened.locator("#results article").wait_for()
 
 
-def test_a_phone_shows_the_verdict_without_sideways_scrolling(visit: tuple["Page", list[str]]) -> None:
+def test_a_phone_shows_the_prediction_without_sideways_scrolling(visit: tuple["Page", list[str]]) -> None:
     opened, _ = visit
     opened.set_viewport_size({"width": 390, "height": 844})
     opened.get_by_role("button", name="malignant", exact=True).click()
