@@ -97,12 +97,12 @@ def test_an_interrupted_compression_resumes_to_the_same_weights(
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
     if stop is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130, said
-        assert f"to continue: lungcli runs resume '{name}'" in said
+        assert process.returncode == 130, output
+        assert f"to continue: lungcli runs resume '{name}'" in output
     assert not (home / "runs" / name / "train" / "model.onnx").exists()
     listed = json.loads(call(home, "runs", "list", "--json").stdout)["runs"]
     assert [(item["name"], item["state"]) for item in listed] == [(name, "stopped")]

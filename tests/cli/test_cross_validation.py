@@ -32,10 +32,10 @@ def test_an_interrupted_fold_is_resumed_by_the_same_command(workshop: Path, tmp_
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "fold 1 of 3: balanced accuracy train 0." in said
-    assert "run the same command again: finished folds are skipped" in said
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "fold 1 of 3: balanced accuracy train 0." in output
+    assert "run the same command again: finished folds are skipped" in output
     before = (first / "train" / "model.onnx").stat().st_mtime_ns
 
     done = call(tmp_path, *TRAIN)

@@ -73,7 +73,9 @@ def test_the_published_layout_alone_makes_no_published_set(home: Path, workshop:
         ("evil.zip", 4, ".."),
     ],
 )
-def test_unusable_sources_are_refused_with_a_reason(home: Path, workshop: Path, tmp_path: Path, name: str, code: int, says: str) -> None:
+def test_unusable_sources_are_refused_with_a_reason(
+    home: Path, workshop: Path, tmp_path: Path, name: str, code: int, says: str
+) -> None:
     source = tmp_path / name
     normal = workshop / "data" / "phantom" / "slices" / "normal"
     if name == "one class":

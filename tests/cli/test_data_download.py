@@ -54,7 +54,7 @@ def test_one_command_downloads_verifies_and_imports(
     again = CliRunner().invoke(app, ["data", "download", "Little", "--offline", "--json"])
     assert again.exit_code == 0
     assert not (home / "data" / ".little.download").exists()
-    assert "there is a data set 'little' already: checking it" in again.stderr
+    assert "the data set 'little' exists already: checking it" in again.stderr
     facts = json.loads(again.stdout)
     assert (facts["whole"], facts["known"], facts["published"]) == (True, 5, 5)
     assert len(served.asked) == 1
@@ -87,7 +87,7 @@ def test_damaged_files_are_named(little: registry.DataSet, home: Path, tmp_path:
         "missing: slices/normal/Normal case (2).png",
     ]
     assert isinstance(done.exception, LungcliError)
-    assert done.exception.message == "the data set 'little' is not as it was made: 1 damaged, 1 missing"
+    assert done.exception.message == "the data set 'little' has changed since it was created: 1 damaged, 1 missing"
     assert "lungcli data download little" in done.exception.hint
     assert isinstance(CliRunner().invoke(app, ["data", "download", "little"]).exception, LungcliError)
 
@@ -96,7 +96,7 @@ def test_verify_and_path_work_for_imported_data(workshop: Path) -> None:
     folder = call(workshop, "data", "path", "phantom").stdout.strip()
     assert Path(folder) == workshop / "data" / "phantom"
     assert json.loads(call(workshop, "data", "verify", "phantom", "--json").stdout)["whole"] is True
-    assert call(workshop, "data", "verify", "phantom").stdout == "phantom: 72 slices are as they were taken in\n"
+    assert call(workshop, "data", "verify", "phantom").stdout == "phantom: 72 slices are unchanged since the import\n"
 
 
 def test_a_damaged_download_exits_with_1(own_workshop: Path) -> None:
@@ -188,11 +188,11 @@ def test_interrupt_keeps_what_arrived_and_remove_clears_it(home: Path, served: S
         while not any(path.stat().st_size for path in part.glob("*.part")) and time.monotonic() < deadline:
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
-        said = running.stderr.read() if running.stderr else ""
+        output = running.stderr.read() if running.stderr else ""
     assert running.returncode == 130
-    assert "MB have arrived and are kept" in said
+    assert "MB have arrived and are kept" in output
     assert list(part.glob("*.part"))
-    assert "what had arrived" in call(home, "data", "remove", "iqothnccd").stderr
+    assert "unfinished download" in call(home, "data", "remove", "iqothnccd").stderr
     assert not part.exists()
 
 

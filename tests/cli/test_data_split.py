@@ -114,10 +114,10 @@ def test_a_run_on_changed_data_is_refused(own_workshop: Path) -> None:
 
 def test_groups_show_the_effect_of_the_threshold(workshop: Path) -> None:
     done = call(workshop, "data", "groups", "phantom")
-    found = json.loads(call(workshop, "data", "groups", "phantom", "--json").stdout)
+    document = json.loads(call(workshop, "data", "groups", "phantom", "--json").stdout)
 
     assert "* 0.90" in done.stdout
     assert "precision" in done.stdout
-    assert found["near"] == 0.9
-    assert [row["near"] for row in found["thresholds"]] == [0.8, 0.85, 0.9, 0.95, 0.98]
-    assert found["thresholds"][2]["copies_apart"] == 0
+    assert document["near"] == 0.9
+    assert [row["near"] for row in document["thresholds"]] == [0.8, 0.85, 0.9, 0.95, 0.98]
+    assert document["thresholds"][2]["copies_apart"] == 0

@@ -63,17 +63,17 @@ def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
     assert "referred (below" in done.stdout
     assert "6 slices of" in done.stdout
     assert "broken.png: it is empty" in done.stderr
-    found = card_of(own_workshop, RUN)["elsewhere"]
-    assert isinstance(found, list)
-    assert [(item["label"], item["n"], item["unreadable"]) for item in found] == [("normal", 6, 1)]
-    assert "healthy" not in json.dumps(found)
+    card = card_of(own_workshop, RUN)["elsewhere"]
+    assert isinstance(card, list)
+    assert [(item["label"], item["n"], item["unreadable"]) for item in card] == [("normal", 6, 1)]
+    assert "healthy" not in json.dumps(card)
 
 
 def test_several_folders_as_json(workshop: Path) -> None:
-    asked = [f"--folder-as={label}={_folder(workshop, label)}" for label in ("normal", "malignant")]
-    found = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save", "--json").stdout)
-    assert found["evaluations"] == []
-    first, second = found["folders"]
+    arguments = [f"--folder-as={label}={_folder(workshop, label)}" for label in ("normal", "malignant")]
+    document = json.loads(call(workshop, "evaluate", RUN, *arguments, "--no-save", "--json").stdout)
+    assert document["evaluations"] == []
+    first, second = document["folders"]
     specificity = 1 - first["verdicts"]["malignant"] / first["figures"]["n"]
     assert abs(first["figures"]["specificity"]["value"] - specificity) < 1e-9
     assert second["figures"]["specificity"] is None
@@ -81,17 +81,17 @@ def test_several_folders_as_json(workshop: Path) -> None:
 
 
 def test_a_folder_beside_the_data_set(workshop: Path) -> None:
-    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--no-save", "--json"]
-    found = json.loads(call(workshop, "evaluate", RUN, *asked).stdout)
-    assert len(found["evaluations"]) == len(found["folders"]) == 1
+    arguments = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--no-save", "--json"]
+    document = json.loads(call(workshop, "evaluate", RUN, *arguments).stdout)
+    assert len(document["evaluations"]) == len(document["folders"]) == 1
 
 
 def test_figures_with_tta_are_shown_and_not_stored(workshop: Path) -> None:
     file = workshop / "runs" / RUN / "int8" / "model.onnx"
     before = file.read_bytes()
-    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
-    plain = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save").stdout)
-    done = call(workshop, "evaluate", RUN, *asked, "--tta")
+    arguments = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
+    plain = json.loads(call(workshop, "evaluate", RUN, *arguments, "--no-save").stdout)
+    done = call(workshop, "evaluate", RUN, *arguments, "--tta")
     averaged = json.loads(done.stdout)
     assert (plain["views"], averaged["views"]) == (1, 10)
     (one,), (other,) = plain["evaluations"], averaged["evaluations"]
@@ -106,10 +106,10 @@ def test_calibration_is_shown(workshop: Path) -> None:
     assert "with the temperature" in done.stdout
     assert "┃ confidence" in done.stdout
     assert "refer below" in done.stdout
-    found = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
-    gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in found["reliability"])
-    assert abs(gap / found["figures"]["n"] - found["figures"]["ece"]) < 1e-9
-    assert found["selective"]["part"] == "test"
+    document = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
+    gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in document["reliability"])
+    assert abs(gap / document["figures"]["n"] - document["figures"]["ece"]) < 1e-9
+    assert document["selective"]["part"] == "test"
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
     scored = external_validation.score(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "atomic_write", refuse)
     evaluate._save(evaluate._Results(model=tiny, evaluations=[], stress_figures=(), folder_results=[scored]))
-    assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err
+    assert "warning: the figures are not stored in the model file: cannot write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("verdicts", "warned"), [("bbbbbb", True), ("bbbbbn", False)])
@@ -160,8 +160,8 @@ def test_a_model_that_predicts_one_class_only_is_warned_about(
 ) -> None:
     judged = [("title", "", evaluation(verdicts))]
     evaluate._show(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(), folder_results=[]))
-    said = capsys.readouterr().err
-    assert ("every slice is predicted benign: the model cannot tell classes apart" in said) == warned
+    stderr = capsys.readouterr().err
+    assert ("every slice is predicted benign: the model cannot tell classes apart" in stderr) == warned
 
 
 def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ def test_the_help_has_every_option_with_its_default_and_range_in_its_group(comma
     sections = {part.partition(":\n")[0]: squeezed(part.partition(":\n")[2]) for part in text.split("\n\n")}
     for option in commands.options(command):
         facts = [f"default: {option.usual}"] * bool(option.usual) + [option.range] * bool(option.range)
-        told = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
+        output = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
         section = sections[option.group or ""]
-        assert squeezed(told) in section, option.field
+        assert squeezed(output) in section, option.field
         assert all(name in section for name in option.names), option.field
     assert [title for title in sections if title in get_args(Group)] == list(
         dict.fromkeys(option.group for option in commands.options(command))

@@ -80,7 +80,7 @@ def _compact(events: Path) -> str:
 
 
 def test_a_net_that_shuffles_its_channels_is_refused_at_once(workshop: Path) -> None:
-    said = call(workshop, "compress", "--student", "shufflenetv2", "--prune", "0.5", *SMALL, check=2)
-    assert "error: shufflenetv2 cannot be pruned" in said.stderr
-    said = call(workshop, "compress", "--student", "ownmodel", "--prune", "95", *SMALL, check=2)
-    assert "prune is 95.0, outside 0 to 0.9" in said.stderr
+    done = call(workshop, "compress", "--student", "shufflenetv2", "--prune", "0.5", *SMALL, check=2)
+    assert "error: shufflenetv2 cannot be pruned" in done.stderr
+    done = call(workshop, "compress", "--student", "ownmodel", "--prune", "95", *SMALL, check=2)
+    assert "prune is 95.0, outside 0 to 0.9" in done.stderr

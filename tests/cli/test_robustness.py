@@ -28,8 +28,8 @@ def row(change: str, strength: int, setting: str, value: float | None, flips: fl
 
 GOLDEN = """\
 under other acquisitions
-                        balanced    malignant    malignant
-change                  accuracy  sensitivity  specificity  flips  of mal.
+                        balanced    malignant    malignant         malignant
+change                  accuracy  sensitivity  specificity  flips      flips
 none    as it is           0.500        0.900        0.900
 window  85% wide           0.500        0.800        0.800  10.0%     5.0%
         70% wide           0.500        0.700        0.700  20.0%    10.0%
@@ -80,8 +80,8 @@ def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixtu
             folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons
         )
     )
-    said = capsys.readouterr()
-    assert [" ".join(line.split()) for line in said.out.splitlines()] == [
+    captured = capsys.readouterr()
+    assert [" ".join(line.split()) for line in captured.out.splitlines()] == [
         "a [red], as normal: 1 malignant, 3 normal",
         "predicted normal 0.750 [.500, 1.000]",
         "specificity (not predicted malignant) 0.750 [.500, 1.000]",
@@ -89,5 +89,5 @@ def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixtu
         "4 slices of 2 near-duplicate groups",
         "",
     ]
-    assert said.err.count("warning: cannot read") == 5
-    assert "2 more files could not be read" in said.err
+    assert captured.err.count("warning: cannot read") == 5
+    assert "2 more files could not be read" in captured.err

@@ -46,16 +46,25 @@ def serving(
 ) -> "Iterator[tuple[subprocess.Popen[str], str, str]]":
     """The page of a tiny model in `folder` once it answers: its process, where it is, and what was said until then."""
     port, model = free_port(), graphs.model_file(folder / "m.onnx")
-    asked: list[str | Path] = [LUNGCLI, *["--debug"] * debug, "serve", "--model", model, "--port", str(port), *options]
+    arguments: list[str | Path] = [
+        LUNGCLI,
+        *["--debug"] * debug,
+        "serve",
+        "--model",
+        model,
+        "--port",
+        str(port),
+        *options,
+    ]
     settings = environment(home) | {"TMPDIR": str(folder)}
-    with subprocess.Popen(asked, env=settings, stderr=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(arguments, env=settings, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
-        told = ""
-        while "serving at" not in told:
+        output = ""
+        while "serving at" not in output:
             line = served.stderr.readline()
-            assert line, told
-            told += line
-        yield served, f"http://127.0.0.1:{port}", told
+            assert line, output
+            output += line
+        yield served, f"http://127.0.0.1:{port}", output
 
 
 @NEEDS_WEB

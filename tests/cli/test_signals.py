@@ -60,8 +60,8 @@ def test_an_unexpected_error_says_what_was_being_done(
 
     monkeypatch.setattr(app, "app", crash)
     assert app._code() == 1
-    said = capsys.readouterr().err
-    assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in said
+    stderr = capsys.readouterr().err
+    assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in stderr
 
 
 def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

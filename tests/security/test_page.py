@@ -59,7 +59,7 @@ def unfinished() -> list[Path]:
     return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
 
-def judged(served: Served, claimed: str, session: str) -> bytes:
+def request_prediction(served: Served, claimed: str, session: str) -> bytes:
     """Ask for a verdict on a file that lies on the server, as the page does after an upload; the stream of answers."""
     config = json.loads(served.ask("GET", "/config")[1])
     number = next(
@@ -80,7 +80,7 @@ def test_predicted_uploads_are_deleted_and_never_served(served: Served) -> None:
     assert Path(path).is_file()
     for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
         assert served.ask("GET", f"{route}{path}")[0] == 404
-    assert b"malignant" in judged(served, path, "one")
+    assert b"malignant" in request_prediction(served, path, "one")
     assert kept() == before
 
 
@@ -93,10 +93,10 @@ def test_no_visitor_can_read_an_upload_of_another(served: Served) -> None:
     assert all(len(place) >= 64 for place in places)
     folder = Path(first).parent
     for guessed in (folder, folder.parent, f"{folder.parent}/*/a.png", f"{folder.parent}/{'0' * 64}/a.png"):
-        assert b'"success":true' not in judged(served, str(guessed), "thief").replace(b" ", b"")
-    assert b"malignant" in judged(served, second, "ours")
+        assert b'"success":true' not in request_prediction(served, str(guessed), "thief").replace(b" ", b"")
+    assert b"malignant" in request_prediction(served, second, "ours")
     for session, claimed in (("thief", second), ("ours", second)):
-        assert b'"success":true' not in judged(served, claimed, session).replace(b" ", b"")
+        assert b'"success":true' not in request_prediction(served, claimed, session).replace(b" ", b"")
     # What was answered to one is not told again, whoever calls himself so.
     assert b"a.png" not in overheard(served, "ours", 3.0)
 
@@ -121,9 +121,9 @@ def overheard(served: Served, session: str, seconds: float) -> bytes:
     ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],
 )
 def test_files_that_were_not_uploaded_are_not_predicted(served: Served, claimed: str) -> None:
-    told = judged(served, claimed, "two")
-    assert b"root:" not in told
-    assert b'"success":true' not in told.replace(b" ", b"")
+    answers = request_answers(served, claimed, "two")
+    assert b"root:" not in answers
+    assert b'"success":true' not in answers.replace(b" ", b"")
 
 
 @pytest.mark.parametrize(

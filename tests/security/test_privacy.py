@@ -75,8 +75,8 @@ def test_no_written_file_names_a_patient(home: Path, folder: Path, tmp_path: Pat
             with Image.open(path) as picture:
                 assert not PLANTED.search(repr(picture.info).encode())
 
-    told = asked(home, folder, "--include-phi", ".")
-    assert PLANTED.search(told.stdout + told.stderr)
+    output = asked(home, folder, "--include-phi", ".")
+    assert PLANTED.search(output.stdout + output.stderr)
 
 
 def test_the_runtime_stores_no_machine_id_and_no_telemetry(home: Path, tmp_path: Path) -> None:

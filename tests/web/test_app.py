@@ -197,7 +197,9 @@ def test_a_port_in_use_is_an_error_with_a_hint(model: Path) -> None:
         assert "choose another port" in caught.value.hint
 
 
-def test_without_the_extra_the_error_names_the_command_that_installs_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_command_that_installs_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UsageError) as caught:
         app.serve(app.Service(models={"tiny": model}), lambda _: None, threading.Event(), print)

@@ -63,10 +63,10 @@ def visit(served: Served) -> Iterator[tuple["Page", list[str]]]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page()
         opened.set_default_timeout(60 * SECONDS)
-        asked: list[str] = []
-        opened.on("request", lambda request: asked.append(request.url))
+        arguments: list[str] = []
+        opened.on("request", lambda request: arguments.append(request.url))
         opened.goto(f"http://127.0.0.1:{served.service.port}/")
-        yield opened, asked
+        yield opened, arguments
         browser.close()
     gc.collect()
 
@@ -124,9 +124,9 @@ def test_a_picture_that_is_no_slice_is_refused_with_the_reason(
     grey = np.linspace(0, 255, 256 * 256).reshape(256, 256).astype(np.uint8)
     Image.fromarray(np.stack((grey, grey.T, 255 - grey), axis=2)).save(tmp_path / "photo.jpg")
     opened.locator("#drop input[type=file]").set_input_files(tmp_path / "photo.jpg")
-    told = opened.locator("#results [role=alert]")
-    told.wait_for()
-    assert "no prediction for photo.jpg: not an axial lung CT slice (a colour picture; score" in told.inner_text()
+    output = opened.locator("#results [role=alert]")
+    output.wait_for()
+    assert "no prediction for photo.jpg: not an axial lung CT slice (a colour picture; score" in output.inner_text()
     assert heads(opened) == []
     assert_nobody_else_was_asked(asked, served)
 

@@ -112,7 +112,7 @@ def test_a_known_gradio_gets_no_warning() -> None:
 
 
 def test_a_session_is_in_use_until_its_answer_ends_or_breaks_off() -> None:
-    told: list[list[str]] = []
+    output: list[list[str]] = []
     nothing: Any = None
 
     async def answered(query: bytes) -> None:
@@ -123,10 +123,10 @@ def test_a_session_is_in_use_until_its_answer_ends_or_breaks_off() -> None:
             await answered(b"")
             raise OSError("gone")
 
-    watched = gradio_sessions.SessionCleanup(answer, forget=lambda names: told.append(list(names)))
+    watched = gradio_sessions.SessionCleanup(answer, forget=lambda names: output.append(list(names)))
     with pytest.raises(OSError, match="gone"):
         asyncio.run(answered(b"session_hash=a&upload_id=b"))
-    assert told == [["a", "b"], []]
+    assert output == [["a", "b"], []]
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +163,7 @@ def _visit(served: Served, *, fetched: bool) -> bytes:
 
 
 @WITH_GRADIO
-def test_gradio_keeps_nothing_of_past_sessions(
-    opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradio_keeps_nothing_of_past_sessions(opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer library that keeps things elsewhere fails here: then `forget` has to learn where."""
     import gradio
     from gradio import routes
@@ -173,10 +171,10 @@ def test_gradio_keeps_nothing_of_past_sessions(
     monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 2)
     served, blocks = opened
     for fetched in (True, False, False, False, False, True):
-        told = _visit(served, fetched=fetched)
-        assert (b"lung-card" in told) == fetched
+        output = _visit(served, fetched=fetched)
+        assert (b"lung-card" in output) == fetched
     queue, uploads = blocks._queue, routes.file_upload_statuses
-    # The last event is over a moment after its verdict is told.
+    # The last event is over a moment after its verdict is output.
     for _ in range(200):
         if not queue.event_ids_to_events:
             break
@@ -198,5 +196,5 @@ def test_gradio_keeps_nothing_of_past_sessions(
 def test_many_visitors_who_send_the_same_slice_at_once_get_a_prediction_each(opened: tuple[Served, Any]) -> None:
     served, _ = opened
     with ThreadPoolExecutor(12) as visitors:
-        told = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
-    assert [b"lung-card" in each for each in told] == [True] * 24
+        output = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
+    assert [b"lung-card" in each for each in output] == [True] * 24
