@@ -8,13 +8,13 @@ from lungcli.cli import options
 
 
 def benchmark(
-    specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, interleaved.")],
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time each model so long.")] = 10.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Slices a call.")] = 1,
+    specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, in turns.")],
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Seconds to time each model.")] = 10.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Slices per call.")] = 1,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Latency of the net alone: 20 warm-ups, then percentiles, models taking turns.
+    """Measure the latency of the net alone: 20 warm-up calls, then percentiles, with models timed in turns.
 
     \b
     Example: lungcli benchmark compress-mobilenetv2-phantom/student compress-mobilenetv2-phantom/int8

@@ -147,7 +147,7 @@ def show_selective(selective: "Selective") -> None:
     from lungcli.views.figures import with_interval
 
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
-    lines += f"\nnot referred: {with_interval(selective.risk)}"
+    lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
     if selective.malignant_sensitivity is not None:
         lines += f", malignant sensitivity {with_interval(selective.malignant_sensitivity)}"
     console.out().print(lines + "\n")

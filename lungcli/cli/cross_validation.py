@@ -32,7 +32,7 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
     fold_runs = cross_validation.start(kind, recipes, name)
     done = sum(run.info.state == "done" for run in fold_runs)
     console.info(
-        f"{len(fold_runs)} folds, one run each: {fold_runs[0].name} to {fold_runs[-1].name}; {done} of them finished already"
+        f"{len(fold_runs)} folds, one run each: {fold_runs[0].name} to {fold_runs[-1].name}; {done} finished already"
     )
     for run in fold_runs:
         if run.info.state != "done":
@@ -132,8 +132,8 @@ def _footnotes(pooled: "Pooled") -> list[str]:
 
     figures = pooled.stages[0].figures
     lines = [
-        f"evaluated on {rests_on(figures.n, figures.groups, protocol=figures.protocol)}, each slice once, by the models "
-        "of the fold that tests it; 95 % intervals by bootstrap over groups",
+        f"evaluated on {rests_on(figures.n, figures.groups, protocol=figures.protocol)}, each slice once, by the "
+        "models of the fold that tests it; 95 % intervals by bootstrap over groups",
         "over folds: mean ± standard deviation, interval by bootstrap over folds, too narrow because folds are few and "
         "share training slices",
     ]

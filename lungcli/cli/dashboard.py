@@ -8,13 +8,13 @@ Shown = Literal["runs", "models"]
 
 
 def dashboard(
-    once: Annotated[bool, typer.Option("--once", help="Print one view as text and leave.")] = False,
-    view: Annotated[Shown, typer.Option("--view", help="What --once prints, and what is opened first.")] = "runs",
+    once: Annotated[bool, typer.Option("--once", help="Print one view as text and exit.")] = False,
+    view: Annotated[Shown, typer.Option("--view", help="View that --once prints, or that is opened first.")] = "runs",
 ) -> None:
-    """Runs and their curves as they go, whoever started them; models, predictions and data, full screen.
+    """Watch runs live, compare models, predict slices, browse data, all in full screen.
 
-    Slices are shown in half blocks, or as real pictures where the terminal knows Sixel: not in tmux, nor with NO_COLOR
-    or LUNGCLI_GRAPHICS=off; LUNGCLI_GRAPHICS=kitty tries Kitty's protocol (0.28 or later, Ghostty).
+    Slices are drawn with half blocks, or as pictures where the terminal supports Sixel (not in tmux, nor with NO_COLOR
+    or LUNGCLI_GRAPHICS=off). LUNGCLI_GRAPHICS=kitty uses the protocol of Kitty 0.28 and later, and of Ghostty.
 
     \b
     Example: lungcli dashboard
@@ -32,8 +32,8 @@ def dashboard(
         _print(view)
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
-        raise UsageError("the dashboard needs a terminal", "without one, print it: lungcli dashboard --once")
-    # Nothing that is loaded on the way to the first screen is garbage; from there on the dashboard has it looked for.
+        raise UsageError("the dashboard needs a terminal", "without one, print it as text: lungcli dashboard --once")
+    # Nothing loaded before the first screen is garbage; the dashboard turns collection on again.
     gc.disable()
     from lungcli.tui.app import Dashboard
     from lungcli.tui.widgets import terminal_capabilities
@@ -42,7 +42,7 @@ def dashboard(
     app = Dashboard(view, terminal_capabilities.ask(os.environ, sys.stdin.fileno(), sys.stderr.fileno()))
 
     def leave(number: int, frame: object) -> None:
-        # Textual shows an interrupt as a crash, so it is asked to leave, and woken up for it.
+        # Textual shows an interrupt as a crash, so it is told to exit, and woken up for it.
         del number, frame
         try:
             asyncio.get_running_loop().call_soon_threadsafe(app.exit, None, signals.INTERRUPTED)
@@ -56,7 +56,7 @@ def dashboard(
     # The terminal may be gone.
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    # Taking an interpreter with so many objects down lasts 0.2 s, and waits for threads whose work nobody sees.
+    # A regular exit takes 0.2 s with so many objects, and waits for threads whose results nobody sees.
     os._exit(app.return_code or 0)
 
 
@@ -74,6 +74,6 @@ def _print(view: Shown) -> None:
 
     files = list(model_paths.files().values())
     if not files:
-        console.info("no models yet; make some: lungcli compress --student mobilenetv2")
+        console.info("there are no models yet; train some: lungcli compress --student mobilenetv2")
         return
     tables.show_comparison(compare.compare(files, seconds=0.0))

@@ -71,8 +71,8 @@ def _report_leaks(found: "Manifest", first: "Split") -> None:
         return
     leak = splits.leak(found, first)
     console.warn(
-        f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies are in "
-        f"several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
+        f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies "
+        f"are in several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
     )
 
 

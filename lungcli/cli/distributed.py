@@ -16,7 +16,7 @@ _NOTE = "LUNGCLI_EXIT_CODE_FILE"
 def run_on_devices(devices: int, device: str, work: Callable[[], None]) -> None:
     """Do `work` in this process, as one rank of several, or, with `devices` > 1, by starting the ranks.
 
-    `device` is the recipe's: `auto`, `cpu`, `cuda`… Raises UsageError where there are fewer devices, and as `work` does.
+    `device` is the recipe's: `auto`, `cpu`, `cuda`… Raises UsageError where devices are lacking, and as `work` does.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _run_as_rank(work)

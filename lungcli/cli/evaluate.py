@@ -205,7 +205,7 @@ def _show(results: _Results) -> None:
             calibrate.show_selective(referral.of(evaluation, results.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(
-                f"every slice is predicted {evaluation.classes[given.pop()]}: the model does not distinguish the classes"
+                f"every slice is predicted {evaluation.classes[given.pop()]}: the model cannot tell classes apart"
             )
         if warning:
             console.warn(warning)
@@ -266,9 +266,7 @@ def _save(results: _Results) -> None:
             console.info(f"not written into {name}: the figures under stress, as they are not of its own test part")
         if results.folder_results:
             evaluate.keep_elsewhere(path, [item.figures for item in results.folder_results])
-            console.info(
-                f"written into {name}: the figures of your folders, without their names (--no-save leaves the file alone)"
-            )
+            console.info(f"written into {name}: the figures of your folders, without their names (--no-save to skip)")
     except LungcliError as error:
         # The figures are shown; a model file that cannot be written to is no reason to fail.
         console.warn(f"the figures are not stored in the model file: {error.message}")

@@ -19,24 +19,25 @@ Target = Annotated[
     Form,
     typer.Option(
         "--to",
-        help="onnx: for anything that runs ONNX; ort: ONNX Runtime on phones and in browsers; openvino: its IR, with "
-        "the extra `openvino`.",
+        help="onnx: any ONNX runtime; ort: ONNX Runtime on phones and in browsers; openvino: OpenVINO IR (extra "
+        "`openvino`).",
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; NAME-export here if left out.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="File to write; NAME-export in this folder if left out."),
 ]
 Data = Annotated[
-    str, typer.Option("--data", "-d", metavar="NAME", help="Compare on slices of this data set; else on phantoms.")
+    str, typer.Option("--data", "-d", metavar="NAME", help="Compare on slices of this data set; phantoms if left out.")
 ]
 Tolerance = Annotated[
-    float, typer.Option("--tolerance", min=0, max=1, help="Largest change of a probability that passes.")
+    float, typer.Option("--tolerance", min=0, max=1, help="Largest difference of a probability that passes.")
 ]
 MinAgreement = Annotated[
-    float, typer.Option("--min-agreement", min=0, max=1, help="Least share of same verdicts that passes.")
+    float, typer.Option("--min-agreement", min=0, max=1, help="Smallest share of equal predictions that passes.")
 ]
 WithExamples = Annotated[
-    bool, typer.Option("--with-examples", help="Write programs beside it that reproduce a verdict, and a slice.")
+    bool, typer.Option("--with-examples", help="Also write example programs that reproduce a prediction, and a slice.")
 ]
 
 
@@ -51,15 +52,15 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write a model for another runtime: calibrated probabilities, with all that a verdict needs.
+    """Export a model to another runtime, and check that the predictions are the same.
 
-    The file takes a prepared slice (uint8, n × 1 × size × size) and gives calibrated probabilities; class names, size,
-    version of the preparation, temperature, referral threshold and provenance lie in it and beside it, in FILE.json.
-    It does not prepare: lungs are found, and what is no slice is refused, by `lungcli predict --prepared-to DIR`.
+    The file takes prepared slices (uint8, n × 1 × size × size) and returns calibrated probabilities. Class names, size,
+    preprocessing version, temperature, referral threshold and provenance are in it, and beside it in FILE.json.
+    Preprocessing is not part of it: `lungcli predict --prepared-to DIR` writes prepared slices.
 
-    At the end both files judge the same slices; where probabilities or verdicts differ by more than allowed, nothing
-    is written and the exit code is 5. Core ML and TensorFlow Lite are left out: Core ML's converter reads no ONNX files
-    any more, and those for the other need TensorFlow.
+    Both files predict the same slices; where probabilities or predictions differ by more than allowed, nothing is
+    written and the exit code is 5. There is no Core ML or TensorFlow Lite: the converter of the first no longer reads
+    ONNX, and those of the second need TensorFlow.
 
     \b
     Examples:
@@ -74,7 +75,7 @@ def export(
     to = _target(output, form, model.path)
     existing = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
     if existing and not overwrite:
-        raise UsageError(f"{existing[0]} is there already", "add --overwrite, or choose another --output")
+        raise UsageError(f"{existing[0]} exists already", "add --overwrite, or choose another --output")
     console.disclaim()
     exported = formats.export(model, form)
     with progress.preparing("preparing slices") as advance:
@@ -82,8 +83,8 @@ def export(
     parity_result = parity.check(model, exported, slices, pixels, tolerance=tolerance, least_agreement=min_agreement)
     if not parity_result.met:
         raise GateNotMetError(
-            f"the exported file does not agree with the model: {_in_words(parity_result)}; nothing was written",
-            "allow more with --tolerance or --min-agreement, or export the float model, as in RUN/student",
+            f"the exported file differs from the model: {_in_words(parity_result)}; nothing was written",
+            "allow more with --tolerance or --min-agreement, or export the float model, for example RUN/student",
         )
     files = bundle.files(model, exported, parity_result, to, examples=with_examples)
     bundle.write(files)
@@ -96,7 +97,7 @@ def export(
 
 
 def _target(output: Path | None, form: Form, source: Path) -> Path:
-    """Where to write. Raises UsageError for a name that says another format, and for the model file itself."""
+    """The file to write. Raises UsageError for the suffix of another format, and for the model file itself."""
     from lungcli.export.formats import SUFFIXES
 
     suffix = SUFFIXES[form]
@@ -113,7 +114,7 @@ def _target(output: Path | None, form: Form, source: Path) -> Path:
 
 
 def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
-    """Prepared slices to compare on, and whose they are."""
+    """Prepared slices to compare on, and the name of their data set."""
     from lungcli.datasets import manifest
     from lungcli.export import parity
 
@@ -125,7 +126,7 @@ def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
 
 def _in_words(result: "Parity") -> str:
     return (
-        f"on {result.n} slices of {result.pixels} the largest change of a probability is {result.largest_change:.4f} "
-        f"(allowed {result.tolerance:g}), and {result.same_verdicts:.1%} of verdicts are the same "
+        f"on {result.n} slices of {result.pixels} probabilities differ by at most {result.largest_change:.4f} "
+        f"(allowed {result.tolerance:g}), and {result.same_verdicts:.1%} of predictions are equal "
         f"(at least {result.least_agreement:.0%})"
     )

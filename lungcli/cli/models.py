@@ -9,10 +9,10 @@ app = typer.Typer(help="Nets that can be trained, and model files that have been
 
 @app.command("list")
 def list_(json: options.Json = False) -> None:
-    """Nets by name with what can be done with them, and the model files on this machine.
+    """List the nets, and the model files on this machine.
 
-    ImageNet: there are weights to start from. int8: loses where it is known to cost more than usual. CAM: heat-maps
-    are class activation maps; others are found by covering parts of a slice.
+    ImageNet: pretrained weights exist. int8: `loses` where quantization costs more than usual. CAM: heat-maps are class
+    activation maps; for other nets they come from occlusion.
     """
     from rich.table import Table
 
@@ -48,7 +48,7 @@ def list_(json: options.Json = False) -> None:
     console.out().print(table)
     console.out().print()
     if not files:
-        console.info("no model files yet; make one: lungcli compress --student mobilenetv2")
+        console.info("there are no model files yet; train one: lungcli compress --student mobilenetv2")
         return
     files_table = Table(box=None, pad_edge=False)
     for title in ("model file", "size", "path"):

@@ -56,10 +56,10 @@ class Command(TyperCommand):
 def with_options_of(
     command: str, several: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Pass the options declared for `command` to a function as its first argument, `Settings`, before its own options.
+    """Pass the options declared for `command` to a function as its first argument, `Settings`.
 
-    Options of the fields `several` are repeatable: lists of texts, to be checked by the function. The decorated function
-    raises UsageError for a number out of range.
+    Options of the fields `several` are repeatable: lists of texts, to be checked by the function. The decorated
+    function raises UsageError for a number out of range.
     """
     options = commands.options(command)
 

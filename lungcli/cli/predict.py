@@ -43,7 +43,7 @@ Tta = Annotated[
     bool,
     typer.Option(
         "--tta",
-        help="Test-time augmentation: average ten views (the slice, mirrored, and shifted four ways); ten times slower.",
+        help="Test-time augmentation: average ten views, mirrored and shifted; ten times slower.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 6 when a prediction is referred.")]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def quantize(settings: options.Settings) -> None:
     """Quantize a float model with the first strategy that loses no more than allowed.
 
-    Calibrated on training slices, evaluated on validation slices. Exit code 5: no strategy passes; the best file is kept.
+    Calibrated on training slices, evaluated on validation slices. Exit code 5 if no strategy passes; the best is kept.
 
     \b
     Examples:

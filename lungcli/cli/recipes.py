@@ -11,7 +11,7 @@ app = typer.Typer(help="Recipes that come with lungcli, for `lungcli compress --
 
 @app.command("list")
 def list_(json: options.Json = False) -> None:
-    """Every bundled recipe: what it is for and how long it takes."""
+    """List the bundled recipes, with their purpose and duration."""
     from rich.table import Table
 
     from lungcli.cli import console
@@ -27,12 +27,12 @@ def list_(json: options.Json = False) -> None:
     for name, item in recipe_files.items():
         table.add_row(name, str(len(item.jobs)), item.takes, item.about)
     console.out().print(table)
-    console.info("next: lungcli compress --recipe fast; any option typed beside it has the last word")
+    console.info("next: lungcli compress --recipe fast; options beside --recipe override it")
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
-    """Print a recipe as TOML, to be saved, changed, and given back to `--recipe`.
+    """Print a recipe as TOML; save and edit it for `--recipe FILE`.
 
     \b
     Example: lungcli recipes show fast > mine.toml

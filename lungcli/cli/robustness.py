@@ -1,4 +1,4 @@
-"""How a model under stress, and a user's own folders, are shown."""
+"""Tables of robustness under other acquisitions, and of evaluations on the user's own folders."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _MOST_REASONS = 5
 
 
 def show(rows: Sequence[StressFigures]) -> None:
-    """Print a row a change and strength; rows[0] is of the slices as they are."""
+    """Print a row for each change and strength; rows[0] is of the unchanged slices."""
     table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
     headings = (
         "change",
@@ -24,7 +24,7 @@ def show(rows: Sequence[StressFigures]) -> None:
         "malignant\nsensitivity",
         "malignant\nspecificity",
         "flips",
-        "of mal.",
+        "malignant\nflips",
     )
     for title in headings:
         table.add_column(title, justify="left" if title in headings[:2] else "right")
@@ -39,8 +39,8 @@ def show(rows: Sequence[StressFigures]) -> None:
     out.print(table)
     changed = [row for row in rows if row.strength]
     worst = max(changed, key=lambda row: row.flips)
-    most = f"most flips: {worst.flips:.1%} of the verdicts, under {worst.change}, {worst.setting}"
-    out.print(most if worst.flips else "no verdict flips")
+    most = f"most flips: {worst.flips:.1%} of the predictions, under {worst.change}, {worst.setting}"
+    out.print(most if worst.flips else "no prediction flips")
     measured = [row for row in changed if row.malignant_sensitivity.value is not None]
     if measured:
         lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
@@ -50,14 +50,14 @@ def show(rows: Sequence[StressFigures]) -> None:
 
 
 def show_folder(scored: ExternalResult) -> None:
-    """Print what became of one folder of slices of a known class."""
+    """Print the evaluation of one folder of slices of a known class."""
     figures, out = scored.figures, console.out()
     verdicts = ", ".join(f"{count} {label}" for label, count in scored.verdicts.items())
     out.print(f"{console.plain(scored.folder)}, as {figures.label}: {verdicts}", style="bold", soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row(f"judged {figures.label}", with_interval(figures.right))
+    table.add_row(f"predicted {figures.label}", with_interval(figures.right))
     if figures.specificity is not None:
-        table.add_row("specificity (not called malignant)", with_interval(figures.specificity))
+        table.add_row("specificity (not predicted malignant)", with_interval(figures.specificity))
     if figures.referred is not None:
         table.add_row(f"referred (below {figures.threshold:.3f})", with_interval(figures.referred))
     out.print(table)

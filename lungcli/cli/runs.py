@@ -9,14 +9,14 @@ from lungcli.cli import options
 if TYPE_CHECKING:
     from lungcli.core.runs import Run
 
-app = typer.Typer(help="Training and compression jobs on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Runs on this machine: list, show, resume, reproduce, remove.", no_args_is_help=True)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
 
 
 @app.command("list")
 def list_(json: options.Json = False) -> None:
-    """Every run, the newest last."""
+    """List the runs, the newest last."""
     from rich.table import Table
 
     from lungcli.cli import console
@@ -29,7 +29,7 @@ def list_(json: options.Json = False) -> None:
         console.print_json({"runs": [_summary(run) for run in readable_runs]})
         return
     if not readable_runs:
-        console.info("no runs yet; start one: lungcli compress --student mobilenetv2")
+        console.info("there are no runs yet; start one: lungcli compress --student mobilenetv2")
         return
     table = Table(box=None, pad_edge=False)
     for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
@@ -49,7 +49,7 @@ def list_(json: options.Json = False) -> None:
 
 @app.command()
 def show(name: RunName, json: options.Json = False) -> None:
-    """What a run is, how it stands, and its epochs."""
+    """Show state, recipe and epochs of a run."""
     from lungcli.cli import console, progress
     from lungcli.core import recipe, runs
     from lungcli.core.events import EpochDone, RunFailed
@@ -73,12 +73,12 @@ def show(name: RunName, json: options.Json = False) -> None:
     if failed and runs.state(run) == "failed":
         console.warn(failed[-1].error)
     if runs.state(run) in ("stopped", "failed", "new"):
-        console.info(f"go on with: lungcli runs resume '{run.name}'")
+        console.info(f"to continue: lungcli runs resume '{run.name}'")
 
 
 @app.command()
 def resume(name: RunName, devices: options.Devices = 1) -> None:
-    """Go on with a run that was stopped, killed or failed, on as many devices as there are now."""
+    """Continue a run that was stopped, killed or failed, on any number of devices."""
     from lungcli.cli import distributed, run_job
     from lungcli.core import runs
 
@@ -91,7 +91,7 @@ def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help=
     from lungcli.cli import console
     from lungcli.core import names, runs
 
-    # One that is damaged, or of a newer version, can be removed too.
+    # A damaged run, or one of a newer version, can be removed too.
     folder = names.find(name, runs.known(), "run", "see `lungcli runs list`")
     if not yes:
         typer.confirm(f"delete the run {folder.name!r} and its models?", abort=True, err=True)

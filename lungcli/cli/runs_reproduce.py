@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def reproduce(name: RunName, json: options.Json = False) -> None:
-    """Do a finished run again from what it wrote down, and compare the outcome; exit code 1 if it differs.
+    """Repeat a finished run from its recipe and compare the results; exit code 1 if they differ.
 
-    The repetition is a run of its own, RUN-again; stopped, the same command goes on with it.
+    The repetition is a run of its own, RUN-again. If it is stopped, the same command continues it.
 
     \b
     Example: lungcli runs reproduce compress-mobilenetv2-phantom
@@ -26,12 +26,12 @@ def reproduce(name: RunName, json: options.Json = False) -> None:
     run = runs.load(name)
     again = reproduce.start(run)
     if runs.state(again) == "done":
-        console.info(f"the run {again.name!r} is done already; remove it to repeat {run.name!r} once more")
+        console.info(f"the run {again.name!r} is finished already; remove it to repeat {run.name!r} once more")
     else:
         try:
             execution.execute(again)
         except InterruptedRunError as error:
-            raise InterruptedRunError(error.message, "type the same command again to go on with it") from error
+            raise InterruptedRunError(error.message, "run the same command again to continue") from error
     reproduction = reproduce.compare(run, runs.load(again.name))
     if json:
         console.print_json(reproduction)
@@ -47,7 +47,7 @@ def _show(reproduction: "Reproduction") -> None:
     from lungcli.views.units import number
 
     table = Table(box=None, pad_edge=False)
-    for title in ("stage", "weights", "graph", "verdicts", "largest change", "balanced accuracy"):
+    for title in ("stage", "weights", "graph", "predictions", "largest change", "balanced accuracy"):
         table.add_column(title, overflow="fold")
     for outcome in reproduction.stages:
         before, again = (
@@ -57,7 +57,7 @@ def _show(reproduction: "Reproduction") -> None:
             outcome.stage,
             "–" if outcome.weights is None else _same(outcome.weights),
             _same(outcome.graph),
-            f"{outcome.flips} of {outcome.n} flipped" if outcome.flips else f"all {outcome.n} the same",
+            f"{outcome.flips} of {outcome.n} differ" if outcome.flips else f"all {outcome.n} the same",
             f"{outcome.largest_change:.1g}",
             before if before == again else f"{before} → {again}",
         )
@@ -69,7 +69,7 @@ def _same(same: bool) -> str:
 
 
 def _conclude(reproduction: "Reproduction") -> None:
-    """Say whether it is the same. Raises LungcliError where it is not."""
+    """Report that the repetition is the same. Raises LungcliError where it is not."""
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
 
@@ -77,12 +77,14 @@ def _conclude(reproduction: "Reproduction") -> None:
     if reproduction.same:
         console.info(f"the same weights, bit for bit: {reproduction.again} repeats {reproduction.run}", style="green")
         if around:
-            console.info(f"although not all around it is the same: {around}")
+            console.info(f"although its surroundings differ: {around}")
         return
     stages = [_differences(outcome) for outcome in reproduction.stages if not outcome.same]
     raise LungcliError(
         f"{reproduction.again} does not repeat {reproduction.run}: {'; '.join(stages)}",
-        f"what differs around it: {around}" if around else "versions and processor are the same: please report it",
+        f"different surroundings: {around}"
+        if around
+        else "versions and processor are the same, so this is a bug; please report it",
     )
 
 
@@ -90,6 +92,6 @@ def _differences(outcome: "Outcome") -> str:
     facts = (
         (outcome.weights is False, "weights"),
         (not outcome.graph, "graph"),
-        (outcome.largest_change > 0, "verdicts"),
+        (outcome.largest_change > 0, "predictions"),
     )
     return f"{outcome.stage}: {', '.join(what for differs, what in facts if differs)}"

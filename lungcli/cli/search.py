@@ -58,12 +58,12 @@ def search(
     show: Show = False,
     json: options.Json = False,
 ) -> None:
-    """Search students, input sizes, losses and bits for the Pareto front of size, latency and balanced accuracy.
+    """Search students, sizes, losses and bits for the Pareto front of file size, latency and balanced accuracy.
 
-    An option given once is fixed; given several times, or as LOW:HIGH, it is searched. Every trial is a run, tagged with
-    the name of the study and evaluated on the validation part of the grouped split; no trial sees the test part. Run
-    the same command in other processes, or on other machines with --storage, to share the trials (`--study NAME` is
-    enough once the study exists). Run it again to continue, also with trials that were killed.
+    An option given once is fixed; given several times, or as LOW:HIGH, it is searched. Every trial is a run tagged
+    with the name of the study and evaluated on the validation part of the grouped split; no trial sees the test part.
+    Run the same command in other processes, or on other machines with --storage, to share the trials (`--study NAME`
+    is enough once the study exists). Run it again to continue, also with trials that were killed.
 
     With --max-size or --max-p50 the only objective is balanced accuracy within these limits: a trial is stopped early
     when it is below the median of the others after the same epoch, or when its net exceeded the limits before. With
@@ -292,8 +292,8 @@ def _footnotes(front: "tuple[Outcome, ...]", outcomes: "tuple[Outcome, ...]") ->
     tried = sum(outcome.state == "complete" for outcome in outcomes)
     lines = [
         "the Pareto front: no other trial is better than one of these in size, latency and balanced accuracy at once",
-        f"evaluated on {n} validation slices of {groups} near-duplicate groups (95 % intervals by bootstrap over groups), "
-        f"which also chose epochs and quantization: the figures of the best of {tried} trials are too high",
+        f"evaluated on {n} validation slices of {groups} near-duplicate groups (95 % intervals by bootstrap over "
+        f"groups), which also chose epochs and quantization: the figures of the best of {tried} trials are too high",
         "the test part was not used: the best of these need not be the best there",
     ]
     if len(cpus := sorted({outcome.cpu for outcome in front})) > 1:

@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 
 def serve(
     model: options.Model = "",
-    host: Annotated[str, typer.Option("--host", help="Address to serve on; anything else opens it to others.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option("--host", help="Address to serve on; other than 127.0.0.1, other machines can connect.")
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to serve on.")] = 7860,
     auth: Annotated[
-        Path | None, typer.Option("--auth", metavar="FILE", help="Let in only these: a line NAME:PASSWORD each.")
+        Path | None,
+        typer.Option("--auth", metavar="FILE", help="Require a login; a file with one NAME:PASSWORD per line."),
     ] = None,
-    max_upload: Annotated[int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture taken.")] = 64,
+    max_upload: Annotated[
+        int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture accepted.")
+    ] = 64,
 ) -> None:
-    """Serve a page for this machine's browser: drop slices, see verdict, probabilities, heat-map, referral.
+    """Serve a web page that predicts dropped slices: class, probabilities, heat-map, referral.
 
-    Needs the extra `web`: pip install 'lungcli[web]'. Nothing leaves the machine, uploads are deleted once read.
+    Needs the extra `web`: pip install 'lungcli[web]'. Nothing leaves this machine, and uploads are deleted once
+    read.
 
     \b
     Example: lungcli serve
@@ -44,52 +48,52 @@ def serve(
     service = app.Service(models=_models(model), host=host, port=port, accounts=accounts, megabytes=max_upload)
     console.disclaim()
     if host not in middleware.LOCAL_ADDRESSES:
-        console.warn(f"{host} can be reached from other machines; pictures travel to this one unencrypted")
+        console.warn(f"{host} is open to other machines, and pictures are sent to it unencrypted")
         if not accounts:
-            console.warn("whoever reaches it may use it; let in only some with --auth FILE")
+            console.warn("anyone who can connect may use it; require a login with --auth FILE")
     stop = threading.Event()
-    # A service is ended by Ctrl-C or by whoever manages it; uploads go with it either way.
+    # Ctrl-C and service managers end it; uploads are deleted either way.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda _number, _frame: stop.set())
     with _silenced_libraries() as stderr:
 
         def ready(url: str) -> None:
             with contextlib.redirect_stderr(stderr):
-                console.info(f"the page is at {url} (Ctrl-C ends it)")
+                console.info(f"serving at {url}; press Ctrl-C to stop")
 
         def warn(what: str) -> None:
             with contextlib.redirect_stderr(stderr):
                 console.warn(what)
 
         app.serve(service, ready, stop, warn)
-    console.info("ended; no upload is left")
+    console.info("stopped; all uploads are deleted")
 
 
 @contextlib.contextmanager
 def _silenced_libraries() -> "Iterator[TextIO]":
-    """Keep off the terminal what the page's libraries say of each broken request, in the words of who sent it.
+    """Silence the libraries of the page, which would print broken requests as their senders wrote them.
 
-    Yields the stderr that was; with --debug it gets what is said, less what commands a terminal.
+    Yields the original stderr. With --debug it gets their output, with control characters made visible.
     """
     from lungcli.cli import console
 
     stderr = sys.stderr
 
-    class Hushed(io.TextIOBase):
+    class Silenced(io.TextIOBase):
         def write(self, text: str) -> int:
             return stderr.write(plain_lines(text)) if console.ConsoleOptions.debug else len(text)
 
-    with contextlib.redirect_stderr(Hushed()), contextlib.redirect_stdout(Hushed()):
+    with contextlib.redirect_stderr(Silenced()), contextlib.redirect_stdout(Silenced()):
         yield stderr
 
 
 def _models(wanted: str) -> "Mapping[str, Path]":
-    """Model files by name, the wanted one first; those that this version cannot use are left out."""
+    """Model files by name, the chosen one first; those that this version cannot use are left out."""
     from lungcli.modelfile import model_file, model_paths
 
     first = model_paths.resolve(wanted) if wanted else model_paths.default()
     model_file.read_card(first)
-    # Whoever looks at the page need not know where things lie on this machine.
+    # Visitors of the page need not know paths of this machine.
     name = model_paths.name_of(first)
     models = {first.stem if name == str(first) else name: first}
     for name, path in model_paths.files().items():
@@ -106,8 +110,8 @@ def _accounts(path: Path) -> tuple[tuple[str, str], ...]:
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise LungcliError(f"cannot read {path}", "--auth wants a text file with a line NAME:PASSWORD each") from error
+        raise LungcliError(f"cannot read {path}", "--auth needs a text file with one NAME:PASSWORD per line") from error
     pairs = [line.partition(":") for line in lines]
     if not pairs or not all(name and password for name, _, password in pairs):
-        raise UsageError(f"{path} has a line that is not NAME:PASSWORD, or none at all", "write one line for each")
+        raise UsageError(f"{path} is empty or has a line that is not NAME:PASSWORD", "write one NAME:PASSWORD per line")
     return tuple((name, password) for name, _, password in pairs)

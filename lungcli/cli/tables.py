@@ -18,7 +18,7 @@ _COLUMN_WIDTH = 16
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Print the comparison for people: a column a model, as many beside each other as the terminal is wide."""
+    """Print a comparison with a column for each model, as many side by side as fit into the terminal."""
     runs = {row.name.rpartition("/")[0] for row in comparison.rows}
     one_run = len(runs) == 1 and "" not in runs
     if one_run:
@@ -39,7 +39,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 
 def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """Print a column for each of `heads`, as many beside each other as the terminal is wide, and a line a title."""
+    """Print a column for each of `heads`, as many side by side as fit into the terminal, and a line for each title."""
     out = console.out()
     beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
     for start in range(0, len(heads), beside):
@@ -54,20 +54,20 @@ def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[
 
 
 def interval_below(cell: str) -> str:
-    """Put an interval under its figure, so that four models fit into 80 columns."""
+    """Put an interval below its figure, so that four models fit into 80 columns."""
     return cell.replace(" [", "\n[")
 
 
 def show_quantization_search(card: ModelCard) -> None:
-    """Print the quantization ladder of a file, and what the gate saw of the rung it was made on."""
+    """Print the strategies tried for a quantized file, and the differences that the gate of the chosen one saw."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("rung", no_wrap=True)
+    table.add_column("strategy", no_wrap=True)
     for heading in ("size", "p50 ms", "balanced\naccuracy", "agree-\nment", "largest\nchange"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for row in card.ladder:
         tried = row.difference is not None
-        verdict = (", ".join(row.fails) or "holds") if tried else ""
+        verdict = (", ".join(row.fails) or "passes") if tried else ""
         cells = (
             size(row.bytes),
             number(row.p50, 2),
@@ -81,13 +81,13 @@ def show_quantization_search(card: ModelCard) -> None:
         if row.name == card.rung:
             malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
             console.info(
-                f"{row.name} minus float32: {difference(row.difference)} of the gate's figure{malignant} "
-                "(validation part, paired over look-alike groups)"
+                f"{row.name} minus float32: {difference(row.difference)} in the metric of the gate{malignant} "
+                "(validation part, paired over near-duplicate groups)"
             )
 
 
 def acceptance_sentence(decision: Decision, reference: str) -> str:
-    """What the gate saw when it held int8 against `reference`."""
+    """What the gate saw when it compared int8 with `reference`."""
     malignant = f" and {difference(decision.malignant)} malignant sensitivity" if decision.malignant else ""
     return (
         f"int8 minus {reference} is {difference(decision.difference)} {decision.metric.replace('_', ' ')}{malignant}, "
@@ -96,10 +96,10 @@ def acceptance_sentence(decision: Decision, reference: str) -> str:
 
 
 def require_accepted(decision: Decision, reference: str) -> None:
-    """Say that the gate is met. Raises GateNotMetError where it is not."""
+    """Report that the gate is met. Raises GateNotMetError where it is not."""
     sentence = acceptance_sentence(decision, reference)
     if not decision.met:
         raise GateNotMetError(
-            f"gate not met: {sentence}", "the files are kept; allow more with --max-drop, or train longer with --epochs"
+            f"gate not met: {sentence}", "the files are kept; allow a larger --max-drop, or train longer with --epochs"
         )
     console.info(f"gate met: {sentence}", style="green")

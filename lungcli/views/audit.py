@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-CLEAN = "nothing was found that would flatter or mislead a classifier"
+CLEAN = "no findings: nothing that would mislead a classifier or inflate its figures"
 
 _EXAMPLES = 5
 # `any other     ` stands before a bar, `    99.5%    99.0%` behind it.

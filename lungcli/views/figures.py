@@ -16,7 +16,7 @@ def with_interval(estimate: "Estimate | None") -> str:
 
 
 def difference(estimate: "Estimate | None") -> str:
-    """`-0.012 [-.050, +.021]`, marked `n.s.` where the interval holds zero."""
+    """`-0.012 [-.050, +.021]`, marked `n.s.` (not significant) where the interval contains zero."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
     unsure = "" if estimate.low > 0 or estimate.high < 0 else " n.s."

@@ -1,1 +1,1 @@
-"""The web page: pictures dropped into a browser, verdicts with their reasons out of it."""
+"""The web page of `lungcli serve`: pictures in, predictions with explanations out."""

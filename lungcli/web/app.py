@@ -1,6 +1,6 @@
-"""The page itself: served to this machine only unless asked, calling nobody, keeping nothing.
+"""The page: by default for this machine only, without calls to others, without stored data.
 
-Uploads are read into memory and deleted at once; results travel inside the page, so that no file needs serving.
+Uploads are read into memory and deleted at once; results are embedded in the page, so that no file is served.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ CLASSES = ("malignant", "benign", "normal")
 _FONTS = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _SWEEP_SECONDS = 60
-# More would wait longer for their verdict than anybody waits for a page.
+# More would wait longer than anybody waits for a page.
 _MAX_QUEUE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What is served to whom: model files by name (the first is chosen), address, who may enter, and how much.
+    """What to serve: model files by name (the first is selected), address, logins, and the limit of uploads.
 
-    Without `accounts` (name, password) whoever reaches the address may use it. `megabytes` limits each upload.
+    Without `accounts` (name, password) anyone who can connect may use it. `megabytes` limits each file.
     """
 
     models: Mapping[str, Path]
@@ -50,9 +50,9 @@ class Service:
 
 
 def serve(service: Service, ready: Callable[[str], None], stop: threading.Event, warn: Callable[[str], None]) -> None:
-    """Serve the page until `stop` is set; `ready` is told the address once it answers, `warn` what may go wrong later.
+    """Serve the page until `stop` is set; call `ready` with its URL once it answers, `warn` with later warnings.
 
-    Raises UsageError without the extra `web`, LungcliError when the address cannot be had.
+    Raises UsageError without the extra `web`, LungcliError when the address cannot be used.
     """
     with _offline_environment(), paths.scratch("uploads") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -94,7 +94,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
 
 
 def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
-    """Lay out the page, which reads `uploads`. Raises UsageError without the extra `web`."""
+    """Build the page, which reads `uploads`. Raises UsageError without the extra `web`."""
     gr = _gradio()
     load = functools.lru_cache(maxsize=4)(model_file.load)
     first = next(iter(service.models))
@@ -116,22 +116,22 @@ def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
     def show_model(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
         return _about(service, name), show(name, sent)
 
-    # On a phone the verdict lies below all that asks for it.
+    # On a phone the results are below all inputs.
     private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
     with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
-        gr.Markdown(f"# lungcli\nJudges axial lung CT slices. **{DISCLAIMER}**")
+        gr.Markdown(f"# lungcli\nPredicts the class of axial lung CT slices. **{DISCLAIMER}**")
         uploads_of_session = gr.State((), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 file_box = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
                 model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
-                gr.Markdown("Or try a drawn phantom (a model of real slices has never seen a drawing, and may err):")
+                gr.Markdown("Or try a drawn phantom (a model trained on real slices may be wrong about drawings):")
                 with gr.Row():
                     phantom_buttons = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
                 with gr.Accordion("About this model", open=False):
                     about = gr.HTML(_about(service, first))
             with gr.Column(scale=3, min_width=320):
-                results = gr.HTML(html.prediction_cards((), _load_chosen(service, load, first)), elem_id="told")
+                results = gr.HTML(html.prediction_cards((), _load_chosen(service, load, first)), elem_id="results")
         file_box.upload(show_uploads, [file_box, model], [uploads_of_session, file_box, results], **private)
         model.change(show_model, [model, uploads_of_session], [about, results], **private)
         for label, button in phantom_buttons.items():
@@ -142,7 +142,7 @@ def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
 
 def _load_chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
     if name not in service.models:
-        raise UsageError("there is no such model here", "choose one of the list")
+        raise UsageError("this model is not served here", "choose one from the list")
     return load(service.models[name])
 
 
@@ -154,7 +154,7 @@ def _about(service: Service, name: str) -> str:
 
 
 def _read_uploads(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
-    """Read what a visitor sent; what is beyond what a session may keep is named, without content."""
+    """Read the files of a visitor; those beyond the limits of a session keep their name, without content."""
     room = FILES_PER_UPLOAD * most
     taken: list[Upload] = []
     for path in map(Path, paths):
@@ -188,13 +188,13 @@ def _gradio() -> Any:
 
 @contextlib.contextmanager
 def _offline_environment() -> Iterator[None]:
-    """Turn off every call that the page's libraries would make, and put the environment back."""
+    """Set the environment so that the page's libraries make no calls, and restore it afterwards."""
     quiet = {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "GRADIO_MCP_SERVER": "False",
-        # A table of past requests, made anew at each of them for a page that is closed.
+        # A table of past requests, rebuilt at each request for a page that is closed to visitors.
         "GRADIO_ANALYTICS_MAX_EVENTS": "1",
         "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(1 << 30),
     }

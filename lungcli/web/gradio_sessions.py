@@ -1,7 +1,7 @@
-"""Visits that are over are forgotten.
+"""Removing what Gradio keeps of past sessions.
 
-The page's library keeps a queue of messages for each of the last 2,000 visits, with the verdicts that nobody fetched,
-and a name or two for every visit and upload there ever was. What no request asks for any more is let go here.
+Gradio keeps a queue of messages for each of the last 2,000 sessions, with results that nobody fetched, and a name or
+two for every session and upload there ever was. What no running request needs is removed here.
 """
 
 from collections.abc import Callable, Collection, MutableMapping
@@ -11,17 +11,17 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Of Gradio; what `forget` reaches for has these names in it.
+# The version of Gradio whose private names `forget` uses.
 TESTED_VERSION = "6.31.0"
-# Who has asked for a verdict, or sent a file, asks for what became of it a moment later.
+# A result, or the status of an upload, is fetched a moment after it was requested.
 MAX_UNFETCHED = 64
 MAX_LOGINS = 1024
 
 
 class SessionCleanup:
-    """ASGI middleware that forgets, after each request, what no request that still runs is about.
+    """ASGI middleware that removes, after each request, the data of sessions that no running request uses.
 
-    `forget` is told the names of visits and uploads that are being asked for.
+    `forget` is called with the names of the sessions and uploads in use.
     """
 
     def __init__(self, app: "ASGIApp", *, forget: Callable[[Collection[str]], None]) -> None:
@@ -29,7 +29,7 @@ class SessionCleanup:
         self._asked: list[str] = []
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Pass a request on."""
+        """Pass a request on, and clean up after it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -47,7 +47,7 @@ class SessionCleanup:
 def forgetter(
     blocks: Any, uploads: Any, version: str, warn: Callable[[str], None]
 ) -> Callable[[Collection[str]], None]:
-    """Return what forgets visits, and warns once and stops where the library, of this version, keeps them elsewhere."""
+    """Return a function that forgets sessions; where this version of Gradio is unknown, it warns once and stops."""
     supported = True
 
     def forget_if_supported(in_use: Collection[str]) -> None:
@@ -59,18 +59,18 @@ def forgetter(
         except AttributeError as error:
             supported = False
             warn(
-                f"gradio {version} keeps visits in a way that this version does not know ({error}), so that they stay "
-                f"in memory until the page is ended; known is: pip install 'gradio=={TESTED_VERSION}'"
+                f"gradio {version} stores sessions in an unknown way ({error}), so they stay in memory until the page "
+                f"is stopped; a known version: pip install 'gradio=={TESTED_VERSION}'"
             )
 
     return forget_if_supported
 
 
 def forget(blocks: Any, uploads: Any, in_use: Collection[str]) -> None:
-    """Forget the visits and uploads that no request of `asked` is about, on the thread that answers requests.
+    """Forget the sessions and uploads that are not `in_use`, on the thread that answers requests.
 
-    `blocks` is the page, `uploads` the library's record of uploads. No public name leads to what these keep, so a newer
-    library may name it differently: raises AttributeError, and fails a test that runs the library itself.
+    `blocks` is the page, `uploads` Gradio's record of uploads. What they keep has no public name, so a newer Gradio
+    may name it differently: raises AttributeError then, which a test with Gradio itself notices.
     """
     queue = blocks._queue
     running = {event.session_hash for event in queue.event_ids_to_events.values()}
@@ -86,12 +86,12 @@ def forget(blocks: Any, uploads: Any, in_use: Collection[str]) -> None:
 def _forget_sessions(
     messages: MutableMapping[str, Any], unfetched: MutableMapping[str, Collection[str]], live: Collection[str]
 ) -> None:
-    """Drop the queues of visits that are neither `live` nor among the newest whose verdict is still to be fetched."""
-    over = [visit for visit in dict.fromkeys((*messages, *unfetched)) if visit not in live]
-    waiting = [visit for visit in over if visit in messages and unfetched.get(visit)]
-    for visit in set(over) - set(waiting[-MAX_UNFETCHED:]):
-        messages.pop(visit, None)
-        unfetched.pop(visit, None)
+    """Drop the queues of sessions that are neither `live` nor among the newest with a result still to be fetched."""
+    over = [session for session in dict.fromkeys((*messages, *unfetched)) if session not in live]
+    waiting = [session for session in over if session in messages and unfetched.get(session)]
+    for session in set(over) - set(waiting[-MAX_UNFETCHED:]):
+        messages.pop(session, None)
+        unfetched.pop(session, None)
 
 
 def _keep_newest(entries: MutableMapping[str, Any], most: int, live: Collection[str]) -> None:

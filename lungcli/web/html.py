@@ -1,4 +1,4 @@
-"""What the page shows, as HTML: one card a picture, and the model's own. Foreign names are always escaped."""
+"""The HTML of the page: a card for each picture, and the model card. Foreign names are always escaped."""
 
 import base64
 import html
@@ -21,9 +21,10 @@ from lungcli.predict import explain
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Prediction, SliceImage, capture_and_predict
 from lungcli.views import prediction
+from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
 
-# Every card carries two pictures inside the page.
+# Every card embeds two pictures in the page.
 MAX_PICTURES = 32
 _SIDE = 448
 _HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
@@ -36,57 +37,57 @@ STYLE = """
 .lung-card img { width: 100%; border-radius: 4px; display: block; background: #000; }
 .lung-card figcaption, .lung-card small { opacity: .75; font-size: .85rem; }
 .lung-card figcaption { overflow-wrap: anywhere; margin-top: .3rem; }
-.lung-told { flex: 2 1 17rem; }
-.lung-told h2 { margin: 0 0 .5rem; font-size: 1.3rem; }
+.lung-result { flex: 2 1 17rem; }
+.lung-result h2 { margin: 0 0 .5rem; font-size: 1.3rem; }
 .lung-flag { font-size: .8rem; font-weight: 600; color: #000; background: #f2b04c; border-radius: 4px;
   padding: .15rem .5rem; vertical-align: middle; }
-.lung-told table, .lung-told td, .lung-told th, .lung-told tr { border: 0 !important; }
-.lung-told td, .lung-told th { padding: .1rem .75rem .1rem 0; text-align: left; font-weight: normal;
+.lung-result table, .lung-result td, .lung-result th, .lung-result tr { border: 0 !important; }
+.lung-result td, .lung-result th { padding: .1rem .75rem .1rem 0; text-align: left; font-weight: normal;
   vertical-align: top; }
 .lung-bar { display: inline-block; height: .8em; background: #3b6fb6; border-radius: 2px; vertical-align: middle; }
 .lung-referred { border-left: 4px solid #d98200; padding-left: .6rem; font-weight: 600; }
-.lung-told p::first-letter { text-transform: uppercase; }
+.lung-result p::first-letter { text-transform: uppercase; }
 .lung-clear { border-left: 4px solid #3b6fb6; padding-left: .6rem; }
 .lung-failed { border-left: 4px solid #b3261e; padding-left: .6rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
 """
 
 _WELCOME = """<p>Drop axial lung CT slices into the box, one or several, or try a drawn phantom.</p>
-<p>Each slice gets a verdict with its probabilities and a heat-map of what speaks for it; a verdict that the model is
-not sure enough of is referred to a radiologist, with the reason. Pictures that are no axial lung CT slices get none.
-Uploads are deleted once read.</p>"""
+<p>Each slice gets a predicted class, probabilities, and a heat-map of the regions that support the class. Predictions
+that the model is not sure of are referred to a radiologist, with the reason. Pictures that are no axial lung CT slices
+are refused. Uploads are deleted once read.</p>"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A picture as it came: its name and its bytes."""
+    """An uploaded picture: its name and its bytes."""
 
     name: str
     content: bytes
 
 
 def prediction_cards(uploads: tuple[Upload, ...], model: Model) -> str:
-    """Judge and explain each upload: HTML, a card each. Pictures beyond the first 32 are named, not judged."""
+    """Predict and explain each upload: HTML, a card each. Pictures beyond the first 32 are only counted."""
     shown = [_card(upload, model) for upload in uploads[:MAX_PICTURES]]
     if len(uploads) > MAX_PICTURES:
         shown.append(
-            f'<p class="lung-failed">{len(uploads) - MAX_PICTURES} more pictures were not judged: {MAX_PICTURES} at once are the most '
-            "here; <code>lungcli predict FOLDER</code> has no limit</p>"
+            f'<p class="lung-failed">{len(uploads) - MAX_PICTURES} more pictures have no prediction: the page takes '
+            f"{MAX_PICTURES} at once; <code>lungcli predict FOLDER</code> has no limit</p>"
         )
     return "".join(shown) or _WELCOME
 
 
 def error_message(message: str, hint: str) -> str:
-    """Say what failed and what to do."""
+    """Show what failed and what to do."""
     return f'<p class="lung-failed" role="alert"><strong>{_safe(message)}</strong><br>{_safe(hint)}</p>'
 
 
 def model_card(card: ModelCard, name: str) -> str:
-    """Show where a model comes from and how well it works."""
+    """Show the origin of a model, and its figures."""
     description = dict.fromkeys((card.model, card.stage, card.precision, f"{card.size} px"))
     rows = {
         "model": f"{name}: {', '.join(description)}",
         "classes": ", ".join(card.classes),
-        "data": f"{card.data.name}, {card.data.slices} slices of {card.data.groups} look-alike groups; "
+        "data": f"{card.data.name}, {rests_on(card.data.slices, card.data.groups)}; "
         f"licence {card.data.licence or 'unknown'}",
         "split": card.split.in_words(),
     }
@@ -94,17 +95,17 @@ def model_card(card: ModelCard, name: str) -> str:
     for figure in (figure for figure in _HEADLINES if figure in figures):
         rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
-        rows["figures"] = "none in this file: nobody knows how well it works"
+        rows["figures"] = "none in this file: it was never evaluated"
     if band := card.referral:
         rows["refers"] = (
-            f"verdicts below {band.threshold:.1%}; of {band.n} validation slices {band.coverage:.0%} were not "
-            f"referred, and {band.risk:.0%} of those verdicts were wrong"
+            f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices "
+            f"{band.coverage:.0%} were not referred, and {band.risk:.0%} of those were wrong"
         )
     if card.data.synthetic:
         rows["note"] = prediction.SYNTHETIC
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
-    brackets = "In brackets: 95 % intervals over look-alike groups. " if figures else ""
-    return f'<div class="lung-told"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
+    brackets = "In brackets: 95 % intervals over near-duplicate groups. " if figures else ""
+    return f'<div class="lung-result"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
 
 
 def example(label: str) -> Upload:
@@ -131,14 +132,14 @@ def _prediction_card(result: Prediction, image: SliceImage, model: Model) -> str
     notes = (
         f'<p class="lung-referred">{_safe(prediction.referral(result))}</p>'
         if result.referred
-        else '<p class="lung-clear">Not referred: familiar acquisition, sure enough</p>'
+        else '<p class="lung-clear">Not referred: familiar acquisition, confidence above the threshold</p>'
     )
     flag = ' <span class="lung-flag">referred</span>' if result.referred else ""
     notes += f"<p><small>{_safe(prediction.acquisition(result))}</small></p>"
     about = prediction.provenance(result, model_paths.name_of(model.path))
     caption = prediction.heat_map(explained.label, peak=explained.peak, coloured=True)
     return (
-        f'<article class="lung-card" aria-label="{_safe(result.source)}"><div class="lung-told">'
+        f'<article class="lung-card" aria-label="{_safe(result.source)}"><div class="lung-result">'
         f"<h2>{_safe(prediction.headline(result.label, result.probabilities))}{flag}</h2>"
         f"<table>{bars}</table>{notes}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
         f'<div class="lung-pair">{_figure(explain.levels(image.grey), result.source)}'
@@ -147,7 +148,7 @@ def _prediction_card(result: Prediction, image: SliceImage, model: Model) -> str
 
 
 def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
-    """Which part a model was judged on, and its figures there: its own, or else those under no change of `stress`."""
+    """The part a model was evaluated on, with its own figures there, or those of the unchanged slices of `stress`."""
     if card.figures:
         return card.figures.part, card.figures.estimates
     unchanged = next((row for row in card.stress if not row.strength), None)

@@ -1,7 +1,7 @@
-"""What gets through to the page: from whom, to where, how much, how slowly.
+"""Access control in front of the page: origins, paths, sizes and timeouts of requests.
 
-The page's library answers many more addresses than the page asks for. Only those that it needs are open; none of them
-gives out a file of the machine, an upload included.
+Gradio answers many more paths than the page needs. Only the needed ones are open; none of them returns a file of this
+machine, uploads included.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOCAL_ADDRESSES = ("127.0.0.1", "localhost", "::1")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
-# The browser is told to ask nobody else, whatever the page's own libraries would like to load.
+# The browser must load nothing from elsewhere, whatever the libraries of the page ask for.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; frame-ancestors 'none'; "
@@ -41,28 +41,28 @@ _ALLOWED_PATHS = {
 }
 _ALLOWED_PATHS["HEAD"] = _ALLOWED_PATHS["GET"]
 
-# Seconds without a byte of what was announced, and for all of it.
+# Seconds without a byte of a request body, and for all of it.
 IDLE_SECONDS, BODY_SECONDS = 30.0, 600.0
 MOST_UPLOADS_AT_ONCE = 16
-# What an upload of several files may hold, in times of one; what may lie unread, in times of that.
+# An upload may be as large as so many largest files; unread uploads, as so many largest uploads.
 FILES_PER_UPLOAD, MAX_UNREAD_UPLOADS = 4, 8
 _SMALL_BODY = 1 << 20
 
 
 class AccessControl:
-    """ASGI middleware around the page. `local`: only this machine's own names are answered (DNS rebinding)."""
+    """ASGI middleware around the page. `local`: only requests to local host names are answered (DNS rebinding)."""
 
     def __init__(self, app: "ASGIApp", *, local: bool, megabytes: int, uploads: Uploads) -> None:
         self._app, self._local, self._uploads = app, local, uploads
         self._most = FILES_PER_UPLOAD * megabytes << 20
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            # The page has no web sockets.
+            # The page uses no web sockets.
             await send({"type": "websocket.close", "code": 1008})
             return
         answering = _Answer(send)
@@ -84,7 +84,7 @@ class AccessControl:
             await answering.refuse(refused.status)
 
     def _refused(self, scope: "Scope", headers: Mapping[str, str], most: int) -> int:
-        """Say with which status a request is refused, 0 where it is not."""
+        """Return the status with which a request is refused, 0 where it is not."""
         host = headers.get("host", "")
         if self._local and _host_name(host) not in LOCAL_HOSTS:
             return 400
@@ -105,19 +105,19 @@ class AccessControl:
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
-    """Say whether a request comes from the page itself, or from no page at all, by what browsers add to it.
+    """Whether a request comes from the page itself, or from no page at all, by the headers that browsers add.
 
-    A page elsewhere may not even ask: what it can't read of the answer could still cost, or say something by its time.
+    Other pages may not even send requests: those cost time, and their duration could reveal something.
     """
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        # Following a link to the page is fine.
+        # Following a link to the page is allowed.
         return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
 
 
 def _with_listener(send: "Send", on_granted: Callable[[bytes], None]) -> "Send":
-    """Tell the body of an answer that grants what was asked, before its end is sent on."""
+    """Call `on_granted` with the body of an answer of status 200, before its end is sent on."""
     body, granted = bytearray(), False
 
     async def listening(message: "Message") -> None:
@@ -139,7 +139,7 @@ def _host_name(host: str) -> str:
 
 
 class _RefusedError(Exception):
-    """What arrives is more, or slower, than it may be."""
+    """A request body is too large or too slow."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -147,7 +147,7 @@ class _RefusedError(Exception):
 
 
 def _bounded(receive: "Receive", most: int) -> "Receive":
-    """Pass on a body of at most so many bytes that keeps coming to its end. Raises _RefusedError from within."""
+    """Pass on a body of at most `most` bytes that arrives in time; raises _RefusedError otherwise."""
     got, whole = 0, False
     began = asyncio.get_running_loop().time()
 
@@ -161,7 +161,7 @@ def _bounded(receive: "Receive", most: int) -> "Receive":
         except TimeoutError as error:
             raise _RefusedError(408) from error
         if message["type"] == "http.disconnect":
-            # Nobody reads this; it ends what waits for the rest.
+            # Nobody reads this answer; it ends the wait for the rest.
             raise _RefusedError(400)
         got += len(message.get("body", b""))
         whole = not message.get("more_body", False)
@@ -173,7 +173,7 @@ def _bounded(receive: "Receive", most: int) -> "Receive":
 
 
 class _Answer:
-    """Sends answers on, each with the policy; knows whether one has begun."""
+    """Sends answers on, each with the policy; remembers whether one has begun."""
 
     def __init__(self, send: "Send") -> None:
         self._send = send
@@ -188,7 +188,7 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, status: int) -> None:
-        """Answer with a status alone; an answer that has begun can only be broken off."""
+        """Answer with a status alone; an answer that has begun is cut off."""
         if self._begun:
             return
         headers: list[tuple[bytes, bytes]] = [(b"content-length", b"0"), (b"connection", b"close")]

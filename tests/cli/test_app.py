@@ -38,12 +38,12 @@ def test_help_begins_with_examples(home: Path) -> None:
 
 
 def test_completion_of_commands(home: Path) -> None:
-    asked = environment(home) | {
+    settings = environment(home) | {
         "_LUNGCLI_COMPLETE": "complete_bash",
         "COMP_WORDS": "lungcli comp",
         "COMP_CWORD": "1",
     }
-    done = subprocess.run([LUNGCLI], env=asked, capture_output=True, text=True, check=False)
+    done = subprocess.run([LUNGCLI], env=settings, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["compress", "compare"] or set(done.stdout.split()) == {"compare", "compress"}
 
 
@@ -98,8 +98,8 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(workshop: Path, tmp_pat
     output = tmp_path / "small.onnx"
     limited = f"ulimit -f 100; exec '{LUNGCLI}' quantize compress-ownmodel-phantom/student -o '{output}'"
     # A coverage measurement of the child would meet the limit too, and speak of it on stderr.
-    asked = {key: value for key, value in environment(workshop).items() if not key.startswith("COV")}
-    done = subprocess.run(["bash", "-c", limited], env=asked, capture_output=True, text=True, check=False)
+    settings = {key: value for key, value in environment(workshop).items() if not key.startswith("COV")}
+    done = subprocess.run(["bash", "-c", limited], env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-2].startswith("error: ")
     assert "File too large" in done.stderr

@@ -13,8 +13,8 @@ from tests.cli.conftest import RUN, Done, call
 
 
 def card_of(home: Path, spec: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(call(home, "models", "card", spec).stdout)
-    return found
+    document: dict[str, object] = json.loads(call(home, "models", "card", spec).stdout)
+    return document
 
 
 def test_every_stage_comes_with_calibration_and_referral(workshop: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_target_out_of_reach_leaves_the_file_as_it_was(own_workshop: Path) -> 
         assert "no threshold that keeps a fifth of the validation slices reaches" in said
 
 
-def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         done: Done = call(workshop, "calibrate", RUN, *arguments, check=2)
         return done.stderr
@@ -79,10 +79,13 @@ def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
     assert "unknown data set" in refused("--data", "none")
 
 
-def test_a_split_of_other_data_is_refused(own_workshop: Path) -> None:
+def test_calibrating_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
     call(own_workshop, "data", "phantom", "--slices", 30, "--seed", 5, "--name", "others")
-    done = call(own_workshop, "calibrate", RUN, "--data", "others", check=2)
-    assert "calibration might meet its test slices" in done.stderr
+    output = tmp_path / "a.onnx"
+    for command in (["calibrate", RUN], ["quantize", f"{RUN}/student", "--output", output]):
+        done = call(own_workshop, *command, "--data", "others", check=2)
+        assert "calibration might meet its test slices" in done.stderr
+    assert not output.exists()
 
 
 def test_the_kept_curve_holds_the_chosen_point(workshop: Path) -> None:

@@ -15,7 +15,7 @@ from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, TEACHER, Done, cal
 TRAIN = ["train", "--model", "ownmodel", "--data", "phantom", *SMALL, "--epochs", "8", "--patience", "0"]
 
 
-def test_it_says_what_it_does_and_ends_with_the_table(made: tuple[Path, Done]) -> None:
+def test_compress_reports_its_stages_and_ends_with_the_table(made: tuple[Path, Done]) -> None:
     home, done = made
     for stage in ("teacher", "base", "student", "int8"):
         assert f"{stage}: " in done.stderr
@@ -28,10 +28,10 @@ def test_it_says_what_it_does_and_ends_with_the_table(made: tuple[Path, Done]) -
     assert f"next: lungcli predict --model '{RUN}'" in done.stderr
 
 
-def test_typed_again_it_does_no_stage_twice(own_workshop: Path) -> None:
+def test_compress_repeats_no_finished_stage(own_workshop: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (own_workshop / "runs" / RUN).glob("*/model.onnx")}
     done = call(own_workshop, *COMPRESS)
-    assert f"going on with the run '{RUN}'" in done.stderr
+    assert f"resuming the run '{RUN}'" in done.stderr
     assert "epoch" not in done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -81,7 +81,7 @@ def unbroken(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) 
     [signal.SIGINT, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGTERM, signal.SIGKILL))],
     ids=lambda stop: stop.name,
 )
-def test_stopped_or_killed_it_goes_on_to_the_same_weights(
+def test_an_interrupted_compression_resumes_to_the_same_weights(
     workshop: Path, unbroken: str, tmp_path: Path, stop: signal.Signals
 ) -> None:
     home, name = tmp_path, f"broken {stop.name}"
@@ -97,12 +97,12 @@ def test_stopped_or_killed_it_goes_on_to_the_same_weights(
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=60)
     if stop is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130, said
-        assert f"go on with: lungcli runs resume '{name}'" in said
+        assert process.returncode == 130, output
+        assert f"to continue: lungcli runs resume '{name}'" in output
     assert not (home / "runs" / name / "train" / "model.onnx").exists()
     listed = json.loads(call(home, "runs", "list", "--json").stdout)["runs"]
     assert [(item["name"], item["state"]) for item in listed] == [(name, "stopped")]
@@ -122,8 +122,8 @@ def test_runs_are_listed_shown_and_removed(own_workshop: Path) -> None:
     assert RUN not in call(own_workshop, "runs", "list").stdout
 
 
-def test_a_random_split_is_warned_of(own_workshop: Path) -> None:
+def test_a_random_split_is_warned_about(own_workshop: Path) -> None:
     done = call(own_workshop, "train", "--model", "ownmodel", *SMALL, "--split", "random", "--name", "Zufall ä [1]")
-    assert "its figures flatter" in done.stderr
+    assert "figures on it are too high" in done.stderr
     compared = call(own_workshop, "compare", "Zufall ä [1]", "--seconds", 0)
     assert "random split: the same bodies were trained on" in compared.stderr

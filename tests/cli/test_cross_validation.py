@@ -20,7 +20,7 @@ from tests.pipeline.test_cross_validation import compressed
 TRAIN = ["train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--folds", "3", "--name", "cv"]
 
 
-def test_stopped_in_a_fold_the_same_command_goes_on_with_it(workshop: Path, tmp_path: Path) -> None:
+def test_an_interrupted_fold_is_resumed_by_the_same_command(workshop: Path, tmp_path: Path) -> None:
     shutil.copytree(workshop / "data", tmp_path / "data")
     first, second = (tmp_path / "runs" / f"cv-fold{number}" for number in (1, 2))
     with subprocess.Popen(
@@ -32,26 +32,26 @@ def test_stopped_in_a_fold_the_same_command_goes_on_with_it(workshop: Path, tmp_
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "fold 1 of 3: balanced accuracy train 0." in said
-    assert "type the same command again: folds that are done are passed over" in said
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "fold 1 of 3: balanced accuracy train 0." in output
+    assert "run the same command again: finished folds are skipped" in output
     before = (first / "train" / "model.onnx").stat().st_mtime_ns
 
     done = call(tmp_path, *TRAIN)
 
-    assert "3 folds, a run each: cv-fold1 to cv-fold3; 1 of them done already" in done.stderr
+    assert "3 folds, one run each: cv-fold1 to cv-fold3; 1 finished already" in done.stderr
     assert "run cv-fold1:" not in done.stderr
     assert (first / "train" / "model.onnx").stat().st_mtime_ns == before
     assert "all 3 folds" in done.stdout
     assert "over folds" in done.stdout
-    assert "each of 72 slices of" in done.stderr
+    assert "evaluated on 72 slices of" in done.stderr
     assert "synthetic data" in done.stderr
     listed = json.loads(call(tmp_path, "runs", "list", "--json").stdout)["runs"]
     assert [(run["name"], run["state"]) for run in listed] == [(f"cv-fold{i}", "done") for i in (1, 2, 3)]
 
 
-def test_folds_that_cannot_be_made_begin_no_run(workshop: Path) -> None:
+def test_impossible_folds_start_no_run(workshop: Path) -> None:
     for count, why in ((2, "2 folds can't be meant"), (19, "and 19 folds need at least 19"), (-1, "folds is -1")):
         done = call(workshop, "train", "--model", "ownmodel", *SMALL, "--folds", count, "--name", "none", check=2)
         assert why in done.stderr
@@ -97,5 +97,5 @@ def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pyte
         ["p", "bootstrap"],
         ["p", "McNemar"],
     ]
-    assert "each of 12 slices of 6 look-alike groups judged once" in shown.err
-    assert "ignores groups" in shown.err
+    assert "evaluated on 12 slices of 6 near-duplicate groups, " in shown.err
+    assert "treats slices as independent" in shown.err

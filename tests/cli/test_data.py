@@ -25,20 +25,20 @@ def test_phantoms_say_that_they_are_synthetic(workshop: Path) -> None:
     ]
 
 
-def test_the_leak_shows_both_protocols(workshop: Path) -> None:
+def test_the_audit_shows_leakage_under_both_protocols(workshop: Path) -> None:
     leak = json.loads(call(workshop, "data", "check", "phantom", "--json").stdout)["nearest_neighbour"]
     assert leak["random_accuracy"] > leak["grouped_accuracy"] + 0.2
     assert "memory of the same bodies" in call(workshop, "data", "check", "phantom").stdout
 
 
-def test_import_lists_what_it_leaves_out(home: Path, workshop: Path, tmp_path: Path) -> None:
+def test_import_lists_rejected_files(home: Path, workshop: Path, tmp_path: Path) -> None:
     source = tmp_path / "Größe [1] set"
     shutil.copytree(workshop / "data" / "phantom" / "slices", source)
     (source / "normal" / "notes.txt").write_text("hello")
     (source / "normal" / "broken.png").write_bytes(next((source / "normal").glob("*.png")).read_bytes()[:3000])
     (source / "benign" / "empty.png").write_bytes(b"")
     done = call(home, "data", "import", source, "--name", "Größe [1]")
-    assert "3 files left out" in done.stdout
+    assert "3 files rejected" in done.stdout
     facts = json.loads(call(home, "data", "show", "größe [1]", "--json").stdout)
     assert {item["path"] for item in facts["rejected"]} == {
         "normal/notes.txt",
@@ -73,7 +73,9 @@ def test_the_published_layout_alone_makes_no_published_set(home: Path, workshop:
         ("evil.zip", 4, ".."),
     ],
 )
-def test_bad_sources(home: Path, workshop: Path, tmp_path: Path, name: str, code: int, says: str) -> None:
+def test_unusable_sources_are_refused_with_a_reason(
+    home: Path, workshop: Path, tmp_path: Path, name: str, code: int, says: str
+) -> None:
     source = tmp_path / name
     normal = workshop / "data" / "phantom" / "slices" / "normal"
     if name == "one class":
@@ -104,15 +106,15 @@ def test_a_class_with_one_group_cannot_be_split(home: Path, workshop: Path, tmp_
     assert "the class 'benign' has 1 look-alike group" in done.stderr
 
 
-def test_a_name_is_not_taken_twice_and_removal_asks(own_workshop: Path) -> None:
+def test_a_taken_name_is_refused_and_removal_asks(own_workshop: Path) -> None:
     assert "there is a data set 'phantom' already" in call(own_workshop, "data", "phantom", check=2).stderr
     written = (own_workshop / "data" / "phantom" / "manifest.json").stat().st_mtime_ns
     call(own_workshop, "data", "phantom", "--slices", 72)
     assert (own_workshop / "data" / "phantom" / "manifest.json").stat().st_mtime_ns == written
     call(own_workshop, "data", "remove", "phantom", check=1)
     call(own_workshop, "data", "remove", "phantom", "--yes")
-    assert "no data sets yet" in call(own_workshop, "data", "list").stderr
+    assert "there are no data sets yet" in call(own_workshop, "data", "list").stderr
 
 
-def test_too_few_phantoms(home: Path) -> None:
+def test_too_few_phantoms_are_refused(home: Path) -> None:
     assert "error: " in call(home, "data", "phantom", "--slices", 5, check=2).stderr

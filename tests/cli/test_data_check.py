@@ -27,10 +27,10 @@ def copied(home: Path, into: Path) -> Path:
     return Path(shutil.copytree(home, into / "home"))
 
 
-def test_the_keys_of_the_json_are_pinned(phantoms: Path) -> None:
-    found = json.loads(call(phantoms, "data", "check", "phantom", "--json").stdout)
+def test_the_keys_of_the_audit_json_stay(phantoms: Path) -> None:
+    document = json.loads(call(phantoms, "data", "check", "phantom", "--json").stdout)
 
-    assert set(found) == {
+    assert set(document) == {
         "schema_version",
         "disclaimer",
         "name",
@@ -45,17 +45,17 @@ def test_the_keys_of_the_json_are_pinned(phantoms: Path) -> None:
         "conflicts",
         "findings",
     }
-    assert set(found["findings"][0]) == {"id", "severity", "title", "detail", "examples"}
-    assert set(found["shortcuts"][3]) == {"name", "about", "of_file", "before", "after", "oddity"}
-    assert set(found["shortcuts"][3]["before"]) == {"balanced_accuracy", "chance", "chance_high", "p"}
-    assert found["slices"] == 72
-    assert {item["severity"] for item in found["findings"]} <= {"error", "warning", "note"}
+    assert set(document["findings"][0]) == {"id", "severity", "title", "detail", "examples"}
+    assert set(document["shortcuts"][3]) == {"name", "about", "of_file", "before", "after", "oddity"}
+    assert set(document["shortcuts"][3]["before"]) == {"balanced_accuracy", "chance", "chance_high", "p"}
+    assert document["slices"] == 72
+    assert {item["severity"] for item in document["findings"]} <= {"error", "warning", "note"}
 
 
-def test_it_says_everything_on_stdout(phantoms: Path) -> None:
+def test_the_audit_is_printed_on_stdout(phantoms: Path) -> None:
     done = call(phantoms, "data", "check", "phantom")
 
-    assert done.stdout.startswith("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned:\n")
+    assert done.stdout.startswith("1-nearest-neighbour on 64×64 grey thumbnails, nothing learned\n")
     for part in ("benign", "as imported", "border grey", "  as prepared", "findings: 0 errors", "[leak.memory]"):
         assert part in done.stdout
     assert "--html audit.html" in done.stderr
@@ -77,40 +77,40 @@ def test_page_and_sheets_are_written(phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_strict_exits_with_1_only_for_errors(phantoms: Path, tmp_path: Path) -> None:
-    own = copied(phantoms, tmp_path)
-    call(own, "data", "check", "phantom", "--strict")
-    victim = sorted((own / "data" / "phantom" / "slices" / "normal").iterdir())[0]
+    home = copied(phantoms, tmp_path)
+    call(home, "data", "check", "phantom", "--strict")
+    victim = sorted((home / "data" / "phantom" / "slices" / "normal").iterdir())[0]
     victim.write_bytes(victim.read_bytes()[:2000])
 
-    done = call(own, "data", "check", "phantom", "--strict", check=1)
+    done = call(home, "data", "check", "phantom", "--strict", check=1)
 
     assert "error    1 slice can no longer be read  [files.unreadable]" in done.stdout
     assert f"slices/normal/{victim.name}: it is damaged or cut off" in done.stdout
     assert done.stderr.endswith("error: phantom has 1 error: files.unreadable\n")
 
 
-def test_a_place_that_cannot_be_written(phantoms: Path, tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_an_error(phantoms: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
 
     done = call(phantoms, "data", "check", "phantom", "--html", tmp_path / "file" / "a.html", check=1)
 
-    assert "choose another place with --html FILE" in done.stderr
+    assert "choose another path with --html FILE" in done.stderr
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_no_slice_left(phantoms: Path, tmp_path: Path) -> None:
-    own = copied(phantoms, tmp_path)
-    for path in (own / "data" / "phantom" / "slices").rglob("*.png"):
+def test_an_audit_without_readable_slices_is_an_error(phantoms: Path, tmp_path: Path) -> None:
+    home = copied(phantoms, tmp_path)
+    for path in (home / "data" / "phantom" / "slices").rglob("*.png"):
         path.write_bytes(b"")
 
-    assert "no slice of the data set 'phantom' can be read" in call(own, "data", "check", "phantom", check=4).stderr
+    assert "no slice of the data set 'phantom' can be read" in call(home, "data", "check", "phantom", check=4).stderr
 
 
-def test_an_unknown_data_set(phantoms: Path) -> None:
+def test_an_unknown_data_set_suggests_the_nearest(phantoms: Path) -> None:
     assert "did you mean 'phantom'?" in call(phantoms, "data", "check", "phantomm", check=2).stderr
 
 
-def test_a_sheet_of_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
+def test_a_sheet_shows_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
     done = call(phantoms, "data", "show", "phantom", "--sheet", tmp_path / "sheet.png")
 
     assert "SYNTHETIC" in done.stdout
@@ -125,8 +125,8 @@ def test_a_sheet_of_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = dataset.make(30, side=64)
-    found = audit.audit(made, features.look_at_all(made, manifest.folder(made.name), 64))
+    dataset_ = dataset.make(30, side=64)
+    found = audit.audit(dataset_, features.look_at_all(dataset_, manifest.folder(dataset_.name), 64))
     drawn: list[bytes] = []
 
     def interrupted(image: Image.Image) -> bytes:
@@ -136,7 +136,7 @@ def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypa
     monkeypatch.setattr(contact_sheets, "png", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
-        data_check._write_sheets(tmp_path / "sheets", found, made)
+        data_check._write_sheets(tmp_path / "sheets", found, dataset_)
 
     assert drawn
     assert list(tmp_path.iterdir()) == []

@@ -34,7 +34,7 @@ def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> registry.DataSet:
     return row
 
 
-def test_one_command_from_nothing_to_verified(
+def test_one_command_downloads_verifies_and_imports(
     little: registry.DataSet, served: Served, home: Path, tmp_path: Path
 ) -> None:
     archive = zipped(tmp_path / "set.zip", published.files() | {"Test cases/1.png": png(60)}).read_bytes()
@@ -54,26 +54,26 @@ def test_one_command_from_nothing_to_verified(
     again = CliRunner().invoke(app, ["data", "download", "Little", "--offline", "--json"])
     assert again.exit_code == 0
     assert not (home / "data" / ".little.download").exists()
-    assert "there is a data set 'little' already: checking it" in again.stderr
+    assert "the data set 'little' exists already: checking it" in again.stderr
     facts = json.loads(again.stdout)
     assert (facts["whole"], facts["known"], facts["published"]) == (True, 5, 5)
     assert len(served.asked) == 1
 
 
-def test_a_part_is_taken_from_the_user_and_called_so(little: registry.DataSet, tmp_path: Path) -> None:
+def test_an_incomplete_local_copy_is_imported_and_called_incomplete(little: registry.DataSet, tmp_path: Path) -> None:
     part = {name: content for name, content in published.files().items() if "(10)" not in name}
     source = write(tmp_path / "mine", part)
 
     done = CliRunner().invoke(app, ["data", "download", "little", "--from-dir", str(source)])
     assert done.exit_code == 0
-    assert "PARTIAL: 4 of the 5 published files" in done.stdout
+    assert "incomplete: 4 of the 5 published files" in done.stdout
 
     again = CliRunner().invoke(app, ["data", "download", "little"])
     assert again.exit_code == 0
     assert "lungcli data remove little" in again.stderr
 
 
-def test_damage_is_named(little: registry.DataSet, home: Path, tmp_path: Path) -> None:
+def test_damaged_files_are_named(little: registry.DataSet, home: Path, tmp_path: Path) -> None:
     archive = zipped(tmp_path / "set.zip", published.files())
     CliRunner().invoke(app, ["data", "download", "little", "--from-zip", str(archive)])
     assert CliRunner().invoke(app, ["data", "verify", "little"]).exit_code == 0
@@ -87,19 +87,19 @@ def test_damage_is_named(little: registry.DataSet, home: Path, tmp_path: Path) -
         "missing: slices/normal/Normal case (2).png",
     ]
     assert isinstance(done.exception, LungcliError)
-    assert done.exception.message == "the data set 'little' is not as it was made: 1 damaged, 1 missing"
+    assert done.exception.message == "the data set 'little' has changed since it was created: 1 damaged, 1 missing"
     assert "lungcli data download little" in done.exception.hint
     assert isinstance(CliRunner().invoke(app, ["data", "download", "little"]).exception, LungcliError)
 
 
-def test_verify_and_path_of_other_data(workshop: Path) -> None:
+def test_verify_and_path_work_for_imported_data(workshop: Path) -> None:
     folder = call(workshop, "data", "path", "phantom").stdout.strip()
     assert Path(folder) == workshop / "data" / "phantom"
     assert json.loads(call(workshop, "data", "verify", "phantom", "--json").stdout)["whole"] is True
-    assert call(workshop, "data", "verify", "phantom").stdout == "phantom: 72 slices are as they were taken in\n"
+    assert call(workshop, "data", "verify", "phantom").stdout == "phantom: 72 slices are unchanged since the import\n"
 
 
-def test_damage_is_exit_code_1(own_workshop: Path) -> None:
+def test_a_damaged_download_exits_with_1(own_workshop: Path) -> None:
     next((own_workshop / "data" / "phantom" / "slices" / "normal").iterdir()).write_bytes(b"x")
     done = call(own_workshop, "data", "verify", "phantom", check=1)
     assert "1 damaged" in done.stderr
@@ -109,7 +109,7 @@ def test_damage_is_exit_code_1(own_workshop: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
-def test_offline(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_offline_never_uses_the_network(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     extra = {"LUNGCLI_OFFLINE": "1"} if how == "environment" else {}
     done = subprocess.run(
         [LUNGCLI, "data", "download", "iqothnccd", *(["--offline"] if how == "option" else [])],
@@ -131,7 +131,7 @@ def test_offline(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         (Answer(body=b"PK\x03\x04 and no more"), "not a whole .zip file"),
     ],
 )
-def test_sources_that_fail(
+def test_failing_mirrors_are_listed(
     home: Path, served: Served, monkeypatch: pytest.MonkeyPatch, answer: Answer, why: str
 ) -> None:
     url = served.give(answer)
@@ -168,7 +168,7 @@ def test_phantoms_are_no_published_set(home: Path, workshop: Path, tmp_path: Pat
         (["iqothnccd", "--from-zip", "nowhere.zip"], 4, "No such file"),
     ],
 )
-def test_bad_calls(home: Path, arguments: list[str], code: int, says: str) -> None:
+def test_contradictory_options_are_refused(home: Path, arguments: list[str], code: int, says: str) -> None:
     done = call(home, "data", "download", *arguments, check=code)
     assert says in done.stderr
     assert not (home / "data" / "iqothnccd").exists()
@@ -188,15 +188,15 @@ def test_interrupt_keeps_what_arrived_and_remove_clears_it(home: Path, served: S
         while not any(path.stat().st_size for path in part.glob("*.part")) and time.monotonic() < deadline:
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
-        said = running.stderr.read() if running.stderr else ""
+        output = running.stderr.read() if running.stderr else ""
     assert running.returncode == 130
-    assert "MB have arrived and are kept" in said
+    assert "MB have arrived and are kept" in output
     assert list(part.glob("*.part"))
-    assert "what had arrived" in call(home, "data", "remove", "iqothnccd").stderr
+    assert "unfinished download" in call(home, "data", "remove", "iqothnccd").stderr
     assert not part.exists()
 
 
-def test_import_by_a_table(home: Path, workshop: Path, tmp_path: Path) -> None:
+def test_a_table_gives_classes_and_patients(home: Path, workshop: Path, tmp_path: Path) -> None:
     slices = workshop / "data" / "phantom" / "slices"
     rows = [
         f"{path.relative_to(slices).as_posix()},{label},patient {i // 3}"

@@ -14,7 +14,7 @@ def test_a_split_is_written_shown_and_checked(own_workshop: Path) -> None:
     path = own_workshop / "data" / "phantom" / "splits" / "cv.json"
     assert str(path) in done.stdout
     assert "3 folds of the grouped split with seed 0" in done.stdout
-    assert "no look-alike group, exact copy or known patient lies on two sides" in done.stderr
+    assert "no near-duplicate group, exact copy or known patient is in more than one part" in done.stderr
     written = path.read_bytes()
 
     again = json.loads(call(own_workshop, "data", "split", "phantom", "--check", "cv", "--json").stdout)
@@ -55,7 +55,7 @@ def test_a_leaking_or_foreign_split_is_refused(own_workshop: Path) -> None:
     assert "unknown split 'nothing'" in call(own_workshop, *arguments, "nothing", check=2).stderr
 
 
-def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None:
+def test_train_distill_and_evaluate_on_one_fold(own_workshop: Path) -> None:
     call(own_workshop, "data", "split", "phantom", "--folds", 3, "--name", "cv")
     done = call(own_workshop, "train", "-m", "ownmodel", "-d", "phantom", "--split", "cv", "--fold", 2, *TINY)
     assert "(fold 2 of 3 of the grouped split with seed 0, " in done.stderr
@@ -78,7 +78,7 @@ def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None
     assert (
         "it was judged on fold 2 of 3 of the grouped split with seed 0, the baseline on the grouped" in refused.stderr
     )
-    assert "is not compared: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
+    assert "has no difference: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
 
     # The split it names changes: nothing may be judged by it any more.
     path = own_workshop / "data" / "phantom" / "splits" / "cv.json"
@@ -88,7 +88,7 @@ def test_training_distilling_and_judging_on_one_fold(own_workshop: Path) -> None
     assert "not the one that the recipe names" in call(own_workshop, "evaluate", run, check=2).stderr
 
 
-def test_a_fold_must_be_meant(own_workshop: Path) -> None:
+def test_a_split_of_folds_needs_a_fold(own_workshop: Path) -> None:
     call(own_workshop, "data", "split", "phantom", "--folds", 3, "--name", "cv")
     train = ["train", "-m", "ownmodel", "-d", "phantom"]
     for options, why in (
@@ -101,7 +101,7 @@ def test_a_fold_must_be_meant(own_workshop: Path) -> None:
         assert why in call(own_workshop, *train, *options, check=2).stderr
 
 
-def test_a_run_whose_data_changed_begins_anew(own_workshop: Path) -> None:
+def test_a_run_on_changed_data_is_refused(own_workshop: Path) -> None:
     shutil.rmtree(own_workshop / "data" / "phantom")
     call(own_workshop, "data", "phantom", "--slices", 72, "--seed", 1)
 
@@ -112,12 +112,12 @@ def test_a_run_whose_data_changed_begins_anew(own_workshop: Path) -> None:
     assert f"the run '{RUN}' began on another split than 'phantom' has now: its data has changed" in done.stderr
 
 
-def test_groups_show_what_the_threshold_does(workshop: Path) -> None:
+def test_groups_show_the_effect_of_the_threshold(workshop: Path) -> None:
     done = call(workshop, "data", "groups", "phantom")
-    found = json.loads(call(workshop, "data", "groups", "phantom", "--json").stdout)
+    document = json.loads(call(workshop, "data", "groups", "phantom", "--json").stdout)
 
     assert "* 0.90" in done.stdout
     assert "precision" in done.stdout
-    assert found["near"] == 0.9
-    assert [row["near"] for row in found["thresholds"]] == [0.8, 0.85, 0.9, 0.95, 0.98]
-    assert found["thresholds"][2]["copies_apart"] == 0
+    assert document["near"] == 0.9
+    assert [row["near"] for row in document["thresholds"]] == [0.8, 0.85, 0.9, 0.95, 0.98]
+    assert document["thresholds"][2]["copies_apart"] == 0

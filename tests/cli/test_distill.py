@@ -14,7 +14,7 @@ from tests.cli.conftest import LUNGCLI, RUN, SMALL, TEACHER, call, environment
 DISTILL = ["distill", "--student", "ownmodel", *SMALL]
 
 
-def test_a_trained_teacher_is_taken_over(own_workshop: Path) -> None:
+def test_a_trained_teacher_is_reused(own_workshop: Path) -> None:
     done = call(own_workshop, *DISTILL, "--teacher", RUN, "--name", "from run")
     assert f"take over the teacher of {RUN}" in done.stderr
     ours, theirs = (own_workshop / "runs" / run / "teacher" / "best.safetensors" for run in ("from run", RUN))
@@ -38,7 +38,7 @@ def test_a_teacher_of_another_split_is_refused(own_workshop: Path) -> None:
     assert "distill" not in call(own_workshop, "runs", "list").stdout
 
 
-def test_no_teacher_of_an_ensemble_may_know_the_test_slices(own_workshop: Path) -> None:
+def test_no_teacher_of_an_ensemble_may_have_seen_the_test_slices(own_workshop: Path) -> None:
     teachers = ["--teacher", TEACHER, "--teacher", RUN]
     done = call(own_workshop, *DISTILL, *teachers, "--split-seed", 1, check=2)
     assert f"the teacher '{RUN}' was trained on another split" in done.stderr
@@ -50,18 +50,18 @@ def test_a_teacher_of_another_size_is_refused(own_workshop: Path) -> None:
     assert "takes slices of 64 pixels, this run 72" in done.stderr
 
 
-def test_an_unknown_teacher(workshop: Path) -> None:
+def test_an_unknown_teacher_is_refused(workshop: Path) -> None:
     done = call(workshop, *DISTILL, "--teacher", "resnet81", check=2)
     assert "unknown teacher 'resnet81'" in done.stderr
     assert "did you mean 'resnet18'?" in done.stderr
 
 
-def test_an_int8_file_cannot_teach(workshop: Path) -> None:
+def test_an_int8_file_is_refused_as_teacher(workshop: Path) -> None:
     done = call(workshop, *DISTILL, "--teacher", f"{RUN}/int8", check=2)
     assert f"name the net it was made from: --teacher '{RUN}/student'" in done.stderr
 
 
-def test_a_teacher_is_not_named_twice_and_a_method_must_exist(workshop: Path) -> None:
+def test_a_repeated_teacher_and_an_unknown_method_are_refused(workshop: Path) -> None:
     done = call(workshop, *DISTILL, "--teacher", RUN, "--teacher", f"{RUN}/teacher", check=2)
     assert f"a teacher is named twice: {RUN}, {RUN}/teacher" in done.stderr
     done = call(workshop, *DISTILL, "--teacher", "resnet18", "--teacher", "", check=2)
@@ -71,7 +71,7 @@ def test_a_teacher_is_not_named_twice_and_a_method_must_exist(workshop: Path) ->
     assert "known: attention, dist, dkd, kd, patient, seed" in done.stderr
 
 
-def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> None:
+def test_several_teachers_distil_with_a_method_and_its_settings(own_workshop: Path) -> None:
     """A run's student (a teaching assistant) and a net to train; what is typed goes before what the method settles."""
     teachers = ["--teacher", f"{RUN}/student", "--teacher", "OwnModel"]
     command = [*DISTILL, *teachers, "--method", "patient", "--temperature", 3, "--name", "several"]
@@ -89,11 +89,11 @@ def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> 
     rows = json.loads(call(own_workshop, "compare", "several/teacher-2", "several", "--seconds", 0, "--json").stdout)
     assert [row["name"] for row in rows["rows"]] == ["several/teacher-2", "several/student"]
     assert rows["rows"][1]["difference"] is not None
-    assert "going on with the run 'several'" in call(own_workshop, *command).stderr
+    assert "resuming the run 'several'" in call(own_workshop, *command).stderr
 
 
 @pytest.mark.long
-def test_a_distillation_killed_in_its_second_epoch_goes_on_to_the_same_student(workshop: Path, tmp_path: Path) -> None:
+def test_a_distillation_killed_in_its_second_epoch_resumes_to_the_same_student(workshop: Path, tmp_path: Path) -> None:
     """Two teachers, mixed slices, `kill -9` in the second epoch: it ends as an unbroken run does."""
     for name in ("data", "runs"):
         shutil.copytree(workshop / name, tmp_path / name)

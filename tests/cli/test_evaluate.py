@@ -26,7 +26,7 @@ def _folder(home: Path, label: str = "normal") -> Path:
     return home / "data" / "phantom" / "slices" / label
 
 
-def test_stress_is_drawn_and_kept(own_workshop: Path, tmp_path: Path) -> None:
+def test_figures_under_stress_are_drawn_and_stored(own_workshop: Path, tmp_path: Path) -> None:
     png, reliability = tmp_path / "stress.png", tmp_path / "reliability.png"
     done = call(own_workshop, "evaluate", RUN, "--stress", "--json", "--png", png, "--reliability", reliability)
     assert f"written into {RUN}/int8: the figures under stress" in done.stderr
@@ -47,7 +47,7 @@ def test_a_file_without_figures_gets_those_of_its_own_test_part(workshop: Path, 
     assert "written into" not in call(workshop, "evaluate", copy, "--no-save").stderr
     assert model_file.read_card(copy).figures is None
     done = call(workshop, "evaluate", copy)
-    assert "the figures of its test part, which it had none of" in done.stderr
+    assert "the figures of its test part (--no-save" in done.stderr
     assert model_file.read_card(copy).figures == card.figures
 
 
@@ -59,21 +59,21 @@ def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
     (healthy / "broken.png").write_bytes(b"")
     (own_workshop / "data").rename(tmp_path / "away")
     done = call(own_workshop, "evaluate", RUN, "--folder-as", f"normal={healthy}")
-    assert "specificity (not called malignant)" in done.stdout
+    assert "specificity (not predicted malignant)" in done.stdout
     assert "referred (below" in done.stdout
     assert "6 slices of" in done.stdout
     assert "broken.png: it is empty" in done.stderr
-    found = card_of(own_workshop, RUN)["elsewhere"]
-    assert isinstance(found, list)
-    assert [(item["label"], item["n"], item["unreadable"]) for item in found] == [("normal", 6, 1)]
-    assert "healthy" not in json.dumps(found)
+    card = card_of(own_workshop, RUN)["elsewhere"]
+    assert isinstance(card, list)
+    assert [(item["label"], item["n"], item["unreadable"]) for item in card] == [("normal", 6, 1)]
+    assert "healthy" not in json.dumps(card)
 
 
 def test_several_folders_as_json(workshop: Path) -> None:
-    asked = [f"--folder-as={label}={_folder(workshop, label)}" for label in ("normal", "malignant")]
-    found = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save", "--json").stdout)
-    assert found["evaluations"] == []
-    first, second = found["folders"]
+    arguments = [f"--folder-as={label}={_folder(workshop, label)}" for label in ("normal", "malignant")]
+    document = json.loads(call(workshop, "evaluate", RUN, *arguments, "--no-save", "--json").stdout)
+    assert document["evaluations"] == []
+    first, second = document["folders"]
     specificity = 1 - first["verdicts"]["malignant"] / first["figures"]["n"]
     assert abs(first["figures"]["specificity"]["value"] - specificity) < 1e-9
     assert second["figures"]["specificity"] is None
@@ -81,17 +81,17 @@ def test_several_folders_as_json(workshop: Path) -> None:
 
 
 def test_a_folder_beside_the_data_set(workshop: Path) -> None:
-    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--no-save", "--json"]
-    found = json.loads(call(workshop, "evaluate", RUN, *asked).stdout)
-    assert len(found["evaluations"]) == len(found["folders"]) == 1
+    arguments = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--no-save", "--json"]
+    document = json.loads(call(workshop, "evaluate", RUN, *arguments).stdout)
+    assert len(document["evaluations"]) == len(document["folders"]) == 1
 
 
-def test_averaged_views_are_judged_and_not_kept(workshop: Path) -> None:
+def test_figures_with_tta_are_shown_and_not_stored(workshop: Path) -> None:
     file = workshop / "runs" / RUN / "int8" / "model.onnx"
     before = file.read_bytes()
-    asked = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
-    plain = json.loads(call(workshop, "evaluate", RUN, *asked, "--no-save").stdout)
-    done = call(workshop, "evaluate", RUN, *asked, "--tta")
+    arguments = ["--data", "phantom", f"--folder-as=normal={_folder(workshop)}", "--json"]
+    plain = json.loads(call(workshop, "evaluate", RUN, *arguments, "--no-save").stdout)
+    done = call(workshop, "evaluate", RUN, *arguments, "--tta")
     averaged = json.loads(done.stdout)
     assert (plain["views"], averaged["views"]) == (1, 10)
     (one,), (other,) = plain["evaluations"], averaged["evaluations"]
@@ -104,12 +104,12 @@ def test_averaged_views_are_judged_and_not_kept(workshop: Path) -> None:
 def test_calibration_is_shown(workshop: Path) -> None:
     done = call(workshop, "evaluate", f"{RUN}/teacher")
     assert "with the temperature" in done.stdout
-    assert "│ where it should end" in done.stdout
+    assert "┃ confidence" in done.stdout
     assert "refer below" in done.stdout
-    found = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
-    gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in found["reliability"])
-    assert abs(gap / found["figures"]["n"] - found["figures"]["ece"]) < 1e-9
-    assert found["selective"]["part"] == "test"
+    document = json.loads(call(workshop, "evaluate", f"{RUN}/teacher", "--json").stdout)["evaluations"][0]
+    gap = sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in document["reliability"])
+    assert abs(gap / document["figures"]["n"] - document["figures"]["ece"]) < 1e-9
+    assert document["selective"]["part"] == "test"
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_only_the_models_own_test_part_gets_into_its_card(
         malignant_flips=0.0,
     )
     judged = [("title", "", evaluation("bbmmnn", part, digest))]
-    evaluate._save(evaluate._Found(model=tiny, judged=judged, stressed=(row,), scored=[]))
+    evaluate._save(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(row,), folder_results=[]))
     assert model_file.read_card(tiny.path).stress == ((row,) if kept else ())
     assert ("not written into" in capsys.readouterr().err) != kept
 
@@ -150,21 +150,21 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
     Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
     scored = external_validation.score(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "atomic_write", refuse)
-    evaluate._save(evaluate._Found(model=tiny, judged=[], stressed=(), scored=[scored]))
-    assert "warning: the figures are not kept in the model file: cannot write" in capsys.readouterr().err
+    evaluate._save(evaluate._Results(model=tiny, evaluations=[], stress_figures=(), folder_results=[scored]))
+    assert "warning: the figures are not stored in the model file: cannot write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("verdicts", "warned"), [("bbbbbb", True), ("bbbbbn", False)])
-def test_one_verdict_for_all_is_told(
+def test_a_model_that_predicts_one_class_only_is_warned_about(
     verdicts: str, warned: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     judged = [("title", "", evaluation(verdicts))]
-    evaluate._show(evaluate._Found(model=tiny, judged=judged, stressed=(), scored=[]))
-    said = capsys.readouterr().err
-    assert ("every slice is called benign: the model tells nothing apart" in said) == warned
+    evaluate._show(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(), folder_results=[]))
+    stderr = capsys.readouterr().err
+    assert ("every slice is predicted benign: the model cannot tell classes apart" in stderr) == warned
 
 
-def test_what_cannot_be_asked_for(workshop: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
     refused = {
         ("--png", tmp_path / "a.png"): "--png draws the figures of --stress",
         ("--stress", "--png", tmp_path / "a.jpg"): "would hold a PNG picture",

@@ -19,17 +19,17 @@ from tests.cli.conftest import RUN, call
 
 def test_compare_as_json_csv_and_markdown(workshop: Path) -> None:
     models = [f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")]
-    found = json.loads(call(workshop, "compare", *models, "--json", "--seconds", "0.2").stdout)
-    assert [row["name"] for row in found["rows"]] == models
-    assert found["baseline"] == models[0]
-    assert found["rows"][0]["difference"] is None
-    assert set(found["rows"][3]["difference"]) == {"value", "low", "high"}
-    assert found["rows"][3]["latency"]["p50"] > 0
-    assert found["rows"][3]["bytes"] < found["rows"][2]["bytes"] / 3
+    document = json.loads(call(workshop, "compare", *models, "--json", "--seconds", "0.2").stdout)
+    assert [row["name"] for row in document["rows"]] == models
+    assert document["baseline"] == models[0]
+    assert document["rows"][0]["difference"] is None
+    assert set(document["rows"][3]["difference"]) == {"value", "low", "high"}
+    assert document["rows"][3]["latency"]["p50"] > 0
+    assert document["rows"][3]["bytes"] < document["rows"][2]["bytes"] / 3
     table = list(csv.DictReader(io.StringIO(call(workshop, "compare", *models, "--csv", "--seconds", 0).stdout)))
     assert [row["model"] for row in table] == models
     assert float(table[1]["balanced_accuracy"]) == pytest.approx(
-        found["rows"][1]["figures"]["estimates"]["balanced_accuracy"]["value"]
+        document["rows"][1]["figures"]["estimates"]["balanced_accuracy"]["value"]
     )
     markdown = call(workshop, "compare", *models, "--markdown", "--seconds", 0).stdout.splitlines()
     assert len({line.count("|") for line in markdown if line.startswith("|")}) == 1
@@ -41,16 +41,16 @@ def test_compare_without_names_takes_all(workshop: Path) -> None:
     assert {f"{RUN}/{stage}" for stage in ("teacher", "base", "student", "int8")} <= {row["name"] for row in rows}
 
 
-def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Path) -> None:
+def test_a_file_outside_its_run_is_evaluated_again(own_workshop: Path, tmp_path: Path) -> None:
     student, moved = f"{RUN}/student", tmp_path / "moved.onnx"
     shutil.copy(own_workshop / "runs" / student / "model.onnx", moved)
     _without_figures(moved)
 
     def rows(*models: str | Path) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = json.loads(
+        rows_found: list[dict[str, object]] = json.loads(
             call(own_workshop, "compare", *models, "--seconds", 0, "--json").stdout
         )["rows"]
-        return found
+        return rows_found
 
     first, second = rows(f"{RUN}/teacher", student)[1], rows(f"{RUN}/teacher", moved)[1]
     for key in ("figures", "difference", "significance"):
@@ -82,13 +82,13 @@ def test_without_runs_the_bundled_model_is_listed(home: Path) -> None:
 
 def test_evaluate_repeats_the_figures_of_the_card(workshop: Path) -> None:
     card = json.loads(call(workshop, "models", "card", RUN).stdout)
-    found = json.loads(call(workshop, "evaluate", RUN, "--json").stdout)["evaluations"]
-    assert len(found) == 1
-    assert found[0]["figures"] == card["figures"]
-    assert sum(map(sum, found[0]["confusion"])) == card["figures"]["n"]
+    evaluations = json.loads(call(workshop, "evaluate", RUN, "--json").stdout)["evaluations"]
+    assert len(evaluations) == 1
+    assert evaluations[0]["figures"] == card["figures"]
+    assert sum(map(sum, evaluations[0]["confusion"])) == card["figures"]["n"]
 
 
-def test_evaluate_shows_the_literatures_protocol_beside_and_warns(workshop: Path) -> None:
+def test_evaluate_shows_the_random_split_beside_and_warns(workshop: Path) -> None:
     done = call(workshop, "evaluate", RUN, "--data", "phantom", "--split", "random")
     assert "test part of the model's own grouped split" in done.stdout
     assert "test part of a random split, as in the literature" in done.stdout
@@ -97,53 +97,52 @@ def test_evaluate_shows_the_literatures_protocol_beside_and_warns(workshop: Path
 
 
 def test_evaluate_on_other_data_takes_every_slice(own_workshop: Path) -> None:
-    call(own_workshop, "data", "phantom", "--slices", 60, "--seed", 5, "--name", "others")
-    found = json.loads(call(own_workshop, "evaluate", RUN, "--data", "others", "--json").stdout)["evaluations"]
-    assert found[0]["figures"]["n"] == 60
-    assert found[0]["figures"]["part"] == "all"
+    call(own_workshop, "data", "phantom", "--slices", 30, "--seed", 5, "--name", "others")
+    evaluations = json.loads(call(own_workshop, "evaluate", RUN, "--data", "others", "--json").stdout)["evaluations"]
+    assert evaluations[0]["figures"]["n"] == 30
+    assert evaluations[0]["figures"]["part"] == "all"
 
 
-def test_benchmark(workshop: Path) -> None:
+def test_benchmark_prints_percentiles_of_each_model(workshop: Path) -> None:
     models = [f"{RUN}/student", f"{RUN}/int8"]
     assert "p99 ms" in call(workshop, "benchmark", *models, "--seconds", "0.2").stdout
-    found = json.loads(call(workshop, "benchmark", *models, "--seconds", "0.2", "--json").stdout)
-    assert len(found["measurements"]) == 2
-    for item in found["measurements"]:
+    document = json.loads(call(workshop, "benchmark", *models, "--seconds", "0.2", "--json").stdout)
+    assert len(document["measurements"]) == 2
+    for item in document["measurements"]:
         assert 0 < item["p50"] <= item["p90"] <= item["p99"]
         assert item["n"] > 0
         assert item["threads"] >= 1
-    assert found["machine"]["cpu"]
+    assert document["machine"]["cpu"]
 
 
-def test_quantize_proves_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
+def test_quantize_shows_its_search_and_never_overwrites_unasked(workshop: Path, tmp_path: Path) -> None:
     output = tmp_path / "ä [1].onnx"
     lax = ["--max-drop", "1", "--min-agreement", "0"]
     done = call(workshop, "quantize", f"{RUN}/student", "--output", output, *lax)
     assert done.stdout.strip() == str(output)
     assert "layers run on integers" in done.stderr
-    for title in ("rung", "size", "p50 ms", "balanced", "agree-", "largest"):
+    for title in ("strategy", "size", "p50 ms", "balanced", "agree-", "largest"):
         assert title in done.stderr
     assert "minmax per tensor" in done.stderr
     assert "on this CPU" in done.stderr
     card = json.loads(call(workshop, "models", "card", output).stdout)
     assert [row["name"] for row in card["ladder"]][:2] == ["float32", "minmax per tensor"]
     assert card["ladder"][-1]["name"] == card["rung"]
-    assert "is there already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
+    assert "exists already" in call(workshop, "quantize", f"{RUN}/student", "-o", output, check=2).stderr
     call(workshop, "quantize", f"{RUN}/student", "-o", output, "--overwrite", *lax)
     assert "is int8 already" in call(workshop, "quantize", RUN, check=2).stderr
 
 
-@pytest.mark.parametrize(("form", "ratio"), [("float16", 0.7), ("int8-weights", 0.5)])
-def test_smaller_files_that_compute_in_float(form: str, ratio: float, workshop: Path, tmp_path: Path) -> None:
-    output = tmp_path / "small.onnx"
+def test_a_smaller_file_may_compute_in_float(workshop: Path, tmp_path: Path) -> None:
+    form, output = "int8-weights", tmp_path / "small.onnx"
     done = call(workshop, "quantize", f"{RUN}/student", "--to", form, "-o", output, "--min-agreement", "0.5")
     assert f"{form}, computed in float32" in done.stderr
     source = workshop / "runs" / RUN / "student" / "model.onnx"
-    assert output.stat().st_size < ratio * source.stat().st_size
+    assert output.stat().st_size < 0.5 * source.stat().st_size
     assert f"is {form} already" in call(workshop, "quantize", output, check=2).stderr
 
 
-def test_where_no_rung_holds_the_best_is_kept_and_named(
+def test_where_no_strategy_passes_the_best_is_kept_and_named(
     workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing satisfies this gate; its error is the one that exit code 5 belongs to."""
@@ -156,15 +155,8 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
     card = model_file.read_card(output)
     assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
     assert card.rung in ("minmax per tensor", "minmax per channel")
-    told = f"no rung of the ladder holds; the best, {card.rung}, fails by agreement and is kept: {output}"
+    told = f"no quantization strategy passes; the best, {card.rung}, fails on agreement and is kept: {output}"
     assert caught.value.message == told
-
-
-def test_calibration_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
-    call(own_workshop, "data", "phantom", "--slices", 60, "--seed", 5, "--name", "others")
-    asked = ["quantize", f"{RUN}/student", "--data", "others", "-o", tmp_path / "a.onnx"]
-    assert "calibration might meet its test slices" in call(own_workshop, *asked, check=2).stderr
-    assert not (tmp_path / "a.onnx").exists()
 
 
 def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:
@@ -175,19 +167,19 @@ def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Pat
         first = sorted((own_workshop / "data" / "phantom" / "slices" / label).iterdir())[0]
         (folder / first.name).write_bytes(first.read_bytes())
     call(own_workshop, "data", "import", tmp_path / "few", "--name", "few")
-    found = json.loads(call(own_workshop, "evaluate", RUN, "--data", "few", "--json").stdout)["evaluations"]
-    assert found[0]["figures"]["n"] == 3
+    evaluations = json.loads(call(own_workshop, "evaluate", RUN, "--data", "few", "--json").stdout)["evaluations"]
+    assert evaluations[0]["figures"]["n"] == 3
 
 
 def test_models_are_listed(workshop: Path, home: Path) -> None:
     listed = call(workshop, "models", "list").stdout
     assert "mobilenetv2" in listed
     assert f"{RUN}/int8" in listed
-    found = json.loads(call(home, "models", "list", "--json").stdout)
-    assert set(found["files"]) == {"bundled"}
+    document = json.loads(call(home, "models", "list", "--json").stdout)
+    assert set(document["files"]) == {"bundled"}
     assert {
         key: value
-        for key, value in next(net for net in found["nets"] if net["name"] == "ownmodel").items()
+        for key, value in next(net for net in document["nets"] if net["name"] == "ownmodel").items()
         if key != "about"
     } == {
         "name": "ownmodel",
@@ -197,4 +189,4 @@ def test_models_are_listed(workshop: Path, home: Path) -> None:
         "class_activation_map": False,
         "prunable": True,
     }
-    assert next(net for net in found["nets"] if net["name"] == "efficientnet-lite0")["pretrained"]
+    assert next(net for net in document["nets"] if net["name"] == "efficientnet-lite0")["pretrained"]

@@ -32,9 +32,9 @@ def test_the_help_has_every_option_with_its_default_and_range_in_its_group(comma
     sections = {part.partition(":\n")[0]: squeezed(part.partition(":\n")[2]) for part in text.split("\n\n")}
     for option in commands.options(command):
         facts = [f"default: {option.usual}"] * bool(option.usual) + [option.range] * bool(option.range)
-        told = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
+        output = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
         section = sections[option.group or ""]
-        assert squeezed(told) in section, option.field
+        assert squeezed(output) in section, option.field
         assert all(name in section for name in option.names), option.field
     assert [title for title in sections if title in get_args(Group)] == list(
         dict.fromkeys(option.group for option in commands.options(command))
@@ -67,17 +67,17 @@ def test_the_help_reads_well() -> None:
         (["quantize", "run", "--min-agreement", "1.1"], "--min-agreement is 1.1, outside 0 to 1"),
     ],
 )
-def test_a_number_out_of_range_is_told_in_a_line(home: Path, arguments: list[str], told: str) -> None:
+def test_a_number_out_of_range_is_one_line(home: Path, arguments: list[str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
-def test_it_is_one_line_and_exit_code_2(home: Path) -> None:
+def test_a_number_out_of_range_exits_with_2(home: Path) -> None:
     done = call(home, "train", "--model", "resnet18", "--size", 30, check=2)
     assert done.stderr == "error: --size is 30, outside 32 to 1024\n"
 
 
-def test_a_search_is_told_of_a_number_out_of_range_before_it_begins(home: Path) -> None:
+def test_a_search_refuses_a_number_out_of_range_before_it_starts(home: Path) -> None:
     call(home, "data", "phantom", "--slices", 60)
     done = call(home, "search", "--student", "ownmodel", "--size", 64, "--size", 30, check=2)
     assert "--size is 30, outside 32 to 1024" in done.stderr
@@ -99,7 +99,7 @@ def settings(*arguments: str) -> options.Settings:
     return found[0]
 
 
-def test_what_is_typed_is_told_from_defaults() -> None:
+def test_typed_options_are_distinguished_from_defaults() -> None:
     usual = settings()
     assert (usual.typed, usual.chosen) == (frozenset(), {})
     assert usual.given == {"data": "phantom", "teacher": ["resnet18"]}
@@ -110,6 +110,6 @@ def test_what_is_typed_is_told_from_defaults() -> None:
     assert typed.given == {"data": "phantom", "teacher": ["a", "b"], "epochs": 30, "pretrained": True}
 
 
-def test_an_option_that_can_be_given_more_than_once_has_texts() -> None:
+def test_a_repeatable_option_is_a_list_of_texts() -> None:
     assert settings("--size", "128", "--size", "30").chosen == {"size": ["128", "30"]}
     assert settings().values["size"] == []

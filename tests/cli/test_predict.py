@@ -22,32 +22,34 @@ from tests.modelfile import graphs
 
 def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, object]:
     model = () if "--model" in arguments else ("--model", RUN)
-    found = json.loads(call(home, "predict", *model, *arguments, "--json", check=check).stdout)
-    assert isinstance(found, dict)
-    return found
+    document = json.loads(call(home, "predict", *model, *arguments, "--json", check=check).stdout)
+    assert isinstance(document, dict)
+    return document
 
 
-def test_one_picture_gets_a_verdict(workshop: Path, slices: list[Path]) -> None:
+def test_one_picture_gets_a_prediction(workshop: Path, slices: list[Path]) -> None:
     done = call(workshop, "predict", "--model", RUN, slices[0])
     lines = done.stdout.splitlines()
     assert lines[0].split()[0] in {"benign", "malignant", "normal"}
     assert lines[-1].endswith(" ms")
     assert "Research software, not a medical device" in done.stderr
-    assert "learned from drawn phantoms" in done.stderr
+    assert "trained on drawn phantoms" in done.stderr
 
 
 def test_probabilities_are_those_of_the_evaluation(workshop: Path) -> None:
     """The verdict on a file is the one that its figures were computed from."""
     evaluation = json.loads((workshop / "runs" / RUN / "int8" / "evaluation.json").read_text())
     paths = [workshop / "data" / "phantom" / name for name in evaluation["slices"]]
-    found = predicted(workshop, "--model", RUN, *paths)["predictions"]
-    assert isinstance(found, list)
-    ours = [[item["probabilities"][name] for name in evaluation["classes"]] for item in found]
+    predictions = predicted(workshop, "--model", RUN, *paths)["predictions"]
+    assert isinstance(predictions, list)
+    ours = [[item["probabilities"][name] for name in evaluation["classes"]] for item in predictions]
     np.testing.assert_allclose(ours, evaluation["probabilities"], atol=1e-5)
-    assert [item["source"] for item in found] == [str(path) for path in paths]
+    assert [item["source"] for item in predictions] == [str(path) for path in paths]
 
 
-def test_a_bad_picture_is_told_and_the_others_are_judged(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_reported_and_the_others_predicted(
+    workshop: Path, slices: list[Path], tmp_path: Path
+) -> None:
     bad = {
         "empty.png": b"",
         "text.png": b"this is text",
@@ -56,13 +58,13 @@ def test_a_bad_picture_is_told_and_the_others_are_judged(workshop: Path, slices:
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
     Image.new("L", (1, 1)).save(tmp_path / "dot.png")
-    asked = [tmp_path / "none.png", *(tmp_path / name for name in bad), slices[0], tmp_path / "dot.png", slices[1]]
-    done = call(workshop, "predict", "--model", RUN, *asked, check=4)
+    arguments = [tmp_path / "none.png", *(tmp_path / name for name in bad), slices[0], tmp_path / "dot.png", slices[1]]
+    done = call(workshop, "predict", "--model", RUN, *arguments, check=4)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr.count("error: ") == 5
-    found = predicted(workshop, *asked, check=4)
-    assert len(found["failures"]) == 5  # type: ignore[arg-type]
-    assert len(found["predictions"]) == 2  # type: ignore[arg-type]
+    report = predicted(workshop, *arguments, check=4)
+    assert len(report["failures"]) == 5  # type: ignore[arg-type]
+    assert len(report["predictions"]) == 2  # type: ignore[arg-type]
 
 
 def test_formats_of_one_slice_agree(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
@@ -75,15 +77,15 @@ def test_formats_of_one_slice_agree(workshop: Path, slices: list[Path], tmp_path
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "e.png")
     picture.save(tmp_path / "f.jpg", quality=100, subsampling=0)
     _save_dicom(grey, tmp_path / "g.dcm")
-    found = predicted(workshop, tmp_path)["predictions"]
-    assert isinstance(found, list)
-    assert [Path(item["source"]).name for item in found] == [
+    predictions = predicted(workshop, tmp_path)["predictions"]
+    assert isinstance(predictions, list)
+    assert [Path(item["source"]).name for item in predictions] == [
         *("a ä [1].png", "b.tiff", "c.bmp", "d.png", "e.png", "f.jpg", "g.dcm")
     ]
-    first, *others = [list(item["probabilities"].values()) for item in found]
+    first, *others = [list(item["probabilities"].values()) for item in predictions]
     for other in others:
         np.testing.assert_allclose(other, first, atol=0.02)
-    assert len({item["label"] for item in found}) == 1
+    assert len({item["label"] for item in predictions}) == 1
 
 
 def _save_dicom(grey: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], path: Path) -> None:
@@ -106,9 +108,9 @@ def _save_dicom(grey: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], path: Pat
 
 
 def test_a_fresh_machine_has_a_model(home: Path, slices: list[Path]) -> None:
-    found = json.loads(call(home, "predict", slices[0], "--json").stdout)
-    assert (found["model"], found["synthetic"]) == ("bundled", False)
-    (verdict,) = found["predictions"]
+    document = json.loads(call(home, "predict", slices[0], "--json").stdout)
+    assert (document["model"], document["synthetic"]) == ("bundled", False)
+    (verdict,) = document["predictions"]
     assert sum(verdict["probabilities"].values()) == pytest.approx(1)
 
 
@@ -137,30 +139,30 @@ def test_models_by_run_and_stage(workshop: Path, slices: list[Path]) -> None:
     assert f"did you mean '{RUN}'?" in done.stderr
 
 
-def test_a_picture_that_is_no_slice_is_refused_and_the_others_are_judged(
+def test_a_picture_that_is_no_slice_is_refused_and_the_others_predicted(
     workshop: Path, slices: list[Path], tmp_path: Path
 ) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     Image.fromarray(255 - np.asarray(Image.open(slices[0]).convert("L"))).save(tmp_path / "negative.png")
-    asked = [tmp_path / "wall.png", slices[0], tmp_path / "negative.png"]
-    done = call(workshop, "predict", "--model", RUN, *asked, check=4)
+    arguments = [tmp_path / "wall.png", slices[0], tmp_path / "negative.png"]
+    done = call(workshop, "predict", "--model", RUN, *arguments, check=4)
     assert len(done.stdout.splitlines()) == 1
     assert "not an axial lung CT slice (blank; score 100.00, limit 1)" in done.stderr
     assert "not an axial lung CT slice (inverted grey: air is brighter than tissue; score " in done.stderr
     assert "--force" in done.stderr
-    found = predicted(workshop, *asked, check=4)
-    assert found["refusals"] == [
-        {"source": str(asked[0]), "reason": "blank", "score": 100.0},
+    report = predicted(workshop, *arguments, check=4)
+    assert report["refusals"] == [
+        {"source": str(arguments[0]), "reason": "blank", "score": 100.0},
         {
-            "source": str(asked[2]),
+            "source": str(arguments[2]),
             "reason": "inverted grey: air is brighter than tissue",
             "score": pytest.approx(1.6, abs=0.3),
         },
     ]
-    assert not found["failures"]
+    assert not report["failures"]
 
 
-def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
+def only_prediction(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
     """The one prediction made."""
     predictions = predicted(home, *arguments, check=check)["predictions"]
     assert isinstance(predictions, list)
@@ -169,12 +171,12 @@ def judged(home: Path, *arguments: object, check: int = 0) -> dict[str, Any]:
     return found
 
 
-def test_force_judges_it_marked(workshop: Path, tmp_path: Path) -> None:
+def test_force_predicts_a_refused_picture_and_marks_it(workshop: Path, tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
     done = call(workshop, "predict", "--model", RUN, "--force", tmp_path / "wall.png")
-    assert "forced, not an axial lung CT slice; referred to a radiologist: blank" in done.stdout
-    found = judged(workshop, "--force", tmp_path / "wall.png")
-    assert (found["forced"], found["referred"], found["reason"]) == (True, True, "blank")
+    assert "predicted only because of --force\nreferred to a radiologist: blank" in done.stdout
+    prediction = only_prediction(workshop, "--force", tmp_path / "wall.png")
+    assert (prediction["forced"], prediction["referred"], prediction["reason"]) == (True, True, "blank")
 
 
 def test_an_unfamiliar_slice_is_referred_and_strict_says_so(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
@@ -185,9 +187,9 @@ def test_an_unfamiliar_slice_is_referred_and_strict_says_so(workshop: Path, slic
     assert f"referred to a radiologist: {reason}" in done.stdout
     call(workshop, "predict", "--model", RUN, "--strict", tmp_path / "dark.png", slices[0], check=6)
     call(workshop, "predict", "--model", RUN, "--strict", tmp_path / "dark.png", tmp_path / "none.png", check=4)
-    found = judged(workshop, "--strict", tmp_path / "dark.png", check=6)
-    assert (found["referred"], found["reason"], found["forced"]) == (True, reason, False)
-    assert found["guard"] > 1
+    prediction = only_prediction(workshop, "--strict", tmp_path / "dark.png", check=6)
+    assert (prediction["referred"], prediction["reason"], prediction["forced"]) == (True, reason, False)
+    assert prediction["guard"] > 1
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +202,10 @@ def undoubting(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_familiar_slices_are_not_referred_as_unfamiliar(undoubting: Path, slices: list[Path]) -> None:
-    found = predicted(undoubting, "--strict", *slices)["predictions"]
-    assert isinstance(found, list)
-    assert [item["referred"] for item in found] == [False] * len(slices)
-    assert all(0 < item["guard"] <= 1 for item in found)
+    predictions = predicted(undoubting, "--strict", *slices)["predictions"]
+    assert isinstance(predictions, list)
+    assert [item["referred"] for item in predictions] == [False] * len(slices)
+    assert all(0 < item["guard"] <= 1 for item in predictions)
 
 
 def fed(home: Path, content: bytes, *arguments: object) -> tuple[int, str]:
@@ -225,18 +227,18 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 def test_json_lines_keep_the_order_of_the_input(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
-    asked = [slices[0], tmp_path / "none.png", tmp_path / "wall.png", slices[1]]
-    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", *asked, check=4).stdout)
-    assert [item["kind"] for item in found] == ["prediction", "failure", "refusal", "prediction"]
-    assert [item["source"] for item in found] == [str(path) for path in asked]
-    assert list(found[2]) == ["schema_version", "kind", "source", "reason", "score"]
-    assert list(found[1]) == ["schema_version", "kind", "source", "reason", "hint"]
+    arguments = [slices[0], tmp_path / "none.png", tmp_path / "wall.png", slices[1]]
+    outcomes = lines(call(workshop, "predict", "--model", RUN, "--jsonl", *arguments, check=4).stdout)
+    assert [item["kind"] for item in outcomes] == ["prediction", "failure", "refusal", "prediction"]
+    assert [item["source"] for item in outcomes] == [str(path) for path in arguments]
+    assert list(outcomes[2]) == ["schema_version", "kind", "source", "reason", "score"]
+    assert list(outcomes[1]) == ["schema_version", "kind", "source", "reason", "hint"]
 
 
 def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     write(tmp_path, {f"copy/{slices[0].name}": slices[0].read_bytes()})
-    asked = [slices[0], tmp_path / "a, b.png", tmp_path / "copy"]
-    done = call(workshop, "predict", "--model", RUN, "--csv", "--output", tmp_path / "out", *asked, check=4)
+    arguments = [slices[0], tmp_path / "a, b.png", tmp_path / "copy"]
+    done = call(workshop, "predict", "--model", RUN, "--csv", "--output", tmp_path / "out", *arguments, check=4)
     head, first, second, _ = csv.reader(io.StringIO(done.stdout))
     assert head == [
         *("kind", "source", "series", "verdict", "benign", "malignant", "normal"),
@@ -257,7 +259,7 @@ def test_top_limits_what_is_shown(undoubting: Path, slices: list[Path]) -> None:
     assert all(line.partition("/")[0].count("%") == 3 for line in done.stdout.splitlines())
 
 
-def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> None:
+def test_a_picture_or_a_list_of_paths_comes_on_stdin(workshop: Path, slices: list[Path]) -> None:
     code, out = fed(workshop, slices[0].read_bytes(), "--stdin", "--jsonl")
     assert (code, lines(out)[0]["source"]) == (0, "stdin")
     code, out = fed(workshop, "\n".join(map(str, slices[:3])).encode(), "--jsonl", "-")
@@ -269,19 +271,19 @@ def test_a_picture_and_a_list_on_stdin(workshop: Path, slices: list[Path]) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no picture was named"),
-        (["--json", "--csv", "x.png"], "stdout takes one format"),
-        (["--stdin", "x.png"], "paths were named too"),
+        ([], "no picture is named"),
+        (["--json", "--csv", "x.png"], "only one output format can be printed"),
+        (["--stdin", "x.png"], "paths are named too"),
         (["-", "-"], "can be read only once"),
     ],
 )
-def test_what_makes_no_sense_is_refused(home: Path, arguments: list[str], said: str) -> None:
+def test_contradictory_options_are_refused(home: Path, arguments: list[str], said: str) -> None:
     done = call(home, "predict", "--model", RUN, *arguments, check=2)
     assert said in done.stderr
     assert not done.stdout
 
 
-def test_patterns_zips_and_folders(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_patterns_zip_files_and_folders_are_read(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
     names = [path.name for path in slices[:2]]
     files = {path.name: path.read_bytes() for path in slices[:2]}
     path = zipped(tmp_path / "s.zip", {f"s/{name}": content for name, content in files.items()})
@@ -306,12 +308,12 @@ def test_a_slice_is_the_same_however_dicom_stores_it(workshop: Path, slices: lis
         "4.dcm": dicoms.dicom(hu, RescaleIntercept=0, syntax=DeflatedExplicitVRLittleEndian),
         "5.dcm": dicoms.written(run_lengths),
     }
-    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", slices[4], write(tmp_path, files)).stdout)
-    first, *others = [list(item["probabilities"].values()) for item in found]
+    outcomes = lines(call(workshop, "predict", "--model", RUN, "--jsonl", slices[4], write(tmp_path, files)).stdout)
+    first, *others = [list(item["probabilities"].values()) for item in outcomes]
     assert len(others) == 5
     for other in others:
         np.testing.assert_allclose(other, first, atol=0.02)
-    assert len({item["label"] for item in found}) == 1
+    assert len({item["label"] for item in outcomes}) == 1
 
 
 def study(folder: Path, slices: list[Path]) -> Path:
@@ -329,43 +331,43 @@ def study(folder: Path, slices: list[Path]) -> Path:
     return folder / "MUSTERFRAU^ERIKA"
 
 
-def test_a_series_gets_a_verdict_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
-    asked = study(tmp_path, slices)
-    found = lines(call(workshop, "predict", "--model", RUN, "--jsonl", asked, check=4).stdout)
-    (series,) = [item for item in found if item["kind"] == "series"]
-    assert found[-1] == series
+def test_a_series_gets_a_prediction_of_its_own(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+    arguments = study(tmp_path, slices)
+    outcomes = lines(call(workshop, "predict", "--model", RUN, "--jsonl", arguments, check=4).stdout)
+    (series,) = [item for item in outcomes if item["kind"] == "series"]
+    assert outcomes[-1] == series
     assert (series["series"], series["slices"], series["not_judged"]) == ("series 1", 5, 1)
     assert "mean of the calibrated probabilities" in series["rule"]
     # From feet to head, which is the other way round than their numbers.
-    order = [item["source"].rpartition("/")[2] for item in found if item["kind"] == "prediction"]
+    order = [item["source"].rpartition("/")[2] for item in outcomes if item["kind"] == "prediction"]
     assert order == [f"…-{i}.dcm" for i in (3, 2, 1, 0)]
-    done = call(workshop, "predict", "--model", RUN, asked, check=4)
+    done = call(workshop, "predict", "--model", RUN, arguments, check=4)
     assert "series 1 as a whole (" in done.stdout
     assert "it is a localizer, not an axial slice" in done.stderr
-    named = lines(call(workshop, "predict", "--model", RUN, "--jsonl", "--include-phi", asked, check=4).stdout)
-    assert str(asked / "PID4711X" / "erika-3.dcm") in [item.get("source") for item in named]
+    named = lines(call(workshop, "predict", "--model", RUN, "--jsonl", "--include-phi", arguments, check=4).stdout)
+    assert str(arguments / "PID4711X" / "erika-3.dcm") in [item.get("source") for item in named]
     assert named[-1]["series"].startswith("1.2.")
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", "--top=3"])
 def test_no_patient_is_named_anywhere(workshop: Path, slices: list[Path], tmp_path: Path, form: str) -> None:
-    asked = study(tmp_path, slices)
-    places = [asked, *sorted(asked.rglob("*.dcm")), f"{asked}/*/*"]
+    arguments = study(tmp_path, slices)
+    places = [arguments, *sorted(arguments.rglob("*.dcm")), f"{arguments}/*/*"]
     done = call(workshop, "--debug", "predict", "--model", RUN, "--output", tmp_path / "out", form, *places, check=4)
     written = [path.name + path.read_text() for path in (tmp_path / "out").iterdir()]
     assert len(written) > 20
-    said = "\n".join([done.stdout, done.stderr, *written]).casefold()
+    output = "\n".join([done.stdout, done.stderr, *written]).casefold()
     for planted in ("musterfrau", "erika", "pid4711x", "19640812"):
-        assert planted not in said
+        assert planted not in output
 
 
 def test_several_models_give_their_mean(workshop: Path, slices: list[Path]) -> None:
     chosen = [f"{RUN}/student", f"{RUN}/teacher"]
     named = [part for spec in chosen for part in ("--model", spec)]
-    alone = [judged(workshop, "--model", spec, slices[0])["probabilities"] for spec in chosen]
-    found = predicted(workshop, *named, slices[0])
-    assert (found["model"], found["models"]) == (" + ".join(chosen), chosen)
-    (verdict,) = found["predictions"]  # type: ignore[misc]
+    alone = [only_prediction(workshop, "--model", spec, slices[0])["probabilities"] for spec in chosen]
+    report = predicted(workshop, *named, slices[0])
+    assert (report["model"], report["models"]) == (" + ".join(chosen), chosen)
+    (verdict,) = report["predictions"]  # type: ignore[misc]
     for label, value in verdict["probabilities"].items():  # type: ignore[has-type]
         assert value == pytest.approx((alone[0][label] + alone[1][label]) / 2, abs=1e-6)
     assert [each["probabilities"] for each in verdict["opinions"]] == [  # type: ignore[has-type]
@@ -375,7 +377,9 @@ def test_several_models_give_their_mean(workshop: Path, slices: list[Path]) -> N
     assert all(" of 2  " in line for line in done.stdout.splitlines())
 
 
-def test_models_that_cannot_judge_together_are_refused(workshop: Path, slices: list[Path], tmp_path: Path) -> None:
+def test_models_of_different_classes_are_refused_as_an_ensemble(
+    workshop: Path, slices: list[Path], tmp_path: Path
+) -> None:
     other = graphs.model_file(tmp_path / "other.onnx", classes=("cat", "dog", "eel"))
     done = call(workshop, "predict", "--model", RUN, "--model", other, slices[0], check=2)
     assert "tells cat, dog, eel apart" in done.stderr
@@ -387,8 +391,8 @@ def test_models_that_cannot_judge_together_are_refused(workshop: Path, slices: l
     assert "name one --model" in call(workshop, "predict", *two, "--explain", slices[0], check=2).stderr
 
 
-def test_averaged_views(workshop: Path, slices: list[Path]) -> None:
-    plain, averaged = judged(workshop, slices[0]), judged(workshop, "--tta", slices[0])
+def test_tta_averages_ten_views(workshop: Path, slices: list[Path]) -> None:
+    plain, averaged = only_prediction(workshop, slices[0]), only_prediction(workshop, "--tta", slices[0])
     assert (plain["views"], averaged["views"]) == (1, 10)
     assert averaged["probabilities"] != plain["probabilities"]
     assert averaged["probabilities"] == pytest.approx(plain["probabilities"], abs=0.3)

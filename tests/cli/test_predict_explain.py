@@ -45,9 +45,9 @@ def test_overlays_are_pngs_of_the_whole_picture_under_names_of_their_own(home: P
     other.parent.mkdir(exist_ok=True)
     other.write_bytes((folder / "scan.png").read_bytes())
     (folder / "bad.png").write_text("no picture")
-    asked = [folder / "scan.png", folder / "bad.png", other]
+    arguments = [folder / "scan.png", folder / "bad.png", other]
     to = folder / "new" / "heat"
-    done = call(home, "predict", "-m", folder / "m.onnx", *asked, "--explain-to", to, check=4)
+    done = call(home, "predict", "-m", folder / "m.onnx", *arguments, "--explain-to", to, check=4)
     assert sorted(item.name for item in to.iterdir()) == ["scan-2.heat.png", "scan.heat.png"]
     picture = np.asarray(Image.open(to / "scan.heat.png")).astype(int)
     assert picture.shape == (512, 512, 3)
@@ -56,7 +56,7 @@ def test_overlays_are_pngs_of_the_whole_picture_under_names_of_their_own(home: P
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, folder: Path) -> None:
+def test_each_picture_gets_its_own_heat_map(home: Path, folder: Path) -> None:
     asked = folder / "mixed"
     asked.mkdir()
     labels = ("malignant", "normal", "benign")
@@ -68,11 +68,11 @@ def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, fol
     done = call(
         home, "predict", "-m", folder / "m.onnx", asked, "--explain-to", to, "--threads", "3", "--jsonl", check=4
     )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["kind"] for row in found] == ["prediction", "failure", "refusal"] * 3
+    document = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["kind"] for row in document] == ["prediction", "failure", "refusal"] * 3
     model = model_file.load(folder / "m.onnx", threads=1)
     heats = set()
-    for row in (row for row in found if row["kind"] == "prediction"):
+    for row in (row for row in document if row["kind"] == "prediction"):
         path = Path(row["source"])
         _, capture = capture_and_predict(Item(shown=path.name, source=path), model, capture=True)
         assert capture.image is not None
@@ -82,16 +82,16 @@ def test_each_picture_gets_its_own_heat_whatever_lies_in_between(home: Path, fol
     assert len(heats) == len(list(to.iterdir())) == 3
 
 
-def test_json_stays_json(home: Path, folder: Path) -> None:
-    asked = ["predict", "-m", folder / "m.onnx", folder / "scan.png", "--json"]
-    done = call(home, *asked, "--explain-to", folder / "json")
+def test_heat_maps_leave_json_valid(home: Path, folder: Path) -> None:
+    arguments = ["predict", "-m", folder / "m.onnx", folder / "scan.png", "--json"]
+    done = call(home, *arguments, "--explain-to", folder / "json")
     assert json.loads(done.stdout)["predictions"][0]["label"] == "malignant"
     assert (folder / "json" / "scan.heat.png").is_file()
-    done = call(home, *asked, "--explain", check=2)
+    done = call(home, *arguments, "--explain", check=2)
     assert "--explain-to DIR" in done.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_told(home: Path, folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(home: Path, folder: Path) -> None:
     (folder / "file").write_text("")
     done = call(home, "predict", "-m", folder / "m.onnx", folder / "scan.png", "--explain-to", folder / "file", check=1)
     assert "cannot write" in done.stderr
@@ -110,8 +110,8 @@ def test_a_folder_that_cannot_be_written_is_told(home: Path, folder: Path) -> No
 def test_a_terminal_gets_the_colours_that_it_has(
     settings: dict[str, str], expected: str, home: Path, folder: Path
 ) -> None:
-    asked = ["predict", "-m", folder / "m.onnx", folder / "scan.png", "--explain"]
-    shown = in_terminal(asked, environment(home) | settings)
+    arguments = ["predict", "-m", folder / "m.onnx", folder / "scan.png", "--explain"]
+    shown = in_terminal(arguments, environment(home) | settings)
     if expected:
         assert f"{expected}" in shown
         assert "▀" in shown

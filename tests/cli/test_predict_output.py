@@ -77,7 +77,7 @@ def shown(
     return capsys.readouterr().out
 
 
-def test_one_picture(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
+def test_one_picture_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE) == (
         "malignant 75.0%\n"
         "malignant   75.0% ██████████████████████▌░░░░░░░\n"
@@ -89,7 +89,7 @@ def test_one_picture(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ..
     assert averaged.splitlines()[-1] == "a/scan.png · one.onnx (tiny) · mean of 10 views · 12 ms"
 
 
-def test_one_picture_and_two_models(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
+def test_one_picture_with_two_models_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges, OF_TWO, top=1) == (
         "malignant 75.0%\n"
         "malignant   75.0% ██████████████████████▌░░░░░░░\n"
@@ -101,7 +101,7 @@ def test_one_picture_and_two_models(capsys: pytest.CaptureFixture[str], judges: 
     )
 
 
-def test_several_pictures(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
+def test_several_pictures_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
         "malignant   75.0%  a/scan.png\n"
         "benign      50.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
@@ -116,7 +116,7 @@ def test_several_pictures(capsys: pytest.CaptureFixture[str], judges: tuple[Mode
     )
 
 
-def test_csv(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
+def test_outcomes_as_csv(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     head = "kind,source,series,verdict,benign,malignant,normal,referred,reason,score,forced,seconds"
     assert shown(capsys, "csv", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
         f"{head}\n"
@@ -137,7 +137,7 @@ def test_csv(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> N
     )
 
 
-def test_json_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
+def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     first, second = shown(capsys, "jsonl", judges, OF_TWO, REFUSED).splitlines()
     assert first == (
         '{"schema_version":1,"kind":"prediction","source":"a/scan.png","label":"malignant",'

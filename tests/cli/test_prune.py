@@ -42,7 +42,7 @@ def test_the_pruned_net_is_a_stage_and_the_student_starts_from_it(done: tuple[Pa
     assert cards["student"]["pruning"] == cards["int8"]["pruning"] == cut
 
 
-def test_a_pruned_student_predicts_and_teaches(done: tuple[Path, Done], slices: list[Path]) -> None:
+def test_a_pruned_student_predicts_and_can_be_a_teacher(done: tuple[Path, Done], slices: list[Path]) -> None:
     home, _ = done
     judged = call(home, "predict", "--model", NAME, "--force", "--jsonl", *slices)
     assert [json.loads(line)["kind"] for line in judged.stdout.splitlines()] == ["prediction"] * len(slices)
@@ -54,7 +54,7 @@ def digest(home: Path, run: str) -> str:
 
 
 @pytest.mark.long
-def test_a_compression_killed_while_its_pruned_student_learns_goes_on_alike(done: tuple[Path, Done]) -> None:
+def test_a_compression_killed_while_training_its_pruned_student_resumes(done: tuple[Path, Done]) -> None:
     home, _ = done
     command = [*PRUNE, "--name", "killed"]
     with subprocess.Popen(
@@ -80,7 +80,7 @@ def _compact(events: Path) -> str:
 
 
 def test_a_net_that_shuffles_its_channels_is_refused_at_once(workshop: Path) -> None:
-    said = call(workshop, "compress", "--student", "shufflenetv2", "--prune", "0.5", *SMALL, check=2)
-    assert "error: shufflenetv2 cannot be pruned" in said.stderr
-    said = call(workshop, "compress", "--student", "ownmodel", "--prune", "95", *SMALL, check=2)
-    assert "prune is 95.0, outside 0 to 0.9" in said.stderr
+    done = call(workshop, "compress", "--student", "shufflenetv2", "--prune", "0.5", *SMALL, check=2)
+    assert "error: shufflenetv2 cannot be pruned" in done.stderr
+    done = call(workshop, "compress", "--student", "ownmodel", "--prune", "95", *SMALL, check=2)
+    assert "prune is 95.0, outside 0 to 0.9" in done.stderr

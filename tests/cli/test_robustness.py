@@ -28,17 +28,17 @@ def row(change: str, strength: int, setting: str, value: float | None, flips: fl
 
 GOLDEN = """\
 under other acquisitions
-                        balanced    malignant    malignant
-change                  accuracy  sensitivity  specificity  flips  of mal.
+                        balanced    malignant    malignant         malignant
+change                  accuracy  sensitivity  specificity  flips      flips
 none    as it is           0.500        0.900        0.900
 window  85% wide           0.500        0.800        0.800  10.0%     5.0%
         70% wide           0.500        0.700        0.700  20.0%    10.0%
-most flips: 20.0% of the verdicts, under window, 70% wide
+most flips: 20.0% of the predictions, under window, 70% wide
 lowest malignant sensitivity: 0.700 [.700, .700], under window, 70% wide
 """
 
 
-def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     robustness.show(
         (
             row("none", 0, "as it is", 0.9, 0.0),
@@ -56,12 +56,12 @@ def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_malignant_class_and_without_flips(capsys: pytest.CaptureFixture[str]) -> None:
     robustness.show((row("none", 0, "as it is", None, 0.0), row("window", 1, "85% wide", None, 0.0)))
     shown = capsys.readouterr().out
-    assert "no verdict flips" in shown
+    assert "no prediction flips" in shown
     assert "lowest" not in shown
     assert "–" in shown
 
 
-def test_a_folder_and_the_files_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixture[str]) -> None:
     figure = Estimate(value=0.75, low=0.5, high=1.0)
     figures = Elsewhere(
         label="normal",
@@ -80,14 +80,14 @@ def test_a_folder_and_the_files_left_out(capsys: pytest.CaptureFixture[str]) -> 
             folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons
         )
     )
-    said = capsys.readouterr()
-    assert [" ".join(line.split()) for line in said.out.splitlines()] == [
+    captured = capsys.readouterr()
+    assert [" ".join(line.split()) for line in captured.out.splitlines()] == [
         "a [red], as normal: 1 malignant, 3 normal",
-        "judged normal 0.750 [.500, 1.000]",
-        "specificity (not called malignant) 0.750 [.500, 1.000]",
+        "predicted normal 0.750 [.500, 1.000]",
+        "specificity (not predicted malignant) 0.750 [.500, 1.000]",
         "referred (below 0.600) 0.750 [.500, 1.000]",
-        "4 slices of 2 look-alike groups",
+        "4 slices of 2 near-duplicate groups",
         "",
     ]
-    assert said.err.count("warning: cannot read") == 5
-    assert "2 more files could not be read" in said.err
+    assert captured.err.count("warning: cannot read") == 5
+    assert "2 more files could not be read" in captured.err

@@ -22,12 +22,12 @@ def test_every_stage_comes_out_the_same_and_a_change_is_seen(own_workshop: Path)
 
     done = call(own_workshop, "runs", "reproduce", RUN, "--json", check=1)
 
-    found = json.loads(done.stdout)
-    assert [stage["weights"] for stage in found["stages"]] == [True, True, False, None]
-    assert "is done already" in done.stderr
+    document = json.loads(done.stdout)
+    assert [stage["weights"] for stage in document["stages"]] == [True, True, False, None]
+    assert "is finished already" in done.stderr
     assert f"error: {RUN}-again does not repeat {RUN}: student: weights" in done.stderr
-    assert "what differs around it: processor: Other 1, now" in done.stderr
+    assert "different surroundings: processor: Other 1, now" in done.stderr
 
 
-def test_an_unknown_run(workshop: Path) -> None:
+def test_an_unknown_run_suggests_the_nearest(workshop: Path) -> None:
     assert "lungcli runs list" in call(workshop, "runs", "reproduce", "nothing", check=2).stderr

@@ -50,9 +50,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     doomed.communicate()
     assert doomed.returncode == -signal.SIGKILL
     two = [started(home, *SEARCH), started(home, "search", "--study", "rates", "--trials", "4")]
-    said = [process.communicate(timeout=280) for process in two]
-    assert [process.returncode for process in two] == [0, 0], said
-    return home, said[0][1], said[1][1]
+    output = [process.communicate(timeout=280) for process in two]
+    assert [process.returncode for process in two] == [0, 0], output
+    return home, output[0][1], output[1][1]
 
 
 def typed(home: Path, *arguments: str) -> Result:
@@ -65,20 +65,20 @@ def typed(home: Path, *arguments: str) -> Result:
 
 
 def facts(home: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads(typed(home, "search", "--study", "rates", "--show", "--json").stdout)
-    return found
+    document: dict[str, object] = json.loads(typed(home, "search", "--study", "rates", "--show", "--json").stdout)
+    return document
 
 
-def test_two_processes_share_the_trials_and_none_is_done_twice(
+def test_two_processes_share_the_trials_without_repeating_any(
     searched: Searched,
 ) -> None:
     home, *said = searched
-    told = [set(re.findall(r"^trial (\d+) \(.*\): .* kB, .* on validation$", err, re.MULTILINE)) for err in said]
+    output = [set(re.findall(r"^trial (\d+) \(.*\): .* kB, .* on validation$", err, re.MULTILINE)) for err in said]
     trials = facts(home)["trials"]
     assert isinstance(trials, list)
 
-    assert told[0].isdisjoint(told[1])
-    assert told[0] | told[1] == {str(each["trial"]) for each in trials}
+    assert output[0].isdisjoint(output[1])
+    assert output[0] | output[1] == {str(each["trial"]) for each in trials}
     assert sorted(each["drawn"]["learning_rate"] for each in trials) == [0.001, 0.002, 0.003, 0.004]
     assert {each["state"] for each in trials} == {"complete"}
     assert len({each["run"] for each in trials}) == 4
@@ -109,7 +109,7 @@ def test_trials_are_runs_like_any_other_and_none_has_figures_of_the_test_part(
     assert [row["figures"] for row in rows] == [None] * 9
 
 
-def test_trials_are_not_judged_on_the_test_part_to_compare_them(searched: Searched) -> None:
+def test_comparing_trials_never_evaluates_them_on_the_test_part(searched: Searched) -> None:
     home = searched[0]
     trials = facts(home)["trials"]
     assert isinstance(trials, list)
@@ -174,8 +174,8 @@ def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:
         assert re.fullmatch(rf" +\d +rates-000\d +{settings} +\d+ kB +\d\.\d\d +[01]\.\d{{3}} \[.*\] *", row), row
     assert "study rates: 4 trials, 4 complete" in shown.stderr
     assert "validation slices of" in shown.stderr
-    assert "the best of 4 trials look better there than they are" in shown.stderr
-    assert "the test part was not looked at: nothing here says that the best of these is the best there" in shown.stderr
+    assert "the figures of the best of 4 trials are too high" in shown.stderr
+    assert "the test part was not used: the best of these need not be the best there" in shown.stderr
     command = re.search(r"judge it once on the test part: lungcli (evaluate) '(rates-\d+)'", shown.stderr)
     assert command
     assert "test part of the model's own grouped split" in typed(home, *command.groups()).stdout
@@ -184,10 +184,10 @@ def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:
 def test_json_has_the_plan_the_trials_and_the_front(
     searched: Searched,
 ) -> None:
-    told = facts(searched[0])
-    assert list(told) == ["schema_version", "disclaimer", "study", "storage", "plan", "part", "trials", "front"]
-    assert told["part"] == "val"
-    trial = told["trials"][0]  # type: ignore[index]
+    output = facts(searched[0])
+    assert list(output) == ["schema_version", "disclaimer", "study", "storage", "plan", "part", "trials", "front"]
+    assert output["part"] == "val"
+    trial = output["trials"][0]  # type: ignore[index]
     assert list(trial) == [
         *("trial", "state", "run", "host", "cpu", "drawn", "bytes", "p50", "balanced_accuracy", "n", "groups"),
         *("within_limits", "problem"),
@@ -211,7 +211,7 @@ REFUSED: list[tuple[list[str], str]] = [
 ]
 
 
-def test_what_cannot_be_meant_is_told_in_one_line_and_begins_no_study(home: Path) -> None:
+def test_impossible_settings_are_one_line_and_start_no_study(home: Path) -> None:
     dataset.make(slices=45, side=64)
     for arguments, message in REFUSED:
         done = CliRunner().invoke(app, ["search", *arguments])

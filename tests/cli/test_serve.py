@@ -31,7 +31,7 @@ def test_a_file_that_is_no_model_is_refused(home: Path, tmp_path: Path) -> None:
 
 def test_help_says_that_nothing_leaves_the_machine(home: Path) -> None:
     shown = " ".join(call(home, "serve", "--help").stdout.split())
-    assert "Nothing leaves the machine" in shown
+    assert "Nothing leaves this machine" in shown
     assert "[default: 127.0.0.1]" in shown
 
 
@@ -46,30 +46,39 @@ def serving(
 ) -> "Iterator[tuple[subprocess.Popen[str], str, str]]":
     """The page of a tiny model in `folder` once it answers: its process, where it is, and what was said until then."""
     port, model = free_port(), graphs.model_file(folder / "m.onnx")
-    asked: list[str | Path] = [LUNGCLI, *["--debug"] * debug, "serve", "--model", model, "--port", str(port), *options]
+    arguments: list[str | Path] = [
+        LUNGCLI,
+        *["--debug"] * debug,
+        "serve",
+        "--model",
+        model,
+        "--port",
+        str(port),
+        *options,
+    ]
     settings = environment(home) | {"TMPDIR": str(folder)}
-    with subprocess.Popen(asked, env=settings, stderr=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(arguments, env=settings, stderr=subprocess.PIPE, text=True) as served:
         assert served.stderr is not None
-        told = ""
-        while "the page is at" not in told:
+        output = ""
+        while "serving at" not in output:
             line = served.stderr.readline()
-            assert line, told
-            told += line
-        yield served, f"http://127.0.0.1:{port}", told
+            assert line, output
+            output += line
+        yield served, f"http://127.0.0.1:{port}", output
 
 
 @NEEDS_WEB
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_told_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
+def test_the_server_stops_on_signals_and_leaves_no_upload(ending: signal.Signals, home: Path, tmp_path: Path) -> None:
     with serving(home, tmp_path, "--host", "0.0.0.0") as (served, _, told):
         assert list(tmp_path.glob("lungcli-scratch-uploads-*"))
         served.send_signal(ending)
         assert served.stderr is not None
         told += served.stderr.read()
     assert served.returncode == 0
-    assert "warning: 0.0.0.0 can be reached from other machines" in told
+    assert "warning: 0.0.0.0 is open to other machines" in told
     assert "--auth FILE" in told
-    assert "ended; no upload is left" in told
+    assert "stopped; all uploads are deleted" in told
     assert not list(tmp_path.glob("lungcli-scratch-uploads-*"))
 
 
@@ -89,7 +98,7 @@ def test_visitors_cannot_write_on_the_terminal(debug: bool, home: Path, tmp_path
         told += served.stderr.read()
     assert "\x1b" not in told
     assert ("Traceback" in told) == ("\\x1b]0" in told) == debug
-    assert told.splitlines()[-1] == "ended; no upload is left"
+    assert told.splitlines()[-1] == "stopped; all uploads are deleted"
 
 
 def answer(address: str, body: bytes | None = None) -> bytes:

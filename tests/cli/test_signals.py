@@ -12,7 +12,7 @@ from lungcli.core.errors import LungcliError, during
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
-def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() -> None:
+def test_sighup_stays_ignored_under_nohup_and_handlers_are_restored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
     try:
         heard = signals.install_handlers(also=("SIGINT",))
@@ -29,7 +29,7 @@ def test_a_terminal_that_is_closed_is_unheard_under_nohup_and_all_is_put_back() 
         signal.signal(signal.SIGHUP, before[0])
 
 
-def test_a_job_hears_the_dashboard_where_a_script_has_put_it_into_the_background() -> None:
+def test_a_background_run_handles_sigint_from_the_dashboard() -> None:
     """There SIGINT is ignored from the start, and it is by SIGINT that the dashboard asks a run to stop."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -41,7 +41,7 @@ def test_a_job_hears_the_dashboard_where_a_script_has_put_it_into_the_background
         signal.signal(signal.SIGINT, before)
 
 
-def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_has_its_own_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
@@ -51,7 +51,7 @@ def test_nobody_reading_any_more_is_an_exit_code_of_its_own(tmp_path: Path, monk
     stream.close()
 
 
-def test_an_error_that_nobody_foresaw_says_what_was_being_done(
+def test_an_unexpected_error_says_what_was_being_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def crash(**_: object) -> None:
@@ -60,8 +60,8 @@ def test_an_error_that_nobody_foresaw_says_what_was_being_done(
 
     monkeypatch.setattr(app, "app", crash)
     assert app._code() == 1
-    said = capsys.readouterr().err
-    assert "error: unforeseen ZeroDivisionError: division by zero (while judging scan.png)" in said
+    stderr = capsys.readouterr().err
+    assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in stderr
 
 
 def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +74,7 @@ def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "error: out of memory (while preparing slice.png)" in capsys.readouterr().err
 
 
-def test_an_error_passes_what_was_being_done_and_nothing_is_noted_of_success() -> None:
+def test_only_errors_carry_a_note_of_what_was_being_done() -> None:
     with during("while nothing goes wrong"):
         pass
     with pytest.raises(LungcliError) as caught, during("while it goes wrong"):

@@ -81,7 +81,7 @@ FOOTNOTES = [
 ]
 
 
-def test_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     tables.show_comparison(COMPARISON)
     shown = capsys.readouterr()
     assert [line.rstrip() for line in shown.out.splitlines()] == GOLDEN.splitlines()

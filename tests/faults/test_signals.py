@@ -86,7 +86,7 @@ def test_a_training_saves_says_how_to_go_on_and_ends_as_an_unbroken_one(made: Pa
             process.send_signal(number)
             _, errors = process.communicate(timeout=120)
         assert process.returncode == 130, errors.decode()
-        assert "  go on with: lungcli runs resume 'stopped'" in errors.decode().splitlines()[-1]
+        assert "  to continue: lungcli runs resume 'stopped'" in errors.decode().splitlines()[-1]
         assert b"Traceback" not in errors
         assert runs.state(runs.read(made / "runs" / "stopped")) == "stopped"
     finished(call)

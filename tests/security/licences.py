@@ -66,20 +66,20 @@ def licence(distribution: metadata.Distribution) -> str:
     about = distribution.metadata
     if "License-Expression" in about:
         return about["License-Expression"]
-    told = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
-    return ", ".join(told) or (about["License"] if "License" in about else "").strip().partition("\n")[0]  # noqa: SIM401
+    output = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
+    return ", ".join(output) or (about["License"] if "License" in about else "").strip().partition("\n")[0]  # noqa: SIM401
 
 
 def unsuitable(found: dict[str, metadata.Distribution]) -> dict[str, str]:
     """Packages whose licence does not suit, or is not told."""
-    told = {
+    output = {
         name: KNOWN.get(name) or licence(each)
         for name, each in found.items()
         if not name.startswith(VENDOR) and not (name in USED_UNCHANGED and licence(each).startswith("LGPL"))
     }
     return {
         name: text
-        for name, text in told.items()
+        for name, text in output.items()
         # One licence of several may be chosen.
         if not SUITABLE.search(text) or (COPYLEFT.search(text) and " OR " not in text)
     }

@@ -23,8 +23,7 @@ RUN, DATA = f"run{NASTY}", f"set{NASTY}"
 
 def plant(pictures_folder: Path) -> Path:
     """Fill the home (as set by LUNGCLI_HOME) with a run and a data set, and a folder with pictures to be judged."""
-    made = _data_set()
-    _run(made)
+    _run(_data_set())
     return _pictures(pictures_folder)
 
 
@@ -48,9 +47,9 @@ def _data_set() -> manifest.Manifest:
                 )
             )
     source = Source(about=f"about{NASTY}", licence=f"licence{NASTY}", citation=f"cite{NASTY}", doi=f"doi{NASTY}")
-    made = manifest.make(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
-    manifest.save(made, folder)
-    return made
+    manifest_ = manifest.make(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
+    manifest.save(manifest_, folder)
+    return manifest_
 
 
 def _sha256(content: bytes) -> str:

@@ -55,7 +55,7 @@ def given(call: ast.Call, name: str) -> object:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_module_makes_code_of_data(path: Path) -> None:
+def test_no_module_executes_data(path: Path) -> None:
     tree, here = ast.parse(path.read_text()), path.relative_to(PACKAGE).as_posix()
     imported = {
         part
@@ -97,7 +97,7 @@ def test_every_dependency_has_a_lower_bound() -> None:
         assert {each.operator for each in requirement.specifier} & {">=", "==", "~="}, str(requirement)
 
 
-def test_what_is_installed_is_what_is_asked_for() -> None:
+def test_installed_versions_satisfy_the_requirements() -> None:
     found = licences.needed(ALL_EXTRAS)
     for requirement in licences.asked_for("lungcli", ALL_EXTRAS):
         there = found.get(licences.name_of(requirement.name))
@@ -117,7 +117,7 @@ def test_what_is_installed_is_what_is_asked_for() -> None:
         ("", False),
     ],
 )
-def test_copyleft_and_silence_do_not_suit(text: str, suits: bool) -> None:
+def test_copyleft_and_missing_licences_are_refused(text: str, suits: bool) -> None:
     class Told:
         metadata = {"License-Expression": text}  # noqa: RUF012
 

@@ -60,9 +60,9 @@ def net(*nodes: onnx.NodeProto, weights: tuple[onnx.TensorProto, ...] = (), size
         list(weights),
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)]
-    made = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    helper.set_model_props(made, {model_file.KEY: model_card.encode(graphs.card(size=size))})
-    return made
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    helper.set_model_props(model, {model_file.KEY: model_card.encode(graphs.card(size=size))})
+    return model
 
 
 def ints(name: str, *values: int) -> onnx.TensorProto:
@@ -175,10 +175,10 @@ def lying() -> onnx.ModelProto:
 
 
 def sparse() -> onnx.ModelProto:
-    made = net(helper.make_node("Add", ["float", "s"], ["logits"]))
+    model = net(helper.make_node("Add", ["float", "s"], ["logits"]))
     values = numpy_helper.from_array(np.ones(1, dtype=np.float32), "s")
-    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, ints("i", 0), [1 << 15, 1 << 15]))
-    return made
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, ints("i", 0), [1 << 15, 1 << 15]))
+    return model
 
 
 HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
@@ -206,7 +206,7 @@ HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 
 
 @pytest.mark.parametrize("name", HARMFUL)
-def test_a_harmful_graph_is_refused_before_it_takes_anything(name: str, tmp_path: Path) -> None:
+def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_path: Path) -> None:
     make, why = HARMFUL[name]
     path = tmp_path / "m.onnx"
     path.write_bytes(make().SerializeToString())
@@ -236,7 +236,7 @@ def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_
         one_clear_error(home, asked)
 
 
-def test_a_pickle_for_a_model_a_run_or_a_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_pickle_as_model_run_or_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     evil = poisoned(mark)
     commands = ("predict", "evaluate", "benchmark", "calibrate", "quantize", "compare")
@@ -251,7 +251,7 @@ def test_a_pickle_for_a_model_a_run_or_a_checkpoint_runs_nothing(home: Path, tmp
     assert mark.exists()
 
 
-def test_a_poisoned_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_poisoned_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:
     import torch
 
     mark, path = tmp_path / "mark", tmp_path / "checkpoint.safetensors"
@@ -280,21 +280,19 @@ def test_a_poisoned_checkpoint_runs_nothing(home: Path, tmp_path: Path) -> None:
 
 
 def a_run(name: str = "copied", **changes: object) -> Path:
-    made = runs.create(
+    run = runs.create(
         name, "train", msgspec.structs.replace(recipe.Recipe(data="phantom", model="resnet18"), **changes)
     )
-    (made.stage("train")).mkdir()
-    graphs.model_file(made.stage("train") / model_paths.MODEL)
-    return made.folder
+    (run.stage("train")).mkdir()
+    graphs.model_file(run.stage("train") / model_paths.MODEL)
+    return run.folder
 
 
 LINKED = ("events.jsonl", ".lock", "run.json", "recipe.toml", "worker.json", "tags.json", "train", "train/model.onnx")
 
 
 @pytest.mark.parametrize("name", LINKED)
-def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_left_alone(
-    name: str, home: Path, tmp_path: Path
-) -> None:
+def test_links_out_of_a_run_folder_are_refused_and_their_targets_stay(name: str, home: Path, tmp_path: Path) -> None:
     folder, outside = a_run(), tmp_path / "outside"
     here = folder / name
     if here.is_dir():
@@ -316,7 +314,7 @@ def test_a_run_folder_with_links_out_of_it_is_refused_and_what_they_lead_to_is_l
     assert before == (outside.read_bytes() if outside.is_file() else sorted(outside.iterdir()))
 
 
-def test_a_run_that_names_things_outside_reads_and_writes_none(home: Path, tmp_path: Path) -> None:
+def test_a_run_that_names_outside_paths_touches_none(home: Path, tmp_path: Path) -> None:
     folder = a_run()
     secret = tmp_path / "secret.json"
     secret.write_text("precious words")
@@ -332,12 +330,12 @@ def test_a_run_that_names_things_outside_reads_and_writes_none(home: Path, tmp_p
         {"device": "../x"},
     ):
         recipe.save(recipe.Recipe(**{"data": "phantom", "model": "resnet18", **changes}), folder / "recipe.toml")  # type: ignore[arg-type]
-        told = call(home, ["runs", "resume", "copied"])
-        assert "error: " in told, (changes, told)
-        assert "precious" not in told
-        assert "root:" not in told
-        assert "Traceback" not in told
-        assert "unforeseen" not in told
+        done = call(home, ["runs", "resume", "copied"])
+        assert "error: " in done, (changes, done)
+        assert "precious" not in done
+        assert "root:" not in done
+        assert "Traceback" not in done
+        assert "unforeseen" not in done
     assert secret.read_text() == "precious words"
 
 
@@ -364,14 +362,14 @@ def call(home: Path, asked: Sequence[object]) -> str:
 
 
 def one_clear_error(home: Path, asked: Sequence[object]) -> None:
-    told = call(home, asked)
-    assert told.count("error: ") == 1, (asked, told)
-    assert "Traceback" not in told
-    assert "unforeseen" not in told, (asked, told)
-    assert "root:" not in told
+    done = call(home, asked)
+    assert done.count("error: ") == 1, (asked, done)
+    assert "Traceback" not in done
+    assert "unforeseen" not in done, (asked, done)
+    assert "root:" not in done
 
 
-def test_bounds_hold_for_nets_as_large_as_any_of_ours() -> None:
+def test_the_largest_nets_of_the_registry_are_within_bounds() -> None:
     assert graph_limits.VALUES >= 3 * 78
     assert graph_limits.WORK >= 2.5 * 360_000
     assert paths.home().exists()

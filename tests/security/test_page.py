@@ -59,7 +59,7 @@ def unfinished() -> list[Path]:
     return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
 
-def judged(served: Served, claimed: str, session: str) -> bytes:
+def request_prediction(served: Served, claimed: str, session: str) -> bytes:
     """Ask for a verdict on a file that lies on the server, as the page does after an upload; the stream of answers."""
     config = json.loads(served.ask("GET", "/config")[1])
     number = next(
@@ -72,7 +72,7 @@ def judged(served: Served, claimed: str, session: str) -> bytes:
     return served.ask("GET", f"/gradio_api/queue/data?session_hash={session}")[1]
 
 
-def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
+def test_predicted_uploads_are_deleted_and_never_served(served: Served) -> None:
     before = kept()
     status, answer = served.upload(html.example("malignant").content)
     assert status == 200
@@ -80,11 +80,11 @@ def test_what_is_judged_is_deleted_and_never_given_out(served: Served) -> None:
     assert Path(path).is_file()
     for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
         assert served.ask("GET", f"{route}{path}")[0] == 404
-    assert b"malignant" in judged(served, path, "one")
+    assert b"malignant" in request_prediction(served, path, "one")
     assert kept() == before
 
 
-def test_no_visitor_has_what_another_sent(served: Served) -> None:
+def test_no_visitor_can_read_an_upload_of_another(served: Served) -> None:
     """Where an upload lies can't be guessed without its content, and by then the verdict has been given."""
     ours, theirs = (html.example(label).content for label in ("benign", "malignant"))
     (first,), (second,) = (json.loads(served.upload(content)[1]) for content in (ours, theirs))
@@ -93,10 +93,10 @@ def test_no_visitor_has_what_another_sent(served: Served) -> None:
     assert all(len(place) >= 64 for place in places)
     folder = Path(first).parent
     for guessed in (folder, folder.parent, f"{folder.parent}/*/a.png", f"{folder.parent}/{'0' * 64}/a.png"):
-        assert b'"success":true' not in judged(served, str(guessed), "thief").replace(b" ", b"")
-    assert b"malignant" in judged(served, second, "ours")
+        assert b'"success":true' not in request_prediction(served, str(guessed), "thief").replace(b" ", b"")
+    assert b"malignant" in request_prediction(served, second, "ours")
     for session, claimed in (("thief", second), ("ours", second)):
-        assert b'"success":true' not in judged(served, claimed, session).replace(b" ", b"")
+        assert b'"success":true' not in request_prediction(served, claimed, session).replace(b" ", b"")
     # What was answered to one is not told again, whoever calls himself so.
     assert b"a.png" not in overheard(served, "ours", 3.0)
 
@@ -120,10 +120,10 @@ def overheard(served: Served, session: str, seconds: float) -> bytes:
     "claimed",
     ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],
 )
-def test_files_that_were_not_uploaded_are_not_judged(served: Served, claimed: str) -> None:
-    told = judged(served, claimed, "two")
-    assert b"root:" not in told
-    assert b'"success":true' not in told.replace(b" ", b"")
+def test_files_that_were_not_uploaded_are_not_predicted(served: Served, claimed: str) -> None:
+    answers = request_answers(served, claimed, "two")
+    assert b"root:" not in answers
+    assert b'"success":true' not in answers.replace(b" ", b"")
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_addresses_that_the_page_does_not_need_are_closed(served: Served, path: 
         ("TRACE", "/"),
     ],
 )
-def test_deeds_that_the_page_does_not_need_are_closed(served: Served, method: str, path: str) -> None:
+def test_methods_that_the_page_does_not_need_are_closed(served: Served, method: str, path: str) -> None:
     assert served.ask(method, path, b"{}", Content_Type=JSON)[0] == 404
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "169.254.1.1", ""]
 )
-def test_names_that_are_made_to_mean_this_machine(served: Served, host: str) -> None:
+def test_rebound_dns_names_are_refused(served: Served, host: str) -> None:
     assert served.ask("GET", "/", Host=host)[0] == 400
 
 
@@ -193,7 +193,7 @@ def test_names_that_are_made_to_mean_this_machine(served: Served, host: str) -> 
     ],
     ids=str,
 )
-def test_pages_elsewhere_can_neither_ask_nor_send(served: Served, headers: dict[str, str]) -> None:
+def test_other_origins_can_neither_read_nor_send(served: Served, headers: dict[str, str]) -> None:
     before = kept()
     for method, path, body in (
         ("GET", "/config", b""),
@@ -261,7 +261,7 @@ def test_an_upload_that_breaks_off_or_is_out_of_shape_leaves_nothing(served: Ser
     assert unfinished() == []
 
 
-def test_many_that_say_half_a_sentence_hold_up_nobody(served: Served) -> None:
+def test_many_half_sent_requests_delay_nobody(served: Served) -> None:
     links = [socket.create_connection(("127.0.0.1", served.service.port), timeout=30) for _ in range(100)]
     for link in links:
         link.sendall(b"GET /config HTTP/1.1\r\nHost: 127")
@@ -288,7 +288,7 @@ def test_many_uploads_at_once_are_refused(served: Served, monkeypatch: pytest.Mo
     waited(lambda: served.upload(b"x" * 10)[0] != 503)
 
 
-def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_clients_are_disconnected_and_delay_nobody(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "IDLE_SECONDS", 1.0)
     links = [begun(served) for _ in range(8)]
     assert served.ask("GET", "/config")[0] == 200
@@ -298,7 +298,7 @@ def test_slow_clients_are_sent_away_and_hold_up_nobody(served: Served, monkeypat
         link.close()
 
 
-def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_trickles_is_disconnected(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_SECONDS", 2.0)
     link, start = begun(served), time.monotonic()
     with pytest.raises((ConnectionError, TimeoutError)):  # noqa: PT012 - whichever write meets the closed door
@@ -309,7 +309,7 @@ def test_one_that_trickles_is_sent_away_too(served: Served, monkeypatch: pytest.
     link.close()
 
 
-def test_too_many_names_and_contents_are_named_not_kept(tmp_path: Path) -> None:
+def test_uploads_beyond_the_limit_are_named_without_content(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(html.MAX_PICTURES + 2)]
     for path in paths:
         path.write_bytes(b"x" * 100)

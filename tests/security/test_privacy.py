@@ -54,7 +54,7 @@ def asked(home: Path, work: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
-def test_nothing_that_is_written_names_a_patient(home: Path, folder: Path, tmp_path: Path) -> None:
+def test_no_written_file_names_a_patient(home: Path, folder: Path, tmp_path: Path) -> None:
     graphs.nodule_file(tmp_path / "m.onnx")
     out, heat = tmp_path / "out", tmp_path / "heat"
     named = [".", "export.zip", "no such QUETZALCOATL.dcm"][:2]
@@ -75,11 +75,11 @@ def test_nothing_that_is_written_names_a_patient(home: Path, folder: Path, tmp_p
             with Image.open(path) as picture:
                 assert not PLANTED.search(repr(picture.info).encode())
 
-    told = asked(home, folder, "--include-phi", ".")
-    assert PLANTED.search(told.stdout + told.stderr)
+    output = asked(home, folder, "--include-phi", ".")
+    assert PLANTED.search(output.stdout + output.stderr)
 
 
-def test_the_runtime_keeps_no_mark_of_this_machine_and_no_diary_for_its_maker(home: Path, tmp_path: Path) -> None:
+def test_the_runtime_stores_no_machine_id_and_no_telemetry(home: Path, tmp_path: Path) -> None:
     """ONNX Runtime would lay a device number and a queue of reports into the user's cache, and send them."""
     graphs.model_file(tmp_path / "m.onnx")
     pictures.write(tmp_path / "work", {"1.png": pictures.png(1)})
@@ -104,7 +104,7 @@ def test_the_runtime_keeps_no_mark_of_this_machine_and_no_diary_for_its_maker(ho
 @pytest.mark.parametrize(
     "module", ["modelfile.model_file", "evaluation.benchmark", "export.formats", "quantize.bias_correction"]
 )
-def test_the_runtime_is_told_to_keep_quiet_before_any_room_imports_it(module: str) -> None:
+def test_telemetry_is_disabled_before_the_runtime_is_imported(module: str) -> None:
     """The first import of the runtime is caught in a fresh interpreter, and must find the switch set."""
     code = (
         "import importlib, os, sys\n"

@@ -74,9 +74,7 @@ ASKED: tuple[tuple[str, ...], ...] = (
 )
 
 
-def test_every_command_shows_foreign_names_without_what_commands_a_terminal(
-    home: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_every_command_shows_foreign_names_without_control_sequences(home: Path, folder: Path, tmp_path: Path) -> None:
     one = next(folder.rglob("slice*.png"))
     places = {"FOLDER": str(folder), "OUT": str(tmp_path / "out"), "ONE": str(one)}
     shown_at_all = 0
@@ -89,11 +87,11 @@ def test_every_command_shows_foreign_names_without_what_commands_a_terminal(
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        told = done.stdout.decode() + done.stderr.decode()
-        assert not (found := COMMANDS.findall(told)), (asked, found, told)
-        assert "unforeseen" not in told, (asked, told)
-        assert "Traceback" not in told, (asked, told)
-        shown_at_all += "owned" in told
+        output = done.stdout.decode() + done.stderr.decode()
+        assert not (found := COMMANDS.findall(output)), (asked, found, output)
+        assert "unforeseen" not in output, (asked, output)
+        assert "Traceback" not in output, (asked, output)
+        shown_at_all += "owned" in output
     # What is not shown could not do harm anyway.
     assert shown_at_all > len(ASKED) // 2
     for path in (tmp_path / "out").iterdir():
@@ -101,16 +99,16 @@ def test_every_command_shows_foreign_names_without_what_commands_a_terminal(
         assert not COMMANDS.search(path.read_text())
 
 
-def test_a_terminal_with_colours_gets_colours_alone(home: Path, folder: Path) -> None:
+def test_a_colour_terminal_gets_no_other_sequences_than_colours(home: Path, folder: Path) -> None:
     settings = environment(home) | {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "200"}
     for asked in (["runs", "list"], ["models", "list"], ["data", "show", DATA], ["runs", "show", RUN]):
         done = subprocess.run([LUNGCLI, *asked], env=settings, capture_output=True, timeout=600, check=False)
-        told = (done.stdout + done.stderr).decode()
-        assert "owned" in told
-        assert not COMMANDS.search(re.sub(r"\x1b\[[0-9;]*m", "", told).replace("\x1b[1m", ""))
+        output = (done.stdout + done.stderr).decode()
+        assert "owned" in output
+        assert not COMMANDS.search(re.sub(r"\x1b\[[0-9;]*m", "", output).replace("\x1b[1m", ""))
 
 
-def test_the_dashboard_shows_them_so_too(folder: Path) -> None:
+def test_the_dashboard_shows_foreign_names_without_control_sequences(folder: Path) -> None:
     async def look() -> str:
         seen = []
         app = Dashboard("runs")
@@ -134,19 +132,19 @@ def test_the_dashboard_shows_them_so_too(folder: Path) -> None:
                 seen += [notice.message for notice in app._notifications]
         return "\n".join(seen)
 
-    told = asyncio.run(look())
-    assert "owned" in told
-    assert not COMMANDS.search(told)
+    output = asyncio.run(look())
+    assert "owned" in output
+    assert not COMMANDS.search(output)
 
 
 @pytest.mark.parametrize("letter", ["\x1b", "\x07", "\x9b", "\u202e", "\r", "\x08", "\u2066"])
-def test_the_one_function(letter: str) -> None:
+def test_plain_makes_every_control_character_visible(letter: str) -> None:
     assert not COMMANDS.search(formatting.plain(f"a{letter}b"))
     assert formatting.plain_lines(f"a\nb{letter}").count("\n") == 1
     assert not COMMANDS.search(formatting.plain_json(f'"{letter}"'))
 
 
-def test_a_table_is_harmless_whatever_is_put_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_makes_any_text_harmless(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.table import Table
 
     console.out.cache_clear()
@@ -155,7 +153,7 @@ def test_a_table_is_harmless_whatever_is_put_in_it(capsys: pytest.CaptureFixture
     table.add_row(NASTY)
     console.out().print(table)
     console.out.cache_clear()
-    told = capsys.readouterr().out
-    assert told.count("[red]") == 3
-    assert not COMMANDS.search(told)
-    assert os.linesep in told
+    stdout = capsys.readouterr().out
+    assert stdout.count("[red]") == 3
+    assert not COMMANDS.search(stdout)
+    assert os.linesep in stdout

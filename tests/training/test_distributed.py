@@ -243,7 +243,7 @@ def test_a_signal_saves_and_one_process_goes_on(alone: Path, own: Path, stop: si
     process.send_signal(stop)
     _, said = process.communicate(timeout=400)
     assert process.returncode == 130, said
-    assert "go on with: lungcli runs resume 'run'" in said
+    assert "to continue: lungcli runs resume 'run'" in said
     assert "Traceback" not in said
     assert not any(each.is_running() for each in there)
     assert happened(own)[-1] == "run-stopped"

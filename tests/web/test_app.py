@@ -112,7 +112,7 @@ def served(model: Path) -> Iterator[Served]:
 
 
 @WITH_GRADIO
-def test_the_page_answers_and_tells_browsers_to_ask_nobody_else(served: Served) -> None:
+def test_the_page_answers_with_a_policy_that_forbids_other_hosts(served: Served) -> None:
     status, content, headers = served.ask("GET", "/")
     assert status == 200
     assert b"lungcli" in content
@@ -126,7 +126,7 @@ def test_the_page_answers_and_tells_browsers_to_ask_nobody_else(served: Served) 
 
 
 @WITH_GRADIO
-def test_no_file_of_the_machine_is_given_out(served: Served, model: Path) -> None:
+def test_no_file_of_the_machine_is_served(served: Served, model: Path) -> None:
     for path in ("/etc/passwd", str(model), str(Path(app.__file__)), "pyproject.toml", "../../../../etc/passwd"):
         for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/static/", "/assets/"):
             status, content, _ = served.ask("GET", f"{route}{path}")
@@ -163,13 +163,13 @@ def test_too_large_an_upload_is_refused_and_leaves_nothing(served: Served) -> No
 
 
 @WITH_GRADIO
-def test_other_names_for_this_machine_are_refused(served: Served) -> None:
+def test_foreign_host_names_are_refused(served: Served) -> None:
     """A foreign page that makes its own name mean 127.0.0.1 must not read what is here."""
     assert served.ask("GET", "/", Host="evil.example")[0] == 400
 
 
 @WITH_GRADIO
-def test_accounts_keep_others_out_and_the_folder_of_uploads_goes(model: Path) -> None:
+def test_a_login_is_required_and_the_upload_folder_is_deleted(model: Path) -> None:
     before = set(Path(tempfile.gettempdir()).glob("lungcli-scratch-uploads-*"))
     guarded = Served(app.Service(models={"tiny": model}, port=free_port(), accounts=(("ada", "secret"),)))
     guarded.start()
@@ -187,7 +187,7 @@ def test_accounts_keep_others_out_and_the_folder_of_uploads_goes(model: Path) ->
 
 
 @WITH_GRADIO
-def test_a_port_in_use_is_told(model: Path) -> None:
+def test_a_port_in_use_is_an_error_with_a_hint(model: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -197,7 +197,9 @@ def test_a_port_in_use_is_told(model: Path) -> None:
         assert "choose another port" in caught.value.hint
 
 
-def test_without_the_extra_the_command_that_installs_it_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_command_that_installs_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(UsageError) as caught:
         app.serve(app.Service(models={"tiny": model}), lambda _: None, threading.Event(), print)

@@ -63,27 +63,27 @@ def visit(served: Served) -> Iterator[tuple["Page", list[str]]]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page()
         opened.set_default_timeout(60 * SECONDS)
-        asked: list[str] = []
-        opened.on("request", lambda request: asked.append(request.url))
+        arguments: list[str] = []
+        opened.on("request", lambda request: arguments.append(request.url))
         opened.goto(f"http://127.0.0.1:{served.service.port}/")
-        yield opened, asked
+        yield opened, arguments
         browser.close()
     gc.collect()
 
 
 def heads(opened: "Page") -> list[str]:
     """The verdicts on the page, without their probabilities."""
-    return [text.split()[0] for text in opened.locator("#told h2").all_inner_texts()]
+    return [text.split()[0] for text in opened.locator("#results h2").all_inner_texts()]
 
 
 def drawn(opened: "Page") -> list[int]:
     """Widths of the pictures on the page, as the browser has decoded them."""
     script = "images => images.map(image => image.complete ? image.naturalWidth : 0)"
-    widths: list[int] = opened.locator("#told img").evaluate_all(script)
+    widths: list[int] = opened.locator("#results img").evaluate_all(script)
     return widths
 
 
-def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
+def test_uploads_get_predictions_with_heat_maps_and_bad_files_get_messages(
     visit: tuple["Page", list[str]], served: Served, tmp_path: Path
 ) -> None:
     opened, asked = visit
@@ -96,23 +96,23 @@ def test_uploads_get_verdicts_and_heat_maps_and_bad_files_messages(
     (tmp_path / "bad.png").write_text("no picture")
     names = ("malignant.png", "bad.png", "normal.png")
     opened.locator("#drop input[type=file]").set_input_files([tmp_path / name for name in names])
-    opened.locator("#told article").nth(1).wait_for()
+    opened.locator("#results article").nth(1).wait_for()
     assert heads(opened) == verdicts
     assert drawn(opened) == [448] * 4
-    assert opened.locator("#told figcaption", has_text="regions that support malignant").first.is_visible()
-    assert "cannot read bad.png: it is not a picture" in opened.locator("#told [role=alert]").inner_text()
-    assert re.search(r"malignant\s+\d+\.\d%", opened.locator("#told table").first.inner_text())
+    assert opened.locator("#results figcaption", has_text="regions that support malignant").first.is_visible()
+    assert "cannot read bad.png: it is not a picture" in opened.locator("#results [role=alert]").inner_text()
+    assert re.search(r"malignant\s+\d+\.\d%", opened.locator("#results table").first.inner_text())
     assert_nobody_else_was_asked(asked, served)
 
 
-def test_a_phantom_is_judged_by_the_model_chosen(visit: tuple["Page", list[str]], served: Served) -> None:
+def test_a_phantom_is_predicted_by_the_chosen_model(visit: tuple["Page", list[str]], served: Served) -> None:
     opened, asked = visit
     opened.get_by_role("button", name="malignant", exact=True).click()
-    opened.locator("#told article").wait_for()
+    opened.locator("#results article").wait_for()
     assert heads(opened) == ["malignant"]
     opened.locator("#model input").click()
     opened.get_by_role("option", name="bright").click()
-    opened.locator("#told h2", has_text="normal").wait_for()
+    opened.locator("#results h2", has_text="normal").wait_for()
     assert heads(opened) == ["normal"]
     assert_nobody_else_was_asked(asked, served)
 
@@ -124,14 +124,14 @@ def test_a_picture_that_is_no_slice_is_refused_with_the_reason(
     grey = np.linspace(0, 255, 256 * 256).reshape(256, 256).astype(np.uint8)
     Image.fromarray(np.stack((grey, grey.T, 255 - grey), axis=2)).save(tmp_path / "photo.jpg")
     opened.locator("#drop input[type=file]").set_input_files(tmp_path / "photo.jpg")
-    told = opened.locator("#told [role=alert]")
-    told.wait_for()
-    assert "no prediction for photo.jpg: not an axial lung CT slice (a colour picture; score" in told.inner_text()
+    output = opened.locator("#results [role=alert]")
+    output.wait_for()
+    assert "no prediction for photo.jpg: not an axial lung CT slice (a colour picture; score" in output.inner_text()
     assert heads(opened) == []
     assert_nobody_else_was_asked(asked, served)
 
 
-def test_all_can_be_done_by_keyboard(visit: tuple["Page", list[str]]) -> None:
+def test_the_page_works_by_keyboard(visit: tuple["Page", list[str]]) -> None:
     opened, _ = visit
     opened.get_by_role("button", name="upload or drop").focus()
     with opened.expect_file_chooser() as chooser:
@@ -147,16 +147,16 @@ def test_all_can_be_done_by_keyboard(visit: tuple["Page", list[str]]) -> None:
     opened.locator("th", has_text="split").wait_for()
     opened.keyboard.press("Shift+Tab")
     opened.keyboard.press("Enter")
-    opened.locator("#told article").wait_for()
+    opened.locator("#results article").wait_for()
 
 
-def test_a_phone_shows_the_verdict_without_sideways_scrolling(visit: tuple["Page", list[str]]) -> None:
+def test_a_phone_shows_the_prediction_without_sideways_scrolling(visit: tuple["Page", list[str]]) -> None:
     opened, _ = visit
     opened.set_viewport_size({"width": 390, "height": 844})
     opened.get_by_role("button", name="malignant", exact=True).click()
-    opened.locator("#told article").wait_for()
+    opened.locator("#results article").wait_for()
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
-    opened.wait_for_function("document.querySelector('#told h2').getBoundingClientRect().top < innerHeight")
+    opened.wait_for_function("document.querySelector('#results h2').getBoundingClientRect().top < innerHeight")
 
 
 def assert_nobody_else_was_asked(asked: list[str], served: Served) -> None:

@@ -42,14 +42,14 @@ def kept(blocks: Any) -> tuple[set[str], set[str]]:
     return set(blocks._queue.pending_messages_per_session), set(blocks._queue.pending_event_ids_session)
 
 
-def test_a_visit_is_forgotten_once_its_verdict_is_fetched() -> None:
+def test_a_session_is_forgotten_once_its_result_is_fetched() -> None:
     ids: dict[str, set[str]] = {"fetched": set(), "asked": set(), "running": {"e"}, "gone": {"f"}}
     blocks = library(messages=dict.fromkeys(("fetched", "asked", "running")), unfetched=ids, running={"e": "running"})
     gradio_sessions.forget(blocks, NO_UPLOADS, ["asked"])
     assert kept(blocks) == ({"asked", "running"}, {"asked", "running"})
 
 
-def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfetched_results_make_room_for_newer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 2)
     ids = {name: {name} for name in ("old", "running", "newer", "newest")}
     blocks = library(messages=dict.fromkeys(ids), unfetched=ids, running={"running": "running"})
@@ -58,7 +58,7 @@ def test_verdicts_that_nobody_fetches_make_room_for_newer_ones(monkeypatch: pyte
 
 
 @given(st.data())
-def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject) -> None:
+def test_live_sessions_and_few_others_stay_in_any_order_of_events(data: st.DataObject) -> None:
     names = [str(number) for number in range(gradio_sessions.MAX_UNFETCHED * 2)]
     some = st.sets(st.sampled_from(names))
     messages, listed, fetched, asked, running = (data.draw(some) for _ in range(5))
@@ -74,7 +74,7 @@ def test_however_visits_go_the_live_ones_stay_and_few_others(data: st.DataObject
     assert (queued | waiting) - asked - running <= messages & (listed - fetched)
 
 
-def test_progress_of_uploads_logins_and_names_of_files_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upload_progress_logins_and_file_names_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 1)
     monkeypatch.setattr(gradio_sessions, "MAX_LOGINS", 2)
     uploads = SimpleNamespace(
@@ -91,7 +91,7 @@ def test_progress_of_uploads_logins_and_names_of_files_go(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("renamed", ["_queue", "pending_messages_per_session", "session_hash", "_signals", "tokens"])
-def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) -> None:
+def test_a_gradio_with_other_private_names_is_warned_about_once(renamed: str) -> None:
     blocks = library(messages={"a": None}, unfetched={"a": set()}, running={"e": "b"})
     uploads = SimpleNamespace(_signals={}, _statuses={})
     owners = [blocks, blocks._queue, blocks._queue.event_ids_to_events["e"], uploads, blocks.app]
@@ -101,18 +101,18 @@ def test_a_library_that_renames_what_it_keeps_is_warned_of_once(renamed: str) ->
     forget([])
     forget([])
     [warning] = warned
-    assert warning.startswith("gradio 9.1 keeps visits in a way that this version does not know")
+    assert warning.startswith("gradio 9.1 stores sessions in an unknown way")
     assert f"'{renamed}'" in warning
 
 
-def test_a_library_that_keeps_things_as_known_is_not_warned_of() -> None:
+def test_a_known_gradio_gets_no_warning() -> None:
     blocks = library(messages={"a": None}, unfetched={"a": set()})
     gradio_sessions.forgetter(blocks, SimpleNamespace(_signals={}, _statuses={}), "6.31.0", pytest.fail)([])
     assert kept(blocks) == (set(), set())
 
 
-def test_what_is_asked_for_is_told_until_the_answer_is_over_or_broken_off() -> None:
-    told: list[list[str]] = []
+def test_a_session_is_in_use_until_its_answer_ends_or_breaks_off() -> None:
+    output: list[list[str]] = []
     nothing: Any = None
 
     async def answered(query: bytes) -> None:
@@ -123,10 +123,10 @@ def test_what_is_asked_for_is_told_until_the_answer_is_over_or_broken_off() -> N
             await answered(b"")
             raise OSError("gone")
 
-    watched = gradio_sessions.SessionCleanup(answer, forget=lambda names: told.append(list(names)))
+    watched = gradio_sessions.SessionCleanup(answer, forget=lambda names: output.append(list(names)))
     with pytest.raises(OSError, match="gone"):
         asyncio.run(answered(b"session_hash=a&upload_id=b"))
-    assert told == [["a", "b"], []]
+    assert output == [["a", "b"], []]
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +163,7 @@ def _visit(served: Served, *, fetched: bool) -> bytes:
 
 
 @WITH_GRADIO
-def test_the_library_keeps_nothing_of_visits_that_are_over(
-    opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradio_keeps_nothing_of_past_sessions(opened: tuple[Served, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer library that keeps things elsewhere fails here: then `forget` has to learn where."""
     import gradio
     from gradio import routes
@@ -173,10 +171,10 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
     monkeypatch.setattr(gradio_sessions, "MAX_UNFETCHED", 2)
     served, blocks = opened
     for fetched in (True, False, False, False, False, True):
-        told = _visit(served, fetched=fetched)
-        assert (b"lung-card" in told) == fetched
+        output = _visit(served, fetched=fetched)
+        assert (b"lung-card" in output) == fetched
     queue, uploads = blocks._queue, routes.file_upload_statuses
-    # The last event is over a moment after its verdict is told.
+    # The last event is over a moment after its verdict is output.
     for _ in range(200):
         if not queue.event_ids_to_events:
             break
@@ -195,8 +193,8 @@ def test_the_library_keeps_nothing_of_visits_that_are_over(
 
 
 @WITH_GRADIO
-def test_a_class_that_sends_the_same_slice_at_once_gets_a_verdict_each(opened: tuple[Served, Any]) -> None:
+def test_many_visitors_who_send_the_same_slice_at_once_get_a_prediction_each(opened: tuple[Served, Any]) -> None:
     served, _ = opened
     with ThreadPoolExecutor(12) as visitors:
-        told = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
-    assert [b"lung-card" in each for each in told] == [True] * 24
+        output = list(visitors.map(lambda _: _visit(served, fetched=True), range(24)))
+    assert [b"lung-card" in each for each in output] == [True] * 24

@@ -37,7 +37,7 @@ def _pictures(shown: str) -> list[Image.Image]:
     return [Image.open(io.BytesIO(base64.b64decode(source))) for source in sources]
 
 
-def test_a_card_has_verdict_probabilities_and_heat(model: Model, phantom: Upload) -> None:
+def test_a_card_has_prediction_probabilities_and_heat_map(model: Model, phantom: Upload) -> None:
     shown = html.prediction_cards((phantom,), model)
     assert re.search(r"<h2>malignant \d+\.\d%</h2>", shown)
     assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
@@ -78,12 +78,12 @@ def test_names_are_never_markup(model: Model, phantom: Upload) -> None:
         assert "&lt;img src=x" in shown
 
 
-def test_more_pictures_than_a_page_holds(model: Model) -> None:
+def test_pictures_beyond_the_limit_of_the_page_are_counted(model: Model) -> None:
     uploads = tuple(Upload(name=f"{number}.png", content=b"x") for number in range(html.MAX_PICTURES + 3))
     shown = html.prediction_cards(uploads, model)
     assert f"{html.MAX_PICTURES - 1}.png" in shown
     assert f"{html.MAX_PICTURES}.png" not in shown
-    assert "3 more pictures were not judged" in shown
+    assert "3 more pictures have no prediction" in shown
 
 
 def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
     assert "not a medical device" in shown
 
 
-def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: Path) -> None:
+def test_a_card_without_figures_shows_those_of_unchanged_slices_under_stress(tmp_path: Path) -> None:
     whole = StressFigures(
         change="none",
         strength=0,
@@ -126,8 +126,8 @@ def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: 
     assert "0.100" not in shown
 
 
-def test_a_card_without_figures_and_its_referral_are_told() -> None:
+def test_a_card_without_figures_says_so_and_shows_its_referral() -> None:
     band = Referral(threshold=0.5, target="risk", coverage=0.7, risk=0.25, n=132)
     shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, referral=band), "m")
-    assert "nobody knows how well it works" in shown
-    assert "of 132 validation slices 70% were not referred, and 25% of those verdicts were wrong" in shown
+    assert "it was never evaluated" in shown
+    assert "of 132 validation slices 70% were not referred, and 25% of those were wrong" in shown

@@ -46,7 +46,7 @@ def test_visitors_who_send_the_same_slice_each_read_it(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_one_who_is_not_told_yet_keeps_what_another_reads(tmp_path: Path) -> None:
+def test_a_file_uploaded_again_is_kept_for_its_sender(tmp_path: Path) -> None:
     uploads, path = Uploads(tmp_path), sent(tmp_path)
     told(uploads, path)
     sent(tmp_path)
@@ -56,7 +56,7 @@ def test_one_who_is_not_told_yet_keeps_what_another_reads(tmp_path: Path) -> Non
     assert not path.exists()
 
 
-def test_what_broke_off_goes_with_the_last_that_arrives(tmp_path: Path) -> None:
+def test_broken_uploads_are_deleted_when_none_is_arriving(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path)
     with uploads.arriving():
         (tmp_path / "half").write_bytes(b"x")
@@ -69,7 +69,7 @@ def test_what_broke_off_goes_with_the_last_that_arrives(tmp_path: Path) -> None:
     assert whole.exists()
 
 
-def test_uploads_that_nobody_asks_a_verdict_for_go_in_time(tmp_path: Path) -> None:
+def test_unread_uploads_are_deleted_in_time(tmp_path: Path) -> None:
     uploads, old, new = Uploads(tmp_path), sent(tmp_path, "old/a.png"), sent(tmp_path, "new/b.png")
     told(uploads, old, new)
     (tmp_path / "emptied").mkdir()
@@ -88,7 +88,7 @@ def test_uploads_that_nobody_asks_a_verdict_for_go_in_time(tmp_path: Path) -> No
     assert not old.exists()
 
 
-def test_folders_that_go_away_meanwhile_end_nothing(tmp_path: Path) -> None:
+def test_folders_deleted_meanwhile_are_no_error(tmp_path: Path) -> None:
     uploads, stop = Uploads(tmp_path), threading.Event()
 
     def visitor(number: int) -> None:
