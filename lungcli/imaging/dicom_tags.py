@@ -1,7 +1,7 @@
 """Values of DICOM tags as scanners write them: missing, empty, with decimal commas, or per frame."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableSequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def value(dataset: "Dataset", name: str) -> Any:
     if found is None or (isinstance(found, str) and not found.strip()):
         return None
     # pydicom leaves a decimal string that is no number a string.
-    parts = [found] if isinstance(found, str) else found if isinstance(found, Sequence) else []
+    parts = [found] if isinstance(found, str) else found if isinstance(found, MutableSequence) else []
     if any(isinstance(part, str) and "," in part for part in parts) and dataset[name].VR == "DS":
         numbers = [float(str(part).replace(",", ".")) for part in parts]
         return numbers if len(numbers) > 1 else numbers[0]
@@ -34,8 +34,9 @@ def number(dataset: "Dataset", name: str) -> int | None:
 
 def texts(dataset: "Dataset", names: Iterable[str]) -> list[str]:
     """Return every value of some tags as text."""
-    values = (value(dataset, name) for name in names)
-    return [str(item) for found in values if found for item in ([found] if isinstance(found, str) else found)]
+    values = [found for name in names if (found := value(dataset, name)) is not None]
+    # Names are iterable as well, letter by letter; several values are a sequence of pydicom's own.
+    return [str(item) for found in values for item in (found if isinstance(found, MutableSequence) else [found])]
 
 
 def items(dataset: "Dataset", sequence: str) -> list["Dataset"]:
