@@ -23,7 +23,7 @@ def share(devices: int, device: str, work: Callable[[], None]) -> None:
     elif devices > 1:
         from lungcli.training import torchrun
 
-        torchrun.require(devices, device)
+        torchrun.require_devices(devices, device)
         # An error that is shown in full ends a process with 1, and would do so after every restart.
         restarts = 0 if console.ConsoleOptions.debug else torchrun.RESTARTS
         raise typer.Exit(torchrun.launch(devices, sys.argv[1:], restarts))

@@ -14,21 +14,21 @@ from torch.nn import functional
 from lungcli.core.recipe import Augment
 
 # Waves a picture: longer ones are lungs, heart and chest wall, not sharpness or noise.
-_ANATOMY_BELOW = 12
+_FIRST_MIXED_FREQUENCY = 12
 
 
-def augment(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+def augment(slices: Tensor, settings: Augment, generator: torch.Generator) -> Tensor:
     """Change each slice of a batch at random: uint8 (N, 1, S, S) → float32 (N, 1, S, S), values 0 to 255.
 
     Every draw comes from `generator` (on the CPU), so a seed repeats the batch exactly.
     """
-    moved = _move(slices.float() / 255, how, generator)
-    changed = _acquire(moved, how, generator)
-    kept = _uniform(len(slices), 0, 1, generator).to(slices.device) < how.clean
+    moved = _change_geometry(slices.float() / 255, settings, generator)
+    changed = _change_acquisition(moved, settings, generator)
+    kept = _uniform(len(slices), 0, 1, generator).to(slices.device) < settings.clean
     return torch.where(kept.view(-1, 1, 1, 1), moved, changed).clamp(0, 1) * 255
 
 
-def _move(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+def _change_geometry(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     count = len(slices)
     angle = _uniform(count, -1, 1, generator) * math.radians(how.rotation)
     zoom = torch.exp(_uniform(count, -1, 1, generator) * how.scale)
@@ -47,20 +47,20 @@ def _move(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(slices, grid, padding_mode="border", align_corners=False)
 
 
-def _acquire(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
-    changed = _resolve(slices, how.resolution, generator)
+def _change_acquisition(slices: Tensor, how: Augment, generator: torch.Generator) -> Tensor:
+    changed = _lower_resolution(slices, how.resolution, generator)
     changed = _blur(changed, how.blur, generator)
     changed = _sharpen(changed, how.sharpen, generator)
     changed = _exchange_spectra(changed, how.spectrum, generator)
-    low = _each(_uniform(len(slices), -1, 1, generator) * how.window, slices)
-    high = _each(1 + _uniform(len(slices), -1, 1, generator) * how.window, slices)
+    low = _per_slice(_uniform(len(slices), -1, 1, generator) * how.window, slices)
+    high = _per_slice(1 + _uniform(len(slices), -1, 1, generator) * how.window, slices)
     changed = ((changed - low) / (high - low)).clamp(0, 1)
-    changed = changed ** _each(torch.exp(_uniform(len(slices), -1, 1, generator) * how.gamma), slices)
-    strength = _each(_uniform(len(slices), 0, 1, generator) * how.noise, slices)
+    changed = changed ** _per_slice(torch.exp(_uniform(len(slices), -1, 1, generator) * how.gamma), slices)
+    strength = _per_slice(_uniform(len(slices), 0, 1, generator) * how.noise, slices)
     return changed + torch.randn(slices.shape, generator=generator).to(slices.device) * strength
 
 
-def _resolve(slices: Tensor, lost: float, generator: torch.Generator) -> Tensor:
+def _lower_resolution(slices: Tensor, lost: float, generator: torch.Generator) -> Tensor:
     """Lose pixels and interpolate them back; one factor a batch, since slices of a batch share one shape."""
     side = slices.shape[-1]
     coarse = round(side * (1 - float(_uniform(1, 0, lost, generator))))
@@ -91,7 +91,7 @@ def _sharpen(slices: Tensor, strongest: float, generator: torch.Generator) -> Te
     smooth = functional.conv2d(
         functional.pad(slices, (1, 1, 1, 1), mode="replicate"), torch.outer(taps, taps)[None, None]
     )
-    return slices + (slices - smooth) * _each(_uniform(len(slices), 0, strongest, generator), slices)
+    return slices + (slices - smooth) * _per_slice(_uniform(len(slices), 0, strongest, generator), slices)
 
 
 def _exchange_spectra(slices: Tensor, most: float, generator: torch.Generator) -> Tensor:
@@ -113,12 +113,12 @@ def _exchange_spectra(slices: Tensor, most: float, generator: torch.Generator) -
     other = torch.randperm(len(slices), generator=generator).to(slices.device)
     degree = _uniform(len(slices), 0, most, generator).to(slices.device)[:, None]
     gain = (sums[other] / sums.clamp(min=1e-6)).clamp(0.2, 5.0) ** degree
-    gain[:, :_ANATOMY_BELOW] = 1.0
+    gain[:, :_FIRST_MIXED_FREQUENCY] = 1.0
     exchanged: Tensor = torch.fft.irfft2(waves * gain[:, radius], s=(side, side))[:, None]
     return exchanged
 
 
-def _each(values: Tensor, slices: Tensor) -> Tensor:
+def _per_slice(values: Tensor, slices: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1).to(slices.device)
 
 

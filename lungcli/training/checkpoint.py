@@ -16,14 +16,14 @@ from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError
 from lungcli.training import distributed, prune
 
-_ANEW = "remove the run and start again"
+_RESTART_HINT = "remove the run and start again"
 FORMAT_VERSION = 2
 """1: as 2, when no rate or batch was ever lowered, and read the same way."""
 
-WHOLE = "checkpoint.safetensors"
+EPOCH_CHECKPOINT = "checkpoint.safetensors"
 """After a whole epoch, or before the first: what a training that goes wrong goes back to."""
 
-WITHIN = "checkpoint-within.safetensors"
+STEP_CHECKPOINT = "checkpoint-within.safetensors"
 """Within the epoch after that, where it was stopped or time had passed."""
 
 
@@ -69,10 +69,10 @@ def latest(folder: Path) -> Path:
 
     Raises LungcliError for a damaged one, or one of a newer lungcli.
     """
-    whole, within = folder / WHOLE, folder / WITHIN
+    whole, within = folder / EPOCH_CHECKPOINT, folder / STEP_CHECKPOINT
     if not within.exists():
         return whole
-    if not whole.exists() or _position(within).order > _position(whole).order:
+    if not whole.exists() or _read_position(within).order > _read_position(whole).order:
         return within
     return whole
 
@@ -80,7 +80,7 @@ def latest(folder: Path) -> Path:
 def position(folder: Path) -> Position:
     """Return how far the training in `folder` has come. Raises LungcliError as `latest` does."""
     path = latest(folder)
-    return _position(path) if path.exists() else Position(recipe="")
+    return _read_position(path) if path.exists() else Position(recipe="")
 
 
 def remove(path: Path) -> None:
@@ -105,20 +105,20 @@ def restore(
     """
     if not path.exists():
         return Position(recipe=recipe)
-    position = _position(path)
+    position = _read_position(path)
     if position.recipe not in (recipe, formerly):
-        raise LungcliError(f"{path} belongs to another recipe", _ANEW)
-    tensors = _tensors(path)
+        raise LungcliError(f"{path} belongs to another recipe", _RESTART_HINT)
+    tensors = _read_tensors(path)
     state: dict[int, dict[str, Tensor]] = {}
     try:
-        for key, value in _under("optimizer.", tensors).items():
+        for key, value in _with_prefix("optimizer.", tensors).items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
-        _fill(net, _under("net.", tensors))
-        _fill(average, _under("average.", tensors))
+        _load_state(net, _with_prefix("net.", tensors))
+        _load_state(average, _with_prefix("average.", tensors))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     except (RuntimeError, ValueError, KeyError) as error:
-        raise LungcliError(f"the checkpoint {path} does not fit this net", _ANEW) from error
+        raise LungcliError(f"the checkpoint {path} does not fit this net", _RESTART_HINT) from error
     return msgspec.structs.replace(position, recipe=recipe)
 
 
@@ -132,15 +132,15 @@ def load_weights(path: Path, net: nn.Module) -> None:
 
     Raises LungcliError when they are missing, damaged or do not fit.
     """
-    tensors = _tensors(path)
+    tensors = _read_tensors(path)
     try:
         prune.narrow(net, tensors)
-        _fill(net, tensors)
+        _load_state(net, tensors)
     except RuntimeError as error:
-        raise LungcliError(f"the weights in {path} do not fit this net", _ANEW) from error
+        raise LungcliError(f"the weights in {path} do not fit this net", _RESTART_HINT) from error
 
 
-def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _load_state(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     # Torch keeps the versions of modules beside the tensors, and some (MNASNet) load none without.
     state = net.state_dict()
     state.clear()
@@ -160,21 +160,21 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
             raise OSError(str(error)) from error
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
+        raise LungcliError(f"cannot read {path}: {error}", _RESTART_HINT) from error
 
 
-def _position(path: Path) -> Position:
+def _read_position(path: Path) -> Position:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read the checkpoint {path}: {error}", _ANEW) from error
-    return _FORMAT.decode(header.get("position", "{}"), path, _ANEW)
+        raise LungcliError(f"cannot read the checkpoint {path}: {error}", _RESTART_HINT) from error
+    return _FORMAT.decode(header.get("position", "{}"), path, _RESTART_HINT)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

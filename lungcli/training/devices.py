@@ -13,7 +13,7 @@ from lungcli.training import distributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ComputeSettings:
     """A device, the precision of convolutions and matrix products on it, and the CPU threads used."""
 
     device: torch.device
@@ -34,8 +34,8 @@ class Place:
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
-    place = choose(recipe)
+    """Write into `recipe` what `choose_compute` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
+    place = choose_compute(recipe)
     device = str(place.device) if distributed.process_group().size == 1 else place.device.type
     micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, place.device)
     return msgspec.structs.replace(
@@ -43,7 +43,7 @@ def resolve(recipe: Recipe) -> Recipe:
     )
 
 
-def choose(recipe: Recipe) -> Place:
+def choose_compute(recipe: Recipe) -> ComputeSettings:
     """Resolve `auto`: CUDA, then MPS, then CPU; bfloat16 where it is computed natively.
 
     On CPUs without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32. Of several ranks each takes a GPU
@@ -57,9 +57,9 @@ def choose(recipe: Recipe) -> Place:
         precision = "bfloat16" if _native_bfloat16(device) else "float32"
     threads = recipe.threads or torch.get_num_threads()
     if distributed.process_group().size > 1:
-        threads = min(threads, max(1, cpu.logical_cores() // distributed.process_group().beside))
+        threads = min(threads, max(1, cpu.logical_cores() // distributed.process_group().local_size))
     torch.set_num_threads(threads)
-    return Place(device=device, precision=precision, threads=threads)
+    return ComputeSettings(device=device, precision=precision, threads=threads)
 
 
 def _device(name: str) -> torch.device:

@@ -30,8 +30,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lungcli.core.errors import InterruptedRunError, LostRankError, LungcliError, UsageError
 
 # What rank 0 does alone between two trainings (export, int8, timing) may take long; a lost rank ends the wait anyway.
-_PATIENCE = datetime.timedelta(days=7)
-_FAREWELL = datetime.timedelta(minutes=5)
+_STORE_TIMEOUT = datetime.timedelta(days=7)
+_GOODBYE_TIMEOUT = datetime.timedelta(minutes=5)
 _GO, _STOP = "go", "stop"
 
 
@@ -45,11 +45,11 @@ class ProcessGroup:
 
     rank: int = 0
     size: int = 1
-    beside: int = 1
+    local_size: int = 1
     store: Store = field(default_factory=HashStore)
     trainings: Iterator[int] = field(default_factory=itertools.count)
     announced: Iterator[int] = field(default_factory=itertools.count)
-    turns: Iterator[int] = field(default_factory=itertools.count)
+    steps: Iterator[int] = field(default_factory=itertools.count)
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def process_group() -> ProcessGroup:
     """Join the other processes that torchrun started, once; alone where it started none."""
     if not distributed.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ProcessGroup()
-    store, rank, size = next(rendezvous("env://", timeout=_PATIENCE))
+    store, rank, size = next(rendezvous("env://", timeout=_STORE_TIMEOUT))
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
@@ -84,7 +84,7 @@ def process_group() -> ProcessGroup:
     return ProcessGroup(
         rank=rank,
         size=size,
-        beside=int(os.environ["LOCAL_WORLD_SIZE"]),
+        local_size=int(os.environ["LOCAL_WORLD_SIZE"]),
         store=PrefixStore("words", store),
     )
 
@@ -111,7 +111,7 @@ def reported_runs() -> Iterator[RunReport]:
 def rank_zero() -> Iterator[None]:
     """As rank 0, send the others home at the end, however it comes."""
     ranks = process_group()
-    waiting = _FAREWELL
+    waiting = _GOODBYE_TIMEOUT
     try:
         yield
     except (KeyboardInterrupt, InterruptedRunError, LostRankError):
@@ -133,20 +133,20 @@ def worker() -> Iterator[None]:
     again after it.
     """
     with contextlib.ExitStack() as stack:
-        stack.push(_tell)
+        stack.push(_report_failure)
         yield
     with contextlib.suppress(RuntimeError):
         process_group().store.set(f"bye/{process_group().rank}", "")
 
 
-def _tell(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+def _report_failure(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
     del kind, trace
     ranks = process_group()
     if error is None or isinstance(error, LostRankError):
         return False
     final = isinstance(error, LungcliError)
     failure = _Failure(
-        message=error.message if isinstance(error, LungcliError) else f"{type(error).__name__}: {_line(error)}",
+        message=error.message if isinstance(error, LungcliError) else f"{type(error).__name__}: {_first_line(error)}",
         hint=error.hint if isinstance(error, LungcliError) else "",
         final=final,
     )
@@ -173,11 +173,11 @@ def synchronized() -> Iterator[None]:
         yield
         finished = True
     except RuntimeError as error:
-        raise _reason(ranks, error) from error
+        raise _failure_cause(ranks, error) from error
     finally:
         if not finished and ranks.rank == 0:
             with contextlib.suppress(RuntimeError):
-                ranks.store.set(f"turn/{next(ranks.turns)}", _STOP)
+                ranks.store.set(f"turn/{next(ranks.steps)}", _STOP)
 
 
 def barrier_step() -> None:
@@ -185,7 +185,7 @@ def barrier_step() -> None:
     ranks = process_group()
     if ranks.size == 1:
         return
-    number = next(ranks.turns)
+    number = next(ranks.steps)
     if ranks.rank:
         if ranks.store.get(f"turn/{number}") == _STOP.encode():
             raise InterruptedRunError("rank 0 has stopped")
@@ -216,15 +216,15 @@ def _as_error(rank: int, failure: _Failure) -> LungcliError:
     return kind(f"device {rank}: {failure.message}", failure.hint)
 
 
-def _reason(ranks: ProcessGroup, error: RuntimeError) -> LungcliError:
+def _failure_cause(ranks: ProcessGroup, error: RuntimeError) -> LungcliError:
     """Say why working together failed: what another rank said of itself, else that it went without a word."""
     with contextlib.suppress(RuntimeError):
         for rank, failure in _failures(ranks):
             return _as_error(rank, failure)
-    return LostRankError(f"a device was lost, or this one failed: {_line(error)}")
+    return LostRankError(f"a device was lost, or this one failed: {_first_line(error)}")
 
 
-def _line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """First line of what `error` says, without the place in torch's sources."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\.cc:\d+\] ", "", line)
@@ -328,11 +328,11 @@ def synchronized_batch_norm(net: nn.Module) -> Iterator[None]:
     if ranks.size == 1 or not layers:
         yield
         return
-    before, passes = _running(layers), _passes(layers)
+    before, passes = _running_statistics(layers), _batches_seen(layers)
     yield
-    counts = _passes(layers) - passes
-    left = torch.cat([_momenta(layer) for layer in layers]).to(before.device)
-    found = torch.stack([_running(layers), before])
+    counts = _batches_seen(layers) - passes
+    left = torch.cat([_decays(layer) for layer in layers]).to(before.device)
+    found = torch.stack([_running_statistics(layers), before])
     from_all = [torch.empty_like(found) for _ in range(ranks.size)]
     counted = [torch.empty_like(counts) for _ in range(ranks.size)]
     distributed.all_gather(from_all, found)
@@ -341,27 +341,27 @@ def synchronized_batch_norm(net: nn.Module) -> Iterator[None]:
     for (after, start), count in zip(from_all, counted, strict=True):
         kept = left ** int(count)
         value = kept * value + (after - kept * start)
-    _set_running(layers, value, int(passes) + sum(map(int, counted)))
+    _set_running_statistics(layers, value, int(passes) + sum(map(int, counted)))
 
 
-def _running(layers: list[nn.BatchNorm2d]) -> Tensor:
+def _running_statistics(layers: list[nn.BatchNorm2d]) -> Tensor:
     """Running means and variances of all layers, float64 (n,)."""
     buffers = [each for layer in layers for each in (layer.running_mean, layer.running_var) if each is not None]
     return torch.cat([buffer.detach().double() for buffer in buffers])
 
 
-def _passes(layers: list[nn.BatchNorm2d]) -> Tensor:
+def _batches_seen(layers: list[nn.BatchNorm2d]) -> Tensor:
     """How many parts the layers have met, int64 (1,); layers of one net meet the same."""
     counted = layers[0].num_batches_tracked
     return torch.zeros(1, dtype=torch.int64) if counted is None else counted.detach().clone().view(1)
 
 
-def _momenta(layer: nn.BatchNorm2d) -> Tensor:
-    """What one part leaves of a layer's means and variances: 1 − m, float64, as long as in `_running`."""
+def _decays(layer: nn.BatchNorm2d) -> Tensor:
+    """What one part leaves of a layer's means and variances: 1 − m, float64, as long as in `_running_statistics`."""
     return torch.full((2 * layer.num_features,), 1 - (layer.momentum or 0.0), dtype=torch.float64)
 
 
-def _set_running(layers: list[nn.BatchNorm2d], value: Tensor, passes: int) -> None:
+def _set_running_statistics(layers: list[nn.BatchNorm2d], value: Tensor, passes: int) -> None:
     rest = value
     with torch.no_grad():
         for layer in layers:

@@ -13,16 +13,16 @@ from lungcli.core.errors import UsageError
 class FeatureMaps:
     """The feature maps of a net's last pass, by their side in places: one of each resolution that it works at."""
 
-    seen: dict[int, Tensor] = field(default_factory=dict)
+    by_side: dict[int, Tensor] = field(default_factory=dict)
 
-    def taken(self) -> list[Tensor]:
+    def pop(self) -> list[Tensor]:
         """Return the maps (N, C, h, h) of the last pass, the finest first, and let go of them."""
-        maps = [self.seen[side] for side in sorted(self.seen, reverse=True)]
-        self.seen.clear()
+        maps = [self.by_side[side] for side in sorted(self.by_side, reverse=True)]
+        self.by_side.clear()
         return maps
 
 
-def watch(net: nn.Module, size: int, *, training: bool) -> FeatureMaps:
+def capture_features(net: nn.Module, size: int, *, training: bool) -> FeatureMaps:
     """Have `net` keep the last feature maps of each resolution, in passes in training mode or in evaluation mode only.
 
     A resolution's map is what the outermost module that works at it gives, the last of several: a stage of a ResNet,
@@ -30,7 +30,7 @@ def watch(net: nn.Module, size: int, *, training: bool) -> FeatureMaps:
     left in evaluation mode. Raises UsageError when it hands on no maps of slices of `size` × `size`.
     """
     found = FeatureMaps()
-    points = _points(net, size)
+    points = _capture_points(net, size)
     if not points:
         raise UsageError("this net hands on no feature maps to compare", "choose a --method on logits, such as kd")
     for side, name in points.items():
@@ -38,13 +38,13 @@ def watch(net: nn.Module, size: int, *, training: bool) -> FeatureMaps:
         def keep(module: nn.Module, _inputs: object, output: Tensor, side: int = side) -> None:
             # One module may work at several resolutions, as a ReLU that a block uses again.
             if module.training == training and output.shape[-1] == side:
-                found.seen[side] = output
+                found.by_side[side] = output
 
         net.get_submodule(name).register_forward_hook(keep)
     return found
 
 
-def _points(net: nn.Module, size: int) -> dict[int, str]:
+def _capture_points(net: nn.Module, size: int) -> dict[int, str]:
     """Name the module that gives the map of each side, in places, that is larger than 1."""
     names = {module: name for name, module in net.named_modules()}
     found: dict[int, str] = {}

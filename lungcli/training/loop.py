@@ -33,7 +33,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class TrainingData:
     """What there is to learn from: prepared slices uint8 (n, S, S), labels (n,), and the rows of both parts."""
 
     pixels: NDArray[np.uint8]
@@ -59,7 +59,7 @@ class Score:
 
 
 def train(
-    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, data: TrainingData, folder: Path
 ) -> Generator[Event, None, None]:
     """Train `net`, keeping `best.safetensors` (averaged weights of the epoch to keep) and a checkpoint in `folder`.
 
@@ -68,49 +68,49 @@ def train(
     a lower rate or fewer slices at once (see `recovery`). Raises LungcliError when that does not help.
     """
     with distributed.synchronized():
-        step, position = _begun(stage, net, criterion, recipe, material, folder)
+        step, position = _prepare(stage, net, criterion, recipe, data, folder)
         epoch, written = step.epoch(position), time.monotonic()
-        while not _finished(position, recipe):
+        while not _is_finished(position, recipe):
             position, event = _advance(step, epoch, position)
             # Told before it is kept: killed in between, an epoch is done and told again, and never missing.
             try:
                 yield event
             except GeneratorExit:
-                step.keep(position)
+                step.save_progress(position)
                 raise
             due = position.batch and time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS
             if due or isinstance(event, EpochDone):
-                step.keep(position)
+                step.save_progress(position)
                 written, number = time.monotonic(), position.epoch + (position.batch > 0)
                 yield CheckpointWritten(time=now(), stage=stage, epoch=number, batch=position.batch)
             if not position.batch:
                 epoch, written = step.epoch(position), time.monotonic()
 
 
-def _begun(
-    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+def _prepare(
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: TrainingData, folder: Path
 ) -> tuple["TrainStep", Position]:
     """Put the net on its device, and load the checkpoint to go on from, if there is one."""
-    place = devices.choose(recipe)
+    place = devices.choose_compute(recipe)
     net.to(place.device).to(memory_format=torch.channels_last)
     step = TrainStep(
         stage=stage,
         net=net,
-        shared=net,
+        wrapped=net,
         average=copy.deepcopy(net),
         optimizer=_optimizer(net, recipe),
         criterion=criterion,
         recipe=recipe,
-        material=material,
-        place=place,
+        data=material,
+        compute=place,
         folder=folder,
     )
     position = step.restore(checkpoint.latest(folder))
     together = distributed.distributed_data_parallel(
         net, place.device, recipe.micro_batch, (position.epoch, position.batch)
     )
-    if not (folder / checkpoint.WHOLE).exists():
-        step.save(folder / checkpoint.WHOLE, position)
+    if not (folder / checkpoint.EPOCH_CHECKPOINT).exists():
+        step.save(folder / checkpoint.EPOCH_CHECKPOINT, position)
     return dataclasses.replace(step, shared=together), position
 
 
@@ -122,27 +122,27 @@ def _advance(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Po
     event: Event
     try:
         if position.batch < step.batches:
-            return _batch(step, epoch, position)
-        return _judged(step, epoch, position)
+            return _train_batch(step, epoch, position)
+        return _finish_epoch(step, epoch, position)
     except recovery.DivergedError as error:
-        told, event = recovery.lowered(step.stage, position, step.recipe, error)
+        told, event = recovery.halve_learning_rate(step.stage, position, step.recipe, error)
     except (MemoryError, RuntimeError) as error:
         # One device alone may be short of it, and the others would go on with other parts.
-        if distributed.process_group().size > 1 or not recovery.short_of_memory(error):
+        if distributed.process_group().size > 1 or not recovery.is_out_of_memory(error):
             raise
-        told, event = recovery.halved(step.stage, position, step.recipe)
+        told, event = recovery.halve_micro_batch(step.stage, position, step.recipe)
     # The rate and the slices at once outlive a kill.
     position = msgspec.structs.replace(
-        step.restore(step.folder / checkpoint.WHOLE),
+        step.restore(step.folder / checkpoint.EPOCH_CHECKPOINT),
         halvings=told.halvings,
         micro_batch=told.micro_batch,
         setbacks=told.setbacks,
     )
-    step.keep(position)
+    step.save_progress(position)
     return position, event
 
 
-def _batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
+def _train_batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
     """Do the batch after `position`. Raises DivergedError when its loss is no number."""
     distributed.barrier_step()
     loss, rate = step(epoch.rows[position.batch], position)
@@ -159,7 +159,7 @@ def _batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Posi
     )
 
 
-def _judged(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
+def _finish_epoch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
     """Judge an epoch whose batches are done, and keep its weights if they are to be kept.
 
     Raises DivergedError when a weight is no number.
@@ -168,7 +168,7 @@ def _judged(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Pos
     if not _all_finite(step.average):
         raise recovery.DivergedError("a weight became no number", step.batches)
     most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
-    score = validate(step.average, step.material, step.place, most)
+    score = validate(step.average, step.data, step.compute, most)
     if (better := score.rank > position.best) or step.recipe.keep == "last":
         checkpoint.save_weights(step.folder / BEST, step.average)
     number = position.epoch + 1
@@ -199,20 +199,20 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def validate(net: nn.Module, material: Material, place: devices.Place, most: int = VALIDATION_BATCH) -> Score:
+def validate(net: nn.Module, data: TrainingData, place: devices.ComputeSettings, most: int = VALIDATION_BATCH) -> Score:
     """Judge the validation part with `net` in evaluation mode, at most so many slices at a time."""
     net.eval()
-    logits = np.zeros((len(material.validation), len(material.classes)), dtype=np.float32)
+    logits = np.zeros((len(data.validation), len(data.classes)), dtype=np.float32)
     with torch.inference_mode(), place.autocast():
-        for start in distributed.shard_range(range(0, len(material.validation), most)):
-            rows = material.validation[start : start + most]
-            logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
-    labels = material.labels[material.validation]
+        for start in distributed.shard_range(range(0, len(data.validation), most)):
+            rows = data.validation[start : start + most]
+            logits[start : start + len(rows)] = net(_slice_tensor(data, rows, place).float()).float().cpu().numpy()
+    labels = data.labels[data.validation]
     probabilities: Floats = calibration.softmax(distributed.all_gather(logits))
-    matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
+    matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(data.classes))
     sensitivity = None
-    if MALIGNANT in material.classes:
-        sensitivity = float(classification.recalls(matrix)[material.classes.index(MALIGNANT)])
+    if MALIGNANT in data.classes:
+        sensitivity = float(classification.recalls(matrix)[data.classes.index(MALIGNANT)])
     return Score(
         balanced_accuracy=float(classification.balanced_accuracy(matrix)),
         malignant_sensitivity=sensitivity,
@@ -239,46 +239,46 @@ class TrainStep:
 
     stage: str
     net: nn.Module
-    shared: nn.Module
+    wrapped: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
     criterion: Criterion
     recipe: Recipe
-    material: Material
-    place: devices.Place
+    data: TrainingData
+    compute: devices.ComputeSettings
     folder: Path
 
     @property
     def batches(self) -> int:
         """Steps in one epoch."""
-        return math.ceil(len(self.material.train) / self.recipe.batch)
+        return math.ceil(len(self.data.train) / self.recipe.batch)
 
     def epoch(self, position: Position) -> _Epoch:
         """Begin what `position` leaves to do of its epoch."""
         began = time.perf_counter()
-        rows = _order(self.material.train, self.recipe.seed, position.epoch, self.batches)
+        rows = _shuffled_batches(self.data.train, self.recipe.seed, position.epoch, self.batches)
         return _Epoch(rows=rows, first=position.batch, began=began)
 
     def save(self, path: Path, position: Position) -> None:
         """Write a checkpoint. Raises LungcliError."""
         checkpoint.save(path, position, self.net, self.average, self.optimizer)
 
-    def keep(self, position: Position) -> None:
+    def save_progress(self, position: Position) -> None:
         """Write the checkpoint of `position`; that of a whole epoch outdates the one within it. Raises LungcliError."""
         if position.batch:
-            self.save(self.folder / checkpoint.WITHIN, position)
+            self.save(self.folder / checkpoint.STEP_CHECKPOINT, position)
         else:
-            self.save(self.folder / checkpoint.WHOLE, position)
-            checkpoint.remove(self.folder / checkpoint.WITHIN)
+            self.save(self.folder / checkpoint.EPOCH_CHECKPOINT, position)
+            checkpoint.remove(self.folder / checkpoint.STEP_CHECKPOINT)
 
     def restore(self, path: Path) -> Position:
         """Go on from a checkpoint, if there is one. Raises LungcliError."""
-        digest, formerly = (make(self.stage, self.recipe, self.material) for make in (_digest, _digest_1))
+        digest, formerly = (make(self.stage, self.recipe, self.data) for make in (_digest, _digest_format_1))
         return checkpoint.restore(path, digest, self.net, self.average, self.optimizer, formerly=formerly)
 
     def rate(self, done: int, position: Position) -> float:
         """Learning rate after `done` steps, as low as the position has it."""
-        return learning_rate(done, self.batches, self.recipe) * recovery.share(position.halvings)
+        return learning_rate(done, self.batches, self.recipe) * recovery.rate_factor(position.halvings)
 
     def __call__(self, rows: Ints, position: Position) -> tuple[float, float]:
         """Do the step after `position`; return the batch's loss and the learning rate used. Raises DivergedError."""
@@ -290,14 +290,14 @@ class TrainStep:
         # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
         torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.process_group().rank)
-        slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
-        labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
+        slices = augment(_slice_tensor(self.data, rows, self.compute), self.recipe.augment, generator)
+        labels = torch.from_numpy(self.data.labels[rows]).to(self.compute.device)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
         with distributed.synchronized_batch_norm(self.net):
-            value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
+            value = self._gradients(slices, targets, recovery.micro_batch_size(position, self.recipe))
         if not math.isfinite(value):
             raise recovery.DivergedError(f"the loss became {value}", batch + 1)
         self.optimizer.step()
@@ -316,9 +316,9 @@ class TrainStep:
         for part in parts:
             some = slices[part]
             theirs = tuple((labels[part], share) for labels, share in targets)
-            with distributed.sync_gradients(self.shared, last=part is parts[-1]):
-                with self.place.autocast():
-                    loss = self.criterion(self.shared(some), some, theirs) * (len(some) / count)
+            with distributed.sync_gradients(self.wrapped, last=part is parts[-1]):
+                with self.compute.autocast():
+                    loss = self.criterion(self.wrapped(some), some, theirs) * (len(some) / count)
                 # What is exchanged is the mean over ranks.
                 (loss * distributed.process_group().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
@@ -345,12 +345,12 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     )
 
 
-def _slices(material: Material, rows: Ints, place: devices.Place) -> Tensor:
+def _slice_tensor(material: TrainingData, rows: Ints, place: devices.ComputeSettings) -> Tensor:
     """Slices of `rows` as uint8 (n, 1, S, S) on the device."""
     return torch.from_numpy(material.pixels[rows][:, np.newaxis]).to(place.device)
 
 
-def _order(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
+def _shuffled_batches(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
     """Shuffle `rows` and cut them into batches of nearly the same size: none so small that its statistics mislead."""
     generator = torch.Generator().manual_seed(_seed(seed, epoch, -1))
     return np.array_split(rows[torch.randperm(len(rows), generator=generator).numpy()], batches)
@@ -365,16 +365,16 @@ def _all_finite(net: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in net.state_dict().values())
 
 
-def _digest(stage: str, recipe: Recipe, material: Material) -> str:
+def _digest(stage: str, recipe: Recipe, material: TrainingData) -> str:
     settings = recipes.non_defaults(recipe)
     return hashlib.sha256(msgspec.json.encode((stage, settings, material.digest))).hexdigest()
 
 
-def _digest_1(stage: str, recipe: Recipe, material: Material) -> str:
+def _digest_format_1(stage: str, recipe: Recipe, material: TrainingData) -> str:
     """Return the digest that checkpoints of format 1 have, which changes with every new field of a recipe."""
     return hashlib.sha256(msgspec.json.encode((stage, recipe, material.digest))).hexdigest()
 
 
-def _finished(position: Position, recipe: Recipe) -> bool:
+def _is_finished(position: Position, recipe: Recipe) -> bool:
     stale = position.epoch - position.best_epoch
     return position.epoch >= recipe.epochs or (0 < recipe.patience <= stale and position.batch == 0)

@@ -62,7 +62,7 @@ class Normalised(nn.Module):
 def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> Normalised:
     """Build the net that `name` means for `classes` classes and slices of `size` × `size`.
 
-    Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; see `pretrained.load` for
+    Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; see `pretrained.load_imagenet_weights` for
     what else it raises.
     """
     row = registry.net(name)
@@ -70,13 +70,13 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     maker = getattr(importlib.import_module(module), function)
     net = maker(num_classes=classes, size=size) if row.sized else maker(num_classes=classes)
     if pretrained:
-        imagenet.load(net, row)
+        imagenet.load_imagenet_weights(net, row)
     grey = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
-    _refuse_too_small(grey, name, size)
+    _require_large_enough(grey, name, size)
     return grey
 
 
-def parameters(net: nn.Module) -> int:
+def parameter_count(net: nn.Module) -> int:
     """Count the trainable numbers of `net`."""
     return sum(weight.numel() for weight in net.parameters())
 
@@ -110,7 +110,7 @@ def _grey_convolution(colour: nn.Conv2d) -> nn.Conv2d:
     return grey
 
 
-def _refuse_too_small(net: nn.Module, name: str, size: int) -> None:
+def _require_large_enough(net: nn.Module, name: str, size: int) -> None:
     net.eval()
     try:
         with torch.inference_mode():

@@ -18,7 +18,7 @@ OPSET = 18
 _LARGEST_CONSTANT = 1 << 24
 
 
-class _TakesBytes(nn.Module):
+class _UInt8Input(nn.Module):
     """Takes uint8 slices, so that the file itself says what pixels it wants."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -30,7 +30,7 @@ class _TakesBytes(nn.Module):
         return cast(Tensor, self.net(slices.float())).float()
 
 
-class _ShowsEvidence(_TakesBytes):
+class _WithEvidence(_UInt8Input):
     """Gives, beside the logits, what each place of the slice adds to them.
 
     Class activation mapping (Zhou et al., 1512.04150, section 2): where a net averages its last features and ends in
@@ -61,8 +61,8 @@ def export(net: nn.Module, size: int, to: Path) -> None:
     net = net.cpu().float().to(memory_format=torch.contiguous_format).eval()
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     parts = _evidence_parts(net, size)
-    wrapped = _ShowsEvidence(net, *parts) if parts else _TakesBytes(net)
-    with paths.scratch("graph") as scratch, _quiet():
+    wrapped = _WithEvidence(net, *parts) if parts else _UInt8Input(net)
+    with paths.scratch("graph") as scratch, _silenced_exporter():
         program = torch.onnx.export(
             wrapped,
             (example,),
@@ -113,7 +113,7 @@ def _fold(program: "torch.onnx.ONNXProgram") -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silenced_exporter() -> Iterator[None]:
     """Keep the exporter's remarks about its own insides from the user."""
     log = logging.getLogger("torch.onnx")
     level = log.level

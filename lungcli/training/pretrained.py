@@ -17,10 +17,10 @@ _UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ign
 # The last two tensors of every net here are the head's, whose classes are ImageNet's.
 _HEAD_TENSORS = 2
 # What a vision transformer knows of each place of its pictures: learned for 14 × 14 of them.
-_PLACES = "encoder.pos_embedding"
+_POSITION_EMBEDDING = "encoder.pos_embedding"
 
 
-def load(net: nn.Module, row: registry.ArchSpec) -> None:
+def load_imagenet_weights(net: nn.Module, row: registry.ArchSpec) -> None:
     """Fill `net`, all but its head, with the ImageNet weights that `row` names.
 
     Raises UsageError when there are none or their package is not installed, NetworkError when they can't be
@@ -94,15 +94,17 @@ def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Arc
 
 def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     own = net.state_dict()
-    if _PLACES in own:
-        weights = weights | {_PLACES: _resized(weights[_PLACES], own[_PLACES].shape[1])}
+    if _POSITION_EMBEDDING in own:
+        weights = weights | {
+            _POSITION_EMBEDDING: _resized_embeddings(weights[_POSITION_EMBEDDING], own[_POSITION_EMBEDDING].shape[1])
+        }
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     missing, _ = net.load_state_dict(fitting, strict=False)
     if len(missing) > _HEAD_TENSORS:
         raise LungcliError(f"the ImageNet weights found do not fit {row.name}: {len(missing)} tensors are missing")
 
 
-def _resized(places: Tensor, count: int) -> Tensor:
+def _resized_embeddings(places: Tensor, count: int) -> Tensor:
     """Stretch embeddings of places (1, 1 + n², D) to (1, `count`, D), as section 3.2 of 2010.11929 has it.
 
     The first is the class token's, which has no place.

@@ -38,7 +38,7 @@ def prune(net: nn.Module, slices: Tensor, labels: Tensor, classes: int, share: f
         batch[:1],
         importance=torch_pruning.importance.GroupTaylorImportance(),
         pruning_ratio=share,
-        ignored_layers=[_last(net)],
+        ignored_layers=[_last_layer(net)],
         round_to=ROUND_TO,
     )
     cutter.step()
@@ -51,11 +51,11 @@ def narrow(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Convolutions of one channel each stay so; others keep their number of groups. The weights are left undefined
     where a layer changes. What can't be had by cutting channels is left as it is, for the loading to refuse.
     """
-    last = _last(net)
+    last = _last_layer(net)
     for name, module in net.named_modules():
         found = tensors.get(f"{name}.weight")
         own = getattr(module, "weight", None)
-        if found is None or not isinstance(own, Tensor) or not _cut_from(found, own):
+        if found is None or not isinstance(own, Tensor) or not _is_narrower(found, own):
             continue
         if module is last and len(found) < len(own):
             continue
@@ -83,12 +83,12 @@ def multiply_adds(net: nn.Module, size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _last(net: nn.Module) -> nn.Module:
+def _last_layer(net: nn.Module) -> nn.Module:
     """The layer that gives the logits, in the order of definition."""
     return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
 
 
-def _cut_from(found: Tensor, own: Tensor) -> bool:
+def _is_narrower(found: Tensor, own: Tensor) -> bool:
     if found.shape == own.shape or found.ndim != own.ndim or found.shape[2:] != own.shape[2:]:
         return False
     return all(cut <= whole for cut, whole in zip(found.shape, own.shape, strict=True))

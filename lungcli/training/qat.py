@@ -23,17 +23,17 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, loop, nets, onnx_export
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 
 # Folded nets have no batch normalisation left to forgive a large step.
 _RATE = 1e-4
 _TEMPERATURE = 2.0
 # How fast the played ranges of activations follow the batches.
-_PACE = 0.05
+_RANGE_DECAY = 0.05
 _BATCH = 64
 # The runtime rounds these once, after the limit, not before it too.
-_LIMITING = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
 _ROUNDED = (
     nn.Conv2d,
     nn.Linear,
@@ -52,7 +52,7 @@ _ROUNDED_FUNCTIONS = frozenset(
 )
 
 
-def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Path) -> Generator[Event, None, None]:
+def tune(recipe: Recipe, epochs: int, material: TrainingData, weights: Path, to: Path) -> Generator[Event, None, None]:
     """Fine-tune the net of `recipe` with these weights for `epochs`, and write its float graph to `to`.
 
     Its teacher is the net itself, unrounded, on the same changed slices; the epoch is kept that agrees with it best on
@@ -67,10 +67,10 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
     checkpoint.load_weights(weights, net)
     net.eval()
     teacher = copy.deepcopy(net)
-    fold(net, recipe.model)
-    told = verdicts(teacher, material)
-    rounding = rounded(net, recipe.model)
-    _meet(rounding, material)
+    fold_batch_norm(net, recipe.model)
+    told = with_predicted_labels(teacher, material)
+    rounding = with_fake_quantization(net, recipe.model)
+    _calibrate_ranges(rounding, material)
     followed = msgspec.structs.replace(
         recipe,
         epochs=epochs,
@@ -88,7 +88,7 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
     )
     labels = torch.from_numpy(told.labels[told.train])
     teachers = [teacher.to(memory_format=torch.channels_last)]
-    criterion = criteria.from_teachers(followed, labels, classes, teachers, rounding)
+    criterion = criteria.distillation_loss(followed, labels, classes, teachers, rounding)
     with paths.scratch("fine-tuning") as folder:
         yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
         checkpoint.load_weights(folder / loop.BEST, rounding)
@@ -100,16 +100,16 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
 
 def require_tunable(net: nn.Module, name: str) -> None:
     """Raise UsageError when the net called `name` can't be taken apart, which fine-tuning begins with."""
-    _graph(net, name)
+    _trace(net, name)
 
 
-def fold(net: nn.Module, name: str) -> None:
+def fold_batch_norm(net: nn.Module, name: str) -> None:
     """Fold every batch normalisation that follows a convolution into it, as the runtime will; outputs stay the same.
 
     The net must be in evaluation mode. Raises UsageError when it can't be taken apart.
     """
     modules = dict(net.named_modules())
-    for node in _graph(net, name).nodes:
+    for node in _trace(net, name).nodes:
         before = node.args[0] if node.args else None
         if node.op != "call_module" or not isinstance(before, fx.Node) or before.op != "call_module":
             continue
@@ -121,40 +121,40 @@ def fold(net: nn.Module, name: str) -> None:
             net.set_submodule(str(node.target), nn.Identity())
 
 
-def rounded(net: nn.Module, name: str) -> fx.GraphModule:
+def with_fake_quantization(net: nn.Module, name: str) -> fx.GraphModule:
     """Return `net`, folded, with its rounding played: it shares every weight with `net`.
 
     Raises UsageError when it can't be taken apart.
     """
-    graph = _graph(net, name)
+    graph = _trace(net, name)
     modules = dict(net.named_modules())
     for node in list(graph.nodes):
-        if _module(node, modules, (nn.Identity, nn.Dropout)):
+        if _is_module(node, modules, (nn.Identity, nn.Dropout)):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph.erase_node(node)
     playing = fx.GraphModule(net, graph)
     reached: set[fx.Node] = set()
     for number, node in enumerate(list(graph.nodes)):
-        layer = _module(node, modules, (nn.Conv2d, nn.Linear))
+        layer = _is_module(node, modules, (nn.Conv2d, nn.Linear))
         fed = not reached.isdisjoint(node.all_input_nodes)
         if layer and not fed:
-            _round_off(playing, graph, node.all_input_nodes[0], f"rounding_{number}_in")
+            _insert_fake_quantize(playing, graph, node.all_input_nodes[0], f"rounding_{number}_in")
         if not (layer or fed):
             continue
         reached.add(node)
-        waits = node.users and all(_module(user, modules, _LIMITING) for user in node.users)
-        if _rounds(node, modules) and not waits:
-            _round_off(playing, graph, node, f"rounding_{number}")
+        waits = node.users and all(_is_module(user, modules, _ACTIVATIONS) for user in node.users)
+        if _is_quantized(node, modules) and not waits:
+            _insert_fake_quantize(playing, graph, node, f"rounding_{number}")
             reached.update(node.users)
     graph.lint()
     playing.recompile()
     for module in modules.values():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            parametrize.register_parametrization(module, "weight", _Levels())
+            parametrize.register_parametrization(module, "weight", _FakeQuantizedWeight())
     return playing
 
 
-def verdicts(net: nn.Module, material: Material) -> Material:
+def with_predicted_labels(net: nn.Module, material: TrainingData) -> TrainingData:
     """Return `material` with the verdicts of `net` as labels: what is right is then what the net says."""
     labels = material.labels.copy()
     rows = np.concatenate([material.train, material.validation])
@@ -166,7 +166,7 @@ def verdicts(net: nn.Module, material: Material) -> Material:
     return dataclasses.replace(material, labels=labels)
 
 
-class _Levels(nn.Module):
+class _FakeQuantizedWeight(nn.Module):
     """Weights rounded to the levels of their output channel: symmetric, as the runtime's quantizer rounds them."""
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class _Levels(nn.Module):
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -self.most, self.most)
 
 
-class _Range(nn.Module):
+class _FakeQuantizedActivation(nn.Module):
     """Activations rounded to the 256 levels of a range that follows what is seen in training."""
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ class _Range(nn.Module):
         """The values rounded, in the same shape; 0 is always a level."""
         if self.training:
             with torch.no_grad():
-                pace = _PACE if self.high > self.low else 1.0
+                pace = _RANGE_DECAY if self.high > self.low else 1.0
                 self.low.lerp_(values.min().clamp(max=0).float(), pace)
                 self.high.lerp_(values.max().clamp(min=0).float(), pace)
         scale = ((self.high - self.low) / 255).clamp(min=1e-9)
@@ -204,36 +204,36 @@ class _Range(nn.Module):
         return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, 255)
 
 
-def _meet(playing: nn.Module, material: Material) -> None:
+def _calibrate_ranges(playing: nn.Module, material: TrainingData) -> None:
     """Let every range see training slices once, before the first step."""
     rows = material.train[:: max(1, len(material.train) // _BATCH)][:_BATCH]
     playing.eval()
     for module in playing.modules():
-        module.train(isinstance(module, _Range))
+        module.train(isinstance(module, _FakeQuantizedActivation))
     with torch.no_grad():
         playing(torch.from_numpy(material.pixels[rows][:, np.newaxis]).float())
 
 
-def _graph(net: nn.Module, name: str) -> fx.Graph:
+def _trace(net: nn.Module, name: str) -> fx.Graph:
     try:
         return fx.Tracer().trace(net)
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise UsageError(f"{name} cannot be fine-tuned in int8: {error}", "leave --qat-epochs out") from error
 
 
-def _round_off(playing: fx.GraphModule, graph: fx.Graph, node: fx.Node, name: str) -> None:
+def _insert_fake_quantize(playing: fx.GraphModule, graph: fx.Graph, node: fx.Node, name: str) -> None:
     """Insert a rounding behind `node`, for all that read it."""
-    playing.add_submodule(name, _Range())
+    playing.add_submodule(name, _FakeQuantizedActivation())
     with graph.inserting_after(node):
         rounding = graph.call_module(name, (node,))
     node.replace_all_uses_with(rounding, delete_user_cb=lambda user: user is not rounding)
 
 
-def _module(node: fx.Node, modules: dict[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
+def _is_module(node: fx.Node, modules: dict[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
     return node.op == "call_module" and isinstance(modules.get(str(node.target)), kinds)
 
 
-def _rounds(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def _is_quantized(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_function":
         return node.target in _ROUNDED_FUNCTIONS
-    return _module(node, modules, _ROUNDED) or (node.op == "call_method" and node.target == "mean")
+    return _is_module(node, modules, _ROUNDED) or (node.op == "call_method" and node.target == "mean")

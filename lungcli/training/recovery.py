@@ -28,14 +28,16 @@ class DivergedError(Exception):
         self.batch = batch
 
 
-def short_of_memory(error: MemoryError | RuntimeError) -> bool:
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Say whether memory ran out, of the processor or of a graphics card."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in _SHORTAGES)
 
 
-def lowered(stage: str, position: Position, recipe: Recipe, error: DivergedError) -> tuple[Position, RateLowered]:
+def halve_learning_rate(
+    stage: str, position: Position, recipe: Recipe, error: DivergedError
+) -> tuple[Position, RateLowered]:
     """Halve the learning rate: the position with it, and what to tell. Raises LungcliError at the fourth time."""
     halvings = position.halvings + 1
     if halvings > MOST_HALVINGS:
@@ -50,20 +52,20 @@ def lowered(stage: str, position: Position, recipe: Recipe, error: DivergedError
         batch=error.batch,
         why=str(error),
         times=halvings,
-        learning_rate=recipe.learning_rate * share(halvings),
+        learning_rate=recipe.learning_rate * rate_factor(halvings),
     )
     return msgspec.structs.replace(position, halvings=halvings, setbacks=position.setbacks + 1), told
 
 
-def halved(stage: str, position: Position, recipe: Recipe) -> tuple[Position, BatchLowered]:
+def halve_micro_batch(stage: str, position: Position, recipe: Recipe) -> tuple[Position, BatchLowered]:
     """Halve the slices in memory at once: the position with it, and what to tell.
 
     Raises LungcliError where it would be fewer than two.
     """
-    slices = at_once(position, recipe) // 2
+    slices = micro_batch_size(position, recipe) // 2
     if slices < _FEWEST_SLICES:
         raise LungcliError(
-            f"out of memory, even with {at_once(position, recipe)} slices at a time",
+            f"out of memory, even with {micro_batch_size(position, recipe)} slices at a time",
             "close other programs, or start again with a smaller --size or a smaller net",
         )
     gc.collect()
@@ -73,11 +75,11 @@ def halved(stage: str, position: Position, recipe: Recipe) -> tuple[Position, Ba
     return msgspec.structs.replace(position, micro_batch=slices, setbacks=position.setbacks + 1), told
 
 
-def share(halvings: int) -> float:
+def rate_factor(halvings: int) -> float:
     """Share of the recipe's learning rate that is left after so many halvings."""
     return float(0.5**halvings)
 
 
-def at_once(position: Position, recipe: Recipe) -> int:
+def micro_batch_size(position: Position, recipe: Recipe) -> int:
     """Slices of a batch that are in memory at once."""
     return position.micro_batch or recipe.micro_batch or recipe.batch

@@ -15,13 +15,13 @@ from lungcli.core import cpu, paths
 from lungcli.core.errors import LungcliError, UsageError
 
 RESTARTS = 3
-NOTE = "LUNGCLI_EXIT_CODE_FILE"
+EXIT_CODE_VARIABLE = "LUNGCLI_EXIT_CODE_FILE"
 """Variable that names the file where rank 0 leaves its exit code: torchrun itself knows 0, and starts all again."""
 
 INTERRUPTED = 130
 
 
-def require(devices: int, device: str) -> None:
+def require_devices(devices: int, device: str) -> None:
     """Raise UsageError when this machine has no `devices` of the kind that `device` (a recipe's) means."""
     gpus = torch.cuda.device_count()
     if device == "mps" or ":" in device:
@@ -43,9 +43,9 @@ def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> 
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "60")
     # Torchrun would print a traceback and a table beside what rank 0 has said.
     logging.disable(logging.CRITICAL)
-    with paths.scratch("ranks") as scratch, _ending_all():
+    with paths.scratch("ranks") as scratch, _killing_children():
         note = scratch / "exit-code"
-        os.environ[NOTE] = str(note)
+        os.environ[EXIT_CODE_VARIABLE] = str(note)
         options = ["--standalone", "--nproc-per-node", str(devices), "--max-restarts", str(restarts)]
         try:
             run.main([*options, "--log-dir", str(scratch), "-m", "lungcli", *arguments])
@@ -61,7 +61,7 @@ def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> 
 
 
 @contextlib.contextmanager
-def _ending_all() -> Iterator[None]:
+def _killing_children() -> Iterator[None]:
     """End what is left of the processes below this one: a second Ctrl-C cuts torchrun's own waiting short."""
     try:
         yield

@@ -40,8 +40,8 @@ def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
     labels = np.array(found.manifest.labels(), dtype=np.int64)
     everything = np.arange(len(labels))
     net = nets.build(settings.model, len(found.manifest.classes), settings.size)
-    criterion = criteria.from_labels(settings, torch.from_numpy(labels), len(found.manifest.classes))
-    material = loop.Material(
+    criterion = criteria.label_loss(settings, torch.from_numpy(labels), len(found.manifest.classes))
+    material = loop.TrainingData(
         pixels=found.pixels,
         labels=labels,
         classes=found.manifest.classes,

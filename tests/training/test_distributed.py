@@ -67,7 +67,7 @@ def train(folder: Path, recipe: Recipe) -> list[Event]:
     found = material()
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
-    criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    criterion = criteria.label_loss(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return list(loop.train("train", net, criterion, recipe, found, folder))
 
 
@@ -155,7 +155,7 @@ def test_two_ranks_equal_one_rank_that_goes_through_both_parts(by_two: Path, tmp
 @together
 def test_only_rank_0_writes(by_two: Path) -> None:
     """Each rank had a folder of its own to train in."""
-    kept = {loop.BEST, checkpoint.WHOLE, "figures.json"}
+    kept = {loop.BEST, checkpoint.EPOCH_CHECKPOINT, "figures.json"}
     for name in RECIPES:
         assert {path.name for path in (by_two / name).iterdir()} == kept
     assert not [path for path in (by_two / "follower").rglob("*") if path.is_file()]
@@ -327,12 +327,12 @@ def test_an_error_is_one_line_and_ends_all(own: Path) -> None:
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    torchrun.require(2, "auto")
-    torchrun.require(8, "cpu")
+    torchrun.require_devices(2, "auto")
+    torchrun.require_devices(8, "cpu")
     with pytest.raises(UsageError, match="has 2 GPUs, not 4"):
-        torchrun.require(4, "cuda")
+        torchrun.require_devices(4, "cuda")
     with pytest.raises(UsageError, match="is a single one"):
-        torchrun.require(2, "cuda:1")
+        torchrun.require_devices(2, "cuda:1")
 
 
 def test_the_slurm_example_is_sound() -> None:

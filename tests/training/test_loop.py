@@ -21,7 +21,7 @@ from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event
 from lungcli.core.recipe import Recipe
 from lungcli.training import devices, loop, nets
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 from lungcli.training.mixup import Targets
 
@@ -30,14 +30,14 @@ RECIPE = recipes.make(
 )
 
 
-def material() -> Material:
+def material() -> TrainingData:
     """Three classes told apart by where a bright square lies."""
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     pixels = rng.integers(0, 60, (60, 64, 64), dtype=np.uint8)
     for picture, label in zip(pixels, labels, strict=True):
         picture[8 + 18 * label : 22 + 18 * label, 10:54] += 150
-    return Material(
+    return TrainingData(
         pixels=pixels,
         labels=labels,
         classes=("benign", "malignant", "normal"),
@@ -47,11 +47,11 @@ def material() -> Material:
     )
 
 
-def training(folder: Path, recipe: Recipe = RECIPE, found: Material | None = None) -> Generator[Event, None, None]:
+def training(folder: Path, recipe: Recipe = RECIPE, found: TrainingData | None = None) -> Generator[Event, None, None]:
     found = found or material()
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
-    criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    criterion = criteria.label_loss(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return loop.train("train", net, criterion, recipe, found, folder)
 
 
@@ -175,7 +175,7 @@ def test_an_epoch_sums_up_its_batches_and_judges_the_averaged_weights(tmp_path: 
 
     net, found = nets.build("ownmodel", 3, 64), material()
     net.load_state_dict(load_file(tmp_path / "best.safetensors"))
-    place = devices.choose(recipe)
+    place = devices.choose_compute(recipe)
     with torch.inference_mode():
         logits = net.eval()(torch.from_numpy(found.pixels[42:, None]).float())
     labels = torch.from_numpy(found.labels[42:])
@@ -297,7 +297,7 @@ def test_the_average_forgets_the_start_until_its_decay_is_reached(
 @given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))
 def test_an_epoch_meets_every_slice_once_in_batches_of_nearly_one_size(count: int, batch: int, epoch: int) -> None:
     rows = np.arange(count)
-    batches = loop._order(rows, 0, epoch, -(-count // batch))
+    batches = loop._shuffled_batches(rows, 0, epoch, -(-count // batch))
     assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
     sizes = {len(part) for part in batches}
     assert max(sizes) - min(sizes) <= 1

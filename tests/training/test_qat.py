@@ -12,7 +12,7 @@ from torch import nn
 from lungcli.core.errors import UsageError
 from lungcli.core.events import EpochDone
 from lungcli.training import checkpoint, loop, nets, qat
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from tests.training.test_loop import RECIPE, material, training
 
 
@@ -35,7 +35,7 @@ def test_folding_changes_no_output(name: str) -> None:
     slices = torch.rand(2, 1, 64, 64) * 255
     with torch.inference_mode():
         before = net(slices)
-        qat.fold(net, name)
+        qat.fold_batch_norm(net, name)
         torch.testing.assert_close(net(slices), before, rtol=1e-3, atol=1e-5)
     left = sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     assert left == (62 if name == "densenet121" else 0)
@@ -43,7 +43,7 @@ def test_folding_changes_no_output(name: str) -> None:
 
 
 def test_weights_are_rounded_by_output_channel() -> None:
-    levels = qat._Levels()
+    levels = qat._FakeQuantizedWeight()
     levels.most = 127
     rounded = levels(torch.tensor([[1.27, 0.014, -0.016], [127.0, 1.4, 0.0]]))
     torch.testing.assert_close(rounded, torch.tensor([[1.27, 0.01, -0.02], [127.0, 1.0, 0.0]]))
@@ -51,7 +51,7 @@ def test_weights_are_rounded_by_output_channel() -> None:
 
 
 def test_activations_are_rounded_to_the_range_that_was_seen() -> None:
-    seen = qat._Range()
+    seen = qat._FakeQuantizedActivation()
     seen(torch.tensor([-1.0, 1.55]))
     seen.eval()
     torch.testing.assert_close(seen(torch.tensor([0.0, 0.014, 9.0, -9.0])), torch.tensor([0.0, 0.01, 1.55, -1.0]))
@@ -63,12 +63,15 @@ def test_activations_are_rounded_to_the_range_that_was_seen() -> None:
 def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
     """The slice behind its normalisation, limited convolutions, unlimited ones, sums, pooled features, logits."""
     net = lived_in("mobilenetv2")
-    qat.fold(net, "mobilenetv2")
-    playing = qat.rounded(net, "mobilenetv2")
+    qat.fold_batch_norm(net, "mobilenetv2")
+    playing = qat.with_fake_quantization(net, "mobilenetv2")
     limits = sum(isinstance(module, nn.ReLU6) for module in net.modules())
     layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in net.modules())
     sums, pooled, first = 10, 1, 1
-    assert sum(isinstance(module, qat._Range) for module in playing.modules()) == layers + sums + pooled + first
+    assert (
+        sum(isinstance(module, qat._FakeQuantizedActivation) for module in playing.modules())
+        == layers + sums + pooled + first
+    )
     assert limits < layers
     slices = torch.rand(2, 1, 64, 64) * 255
     playing(slices).sum().backward()
@@ -78,7 +81,7 @@ def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
 def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
     """More slices than are judged at once; those of no part keep the labels they have."""
     rng = np.random.default_rng(0)
-    found = Material(
+    found = TrainingData(
         pixels=rng.integers(0, 256, (150, 32, 32), dtype=np.uint8),
         labels=np.full(150, 2),
         classes=("benign", "malignant", "normal"),
@@ -88,7 +91,7 @@ def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
     )
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
-    told = qat.verdicts(net, found)
+    told = qat.with_predicted_labels(net, found)
     with torch.inference_mode():
         expected = net(torch.from_numpy(found.pixels[:140, None]).float()).argmax(dim=1).numpy()
     assert set(expected) == {0, 1}
@@ -122,5 +125,5 @@ def test_a_net_that_cannot_be_taken_apart_is_refused() -> None:
             return slices if slices.sum() > 0 else -slices
 
     with pytest.raises(UsageError, match="moody cannot be fine-tuned in int8") as caught:
-        qat.fold(Moody(), "moody")
+        qat.fold_batch_norm(Moody(), "moody")
     assert "--qat-epochs" in caught.value.hint

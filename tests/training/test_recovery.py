@@ -139,8 +139,8 @@ def test_too_little_memory_begins_the_epoch_anew_with_half_the_slices_at_once(
     told = [event for event in events if isinstance(event, BatchLowered)]
     assert [(event.epoch, event.slices) for event in told] == [(2, 4), (2, 2)]
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
-    assert trainer.as_done(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
-    assert trainer.as_done(SHORT, tmp_path) == SHORT
+    assert trainer.with_final_micro_batch(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
+    assert trainer.with_final_micro_batch(SHORT, tmp_path) == SHORT
 
 
 def test_fewer_slices_at_once_outlive_a_kill(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_loss_teaches_a_student_of_another_family(method: str, tmp_path: Path)
     checkpoint.save_weights(teacher.weights, nets.build(teacher.model, 3, SIZE))
 
     def losses_of(name: str, *teachers: Teacher) -> list[float]:
-        events = trainer.learn("student", recipe, material(), tmp_path / name, teachers)
+        events = trainer.train("student", recipe, material(), tmp_path / name, teachers)
         return [event.loss for event in events if isinstance(event, BatchDone)]
 
     taught = losses_of("taught", teacher)

@@ -19,7 +19,7 @@ SHORT = msgspec.structs.replace(RECIPE, epochs=1)
 
 
 def losses_of(folder: Path, recipe: Recipe, *teachers: Teacher) -> list[float]:
-    events = trainer.learn("student", recipe, material(), folder, teachers)
+    events = trainer.train("student", recipe, material(), folder, teachers)
     return [event.loss for event in events if isinstance(event, BatchDone)]
 
 
@@ -62,8 +62,8 @@ def test_no_weights_no_graph(tmp_path: Path) -> None:
 def test_a_finished_stage_keeps_its_weights_and_no_checkpoint(tmp_path: Path) -> None:
     losses_of(tmp_path, SHORT)
     weights = (tmp_path / loop.BEST).read_bytes()
-    assert (tmp_path / checkpoint.WHOLE).exists()
+    assert (tmp_path / checkpoint.EPOCH_CHECKPOINT).exists()
     for _ in range(2):
-        trainer.forget_progress(tmp_path)
+        trainer.remove_checkpoints(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [loop.BEST]
     assert (tmp_path / loop.BEST).read_bytes() == weights

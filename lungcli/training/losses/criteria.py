@@ -28,7 +28,7 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromLabels:
+class LabelLoss:
     """Cross-entropy with class weights and label smoothing: a teacher's or a base student's criterion."""
 
     weights: Tensor
@@ -38,14 +38,14 @@ class FromLabels:
         """See `Criterion`; the slices are not used."""
         del slices
         logits, weights = logits.float(), self.weights.to(logits.device)
-        return _shared(
+        return _mixed_loss(
             targets,
             lambda labels: functional.cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromTeachers:
+class DistillationLoss:
     """(1 − α) · cross-entropy + α · a method's loss: the teachers see the very tensor the student saw.
 
     That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
@@ -55,7 +55,7 @@ class FromTeachers:
     student, which come first, and of a teacher; of several, its losses are averaged.
     """
 
-    labels: FromLabels
+    labels: LabelLoss
     teachers: Sequence[nn.Module]
     method: Callable[[Any, Any, Tensor, float], Tensor]
     alpha: float
@@ -66,25 +66,25 @@ class FromTeachers:
         """See `Criterion`."""
         with torch.no_grad():
             told = [teacher(slices).float() for teacher in self.teachers]
-        given: list[Any] = [[one.float() for one in each.taken()] for each in self.maps]
+        given: list[Any] = [[one.float() for one in each.pop()] for each in self.maps]
         ours, *theirs = given or [logits.float(), distillation.ensemble(told, self.temperature)]
-        soft = torch.stack([_shared(targets, functools.partial(self._soft, ours, each)) for each in theirs]).mean()
+        soft = torch.stack([_mixed_loss(targets, functools.partial(self._soft, ours, each)) for each in theirs]).mean()
         return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
 
     def _soft(self, ours: object, theirs: object, labels: Tensor) -> Tensor:
         return self.method(ours, theirs, labels, self.temperature)
 
 
-def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
+def label_loss(recipe: Recipe, labels: Tensor, classes: int) -> LabelLoss:
     """Criterion of `recipe` without a teacher; `labels` (n,) are those of the training part."""
     balanced = registry.method(recipe.method).balanced
     weights = class_weights(labels, classes) if balanced else torch.ones(classes)
-    return FromLabels(weights=weights, smoothing=recipe.label_smoothing)
+    return LabelLoss(weights=weights, smoothing=recipe.label_smoothing)
 
 
-def from_teachers(
+def distillation_loss(
     recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module
-) -> FromTeachers:
+) -> DistillationLoss:
     """Criterion of `recipe` for `student` with `teachers`, which are frozen here and put in evaluation mode.
 
     Raises UsageError for a net without feature maps where the method compares them.
@@ -95,10 +95,10 @@ def from_teachers(
     module, function = row.loss.split(":")
     maps: tuple[FeatureMaps, ...] = ()
     if row.on == "features":
-        watched = [features.watch(teacher, recipe.size, training=False) for teacher in teachers]
-        maps = (features.watch(student, recipe.size, training=True), *watched)
-    return FromTeachers(
-        labels=from_labels(recipe, labels, classes),
+        watched = [features.capture_features(teacher, recipe.size, training=False) for teacher in teachers]
+        maps = (features.capture_features(student, recipe.size, training=True), *watched)
+    return DistillationLoss(
+        labels=label_loss(recipe, labels, classes),
         teachers=tuple(teachers),
         method=getattr(importlib.import_module(module), function),
         alpha=recipe.alpha,
@@ -107,6 +107,6 @@ def from_teachers(
     )
 
 
-def _shared(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
+def _mixed_loss(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """Σ share · loss(labels): mixup's loss (Zhang et al., 1710.09412, section 2)."""
     return torch.stack([share * loss(labels) for labels, share in targets]).sum()

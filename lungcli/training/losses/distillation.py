@@ -15,8 +15,8 @@ from torch.nn import functional
 Method = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """(student's logits (N, K), teacher's logits (N, K), labels (N,), temperature) → mean loss of the batch."""
 
-OnFeatures = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor, float], Tensor]
-"""The same for feature maps (N, C, h, w) of student and teacher, the finest first: see `features.watch`."""
+FeatureMethod = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor, float], Tensor]
+"""The same for feature maps (N, C, h, w) of student and teacher, the finest first: see `features.capture_features`."""
 
 # Zhao et al. take up to 8 with a hundred classes; with three, two of them are left to compare.
 NON_TARGET = 2.0
@@ -41,8 +41,8 @@ def dkd(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, no
     TCKD is the divergence of "this class or not", NCKD that among the classes a slice does not belong to. `kd` is
     their sum with β = 1 − the teacher's probability of the true class, so the surer the teacher, the less it tells.
     """
-    true, others = _told_apart(_log_softmax(student, temperature), labels)
-    taught_true, taught_others = _told_apart(_log_softmax(teacher, temperature), labels)
+    true, others = _split_target(_log_softmax(student, temperature), labels)
+    taught_true, taught_others = _split_target(_log_softmax(teacher, temperature), labels)
     binary = torch.cat([true, others.logsumexp(dim=1, keepdim=True)], dim=1)
     taught_binary = torch.cat([taught_true, taught_others.logsumexp(dim=1, keepdim=True)], dim=1)
     target = _divergence(binary, taught_binary)
@@ -85,7 +85,7 @@ def attention(student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tens
     """
     del labels, temperature
     pairs = zip(reversed(student), reversed(teacher), strict=False)
-    distances = [functional.mse_loss(*_looking(ours, theirs)) for ours, theirs in pairs]
+    distances = [functional.mse_loss(*_attention_maps(ours, theirs)) for ours, theirs in pairs]
     return torch.stack(distances).sum() * (ATTENTION / 2)
 
 
@@ -110,13 +110,13 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-def _told_apart(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _split_target(values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Split values (N, K) into those of the true class (N, 1) and of the others (N, K − 1)."""
     other = functional.one_hot(labels, values.shape[1]) == 0
     return values.gather(1, labels[:, None]), values[other].view(len(values), -1)
 
 
-def _looking(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+def _attention_maps(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
     """Where two nets look (N, places), by their feature maps (N, C, h, w)."""
     sides = min(ours.shape[2], theirs.shape[2]), min(ours.shape[3], theirs.shape[3])
     squares = (maps.square().mean(dim=1, keepdim=True) for maps in (ours, theirs))
