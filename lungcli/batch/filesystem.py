@@ -48,7 +48,7 @@ def is_remote(text: str) -> bool:
     return bool(_SCHEME.match(text)) and not text.startswith("file://")
 
 
-def opened(text: str) -> Location:
+def open_location(text: str) -> Location:
     """Return the folder that was typed: a path, or a URI such as `s3://bucket/folder`.
 
     Raises UsageError where nothing installed understands the URI, NetworkError where what it names cannot be reached.
@@ -127,7 +127,7 @@ def require_reachable(place: Location) -> None:
             ) from error
 
 
-def names(place: Location) -> frozenset[str]:
+def list_names(place: Location) -> frozenset[str]:
     """Names of what lies directly in a folder; none where there is no such folder. Raises LungcliError."""
     try:
         if place.fs is None:
@@ -173,7 +173,7 @@ def write(place: Location, name: str, written: bytes) -> None:
         ) from error
 
 
-def sweep(place: Location) -> None:
+def remove_partial(place: Location) -> None:
     """Delete what killed processes left half-written in a folder of this machine; elsewhere nobody can tell."""
     if place.fs is None:
         paths.remove_partial(Path(place.path))

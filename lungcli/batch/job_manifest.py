@@ -11,7 +11,7 @@ from lungcli.core import versioned
 from lungcli.core.errors import UsageError
 
 # Readers of Parquet folders pass over what begins with an underscore.
-PLAN = "_plan.json"
+MANIFEST = "_plan.json"
 FORMAT_VERSION = 1
 
 
@@ -43,22 +43,22 @@ def archive_digest(place: Location) -> str:
     return hashlib.sha256(place.shown.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def begin(plan: JobManifest, output: Location) -> None:
+def write_checked(plan: JobManifest, output: Location) -> None:
     """Write the plan into its folder, in place of that of an unfinished or finished job of the same.
 
     Raises UsageError where the folder is another job's, or where there are verdicts without a plan; LungcliError where
     the plan there can't be read.
     """
-    known = filesystem.names(output)
-    if PLAN in known:
-        old = _FORMAT.decode(filesystem.read(output, PLAN), output.named(PLAN), "name another --output")
+    known = filesystem.list_names(output)
+    if MANIFEST in known:
+        old = _FORMAT.decode(filesystem.read(output, MANIFEST), output.named(MANIFEST), "name another --output")
         _require_same(old, plan, output)
     elif others := [name for name in known if name.endswith(".parquet")]:
         raise UsageError(
-            f"{output.shown} holds {len(others)} Parquet files, but no {PLAN} that says where they are from",
+            f"{output.shown} holds {len(others)} Parquet files, but no {MANIFEST} that says where they are from",
             "name another --output",
         )
-    filesystem.write(output, PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
+    filesystem.write(output, MANIFEST, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
 
 
 def _require_same(old: JobManifest, new: JobManifest, output: Location) -> None:

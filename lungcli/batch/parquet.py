@@ -33,16 +33,16 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class ShardMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What a shard says of itself in its metadata."""
 
     schema_version: int = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
     model_sha256: str
-    tally: Tally
+    count_outcomes: Tally
 
 
-def tally(found: Sequence[Outcome], files: int, passed_over: int) -> Tally:
+def count_outcomes(found: Sequence[Outcome], files: int, passed_over: int) -> Tally:
     """Count outcomes of `files`."""
     predictions = [each for each in found if isinstance(each, Prediction)]
     failures = sum(isinstance(each, Failure) for each in found)
@@ -56,7 +56,7 @@ def tally(found: Sequence[Outcome], files: int, passed_over: int) -> Tally:
     )
 
 
-def encode(found: Sequence[Outcome], classes: Sequence[str], about: About) -> bytes:
+def encode(found: Sequence[Outcome], classes: Sequence[str], about: ShardMetadata) -> bytes:
     """Write outcomes as a Parquet file, a row each; columns that don't apply to a kind are null.
 
     Their values are those of `verdicts.line`; schema version and disclaimer, alike in every row, are in the metadata.
@@ -72,14 +72,14 @@ def encode(found: Sequence[Outcome], classes: Sequence[str], about: About) -> by
     return file.getvalue()
 
 
-def read_about(content: Any) -> About | None:
+def read_metadata(content: Any) -> ShardMetadata | None:
     """Read what a shard, as bytes or an open file, says of itself; None where it is damaged or not one."""
     import pyarrow
     from pyarrow import parquet
 
     try:
         found = parquet.read_metadata(io.BytesIO(content) if isinstance(content, bytes) else content).metadata or {}
-        return msgspec.json.decode(found[_KEY], type=About)
+        return msgspec.json.decode(found[_KEY], type=ShardMetadata)
     except (pyarrow.ArrowException, OSError, KeyError, msgspec.DecodeError):
         return None
 

@@ -61,14 +61,14 @@ class Worker:
         names = [os.fsdecode(name) for name in row["files"]]
         content, fault = b"", ""
         try:
-            content = judge.judged(filesystem.opened(self._archive), names, self._model, self._manner)
+            content = judge.predict_shard(filesystem.open_location(self._archive), names, self._model, self._manner)
         except NetworkError as error:
             fault = error.message
         return {"name": row["name"], "content": content, "fault": fault}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Crew:
+class _WorkerSpec:
     """What workers are made of: their class, and what it is called with."""
 
     worker: type[Worker]
@@ -85,7 +85,7 @@ def require_installed() -> None:
         )
 
 
-def judged(
+def predict_shards(
     shards: Sequence[Shard],
     archive: str,
     model: bytes,
@@ -101,7 +101,7 @@ def judged(
     with _running(pool, manner.threads) as workers:
         import ray
 
-        crew = _Crew(worker=worker, archive=archive, model=[ray.put(model)], manner=manner)
+        crew = _WorkerSpec(worker=worker, archive=archive, model=[ray.put(model)], manner=manner)
         waiting, most = list(shards), _AHEAD * workers
         while waiting:
             wave, later = waiting[:most], waiting[most:]
@@ -120,13 +120,13 @@ def judged(
                 # Workers live for as long as the error's frames refer to them, and keep their cores from the next.
                 gc.collect()
                 if len(wave) == 1:
-                    raise _ended(wave[0], crew, len(waiting), failed)
+                    raise _worker_failure(wave[0], crew, len(waiting), failed)
             # What fails with others may be their fault: ever fewer at a time, until it is alone.
             most = max(1, len(wave) // 4) if failed else min(2 * most, _AHEAD * workers)
             waiting = [shard for shard in wave if shard.name not in done] + later
 
 
-def _ended(shard: Shard, crew: _Crew, remaining: int, failed: str) -> LungcliError:
+def _worker_failure(shard: Shard, crew: _WorkerSpec, remaining: int, failed: str) -> LungcliError:
     """Say what ends every worker that takes a shard: a file of it, where those with nothing to do live on."""
     kept, suspects = "the shards that are written are kept", shard.files if _survived((), crew) else ()
     while len(suspects) > 1:
@@ -137,7 +137,7 @@ def _ended(shard: Shard, crew: _Crew, remaining: int, failed: str) -> LungcliErr
             f"{remaining} shards remain, and every worker that took one failed: {failed}",
             f"{kept}; look into Ray's logs, then type the same command",
         )
-    called, full = _called(suspects[0], shard, crew), "" if crew.manner.include_phi else _IN_FULL
+    called, full = _shown_name(suspects[0], shard, crew), "" if crew.manner.include_phi else _IN_FULL
     return LungcliError(
         f"{remaining} shards remain, and every worker that looks at {called} dies",
         f"{kept}; move that file out of the archive{full if privacy.HIDDEN in called else ''}, "
@@ -145,17 +145,17 @@ def _ended(shard: Shard, crew: _Crew, remaining: int, failed: str) -> LungcliErr
     )
 
 
-def _called(name: str, shard: Shard, crew: _Crew) -> str:
+def _shown_name(name: str, shard: Shard, crew: _WorkerSpec) -> str:
     """Name a file of a shard as its verdict would. A worker finds out how, as even the header may end who reads it.
 
     Then the headers of its neighbours are left to say which words of its name are a patient's.
     """
     import ray
 
-    shown = filesystem.opened(crew.archive).named(name)
+    shown = filesystem.open_location(crew.archive).named(name)
     if crew.manner.include_phi:
         return printable(shown)
-    task = ray.remote(judge.called).options(num_cpus=crew.manner.threads, max_retries=0)
+    task = ray.remote(judge.shown_name).options(num_cpus=crew.manner.threads, max_retries=0)
     neighbours = tuple(each for each in shard.files if each != name)
     for read in (shard.files, neighbours):
         with contextlib.suppress(_ray_error()):
@@ -163,7 +163,7 @@ def _called(name: str, shard: Shard, crew: _Crew) -> str:
     return printable(privacy.without_folders(shown))
 
 
-def _survived(files: Sequence[str], crew: _Crew) -> bool:
+def _survived(files: Sequence[str], crew: _WorkerSpec) -> bool:
     """Say whether a worker outlives looking at files."""
     survived = False
     with contextlib.suppress(_ray_error()):
@@ -208,7 +208,7 @@ def _running(pool: Pool, threads: int) -> Iterator[int]:
 
 
 def _rows(
-    shards: Sequence[Shard], crew: _Crew, workers: int, tries_again: int = _TRIES_AGAIN
+    shards: Sequence[Shard], crew: _WorkerSpec, workers: int, tries_again: int = _TRIES_AGAIN
 ) -> Iterator[dict[str, Any]]:
     import ray.data
 

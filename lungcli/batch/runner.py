@@ -68,16 +68,16 @@ def predict(job: ArchiveJob, model: Model, advance: Advance) -> ArchiveSummary:
     InterruptedRunError on Ctrl-C.
     """
     ray_pool.require_installed()
-    archive, output = filesystem.opened(job.archive), filesystem.opened(job.output)
+    archive, output = filesystem.open_location(job.archive), filesystem.open_location(job.output)
     _require_apart(archive, output)
     content = model.path.read_bytes()
-    divided = tuple(listing.shards(filesystem.files(archive), job.shard_size))
+    divided = tuple(listing.divide(filesystem.files(archive), job.shard_size))
     if not divided:
         raise UnreadableInputError(f"there are no pictures in {archive.shown}", "check the path")
     planned = _plan(job, archive, divided, hashlib.sha256(content).hexdigest())
-    job_manifest.begin(planned, output)
-    filesystem.sweep(output)
-    known = {name for name in filesystem.names(output) if listing.is_shard(name)}
+    job_manifest.write_checked(planned, output)
+    filesystem.remove_partial(output)
+    known = {name for name in filesystem.list_names(output) if listing.is_shard(name)}
     gone = known - {shard.name for shard in divided}
     filesystem.remove(output, sorted(gone))
     kept = dict(_kept(output, [shard for shard in divided if shard.name in known], planned.model_sha256))
@@ -89,7 +89,9 @@ def predict(job: ArchiveJob, model: Model, advance: Advance) -> ArchiveSummary:
     )
     advance(before.files, planned.files)
     try:
-        for name, written in ray_pool.judged(missing, job.archive, content, manner, job.pool) if missing else ():
+        for name, written in (
+            ray_pool.predict_shards(missing, job.archive, content, manner, job.pool) if missing else ()
+        ):
             judged += _write(output, name, written)
             advance(before.files + judged.files, planned.files)
     except KeyboardInterrupt:
@@ -147,14 +149,14 @@ def _kept(output: Location, shards: Iterable[Shard], model_sha256: str) -> Itera
 
 def _tally(output: Location, model_sha256: str, name: str) -> Tally | None:
     try:
-        about = parquet.read_about(filesystem.read(output, name))
+        about = parquet.read_metadata(filesystem.read(output, name))
     except LungcliError:
         return None
     return about.tally if about and about.model_sha256 == model_sha256 else None
 
 
 def _write(output: Location, name: str, written: bytes) -> Tally:
-    about = parquet.read_about(written)
+    about = parquet.read_metadata(written)
     if about is None:
         raise LungcliError(f"a worker handed back {name} damaged", "type the same command again")
     filesystem.write(output, name, written)

@@ -25,7 +25,7 @@ class Shard:
     files: tuple[str, ...]
 
 
-def shards(files: Iterable[File], most: int) -> Iterator[Shard]:
+def divide(files: Iterable[File], most: int) -> Iterator[Shard]:
     """Divide a listing, given in any order, into shards of at most `most` files; each is yielded once.
 
     Folders stay whole where they hold no more than that: a file may need its neighbours to tell which words in its

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lungcli.batch import filesystem, parquet
 from lungcli.batch.filesystem import Location
-from lungcli.batch.parquet import About
+from lungcli.batch.parquet import ShardMetadata
 from lungcli.imaging import privacy
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import inputs
@@ -31,7 +31,7 @@ class WorkerOptions:
     threads: int
 
 
-def judged(place: Location, names: Sequence[str], model: Model, manner: WorkerOptions) -> bytes:
+def predict_shard(place: Location, names: Sequence[str], model: Model, manner: WorkerOptions) -> bytes:
     """Judge files of an archive; return the Parquet file of their verdicts, in the order of `names`.
 
     A slice is judged by itself: there are no verdicts on DICOM series, whose slices may lie in several shards. Raises
@@ -43,17 +43,17 @@ def judged(place: Location, names: Sequence[str], model: Model, manner: WorkerOp
         # Of what belongs to a picture only the file is kept: an item may hold its content.
         kept = [(outcome, capture.item.file) for outcome, capture in predicted]
     found = [outcome if manner.include_phi else _hidden(outcome, place.named(file), naming) for outcome, file in kept]
-    tally = parquet.tally(found, len(names), passed_over=len(names) - len({file for _, file in kept}))
-    return parquet.encode(found, model.card.classes, About(model_sha256=manner.model_sha256, tally=tally))
+    tally = parquet.count_outcomes(found, len(names), passed_over=len(names) - len({file for _, file in kept}))
+    return parquet.encode(found, model.card.classes, ShardMetadata(model_sha256=manner.model_sha256, tally=tally))
 
 
-def called(archive: str, names: Sequence[str], which: str) -> str:
+def shown_name(archive: str, names: Sequence[str], which: str) -> str:
     """Return what verdicts call a file of a shard, after a look at the headers of `names`, but at no picture.
 
     Where it is not among `names`, its header counts as one that cannot be read. Raises NetworkError where the archive
     can't be reached.
     """
-    place, naming = filesystem.opened(archive), Naming()
+    place, naming = filesystem.open_location(archive), Naming()
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
         files = _ahead(place, names, pool)
         shown = {name: inputs.called(place.named(name), get, naming) for name, get in files}

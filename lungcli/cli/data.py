@@ -14,7 +14,7 @@ from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
-    from lungcli.datasets.verify import Verified
+    from lungcli.datasets.verify import Verification
 
 app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
 
@@ -70,7 +70,7 @@ def phantom(
     from lungcli.datasets.phantom import dataset as drawing
 
     with progress.preparing("drawing") as advance:
-        made = drawing.make(slices=slices, seed=seed, name=name, advance=advance)
+        made = drawing.make_dataset(slices=slices, seed=seed, name=name, advance=advance)
     tell(made, json=json)
 
 
@@ -82,9 +82,9 @@ def list_(json: opt.Json = False) -> None:
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
-    found = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
+    found = [manifest.read(folder / "manifest.json") for folder in manifest.existing().values()]
     if json:
-        console.print_json({"data": [summary.of(item) for item in found]})
+        console.print_json({"data": [summary.summarize(item) for item in found]})
         return
     if not found:
         console.info("no data sets yet; make one: lungcli data phantom, or lungcli data import PATH")
@@ -114,7 +114,7 @@ def show(
 
     found = manifest.load(name)
     if json:
-        console.print_json(summary.of(found))
+        console.print_json(summary.summarize(found))
     else:
         _print(found)
     if sheet is not None:
@@ -158,10 +158,10 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     from lungcli.datasets.download import published as download
 
     row = registry.DATA_SETS.get(name)
-    if row and download.kept(row).is_dir():
-        download.forget(row)
+    if row and download.partial_folder(row).is_dir():
+        download.remove_partial(row)
         console.info(f"removed what had arrived of {name!r}")
-        if name not in manifest.known():
+        if name not in manifest.existing():
             return
     folder = manifest.find(name)
     about = "damaged"
@@ -175,7 +175,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     console.info(f"removed the data set {folder.name!r}")
 
 
-def report(found: "Manifest", *, json: bool) -> "Verified":
+def report(found: "Manifest", *, json: bool) -> "Verification":
     """Hash a data set again, show what came out and return it. Raises LungcliError when it is not as it was made."""
     from lungcli.cli import console, progress
     from lungcli.core.errors import LungcliError
@@ -225,7 +225,7 @@ def tell(made: "Manifest", *, json: bool) -> None:
     from lungcli.datasets import summary
 
     if json:
-        console.print_json(summary.of(made))
+        console.print_json(summary.summarize(made))
         return
     _print(made)
     console.info(f"next: lungcli compress --student mobilenetv2 --data '{made.name}'")
@@ -238,7 +238,7 @@ def _print(found: "Manifest") -> None:
     from lungcli.datasets import manifest, summary
 
     out = console.out()
-    facts = summary.of(found)
+    facts = summary.summarize(found)
     synthetic = "  SYNTHETIC: drawn by the program, teaches nothing about people" if found.source.synthetic else ""
     out.print(console.plain(found.name) + synthetic, style="bold", soft_wrap=True)
     out.print(f"{console.plain(found.source.about)}; licence {console.plain(found.source.licence)}", soft_wrap=True)

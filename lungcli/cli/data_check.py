@@ -11,7 +11,7 @@ from lungcli.core.recipe import OPTIONS
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
     from lungcli.datasets.audit.knn_baseline import NearestNeighbour
-    from lungcli.datasets.audit.shortcuts import Shortcut, Trial
+    from lungcli.datasets.audit.shortcuts import Shortcut, ShortcutTest
     from lungcli.datasets.manifest import Manifest
 
 # Beyond these a list of files is for --json, not for reading.
@@ -39,7 +39,7 @@ def check(
 
     whole = manifest.load(name)
     with progress.preparing(f"reading {whole.name}") as advance:
-        seen = features.look_at_all(whole, manifest.folder(whole.name), OPTIONS["size"].default, advance)
+        seen = features.dataset_features(whole, manifest.folder(whole.name), OPTIONS["size"].default, advance)
     with progress.preparing("looking for shortcuts") as advance:
         found = audit.audit(whole, seen, split_seed, advance)
     if json:
@@ -143,13 +143,13 @@ def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
     return [(title, *_trial(trial)) for title, trial in stages]
 
 
-def _trial(trial: "Trial | None") -> tuple[str, str, str]:
+def _trial(trial: "ShortcutTest | None") -> tuple[str, str, str]:
     from lungcli.views.figures import with_interval
 
     if trial is None:
         return ("all alike", "", "")
     return (
-        f"{'! ' if trial.telling() else ''}{with_interval(trial.balanced_accuracy)}",
+        f"{'! ' if trial.is_significant() else ''}{with_interval(trial.balanced_accuracy)}",
         f"{trial.chance:.3f} to {trial.chance_high:.3f}",
         f"{trial.p:.3f}",
     )
@@ -177,7 +177,7 @@ def _write_page(path: Path, found: "Audit", whole: "Manifest") -> None:
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import html_report
 
-    page = html_report.html(found, whole, manifest.folder(whole.name)).encode()
+    page = html_report.render_html(found, whole, manifest.folder(whole.name)).encode()
     write_file(path, page, "--html FILE")
 
 
@@ -189,7 +189,7 @@ def _write_sheets(into: Path, found: "Audit", whole: "Manifest") -> None:
     folder = manifest.folder(whole.name)
     kinds = {
         "conflicts": ("look-alikes with different labels", contact_sheets.conflict_rows(found)),
-        "look-alikes": ("look-alike groups", contact_sheets.look_alike_rows(whole)),
+        "look-alikes": ("look-alike groups", contact_sheets.near_duplicate_rows(whole)),
     }
     # All are drawn before the first is written, so that an interrupted call leaves no part of a series.
     files = {

@@ -48,15 +48,15 @@ def download(
     row = registry.data_set(name)
     if sum(map(bool, (url, from_zip, from_dir))) > 1:
         raise UsageError("--url, --from-zip and --from-dir exclude each other", "give one of them")
-    if row.name in manifest.known():
+    if row.name in manifest.existing():
         console.info(f"there is a data set {row.name!r} already: checking it")
         if data.report(manifest.load(row.name), json=json).partial:
             console.warn(
                 f"that is not all of it; for the whole: lungcli data remove {row.name}, then this command again"
             )
-        elif downloading.kept(row).is_dir():
+        elif downloading.partial_folder(row).is_dir():
             # A call that was killed once all was in place has left what had arrived.
-            downloading.forget(row)
+            downloading.remove_partial(row)
         return
     for what, value in (("licence", row.licence), ("DOI", row.doi), ("cite", row.citation), ("page", row.page)):
         if value:
@@ -83,7 +83,7 @@ def _fetched(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
     if offline:
         raise NetworkError(
             f"{row.name} is not on this machine, and the network is not to be used (--offline)",
-            downloading.by_hand(row),
+            downloading.manual_hint(row),
         )
     with progress.moving(row.name) as (moved, reading):
         return downloading.download(row, ProgressCallbacks(moved=moved, say=console.info), reading, urls=urls)

@@ -23,7 +23,7 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: opt.Json 
 
     found = manifest.load(name)
     with progress.preparing(f"comparing all slices of {found.name}") as advance:
-        effects = group_thresholds.of(found, advance)
+        effects = group_thresholds.evaluate_thresholds(found, advance)
     used = len({item.group for item in found.slices})
     if json:
         console.print_json({"name": found.name, "near": grouping.NEAR, "groups": used, "thresholds": effects})

@@ -45,7 +45,7 @@ def split(
     if check:
         path = split_files.find(found, check)
     else:
-        made = split_files.make(found, protocol, folds, seed)
+        made = split_files.build(found, protocol, folds, seed)
         path = split_files.save(found, made, called or split_files.default_name(protocol, folds, seed))
     # Read back even when just written: what a training will read is what is shown.
     divided = split_files.splits_of(found, path)
@@ -55,7 +55,7 @@ def split(
     _show(found, divided)
     _tell_leaks(found, divided[0])
     console.out().print(console.plain(path), soft_wrap=True)
-    named = path.stem if split_files.known(found).get(path.stem) == path else path
+    named = path.stem if split_files.saved(found).get(path.stem) == path else path
     console.info(f"next: lungcli train --model resnet18 --data '{found.name}' --split '{named}'")
 
 
@@ -66,7 +66,7 @@ def _tell_leaks(found: "Manifest", first: "Split") -> None:
     if first.protocol == "grouped":
         console.info("checked: no look-alike group, exact copy or known patient lies on two sides")
         return
-    leak = splits.leak(found, first)
+    leak = splits.count_leaks(found, first)
     console.warn(
         f"a random split leaks: {leak.groups} look-alike groups and {leak.contents} pictures with exact copies lie on "
         f"several sides{' of fold 1' if first.folds else ''}; its figures flatter"
@@ -87,7 +87,12 @@ def _summary(found: "Manifest", path: "Path", divided: "Sequence[Split]") -> dic
         "seed": file.seed,
         "folds": file.folds,
         "splits": [
-            {"fold": one.fold, "digest": one.digest, "parts": _counts(found, one), "leak": splits.leak(found, one)}
+            {
+                "fold": one.fold,
+                "digest": one.digest,
+                "parts": _counts(found, one),
+                "leak": splits.count_leaks(found, one),
+            }
             for one in divided
         ],
     }

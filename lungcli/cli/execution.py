@@ -20,7 +20,7 @@ def execute(run: Run) -> None:
         console.warn("a random split puts slices of the same body on both sides: its figures flatter")
     console.info(
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
-        f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
+        f"{len(found.split.test)} to judge by ({splits.describe(found.split)}, {found.split.digest[:8]})"
     )
     events = jobs.work(run, found)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.shown() as show:

@@ -59,7 +59,7 @@ def _divided(given: dict[str, object]) -> dict[str, object]:
     spec = str(given.get("protocol", ""))
     if not spec or spec in get_args(Protocol):
         return given
-    told = split_files.settings(str(given["data"]), spec)
+    told = split_files.recipe_fields(str(given["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
         if given.get(field, told[field]) != told[field]:
             raise UsageError(f"the split {spec} has {option} {told[field]}, not {given[field]}", f"leave {option} out")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lungcli.core.events import Event
     from lungcli.core.runs import Run
     from lungcli.pipeline.stages import RunData
-    from lungcli.search.space import Outcome, Plan
+    from lungcli.search.space import StudyPlan, TrialOutcome
 
 _CALL = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
 """Options of this call; all others make the study what it is."""
@@ -82,28 +82,28 @@ def search(
     from lungcli.search import studies
 
     name = _named(study, settings.values["data"])
-    where = studies.place(name, storage)
+    where = studies.storage_of(name, storage)
     # The data set is part of the study's usual name.
     making = settings.typed - _CALL - (set() if study else {"data"})
     if show or (not making and studies.exists(name, where)):
         opened, plan = studies.find(name, where)
     else:
-        plan = engine.checked(_plan(settings, bits or ["8"], search_seed, size(max_size), max_p50))
-        opened = studies.begin(name, where, plan)
+        plan = engine.checked_plan(_plan(settings, bits or ["8"], search_seed, size(max_size), max_p50))
+        opened = studies.create_or_open(name, where, plan)
     if not show:
         console.disclaim()
         _begin(name, where, plan)
-        watch = engine.Watch(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.info)
-        with studies.reaching(where), _going_on(name, storage):
-            engine.go(opened, plan, trials, timeout, watch)
+        watch = engine.SearchCallbacks(follow=_follow, tell=lambda outcome: _tell(outcome, plan), say=console.info)
+        with studies.storage_errors(where), _going_on(name, storage):
+            engine.run_study(opened, plan, trials, timeout, watch)
     _report(name, where, opened, plan, as_json=json)
 
 
-def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
+def _report(name: str, where: str, opened: "OptunaStudy", plan: "StudyPlan", *, as_json: bool) -> None:
     """Print what the study has found."""
     from lungcli.search import studies, trials
 
-    with studies.reaching(where):
+    with studies.storage_errors(where):
         found = trials.outcomes(opened, plan)
     if as_json:
         console.print_json(_summary(name, where, plan, found))
@@ -119,7 +119,7 @@ def _named(study: str, data: str) -> str:
     return name
 
 
-def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "Plan":
+def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "StudyPlan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
@@ -130,8 +130,10 @@ def _plan(settings: opt.Settings, bits: list[str], seed: int, max_bytes: int, ma
     if not given.get("model"):
         raise UsageError("no student is named", "name those to try: --student mobilenetv2 --student shufflenetv2")
     typed = {"bits": bits} | {field: given.pop(field) for field in AXES if field in given}
-    axes = {name: space.axis(name, values) for name, values in typed.items()}
-    plan = space.Plan(axes=axes, settings=_divided(given), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50)
+    axes = {name: space.parse_axis(name, values) for name, values in typed.items()}
+    plan = space.StudyPlan(
+        axes=axes, settings=_divided(given), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50
+    )
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
     data, split = stages.load_with_split(recipe)
     return msgspec.structs.replace(plan, settings={**plan.settings, "data": data.name}, split=split.digest)
@@ -145,7 +147,7 @@ def _divided(settings: dict[str, object]) -> dict[str, object]:
     spec = str(settings.get("protocol", "grouped"))
     if spec in get_args(Protocol):
         return settings
-    told = split_files.settings(str(settings["data"]), spec)
+    told = split_files.recipe_fields(str(settings["data"]), spec)
     if told["folds"]:
         raise UsageError(f"the split {spec} has folds, and a search chooses on one split", "name a split without folds")
     return settings | told
@@ -161,7 +163,7 @@ def size(text: str) -> int:
     return round(float(match[1]) * _UNITS.get(match[2].upper(), 1))
 
 
-def _begin(name: str, where: str, plan: "Plan") -> None:
+def _begin(name: str, where: str, plan: "StudyPlan") -> None:
     """Say what is searched, and where it is kept."""
     from lungcli.search import studies
     from lungcli.search.space import Range
@@ -170,7 +172,7 @@ def _begin(name: str, where: str, plan: "Plan") -> None:
         f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
         for axis, it in plan.axes.items()
     ]
-    console.info(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
+    console.info(f"study {name} in {studies.redacted_storage(where)}: {'; '.join(searched)}")
 
 
 def _follow(run: "Run", found: "RunData", events: "Generator[Event, None, None]") -> None:
@@ -194,7 +196,7 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
     """Say how a search that was interrupted goes on."""
     from lungcli.search import studies
 
-    elsewhere = f" --storage '{studies.shown(storage)}'" if storage else ""
+    elsewhere = f" --storage '{studies.redacted_storage(storage)}'" if storage else ""
     hint = f"go on with: lungcli search --study {name}{elsewhere}"
     try:
         yield
@@ -204,7 +206,7 @@ def _going_on(name: str, storage: str) -> "Generator[None, None, None]":
         raise InterruptedRunError("stopped; finished trials and epochs are saved", hint) from error
 
 
-def _tell(outcome: "Outcome", plan: "Plan") -> None:
+def _tell(outcome: "TrialOutcome", plan: "StudyPlan") -> None:
     """Say in a line what came of a trial."""
     from lungcli.core import formatting
 
@@ -221,7 +223,7 @@ def _tell(outcome: "Outcome", plan: "Plan") -> None:
     )
 
 
-def _drawn(outcome: "Outcome", plan: "Plan") -> str:
+def _drawn(outcome: "TrialOutcome", plan: "StudyPlan") -> str:
     """What was drawn for a trial, without what all trials have in common."""
     told = []
     for name, value in outcome.drawn.items():
@@ -232,14 +234,14 @@ def _drawn(outcome: "Outcome", plan: "Plan") -> str:
     return ", ".join(told)
 
 
-def _show(name: str, found: "tuple[Outcome, ...]") -> None:
+def _show(name: str, found: "tuple[TrialOutcome, ...]") -> None:
     """Print the Pareto front, and what must be known to read it right."""
     from rich.table import Table
 
     from lungcli.core import formatting
     from lungcli.search import space
 
-    front = space.front(found)
+    front = space.pareto_front(found)
     counts = Counter(each.state for each in found)
     told = ", ".join(f"{count} {'given up' if state == 'pruned' else state}" for state, count in counts.items())
     console.info(f"study {name}: {len(found)} trials, {told}" if found else f"study {name}: no trials yet")
@@ -270,7 +272,7 @@ def _show(name: str, found: "tuple[Outcome, ...]") -> None:
     console.info(f"next: choose one, and judge it once on the test part: lungcli evaluate '{rightest.run}'")
 
 
-def _settings(outcome: "Outcome") -> str:
+def _settings(outcome: "TrialOutcome") -> str:
     """All that was drawn for a trial, the net first."""
     rest = [
         f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
@@ -280,7 +282,7 @@ def _settings(outcome: "Outcome") -> str:
     return ", ".join([str(outcome.drawn["model"]), *rest])
 
 
-def _footnotes(front: "tuple[Outcome, ...]", found: "tuple[Outcome, ...]") -> list[str]:
+def _footnotes(front: "tuple[TrialOutcome, ...]", found: "tuple[TrialOutcome, ...]") -> list[str]:
     """What the figures are, and are not."""
     n, groups = front[0].n, front[0].groups
     tried = sum(each.state == "complete" for each in found)
@@ -295,14 +297,14 @@ def _footnotes(front: "tuple[Outcome, ...]", found: "tuple[Outcome, ...]") -> li
     return lines
 
 
-def _summary(name: str, where: str, plan: "Plan", found: "tuple[Outcome, ...]") -> dict[str, object]:
+def _summary(name: str, where: str, plan: "StudyPlan", found: "tuple[TrialOutcome, ...]") -> dict[str, object]:
     from lungcli.search import space, studies
 
     return {
         "study": name,
-        "storage": studies.shown(where),
+        "storage": studies.redacted_storage(where),
         "plan": plan,
         "part": "val",
         "trials": found,
-        "front": [each.trial for each in space.front(found)],
+        "front": [each.trial for each in space.pareto_front(found)],
     }

@@ -16,16 +16,16 @@ LOCKS = ".locks"
 
 
 @contextlib.contextmanager
-def appearing(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside `target` that becomes `target` on success and vanishes otherwise.
 
     What killed processes left behind on their way to this `target` or another is cleared first. Raises UsageError while
     another process makes it, or when it is there by now; LungcliError when it can't be written.
     """
-    with alone(target.parent, target.name, f"another process is making the data set {target.name!r}"):
+    with exclusive_lock(target.parent, target.name, f"another process is making the data set {target.name!r}"):
         for left in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
             shutil.rmtree(left, ignore_errors=True)
-        sweep(target.parent)
+        remove_partial(target.parent)
         partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
         try:
             with paths.os_errors_as(target):
@@ -40,7 +40,7 @@ def appearing(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
+def exclusive_lock(folder: Path, what: str, why_not: str) -> Iterator[None]:
     """Keep other processes from the work called `what` in `folder`; the system lets go of it if this one is killed.
 
     Raises UsageError with `why_not` when another process is at it, LungcliError when the lock can't be written.
@@ -58,9 +58,9 @@ def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
         lock.release()
 
 
-def sweep(folder: Path) -> None:
+def remove_partial(folder: Path) -> None:
     """Delete what killed processes have left in `folder` of what was to appear there; what living ones make stays."""
     for left in folder.glob(".*.partial-*"):
         name = left.name[1:].rpartition(".partial-")[0]
-        with contextlib.suppress(UsageError), alone(folder, name, "it is being made"):
+        with contextlib.suppress(UsageError), exclusive_lock(folder, name, "it is being made"):
             shutil.rmtree(left, ignore_errors=True)

@@ -19,10 +19,10 @@ from lungcli.imaging.picture import content_of
 
 Advance = Callable[[int, int], None]
 
-_AGAIN = "import the data set again"
+_IMPORT_HINT = "import the data set again"
 
 
-def location(manifest: Manifest, size: int) -> Path:
+def cache_path(manifest: Manifest, size: int) -> Path:
     """File that keeps the slices of `manifest` at `size` pixels, whether or not it exists."""
     return paths.home() / "cache" / f"{_key(manifest)}-{size}-p{preprocessing.VERSION}.npy"
 
@@ -34,29 +34,29 @@ def load(manifest: Manifest, folder: Path, size: int, advance: Advance | None = 
     it kept. Another process that builds the same file is waited for. Raises UnreadableInputError for a slice that is
     gone, damaged, or not the one that was imported, LungcliError when the cache can't be written.
     """
-    path = location(manifest, size)
+    path = cache_path(manifest, size)
     shape = (len(manifest.slices), size, size)
-    if (kept := _mapped(path, shape)) is not None:
+    if (kept := _memory_map(path, shape)) is not None:
         return kept
     with paths.os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock"))
         lock.acquire()
     try:
-        if (kept := _mapped(path, shape)) is not None:
+        if (kept := _memory_map(path, shape)) is not None:
             return kept
         _sweep(path)
         _build(path, manifest, folder, size, advance or _nothing)
     finally:
         lock.release()
-    if (kept := _mapped(path, shape)) is None:
+    if (kept := _memory_map(path, shape)) is None:
         raise UnreadableInputError(f"cannot read {path} right after writing it", "check the disk")
     return kept
 
 
 def remove(manifest: Manifest) -> None:
     """Delete what is kept of a data set: every size, every version of the preparation."""
-    for path in location(manifest, 0).parent.glob(f"*{_key(manifest)}-*"):
+    for path in cache_path(manifest, 0).parent.glob(f"*{_key(manifest)}-*"):
         path.unlink(missing_ok=True)
 
 
@@ -70,7 +70,7 @@ def _sweep(path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _mapped(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
+def _memory_map(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:
     """Map a kept file, or return None where there is none of this shape."""
     try:
         kept = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -94,12 +94,12 @@ def _rows(manifest: Manifest, folder: Path, size: int) -> Iterator[NDArray[np.ui
     """Prepare every slice, several at a time, in order."""
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
-        yield from pool.map(lambda item: _one(folder / item.path, item.sha256, size), manifest.slices)
+        yield from pool.map(lambda item: _prepared_slice(folder / item.path, item.sha256, size), manifest.slices)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
+def _prepared_slice(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
     """Prepare one slice. What is kept goes by the manifest's digest, so the file must be what the manifest says."""
     try:
         with during(f"while preparing {path}"):
@@ -107,9 +107,9 @@ def _one(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
             changed = hashlib.sha256(content).hexdigest() != sha256
             prepared = preprocessing.prepare(read(content, str(path), colour=False).grey, size)
     except UnreadableInputError as error:
-        raise UnreadableInputError(error.message, _AGAIN) from error
+        raise UnreadableInputError(error.message, _IMPORT_HINT) from error
     if changed:
-        raise UnreadableInputError(f"{path} is not the slice that was imported: its content has changed", _AGAIN)
+        raise UnreadableInputError(f"{path} is not the slice that was imported: its content has changed", _IMPORT_HINT)
     return prepared
 
 

@@ -20,7 +20,7 @@ from lungcli.metrics.classification import Ints
 NEARS = (0.80, 0.85, NEAR, 0.95, 0.98)
 
 
-class Pairwise(msgspec.Struct, frozen=True, kw_only=True):
+class PairScores(msgspec.Struct, frozen=True, kw_only=True):
     """How well groups find patients: of the pairs of slices in one group, the share of one patient (`precision`);
     of the pairs of slices of one patient, the share in one group (`recall`). None where there is no such pair.
     """
@@ -29,7 +29,7 @@ class Pairwise(msgspec.Struct, frozen=True, kw_only=True):
     recall: float | None
 
 
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
+class ThresholdEffect(msgspec.Struct, frozen=True, kw_only=True):
     """What grouping by likeness alone does under the threshold `near`.
 
     `copies_apart` is the share of near copies (slices with another one at a correlation of at least 0.90) that have
@@ -42,22 +42,25 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     largest: int
     copies_apart: float | None
     alike_apart: float | None
-    pairs: Pairwise | None
+    pairs: PairScores | None
 
 
-def of(manifest: Manifest, advance: Advance | None = None) -> tuple[Effect, ...]:
+def evaluate_thresholds(manifest: Manifest, advance: Advance | None = None) -> tuple[ThresholdEffect, ...]:
     """Read every slice of a data set and say what each threshold would do; `advance(done, total)` hears of each."""
-    thumbs = thumbnails_of(manifest, advance)
+    thumbs = read_thumbnails(manifest, advance)
     ordered = manifest.source.ordered
-    return effects(
+    return threshold_effects(
         thumbs,
         [item.sha256 for item in manifest.slices],
-        [groups.place(item.label, PurePosixPath(item.path).name) if ordered else None for item in manifest.slices],
+        [
+            groups.sequence_position(item.label, PurePosixPath(item.path).name) if ordered else None
+            for item in manifest.slices
+        ],
         [item.patient for item in manifest.slices],
     )
 
 
-def thumbnails_of(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
+def read_thumbnails(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
     """Read every slice of a data set: thumbnails, float32 [n, 4096]. Raises UnreadableInputError."""
     folder = folder_of(manifest.name)
     thumbs = np.empty((len(manifest.slices), groups.SIDE**2), dtype=np.float32)
@@ -74,33 +77,33 @@ def thumbnails_of(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
     return thumbs
 
 
-def effects(
+def threshold_effects(
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
     patients: Sequence[str] = (),
     nears: Sequence[float] = NEARS,
-) -> tuple[Effect, ...]:
-    """Group slices under every threshold of `nears`, and say what each does; see `groups.look_alikes`.
+) -> tuple[ThresholdEffect, ...]:
+    """Group slices under every threshold of `nears`, and say what each does; see `groups.near_duplicate_groups`.
 
     `thumbs` is float32 [n, 4096]. `patients`, where any is known, are not used to group but to judge the groups.
     """
-    found = groups.under(nears, thumbs, hashes, order)
-    copies, alike = _apart(thumbs, found, NEAR), _apart(thumbs, found, NEIGHBOUR)
+    found = groups.groups_by_threshold(nears, thumbs, hashes, order)
+    copies, alike = _shares_apart(thumbs, found, NEAR), _shares_apart(thumbs, found, NEIGHBOUR)
     return tuple(
-        Effect(
+        ThresholdEffect(
             near=near,
             groups=len(set(numbers.tolist())),
             largest=max(Counter(numbers.tolist()).values(), default=0),
             copies_apart=copies[i],
             alike_apart=alike[i],
-            pairs=pairwise(numbers.tolist(), patients) if any(patients) else None,
+            pairs=pair_scores(numbers.tolist(), patients) if any(patients) else None,
         )
         for i, (near, numbers) in enumerate(zip(nears, found, strict=True))
     )
 
 
-def pairwise(numbers: Sequence[int], patients: Sequence[str]) -> Pairwise:
+def pair_scores(numbers: Sequence[int], patients: Sequence[str]) -> PairScores:
     """Judge groups by the patients they should find; slices whose patient is not known (empty) don't count.
 
     Pairs are counted from the sizes of groups, of patients and of their overlaps, never listed.
@@ -109,18 +112,18 @@ def pairwise(numbers: Sequence[int], patients: Sequence[str]) -> Pairwise:
     both = _pairs(Counter(known))
     together = _pairs(Counter(number for number, _ in known))
     same = _pairs(Counter(patient for _, patient in known))
-    return Pairwise(precision=both / together if together else None, recall=both / same if same else None)
+    return PairScores(precision=both / together if together else None, recall=both / same if same else None)
 
 
 def _pairs(sizes: "Counter[int] | Counter[str] | Counter[tuple[int, str]]") -> int:
     return sum(size * (size - 1) // 2 for size in sizes.values())
 
 
-def _apart(thumbs: Thumbs, found: Sequence[Ints], level: float) -> list[float | None]:
+def _shares_apart(thumbs: Thumbs, found: Sequence[Ints], level: float) -> list[float | None]:
     """Of the slices with another one at `level` or above, the share with such a one outside their own group."""
     paired: NDArray[np.bool_] = np.zeros(len(thumbs), dtype=np.bool_)
     crossing = np.zeros((len(found), len(thumbs)), dtype=np.bool_)
-    for rows, columns, correlations in groups.blocks(thumbs):
+    for rows, columns, correlations in groups.correlation_blocks(thumbs):
         alike = correlations >= level
         if rows == columns:
             np.fill_diagonal(alike, val=False)

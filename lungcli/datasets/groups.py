@@ -42,7 +42,7 @@ def thumbnail(grey: NDArray[np.float32] | NDArray[np.uint8]) -> Thumbs:
     return unit
 
 
-def look_alikes(
+def near_duplicate_groups(
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
@@ -56,10 +56,10 @@ def look_alikes(
     numbers that follow each other in one folder (`order`: folder and number, or None where a name tells nothing)
     with a correlation of at least `NEIGHBOUR`. Slices of one named patient are always together.
     """
-    return under((near,), thumbs, hashes, order, patients=patients)[0]
+    return groups_by_threshold((near,), thumbs, hashes, order, patients=patients)[0]
 
 
-def under(
+def groups_by_threshold(
     nears: Sequence[float],
     thumbs: Thumbs,
     hashes: Sequence[str],
@@ -67,18 +67,18 @@ def under(
     *,
     patients: Sequence[str] = (),
 ) -> tuple[Ints, ...]:
-    """Number the look-alike groups as `look_alikes` does, under each threshold of `nears`: one pass over the pairs."""
+    """Number the look-alike groups as `near_duplicate_groups` does, under each threshold of `nears`: one pass over the pairs."""
     start = np.arange(len(hashes), dtype=np.int64)
-    for first, second in _sure_pairs(thumbs, hashes, order, patients):
+    for first, second in _certain_pairs(thumbs, hashes, order, patients):
         _join(start, first, second)
     parents = [start.copy() for _ in nears]
-    for rows, columns, correlations in blocks(thumbs):
+    for rows, columns, correlations in correlation_blocks(thumbs):
         for near, into in zip(nears, parents, strict=True):
             _join_block(into, rows, columns, correlations >= near)
     return tuple(_numbered(_roots(into)) for into in parents)
 
 
-def blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
+def correlation_blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
     """Yield the correlations of all pairs, a block of rows by a block of columns at a time: memory is not n².
 
     A pair comes up once or, in a block on the diagonal, twice; there each slice meets itself as well.
@@ -89,28 +89,28 @@ def blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
             yield rows, columns, thumbs[rows] @ thumbs[columns].T
 
 
-def place(label: str, filename: str) -> tuple[str, int] | None:
+def sequence_position(label: str, filename: str) -> tuple[str, int] | None:
     """Folder and number of a file: `Normal case (12).jpg` is number 12 of what is called `Normal case (…`."""
     last = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(filename).stem)
     return (f"{label}/{filename[: last.start()]}", int(last[1])) if last else None
 
 
-def exact_copies(hashes: Sequence[str]) -> int:
+def count_exact_copies(hashes: Sequence[str]) -> int:
     """Count the slices whose content was there already under another name."""
     return len(hashes) - len(set(hashes))
 
 
-def mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
+def count_mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
     """Count the groups that hold more than one class."""
     return sum(count > 1 for count in Counter(group for group, _ in set(zip(groups, labels, strict=True))).values())
 
 
-def _sure_pairs(
+def _certain_pairs(
     thumbs: Thumbs, hashes: Sequence[str], order: Order, patients: Sequence[str]
 ) -> Iterator[tuple[int, int]]:
     """Pairs that are together whatever the threshold for near copies."""
-    yield from _same(hashes)
-    yield from _same(patients)
+    yield from _equal_pairs(hashes)
+    yield from _equal_pairs(patients)
     places: dict[tuple[str, int], int] = {place: i for i, place in enumerate(order) if place is not None}
     for (folder, number), i in places.items():
         after = places.get((folder, number + 1))
@@ -118,7 +118,7 @@ def _sure_pairs(
             yield i, after
 
 
-def _same(values: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _equal_pairs(values: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pair each value with the first one equal to it; empty values are equal to nothing."""
     first: dict[str, int] = {}
     for i, value in enumerate(values):
@@ -173,7 +173,7 @@ def _numbered(roots: Ints) -> Ints:
     return numbers.astype(np.int64)
 
 
-def members(groups: Sequence[int]) -> dict[int, tuple[int, ...]]:
+def members_by_group(groups: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Slices of every group, by group number."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):

@@ -80,7 +80,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 _FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Manifest, error=UnreadableInputError)
 
 
-def make(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
+def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
     """Build a manifest, with its classes and digest worked out from the slices."""
     return Manifest(
         name=name,
@@ -105,7 +105,7 @@ def folder(name: str) -> Path:
     return paths.data_home() / names.checked(name, "data set")
 
 
-def known() -> dict[str, Path]:
+def existing() -> dict[str, Path]:
     """Folders of the complete data sets on this machine, by name."""
     root = paths.data_home()
     if not root.is_dir():
@@ -132,12 +132,12 @@ def read(path: Path) -> Manifest:
     """Read one manifest file. Raises UnreadableInputError."""
     hint = f"make it anew; before that: lungcli data remove '{path.parent.name}'"
     manifest = _FORMAT.read(path, hint)
-    if why := _unsound(manifest):
+    if why := _damage(manifest):
         raise UnreadableInputError(f"the manifest {path} is damaged: {why}", hint)
     return manifest
 
 
-def _unsound(manifest: Manifest) -> str:
+def _damage(manifest: Manifest) -> str:
     """Say why a manifest cannot be what lungcli wrote; empty when it can. Who else wrote it may mean harm."""
     if not _DIGEST.fullmatch(manifest.digest):
         return "its digest is none"
@@ -153,19 +153,21 @@ def _unsound(manifest: Manifest) -> str:
 
 def find(name: str) -> Path:
     """Return the folder of the data set that `name` means. Raises UsageError when there is none."""
-    return names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
+    return names.find(
+        name, existing(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`"
+    )
 
 
 def remove(name: str) -> None:
     """Delete the data set called `name`. Raises UsageError when there is none."""
     where = find(name)
-    with atomic_dir.alone(where.parent, where.name, f"another process works on the data set {where.name!r}"):
+    with atomic_dir.exclusive_lock(where.parent, where.name, f"another process works on the data set {where.name!r}"):
         # Cut off half-way, what is left is no data set any more, and the next call clears it.
         doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
         with paths.os_errors_as(where):
             where.rename(doomed)
             shutil.rmtree(doomed)
-        atomic_dir.sweep(where.parent)
+        atomic_dir.remove_partial(where.parent)
 
 
 def require_new(name: str) -> Path:

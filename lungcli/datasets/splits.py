@@ -31,7 +31,7 @@ Counts = list[float]
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """The three parts as sorted indices into `manifest.slices`. Equal digests mean equal parts of equal data.
 
-    `fold` counts from 1 to `folds`; both are 0 where there is one split alone.
+    `fold` counts from 1 to `cross_validation_folds`; both are 0 where there is one split alone.
     """
 
     train: tuple[int, ...]
@@ -40,11 +40,11 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     protocol: Protocol
     seed: int
     digest: str
-    folds: int = 0
+    cross_validation_folds: int = 0
     fold: int = 0
 
 
-class Leak(msgspec.Struct, frozen=True, kw_only=True):
+class LeakCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many look-alike groups, contents of files and named patients have slices in more than one part."""
 
     groups: int
@@ -67,17 +67,19 @@ def split(
     Raises UsageError for a protocol or fractions that can't be meant, for fewer than two classes, and for a class
     with fewer than three units, which can't be in all parts.
     """
-    _check(manifest, protocol, fractions)
+    _check_request(manifest, protocol, fractions)
     units = _units(manifest, protocol)
     labels = manifest.labels()
     counts = [_count(unit, labels, len(manifest.classes)) for unit in units]
     _require_units(manifest, counts, protocol, len(PARTS), "a split into train, val and test needs")
     keys = [_key(manifest, unit, seed) for unit in units]
-    chosen = _spread(_place(counts, keys, fractions), counts, keys, len(PARTS))
-    return made(manifest, _slices(units, chosen), protocol, seed)
+    chosen = _fill_missing_classes(_assign_parts(counts, keys, fractions), counts, keys, len(PARTS))
+    return assemble(manifest, _slices(units, chosen), protocol, seed)
 
 
-def folds(manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "grouped") -> tuple[Split, ...]:
+def cross_validation_folds(
+    manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "grouped"
+) -> tuple[Split, ...]:
     """Divide the slices `k` times for cross-validation: each is in the test part of one of the `k` splits.
 
     Classes are spread over the test parts as evenly as their units allow; what a fold does not test is divided into
@@ -88,14 +90,14 @@ def folds(manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "group
     """
     if not FOLDS[0] <= k <= FOLDS[1]:
         raise UsageError(f"{k} folds can't be meant: from {FOLDS[0]} to {FOLDS[1]} can", "5 are usual: --folds 5")
-    _check(manifest, protocol, FRACTIONS)
+    _check_request(manifest, protocol, FRACTIONS)
     units = _units(manifest, protocol)
     labels = manifest.labels()
     counts = [_count(unit, labels, len(manifest.classes)) for unit in units]
     _require_units(manifest, counts, protocol, k, f"{k} folds need")
     keys = [_key(manifest, unit, seed) for unit in units]
     # Every slice is tested once, so that no fold can leave a large group to the training part.
-    tested = _spread(_place(counts, keys, [1 / k] * k, most=1.0), counts, keys, k)
+    tested = _fill_missing_classes(_assign_parts(counts, keys, [1 / k] * k, most=1.0), counts, keys, k)
     return tuple(_fold(manifest, units, counts, tested, fold, k, seed, protocol) for fold in range(k))
 
 
@@ -113,14 +115,14 @@ def _fold(
     rest = [i for i, part in enumerate(tested) if part != fold]
     rest_counts = [counts[i] for i in rest]
     keys = [_key(manifest, units[i], seed, fold + 1) for i in rest]
-    drawn = _spread(_place(rest_counts, keys, FOLD_FRACTIONS), rest_counts, keys, 2)
+    drawn = _fill_missing_classes(_assign_parts(rest_counts, keys, FOLD_FRACTIONS), rest_counts, keys, 2)
     chosen = [PARTS.index("test")] * len(units)
     for i, part in zip(rest, drawn, strict=True):
         chosen[i] = part
-    return made(manifest, _slices(units, chosen), protocol, seed, folds=k, fold=fold + 1)
+    return assemble(manifest, _slices(units, chosen), protocol, seed, folds=k, fold=fold + 1)
 
 
-def made(
+def assemble(
     manifest: Manifest,
     parts: Sequence[tuple[int, ...]],
     protocol: Protocol,
@@ -134,7 +136,7 @@ def made(
     return Split(train=train, val=val, test=test, protocol=protocol, seed=seed, digest=digest, folds=folds, fold=fold)
 
 
-def leak(manifest: Manifest, divided: Split) -> Leak:
+def count_leaks(manifest: Manifest, divided: Split) -> LeakCounts:
     """Count what lies on several sides of a split; a random one has it by design, a grouped one must not."""
     sides: list[defaultdict[object, set[int]]] = [defaultdict(set) for _ in range(3)]
     for side, part in enumerate((divided.train, divided.val, divided.test)):
@@ -143,18 +145,18 @@ def leak(manifest: Manifest, divided: Split) -> Leak:
                 found[value].add(side)
     sides[2].pop("", None)
     groups, contents, patients = (sum(len(where) > 1 for where in found.values()) for found in sides)
-    return Leak(groups=groups, contents=contents, patients=patients)
+    return LeakCounts(groups=groups, contents=contents, patients=patients)
 
 
-def require_sound(manifest: Manifest, divided: Split) -> None:
+def require_no_leak(manifest: Manifest, divided: Split) -> None:
     """Refuse a split that does not divide the data set, or a grouped one that leaks. Raises UsageError."""
-    name = in_words(divided)
+    name = describe(divided)
     everything = sorted((*divided.train, *divided.val, *divided.test))
     if everything != list(range(len(manifest.slices))):
         raise UsageError(
             f"{name} has slices in several parts, or in none", f"make one: lungcli data split {manifest.name!r}"
         )
-    found = leak(manifest, divided)
+    found = count_leaks(manifest, divided)
     if divided.protocol == "grouped" and (found.groups or found.contents or found.patients):
         what = [
             f"{count} {noun}"
@@ -171,12 +173,12 @@ def require_sound(manifest: Manifest, divided: Split) -> None:
         )
 
 
-def in_words(divided: Split) -> str:
+def describe(divided: Split) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
     return model_card.split_in_words(divided.protocol, divided.seed, divided.folds, divided.fold)
 
 
-def _check(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> None:
+def _check_request(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> None:
     if protocol not in get_args(Protocol):
         raise UsageError(f"unknown split protocol {protocol!r}", f"known: {', '.join(get_args(Protocol))}")
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
@@ -231,7 +233,7 @@ def _key(manifest: Manifest, unit: Sequence[int], *seeds: int) -> str:
     return hashlib.sha256(msgspec.json.encode((*seeds, names))).hexdigest()
 
 
-def _place(
+def _assign_parts(
     counts: Sequence[Counts], keys: Sequence[str], fractions: Sequence[float], most: float = MOST_OF_A_CLASS
 ) -> list[int]:
     """Give every unit a part, the larger ones first while every part still has room.
@@ -249,13 +251,13 @@ def _place(
         fits = [
             all(counts[i][k] <= min(lack[k], limit[k]) for k in own) for lack, limit in zip(lacks, limits, strict=True)
         ]
-        chosen[i] = part = _draw(needs, fits, keys[i])
+        chosen[i] = part = _draw_part(needs, fits, keys[i])
         for k in own:
             lacks[part][k] -= counts[i][k]
     return chosen
 
 
-def _draw(needs: Sequence[float], fits: Sequence[bool], key: str) -> int:
+def _draw_part(needs: Sequence[float], fits: Sequence[bool], key: str) -> int:
     """Draw a part among those where a unit fits, or take the one that lacks most where it fits nowhere."""
     weights = [need if fit else 0.0 for need, fit in zip(needs, fits, strict=True)]
     left = int(key[:12], 16) / 16**12 * _sum(weights)
@@ -271,22 +273,22 @@ def _sum(values: Iterable[float]) -> float:
     return functools.reduce(operator.add, values, 0.0)
 
 
-def _spread(chosen: list[int], counts: Sequence[Counts], keys: Sequence[str], parts: int) -> list[int]:
+def _fill_missing_classes(chosen: list[int], counts: Sequence[Counts], keys: Sequence[str], parts: int) -> list[int]:
     """Move as few slices as it takes to bring every class to every part, where a single move can."""
     chosen = list(chosen)
     smallest_first = sorted(range(len(counts)), key=lambda i: (sum(counts[i]), keys[i]))
-    while missing := _missing(chosen, counts, parts):
+    while missing := _missing_classes(chosen, counts, parts):
         moves = (
             [*chosen[:i], part, *chosen[i + 1 :]] for part, k in sorted(missing) for i in smallest_first if counts[i][k]
         )
-        better = next((move for move in moves if len(_missing(move, counts, parts)) < len(missing)), None)
+        better = next((move for move in moves if len(_missing_classes(move, counts, parts)) < len(missing)), None)
         if better is None:
             return chosen
         chosen = better
     return chosen
 
 
-def _missing(chosen: Sequence[int], counts: Sequence[Counts], parts: int) -> set[tuple[int, int]]:
+def _missing_classes(chosen: Sequence[int], counts: Sequence[Counts], parts: int) -> set[tuple[int, int]]:
     """Pairs of a part and a class that is not in it."""
     there = {(part, k) for part, count in zip(chosen, counts, strict=True) for k, n in enumerate(count) if n}
     return {(part, k) for part in range(parts) for k in range(len(counts[0]))} - there

@@ -10,12 +10,12 @@ from lungcli.core import registry
 from lungcli.core.names import natural
 from lungcli.datasets import manifest
 from lungcli.datasets.ingest import ingest, published_hashes
-from lungcli.datasets.ingest.folder_layout import is_of_the_system
+from lungcli.datasets.ingest.folder_layout import is_system_file
 from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest, Slice
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was found: paths within the data set's folder.
 
     `known` of `published` slices are those of the published set of that name, both 0 for other data; `altered` says
@@ -42,7 +42,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
         return self.known < self.published
 
 
-def verify(data: Manifest, advance: Advance | None = None) -> Verified:
+def verify(data: Manifest, advance: Advance | None = None) -> Verification:
     """Hash every file of a data set again and compare it with the manifest; `advance(done, total)` counts files."""
     folder = manifest.folder(data.name)
     damaged: list[Slice] = []
@@ -59,14 +59,14 @@ def verify(data: Manifest, advance: Advance | None = None) -> Verified:
             if advance:
                 advance(done, len(data.slices))
     row = registry.DATA_SETS.get(data.source.data_set)
-    return Verified(
+    return Verification(
         name=data.name,
         slices=len(data.slices),
         damaged=tuple(item.path for item in damaged),
         missing=tuple(item.path for item in missing),
         extra=_extra(data, folder),
         altered=manifest.digest(data.slices) != data.digest,
-        known=published_hashes.found(row, intact) if row else 0,
+        known=published_hashes.count_published(row, intact) if row else 0,
         published=row.slices if row else 0,
     )
 
@@ -74,7 +74,7 @@ def verify(data: Manifest, advance: Advance | None = None) -> Verified:
 def _extra(data: Manifest, folder: Path) -> tuple[str, ...]:
     ours = {*(item.path for item in data.slices), manifest.FILE, ingest.SOURCE}
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    extra = (file for file in files if file not in ours and not is_of_the_system(PurePosixPath(file)))
+    extra = (file for file in files if file not in ours and not is_system_file(PurePosixPath(file)))
     return tuple(sorted(extra, key=natural))
 
 

@@ -112,7 +112,7 @@ def _scored(
     hashes = [item.sha256 for item in done]
     thumbs = np.stack([item.thumb for item in done if item.thumb is not None])
     probabilities = np.stack([item.probabilities for item in done if item.probabilities is not None])
-    group = groups.look_alikes(thumbs, hashes, [item.place for item in done])
+    group = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in done])
     verdicts = probabilities.argmax(axis=1)
     threshold = card.referral.threshold if card.referral else None
     specificity = referred = None

@@ -55,7 +55,7 @@ def judge(
         )
     verdicts = _tested(model, own)
     flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
-    title = f"{name}, test part of the model's own {splits.in_words(own.split).removeprefix('the ')}"
+    title = f"{name}, test part of the model's own {splits.describe(own.split).removeprefix('the ')}"
     found = [(title, flatters, verdicts)]
     if random and own.split.protocol == "grouped":
         other = splits.split(own.manifest, protocol="random", seed=card.split.seed)

@@ -60,7 +60,7 @@ def load_run_data(recipe: Recipe, advance: cache.Advance | None = None) -> RunDa
 def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
     """Return the data set of `recipe` and its split. Raises UsageError, UnreadableInputError."""
     data = manifest.load(recipe.data)
-    return data, split_files.asked(data, recipe)
+    return data, split_files.split_of_recipe(data, recipe)
 
 
 def resolve_device(recipe: Recipe) -> Recipe:

@@ -25,8 +25,8 @@ from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
 from lungcli.pipeline.stages import RunData
 from lungcli.search import space, studies, trials
-from lungcli.search.space import Drawn, Outcome, Plan
-from lungcli.search.trials import Figures
+from lungcli.search.space import AxisValues, StudyPlan, TrialOutcome
+from lungcli.search.trials import TrialMetrics
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -39,7 +39,7 @@ _SKIPPED = ("base", jobs.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class SearchCallbacks:
     """Whom to tell: `follow` gets the run, its material and its events, and has to exhaust them; `tell` gets outcomes,
     `say` a sentence.
 
@@ -47,11 +47,11 @@ class Watch:
     """
 
     follow: Callable[[Run, RunData, Generator[Event, None, None]], None]
-    tell: Callable[[Outcome], None]
+    tell: Callable[[TrialOutcome], None]
     say: Callable[[str], None]
 
 
-def checked(plan: Plan) -> Plan:
+def checked_plan(plan: StudyPlan) -> StudyPlan:
     """Return `plan` if a trial of every value can be begun. Raises UsageError, before any study is made."""
     for drawn in space.corners(plan.axes):
         jobs.settled(*space.recipe_of(plan, drawn))
@@ -63,7 +63,7 @@ def checked(plan: Plan) -> Plan:
     return plan
 
 
-def go(study: "Study", plan: Plan, most: int, seconds: float, watch: Watch) -> None:
+def run_study(study: "Study", plan: StudyPlan, most: int, seconds: float, watch: SearchCallbacks) -> None:
     """Do trials until the study has `most`, all processes together, or (unless 0) for so many seconds.
 
     Raises InterruptedRunError when `watch` does, the last LungcliError after several trials in a row have failed, and
@@ -75,13 +75,15 @@ def go(study: "Study", plan: Plan, most: int, seconds: float, watch: Watch) -> N
             "import the same data on every machine",
         )
     began, failed = time.monotonic(), 0
-    with trials.working() as worker:
+    with trials.worker_lock() as worker:
         while not seconds or time.monotonic() - began < seconds:
-            trials.queue_cut_off(study)
-            if not trials.left(study, plan, most):
+            trials.requeue_interrupted(study)
+            if not trials.has_remaining(study, plan, most):
                 return
             study.sampler = trials.sampler(study, plan, most)
-            done = trials.once(study, functools.partial(_try, plan=plan, most=most, worker=worker, watch=watch))
+            done = trials.run_one(
+                study, functools.partial(_run_trial, plan=plan, most=most, worker=worker, watch=watch)
+            )
             if done is None:
                 continue
             outcome = trials.outcome(done, plan)
@@ -94,19 +96,21 @@ def go(study: "Study", plan: Plan, most: int, seconds: float, watch: Watch) -> N
                 )
 
 
-def _try(trial: "Trial", *, plan: Plan, most: int, worker: str, watch: Watch) -> tuple[float, ...] | None:
+def _run_trial(
+    trial: "Trial", *, plan: StudyPlan, most: int, worker: str, watch: SearchCallbacks
+) -> tuple[float, ...] | None:
     """Do a trial and return the study's objectives; None where there is nothing to do, or where it fails."""
     trials.note_worker(trial, worker)
-    drawn = trials.draw(trial, plan, most)
+    drawn = trials.draw_values(trial, plan, most)
     if drawn is None:
         return None
-    if why := _hopeless(trial, drawn, plan):
-        _give_up(trial, why)
+    if why := _known_beyond_limits(trial, drawn, plan):
+        _prune(trial, why)
     try:
-        run = _begin(trial, plan, drawn, watch)
+        run = _start_run(trial, plan, drawn, watch)
         found = stages.load_run_data(run.recipe)
-        watch.follow(run, found, _reported(work(run, found), trial, plan))
-        return trials.note_figures(trial, judged(run, found), plan)
+        watch.follow(run, found, _reported(trial_events(run, found), trial, plan))
+        return trials.note_metrics(trial, evaluate_run(run, found), plan)
     except InterruptedRunError:
         raise
     except LungcliError as error:
@@ -114,7 +118,7 @@ def _try(trial: "Trial", *, plan: Plan, most: int, worker: str, watch: Watch) ->
         return None
 
 
-def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
+def _start_run(trial: "Trial", plan: StudyPlan, drawn: AxisValues, watch: SearchCallbacks) -> Run:
     """Make the run of a trial, or find the one that it goes on with; its teachers are trained first."""
     study = trial.study.study_name
     kind, recipe = space.recipe_of(plan, drawn)
@@ -126,7 +130,7 @@ def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
     return run
 
 
-def work(run: Run, found: RunData) -> Generator[Event, None, None]:
+def trial_events(run: Run, found: RunData) -> Generator[Event, None, None]:
     """Do, or go on with, what a trial needs of `run`, recording each event. See `compress.work` for what it raises."""
     for stage in model_paths.stages(run):
         if origin := stages.reused_teacher(run, stage):
@@ -134,7 +138,7 @@ def work(run: Run, found: RunData) -> Generator[Event, None, None]:
     return jobs.work(run, found, without=_SKIPPED)
 
 
-def judged(run: Run, found: RunData) -> Figures:
+def evaluate_run(run: Run, found: RunData) -> TrialMetrics:
     """Judge the validation part with the model that a trial ends with, keep the verdicts, and time it."""
     folder = run.stage(model_paths.stages(run)[-1])
     model = model_file.load(folder / model_paths.MODEL)
@@ -142,9 +146,9 @@ def judged(run: Run, found: RunData) -> Figures:
     evaluate.save(verdicts, folder / compare.VALIDATION)
     figures = verdicts.figures()
     # Two models timed at once would slow each other.
-    with _alone("timing", lambda: None):
+    with _exclusive("timing", lambda: None):
         timed = benchmark.benchmark([model], seconds=_SECONDS)[0]
-    return Figures(
+    return TrialMetrics(
         bytes=timed.bytes,
         p50=timed.p50,
         balanced_accuracy=figures.estimates["balanced_accuracy"],
@@ -167,7 +171,7 @@ def _link(origin: str, run: Run, stage: str) -> None:
             (folder / name).hardlink_to(source / name)
 
 
-def _reported(events: Generator[Event, None, None], trial: "Trial", plan: Plan) -> Generator[Event, None, None]:
+def _reported(events: Generator[Event, None, None], trial: "Trial", plan: StudyPlan) -> Generator[Event, None, None]:
     """Pass events on; with limits, report the student's epochs and give the trial up where it is far behind.
 
     Optuna has no way to prune a trial for several objectives.
@@ -178,20 +182,20 @@ def _reported(events: Generator[Event, None, None], trial: "Trial", plan: Plan) 
             if plan.limited and isinstance(event, EpochDone) and event.stage == "student":
                 trial.report(event.balanced_accuracy, event.epoch)
                 if event.epoch < event.epochs and trial.should_prune():
-                    _give_up(trial, f"behind the median of other trials after epoch {event.epoch} of {event.epochs}")
+                    _prune(trial, f"behind the median of other trials after epoch {event.epoch} of {event.epochs}")
 
 
-def _give_up(trial: "Trial", why: str) -> NoReturn:
+def _prune(trial: "Trial", why: str) -> NoReturn:
     trials.note_problem(trial, why)
-    raise studies.engine().TrialPruned(why)
+    raise studies.import_optuna().TrialPruned(why)
 
 
-def _hopeless(trial: "Trial", drawn: Drawn, plan: Plan) -> str:
+def _known_beyond_limits(trial: "Trial", drawn: AxisValues, plan: StudyPlan) -> str:
     """Say why a trial cannot be within the limits, before it is begun; empty where it may."""
     if not plan.limited:
         return ""
 
-    def file_of(values: Drawn) -> tuple[object, ...]:
+    def file_of(values: AxisValues) -> tuple[object, ...]:
         return tuple(values.get(name) for name in ("model", "size", "bits"))
 
     for other in trials.outcomes(trial.study, plan):
@@ -200,25 +204,25 @@ def _hopeless(trial: "Trial", drawn: Drawn, plan: Plan) -> str:
     return ""
 
 
-def _teacher(plan: Plan, drawn: Drawn, name: str, study: str, watch: Watch) -> str:
+def _teacher(plan: StudyPlan, drawn: AxisValues, name: str, study: str, watch: SearchCallbacks) -> str:
     """Name a run with the teacher that is meant: itself, or one that trains that net, done here where it is not yet.
 
     One process of a machine trains it, the others wait for it.
     """
     if names.spelling(name) not in {names.spelling(net) for net in registry.NETS}:
         return name
-    with _alone("teacher", lambda: watch.say("another process of this machine trains a teacher: waiting for it")):
+    with _exclusive("teacher", lambda: watch.say("another process of this machine trains a teacher: waiting for it")):
         run, there = jobs.start("train", space.teacher_recipe(plan, drawn, name))
         if not there:
             run_trash.tag(run.folder, (study,))
         if not (run.stage("train") / model_paths.MODEL).exists():
             found = stages.load_run_data(run.recipe)
-            watch.follow(run, found, work(run, found))
+            watch.follow(run, found, trial_events(run, found))
     return run.name
 
 
 @contextlib.contextmanager
-def _alone(what: str, waiting: Callable[[], None]) -> Generator[None, None, None]:
+def _exclusive(what: str, waiting: Callable[[], None]) -> Generator[None, None, None]:
     """Do something that only one process of this machine does at a time; call `waiting` where another one does."""
     path = studies.home() / f"{what}.lock"
     with paths.os_errors_as(path):
@@ -235,5 +239,5 @@ def _alone(what: str, waiting: Callable[[], None]) -> Generator[None, None, None
         lock.release()
 
 
-def _any_recipe(plan: Plan) -> Recipe:
+def _any_recipe(plan: StudyPlan) -> Recipe:
     return space.recipe_of(plan, space.corners(plan.axes)[0])[1]

@@ -21,7 +21,7 @@ _NAMES, _WHOLE = ("model", "method"), ("size", "bits")
 
 State = Literal["complete", "pruned", "running", "waiting", "failed"]
 Value = str | int | float
-Drawn = Mapping[str, Value]
+AxisValues = Mapping[str, Value]
 """A value for each axis."""
 
 
@@ -33,7 +33,7 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     log: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class StudyPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All that makes a study what it is; kept in the study, so that every process works on the same.
 
     `settings` are the fields of the recipe that stay, as typed; `split` is the digest of the split of the data. With
@@ -61,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return math.prod(counts) or None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a trial stands: its run, what was drawn for it, and its figures once it is complete.
 
     `bytes` is the size of the model file, `p50` its latency in milliseconds a slice on a processor called `cpu`,
@@ -84,7 +84,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def axis(name: str, typed: Sequence[str]) -> tuple[Value, ...] | Range:
+def parse_axis(name: str, typed: Sequence[str]) -> tuple[Value, ...] | Range:
     """Read what was typed for an axis: values, or a single LOW:HIGH. Raises UsageError."""
     option = "--student" if name == "model" else f"--{name.replace('_', '-')}"
     if name in _NAMES:
@@ -105,20 +105,20 @@ def corners(axes: Mapping[str, tuple[Value, ...] | Range]) -> list[dict[str, Val
     return [first | {name: value} for name, values in ends.items() for value in values]
 
 
-def recipe_of(plan: Plan, drawn: Drawn) -> tuple[Kind, Recipe]:
+def recipe_of(plan: StudyPlan, drawn: AxisValues) -> tuple[Kind, Recipe]:
     """Return the kind of run and the recipe of a trial. Raises UsageError where a value is out of range."""
     fields = {name: value for name, value in drawn.items() if name != "bits"}
     return BITS[int(drawn["bits"])], recipes.make(**{**plan.settings, **fields})
 
 
-def teacher_recipe(plan: Plan, drawn: Drawn, teacher: str) -> Recipe:
+def teacher_recipe(plan: StudyPlan, drawn: AxisValues, teacher: str) -> Recipe:
     """Return the recipe of the net `teacher`, one for all trials of a size, whatever else is drawn for them."""
     size = {"size": drawn["size"]} if "size" in drawn else {}
     kept = {name: value for name, value in plan.settings.items() if name not in ("method", "teacher", "model")}
     return recipes.make(**{**kept, **size, "model": registry.net(teacher).name})
 
 
-def front(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+def pareto_front(outcomes: Sequence[TrialOutcome]) -> tuple[TrialOutcome, ...]:
     """Return the complete trials within the limits that no other one beats, the smallest file first.
 
     One beats another when none of size, latency and balanced accuracy is worse, and one is better. Size and latency
@@ -129,7 +129,7 @@ def front(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     return tuple(sorted(best, key=lambda each: (_costs(each), each.trial)))
 
 
-def _costs(outcome: Outcome) -> tuple[float, float, float]:
+def _costs(outcome: TrialOutcome) -> tuple[float, float, float]:
     """Size, latency and missing balanced accuracy: the less, the better."""
     right = outcome.balanced_accuracy.value if outcome.balanced_accuracy else None
     return _two_digits(outcome.bytes), _two_digits(outcome.p50), 1.0 if right is None else 1 - right

@@ -11,7 +11,7 @@ import msgspec
 from lungcli.core import names, paths, versioned
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.search import space
-from lungcli.search.space import Plan
+from lungcli.search.space import StudyPlan
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -22,7 +22,7 @@ BEAT, GRACE = 60, 180
 # A trial that is cut off so often is left: the next process would be cut off by it too.
 MOST_RETRIES = 3
 _PLAN = "plan"
-_FORMAT = versioned.Format(kind="study", version=space.FORMAT_VERSION, content=Plan)
+_FORMAT = versioned.Format(kind="study", version=space.FORMAT_VERSION, content=StudyPlan)
 
 
 def home() -> Path:
@@ -30,25 +30,25 @@ def home() -> Path:
     return paths.home() / "searches"
 
 
-def place(name: str, storage: str) -> str:
+def storage_of(name: str, storage: str) -> str:
     """Return where the study called `name` is kept: `storage` (a URL or a file), or a journal file of its own."""
     return storage or str(home() / f"{names.checked(name, 'study')}.journal")
 
 
-def shown(storage: str) -> str:
+def redacted_storage(storage: str) -> str:
     """Spell a storage without its password."""
     scheme, separator, rest = storage.partition("://")
     account, at, where = rest.rpartition("@")
     return f"{scheme}{separator}{account.partition(':')[0]}{at}{where}"
 
 
-def begin(name: str, storage: str, plan: Plan) -> "Study":
+def create_or_open(name: str, storage: str, plan: StudyPlan) -> "Study":
     """Make a study, or open the one of that name.
 
     Raises UsageError when that is after something else, LungcliError when the storage cannot be worked with.
     """
-    optuna = engine()
-    with reaching(storage):
+    optuna = import_optuna()
+    with storage_errors(storage):
         study: Study = optuna.create_study(
             storage=open_storage(storage),
             study_name=names.checked(name, "study"),
@@ -66,15 +66,15 @@ def begin(name: str, storage: str, plan: Plan) -> "Study":
     return study
 
 
-def find(name: str, storage: str) -> "tuple[Study, Plan]":
-    """Open the study called `name`, with its plan. Raises UsageError when there is none, and as `begin` does."""
+def find(name: str, storage: str) -> "tuple[Study, StudyPlan]":
+    """Open the study called `name`, with its plan. Raises UsageError when there is none, and as `create_or_open` does."""
     if not exists(name, storage):
         raise UsageError(
-            f"there is no study {name!r} in {shown(storage)}",
+            f"there is no study {name!r} in {redacted_storage(storage)}",
             f"start it: lungcli search --study {name} --student mobilenetv2 --student shufflenetv2",
         )
-    with reaching(storage):
-        study: Study = engine().load_study(study_name=name, storage=open_storage(storage), pruner=_pruner())
+    with storage_errors(storage):
+        study: Study = import_optuna().load_study(study_name=name, storage=open_storage(storage), pruner=_pruner())
         return study, _plan(study)
 
 
@@ -82,14 +82,14 @@ def exists(name: str, storage: str) -> bool:
     """Say whether there is a study of that name. Raises LungcliError when the storage cannot be worked with."""
     if "://" not in storage and not Path(storage).is_file():
         return False
-    with reaching(storage):
-        return name in engine().get_all_study_names(open_storage(storage))
+    with storage_errors(storage):
+        return name in import_optuna().get_all_study_names(open_storage(storage))
 
 
 @contextlib.contextmanager
-def reaching(storage: str) -> Iterator[None]:
+def storage_errors(storage: str) -> Iterator[None]:
     """Turn what a storage raises that cannot be reached, or used, into a LungcliError; keep Optuna from warning."""
-    engine()
+    import_optuna()
     import sqlalchemy.exc
     from optuna.exceptions import ExperimentalWarning, StorageInternalError
 
@@ -101,7 +101,7 @@ def reaching(storage: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
         raise LungcliError(
-            f"cannot work with the storage {shown(storage)}: {str(cause).strip().splitlines()[0]}",
+            f"cannot work with the storage {redacted_storage(storage)}: {str(cause).strip().splitlines()[0]}",
             "see that it can be reached, and type the same command again: nothing that was tried is lost",
         ) from error
 
@@ -111,7 +111,7 @@ def open_storage(storage: str) -> "BaseStorage":
 
     Raises UsageError when the database's driver is not installed, LungcliError when the file cannot be written.
     """
-    optuna = engine()
+    optuna = import_optuna()
     if "://" not in storage:
         from optuna.storages import journal
 
@@ -132,13 +132,13 @@ def open_storage(storage: str) -> "BaseStorage":
         )
     except ImportError as error:
         raise UsageError(
-            f"the storage {shown(storage)} needs a driver that is not installed",
+            f"the storage {redacted_storage(storage)} needs a driver that is not installed",
             "for PostgreSQL: pip install 'lungcli[sweep-postgresql]'",
         ) from error
     return found
 
 
-def engine() -> Any:
+def import_optuna() -> Any:
     """Return Optuna, made silent: what happens is told elsewhere. Raises UsageError where it is not installed."""
     try:
         import optuna  # 0.5 s
@@ -152,10 +152,10 @@ def engine() -> Any:
 
 def _pruner() -> Any:
     """Give up a trial that is behind the median of at least five others at the same epoch, from the second on."""
-    return engine().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+    return import_optuna().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
 
 
-def _differing(ours: Plan, theirs: Plan) -> list[str]:
+def _differing(ours: StudyPlan, theirs: StudyPlan) -> list[str]:
     """Name what differs between two plans, once both are written as a study keeps them."""
     mine, other = (
         {**plan.axes, **plan.settings, "the data or its split": plan.split, "the seed of the search": plan.seed}
@@ -165,11 +165,11 @@ def _differing(ours: Plan, theirs: Plan) -> list[str]:
     return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
 
 
-def _as_kept(plan: Plan) -> Plan:
-    return msgspec.json.decode(msgspec.json.encode(plan), type=Plan)
+def _as_kept(plan: StudyPlan) -> StudyPlan:
+    return msgspec.json.decode(msgspec.json.encode(plan), type=StudyPlan)
 
 
-def _plan(study: "Study") -> Plan:
+def _plan(study: "Study") -> StudyPlan:
     name, hint = repr(study.study_name), "give another --study"
     if _PLAN not in study.user_attrs:
         raise UsageError(f"the study {name} was not made by lungcli search", hint)

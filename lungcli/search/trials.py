@@ -24,7 +24,7 @@ from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.metrics.intervals import Estimate
 from lungcli.search import studies
-from lungcli.search.space import Outcome, Plan, Range, State, Value
+from lungcli.search.space import Range, State, StudyPlan, TrialOutcome, Value
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -46,8 +46,8 @@ _STATES: dict[str, State] = {
 }
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured in a trial: see `Outcome`."""
+class TrialMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured in a trial: see `TrialOutcome`."""
 
     bytes: int
     p50: float
@@ -57,7 +57,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def working() -> Iterator[str]:
+def worker_lock() -> Iterator[str]:
     """Hold the lock of a worker while it works on trials; yields what it is called."""
     name = uuid.uuid4().hex
     lock = _lock(name)
@@ -68,20 +68,20 @@ def working() -> Iterator[str]:
     lock.unlink(missing_ok=True)
 
 
-def sampler(study: "Study", plan: Plan, trials: int) -> "BaseSampler":
+def sampler(study: "Study", plan: StudyPlan, trials: int) -> "BaseSampler":
     """Return what draws the next trial: from the plan's seed and the trials so far, so that a study can go on.
 
     All combinations in random order where `trials` are enough for them, else the tree-structured Parzen estimator
     (Bergstra et al., NeurIPS 2011; for several objectives Ozaki et al., JAIR 73, 2022).
     """
-    samplers = studies.engine().samplers
+    samplers = studies.import_optuna().samplers
     seed = (plan.seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32
     enough = plan.combinations and plan.combinations <= trials
     chosen: BaseSampler = samplers.BruteForceSampler(seed=seed) if enough else samplers.TPESampler(seed=seed)
     return chosen
 
 
-def left(study: "Study", plan: Plan, trials: int) -> bool:
+def has_remaining(study: "Study", plan: StudyPlan, trials: int) -> bool:
     """Say whether there is a trial to do: one that waits, or one more until there are `trials` or no others."""
     known = study.get_trials(deepcopy=False)
     counted = [trial for trial in known if _counts(trial)]
@@ -95,7 +95,7 @@ def left(study: "Study", plan: Plan, trials: int) -> bool:
     return len(counted) < trials
 
 
-def draw(trial: "Trial", plan: Plan, trials: int) -> dict[str, Value] | None:
+def draw_values(trial: "Trial", plan: StudyPlan, trials: int) -> dict[str, Value] | None:
     """Return a value for each axis; None where it is one trial too many, or does what another has done or does.
 
     Of two trials with the same values the one with the lower number is done.
@@ -116,7 +116,7 @@ def draw(trial: "Trial", plan: Plan, trials: int) -> dict[str, Value] | None:
     return drawn
 
 
-def once(study: "Study", objective: "Callable[[Trial], tuple[float, ...] | None]") -> "FrozenTrial | None":
+def run_one(study: "Study", objective: "Callable[[Trial], tuple[float, ...] | None]") -> "FrozenTrial | None":
     """Do one trial, with Optuna's heartbeats where the storage has them; return it, or None where it did nothing.
 
     When it is interrupted, its values wait to be gone on with. Raises what `objective` raises, but for what prunes.
@@ -142,9 +142,9 @@ def once(study: "Study", objective: "Callable[[Trial], tuple[float, ...] | None]
     return done if done and _counts(done) else None
 
 
-def queue_cut_off(study: "Study") -> None:
+def requeue_interrupted(study: "Study") -> None:
     """Mark trials whose worker was killed as failed, and queue their values, to go on with the runs they began."""
-    optuna = studies.engine()
+    optuna = studies.import_optuna()
     # What tries all combinations would stop a loop here that is not running.
     study.sampler = optuna.samplers.RandomSampler()
     optuna.storages.fail_stale_trials(study)
@@ -162,15 +162,15 @@ def queue_cut_off(study: "Study") -> None:
                 _lock(worker).unlink(missing_ok=True)
 
 
-def outcomes(study: "Study", plan: Plan) -> tuple[Outcome, ...]:
+def outcomes(study: "Study", plan: StudyPlan) -> tuple[TrialOutcome, ...]:
     """Return how every trial stands, in order; those that were cut off and tried again are left out."""
     return tuple(outcome(trial, plan) for trial in study.get_trials(deepcopy=False) if _counts(trial))
 
 
-def outcome(trial: "FrozenTrial", plan: Plan) -> Outcome:
+def outcome(trial: "FrozenTrial", plan: StudyPlan) -> TrialOutcome:
     """Return how a trial stands."""
     attrs = trial.user_attrs
-    found = Outcome(
+    found = TrialOutcome(
         trial=trial.number,
         state=_STATES[trial.state.name],
         run=attrs.get(_RUN, ""),
@@ -181,7 +181,7 @@ def outcome(trial: "FrozenTrial", plan: Plan) -> Outcome:
     )
     if _FIGURES not in attrs:
         return found
-    figures = msgspec.convert(attrs[_FIGURES], Figures)
+    figures = msgspec.convert(attrs[_FIGURES], TrialMetrics)
     within = all(value <= 0 for value in _excess(figures, plan).values())
     return msgspec.structs.replace(found, **msgspec.structs.asdict(figures), within_limits=within)
 
@@ -208,7 +208,7 @@ def note_problem(trial: "Trial", problem: str) -> None:
     trial.set_user_attr(_PROBLEM, problem)
 
 
-def note_figures(trial: "Trial", figures: Figures, plan: Plan) -> tuple[float, ...]:
+def note_metrics(trial: "Trial", figures: TrialMetrics, plan: StudyPlan) -> tuple[float, ...]:
     """Keep the figures of a trial, and return the study's objectives. Raises UsageError without balanced accuracy."""
     right = figures.balanced_accuracy.value
     if right is None:
@@ -219,7 +219,7 @@ def note_figures(trial: "Trial", figures: Figures, plan: Plan) -> tuple[float, .
     return (right,) if plan.limited else (float(figures.bytes), figures.p50, right)
 
 
-def _excess(figures: Figures, plan: Plan) -> dict[str, float]:
+def _excess(figures: TrialMetrics, plan: StudyPlan) -> dict[str, float]:
     """How far a trial is beyond each limit, as a share of it; 0 and below is within."""
     limits = {"bytes": (figures.bytes, plan.max_bytes), "p50": (figures.p50, plan.max_p50)}
     return {name: value / limit - 1 for name, (value, limit) in limits.items() if limit}
@@ -245,7 +245,7 @@ def _counts(trial: "FrozenTrial") -> bool:
 
 def _fail(study: "Study", trial: "FrozenTrial") -> bool:
     """Mark a running trial as failed; say whether nobody else had."""
-    optuna = studies.engine()
+    optuna = studies.import_optuna()
     try:
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
@@ -257,7 +257,9 @@ def _queue(study: "Study", trial: "FrozenTrial", most: int | None) -> None:
     """Queue the values of a trial again, with what is known of its run, at most so many times (None: always)."""
     if not trial.params:
         return
-    again = studies.engine().storages.RetryHeartbeatStaleTrialCallback(max_retry=most, inherit_intermediate_values=True)
+    again = studies.import_optuna().storages.RetryHeartbeatStaleTrialCallback(
+        max_retry=most, inherit_intermediate_values=True
+    )
     waiting = copy.deepcopy(trial)
     waiting.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != _WORKER}
     again(study, waiting)

@@ -17,7 +17,7 @@ from lungcli.batch.ray_pool import Pool, Worker
 from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import LungcliError
 
-CALLED = worker.called
+CALLED = worker.shown_name
 
 
 def manner(*, phi: bool = False) -> WorkerOptions:
@@ -49,10 +49,10 @@ def headers_end(deadly: str) -> Callable[[str, Sequence[str], str], str]:
 
 def judged(folder: str, model: str, deadly: str) -> None:
     """Judge a folder in shards of four."""
-    divided = list(shards.shards(filesystem.files(filesystem.opened(folder)), 4))
+    divided = list(shards.divide(filesystem.files(filesystem.open_location(folder)), 4))
     content, workers = Path(model).read_bytes(), fragile(deadly)
     try:
-        for name, _ in ray_pool.judged(divided, folder, content, manner(), Pool(workers=1), workers):
+        for name, _ in ray_pool.predict_shards(divided, folder, content, manner(), Pool(workers=1), workers):
             print("judged", name, flush=True)
     except LungcliError as error:
         tell(error)
@@ -60,15 +60,15 @@ def judged(folder: str, model: str, deadly: str) -> None:
 
 def named(folder: str, model: str, deadly: str) -> None:
     """End a job of one shard: with headers that can be read, with one that can't, with none, and with full names."""
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(folder)), 1000)
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(folder)), 1000)
     with ray_pool._running(Pool(workers=1), 1):
         import ray
 
         content = [ray.put(Path(model).read_bytes())]
         for reader, phi in ((CALLED, False), (headers_end(deadly), False), (headers_end(""), False), (CALLED, True)):
-            crew = ray_pool._Crew(worker=fragile(deadly), archive=folder, model=content, manner=manner(phi=phi))
-            with mock.patch.object(worker, "called", reader):
-                tell(ray_pool._ended(shard, crew, 1, "died"))
+            crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, manner=manner(phi=phi))
+            with mock.patch.object(worker, "shown_name", reader):
+                tell(ray_pool._worker_failure(shard, crew, 1, "died"))
 
 
 def tell(error: LungcliError) -> None:

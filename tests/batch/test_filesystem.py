@@ -33,32 +33,32 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_by_fsspec_is_listed_read_and_removed(memory: str) -> None:
-    place = filesystem.opened(memory)
+    place = filesystem.open_location(memory)
     filesystem.write(place, "a.png", b"first")
     filesystem.write(place, "a.png", b"second")
     filesystem.write(place, "b.png", b"other")
     assert {file.name: file.size for file in filesystem.files(place)} == {"a.png": 6, "b.png": 5}
-    assert filesystem.names(place) == {"a.png", "b.png"}
+    assert filesystem.list_names(place) == {"a.png", "b.png"}
     assert filesystem.content(place, "a.png") == filesystem.read(place, "a.png") == b"second"
     with pytest.raises(UnreadableInputError, match=r"cannot read memory://archive/in/c\.png: there is no such file"):
         filesystem.content(place, "c.png")
     filesystem.remove(place, ["a.png"])
-    assert filesystem.names(place) == {"b.png"}
-    assert filesystem.names(filesystem.opened("memory://archive/none")) == set()
+    assert filesystem.list_names(place) == {"b.png"}
+    assert filesystem.list_names(filesystem.open_location("memory://archive/none")) == set()
     with pytest.raises(UnreadableInputError, match="there is no such folder"):
-        list(filesystem.files(filesystem.opened("memory://archive/none")))
+        list(filesystem.files(filesystem.open_location("memory://archive/none")))
 
 
 def test_verdicts_on_what_fsspec_opens_are_those_on_a_folder(memory: str, model: Path, tmp_path: Path) -> None:
-    place = filesystem.opened(memory)
+    place = filesystem.open_location(memory)
     for name, content in archives.pictures().items():
         filesystem.write(place, name, content)
-    folder = filesystem.opened(str(write(tmp_path / "in", archives.pictures())))
+    folder = filesystem.open_location(str(write(tmp_path / "in", archives.pictures())))
     loaded, how = model_file.load(model, 1), WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
     found = []
     for each in (place, folder):
-        (shard,) = listing.shards(filesystem.files(each), 1000)
-        rows = archives.by_source(archives.table(worker.judged(each, shard.files, loaded, how)))
+        (shard,) = listing.divide(filesystem.files(each), 1000)
+        rows = archives.by_source(archives.table(worker.predict_shard(each, shard.files, loaded, how)))
         found.append(
             {name.removeprefix(f"{each.shown}/"): (row["kind"], row.get("probabilities")) for name, row in rows.items()}
         )

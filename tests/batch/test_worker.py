@@ -30,10 +30,10 @@ def manner(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
 
 
 def table(folder: Path, model: model_file.Model, how: WorkerOptions) -> tuple[list[Row], Tally]:
-    place = filesystem.opened(str(folder))
-    (shard,) = shards.shards(filesystem.files(place), 1000)
-    content = judge.judged(place, shard.files, model, how)
-    about = parquet.read_about(content)
+    place = filesystem.open_location(str(folder))
+    (shard,) = shards.divide(filesystem.files(place), 1000)
+    content = judge.predict_shard(place, shard.files, model, how)
+    about = parquet.read_metadata(content)
     assert about is not None
     return archives.table(content), about.tally
 
@@ -64,11 +64,11 @@ def test_no_patient_is_named(tmp_path: Path, model: model_file.Model) -> None:
 def test_a_file_is_called_what_its_verdict_calls_it(tmp_path: Path, model: model_file.Model) -> None:
     folder = archives.archive(tmp_path / "in")
     found, _ = table(folder, model, manner())
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(str(folder))), 1000)
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(str(folder))), 1000)
     names = [name for name in shard.files if not name.endswith("notes.txt")]
-    assert [judge.called(str(folder), names, name) for name in names] == [row["source"] for row in found]
-    assert judge.called(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
-    assert judge.called(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
+    assert [judge.shown_name(str(folder), names, name) for name in names] == [row["source"] for row in found]
+    assert judge.shown_name(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
+    assert judge.shown_name(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
 
 
 def test_files_that_are_called_the_same_once_folders_are_hidden_each_have_a_row(
@@ -90,12 +90,12 @@ def test_files_that_are_called_the_same_once_folders_are_hidden_each_have_a_row(
 
 def test_a_file_whose_header_is_not_to_be_read_is_called_by_those_of_its_neighbours(tmp_path: Path) -> None:
     folder = archives.alike(tmp_path / "in")
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(str(folder))), 1000)
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(str(folder))), 1000)
     for which in shard.files:
         others = [name for name in shard.files if name != which]
-        assert judge.called(str(folder), shard.files, which) == f"{folder}/…/…-{which[-5]}.dcm"
-        assert judge.called(str(folder), others, which) == f"…/…-{which[-5]}.dcm"
-        assert judge.called(str(folder), (), which) == f"…/{Path(which).name}"
+        assert judge.shown_name(str(folder), shard.files, which) == f"{folder}/…/…-{which[-5]}.dcm"
+        assert judge.shown_name(str(folder), others, which) == f"…/…-{which[-5]}.dcm"
+        assert judge.shown_name(str(folder), (), which) == f"…/{Path(which).name}"
 
 
 def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,8 @@ def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: model_file.Mode
 
 def test_what_is_no_shard_says_nothing_of_itself(tmp_path: Path, model: model_file.Model) -> None:
     (tmp_path / "in").mkdir()
-    place = filesystem.opened(str(archives.archive(tmp_path / "in")))
-    content = judge.judged(place, ["wards/0/0.png"], model, manner())
-    assert parquet.read_about(content) is not None
+    place = filesystem.open_location(str(archives.archive(tmp_path / "in")))
+    content = judge.predict_shard(place, ["wards/0/0.png"], model, manner())
+    assert parquet.read_metadata(content) is not None
     for damaged in (b"", b"PAR1", content[:-9], b"x" * 100):
-        assert parquet.read_about(damaged) is None
+        assert parquet.read_metadata(damaged) is None

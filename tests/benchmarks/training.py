@@ -88,8 +88,8 @@ def main() -> None:
     """Measure and print."""
     net_name = sys.argv[1] if len(sys.argv) > 1 else "mobilenetv2"
     data = sys.argv[2] if len(sys.argv) > 2 else "phantom"
-    if data not in manifest.known():
-        dataset.make(name=data)
+    if data not in manifest.existing():
+        dataset.make_dataset(name=data)
     running = (ours(net_name, data), plain(net_name, data))
     speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(BATCHES):

@@ -125,8 +125,8 @@ def test_a_sheet_of_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = dataset.make(30, side=64)
-    found = audit.audit(made, features.look_at_all(made, manifest.folder(made.name), 64))
+    made = dataset.make_dataset(30, side=64)
+    found = audit.audit(made, features.dataset_features(made, manifest.folder(made.name), 64))
     drawn: list[bytes] = []
 
     def interrupted(image: Image.Image) -> bytes:

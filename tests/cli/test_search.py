@@ -212,7 +212,7 @@ REFUSED: list[tuple[list[str], str]] = [
 
 
 def test_what_cannot_be_meant_is_told_in_one_line_and_begins_no_study(home: Path) -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     for arguments, message in REFUSED:
         done = CliRunner().invoke(app, ["search", *arguments])
         assert isinstance(done.exception, UsageError), done.exception

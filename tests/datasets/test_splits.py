@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import UsageError
 from lungcli.datasets import manifest, splits
 from lungcli.datasets.manifest import Manifest
-from lungcli.datasets.splits import Protocol, Split, folds, split
+from lungcli.datasets.splits import Protocol, Split, cross_validation_folds, split
 from tests.imaging.pictures import described
 
 CLASSES = ("benign", "malignant", "normal")
@@ -35,7 +35,7 @@ def mixing(first: Manifest) -> Manifest:
     """Join the first group of each class into one group of several classes."""
     firsts = {min(item.group for item in first.slices if item.label == label) for label in first.classes}
     slices = tuple(msgspec.structs.replace(i, group=0 if i.group in firsts else i.group) for i in first.slices)
-    return manifest.make("mixed", slices, (), first.source)
+    return manifest.build("mixed", slices, (), first.source)
 
 
 def parts(divided: Split) -> list[tuple[int, ...]]:
@@ -204,10 +204,10 @@ def test_folds_test_every_slice_once_and_keep_groups_and_classes(
     of_class = Counter(label for label, _ in set(units))
     if min(of_class.values()) < k:
         with pytest.raises(UsageError, match=f"and {k} folds need at least {k}"):
-            folds(data, k, seed, protocol)
+            cross_validation_folds(data, k, seed, protocol)
         return
 
-    divided = folds(data, k, seed, protocol)
+    divided = cross_validation_folds(data, k, seed, protocol)
 
     assert [(one.fold, one.folds, one.seed, one.protocol) for one in divided] == [
         (i, k, seed, protocol) for i in range(1, k + 1)
@@ -215,11 +215,11 @@ def test_folds_test_every_slice_once_and_keep_groups_and_classes(
     assert sorted(i for one in divided for i in one.test) == list(range(len(data.slices)))
     assert len({one.digest for one in divided}) == k
     for one in divided:
-        splits.require_sound(data, one)
+        splits.require_no_leak(data, one)
         for part in parts(one):
             assert list(part) == sorted(part)
             assert {data.slices[i].label for i in part} == set(data.classes)
-    assert divided == folds(data, k, seed, protocol)
+    assert divided == cross_validation_folds(data, k, seed, protocol)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -227,7 +227,7 @@ def test_classes_keep_their_shares_in_folds(seed: int) -> None:
     data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
     labels = [item.label for item in data.slices]
 
-    for one in folds(data, 5, seed):
+    for one in cross_validation_folds(data, 5, seed):
         for part, fraction in zip(parts(one), (0.64, 0.16, 0.20), strict=True):
             counts = Counter(labels[i] for i in part)
             for label in data.classes:
@@ -236,7 +236,7 @@ def test_classes_keep_their_shares_in_folds(seed: int) -> None:
 
 def test_folds_are_pinned() -> None:
     """The folds of a fixed data set: a change breaks every comparison with earlier results."""
-    divided = folds(described([("benign", 2), ("normal", 3)] * 5), 5, seed=7)
+    divided = cross_validation_folds(described([("benign", 2), ("normal", 3)] * 5), 5, seed=7)
 
     assert [one.test for one in divided] == [
         (0, 1, 7, 8, 9),
@@ -257,12 +257,12 @@ def test_folds_are_pinned() -> None:
 @pytest.mark.parametrize("k", [-1, 0, 1, 2, 21])
 def test_folds_that_cannot_be_meant(k: int) -> None:
     with pytest.raises(UsageError, match=f"{k} folds can't be meant"):
-        folds(even(), k)
+        cross_validation_folds(even(), k)
 
 
 def test_too_few_groups_for_so_many_folds() -> None:
     with pytest.raises(UsageError, match="the class 'benign' has 4 look-alike groups, and 5 folds need") as caught:
-        folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
+        cross_validation_folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
     assert "make 4 folds" in caught.value.hint
 
 
@@ -275,14 +275,14 @@ def test_a_random_split_leaks_and_says_how_much() -> None:
     data = even(groups=10)
     divided = split(data, "random")
 
-    found = splits.leak(data, divided)
+    found = splits.count_leaks(data, divided)
 
     crossing = {
         g for g in range(30) if len({n for n, part in enumerate(parts(divided)) for i in part if i // 4 == g}) > 1
     }
-    assert found == splits.Leak(groups=len(crossing), contents=0, patients=0)
+    assert found == splits.LeakCounts(groups=len(crossing), contents=0, patients=0)
     assert found.groups > 10
-    splits.require_sound(data, divided)
+    splits.require_no_leak(data, divided)
 
 
 @pytest.mark.parametrize(
@@ -304,10 +304,10 @@ def test_a_grouped_split_that_leaks_is_refused(field: str, value: object, what: 
         slices = [
             msgspec.structs.replace(item, group=100 + i) if i not in shared else item for i, item in enumerate(slices)
         ]
-    changed = manifest.make("some", tuple(slices), (), data.source)
+    changed = manifest.build("some", tuple(slices), (), data.source)
 
     with pytest.raises(UsageError, match=f"grouped split with seed 0 leaks: {what}") as caught:
-        splits.require_sound(changed, divided)
+        splits.require_no_leak(changed, divided)
     assert caught.value.hint == "make one that does not: lungcli data split 'some'"
 
 
@@ -317,11 +317,11 @@ def test_a_split_with_a_slice_twice_or_nowhere_is_refused() -> None:
 
     for bad in (divided.train + divided.test[:1], divided.train[1:], (*divided.train[1:], len(data.slices))):
         with pytest.raises(UsageError, match="several parts, or in none"):
-            splits.require_sound(data, msgspec.structs.replace(divided, train=bad))
+            splits.require_no_leak(data, msgspec.structs.replace(divided, train=bad))
 
 
 def test_names_of_splits() -> None:
     data = even(groups=5)
 
-    assert splits.in_words(split(data, "random", 3)) == "the random split with seed 3"
-    assert splits.in_words(folds(data, 4)[1]) == "fold 2 of 4 of the grouped split with seed 0"
+    assert splits.describe(split(data, "random", 3)) == "the random split with seed 3"
+    assert splits.describe(cross_validation_folds(data, 4)[1]) == "fold 2 of 4 of the grouped split with seed 0"

@@ -92,10 +92,10 @@ def _dicoms() -> tuple[bytes, ...]:
 def _zip(content: bytes, folder: Path) -> None:
     file = folder / "x.zip"
     file.write_bytes(content)
-    with contextlib.suppress(LungcliError), safe_zip.opened(file) as archive:
-        for member in safe_zip.members(archive)[:20]:
+    with contextlib.suppress(LungcliError), safe_zip.open_zip(file) as archive:
+        for member in safe_zip.checked_members(archive)[:20]:
             with contextlib.suppress(LungcliError):
-                safe_zip.content(archive, member)
+                safe_zip.read_member(archive, member)
     for item in inputs.items([str(file)], inputs.Naming()):
         if callable(item.source):
             with contextlib.suppress(LungcliError):
@@ -136,7 +136,7 @@ def _split(content: bytes, folder: Path) -> None:
 
 
 def _splits() -> tuple[bytes, ...]:
-    made = [split_files.make(DESCRIBED), split_files.make(DESCRIBED, "random", folds=3)]
+    made = [split_files.build(DESCRIBED), split_files.build(DESCRIBED, "random", folds=3)]
     return tuple(map(msgspec.json.encode, made))
 
 
@@ -278,7 +278,7 @@ def _header_lines() -> tuple[bytes, ...]:
 
 
 def _listing(content: bytes, _folder: Path) -> None:
-    assert mirrors.usable(mirrors.chosen(content).url)
+    assert mirrors.is_http_url(mirrors.largest_zip(content).url)
 
 
 def _listings() -> tuple[bytes, ...]:

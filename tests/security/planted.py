@@ -48,7 +48,7 @@ def _data_set() -> manifest.Manifest:
                 )
             )
     source = Source(about=f"about{NASTY}", licence=f"licence{NASTY}", citation=f"cite{NASTY}", doi=f"doi{NASTY}")
-    made = manifest.make(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
+    made = manifest.build(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
     manifest.save(made, folder)
     return made
 

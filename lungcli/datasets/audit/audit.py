@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.datasets import groups, manifest, splits
 from lungcli.datasets.audit import findings, knn_baseline, shortcuts
-from lungcli.datasets.audit.features import Advance, Look
+from lungcli.datasets.audit.features import Advance, SliceFeatures
 from lungcli.datasets.audit.findings import SEVERITIES, ClassCount, Crossing, Finding, Pair, Severity
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.audit.shortcuts import Shortcut
@@ -68,21 +68,26 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         return sum(item.severity == severity for item in self.findings)
 
 
-def audit(whole: Manifest, looks: Sequence[Look | Rejected], seed: int = 0, advance: Advance | None = None) -> Audit:
+def audit(
+    whole: Manifest, looks: Sequence[SliceFeatures | Rejected], seed: int = 0, advance: Advance | None = None
+) -> Audit:
     """Judge a data set by what `looks.look_at_all` saw of its slices, in the manifest's order.
 
     `seed` is that of the split; `advance(done, total)` counts the shortcuts tried. Raises UnreadableInputError when
     no slice can be read.
     """
-    seen = {i: item for i, item in enumerate(looks) if isinstance(item, Look)}
+    seen = {i: item for i, item in enumerate(looks) if isinstance(item, SliceFeatures)}
     if not seen:
         raise UnreadableInputError(f"no slice of the data set {whole.name!r} can be read", "import the data set again")
-    kept = manifest.make(whole.name, tuple(whole.slices[i] for i in seen), whole.rejected, whole.source)
+    kept = manifest.build(whole.name, tuple(whole.slices[i] for i in seen), whole.rejected, whole.source)
     thumbs = np.stack([item.thumb for item in seen.values()])
     current, why_not = _split(whole, "grouped", seed)
-    ways = (*_other_ways(kept, thumbs, seed), _Way(name="as imported", numbers=_numbers(kept), split=current))
+    ways = (
+        *_alternative_groupings(kept, thumbs, seed),
+        _GroupingMethod(name="as imported", numbers=_numbers(kept), split=current),
+    )
     # Of the current split the places are those in the whole data set, which may have slices that can't be read.
-    tests = [_tested(range(len(seen)), way.split) for way in ways[:-1]] + [_tested(tuple(seen), current)]
+    tests = [_test_mask(range(len(seen)), way.split) for way in ways[:-1]] + [_test_mask(tuple(seen), current)]
     own = np.arange(len(seen))
     anyone, others, *outside = knn_baseline.nearest(thumbs, [own, np.array(kept.labels(), dtype=np.int64), *tests])
     groupings = tuple(
@@ -90,7 +95,7 @@ def audit(whole: Manifest, looks: Sequence[Look | Rejected], seed: int = 0, adva
     )
     copies, conflicts, classes = _copies(kept), _conflicts(kept, *others), _class_counts(kept)
     memory = _memory(kept, thumbs)
-    tried = try_shortcuts(kept, tuple(seen.values()), advance)
+    tried = measure_shortcuts(kept, tuple(seen.values()), advance)
     near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (anyone, others)]
     found = (
         *findings.files(
@@ -122,7 +127,9 @@ def audit(whole: Manifest, looks: Sequence[Look | Rejected], seed: int = 0, adva
     )
 
 
-def try_shortcuts(kept: Manifest, looks: Sequence[Look], advance: Advance | None = None) -> tuple[Shortcut, ...]:
+def measure_shortcuts(
+    kept: Manifest, looks: Sequence[SliceFeatures], advance: Advance | None = None
+) -> tuple[Shortcut, ...]:
     """Try every shortcut on slices as read and, where that makes a difference, as prepared."""
     labels, groups_ = np.array(kept.labels(), dtype=np.int64), np.array(_numbers(kept), dtype=np.int64)
     sizes = [item.size for item in looks]
@@ -136,11 +143,11 @@ def try_shortcuts(kept: Manifest, looks: Sequence[Look], advance: Advance | None
     def tried(name: str, about: str) -> Shortcut:
         if name in of_file:
             numbers, values = of_file[name]
-            before = shortcuts.trial(numbers, labels, groups_, len(kept.classes))
+            before = shortcuts.run_test(numbers, labels, groups_, len(kept.classes))
             odd = shortcuts.oddity(values, names, _numbers(kept))
             return Shortcut(name=name, about=about, of_file=True, before=before, oddity=odd)
         stages = (np.stack([item.before[name] for item in looks]), np.stack([item.after[name] for item in looks]))
-        before, after = (shortcuts.trial(stage, labels, groups_, len(kept.classes)) for stage in stages)
+        before, after = (shortcuts.run_test(stage, labels, groups_, len(kept.classes)) for stage in stages)
         return Shortcut(name=name, about=about, of_file=False, before=before, after=after)
 
     found = []
@@ -151,7 +158,7 @@ def try_shortcuts(kept: Manifest, looks: Sequence[Look], advance: Advance | None
     return tuple(found)
 
 
-class _Way(msgspec.Struct, frozen=True, kw_only=True):
+class _GroupingMethod(msgspec.Struct, frozen=True, kw_only=True):
     """A way of grouping: a group number for each slice, and the split it leads to, if any."""
 
     name: str
@@ -159,19 +166,25 @@ class _Way(msgspec.Struct, frozen=True, kw_only=True):
     split: Split | None
 
 
-def _other_ways(kept: Manifest, thumbs: Thumbs, seed: int) -> tuple[_Way, ...]:
+def _alternative_groupings(kept: Manifest, thumbs: Thumbs, seed: int) -> tuple[_GroupingMethod, ...]:
     """Every slice by itself, and look-alikes joined at each of LEVELS; patients stay together where they are known."""
     hashes, patients = [item.sha256 for item in kept.slices], [item.patient for item in kept.slices]
-    alone = _Way(name="random split", numbers=tuple(range(len(kept.slices))), split=_split(kept, "random", seed)[0])
+    alone = _GroupingMethod(
+        name="random split", numbers=tuple(range(len(kept.slices))), split=_split(kept, "random", seed)[0]
+    )
     ways = [alone]
     for level in LEVELS:
-        found = groups.look_alikes(thumbs, hashes, [None] * len(hashes), near=level, patients=patients)
+        found = groups.near_duplicate_groups(thumbs, hashes, [None] * len(hashes), near=level, patients=patients)
         numbers = tuple(found.tolist())
         slices = tuple(
             msgspec.structs.replace(item, group=number) for item, number in zip(kept.slices, numbers, strict=True)
         )
-        regrouped = manifest.make(kept.name, slices, (), kept.source)
-        ways.append(_Way(name=f"likeness ≥ {level:.2f}", numbers=numbers, split=_split(regrouped, "grouped", seed)[0]))
+        regrouped = manifest.build(kept.name, slices, (), kept.source)
+        ways.append(
+            _GroupingMethod(
+                name=f"likeness ≥ {level:.2f}", numbers=numbers, split=_split(regrouped, "grouped", seed)[0]
+            )
+        )
     return tuple(ways)
 
 
@@ -183,12 +196,12 @@ def _split(of: Manifest, protocol: splits.Protocol, seed: int) -> tuple[Split | 
         return None, error.message
 
 
-def _tested(places: Sequence[int], divided: Split | None) -> Ints:
+def _test_mask(places: Sequence[int], divided: Split | None) -> Ints:
     """1 for the slices of the test part, 0 for others: int64 [n]."""
     return np.isin(np.array(places), () if divided is None else divided.test).astype(np.int64)
 
 
-def _grouping(way: _Way, test: Ints, outside: NDArray[np.float32]) -> Grouping:
+def _grouping(way: _GroupingMethod, test: Ints, outside: NDArray[np.float32]) -> Grouping:
     """Sum up one way, given how much each slice is like the most alike one on the other side of the test part."""
     n = int(test.sum())
     reached = outside[test == 1]

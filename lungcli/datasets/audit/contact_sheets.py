@@ -39,20 +39,22 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TileRow:
     """Slices that are looked at together."""
 
     title: str
     tiles: tuple[Tile, ...]
 
 
-def look_alike_rows(of: Manifest) -> tuple[Row, ...]:
+def near_duplicate_rows(of: Manifest) -> tuple[TileRow, ...]:
     """The look-alike groups of more than one slice: those of several classes first, then the largest."""
-    held = [slices for slices in groups.members([item.group for item in of.slices]).values() if len(slices) > 1]
+    held = [
+        slices for slices in groups.members_by_group([item.group for item in of.slices]).values() if len(slices) > 1
+    ]
     labels = {slices: Counter(of.slices[i].label for i in slices) for slices in held}
     held.sort(key=lambda slices: (-len(labels[slices]), -len(slices)))
     return tuple(
-        Row(
+        TileRow(
             title=f"group {of.slices[slices[0]].group}: "
             + ", ".join(f"{count} {label}" for label, count in labels[slices].most_common()),
             tiles=tuple(_tile(of.slices[i]) for i in _spread(of, slices)),
@@ -61,10 +63,10 @@ def look_alike_rows(of: Manifest) -> tuple[Row, ...]:
     )
 
 
-def conflict_rows(found: Audit) -> tuple[Row, ...]:
+def conflict_rows(found: Audit) -> tuple[TileRow, ...]:
     """The pairs of look-alikes with different labels, most alike first."""
     return tuple(
-        Row(
+        TileRow(
             title=f"correlation {pair.correlation:.3f}",
             tiles=tuple(
                 Tile(path=path, label=label, note=PurePosixPath(path).name)
@@ -83,7 +85,7 @@ def tile(path: Path) -> Image.Image:
         return _crossed()
 
 
-def sheets(rows: Sequence[Row], folder: Path, title: str) -> Iterator[Image.Image]:
+def sheets(rows: Sequence[TileRow], folder: Path, title: str) -> Iterator[Image.Image]:
     """Draw the first MOST_ROWS rows of slices, whose paths are relative to `folder`, a few rows a sheet."""
     for start in range(0, min(len(rows), MOST_ROWS), _ROWS_A_SHEET):
         shown = rows[start : min(start + _ROWS_A_SHEET, MOST_ROWS)]

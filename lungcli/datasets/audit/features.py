@@ -26,7 +26,7 @@ _RIM = np.pad(np.zeros((SIDE - 2, SIDE - 2), dtype=bool), 1, constant_values=Tru
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Look:
+class SliceFeatures:
     """What is kept of one slice. `thumb` is float32 [4096] as in `groups`; `kind` is the file's format.
 
     `before` and `after` are the `features` of the slice as read and as prepared for a net. `changed` says that the
@@ -63,7 +63,7 @@ def features(grey: Grey) -> Features:
     }
 
 
-def look(path: Path, item: Slice, size: int) -> Look | Rejected:
+def slice_features(path: Path, item: Slice, size: int) -> SliceFeatures | Rejected:
     """Read the slice `item` from `path`, and prepare it at `size` pixels; `Rejected` says why it can't be read."""
     shown = printable(item.path)
     try:
@@ -72,7 +72,7 @@ def look(path: Path, item: Slice, size: int) -> Look | Rejected:
     except UnreadableInputError as error:
         return Rejected(path=item.path, reason=error.message.removeprefix(f"cannot read {shown}: "))
     prepared = preprocessing.prepare(picture.grey, size)
-    return Look(
+    return SliceFeatures(
         thumb=groups.thumbnail(picture.grey),
         kind=picture.kind,
         size=picture.size,
@@ -82,9 +82,9 @@ def look(path: Path, item: Slice, size: int) -> Look | Rejected:
     )
 
 
-def look_at_all(
+def dataset_features(
     manifest: Manifest, folder: Path, size: int, advance: Advance | None = None
-) -> tuple[Look | Rejected, ...]:
+) -> tuple[SliceFeatures | Rejected, ...]:
     """Look at every slice of a data set in `folder`, in the manifest's order, several at a time."""
     found = []
     for seen in _looks(manifest, folder, size):
@@ -94,9 +94,9 @@ def look_at_all(
     return tuple(found)
 
 
-def _looks(manifest: Manifest, folder: Path, size: int) -> Iterator[Look | Rejected]:
+def _looks(manifest: Manifest, folder: Path, size: int) -> Iterator[SliceFeatures | Rejected]:
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
-        yield from pool.map(lambda item: look(folder / item.path, item, size), manifest.slices)
+        yield from pool.map(lambda item: slice_features(folder / item.path, item, size), manifest.slices)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -8,7 +8,7 @@ import msgspec
 
 from lungcli.datasets import groups
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
-from lungcli.datasets.audit.shortcuts import Shortcut, Trial
+from lungcli.datasets.audit.shortcuts import Shortcut, ShortcutTest
 from lungcli.datasets.manifest import Rejected
 
 Severity = Literal["error", "warning", "note"]
@@ -174,7 +174,7 @@ def conflicts(pairs: Sequence[Pair]) -> list[Finding]:
 
 def mixed_groups(numbers: Sequence[int], labels: Sequence[str]) -> list[Finding]:
     """Look-alike groups that hold more than one class."""
-    held = {number: Counter(labels[i] for i in slices) for number, slices in groups.members(numbers).items()}
+    held = {number: Counter(labels[i] for i in slices) for number, slices in groups.members_by_group(numbers).items()}
     mixed = sorted((item for item in held.items() if len(item[1]) > 1), key=lambda item: -item[1].total())
     if not mixed:
         return []
@@ -254,7 +254,7 @@ def shortcuts(tried: Sequence[Shortcut]) -> list[Finding]:
     """What tells the classes although it knows nothing of disease."""
     found = []
     for item in tried:
-        before, after = (trial is not None and trial.telling() for trial in (item.before, item.after))
+        before, after = (trial is not None and trial.is_significant() for trial in (item.before, item.after))
         if before or after:
             told = [
                 f"{_tried(trial)} {when}"
@@ -274,7 +274,7 @@ def shortcuts(tried: Sequence[Shortcut]) -> list[Finding]:
     return found
 
 
-def _tried(trial: Trial) -> str:
+def _tried(trial: ShortcutTest) -> str:
     value = trial.balanced_accuracy.value or 0.0
     return f"{value:.3f} (chance {trial.chance:.3f}, rarely above {trial.chance_high:.3f}, p {trial.p:.3f})"
 

@@ -3,17 +3,17 @@
 import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 
 from PIL import Image
+from render_html import escape
 
 from lungcli import DISCLAIMER
 from lungcli.datasets.audit import contact_sheets
 from lungcli.datasets.audit.audit import LEVELS, Audit
-from lungcli.datasets.audit.contact_sheets import Row
+from lungcli.datasets.audit.contact_sheets import TileRow
 from lungcli.datasets.audit.findings import Finding
-from lungcli.datasets.audit.shortcuts import Trial
+from lungcli.datasets.audit.shortcuts import ShortcutTest
 from lungcli.datasets.manifest import Manifest
 from lungcli.metrics.intervals import Estimate
 
@@ -44,7 +44,7 @@ figcaption { font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
 """
 
 
-def html(found: Audit, of: Manifest, folder: Path) -> str:
+def render_html(found: Audit, of: Manifest, folder: Path) -> str:
     """Write the page. Slices are read from `folder`, those that look-alike groups and conflicts show."""
     title = f"Audit of {found.name}"
     synthetic = "<p><strong>Synthetic: drawn by the program.</strong></p>" if of.source.synthetic else ""
@@ -60,7 +60,7 @@ def html(found: Audit, of: Manifest, folder: Path) -> str:
         *_groupings(found),
         *_shortcuts(found),
         *_pictures("Look-alikes with different labels", contact_sheets.conflict_rows(found), folder),
-        *_pictures("Look-alike groups", contact_sheets.look_alike_rows(of), folder),
+        *_pictures("Look-alike groups", contact_sheets.near_duplicate_rows(of), folder),
         f'<p class="faint">{escape(DISCLAIMER)} Look-alike groups are not patients.</p>',
     ]
     # The policy makes sure of it: this page can load nothing and run nothing, whatever a file is called.
@@ -144,7 +144,7 @@ def _shortcuts(found: Audit) -> Iterator[str]:
     )
 
 
-def _trial(trial: Trial | None) -> tuple[str, str, str]:
+def _trial(trial: ShortcutTest | None) -> tuple[str, str, str]:
     if trial is None:
         return ("–", "–", "–")
     return (_interval(trial.balanced_accuracy), f"{trial.chance:.3f} ({trial.chance_high:.3f})", f"{trial.p:.3f}")
@@ -156,7 +156,7 @@ def _interval(found: Estimate) -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
-def _pictures(title: str, rows: Sequence[Row], folder: Path) -> Iterator[str]:
+def _pictures(title: str, rows: Sequence[TileRow], folder: Path) -> Iterator[str]:
     if not rows:
         return
     yield f"<h2>{escape(title)}</h2>"

@@ -18,7 +18,7 @@ from lungcli.metrics.intervals import Estimate, by_group, estimate
 # At p = 1 % the standard error of p is then 0.4 points.
 SHUFFLES = 499
 # Eleven trials a data set: at 5 % one in two clean sets would be accused.
-SURE = 0.01
+SIGNIFICANCE = 0.01
 
 # Eigenvalues of standardised numbers sum to their count; what lies far below is noise of copies of one number.
 _RIDGE = 0.1
@@ -28,7 +28,7 @@ _FEWEST_ODD = 5
 _PURE = 0.9
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class ShortcutTest(msgspec.Struct, frozen=True, kw_only=True):
     """How well some numbers tell the classes of slices whose look-alikes were left out.
 
     `chance` is the mean balanced accuracy when classes are shuffled among look-alike groups, `chance_high` its 95th
@@ -40,9 +40,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     chance_high: float
     p: float
 
-    def telling(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether this is beyond what chance explains."""
-        return self.p <= SURE
+        return self.p <= SIGNIFICANCE
 
 
 class Oddity(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +69,12 @@ class Shortcut(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     about: str
     of_file: bool
-    before: Trial | None
-    after: Trial | None = None
+    before: ShortcutTest | None
+    after: ShortcutTest | None = None
     oddity: Oddity | None = None
 
 
-def trial(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int = 0) -> Trial | None:
+def run_test(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int = 0) -> ShortcutTest | None:
     """Try to tell `classes` classes by `features`, float64 [n, d]; `labels` and `groups` are int64 [n].
 
     The interval is a bootstrap over look-alike groups. For `chance`, the classes of whole groups (the commonest in
@@ -90,7 +90,7 @@ def trial(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int 
     shuffled = _by_chance(white, labels, group, classes, seed)
     # Sums of the same fractions in another order may differ in the last bit.
     reached = int((shuffled >= (found.value or 0.0) - 1e-12).sum())
-    return Trial(
+    return ShortcutTest(
         balanced_accuracy=found,
         chance=float(shuffled.mean()),
         chance_high=float(np.quantile(shuffled, 0.95)),

@@ -46,7 +46,7 @@ class RetryPolicy:
     silence: float = 60.0
 
 
-class AgainError(Exception):
+class RetryableError(Exception):
     """A failure that may pass: trying again, perhaps after `wait` seconds, makes sense."""
 
     def __init__(self, why: str, wait: float | None = None) -> None:
@@ -60,7 +60,7 @@ def fetch_small(url: str, told: ProgressCallbacks, *, patience: RetryPolicy | No
 
     def attempt(session: "Session") -> bytes:
         with request(session, url, {}, bear) as response:
-            refuse_failure(response)
+            require_success(response)
             content = bytearray()
             for chunk in chunks(response):
                 content += chunk
@@ -88,7 +88,7 @@ def with_retries(
             before = progress()
             try:
                 return attempt(asking)
-            except AgainError as trouble:
+            except RetryableError as trouble:
                 failures = 1 if progress() > before else failures + 1
                 wait = trouble.wait if trouble.wait is not None else patience.first_wait * 2 ** (failures - 1)
                 if failures >= patience.tries:
@@ -114,11 +114,11 @@ def request(session: "Session", url: str, headers: dict[str, str], patience: Ret
     except requests.exceptions.ProxyError as error:
         raise NetworkError(f"the proxy refuses: {_cause(error)}", "check HTTPS_PROXY and NO_PROXY") from error
     except requests.exceptions.Timeout as error:
-        raise AgainError("it does not answer") from error
+        raise RetryableError("it does not answer") from error
     except requests.exceptions.ConnectionError as error:
         if isinstance(getattr(error.args[0] if error.args else None, "reason", None), NameResolutionError):
             raise NetworkError("its name can't be resolved", "is this machine connected to a network?") from error
-        raise AgainError(f"no connection: {_cause(error)}") from error
+        raise RetryableError(f"no connection: {_cause(error)}") from error
     except requests.exceptions.InvalidSchema as error:
         raise NetworkError("it leads from https to another kind of address", "use another source") from error
     except requests.RequestException as error:
@@ -135,28 +135,28 @@ def chunks(response: "Response") -> Iterator[bytes]:
         while chunk := response.raw.read1(CHUNK):
             yield chunk
     except (HTTPError, OSError) as error:
-        raise AgainError("the connection broke") from error
+        raise RetryableError("the connection broke") from error
 
 
-def refuse_failure(response: "Response") -> None:
+def require_success(response: "Response") -> None:
     """Raise AgainError or NetworkError for an answer that is none."""
     status = f"it answers {response.status_code} {printable(response.reason or '')}".rstrip()
     if response.status_code in _TOO_BUSY:
-        raise AgainError(status, retry_after(response.headers.get("Retry-After", ""), time.time()))
+        raise RetryableError(status, retry_after(response.headers.get("Retry-After", ""), time.time()))
     if response.status_code not in (200, 206):
         raise NetworkError(status, "log in there with a browser and download it, or use another source")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise NetworkError("it compresses what it sends, though asked not to", "use another source")
 
 
-def number(value: str) -> int | None:
+def header_number(value: str) -> int | None:
     """A header's number; None for what is none, or has more digits than any length or wait."""
     return int(value) if re.fullmatch(r"[0-9]{1,18}", value := value.strip(" \t")) else None
 
 
 def retry_after(value: str, now: float) -> float | None:
     """Seconds that a `Retry-After` header asks for, as a number or a date; None where it makes no sense."""
-    if (seconds := number(value)) is not None:
+    if (seconds := header_number(value)) is not None:
         return float(seconds)
     with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)

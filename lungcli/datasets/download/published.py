@@ -33,7 +33,7 @@ def download(
     is kept), UsageError (name taken, another download under way, no address), LungcliError (cannot write).
     """
     manifest.require_new(row.name)
-    places = [mirrors.of_url(url) for url in urls] or list(row.mirrors)
+    places = [mirrors.mirror_of_url(url) for url in urls] or list(row.mirrors)
     failures = []
     with _alone(row) as folder:
         for mirror in places:
@@ -46,16 +46,16 @@ def download(
                 failures.append(f"{mirror.name}: {error.message}")
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
-                    f"stopped; {resumable.kept_bytes(archive) / 1e6:.1f} MB have arrived and are kept",
+                    f"stopped; {resumable.received_bytes(archive) / 1e6:.1f} MB have arrived and are kept",
                     "go on with the same command" if urls else f"go on with: lungcli data download {row.name}",
                 ) from interrupt
             else:
                 shutil.rmtree(folder, ignore_errors=True)
                 return made
-    raise NetworkError(f"no source of {row.name} works: {'; '.join(failures)}", by_hand(row))
+    raise NetworkError(f"no source of {row.name} works: {'; '.join(failures)}", manual_hint(row))
 
 
-def by_hand(row: DataSet) -> str:
+def manual_hint(row: DataSet) -> str:
     """Say how to get a data set with a browser."""
     return (
         f"by hand: open {row.page} in a browser, download the .zip file, "
@@ -63,13 +63,13 @@ def by_hand(row: DataSet) -> str:
     )
 
 
-def forget(row: DataSet) -> None:
+def remove_partial(row: DataSet) -> None:
     """Delete what has arrived of a data set and is not in place. Raises UsageError while a download is under way."""
     with _alone(row) as folder, paths.os_errors_as(folder):
         shutil.rmtree(folder)
 
 
-def kept(row: DataSet) -> Path:
+def partial_folder(row: DataSet) -> Path:
     """Folder of what has arrived of a data set and is not in place yet, whether or not it exists."""
     return paths.data_home() / f".{row.name}.download"
 
@@ -83,7 +83,7 @@ def _from(
     patience: RetryPolicy | None,
 ) -> Manifest:
     if not archive.exists():
-        remote = mirrors.resolve(mirror, told, patience)
+        remote = mirrors.resolve_zip(mirror, told, patience)
         resumable.transfer(remote, archive, told, room=row.size, patience=patience)
     try:
         return importer.import_published(row, archive, reading, complete=True)
@@ -96,5 +96,5 @@ def _from(
 @contextlib.contextmanager
 def _alone(row: DataSet) -> Iterator[Path]:
     home = paths.data_home()
-    with atomic_dir.alone(home, f"{row.name}.download", f"another process downloads {row.name}"):
-        yield kept(row)
+    with atomic_dir.exclusive_lock(home, f"{row.name}.download", f"another process downloads {row.name}"):
+        yield partial_folder(row)

@@ -22,7 +22,7 @@ from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
 if TYPE_CHECKING:
     from requests import Response, Session
 
-ZIP = b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 MAX_BYTES = 8 << 30
 _NOTHING_LEFT = 416
 
@@ -67,7 +67,7 @@ def transfer(
     bear = patience or RetryPolicy()
     sha256 = http.with_retries(remote.url, attempt, told, bear, lambda: _size(part))
     if remote.sha256 not in ("", sha256):
-        _forget(part, sidecar)
+        _remove_part(part, sidecar)
         raise NetworkError(
             f"what arrived has not the sha256 it must have: {sha256[:16]}… instead of {remote.sha256[:16]}…",
             "it is not used; try again, or use another source",
@@ -94,7 +94,7 @@ def range_action(status: int, content_range: str, validator: str, start: int, ke
     return "append" if same and unit == "bytes" and span.partition("-")[0] == str(start) else "drop"
 
 
-def kept_bytes(into: Path) -> int:
+def received_bytes(into: Path) -> int:
     """Bytes of `into` that have arrived in earlier calls."""
     return _size(into) or _size(into.with_suffix(".part"))
 
@@ -112,21 +112,21 @@ def _attempt(
     kept = versioned.read_or(sidecar, Sidecar, None)
     start = _size(part) if kept else 0
     if kept and kept.size and start == kept.size:
-        return _hash(part).hexdigest()
+        return _file_hash(part).hexdigest()
     headers = {"Range": f"bytes={start}-", "If-Range": kept.validator} if kept and start else {}
     with http.request(session, remote.url, headers, patience) as response:
         validator = _validator(response)
         content_range = response.headers.get("Content-Range", "")
         if response.status_code != _NOTHING_LEFT or not start:
-            http.refuse_failure(response)
+            http.require_success(response)
         step = range_action(response.status_code, content_range, validator, start, kept)
         if step == "complete":
-            return _hash(part).hexdigest()
+            return _file_hash(part).hexdigest()
         if step == "drop":
-            _forget(part, sidecar)
-            raise http.AgainError("it has another file by now", wait=0.0)
+            _remove_part(part, sidecar)
+            raise http.RetryableError("it has another file by now", wait=0.0)
         start = start if step == "append" else 0
-        length = http.number(response.headers.get("Content-Length", ""))
+        length = http.header_number(response.headers.get("Content-Length", ""))
         total = 0 if length is None else start + length
         if remote.size and total not in (0, remote.size):
             raise NetworkError(f"it would send {total:,} bytes, not the {remote.size:,} it lists", "use another source")
@@ -152,7 +152,7 @@ def _begin(part: Path, sidecar: Path, kept: Sidecar) -> None:
 
 def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told: ProgressCallbacks) -> str:
     """Append what arrives to the part, and return the sha256 of the whole."""
-    state, done = _hash(part), start
+    state, done = _file_hash(part), start
     told.moved(done, total)
     with paths.os_errors_as(part), part.open("ab") as file:
         for chunk in arriving:
@@ -165,7 +165,7 @@ def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told
         file.flush()
         os.fsync(file.fileno())
     if total and done < total:
-        raise http.AgainError(_broke(done, total))
+        raise http.RetryableError(_broke(done, total))
     return state.hexdigest()
 
 
@@ -174,9 +174,9 @@ def _from_magic(arriving: Iterator[bytes]) -> Iterator[bytes]:
     head = b""
     for chunk in arriving:
         head += chunk
-        if len(head) >= len(ZIP):
+        if len(head) >= len(ZIP_MAGIC):
             break
-    if head.startswith(ZIP):
+    if head.startswith(ZIP_MAGIC):
         return itertools.chain([head], arriving)
     page = head.lstrip()[:64].lower().startswith((b"<!doctype html", b"<html"))
     what = "a web page (for logging in?)" if page else "something else" if head else "nothing"
@@ -197,13 +197,13 @@ def _require_space(part: Path, need: int) -> None:
         )
 
 
-def _forget(part: Path, sidecar: Path) -> None:
+def _remove_part(part: Path, sidecar: Path) -> None:
     with paths.os_errors_as(part):
         sidecar.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
-def _hash(path: Path) -> "hashlib._Hash":
+def _file_hash(path: Path) -> "hashlib._Hash":
     with paths.os_errors_as(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 

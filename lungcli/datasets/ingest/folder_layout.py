@@ -19,7 +19,7 @@ _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class FileRole:
     """What a file is: its class in `label`, or in `reason` why it is not a slice; the other one is empty."""
 
     label: str = ""
@@ -31,10 +31,10 @@ class Layout:
     """The place of each file of a source, in the order given, and the published set it is laid out like, if any."""
 
     data_set: DataSet | None
-    places: tuple[Place, ...]
+    roles: tuple[FileRole, ...]
 
 
-def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
+def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
     """Recognise a source by the relative paths of its files, or take it for `data_set`.
 
     Either a published set, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
@@ -47,10 +47,10 @@ def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> 
     if not pictures:
         raise UnreadableInputError("there are no pictures in it", LAYOUTS)
     if row := data_set or _recognised(pictures):
-        return Layout(data_set=row, places=tuple(_place(path, label_in(row, path)) for path in files))
+        return Layout(data_set=row, roles=tuple(_place(path, published_label(row, path)) for path in files))
     depth = _class_level(pictures)
     labels = (class_name(path.parts[depth]) if len(path.parts) > depth + 1 else "" for path in files)
-    return Layout(data_set=None, places=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
+    return Layout(data_set=None, roles=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
 
 
 def class_name(folder: str) -> str:
@@ -60,7 +60,7 @@ def class_name(folder: str) -> str:
     return _CLASSES.get(spelled, plain)
 
 
-def label_in(row: DataSet, path: PurePosixPath) -> str:
+def published_label(row: DataSet, path: PurePosixPath) -> str:
     """Class of the innermost folder that the published set has; empty outside of those."""
     for folder in reversed(path.parts[:-1]):
         for pattern, label in row.folders:
@@ -71,21 +71,21 @@ def label_in(row: DataSet, path: PurePosixPath) -> str:
 
 def may_be_picture(path: PurePosixPath) -> bool:
     """Say whether a file may be a slice by its name: DICOM files often have no suffix, or a number for one."""
-    if is_of_the_system(path):
+    if is_system_file(path):
         return False
     suffix = path.suffix.casefold()
     return suffix in SUFFIXES or (not suffix.strip(".0123456789") and any(map(str.isdigit, path.name)))
 
 
-def is_of_the_system(path: PurePosixPath) -> bool:
+def is_system_file(path: PurePosixPath) -> bool:
     """Say whether a file is hidden, or one that systems leave lying about."""
     return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
 
 
-def _place(path: PurePosixPath, label: str) -> Place:
+def _place(path: PurePosixPath, label: str) -> FileRole:
     if not may_be_picture(path):
-        return Place(reason="not a picture")
-    return Place(label=label) if label else Place(reason="not in a class folder")
+        return FileRole(reason="not a picture")
+    return FileRole(label=label) if label else FileRole(reason="not in a class folder")
 
 
 def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:

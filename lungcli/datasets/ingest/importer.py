@@ -14,9 +14,9 @@ from lungcli.core.registry import DataSet
 from lungcli.datasets import manifest
 from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files
 from lungcli.datasets.ingest.folder_layout import Layout
-from lungcli.datasets.ingest.ingest import Advance, Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import Advance, IncomingFile, write_dataset
 from lungcli.datasets.ingest.published_hashes import Comparison
-from lungcli.datasets.ingest.source_files import Gathered
+from lungcli.datasets.ingest.source_files import SourceFiles
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from lungcli.imaging.picture import printable
 
@@ -38,12 +38,12 @@ def import_dataset(source: Path, name: str | None = None, advance: Advance | Non
     """
     if name is not None:
         manifest.require_new(name)
-    with source_files.gathered(source) as gathered:
-        found = _laid_out(source, gathered, None)
+    with source_files.open_source(source) as gathered:
+        found = _layout_of(source, gathered, None)
         if row := found.data_set:
-            compared = _compared(row, gathered, found, advance)
+            compared = _compare_with_published(row, gathered, found, advance)
             as_other = name is not None and names.spelling(name) != names.spelling(row.name) and compared.differing
-            if _is_it(row, found, compared) and not as_other:
+            if _is_published_set(row, found, compared) and not as_other:
                 _refuse_differing(row, compared)
                 return _write(name or row.name, _source(row), gathered, found, advance, row, compared.reasons)
         about = f"imported from {printable(source.resolve().name)}"
@@ -57,19 +57,19 @@ def import_published(row: DataSet, source: Path, advance: Advance | None = None,
     there. Raises NetworkError for files that differ or are missing, and what `import_dataset` raises.
     """
     manifest.require_new(row.name)
-    with source_files.gathered(source) as gathered:
-        found = _laid_out(source, gathered, row)
-        compared = _compared(row, gathered, found, advance)
+    with source_files.open_source(source) as gathered:
+        found = _layout_of(source, gathered, row)
+        compared = _compare_with_published(row, gathered, found, advance)
         _refuse_differing(row, compared)
-        if row.hashes and not compared.found:
+        if row.hashes and not compared.matching:
             raise NetworkError(
                 f"none of its files is one of the {row.slices:,} published files of {row.name}",
                 f"take it in as other data: lungcli data import PATH --name OTHER; or get the set: {row.page}",
             )
         if complete and compared.missing:
             raise NetworkError(
-                f"it has {compared.found:,} of the {row.slices:,} published files of {row.name}; "
-                f"missing: {_some(compared.missing)}",
+                f"it has {compared.matching:,} of the {row.slices:,} published files of {row.name}; "
+                f"missing: {_first_names(compared.missing)}",
                 "get it from another place",
             )
         return _write(row.name, _source(row), gathered, found, advance, row, compared.reasons)
@@ -83,14 +83,14 @@ def import_labelled(source: Path, table: Path, name: str | None = None, advance:
     """
     if name is not None:
         manifest.require_new(name)
-    with source_files.gathered(source) as gathered:
+    with source_files.open_source(source) as gathered:
         rows = {item.path: item for item in label_table.read(table, gathered.files)}
         listed = [rows.get(file) for file in gathered.files]
         shown = [printable(str(file)) for file in gathered.files]
         return write_dataset(
             name or default_name(source),
             [
-                Incoming(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
+                IncomingFile(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
                 for file, content, origin, row in zip(gathered.files, gathered.contents, shown, listed, strict=True)
                 if row
             ],
@@ -116,18 +116,18 @@ def default_name(source: Path) -> str:
     return slug.strip("-.+")[:80].strip("-.+") or "dataset"
 
 
-def _laid_out(source: Path, gathered: Gathered, row: DataSet | None) -> Layout:
+def _layout_of(source: Path, gathered: SourceFiles, row: DataSet | None) -> Layout:
     try:
-        return folder_layout.lay_out(gathered.files, row)
+        return folder_layout.recognize_layout(gathered.files, row)
     except (UnreadableInputError, UsageError) as error:
         raise type(error)(f"cannot import {printable(str(source))}: {error.message}", error.hint) from error
 
 
-def _compared(row: DataSet, gathered: Gathered, found: Layout, advance: Advance | None) -> Comparison:
+def _compare_with_published(row: DataSet, gathered: SourceFiles, found: Layout, advance: Advance | None) -> Comparison:
     """Compare the files in class folders with the published ones; where no hashes are known, all pass."""
     inside = [
         (file, place.label, content)
-        for file, place, content in zip(gathered.files, found.places, gathered.contents, strict=True)
+        for file, place, content in zip(gathered.files, found.roles, gathered.contents, strict=True)
         if place.label
     ]
     if not row.hashes:
@@ -136,25 +136,25 @@ def _compared(row: DataSet, gathered: Gathered, found: Layout, advance: Advance 
     for done, (file, label, content) in enumerate(inside, start=1):
         sha256 = ""
         with contextlib.suppress(UnreadableInputError):
-            sha256 = hashlib.sha256(source_files.taken(content, str(file))).hexdigest()
-        at_hand.append(published_hashes.Found(path=file, label=label, sha256=sha256))
+            sha256 = hashlib.sha256(source_files.read_content(content, str(file))).hexdigest()
+        at_hand.append(published_hashes.LocalFile(path=file, label=label, sha256=sha256))
         if advance:
             advance(done, len(inside))
     return published_hashes.compare(row, at_hand)
 
 
-def _is_it(row: DataSet, found: Layout, compared: Comparison) -> bool:
+def _is_published_set(row: DataSet, found: Layout, compared: Comparison) -> bool:
     """Say whether files laid out like a published set are of it; without hashes, only their number tells."""
     if row.hashes:
-        return compared.found > 0 or bool(compared.differing)
-    return Counter(place.label for place in found.places if place.label) == Counter(dict(row.counts))
+        return compared.matching > 0 or bool(compared.differing)
+    return Counter(place.label for place in found.roles if place.label) == Counter(dict(row.counts))
 
 
 def _refuse_differing(row: DataSet, compared: Comparison) -> None:
     if compared.differing:
         raise NetworkError(
             f"{len(compared.differing):,} of its files are not as {row.name} was published: "
-            f"{_some([printable(str(path)) for path in compared.differing])}",
+            f"{_first_names([printable(str(path)) for path in compared.differing])}",
             f"get the set anew: lungcli data download {row.name}; or take yours in as other data: "
             "lungcli data import PATH --name OTHER",
         )
@@ -163,7 +163,7 @@ def _refuse_differing(row: DataSet, compared: Comparison) -> None:
 def _write(
     name: str,
     source: Source,
-    gathered: Gathered,
+    gathered: SourceFiles,
     found: Layout,
     advance: Advance | None,
     row: DataSet | None = None,
@@ -171,13 +171,13 @@ def _write(
 ) -> Manifest:
     """Write the files in class folders but those that `foreign`, one reason a file, leaves out."""
     inside = iter(foreign)
-    reasons = [place.reason or next(inside, "") for place in found.places]
+    reasons = [place.reason or next(inside, "") for place in found.roles]
     shown = [printable(str(file)) for file in gathered.files]
-    hashes = published_hashes.published(row) if row else {}
+    hashes = published_hashes.published_files(row) if row else {}
     return write_dataset(
         name,
         [
-            Incoming(
+            IncomingFile(
                 label=place.label,
                 filename=file.name,
                 content=content,
@@ -185,7 +185,7 @@ def _write(
                 sha256=hashes[file.name].sha256 if hashes else "",
             )
             for file, place, content, origin, reason in zip(
-                gathered.files, found.places, gathered.contents, shown, reasons, strict=True
+                gathered.files, found.roles, gathered.contents, shown, reasons, strict=True
             )
             if not reason
         ],
@@ -204,6 +204,6 @@ def _source(row: DataSet) -> Source:
     return Source(about=row.about, licence=row.licence, citation=row.citation, doi=row.doi, data_set=row.name)
 
 
-def _some(items: Sequence[str]) -> str:
+def _first_names(items: Sequence[str]) -> str:
     more = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
     return ", ".join(items[:_NAMED]) + more

@@ -15,7 +15,7 @@ from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError, during
 from lungcli.core.names import natural
 from lungcli.datasets import groups, manifest
-from lungcli.datasets.atomic_dir import appearing
+from lungcli.datasets.atomic_dir import atomic_directory
 from lungcli.datasets.ingest import folder_layout, source_files
 from lungcli.datasets.ingest.source_files import Content
 from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
@@ -29,7 +29,7 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class IncomingFile:
     """One file to take in: its class, its name, and its content or how to come by it (asked for once, in a thread).
 
     `patient` joins slices into one group where the source knows patients; `origin` names the file if it is rejected;
@@ -45,7 +45,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
+class _IngestedFile:
     slice: Slice
     thumb: groups.Thumbs
     place: tuple[str, int] | None
@@ -53,7 +53,7 @@ class _Taken:
 
 def write_dataset(
     name: str,
-    files: Sequence[Incoming],
+    files: Sequence[IncomingFile],
     source: Source,
     *,
     ordered: bool,
@@ -69,25 +69,25 @@ def write_dataset(
     (cannot write).
     """
     target = manifest.require_new(name)
-    with appearing(target) as partial:
-        outcomes = list(_take_all(partial, files, ordered, advance))
-        taken = [item for item in outcomes if isinstance(item, _Taken)]
+    with atomic_directory(target) as partial:
+        outcomes = list(_ingest_all(partial, files, ordered, advance))
+        taken = [item for item in outcomes if isinstance(item, _IngestedFile)]
         refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
         _require_classes(taken, refused)
-        made = manifest.make(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
+        made = manifest.build(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
         manifest.save(made, partial)
         if source.citation:
-            paths.atomic_write(partial / SOURCE, describe(source).encode())
+            paths.atomic_write(partial / SOURCE, source_text(source).encode())
     return made
 
 
-def describe(source: Source) -> str:
+def source_text(source: Source) -> str:
     """Say in plain lines what a data set is, under which licence, and how to cite it."""
     doi = f"DOI: https://doi.org/{source.doi}\n" if source.doi else ""
     return f"{source.about}\nLicence: {source.licence}\n{doi}Cite as: {source.citation}\n"
 
 
-def safe(name: str) -> str:
+def safe_filename(name: str) -> str:
     """Return `name` as a file name that every platform takes: at most 200 bytes, what is refused replaced by `_`."""
     plain = unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode("utf-8")
     plain = "".join("_" if letter in '<>:"/\\|?*' or not letter.isprintable() else letter for letter in plain)
@@ -96,9 +96,9 @@ def safe(name: str) -> str:
     return (stem.strip() + suffix).rstrip(" .") or "_"
 
 
-def _take_all(
-    into: Path, files: Sequence[Incoming], ordered: bool, advance: Advance | None
-) -> Iterator[_Taken | Rejected]:
+def _ingest_all(
+    into: Path, files: Sequence[IncomingFile], ordered: bool, advance: Advance | None
+) -> Iterator[_IngestedFile | Rejected]:
     """Take in every file, several at a time, in the order of the data set."""
     items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
     targets = _targets(items)
@@ -106,8 +106,8 @@ def _take_all(
         for folder in {target.parent for target in targets}:
             (into / folder).mkdir(parents=True, exist_ok=True)
 
-    def take(item: Incoming, target: PurePosixPath) -> _Taken | Rejected:
-        return _take(into, item, target, ordered)
+    def take(item: IncomingFile, target: PurePosixPath) -> _IngestedFile | Rejected:
+        return _ingest_file(into, item, target, ordered)
 
     pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
     try:
@@ -119,12 +119,12 @@ def _take_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _Taken | Rejected:
+def _ingest_file(into: Path, item: IncomingFile, target: PurePosixPath, ordered: bool) -> _IngestedFile | Rejected:
     """Read, hash and copy one file."""
     shown = printable(item.origin or item.filename)
     try:
         with during(f"while reading {shown}"):
-            content = source_files.taken(item.content, shown)
+            content = source_files.read_content(item.content, shown)
             picture = read(content, name=shown, colour=False)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
@@ -133,7 +133,7 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
     with paths.os_errors_as(into / target):
         (into / target).write_bytes(content)
-    return _Taken(
+    return _IngestedFile(
         slice=Slice(
             path=str(target),
             label=item.label,
@@ -143,18 +143,18 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
             patient=item.patient,
         ),
         thumb=groups.thumbnail(picture.grey),
-        place=groups.place(item.label, item.filename) if ordered else None,
+        place=groups.sequence_position(item.label, item.filename) if ordered else None,
     )
 
 
-def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
+def _targets(items: Sequence[IncomingFile]) -> list[PurePosixPath]:
     """A path within the data set for every file, all different even where case does not count."""
     taken: set[str] = set()
     # Scanners call the first slice of everybody the same: counting from 1 again for each would take n² steps.
     numbers: dict[str, int] = {}
     targets = []
     for item in items:
-        folder, name = PurePosixPath("slices", safe(item.label)), PurePosixPath(safe(item.filename))
+        folder, name = PurePosixPath("slices", safe_filename(item.label)), PurePosixPath(safe_filename(item.filename))
         target, first = folder / name, str(folder / name).casefold()
         number = numbers.get(first, 1)
         while str(target).casefold() in taken:
@@ -166,7 +166,7 @@ def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
     return targets
 
 
-def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> None:
+def _require_classes(taken: Sequence[_IngestedFile], rejected: Sequence[Rejected]) -> None:
     labels = sorted({item.slice.label for item in taken})
     if not labels:
         why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
@@ -177,9 +177,9 @@ def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> N
         )
 
 
-def _grouped(taken: Sequence[_Taken]) -> tuple[Slice, ...]:
+def _grouped(taken: Sequence[_IngestedFile]) -> tuple[Slice, ...]:
     slices = [item.slice for item in taken]
-    found = groups.look_alikes(
+    found = groups.near_duplicate_groups(
         np.stack([item.thumb for item in taken]),
         [item.sha256 for item in slices],
         [item.place for item in taken],

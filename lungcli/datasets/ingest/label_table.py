@@ -15,7 +15,7 @@ FORM = "its first line must be: path,label,patient; the column patient may be le
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LabelRow:
     """One slice: its path within the source, its class, and its patient, empty where the table does not say."""
 
     path: PurePosixPath
@@ -23,7 +23,7 @@ class Row:
     patient: str
 
 
-def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[Row, ...]:
+def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[LabelRow, ...]:
     """Read a CSV file with the columns `path`, `label` and, if known, `patient`; further columns are ignored.
 
     Paths are relative to the source, whose files are `files`. Class names are put in the usual spelling.
@@ -41,7 +41,7 @@ def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[Row, ...]:
         raise UnreadableInputError(f"cannot read {shown}: it is no CSV file: {error}", FORM) from error
 
 
-def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[Row]:
+def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[LabelRow]:
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
@@ -71,7 +71,7 @@ def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[Ro
         raise UnreadableInputError(f"cannot read {shown}: it lists no files", FORM)
 
 
-def _row(fields: dict[str, str], where: str) -> Row:
+def _row(fields: dict[str, str], where: str) -> LabelRow:
     for name in ("path", "label"):
         if not fields[name]:
             raise UnreadableInputError(f"{where}: the {name} is empty", FORM)
@@ -80,6 +80,6 @@ def _row(fields: dict[str, str], where: str) -> Row:
         raise UnreadableInputError(
             f"{where}: the path {printable(path)!r} leads outside", "paths are relative to the folder given"
         )
-    return Row(
+    return LabelRow(
         path=PurePosixPath(path), label=folder_layout.class_name(fields["label"]), patient=fields.get("patient", "")
     )

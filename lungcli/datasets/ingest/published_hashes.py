@@ -18,7 +18,7 @@ DIFFERS = "differs from the published file of its name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedFile:
     """One file as published: its class and the sha256 of its content."""
 
     label: str
@@ -26,7 +26,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LocalFile:
     """One file at hand; `sha256` is empty where its content can't be read."""
 
     path: PurePosixPath
@@ -47,33 +47,36 @@ class Comparison:
     missing: tuple[str, ...]
 
     @property
-    def found(self) -> int:
+    def count_published(self) -> int:
         """How many published files there are."""
         return self.reasons.count("")
 
 
 @functools.cache
-def published(row: DataSet) -> dict[str, Published]:
+def published_files(row: DataSet) -> dict[str, PublishedFile]:
     """Return every file of a published set by its name; empty where nobody knows their hashes."""
     if not row.hashes:
         return {}
     text = (resources.files("lungcli") / "bundled" / row.hashes).read_text(encoding="utf-8")
     lines = [line.partition("  ") for line in text.splitlines()]
     paths = [(PurePosixPath(path), sha256) for sha256, _, path in lines]
-    return {path.name: Published(label=folder_layout.label_in(row, path), sha256=sha256) for path, sha256 in paths}
+    return {
+        path.name: PublishedFile(label=folder_layout.published_label(row, path), sha256=sha256)
+        for path, sha256 in paths
+    }
 
 
-def compare(row: DataSet, files: Sequence[Found]) -> Comparison:
+def compare(row: DataSet, files: Sequence[LocalFile]) -> Comparison:
     """Compare files with the published ones, by name, class and content.
 
     A name that has its right content once is there; whatever else bears that name is left out, as are unknown names.
     """
-    files_of = published(row)
+    files_of = published_files(row)
     right: set[str] = set()
     reasons = []
     for item in files:
         name = item.path.name
-        is_it = files_of.get(name) == Published(label=item.label, sha256=item.sha256)
+        is_it = files_of.get(name) == PublishedFile(label=item.label, sha256=item.sha256)
         if name not in files_of:
             reasons.append(FOREIGN)
         elif is_it:
@@ -92,9 +95,9 @@ def compare(row: DataSet, files: Sequence[Found]) -> Comparison:
     )
 
 
-def found(row: DataSet, slices: Iterable[Slice]) -> int:
+def count_published(row: DataSet, slices: Iterable[Slice]) -> int:
     """Count the slices of a data set that are files of the published one."""
-    files_of = published(row)
+    files_of = published_files(row)
     at_hand = [(PurePosixPath(item.path).name, item.label, item.sha256) for item in slices]
     if not files_of:
         return sum((Counter(label for _, label, _ in at_hand) & Counter(dict(row.counts))).values())

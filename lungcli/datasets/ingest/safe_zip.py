@@ -23,7 +23,7 @@ _ENCRYPTED = 0x1
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a .zip file for reading. Raises UnreadableInputError when it is none or can't be read."""
     shown = printable(str(path))
     try:
@@ -38,7 +38,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
+def checked_members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     """Return the files in `archive`, folders left out.
 
     Raises UnreadableInputError, for the archive as a whole, when a member is named to land outside (`..`, absolute,
@@ -58,7 +58,7 @@ def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     return found
 
 
-def content(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
+def read_member(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
     """Return the bytes of one member, checked against its checksum. Raises UnreadableInputError."""
     shown = printable(item.filename)
     if item.file_size > MAX_BYTES:

@@ -15,7 +15,7 @@ Content = bytes | Path | Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
+class SourceFiles:
     """Paths within the source, how to come by the content of each, and what was not entered."""
 
     files: tuple[PurePosixPath, ...]
@@ -24,24 +24,24 @@ class Gathered:
 
 
 @contextlib.contextmanager
-def gathered(source: Path) -> Iterator[Gathered]:
+def open_source(source: Path) -> Iterator[SourceFiles]:
     """List a folder or .zip file; contents can be asked for as long as the context lasts.
 
     Raises UnreadableInputError when it is neither, or a .zip file not to be trusted.
     """
     if source.is_dir():
         files, rejected = _walk(source)
-        yield Gathered(files=files, contents=tuple(source / file for file in files), rejected=rejected)
+        yield SourceFiles(files=files, contents=tuple(source / file for file in files), rejected=rejected)
         return
-    with safe_zip.opened(source) as archive:
-        members = safe_zip.members(archive)
-        yield Gathered(
+    with safe_zip.open_zip(source) as archive:
+        members = safe_zip.checked_members(archive)
+        yield SourceFiles(
             files=tuple(PurePosixPath(item.filename) for item in members),
-            contents=tuple(functools.partial(safe_zip.content, archive, item) for item in members),
+            contents=tuple(functools.partial(safe_zip.read_member, archive, item) for item in members),
         )
 
 
-def taken(content: Content, shown: str) -> bytes:
+def read_content(content: Content, shown: str) -> bytes:
     """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
     if isinstance(content, bytes):
         return content

@@ -107,7 +107,7 @@ def hounsfield(patient: Patient, z: float, side: int = 512) -> Field:
     return hu
 
 
-def make(
+def make_dataset(
     slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: ingest.Advance | None = None
 ) -> Manifest:
     """Draw the data set `name` of `slices` slices, `side` pixels each way, and return its manifest.
@@ -116,12 +116,12 @@ def make(
     Raises UsageError (name taken by another, too few slices, negative seed), LungcliError (cannot write).
     """
     source = Source(about=f"phantoms drawn by lungcli (seed {seed})", synthetic=True, licence="CC0-1.0")
-    if name in manifest.known():
+    if name in manifest.existing():
         there = manifest.load(name)
         if there.source == source and len(there.slices) == slices and there.slices[0].size == (side, side):
             return there
     incoming = [
-        ingest.Incoming(
+        ingest.IncomingFile(
             label=patient.label,
             filename=f"{patient.name}-s{number:02d}.png",
             content=functools.partial(_png, patient, z, side),

@@ -13,7 +13,7 @@ from lungcli.core.formatting import plain
 from lungcli.datasets import groups, manifest, summary
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.manifest import Manifest, Slice
-from lungcli.datasets.summary import Summary
+from lungcli.datasets.summary import DatasetSummary
 from lungcli.imaging.image_io import read
 from lungcli.tui.widgets.image_ops import on_screen
 from lungcli.views.terminal_image import Pixels
@@ -33,7 +33,7 @@ class Holding:
     name: str
     folder: Path
     manifest: Manifest | None = None
-    summary: Summary | None = None
+    summary: DatasetSummary | None = None
     problem: str = ""
 
 
@@ -53,7 +53,7 @@ class Group:
 
 def read_all() -> tuple[Holding, ...]:
     """Read every data set on this machine; one that cannot be read is a holding with a problem."""
-    return tuple(_holding(name, folder) for name, folder in manifest.known().items())
+    return tuple(_holding(name, folder) for name, folder in manifest.existing().items())
 
 
 def _holding(name: str, folder: Path) -> Holding:
@@ -61,12 +61,12 @@ def _holding(name: str, folder: Path) -> Holding:
         found = manifest.read(folder / "manifest.json")
     except LungcliError as error:
         return Holding(name=name, folder=folder, problem=error.message)
-    return Holding(name=name, folder=folder, manifest=found, summary=summary.of(found))
+    return Holding(name=name, folder=folder, manifest=found, summary=summary.summarize(found))
 
 
 def groups_of(found: Manifest) -> list[Group]:
     """Return the look-alike groups: those that hold several classes first, then the largest."""
-    members = groups.members([item.group for item in found.slices])
+    members = groups.members_by_group([item.group for item in found.slices])
     made = []
     for number, indices in members.items():
         slices = tuple(found.slices[index] for index in indices)
@@ -183,6 +183,6 @@ def _framed(pixels: Pixels, colour: tuple[int, int, int]) -> Pixels:
     return canvas
 
 
-def _hex(label: str, counted: Summary) -> str:
+def _hex(label: str, counted: DatasetSummary) -> str:
     red, green, blue = colour_of(label, list(counted.classes))
     return f"rgb({red},{green},{blue})"

@@ -10,7 +10,7 @@ from lungcli.datasets.download import published
 
 def missing() -> tuple[DataSet, ...]:
     """Return the published data sets that are not on this machine."""
-    here = manifest.known()
+    here = manifest.existing()
     return tuple(row for row in DATA_SETS.values() if row.name not in here)
 
 
@@ -23,7 +23,7 @@ def line(row: DataSet) -> str:
 def question(row: DataSet) -> str:
     """Say what is to be downloaded, from where, and on which terms."""
     places = " or ".join(dict.fromkeys(mirror.name for mirror in row.mirrors))
-    kept = "What arrived earlier is gone on with. " if published.kept(row).exists() else ""
+    kept = "What arrived earlier is gone on with. " if published.partial_folder(row).exists() else ""
     return (
         f"Download {row.about} ({megabytes(row.size)}) from {places}?\n\n"
         f"licence  {row.licence}\ncite     {row.citation}\n\n"
@@ -44,4 +44,6 @@ def moved(row: DataSet, done: int, total: int) -> str:
 def require_network(row: DataSet) -> None:
     """Raise NetworkError where the user forbade it by LUNGCLI_OFFLINE."""
     if settings.forbidden():
-        raise NetworkError(f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", published.by_hand(row))
+        raise NetworkError(
+            f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", published.manual_hint(row)
+        )

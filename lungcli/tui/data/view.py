@@ -228,7 +228,7 @@ class DataView(View):
 
         def job() -> Audit:
             size = Recipe(data=whole.name, model="").size
-            seen = features.look_at_all(whole, here.folder, size, self.advance(f"reading {whole.name}"))
+            seen = features.dataset_features(whole, here.folder, size, self.advance(f"reading {whole.name}"))
             return audit.audit(whole, seen, advance=self.advance(f"looking for shortcuts in {whole.name}"))
 
         def done(found: Audit) -> None:
@@ -296,7 +296,7 @@ class DataView(View):
         found = here.manifest
 
         def job() -> NearestNeighbour:
-            thumbs = group_thresholds.thumbnails_of(found, self.advance(f"comparing all slices of {found.name}"))
+            thumbs = group_thresholds.read_thumbnails(found, self.advance(f"comparing all slices of {found.name}"))
             groups = [item.group for item in found.slices]
             return knn_baseline.nearest_neighbour_accuracy(thumbs, found.labels(), groups)
 

@@ -281,7 +281,7 @@ class ModelsView(View):
             self.fail(error)
             return
         name = after.row.data if after.row else ""
-        self.app.push_screen(Flips(after.name, before.name, found, len(ours.labels), manifest.known().get(name)))
+        self.app.push_screen(Flips(after.name, before.name, found, len(ours.labels), manifest.existing().get(name)))
 
     def action_matrix(self) -> None:
         """Show the confusion matrix and the reliability diagram of the row."""

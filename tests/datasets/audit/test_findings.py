@@ -7,7 +7,7 @@ import pytest
 from lungcli.datasets.audit import findings
 from lungcli.datasets.audit.findings import ClassCount, Crossing, Finding, Pair
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
-from lungcli.datasets.audit.shortcuts import Oddity, Shortcut, Trial
+from lungcli.datasets.audit.shortcuts import Oddity, Shortcut, ShortcutTest
 from lungcli.datasets.manifest import Rejected
 from lungcli.metrics.intervals import Estimate
 
@@ -20,8 +20,8 @@ def pair(correlation: float) -> Pair:
     return Pair(paths=("a.png", "b.png"), labels=("benign", "normal"), correlation=correlation)
 
 
-def trial(p: float) -> Trial:
-    return Trial(balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7), chance=0.33, chance_high=0.45, p=p)
+def trial(p: float) -> ShortcutTest:
+    return ShortcutTest(balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7), chance=0.33, chance_high=0.45, p=p)
 
 
 def test_files() -> None:

@@ -23,8 +23,8 @@ from tests.datasets.servers import Answer, Served, served, serving
 
 __all__ = ["served"]
 
-FILE = resumable.ZIP + bytes(range(256)) * 4000
-OTHER = resumable.ZIP + bytes(range(255, -1, -1)) * 3000
+FILE = resumable.ZIP_MAGIC + bytes(range(256)) * 4000
+OTHER = resumable.ZIP_MAGIC + bytes(range(255, -1, -1)) * 3000
 HALF = len(FILE) // 2
 SHA = hashlib.sha256(FILE).hexdigest()
 QUICK = RetryPolicy(tries=3, first_wait=0.0, connect=5.0, silence=5.0)
@@ -157,7 +157,7 @@ def test_another_file_in_between_is_never_mixed_in(served: Served, into: Path, h
 
 def test_a_shorter_file_in_between(served: Served, into: Path, heard: Heard) -> None:
     leave_half(served, into, heard)
-    short = resumable.ZIP + b"short"
+    short = resumable.ZIP_MAGIC + b"short"
 
     url = served.give(Answer(body=short, etag='"two"', stubborn=True))
     transfer(Remote(url=url), into, heard.told(), patience=QUICK)
@@ -425,7 +425,7 @@ def test_interrupt_keeps_the_part(served: Served, into: Path) -> None:
     url = served.give(Answer(body=FILE))
     with pytest.raises(KeyboardInterrupt):
         transfer(Remote(url=url), into, ProgressCallbacks(moved=interrupt, say=lambda _: None), patience=QUICK)
-    size = resumable.kept_bytes(into)
+    size = resumable.received_bytes(into)
     assert HALF <= size < len(FILE)
 
     assert transfer(Remote(url=url), into, Heard().told(), patience=QUICK) == SHA
