@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """One axial CT image. `path` is relative to the data set's folder, `size` is (width, height) in pixels.
 
-    `group` numbers the look-alikes it belongs to, which a split keeps together; `patient` is empty where the source
+    `group` is the number of its near-duplicate group, which a split keeps together; `patient` is empty where the source
     does not say.
     """
 
@@ -35,14 +35,14 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the source that is not in the data set, and why. `path` is relative to the source."""
+    """A file of the source that was left out of the data set, and why. `path` is relative to the source."""
 
     path: str
     reason: str
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a data set comes from and what may be done with it.
+    """Where a data set comes from and under what licence.
 
     `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
     its name among the published ones (`registry.DATA_SETS`), empty for all others.
@@ -81,7 +81,7 @@ _FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Mani
 
 
 def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
-    """Build a manifest, with its classes and digest worked out from the slices."""
+    """Build a manifest; its classes and digest are computed from the slices."""
     return Manifest(
         name=name,
         classes=tuple(sorted({item.label for item in slices})),
@@ -132,13 +132,13 @@ def read(path: Path) -> Manifest:
     """Read one manifest file. Raises UnreadableInputError."""
     hint = f"make it anew; before that: lungcli data remove '{path.parent.name}'"
     manifest = _FORMAT.read(path, hint)
-    if why := _damage(manifest):
-        raise UnreadableInputError(f"the manifest {path} is damaged: {why}", hint)
+    if damage := _damage(manifest):
+        raise UnreadableInputError(f"the manifest {path} is damaged: {damage}", hint)
     return manifest
 
 
 def _damage(manifest: Manifest) -> str:
-    """Say why a manifest cannot be what lungcli wrote; empty when it can. Who else wrote it may mean harm."""
+    """Return why a manifest cannot have been written by lungcli (it may be hostile); empty when it can."""
     if not _DIGEST.fullmatch(manifest.digest):
         return "its digest is none"
     classes = frozenset(manifest.classes)
@@ -160,14 +160,16 @@ def find(name: str) -> Path:
 
 def remove(name: str) -> None:
     """Delete the data set called `name`. Raises UsageError when there is none."""
-    where = find(name)
-    with atomic_dir.exclusive_lock(where.parent, where.name, f"another process works on the data set {where.name!r}"):
-        # Cut off half-way, what is left is no data set any more, and the next call clears it.
-        doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
-        with paths.os_errors_as(where):
-            where.rename(doomed)
+    target = find(name)
+    with atomic_dir.exclusive_lock(
+        target.parent, target.name, f"another process works on the data set {target.name!r}"
+    ):
+        # Renamed first: if this is interrupted, the rest is no data set any more, and the next call deletes it.
+        doomed = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+        with paths.os_errors_as(target):
+            target.rename(doomed)
             shutil.rmtree(doomed)
-        atomic_dir.remove_partial(where.parent)
+        atomic_dir.remove_partial(target.parent)
 
 
 def require_new(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What a data set holds, in numbers."""
+"""The counts of a data set."""
 
 import msgspec
 
@@ -9,9 +9,9 @@ from lungcli.datasets.manifest import Manifest, Rejected, Source
 
 
 class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one data set: `classes` by slices, `mixed_groups` those that hold several classes.
+    """Counts of one data set: slices of each class; `mixed_groups` have slices of several classes.
 
-    Of a published set, `known` of the `published` slices are there; both are 0 for others.
+    `known` of the `published` slices of a published set are there; both are 0 for other data.
     """
 
     name: str
@@ -50,5 +50,5 @@ def summarize(manifest: Manifest) -> DatasetSummary:
 
 
 def groups_by_class(manifest: Manifest) -> dict[str, int]:
-    """Count the look-alike groups that each class has slices in."""
+    """Count the near-duplicate groups that each class has slices in."""
     return {label: len({item.group for item in manifest.slices if item.label == label}) for label in manifest.classes}

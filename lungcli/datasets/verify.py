@@ -1,7 +1,6 @@
-"""Whether a data set on disk is still what its manifest says."""
+"""Checking the files of a data set against its manifest."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -9,17 +8,17 @@ import msgspec
 from lungcli.core import registry
 from lungcli.core.names import natural
 from lungcli.datasets import manifest
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.ingest import ingest, published_hashes
 from lungcli.datasets.ingest.folder_layout import is_system_file
-from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest, Slice
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found: paths within the data set's folder.
+    """Result of a check; paths are relative to the data set's folder.
 
-    `known` of `published` slices are those of the published set of that name, both 0 for other data; `altered` says
-    that the manifest itself does not fit its digest.
+    `known` of the `published` slices of a published set are there, both 0 for other data; `altered`: the manifest does
+    not match its own digest.
     """
 
     name: str
@@ -52,12 +51,9 @@ def verify(data: Manifest, advance: Advance | None = None) -> Verification:
     def digest(item: Slice) -> str:
         return _digest(folder / item.path)
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for done, (item, found) in enumerate(zip(data.slices, pool.map(digest, data.slices), strict=True), start=1):
-            kind = intact if found == item.sha256 else damaged if found else missing
-            kind.append(item)
-            if advance:
-                advance(done, len(data.slices))
+    for item, sha256 in zip(data.slices, map_in_order(digest, data.slices, advance), strict=True):
+        kind = intact if sha256 == item.sha256 else damaged if sha256 else missing
+        kind.append(item)
     row = registry.DATA_SETS.get(data.source.data_set)
     return Verification(
         name=data.name,

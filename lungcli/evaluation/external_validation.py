@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from lungcli.core import names
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.datasets import groups
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance, files_in
 from lungcli.datasets.ingest.folder_layout import may_be_picture
-from lungcli.datasets.series import files_in
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import content_of
 from lungcli.imaging.preprocessing import prepare

@@ -21,7 +21,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.datasets import cache, manifest, split_files
+from lungcli.datasets import cache, files, manifest, split_files
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
@@ -50,7 +50,7 @@ class RunData:
     pixels: NDArray[np.uint8]
 
 
-def load_run_data(recipe: Recipe, advance: cache.Advance | None = None) -> RunData:
+def load_run_data(recipe: Recipe, advance: files.Advance | None = None) -> RunData:
     """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
     data, split = load_with_split(recipe)
     pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)

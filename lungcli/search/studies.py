@@ -1,4 +1,4 @@
-"""Studies: where many processes keep what they have tried, in any storage that Optuna knows."""
+"""Studies: the trials of many processes, in any storage that Optuna supports."""
 
 import contextlib
 import warnings
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
 
-# Seconds between the heartbeats of a trial, and without one after which it counts as cut off.
+# Seconds between heartbeats of a trial, and seconds without one after which it counts as interrupted.
 BEAT, GRACE = 60, 180
-# A trial that is cut off so often is left: the next process would be cut off by it too.
+# A trial that is interrupted this often is not retried: it may be what kills the process.
 MOST_RETRIES = 3
 _PLAN = "plan"
 _FORMAT = versioned.Format(kind="study", version=space.FORMAT_VERSION, content=StudyPlan)
 
 
 def home() -> Path:
-    """Folder of the studies of this machine, and of the locks of those that work on them."""
+    """Folder of the studies of this machine, and of the locks of their workers."""
     return paths.home() / "searches"
 
 
 def storage_of(name: str, storage: str) -> str:
-    """Return where the study called `name` is kept: `storage` (a URL or a file), or a journal file of its own."""
+    """Return the storage of the study called `name`: `storage` (a URL or a file), or a journal file of its own."""
     return storage or str(home() / f"{names.checked(name, 'study')}.journal")
 
 
 def redacted_storage(storage: str) -> str:
-    """Spell a storage without its password."""
+    """Return a storage URL without its password."""
     scheme, separator, rest = storage.partition("://")
     account, at, where = rest.rpartition("@")
     return f"{scheme}{separator}{account.partition(':')[0]}{at}{where}"
 
 
 def create_or_open(name: str, storage: str, plan: StudyPlan) -> "Study":
-    """Make a study, or open the one of that name.
+    """Create a study, or open the one of that name.
 
-    Raises UsageError when that is after something else, LungcliError when the storage cannot be worked with.
+    Raises UsageError when that has another plan, LungcliError when the storage cannot be used.
     """
     optuna = import_optuna()
     with storage_errors(storage):
@@ -60,14 +60,14 @@ def create_or_open(name: str, storage: str, plan: StudyPlan) -> "Study":
             study.set_user_attr(_PLAN, msgspec.to_builtins(plan))
         if differing := _differing(_plan(study), plan):
             raise UsageError(
-                f"the study {name!r} is after something else: it differs in {', '.join(differing)}",
-                f"give another --study; or go on with this one, whose options are known: lungcli search --study {name}",
+                f"the study {name!r} has another plan: it differs in {', '.join(differing)}",
+                f"give another --study; or resume this one with its own options: lungcli search --study {name}",
             )
     return study
 
 
 def find(name: str, storage: str) -> "tuple[Study, StudyPlan]":
-    """Open the study called `name`, with its plan. Raises UsageError when there is none, and as `create_or_open` does."""
+    """Open the study called `name`, with its plan. Raises UsageError when there is none, else as `create_or_open`."""
     if not exists(name, storage):
         raise UsageError(
             f"there is no study {name!r} in {redacted_storage(storage)}",
@@ -79,7 +79,7 @@ def find(name: str, storage: str) -> "tuple[Study, StudyPlan]":
 
 
 def exists(name: str, storage: str) -> bool:
-    """Say whether there is a study of that name. Raises LungcliError when the storage cannot be worked with."""
+    """Whether there is a study of that name. Raises LungcliError when the storage cannot be used."""
     if "://" not in storage and not Path(storage).is_file():
         return False
     with storage_errors(storage):
@@ -88,21 +88,21 @@ def exists(name: str, storage: str) -> bool:
 
 @contextlib.contextmanager
 def storage_errors(storage: str) -> Iterator[None]:
-    """Turn what a storage raises that cannot be reached, or used, into a LungcliError; keep Optuna from warning."""
+    """Turn errors of the storage into a LungcliError, and silence warnings of Optuna."""
     import_optuna()
     import sqlalchemy.exc
     from optuna.exceptions import ExperimentalWarning, StorageInternalError
 
     try:
         with warnings.catch_warnings():
-            # Parts of Optuna may still change: its major version is pinned.
+            # Experimental parts of Optuna may change, so its major version is pinned.
             warnings.simplefilter("ignore", ExperimentalWarning)
             yield
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
         raise LungcliError(
-            f"cannot work with the storage {redacted_storage(storage)}: {str(cause).strip().splitlines()[0]}",
-            "see that it can be reached, and type the same command again: nothing that was tried is lost",
+            f"cannot use the storage {redacted_storage(storage)}: {str(cause).strip().splitlines()[0]}",
+            "check that it can be reached, and run the same command again: finished trials are kept",
         ) from error
 
 
@@ -121,25 +121,27 @@ def open_storage(storage: str) -> "BaseStorage":
             return journal.JournalStorage(journal.JournalFileBackend(str(path)))
     scheme, _, rest = storage.partition("://")
     url = f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else storage
-    again = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES, inherit_intermediate_values=True)
+    retry_stale = optuna.storages.RetryHeartbeatStaleTrialCallback(
+        max_retry=MOST_RETRIES, inherit_intermediate_values=True
+    )
     import sqlalchemy.pool
 
-    # A connection is asked for a few times a minute: none is held open in between.
+    # Connections are needed only a few times a minute, so none is kept open.
     pool = {"poolclass": sqlalchemy.pool.NullPool}
     try:
-        found: BaseStorage = optuna.storages.RDBStorage(
-            url, pool, heartbeat_interval=BEAT, grace_period=GRACE, heartbeat_stale_trial_callback=again
+        opened: BaseStorage = optuna.storages.RDBStorage(
+            url, pool, heartbeat_interval=BEAT, grace_period=GRACE, heartbeat_stale_trial_callback=retry_stale
         )
     except ImportError as error:
         raise UsageError(
             f"the storage {redacted_storage(storage)} needs a driver that is not installed",
             "for PostgreSQL: pip install 'lungcli[sweep-postgresql]'",
         ) from error
-    return found
+    return opened
 
 
 def import_optuna() -> Any:
-    """Return Optuna, made silent: what happens is told elsewhere. Raises UsageError where it is not installed."""
+    """Import Optuna, with its log messages off. Raises UsageError where it is not installed."""
     try:
         import optuna  # 0.5 s
     except ImportError as error:
@@ -151,18 +153,18 @@ def import_optuna() -> Any:
 
 
 def _pruner() -> Any:
-    """Give up a trial that is behind the median of at least five others at the same epoch, from the second on."""
+    """Prune trials below the median of at least five others at the same epoch, from the second epoch on."""
     return import_optuna().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
 
 
 def _differing(ours: StudyPlan, theirs: StudyPlan) -> list[str]:
-    """Name what differs between two plans, once both are written as a study keeps them."""
-    mine, other = (
+    """Return the names of what differs between two plans, both as a study saves them."""
+    first, second = (
         {**plan.axes, **plan.settings, "the data or its split": plan.split, "the seed of the search": plan.seed}
         | {"the largest size": plan.max_bytes, "the largest p50": plan.max_p50}
         for plan in (_as_kept(ours), _as_kept(theirs))
     )
-    return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
+    return [name for name in {**first, **second} if first.get(name) != second.get(name)]
 
 
 def _as_kept(plan: StudyPlan) -> StudyPlan:

@@ -1,7 +1,7 @@
-"""Everything a training needs to go on exactly where it was, as one safetensors file.
+"""Checkpoints: everything needed to resume training exactly, as one safetensors file.
 
-The position travels in the file's header, so weights and position can never disagree. There is no state of random
-numbers to keep: every draw is a function of seed, epoch and batch.
+The position is in the file's header, so weights and position can never disagree. There is no random state to save:
+every draw is a function of seed, epoch and batch.
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ from lungcli.training import distributed, prune
 
 _RESTART_HINT = "remove the run and start again"
 FORMAT_VERSION = 2
-"""1: as 2, when no rate or batch was ever lowered, and read the same way."""
+"""Version 1 lacks the lowered learning rate and micro-batch size; it is read the same way."""
 
 EPOCH_CHECKPOINT = "checkpoint.safetensors"
-"""After a whole epoch, or before the first: what a training that goes wrong goes back to."""
+"""Written before the first epoch and after each one; a training that diverges restarts from it."""
 
 STEP_CHECKPOINT = "checkpoint-within.safetensors"
-"""Within the epoch after that, where it was stopped or time had passed."""
+"""Written within the next epoch, when training is stopped and at regular intervals."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     `best` is the best validation score so far, reached in `best_epoch` (from 1; 0: none yet). `recipe` is the digest
     of what is trained: a checkpoint of something else is refused. The learning rate was halved `halvings` times;
-    `micro_batch`, where it is not 0, is how many slices there is memory for at once; `setbacks` counts both.
+    `micro_batch`, unless 0, is the micro-batch size that fits into memory; `setbacks` counts both kinds of restart.
     """
 
     format_version: int = FORMAT_VERSION
@@ -48,7 +48,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """The larger, the later in a training."""
+        """Sort key: larger is later in a training."""
         return (self.setbacks, self.epoch, self.batch)
 
 
@@ -65,16 +65,16 @@ def save(path: Path, position: Position, net: nn.Module, average: nn.Module, opt
 
 
 def latest(folder: Path) -> Path:
-    """Return the checkpoint in `folder` to go on from, whether or not it exists.
+    """Return the checkpoint in `folder` to resume from, whether or not it exists.
 
     Raises LungcliError for a damaged one, or one of a newer lungcli.
     """
-    whole, within = folder / EPOCH_CHECKPOINT, folder / STEP_CHECKPOINT
-    if not within.exists():
-        return whole
-    if not whole.exists() or _read_position(within).order > _read_position(whole).order:
-        return within
-    return whole
+    epoch, step = folder / EPOCH_CHECKPOINT, folder / STEP_CHECKPOINT
+    if not step.exists():
+        return epoch
+    if not epoch.exists() or _read_position(step).order > _read_position(epoch).order:
+        return step
+    return epoch
 
 
 def position(folder: Path) -> Position:
@@ -84,7 +84,7 @@ def position(folder: Path) -> Position:
 
 
 def remove(path: Path) -> None:
-    """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
+    """Delete an outdated checkpoint; only rank 0 does."""
     if distributed.process_group().rank == 0:
         path.unlink(missing_ok=True)
 
@@ -96,17 +96,17 @@ def restore(
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
-    formerly: str = "",
+    digest_format_1: str = "",
 ) -> Position:
     """Load a checkpoint into the three and return its position; a start position when there is none.
 
-    `recipe` is the digest of what is trained, `formerly` as version 1 worked it out. Raises LungcliError when the file
-    is damaged, of a newer lungcli, or belongs to another recipe.
+    `recipe` is the digest of what is trained, `digest_format_1` the one in checkpoints of version 1. Raises
+    LungcliError when the file is damaged, of a newer lungcli, or belongs to another recipe.
     """
     if not path.exists():
         return Position(recipe=recipe)
     position = _read_position(path)
-    if position.recipe not in (recipe, formerly):
+    if position.recipe not in (recipe, digest_format_1):
         raise LungcliError(f"{path} belongs to another recipe", _RESTART_HINT)
     tensors = _read_tensors(path)
     state: dict[int, dict[str, Tensor]] = {}
@@ -149,7 +149,7 @@ def _load_state(net: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write as rank 0; the others hold the same."""
+    """Write the file on rank 0; the other ranks hold the same tensors."""
     if distributed.process_group().rank:
         return
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}

@@ -1,4 +1,4 @@
-"""Where to compute and in what precision."""
+"""The device, precision and threads that training computes with."""
 
 import contextlib
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class ComputeSettings:
     threads: int
 
     @property
-    def about(self) -> str:
-        """What to tell the user: `cpu, bfloat16, 2 threads`."""
+    def description(self) -> str:
+        """What to show the user: `cpu, bfloat16, 2 threads`."""
         threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.device.type == "cpu" else ""
         return f"{self.device}, {self.precision}{threads}"
 
@@ -34,12 +34,12 @@ class ComputeSettings:
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """Write into `recipe` what `choose_compute` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
-    place = choose_compute(recipe)
-    device = str(place.device) if distributed.process_group().size == 1 else place.device.type
-    micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, place.device)
+    """Write the choices of `choose_compute` into `recipe`, so that the run can be repeated. Raises UsageError."""
+    compute = choose_compute(recipe)
+    device = str(compute.device) if distributed.process_group().size == 1 else compute.device.type
+    micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, compute.device)
     return msgspec.structs.replace(
-        recipe, device=device, precision=place.precision, threads=place.threads, micro_batch=micro_batch
+        recipe, device=device, precision=compute.precision, threads=compute.threads, micro_batch=micro_batch
     )
 
 

@@ -77,7 +77,7 @@ def step(name: str) -> None:
     if thumbs is not None:
         groups.near_duplicate_groups(thumbs, [item.sha256 for item in found.slices], [None] * len(found.slices))
     elif name == "split":
-        splits.require_no_leak(found, splits.split(found))
+        splits.require_no_leak(found, splits.make_split(found))
     elif name == "5 folds":
         splits.cross_validation_folds(found, 5)
     else:

@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     # To the first: a near copy, one that is alike, and one that is neither.
     thumbs, hashes = at_correlations(0.93, 0.82, 0.1), list("abcd")
 
-    loose, used, strict = group_thresholds.threshold_effects(thumbs, hashes, [None] * 4, nears=(0.8, 0.9, 0.95))
+    loose, used, strict = group_thresholds.threshold_effects(thumbs, hashes, [None] * 4, thresholds=(0.8, 0.9, 0.95))
 
     assert (loose.near, loose.groups, loose.largest, loose.copies_apart, loose.alike_apart) == (0.8, 2, 3, 0.0, 0.0)
     # The third is alike to the first, both are then apart; the second (0.76 to the third) is not.
@@ -40,7 +40,7 @@ def test_by_hand() -> None:
 
 
 def test_where_nothing_is_alike_there_is_no_share() -> None:
-    (found,) = group_thresholds.threshold_effects(at_correlations(0.1, 0.2), list("abc"), [None] * 3, nears=(0.9,))
+    (found,) = group_thresholds.threshold_effects(at_correlations(0.1, 0.2), list("abc"), [None] * 3, thresholds=(0.9,))
 
     assert (found.copies_apart, found.alike_apart) == (None, None)
 
@@ -49,7 +49,7 @@ def test_file_order_is_followed_and_patients_only_judge() -> None:
     thumbs = at_correlations(0.82, 0.1)
 
     (found,) = group_thresholds.threshold_effects(
-        thumbs, list("abc"), [("f", 1), ("f", 2), None], ["p", "q", "p"], nears=(0.9,)
+        thumbs, list("abc"), [("f", 1), ("f", 2), None], ["p", "q", "p"], thresholds=(0.9,)
     )
 
     assert found.groups == 2

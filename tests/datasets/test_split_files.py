@@ -63,7 +63,7 @@ def test_round_trip(
 
 
 def test_a_file_names_the_very_splits_that_a_seed_names() -> None:
-    assert split_files.make_splits(DATA, "grouped", 0, 5) == (splits.split(DATA, "grouped", 5),)
+    assert split_files.make_splits(DATA, "grouped", 0, 5) == (splits.make_split(DATA, "grouped", 5),)
     assert split_files.make_splits(DATA, "grouped", 4, 5) == splits.cross_validation_folds(DATA, 4, 5)
 
 
@@ -199,7 +199,7 @@ def test_a_recipe_names_its_split(kept: Manifest) -> None:
         == split_files.split_of_recipe(kept, by_seed)
         == splits.cross_validation_folds(kept, 4, 3)[1]
     )
-    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m")) == splits.split(kept)
+    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m")) == splits.make_split(kept)
 
 
 def test_a_file_elsewhere_is_named_by_its_path(kept: Manifest, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_file_elsewhere_is_named_by_its_path(kept: Manifest, tmp_path: Path) -
     told = split_files.recipe_fields("some", str(path))
 
     assert told["split"] == str(path)
-    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m", **told)) == splits.split(kept)
+    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m", **told)) == splits.make_split(kept)
 
 
 def test_a_split_that_became_another_is_refused(kept: Manifest) -> None:

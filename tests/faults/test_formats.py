@@ -71,9 +71,9 @@ def test_a_checkpoint_of_version_1_belongs_to_its_recipe_still() -> None:
     layer, average = net(), net()
     optimizer = torch.optim.AdamW(layer.parameters())
     path = FORMATS / "checkpoint-1.safetensors"
-    assert checkpoint.restore(path, "new", layer, average, optimizer, formerly="digest").recipe == "new"
+    assert checkpoint.restore(path, "new", layer, average, optimizer, digest_format_1="digest").recipe == "new"
     with pytest.raises(LungcliError, match="belongs to another recipe"):
-        checkpoint.restore(path, "new", layer, average, optimizer, formerly="other")
+        checkpoint.restore(path, "new", layer, average, optimizer, digest_format_1="other")
 
 
 def test_manifests_splits_and_models_of_every_version_are_read() -> None:

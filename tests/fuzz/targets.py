@@ -122,7 +122,7 @@ def _manifest(content: bytes, folder: Path) -> None:
     assert len(found.labels()) == len(found.slices)
     for item in found.slices:
         assert (file.parent / item.path).resolve().is_relative_to(file.parent.resolve())
-    splits.split(found, "grouped", 0)
+    splits.make_split(found, "grouped", 0)
 
 
 def _manifests() -> tuple[bytes, ...]:

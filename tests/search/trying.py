@@ -87,10 +87,10 @@ def shorten(seconds: float = 0.0) -> None:
     def load_run_data(recipe: Recipe, advance: object = None) -> RunData:
         return RunData(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
 
-    search._start_run = start_run  # type: ignore[assignment]
+    search._start_run = start_run
     search.trial_events = trial_events
     search.evaluate_run = evaluate_run
-    stages.load_run_data = load_run_data  # type: ignore[assignment]
+    stages.load_run_data = load_run_data
 
 
 def ignore(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Contact sheets: slices side by side with their class and name, because people would rather look."""
+"""Contact sheets: slices side by side with their class and name."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.imaging.image_io import read
 from lungcli.imaging.preprocessing import prepare_file
 
-# Enough to see what a group is, and few enough that a page of them opens at once.
+# Few enough that a page of them opens quickly.
 MOST_ROWS = 40
 MOST_IN_A_ROW = 8
 
@@ -40,14 +40,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileRow:
-    """Slices that are looked at together."""
+    """Slices that are shown side by side."""
 
     title: str
     tiles: tuple[Tile, ...]
 
 
 def near_duplicate_rows(of: Manifest) -> tuple[TileRow, ...]:
-    """The look-alike groups of more than one slice: those of several classes first, then the largest."""
+    """The near-duplicate groups of more than one slice: those of several classes first, then the largest."""
     held = [
         slices for slices in groups.members_by_group([item.group for item in of.slices]).values() if len(slices) > 1
     ]
@@ -63,8 +63,8 @@ def near_duplicate_rows(of: Manifest) -> tuple[TileRow, ...]:
     )
 
 
-def conflict_rows(found: Audit) -> tuple[TileRow, ...]:
-    """The pairs of look-alikes with different labels, most alike first."""
+def conflict_rows(audit: Audit) -> tuple[TileRow, ...]:
+    """The pairs of near-duplicates with different labels, most similar first."""
     return tuple(
         TileRow(
             title=f"correlation {pair.correlation:.3f}",
@@ -73,7 +73,7 @@ def conflict_rows(found: Audit) -> tuple[TileRow, ...]:
                 for path, label in zip(pair.paths, pair.labels, strict=True)
             ),
         )
-        for pair in found.conflicts
+        for pair in audit.conflicts
     )
 
 
@@ -94,20 +94,20 @@ def sheets(rows: Sequence[TileRow], folder: Path, title: str) -> Iterator[Image.
         yield _drawn(page, [row.title for row in shown], pictures)
 
 
-def prepared_sheet(of: Manifest, folder: Path, size: int, each: int = 6) -> Image.Image:
-    """Draw slices of `each` look-alike groups of every class: as read, and below it as prepared at `size` pixels."""
+def prepared_sheet(of: Manifest, folder: Path, size: int, groups_per_class: int = 6) -> Image.Image:
+    """Draw slices of some near-duplicate groups of every class: as read, and below as prepared at `size` pixels."""
     titles, rows = [], []
     for label in of.classes:
         firsts = {item.group: item for item in reversed(of.slices) if item.label == label}
         chosen = [firsts[group] for group in sorted(firsts)]
-        chosen = [chosen[i] for i in _even(len(chosen), each)]
-        read_, prepared = [], []
+        chosen = [chosen[i] for i in _even(len(chosen), groups_per_class)]
+        as_read, prepared = [], []
         for item in chosen:
             name = PurePosixPath(item.path).name
-            read_.append((tile(folder / item.path), f"{item.size[0]} x {item.size[1]}", name))
+            as_read.append((tile(folder / item.path), f"{item.size[0]} x {item.size[1]}", name))
             prepared.append((_prepared_tile(folder / item.path, size), f"{size} x {size}", ""))
         titles += [f"{label}, as read", f"{label}, as prepared"]
-        rows += [read_, prepared]
+        rows += [as_read, prepared]
     return _drawn(f"{of.name}: slices as read, and as a net sees them", titles, rows)
 
 
@@ -143,14 +143,14 @@ def _tile(item: Slice) -> Tile:
 
 
 def _spread(of: Manifest, slices: Sequence[int]) -> list[int]:
-    """Some slices of a group, spread over it, and at least one of each of its classes while there is room."""
+    """Return evenly spaced slices of a group, with at least one of each of its classes while there is room."""
     some = dict.fromkeys({of.slices[i].label: i for i in reversed(slices)}.values())
     some |= dict.fromkeys(slices[i] for i in _even(len(slices), MOST_IN_A_ROW))
     return sorted(list(some)[:MOST_IN_A_ROW])
 
 
 def _even(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` places, evenly spread."""
+    """Return at most `wanted` of `count` indices, evenly spaced."""
     if count <= wanted:
         return list(range(count))
     return [i * (count - 1) // (wanted - 1) for i in range(wanted)]
@@ -177,5 +177,5 @@ def _drawn(title: str, titles: Sequence[str], rows: Sequence[Sequence[tuple[Imag
 
 
 def _short(text: str) -> str:
-    """A text as long as a tile is wide; of a file name its end tells more."""
+    """Shorten a text to the width of a tile; the end of a file name says more than its start."""
     return text if len(text) <= _LETTERS else "…" + text[1 - _LETTERS :]

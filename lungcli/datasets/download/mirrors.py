@@ -1,4 +1,4 @@
-"""From a place that has a data set to the address of its .zip file."""
+"""From a mirror of a data set to the URL of its .zip file."""
 
 import urllib.parse
 
@@ -7,7 +7,7 @@ import msgspec
 from lungcli.core.errors import NetworkError, UsageError
 from lungcli.core.registry import Mirror
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
+from lungcli.datasets.download.http import DEFAULT_RETRY, ProgressCallbacks, RetryPolicy
 from lungcli.datasets.download.resumable import Remote
 
 
@@ -22,14 +22,14 @@ class _Listed(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-def resolve_zip(mirror: Mirror, told: ProgressCallbacks, patience: RetryPolicy | None = None) -> Remote:
+def resolve_zip(mirror: Mirror, progress: ProgressCallbacks, retry: RetryPolicy = DEFAULT_RETRY) -> Remote:
     """Return the .zip file that a mirror offers. Raises NetworkError."""
     if mirror.kind == "zip":
         return Remote(url=mirror.url)
-    found = largest_zip(http.fetch_small(mirror.url, told, patience=patience))
-    if mirror.url.casefold().startswith("https:") and not found.url.casefold().startswith("https:"):
+    remote = largest_zip(http.fetch_small(mirror.url, progress, retry=retry))
+    if mirror.url.casefold().startswith("https:") and not remote.url.casefold().startswith("https:"):
         raise NetworkError("its list leads from https to another kind of address", "use another source")
-    return found
+    return remote
 
 
 def largest_zip(listing: bytes) -> Remote:
@@ -49,7 +49,7 @@ def largest_zip(listing: bytes) -> Remote:
 
 
 def mirror_of_url(url: str) -> Mirror:
-    """Take an address for a mirror: of a .zip file, or a list as Mendeley's public one. Raises UsageError."""
+    """Return a URL as a mirror: of a .zip file, or of Mendeley's public list of files. Raises UsageError."""
     if not is_http_url(url):
         raise UsageError(
             "what --url gives is no http or https address", "for a file on this machine use --from-zip FILE"
@@ -59,7 +59,7 @@ def mirror_of_url(url: str) -> Mirror:
 
 
 def is_http_url(url: str) -> bool:
-    """Say whether `url` is an http or https address with a host."""
+    """Whether `url` is an http or https URL with a host."""
     try:
         parts = urllib.parse.urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -1,4 +1,4 @@
-"""Which class each file of a source belongs to, told from nothing but the paths."""
+"""The class of each file of a source, from its path alone."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRole:
-    """What a file is: its class in `label`, or in `reason` why it is not a slice; the other one is empty."""
+    """The class of a file in `label`, or in `reason` why it is not a slice; the other one is empty."""
 
     label: str = ""
     reason: str = ""
@@ -28,18 +28,18 @@ class FileRole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The place of each file of a source, in the order given, and the published set it is laid out like, if any."""
+    """The role of each file of a source, in order, and the published set with the same folders, if any."""
 
     data_set: DataSet | None
     roles: tuple[FileRole, ...]
 
 
 def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
-    """Recognise a source by the relative paths of its files, or take it for `data_set`.
+    """Recognize the layout of a source from the relative paths of its files, or use that of `data_set`.
 
-    Either a published set, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
-    level with two or more folders that hold pictures. Folders named train, valid, test and the like are looked
-    through, since the program makes its own splits.
+    Either a published set, at any depth, where other folders are left out; or one folder per class: the uppermost
+    level with two or more folders that hold pictures. Folders named train, valid, test and the like are ignored, since
+    the program makes its own splits.
 
     Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single class.
     """
@@ -61,7 +61,7 @@ def class_name(folder: str) -> str:
 
 
 def published_label(row: DataSet, path: PurePosixPath) -> str:
-    """Class of the innermost folder that the published set has; empty outside of those."""
+    """Class of the innermost folder of the published set; empty outside its folders."""
     for folder in reversed(path.parts[:-1]):
         for pattern, label in row.folders:
             if re.fullmatch(pattern, folder.strip().casefold()):
@@ -70,7 +70,7 @@ def published_label(row: DataSet, path: PurePosixPath) -> str:
 
 
 def may_be_picture(path: PurePosixPath) -> bool:
-    """Say whether a file may be a slice by its name: DICOM files often have no suffix, or a number for one."""
+    """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
     if is_system_file(path):
         return False
     suffix = path.suffix.casefold()
@@ -78,7 +78,7 @@ def may_be_picture(path: PurePosixPath) -> bool:
 
 
 def is_system_file(path: PurePosixPath) -> bool:
-    """Say whether a file is hidden, or one that systems leave lying about."""
+    """Whether a file is hidden, or one that an operating system creates."""
     return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
 
 
@@ -89,17 +89,17 @@ def _place(path: PurePosixPath, label: str) -> FileRole:
 
 
 def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
-    """Tell a published set by its folders: all of them, or the telling one and another class."""
+    """Recognize a published set by its folders: all of them, or its characteristic one and another class."""
     folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
     for row in DATA_SETS.values():
-        met = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
-        if len(met) == len(row.folders) or (row.telling in folders and len(set(met)) > 1):
+        labels = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
+        if len(labels) == len(row.folders) or (row.telling in folders and len(set(labels)) > 1):
             return row
     return None
 
 
 def _class_level(pictures: Sequence[PurePosixPath]) -> int:
-    """How many folders lie above the class folders."""
+    """Number of folder levels above the class folders."""
     depth, looked_through = 0, True
     while True:
         folders = {path.parts[depth] for path in pictures if len(path.parts) > depth + 1}

@@ -1,4 +1,4 @@
-"""The files of a source, be it a folder or a .zip file: their paths, and their content when asked for."""
+"""The files of a source, a folder or a .zip file: their paths, and their content on demand."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ Content = bytes | Path | Callable[[], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFiles:
-    """Paths within the source, how to come by the content of each, and what was not entered."""
+    """Paths within the source, how to get the content of each, and the folders that were left out."""
 
     files: tuple[PurePosixPath, ...]
     contents: tuple[Content, ...]
@@ -25,9 +25,9 @@ class SourceFiles:
 
 @contextlib.contextmanager
 def open_source(source: Path) -> Iterator[SourceFiles]:
-    """List a folder or .zip file; contents can be asked for as long as the context lasts.
+    """List a folder or .zip file; contents can be read as long as the context lasts.
 
-    Raises UnreadableInputError when it is neither, or a .zip file not to be trusted.
+    Raises UnreadableInputError when it is neither, or an unsafe .zip file.
     """
     if source.is_dir():
         files, rejected = _walk(source)
@@ -60,9 +60,9 @@ def _walk(source: Path) -> tuple[tuple[PurePosixPath, ...], tuple[Rejected, ...]
         where = relative(str(error.filename)) if error.filename else PurePosixPath()
         rejected.append(Rejected(path=printable(str(where)), reason=(error.strerror or "unreadable").lower()))
 
-    for folder, folders, found in os.walk(source, onerror=refuse):
-        here = Path(folder)
-        links = [here / item for item in folders if (here / item).is_symlink()]
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        parent = Path(folder)
+        links = [parent / item for item in folders if (parent / item).is_symlink()]
         rejected += [Rejected(path=printable(str(relative(i))), reason="a link to a folder") for i in links]
-        files += [relative(here / item) for item in found]
+        files += [relative(parent / item) for item in names]
     return tuple(sorted(files)), tuple(rejected)

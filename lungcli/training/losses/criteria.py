@@ -1,4 +1,4 @@
-"""Criteria of the training loop: what the labels say, and what a teacher adds."""
+"""Criteria of the training loop: the loss on labels, and with teachers the distillation loss."""
 
 import functools
 import importlib
@@ -29,7 +29,7 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelLoss:
-    """Cross-entropy with class weights and label smoothing: a teacher's or a base student's criterion."""
+    """Cross-entropy with class weights and label smoothing: the criterion of a teacher or a base student."""
 
     weights: Tensor
     smoothing: float
@@ -46,13 +46,13 @@ class LabelLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillationLoss:
-    """(1 − α) · cross-entropy + α · a method's loss: the teachers see the very tensor the student saw.
+    """(1 − α) · cross-entropy + α · the loss of a distillation method.
 
-    That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
-    section 3): its logits are never kept from one epoch to the next.
+    The teachers see the same augmented and mixed tensor as the student in every epoch (consistent teaching: Beyer et
+    al., 2106.05237, section 3), so their logits are never cached.
 
-    A `method` on logits gets the student's and those of all teachers together. One on features gets the `maps` of the
-    student, which come first, and of a teacher; of several, its losses are averaged.
+    A `method` on logits gets those of the student and of the teachers' ensemble. One on features gets the `maps` of
+    the student, which come first, and of a teacher; with several teachers, its losses are averaged.
     """
 
     labels: LabelLoss
@@ -65,14 +65,19 @@ class DistillationLoss:
     def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
         """See `Criterion`."""
         with torch.no_grad():
-            told = [teacher(slices).float() for teacher in self.teachers]
-        given: list[Any] = [[one.float() for one in each.pop()] for each in self.maps]
-        ours, *theirs = given or [logits.float(), distillation.ensemble(told, self.temperature)]
-        soft = torch.stack([_mixed_loss(targets, functools.partial(self._soft, ours, each)) for each in theirs]).mean()
-        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
+            teacher_logits = [teacher(slices).float() for teacher in self.teachers]
+        outputs: list[Any] = [[features.float() for features in maps.pop()] for maps in self.maps]
+        if not outputs:
+            outputs = [logits.float(), distillation.ensemble(teacher_logits, self.temperature)]
+        student, *teachers = outputs
+        losses = [
+            _mixed_loss(targets, functools.partial(self._distillation_loss, student, teacher)) for teacher in teachers
+        ]
+        distilled = torch.stack(losses).mean()
+        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * distilled
 
-    def _soft(self, ours: object, theirs: object, labels: Tensor) -> Tensor:
-        return self.method(ours, theirs, labels, self.temperature)
+    def _distillation_loss(self, student: object, teacher: object, labels: Tensor) -> Tensor:
+        return self.method(student, teacher, labels, self.temperature)
 
 
 def label_loss(recipe: Recipe, labels: Tensor, classes: int) -> LabelLoss:
@@ -85,18 +90,18 @@ def label_loss(recipe: Recipe, labels: Tensor, classes: int) -> LabelLoss:
 def distillation_loss(
     recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module
 ) -> DistillationLoss:
-    """Criterion of `recipe` for `student` with `teachers`, which are frozen here and put in evaluation mode.
+    """Criterion of `recipe` for `student` with `teachers`, which are frozen and put into evaluation mode.
 
     Raises UsageError for a net without feature maps where the method compares them.
     """
     for teacher in teachers:
         teacher.eval().requires_grad_(requires_grad=False)
-    row = registry.method(recipe.method)
-    module, function = row.loss.split(":")
+    method = registry.method(recipe.method)
+    module, function = method.loss.split(":")
     maps: tuple[FeatureMaps, ...] = ()
-    if row.on == "features":
-        watched = [features.capture_features(teacher, recipe.size, training=False) for teacher in teachers]
-        maps = (features.capture_features(student, recipe.size, training=True), *watched)
+    if method.on == "features":
+        teacher_maps = [features.capture_features(teacher, recipe.size, training=False) for teacher in teachers]
+        maps = (features.capture_features(student, recipe.size, training=True), *teacher_maps)
     return DistillationLoss(
         labels=label_loss(recipe, labels, classes),
         teachers=tuple(teachers),

@@ -14,7 +14,7 @@ from textual.worker import get_current_worker
 
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.tui import NARROW
 
 T = TypeVar("T")

@@ -41,9 +41,7 @@ def row(tmp_path: Path, served: Served) -> DataSet:
 
 def get(row: DataSet, said: list[str] | None = None, urls: tuple[str, ...] = ()) -> Manifest:
     heard = said if said is not None else []
-    return download.download(
-        row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK
-    )
+    return download.download(row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, retry=QUICK)
 
 
 def there() -> set[str]:

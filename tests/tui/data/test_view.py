@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Static
 from lungcli.core.registry import Mirror
 from lungcli.datasets import group_thresholds, manifest
 from lungcli.datasets.audit import features
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.datasets.groups import Thumbs
 from lungcli.datasets.manifest import Manifest
 from lungcli.tui.data import published_datasets
