@@ -59,8 +59,7 @@ def build(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, se
     columns = [_column(split, len(manifest.slices)) for split in all_splits]
     slices = tuple(
         SliceParts(path=item.path, sha256=item.sha256, parts=parts)
-        for item, *parts in zip(manifest.slices, *columns, strict=True)
-        for parts in [tuple(parts)]
+        for item, parts in zip(manifest.slices, zip(*columns, strict=True), strict=True)
     )
     return SplitFile(
         data=manifest.name,

@@ -81,7 +81,7 @@ def run_study(study: "Study", plan: StudyPlan, most: int, seconds: float, callba
                 return
             study.sampler = trials.sampler(study, plan, most)
             trial = trials.run_one(
-                study, functools.partial(_run_trial, plan=plan, most=most, worker=worker, watch=callbacks)
+                study, functools.partial(_run_trial, plan=plan, most=most, worker=worker, callbacks=callbacks)
             )
             if trial is None:
                 continue

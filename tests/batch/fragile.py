@@ -20,7 +20,7 @@ from lungcli.core.errors import LungcliError
 CALLED = worker.shown_name
 
 
-def manner(*, phi: bool = False) -> WorkerOptions:
+def options(*, phi: bool = False) -> WorkerOptions:
     return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=1)
 
 
@@ -52,7 +52,7 @@ def judged(folder: str, model: str, deadly: str) -> None:
     divided = list(shards.divide(filesystem.files(filesystem.open_location(folder)), 4))
     content, workers = Path(model).read_bytes(), fragile(deadly)
     try:
-        for name, _ in ray_pool.predict_shards(divided, folder, content, manner(), Pool(workers=1), workers):
+        for name, _ in ray_pool.predict_shards(divided, folder, content, options(), Pool(workers=1), workers):
             print("judged", name, flush=True)
     except LungcliError as error:
         tell(error)
@@ -66,7 +66,7 @@ def named(folder: str, model: str, deadly: str) -> None:
 
         content = [ray.put(Path(model).read_bytes())]
         for reader, phi in ((CALLED, False), (headers_end(deadly), False), (headers_end(""), False), (CALLED, True)):
-            crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, manner=manner(phi=phi))
+            crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, options=options(phi=phi))
             with mock.patch.object(worker, "shown_name", reader):
                 tell(ray_pool._worker_failure(shard, crew, 1, "died"))
 

@@ -49,7 +49,7 @@ def test_another_job_is_refused(tmp_path: Path, field: str, value: object, told:
         job_manifest.write_checked(msgspec.structs.replace(PLANNED, **{field: value}), output)
     assert told in caught.value.message
     assert "\n" not in caught.value.message
-    assert "name another --output" in caught.value.hint
+    assert "choose another --output" in caught.value.hint
     assert (tmp_path / job_manifest.MANIFEST).read_bytes() == before
 
 

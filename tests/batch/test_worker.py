@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> model_file.Model:
     return model_file.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
 
 
-def manner(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
+def options(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
     return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=threads)
 
 
@@ -40,7 +40,7 @@ def table(folder: Path, model: model_file.Model, how: WorkerOptions) -> tuple[li
 
 def test_rows_are_the_lines_of_one_process(tmp_path: Path, model: model_file.Model) -> None:
     folder = archives.archive(tmp_path / "in")
-    found, tally = table(folder, model, manner())
+    found, tally = table(folder, model, options())
     expected = archives.in_one_process(folder, model)
     assert archives.by_source(found) == expected
     kinds = [row["kind"] for row in expected.values()]
@@ -52,18 +52,18 @@ def test_rows_are_the_lines_of_one_process(tmp_path: Path, model: model_file.Mod
 
 
 def test_no_patient_is_named(tmp_path: Path, model: model_file.Model) -> None:
-    found, _ = table(archives.archive(tmp_path / "in"), model, manner())
+    found, _ = table(archives.archive(tmp_path / "in"), model, options())
     said = json.dumps(found, ensure_ascii=False).casefold()
     for planted in (*archives.PLANTED, "1.2.3.4"):
         assert planted not in said
-    named, _ = table(tmp_path / "in", model, manner(phi=True))
+    named, _ = table(tmp_path / "in", model, options(phi=True))
     assert {row["series"] for row in named if row["series"]} == {"1.2.3.4"}
     assert any(row["source"].endswith("MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") for row in named)
 
 
 def test_a_file_is_called_what_its_verdict_calls_it(tmp_path: Path, model: model_file.Model) -> None:
     folder = archives.archive(tmp_path / "in")
-    found, _ = table(folder, model, manner())
+    found, _ = table(folder, model, options())
     (shard,) = shards.divide(filesystem.files(filesystem.open_location(str(folder))), 1000)
     names = [name for name in shard.files if not name.endswith("notes.txt")]
     assert [judge.shown_name(str(folder), names, name) for name in names] == [row["source"] for row in found]
@@ -76,10 +76,10 @@ def test_files_that_are_called_the_same_once_folders_are_hidden_each_have_a_row(
 ) -> None:
     """Only their full names tell them apart: nothing that is made up here could be found again in the archive."""
     folder = archives.alike(tmp_path / "in")
-    found, tally = table(folder, model, manner())
+    found, tally = table(folder, model, options())
     assert [row["source"] for row in found] == [f"{folder}/…/…-{i}.dcm" for i in (1, 2)] * 2
     assert tally.files == tally.predictions == 4
-    named, _ = table(folder, model, manner(phi=True))
+    named, _ = table(folder, model, options(phi=True))
     in_full = [f"{folder}/MUSTERFRAU^{name}/erika-{i}.dcm" for name in ("ANNA", "ERIKA") for i in (1, 2)]
     assert [row["source"] for row in named] == in_full
     apart = ("source", "series", "seconds")
@@ -104,7 +104,7 @@ def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypa
     monkeypatch.setattr(model_file, "load", load)
     # All that a worker asks Ray for is the model's bytes.
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda model: model))
-    worker = ray_pool.Worker(str(folder), [path.read_bytes()], manner(threads=1))
+    worker = ray_pool.Worker(str(folder), [path.read_bytes()], options(threads=1))
     for names in (["MUSTERFRAU^ANNA/erika-1.dcm"], ["MUSTERFRAU^ERIKA/erika-1.dcm"]):
         row = worker({"name": "shard", "files": [name.encode() for name in names]})
         assert (row["name"], row["fault"], len(archives.table(row["content"]))) == ("shard", "", 1)
@@ -114,14 +114,14 @@ def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypa
 def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: model_file.Model) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a\udcff.png").write_bytes(archives.pictures()["wards/0/0.png"])
-    (found,), _ = table(tmp_path / "in", model, manner())
+    (found,), _ = table(tmp_path / "in", model, options())
     assert found["source"] == str(tmp_path / "in" / "a?.png")
 
 
 def test_what_is_no_shard_says_nothing_of_itself(tmp_path: Path, model: model_file.Model) -> None:
     (tmp_path / "in").mkdir()
     place = filesystem.open_location(str(archives.archive(tmp_path / "in")))
-    content = judge.predict_shard(place, ["wards/0/0.png"], model, manner())
+    content = judge.predict_shard(place, ["wards/0/0.png"], model, options())
     assert parquet.read_metadata(content) is not None
     for damaged in (b"", b"PAR1", content[:-9], b"x" * 100):
         assert parquet.read_metadata(damaged) is None

@@ -12,8 +12,8 @@ from lungcli.datasets.atomic_dir import LOCKS, atomic_directory, exclusive_lock
 # Begins a folder, says so, and waits to be killed.
 MAKER = """
 import sys, pathlib
-from lungcli.datasets.atomic_dir import appearing
-with appearing(pathlib.Path(sys.argv[1])) as partial:
+from lungcli.datasets.atomic_dir import atomic_directory
+with atomic_directory(pathlib.Path(sys.argv[1])) as partial:
     (partial / "half").write_text("half")
     print("begun", flush=True)
     sys.stdin.read()

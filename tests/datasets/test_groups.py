@@ -1,4 +1,4 @@
-"""Look-alike groups: what joins slices, what does not, and how groups are numbered."""
+"""Near-duplicate groups: what joins slices, what does not, and how groups are numbered."""
 
 import random
 import tracemalloc

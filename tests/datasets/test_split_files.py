@@ -140,7 +140,7 @@ def test_a_leak_is_refused_even_where_the_digest_fits(kept: Manifest) -> None:
     leaking = forged(file, slices=(msgspec.structs.replace(first, parts=(other,)), *file.slices[1:]))
     path = split_files.save(kept, leaking, "leaking")
 
-    with pytest.raises(UsageError, match="leaks: 1 look-alike groups lie in more than one of train, val and test"):
+    with pytest.raises(UsageError, match="leaks: 1 near-duplicate groups lie in more than one of train, val and test"):
         split_files.splits_of(kept, path)
 
 

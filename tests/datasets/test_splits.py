@@ -137,8 +137,8 @@ def test_split_does_not_depend_on_the_machine() -> None:
 
 def test_split_does_not_depend_on_hash_randomisation() -> None:
     code = (
-        "from tests.datasets.test_splits import even; from lungcli.datasets.splits import split; "
-        "print(split(even()).digest)"
+        "from tests.datasets.test_splits import even; from lungcli.datasets.splits import make_split; "
+        "print(make_split(even()).digest)"
     )
     digests = {
         subprocess.run(
@@ -157,7 +157,7 @@ def test_class_with_too_few_groups(groups: int) -> None:
     with pytest.raises(UsageError) as caught:
         make_split(data)
 
-    counted = "1 look-alike group," if groups == 1 else "2 look-alike groups,"
+    counted = "1 near-duplicate group," if groups == 1 else "2 near-duplicate groups,"
     assert caught.value.message.startswith(f"the class 'benign' has {counted}")
     assert "import more benign slices" in caught.value.hint
 
@@ -256,12 +256,12 @@ def test_folds_are_pinned() -> None:
 
 @pytest.mark.parametrize("k", [-1, 0, 1, 2, 21])
 def test_folds_that_cannot_be_meant(k: int) -> None:
-    with pytest.raises(UsageError, match=f"{k} folds can't be meant"):
+    with pytest.raises(UsageError, match=f"{k} folds are not possible"):
         cross_validation_folds(even(), k)
 
 
 def test_too_few_groups_for_so_many_folds() -> None:
-    with pytest.raises(UsageError, match="the class 'benign' has 4 look-alike groups, and 5 folds need") as caught:
+    with pytest.raises(UsageError, match="the class 'benign' has 4 near-duplicate groups, and 5 folds need") as caught:
         cross_validation_folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
     assert "make 4 folds" in caught.value.hint
 
@@ -288,7 +288,7 @@ def test_a_random_split_leaks_and_says_how_much() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "what"),
     [
-        ("group", 0, "1 look-alike groups"),
+        ("group", 0, "1 near-duplicate groups"),
         ("sha256", "same", "1 pictures with exact copies"),
         ("patient", "p", "1 pat"),
     ],

@@ -237,7 +237,7 @@ def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: St
 def test_a_study_is_after_one_thing(cheap: StudyPlan) -> None:
     go(cheap, most=1)
     other = msgspec.structs.replace(cheap, settings={**cheap.settings, "epochs": 5}, max_p50=3.0)
-    with pytest.raises(UsageError, match="after something else: it differs in epochs, the largest p50"):
+    with pytest.raises(UsageError, match="another plan: it differs in epochs, the largest p50"):
         studies.create_or_open("s", studies.storage_of("s", ""), other)
     assert studies.find("s", studies.storage_of("s", ""))[1] == msgspec.json.decode(
         msgspec.json.encode(cheap), type=StudyPlan
@@ -256,7 +256,7 @@ def test_what_cannot_be_begun_is_told_before_there_is_a_study() -> None:
     ):
         with pytest.raises(UsageError, match=why):
             search.checked_plan(searching.plan(axes=axes))
-    with pytest.raises(UsageError, match="a random split has slices of the same bodies"):
+    with pytest.raises(UsageError, match="a random split leaks training patients"):
         search.checked_plan(searching.planned(settings={**searching.SETTINGS, "protocol": "random"}))
     with pytest.raises(UsageError, match="unknown teacher 'nobody'"):
         search.checked_plan(searching.planned(settings={**searching.SETTINGS, "teacher": ["nobody"]}))
@@ -264,9 +264,9 @@ def test_what_cannot_be_begun_is_told_before_there_is_a_study() -> None:
 
 def test_storages_that_cannot_be_reached_are_named_without_their_password() -> None:
     plan = StudyPlan(axes={"model": ("ownmodel",)}, settings={}, split="")
-    with pytest.raises(LungcliError, match=r"cannot work with the storage postgresql://me@127.0.0.1:1/x: .*refused"):
+    with pytest.raises(LungcliError, match=r"cannot use the storage postgresql://me@127.0.0.1:1/x: .*refused"):
         studies.create_or_open("s", "postgresql://me:secret@127.0.0.1:1/x", plan)
-    with pytest.raises(LungcliError, match="cannot work with the storage nonsense://x"):
+    with pytest.raises(LungcliError, match="cannot use the storage nonsense://x"):
         studies.create_or_open("s", "nonsense://x", plan)
     assert "secret" not in studies.redacted_storage("postgresql://me:secret@h/x")
 

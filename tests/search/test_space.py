@@ -60,7 +60,7 @@ def test_axes_are_read_as_typed() -> None:
     assert space.parse_axis("temperature", ["2:8"]) == Range(low=2, high=8)
     with pytest.raises(UsageError, match=r"--size '12\.5' is no whole number"):
         space.parse_axis("size", ["12.5"])
-    with pytest.raises(UsageError, match="--temperature 2:8 4 cannot be meant"):
+    with pytest.raises(UsageError, match="--temperature 2:8 4 is neither values nor a range"):
         space.parse_axis("temperature", ["2:8", "4"])
 
 

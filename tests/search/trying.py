@@ -64,14 +64,14 @@ def figures(recipe: Recipe) -> TrialMetrics:
 def shorten(seconds: float = 0.0) -> None:
     """Put nothing but waiting in the place of training and judging."""
 
-    def start_run(trial: object, plan: StudyPlan, drawn: AxisValues, watch: object) -> Run:
+    def start_run(trial: object, plan: StudyPlan, drawn: AxisValues, callbacks: object) -> Run:
         kind, recipe = space.recipe_of(plan, drawn)
         name = trials.noted_run(trial) or f"run-{trial.number}"  # type: ignore[arg-type,attr-defined]
         run = runs.load(name) if name in runs.known() else runs.create(name, kind, recipe)
         trials.note_run(trial, run.name)  # type: ignore[arg-type]
         return run
 
-    def trial_events(run: Run, found: RunData) -> Generator[Event, None, None]:
+    def trial_events(run: Run, data: RunData) -> Generator[Event, None, None]:
         def happening() -> Generator[Event, None, None]:
             yield RunStarted(time=now(), stages=("student",))
             for number in range(1, 5):
@@ -81,7 +81,7 @@ def shorten(seconds: float = 0.0) -> None:
 
         return runs.record(run, happening())
 
-    def evaluate_run(run: Run, found: RunData) -> TrialMetrics:
+    def evaluate_run(run: Run, data: RunData) -> TrialMetrics:
         return figures(run.recipe)
 
     def load_run_data(recipe: Recipe, advance: object = None) -> RunData:

@@ -130,7 +130,7 @@ def test_evaluation_drops_no_slice_and_doubles_none(count: int, size: int) -> No
 
 @pytest.fixture(scope="session")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that `together` has left, run by two ranks; rank 1 had `follower` in it for its own."""
+    """Folder that `together` has left, run by two ranks; rank 1 had the folder `worker` in it for its own."""
     folder = tmp_path_factory.mktemp("two")
     asked = os.environ | {"PYTHONPATH": str(Path(lungcli.__file__).parents[1])}
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.training.together"]
@@ -158,7 +158,7 @@ def test_only_rank_0_writes(by_two: Path) -> None:
     kept = {loop.BEST, checkpoint.EPOCH_CHECKPOINT, "figures.json"}
     for name in RECIPES:
         assert {path.name for path in (by_two / name).iterdir()} == kept
-    assert not [path for path in (by_two / "follower").rglob("*") if path.is_file()]
+    assert not [path for path in (by_two / "worker").rglob("*") if path.is_file()]
 
 
 @together

@@ -11,9 +11,9 @@ from torch import nn
 
 from lungcli.core.errors import UsageError
 from lungcli.core.events import EpochDone
-from lungcli.training import checkpoint, loop, nets, qat
+from lungcli.training import checkpoint, loop, nets, qat, trainer
 from lungcli.training.loop import TrainingData
-from tests.training.test_loop import RECIPE, material, training
+from tests.training.test_loop import RECIPE, material
 
 
 def lived_in(name: str, size: int = 64) -> nn.Module:
@@ -100,7 +100,7 @@ def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
 
 def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, learning_rate=1e-4)
-    for _ in training(tmp_path / "float", msgspec.structs.replace(RECIPE, epochs=4)):
+    for _ in trainer.train("train", msgspec.structs.replace(RECIPE, epochs=3), material(), tmp_path / "float"):
         pass
     weights = tmp_path / "float" / loop.BEST
     events = list(qat.tune(recipe, 2, material(), weights, tmp_path / "tuned.onnx"))

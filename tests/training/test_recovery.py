@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, BatchLowered, EpochDone, Event, RateLowered
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, loop, nets, trainer
+from lungcli.training import checkpoint, loop, trainer
 from lungcli.training.mixup import Targets
-from tests.training.test_loop import RECIPE, figures, material
+from tests.training.test_loop import RECIPE, figures, material, tiny_net
 
 SHORT = msgspec.structs.replace(RECIPE, epochs=2)
 
@@ -37,7 +37,7 @@ class Trouble:
 
 def troubled(folder: Path, trouble: Trouble, recipe: Recipe = SHORT) -> Generator[Event, None, None]:
     torch.manual_seed(recipe.seed)
-    return loop.train("train", nets.build(recipe.model, 3, recipe.size), trouble, recipe, material(), folder)
+    return loop.train("train", tiny_net(), trouble, recipe, material(), folder)
 
 
 def rates(events: list[Event], epoch: int) -> list[float]:
@@ -69,7 +69,7 @@ def diverging(folder: Path) -> Generator[Event, None, None]:
         return loss * float("nan") if float(loss.detach()) < 1.05 and not lowered(folder) else loss
 
     torch.manual_seed(RECIPE.seed)
-    return loop.train("train", nets.build("ownmodel", 3, 64), criterion, RECIPE, material(), folder)
+    return loop.train("train", tiny_net(), criterion, RECIPE, material(), folder)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(loop, "_all_finite", lambda net: next(answers, judged(net)))
     events = list(troubled(tmp_path, Trouble()))
     told = [event for event in events if isinstance(event, RateLowered)]
-    assert [(event.why, event.epoch) for event in told] == [("a weight became no number", 1)]
+    assert [(event.why, event.epoch) for event in told] == [("a weight is no longer finite", 1)]
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
-    net = nets.build("ownmodel", 3, 64)
+    net = tiny_net()
     assert judged(net)
     with torch.no_grad():
         next(net.parameters())[0] = float("inf")

@@ -78,8 +78,9 @@ def shorten(net: nn.Module) -> None:
     """Leave out repeated blocks: the exporter takes seconds for each, and they have the same operators."""
     keeping: dict[type[nn.Module], list[nn.Module]] = defaultdict(list)
 
-    def note(block: nn.Module, inputs: tuple[torch.Tensor, ...], output: object) -> None:
-        if isinstance(output, torch.Tensor) and inputs[0].shape == output.shape:
+    def note(block: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        taken = inputs[0]
+        if isinstance(taken, torch.Tensor) and isinstance(output, torch.Tensor) and taken.shape == output.shape:
             keeping[type(block)].append(block)
 
     blocks = [

@@ -102,7 +102,9 @@ def test_slices_as_read_stand_above_what_a_net_sees() -> None:
     (manifest.folder("some") / made.slices[0].path).write_bytes(b"broken")
 
     sheet = Image.open(
-        io.BytesIO(contact_sheets.png(contact_sheets.prepared_sheet(made, manifest.folder("some"), 32, each=3)))
+        io.BytesIO(
+            contact_sheets.png(contact_sheets.prepared_sheet(made, manifest.folder("some"), 32, groups_per_class=3))
+        )
     )
 
     four_rows, three_tiles_fit_four = 4 * (TILE + 40), 4 * (TILE + 8)

@@ -56,7 +56,7 @@ def test_conflicts_are_errors_only_between_near_copies() -> None:
 
     assert short(found) == [
         ("error", "conflict.labels", "2 pairs of near copies with different labels"),
-        ("warning", "conflict.look-alikes", "1 pair of look-alikes with different labels"),
+        ("warning", "conflict.look-alikes", "1 pair of near-duplicates with different labels"),
     ]
     assert found[1].examples == ("a.png ↔ b.png (0.950)",)
     assert findings.conflicts([]) == []
@@ -84,7 +84,7 @@ def test_classes() -> None:
 
     assert short(found) == [
         ("warning", "classes.imbalance", "malignant has 3.0 times the slices of benign"),
-        ("warning", "classes.few-groups", "few look-alike groups: malignant 14"),
+        ("warning", "classes.few-groups", "few near-duplicate groups: malignant 14"),
     ]
     assert "75.0%" in found[0].detail
     assert findings.classes([ClassCount(label=label, slices=40, groups=15) for label in "ab"]) == []
@@ -94,8 +94,8 @@ def test_classes() -> None:
     ("slices", "severity", "says"),
     [
         ((0, 0, 0, 0), None, ""),
-        ((0, 0, 0, 4), "note", "4 of 10 test slices resemble one"),
-        ((0, 1, 2, 4), "error", "2 of 10 test slices have a look-alike in training or validation"),
+        ((0, 0, 0, 4), "note", "4 of 10 test slices are similar to one"),
+        ((0, 1, 2, 4), "error", "2 of 10 test slices have a near-duplicate in training or validation"),
     ],
 )
 def test_crossing(slices: tuple[int, ...], severity: str | None, says: str) -> None:
@@ -134,7 +134,7 @@ def test_shortcuts() -> None:
     ]
     assert "0.600 (chance 0.330, rarely above 0.450, p 0.002) as read" in found[1].detail
     assert "p 0.200) as prepared" in found[1].detail
-    assert "3 look-alike groups; of all slices 54% are malignant" in found[0].detail
+    assert "3 near-duplicate groups; of all slices 54% are malignant" in found[0].detail
 
 
 def test_leak() -> None:

@@ -72,13 +72,13 @@ def test_it_shows_findings_figures_and_pictures(audited: tuple[Manifest, Audit])
     assert ids == [item.id for item in audited[1].findings]
     assert "conflict.copies" in ids
     pictures = [attributes for tag, attributes in reader.tags if tag == "img"]
-    # Five pairs across the classes, and the five look-alike groups they make.
+    # Five pairs across the classes, and the five near-duplicate groups they make.
     assert len(pictures) == 20
     assert all(item["alt"].startswith(("a slice ", "b slice ")) for item in pictures)
     leak = audited[1].nearest_neighbour
     assert leak is not None
     assert f"{leak.grouped_accuracy:.1%}" in text
-    assert "Look-alike groups are not patients." in text
+    assert "Near-duplicate groups are not patients." in text
 
 
 def test_names_are_text(audited: tuple[Manifest, Audit]) -> None:
@@ -119,5 +119,5 @@ def test_without_a_neighbour_or_a_split(audited: tuple[Manifest, Audit]) -> None
 
     text, _ = page(of, bare)
 
-    assert "What memory alone is worth" not in text
+    assert "What memory alone achieves" not in text
     assert "<td>–</td>" in text

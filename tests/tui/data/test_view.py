@@ -128,7 +128,7 @@ def test_a_data_set_of_one_group_has_no_leak_to_measure() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "n")
         await settle(app, pilot)
-        assert "one look-alike group" in app.messages()[-1]
+        assert "one near-duplicate group" in app.messages()[-1]
 
     play(DataView(), scenario)
 
