@@ -1,7 +1,7 @@
-"""A job whose workers die of one file, as of a decoder that crashes: python -m tests.batch.fragile FOLDER MODEL NAME.
+"""A job with a file that kills its workers, like a crashing decoder: python -m tests.batch.fragile FOLDER MODEL NAME.
 
-Prints the shards that are judged, then what the job ends with. With a further word `names`: what such an end calls the
-file, by how much of it can be read.
+Prints the shards that are predicted, then the error that ends the job. With a further argument `names`: the names that
+such an error shows for the file, by how much of it can be read.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`lungcli predict --engine ray` refuses what cannot be meant, before any cluster is started."""
+"""`lungcli predict --engine ray` refuses invalid arguments before it starts a cluster."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_a_command_line_that_cannot_be_meant(home: Path, model: Path, arguments: list[str], told: str) -> None:
+def test_invalid_options_are_refused(home: Path, model: Path, arguments: list[str], told: str) -> None:
     done = typed(*arguments, "--model", model, home=home, check=2)
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def test_a_command_line_that_cannot_be_meant(home: Path, model: Path, arguments:
         ("nobody://knows/it", "out", 2, "cannot open nobody://knows/it"),
     ],
 )
-def test_folders_that_cannot_be_meant(
+def test_invalid_folders_are_refused(
     home: Path, model: Path, tmp_path: Path, source: str, output: str, code: int, told: str
 ) -> None:
     for name in ("in", "empty", "theirs"):

@@ -1,4 +1,4 @@
-"""Verdicts as Parquet: every field has its column."""
+"""Predictions as Parquet: every field has its column."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""How an archive is divided."""
+"""Dividing an archive into shards."""
 
 import random
 
@@ -38,7 +38,7 @@ def test_the_name_of_a_shard_is_fixed_by_its_files() -> None:
         assert changed.name != shard.name
 
 
-def test_what_is_added_leaves_the_shards_before_it_alone() -> None:
+def test_added_files_do_not_change_the_shards_before_them() -> None:
     names = [f"{folder:03}/{i}" for folder in range(20) for i in range(3)]
     before = set(shards.divide(files(*names), 10))
     after = set(shards.divide(files(*names, "019/x", "020/1"), 10))

@@ -1,4 +1,4 @@
-"""Searching: trials are shared and done once, go on when cut off, and never see a slice of the test part."""
+"""The search: trials are shared, run once, resumed when interrupted, and never see a slice of the test part."""
 
 import os
 import shutil
@@ -23,10 +23,9 @@ from lungcli.evaluation import compare, evaluate
 from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
 from lungcli.pipeline.stages import RunData
-from lungcli.search import loop as search
-from lungcli.search import space, studies, trials
+from lungcli.search import loop, space, studies, trials
 from lungcli.search.space import StudyPlan, TrialOutcome
-from tests.search import trying as searching
+from tests.search import trying
 
 REAL = {
     "data": "phantom",
@@ -43,11 +42,11 @@ REAL = {
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
     """Trials without training, and a plan for them."""
-    for owner, names in ((search, ("_start_run", "trial_events", "evaluate_run")), (stages, ("load_run_data",))):
+    for owner, names in ((loop, ("_start_run", "trial_events", "evaluate_run")), (stages, ("load_run_data",))):
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))
-    searching.shorten()
-    return searching.plan()
+    trying.shorten()
+    return trying.plan()
 
 
 def go(
@@ -58,7 +57,7 @@ def go(
     storage = studies.storage_of(name, "")
     study = studies.create_or_open(name, storage, plan)
     with studies.storage_errors(storage):
-        search.run_study(study, plan, most, seconds, searching.watch(done))
+        loop.run_study(study, plan, most, seconds, trying.watch(done))
         return done, trials.outcomes(study, plan)
 
 
@@ -83,9 +82,9 @@ def guarded(found: RunData) -> RunData:
     return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
-def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_trial_and_no_teacher_reads_a_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"model": ("ownmodel",), "bits": (8, 32)}
-    plan = searching.plan(axes=axes, settings=REAL)
+    plan = trying.plan(axes=axes, settings=REAL)
     real = stages.load_run_data
 
     def without_test(recipe: Recipe, advance: object = None) -> RunData:
@@ -93,7 +92,7 @@ def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pyt
 
     monkeypatch.setattr(stages, "load_run_data", without_test)
 
-    _, found = go(search.checked_plan(plan))
+    _, found = go(loop.checked_plan(plan))
 
     assert [each.state for each in found] == ["complete", "complete"], [each.problem for each in found]
     split = stages.load_with_split(runs.load("train-ownmodel-phantom").recipe)[1]
@@ -118,7 +117,7 @@ def _last(outcome: TrialOutcome) -> str:
 
 def test_a_student_and_its_teacher_share_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty trials would keep twenty copies of a teacher that may be a hundred times as large as they are."""
-    plan = searching.plan(axes={"model": ("ownmodel",), "bits": (32,)}, settings=REAL)
+    plan = trying.plan(axes={"model": ("ownmodel",), "bits": (32,)}, settings=REAL)
     _, found = go(plan)
 
     teacher, student = runs.load("train-ownmodel-phantom"), runs.load(found[0].run)
@@ -155,7 +154,7 @@ def test_any_database_of_optuna_keeps_a_study(cheap: StudyPlan, tmp_path: Path) 
     for most in (2, 6):
         study, done = studies.create_or_open("s", storage, cheap), list[TrialOutcome]()
         with studies.storage_errors(storage):
-            search.run_study(study, cheap, most, 0, searching.watch(done))
+            loop.run_study(study, cheap, most, 0, trying.watch(done))
         assert len(done) == (2 if most == 2 else 4)
     assert {each.state for each in finished("s", storage)} == {"complete"}
 
@@ -167,7 +166,7 @@ def test_the_front_has_what_no_other_trial_beats(cheap: StudyPlan) -> None:
     assert [each.bytes for each in front] == [100_000, 200_000, 300_000, 400_000, 500_000, 600_000]
 
 
-def test_an_interrupted_trial_goes_on_with_its_run(cheap: StudyPlan) -> None:
+def test_an_interrupted_trial_resumes_its_run(cheap: StudyPlan) -> None:
     def stop(run: Run, found: RunData, events: Generator[Event, None, None]) -> None:
         for number, _ in enumerate(events):
             if number == 2:
@@ -176,9 +175,9 @@ def test_an_interrupted_trial_goes_on_with_its_run(cheap: StudyPlan) -> None:
 
     storage = studies.storage_of("s", "")
     study = studies.create_or_open("s", storage, cheap)
-    stopping = search.SearchCallbacks(follow=stop, tell=list[TrialOutcome]().append, say=searching.ignore)
+    stopping = loop.SearchCallbacks(follow=stop, tell=list[TrialOutcome]().append, say=trying.ignore)
     with studies.storage_errors(storage), pytest.raises(InterruptedRunError):
-        search.run_study(study, cheap, 6, 0, stopping)
+        loop.run_study(study, cheap, 6, 0, stopping)
     with studies.storage_errors(storage):
         (waiting,) = trials.outcomes(study, cheap)
     assert (waiting.trial, waiting.state, waiting.run) == (1, "waiting", "run-0")
@@ -190,13 +189,13 @@ def test_an_interrupted_trial_goes_on_with_its_run(cheap: StudyPlan) -> None:
     assert {runs.state(run) for run in runs.readable()[0]} == {"done"}
 
 
-def test_trials_that_fail_are_told_and_three_in_a_row_end_the_search(
+def test_failed_trials_are_reported_and_three_in_a_row_end_the_search(
     cheap: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(run: Run, found: RunData) -> object:
         raise LungcliError("the disk is full")
 
-    monkeypatch.setattr(search, "evaluate_run", fail)
+    monkeypatch.setattr(loop, "evaluate_run", fail)
     with pytest.raises(LungcliError, match="3 trials in a row failed, the last because the disk is full"):
         go(cheap)
     storage = studies.storage_of("s", "")
@@ -205,7 +204,7 @@ def test_trials_that_fail_are_told_and_three_in_a_row_end_the_search(
     assert [(each.state, each.problem) for each in found] == [("failed", "the disk is full")] * 3
 
 
-def test_with_a_limit_trials_behind_the_median_are_given_up_early(cheap: StudyPlan) -> None:
+def test_with_a_limit_trials_behind_the_median_are_pruned(cheap: StudyPlan) -> None:
     """Optuna prunes trials of one objective only."""
     limited = msgspec.structs.replace(
         cheap, axes={**cheap.axes, "learning_rate": space.Range(low=1e-4, high=9e-3)}, max_bytes=10**9
@@ -218,7 +217,7 @@ def test_with_a_limit_trials_behind_the_median_are_given_up_early(cheap: StudyPl
     best = max(float(each.drawn["learning_rate"]) for each in found if each.state == "complete")
     assert all(float(each.drawn["learning_rate"]) < best for each in given_up)
     assert {runs.state(runs.load(each.run)) for each in given_up} == {"stopped"}
-    assert not [each for each in go(searching.planned(), most=6, name="several")[1] if each.state == "pruned"]
+    assert not [each for each in go(trying.planned(), most=6, name="several")[1] if each.state == "pruned"]
 
 
 def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: StudyPlan) -> None:
@@ -234,7 +233,7 @@ def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: St
     assert space.pareto_front(found) == ()
 
 
-def test_a_study_is_after_one_thing(cheap: StudyPlan) -> None:
+def test_a_study_keeps_its_plan(cheap: StudyPlan) -> None:
     go(cheap, most=1)
     other = msgspec.structs.replace(cheap, settings={**cheap.settings, "epochs": 5}, max_p50=3.0)
     with pytest.raises(UsageError, match="another plan: it differs in epochs, the largest p50"):
@@ -249,17 +248,17 @@ def test_other_data_of_the_same_name_is_refused(cheap: StudyPlan) -> None:
         go(msgspec.structs.replace(cheap, split="another"))
 
 
-def test_what_cannot_be_begun_is_told_before_there_is_a_study() -> None:
+def test_invalid_plans_are_refused_before_there_is_a_study() -> None:
     for axes, why in (
         ({"model": ("ownmodel",), "bits": (32,), "temperature": (0.0, 4.0)}, "temperature is 0.0"),
         ({"model": ("ownmodel",), "bits": (32,), "size": (16,)}, "size is 16"),
     ):
         with pytest.raises(UsageError, match=why):
-            search.checked_plan(searching.plan(axes=axes))
+            loop.checked_plan(trying.plan(axes=axes))
     with pytest.raises(UsageError, match="a random split leaks training patients"):
-        search.checked_plan(searching.planned(settings={**searching.SETTINGS, "protocol": "random"}))
+        loop.checked_plan(trying.planned(settings={**trying.SETTINGS, "protocol": "random"}))
     with pytest.raises(UsageError, match="unknown teacher 'nobody'"):
-        search.checked_plan(searching.planned(settings={**searching.SETTINGS, "teacher": ["nobody"]}))
+        loop.checked_plan(trying.planned(settings={**trying.SETTINGS, "teacher": ["nobody"]}))
 
 
 def test_storages_that_cannot_be_reached_are_named_without_their_password() -> None:
@@ -315,7 +314,7 @@ def finished(name: str, storage: str) -> tuple[TrialOutcome, ...]:
 
 
 def test_two_processes_share_a_study_in_a_journal_file(home: Path) -> None:
-    searching.plan()
+    trying.plan()
     storage = studies.storage_of("s", "")
     two = [start(home, "s", storage, 6, 0.8) for _ in range(2)]
     done = [ended(process) for process in two]
@@ -332,7 +331,7 @@ def test_two_machines_share_a_study_in_postgresql_and_one_goes_on_where_the_othe
     cluster: str, home: Path, tmp_path: Path
 ) -> None:
     """The machines have nothing in common but the database: each has its own home, with the same data."""
-    searching.plan()
+    trying.plan()
     shutil.copytree(home / "data", tmp_path / "data")
     doomed = start(tmp_path, "s", cluster, 6, 40)
     deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""What a search tries, as values."""
+"""The search space and the Pareto front."""
 
 import msgspec
 import pytest
@@ -29,7 +29,7 @@ def outcome(trial: int, size: int, p50: float, right: float) -> TrialOutcome:
 @given(
     st.lists(st.tuples(st.sampled_from([10, 20, 30]), st.sampled_from([1.0, 2.0]), st.sampled_from([0.5, 0.7, 0.9])))
 )
-def test_who_is_not_on_the_front_is_beaten_by_one_who_is(figures: list[tuple[int, float, float]]) -> None:
+def test_trials_off_the_front_are_dominated_by_one_on_it(figures: list[tuple[int, float, float]]) -> None:
     found = [outcome(number, *each) for number, each in enumerate(figures)]
     front = space.pareto_front(found)
 
@@ -41,7 +41,7 @@ def test_who_is_not_on_the_front_is_beaten_by_one_who_is(figures: list[tuple[int
         assert (each in front) != any(beats(other, each) for other in front)
 
 
-def test_what_differs_by_less_than_can_be_measured_is_no_reason_to_be_on_the_front() -> None:
+def test_differences_below_measurement_error_put_no_trial_on_the_front() -> None:
     same_net = [outcome(0, 931_801, 0.191, 0.6), outcome(1, 932_044, 0.194, 0.7)]
     assert [each.trial for each in space.pareto_front(same_net)] == [1]
 
@@ -64,7 +64,7 @@ def test_axes_are_read_as_typed() -> None:
         space.parse_axis("temperature", ["2:8", "4"])
 
 
-def test_a_recipe_is_made_of_what_stays_and_what_is_drawn() -> None:
+def test_a_recipe_combines_fixed_settings_and_drawn_values() -> None:
     settings = {"data": "d", "teacher": ["resnet18"], "epochs": 3}
     plan = StudyPlan(axes={"model": ("mnasnet",), "bits": (8, 32), "method": ("seed",)}, settings=settings, split="s")
 

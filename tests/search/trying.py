@@ -14,8 +14,7 @@ from lungcli.datasets.phantom import dataset
 from lungcli.metrics.intervals import Estimate
 from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
-from lungcli.search import loop as search
-from lungcli.search import space, studies, trials
+from lungcli.search import loop, space, studies, trials
 from lungcli.search.space import AxisValues, StudyPlan, TrialOutcome
 from lungcli.search.trials import TrialMetrics
 
@@ -87,9 +86,9 @@ def shorten(seconds: float = 0.0) -> None:
     def load_run_data(recipe: Recipe, advance: object = None) -> RunData:
         return RunData(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
 
-    search._start_run = start_run
-    search.trial_events = trial_events
-    search.evaluate_run = evaluate_run
+    loop._start_run = start_run
+    loop.trial_events = trial_events
+    loop.evaluate_run = evaluate_run
     stages.load_run_data = load_run_data
 
 
@@ -103,9 +102,9 @@ def exhaust(run: Run, found: RunData, events: Generator[Event, None, None]) -> N
         pass
 
 
-def watch(told: list[TrialOutcome]) -> search.SearchCallbacks:
+def watch(told: list[TrialOutcome]) -> loop.SearchCallbacks:
     """Exhaust events, and keep outcomes."""
-    return search.SearchCallbacks(follow=exhaust, tell=told.append, say=ignore)
+    return loop.SearchCallbacks(follow=exhaust, tell=told.append, say=ignore)
 
 
 def main(name: str, storage: str, most: str, seconds: str) -> None:
@@ -117,7 +116,7 @@ def main(name: str, storage: str, most: str, seconds: str) -> None:
     print("begun", flush=True)
     done: list[TrialOutcome] = []
     with studies.storage_errors(storage):
-        search.run_study(study, told, int(most), 0, watch(done))
+        loop.run_study(study, told, int(most), 0, watch(done))
     print("done", *(f"{each.trial}:{each.run}" for each in done), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning in int8: folding changes nothing, rounding is where the runtime rounds, and learning makes up for it."""
+"""Quantization-aware fine-tuning: folding, the places of fake quantization, and agreement with the float net."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from lungcli.training.loop import TrainingData
 from tests.training.test_loop import RECIPE, material
 
 
-def lived_in(name: str, size: int = 64) -> nn.Module:
+def with_statistics(name: str, size: int = 64) -> nn.Module:
     """A net whose batch normalisations have met something."""
     torch.manual_seed(0)
     net = nets.build(name, 3, size).eval()
@@ -31,7 +31,7 @@ def lived_in(name: str, size: int = 64) -> nn.Module:
 @pytest.mark.parametrize("name", ["mobilenetv2", "resnet18", "densenet121"])
 def test_folding_changes_no_output(name: str) -> None:
     """What normalises before a convolution, as in a DenseNet, is left alone."""
-    net = lived_in(name)
+    net = with_statistics(name)
     slices = torch.rand(2, 1, 64, 64) * 255
     with torch.inference_mode():
         before = net(slices)
@@ -50,7 +50,7 @@ def test_weights_are_rounded_by_output_channel() -> None:
     assert torch.equal(levels(torch.zeros(2, 3)), torch.zeros(2, 3))
 
 
-def test_activations_are_rounded_to_the_range_that_was_seen() -> None:
+def test_activations_are_rounded_to_the_range_of_training_batches() -> None:
     seen = qat._FakeQuantizedActivation()
     seen(torch.tensor([-1.0, 1.55]))
     seen.eval()
@@ -62,7 +62,7 @@ def test_activations_are_rounded_to_the_range_that_was_seen() -> None:
 
 def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
     """The slice behind its normalisation, limited convolutions, unlimited ones, sums, pooled features, logits."""
-    net = lived_in("mobilenetv2")
+    net = with_statistics("mobilenetv2")
     qat.fold_batch_norm(net, "mobilenetv2")
     playing = qat.with_fake_quantization(net, "mobilenetv2")
     limits = sum(isinstance(module, nn.ReLU6) for module in net.modules())
@@ -78,8 +78,8 @@ def test_every_tensor_is_rounded_once_where_the_runtime_rounds_it() -> None:
     assert all(weight.grad is not None for weight in playing.parameters())
 
 
-def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
-    """More slices than are judged at once; those of no part keep the labels they have."""
+def test_labels_of_both_parts_become_the_predictions_of_the_net() -> None:
+    """More slices than are predicted at once; those of no part keep the labels they have."""
     rng = np.random.default_rng(0)
     found = TrainingData(
         pixels=rng.integers(0, 256, (150, 32, 32), dtype=np.uint8),
@@ -98,7 +98,7 @@ def test_labels_become_what_the_net_says_of_every_slice_of_both_parts() -> None:
     np.testing.assert_array_equal(told.labels, [*expected, *[2] * 10])
 
 
-def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:
+def test_the_fine_tuned_net_predicts_as_the_float_net(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, learning_rate=1e-4)
     for _ in trainer.train("train", msgspec.structs.replace(RECIPE, epochs=3), material(), tmp_path / "float"):
         pass
@@ -119,7 +119,7 @@ def test_it_learns_to_judge_in_int8_as_in_float(tmp_path: Path) -> None:
     assert (logits.argmax(axis=1) == before.argmax(axis=1)).mean() > 0.9
 
 
-def test_a_net_that_cannot_be_taken_apart_is_refused() -> None:
+def test_a_net_that_cannot_be_traced_is_refused() -> None:
     class Moody(nn.Module):
         def forward(self, slices: torch.Tensor) -> torch.Tensor:
             return slices if slices.sum() > 0 else -slices

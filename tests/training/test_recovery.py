@@ -1,4 +1,4 @@
-"""What goes wrong by itself begins the epoch anew, and comes out the same however often it was stopped."""
+"""Divergence and lack of memory restart the epoch, with the same result however often the run was stopped."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -44,7 +44,7 @@ def rates(events: list[Event], epoch: int) -> list[float]:
     return [event.learning_rate for event in events if isinstance(event, BatchDone) and event.epoch == epoch]
 
 
-def test_a_loss_that_is_no_number_begins_the_epoch_anew_at_half_the_rate(tmp_path: Path) -> None:
+def test_a_loss_of_nan_restarts_the_epoch_at_half_the_rate(tmp_path: Path) -> None:
     calm = list(troubled(tmp_path / "calm", Trouble()))
     # Six batches an epoch: the third of the second.
     events = list(troubled(tmp_path / "troubled", Trouble(8)))
@@ -80,7 +80,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event
 
 
 @pytest.mark.parametrize("stop_after", [2, 9, 11, 13, 17, 20])
-def test_the_lower_rate_outlives_a_stop_anywhere(
+def test_the_lower_rate_survives_a_stop_anywhere(
     tmp_path: Path, unbroken: tuple[Path, list[Event]], stop_after: int
 ) -> None:
     whole, expected = unbroken
@@ -93,7 +93,7 @@ def test_the_lower_rate_outlives_a_stop_anywhere(
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_after_three_times_it_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_after_three_halvings_it_is_an_error_with_a_hint(tmp_path: Path) -> None:
     events: list[Event] = []
     with pytest.raises(LungcliError, match=r"the loss became nan in epoch 1, also after .* halved 3 times") as caught:
         events.extend(troubled(tmp_path, Trouble(*range(99))))
@@ -101,14 +101,14 @@ def test_after_three_times_it_is_an_error_that_says_what_to_do(tmp_path: Path) -
     assert [event.times for event in events if isinstance(event, RateLowered)] == [1, 2, 3]
 
 
-def test_a_rate_that_no_net_bears_is_lowered_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_far_too_high_rate_is_halved_three_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is made up here: AdamW at a million really leaves the numbers."""
     monkeypatch.setattr(loop, "learning_rate", lambda *_: 1e6)
     with pytest.raises(LungcliError, match="halved 3 times"):
         list(troubled(tmp_path, Trouble()))
 
 
-def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = loop._all_finite
     answers = iter([False])
     monkeypatch.setattr(loop, "_all_finite", lambda net: next(answers, judged(net)))
@@ -132,9 +132,7 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_too_little_memory_begins_the_epoch_anew_with_half_the_slices_at_once(
-    tmp_path: Path, error: BaseException
-) -> None:
+def test_lack_of_memory_restarts_the_epoch_with_half_the_micro_batch(tmp_path: Path, error: BaseException) -> None:
     events = list(troubled(tmp_path / "short", Trouble(7, 8, error=error)))
     told = [event for event in events if isinstance(event, BatchLowered)]
     assert [(event.epoch, event.slices) for event in told] == [(2, 4), (2, 2)]
