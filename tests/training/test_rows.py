@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torchvision import models
+from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from lungcli.core import recipe as recipes
 from lungcli.core import registry
@@ -24,8 +25,6 @@ from tests.quantize.test_int8_coverage import proved as proved_int8
 from tests.training.test_loop import material
 
 SIZE = 64
-# Blocks of one class that keep the shape of their input and stay in a shortened net: attention alternates between two.
-KEPT_BLOCKS = 2
 
 
 def narrow_alexnet(num_classes: int) -> nn.Module:
@@ -39,7 +38,9 @@ def narrow_alexnet(num_classes: int) -> nn.Module:
 SISTERS = (
     "efficientnet-lite2",
     "efficientnetv2-s",
+    "mnasnet",
     "mobilenetv3-large",
+    "resnet50",
     "resnet101",
     "resnet152",
     "resnext50",
@@ -75,7 +76,10 @@ def saved_and_loaded(name: str, folder: Path) -> nets.Normalised:
 
 
 def shorten(net: nn.Module) -> None:
-    """Leave out repeated blocks: the exporter takes seconds for each, and they have the same operators."""
+    """Leave out blocks that keep the shape of their input, but for the first of a class: the others repeat its operators.
+
+    The exporter takes up to a second for each. Every second block of a Swin transformer shifts its windows.
+    """
     keeping: dict[type[nn.Module], list[nn.Module]] = defaultdict(list)
 
     def note(block: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -91,7 +95,8 @@ def shorten(net: nn.Module) -> None:
         net(torch.zeros(1, 1, SIZE, SIZE))
     for hook in hooks:
         hook.remove()
-    surplus = {block for same in keeping.values() for block in same[KEPT_BLOCKS:]}
+    kept = defaultdict(lambda: 1, {SwinTransformerBlock: 2})
+    surplus = {block for kind, same in keeping.items() for block in same[kept[kind] :]}
     for parent in list(net.modules()):
         for name, child in parent.named_children():
             if child in surplus:

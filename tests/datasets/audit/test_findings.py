@@ -1,6 +1,6 @@
 """Findings: what is said, how gravely, and when nothing is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 
@@ -12,7 +12,7 @@ from lungcli.datasets.manifest import Rejected
 from lungcli.metrics.intervals import Estimate
 
 
-def short(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+def short(found: Iterable[Finding]) -> list[tuple[str, str, str]]:
     return [(item.severity, item.id, item.title) for item in found]
 
 
@@ -27,7 +27,7 @@ def trial(p: float) -> ShortcutTest:
 def test_files() -> None:
     broken = Rejected(path="slices/a.png", reason="it is empty")
 
-    found = findings.files([broken], ["slices/b.png", "slices/c.png"], [broken, broken])
+    found = list(findings.files([broken], ["slices/b.png", "slices/c.png"], [broken, broken]))
 
     assert short(found) == [
         ("error", "files.unreadable", "1 slice can no longer be read"),
@@ -35,59 +35,59 @@ def test_files() -> None:
         ("note", "files.left-out", "2 files of the source were left out"),
     ]
     assert found[0].examples == ("slices/a.png: it is empty",)
-    assert findings.files([], [], []) == []
+    assert list(findings.files([], [], [])) == []
 
 
 def test_copies_within_a_class_count_twice_and_across_classes_contradict() -> None:
     labels = {"a": "x", "b": "x", "c": "x", "d": "x", "e": "y"}
 
-    found = findings.copies([("a", "b", "c"), ("d", "e")], labels)
+    found = list(findings.copies([("a", "b", "c"), ("d", "e")], labels))
 
     assert short(found) == [
         ("error", "conflict.copies", "1 picture stored under several classes"),
         ("warning", "copies.exact", "2 exact copies of 1 picture"),
     ]
     assert found[0].examples == ("d = e",)
-    assert findings.copies([], {}) == []
+    assert list(findings.copies([], {})) == []
 
 
 def test_conflicts_are_errors_only_between_near_copies() -> None:
-    found = findings.conflicts([pair(0.99), pair(0.98), pair(0.95)])
+    found = list(findings.conflicts([pair(0.99), pair(0.98), pair(0.95)]))
 
     assert short(found) == [
         ("error", "conflict.labels", "2 pairs of near copies with different labels"),
         ("warning", "conflict.look-alikes", "1 pair of near-duplicates with different labels"),
     ]
     assert found[1].examples == ("a.png ↔ b.png (0.950)",)
-    assert findings.conflicts([]) == []
+    assert list(findings.conflicts([])) == []
 
 
 def test_near_copies() -> None:
-    (found,) = findings.near_copies(88, 3, 100)
+    (found,) = list(findings.near_copies(88, 3, 100))
 
     assert (found.severity, found.title) == ("note", "88% of the slices have a near copy")
     assert "3 of them one of another class" in found.detail
-    assert findings.near_copies(0, 0, 100) == []
+    assert list(findings.near_copies(0, 0, 100)) == []
 
 
 def test_mixed_groups_largest_first() -> None:
-    (found,) = findings.mixed_groups([0, 0, 1, 1, 1, 2], ["x", "y", "y", "x", "y", "x"])
+    (found,) = list(findings.mixed_groups([0, 0, 1, 1, 1, 2], ["x", "y", "y", "x", "y", "x"]))
 
     assert found.examples == ("group 1: 2 y, 1 x", "group 0: 1 x, 1 y")
-    assert findings.mixed_groups([0, 1], ["x", "y"]) == []
+    assert list(findings.mixed_groups([0, 1], ["x", "y"])) == []
 
 
 def test_classes() -> None:
     counts = [ClassCount(label="benign", slices=20, groups=18), ClassCount(label="malignant", slices=60, groups=14)]
 
-    found = findings.classes(counts)
+    found = list(findings.classes(counts))
 
     assert short(found) == [
         ("warning", "classes.imbalance", "malignant has 3.0 times the slices of benign"),
         ("warning", "classes.few-groups", "few near-duplicate groups: malignant 14"),
     ]
     assert "75.0%" in found[0].detail
-    assert findings.classes([ClassCount(label=label, slices=40, groups=15) for label in "ab"]) == []
+    assert list(findings.classes([ClassCount(label=label, slices=40, groups=15) for label in "ab"])) == []
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,8 @@ def test_classes() -> None:
 def test_crossing(slices: tuple[int, ...], severity: str | None, says: str) -> None:
     levels = (0.98, 0.95, 0.90, 0.85)
 
-    found = findings.crossing(
-        [Crossing(level=level, slices=count, n=10) for level, count in zip(levels, slices, strict=True)], ""
-    )
+    crossings = [Crossing(level=level, slices=count, n=10) for level, count in zip(levels, slices, strict=True)]
+    found = list(findings.crossing(crossings, ""))
 
     assert [item.severity for item in found] == ([severity] if severity else [])
     assert all(says in item.title for item in found)
@@ -125,7 +124,7 @@ def test_shortcuts() -> None:
         Shortcut(name="thumbnail", about="8×8 thumbnail", of_file=False, before=trial(0.2), after=trial(0.01)),
     ]
 
-    found = findings.shortcuts(tried)
+    found = list(findings.shortcuts(tried))
 
     assert short(found) == [
         ("warning", "shortcut.size", "picture size: 12 of 13 slices that are not 512×512 are malignant"),
@@ -146,5 +145,5 @@ def test_leak() -> None:
     assert [item.title for item in findings.leak(memory(0.994))] == [
         "a random split would reward memory: 99.4% against 50.0%"
     ]
-    assert findings.leak(memory(0.55)) == []
-    assert findings.leak(None) == []
+    assert list(findings.leak(memory(0.55))) == []
+    assert list(findings.leak(None)) == []
