@@ -17,7 +17,7 @@ from lungcli.batch.ray_pool import Pool, Worker
 from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import LungcliError
 
-CALLED = worker.shown_name
+SHOWN_NAME = worker.shown_name
 
 
 def options(*, phi: bool = False) -> WorkerOptions:
@@ -42,7 +42,7 @@ def headers_end(deadly: str) -> Callable[[str, Sequence[str], str], str]:
     def called(archive: str, names: Sequence[str], which: str) -> str:
         if any(name.endswith(deadly) for name in names):
             os.kill(os.getpid(), signal.SIGKILL)
-        return CALLED(archive, names, which)
+        return SHOWN_NAME(archive, names, which)
 
     return called
 
@@ -65,9 +65,9 @@ def named(folder: str, model: str, deadly: str) -> None:
         import ray
 
         content = [ray.put(Path(model).read_bytes())]
-        for reader, phi in ((CALLED, False), (headers_end(deadly), False), (headers_end(""), False), (CALLED, True)):
+        for reader, phi in ((SHOWN_NAME, False), (headers_end(deadly), False), (headers_end(""), False), (SHOWN_NAME, True)):
             crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, options=options(phi=phi))
-            with mock.patch.object(worker, "shown_name", reader):
+            with mock.patch.object(ray_pool, "shown_name", reader):
                 tell(ray_pool._worker_failure(shard, crew, 1, "died"))
 
 

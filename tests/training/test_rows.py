@@ -76,7 +76,7 @@ def saved_and_loaded(name: str, folder: Path) -> nets.Normalised:
 
 
 def shorten(net: nn.Module) -> None:
-    """Leave out blocks that keep the shape of their input, but for the first of a class: the others repeat its operators.
+    """Leave out blocks that keep the shape of their input, except the first of a class: they repeat its operators.
 
     The exporter takes up to a second for each. Every second block of a Swin transformer shifts its windows.
     """

@@ -77,49 +77,38 @@ def audit(
     `seed` is that of the split; `advance(done, total)` counts the shortcuts measured. Raises UnreadableInputError when
     no slice can be read.
     """
-    features_by_index = {i: item for i, item in enumerate(measured) if isinstance(item, SliceFeatures)}
-    if not features_by_index:
+    features = {i: item for i, item in enumerate(measured) if isinstance(item, SliceFeatures)}
+    if not features:
         raise UnreadableInputError(f"no slice of the data set {whole.name!r} can be read", "import the data set again")
-    readable = manifest.build(
-        whole.name, tuple(whole.slices[i] for i in features_by_index), whole.rejected, whole.source
-    )
-    thumbs = np.stack([item.thumb for item in features_by_index.values()])
+    readable = manifest.build(whole.name, tuple(whole.slices[i] for i in features), whole.rejected, whole.source)
+    thumbs = np.stack([item.thumb for item in features.values()])
     current, why_not = _split(whole, "grouped", seed)
-    methods = (
-        *_alternative_groupings(readable, thumbs, seed),
-        _GroupingMethod(name="as imported", numbers=_numbers(readable), split=current),
-    )
+    as_imported = _GroupingMethod(name="as imported", numbers=_numbers(readable), split=current)
+    methods = (*_alternative_groupings(readable, thumbs, seed), as_imported)
     # Indices of the current split are those in the whole data set, which may have unreadable slices.
-    tests = [_test_mask(range(len(features_by_index)), way.split) for way in methods[:-1]] + [
-        _test_mask(tuple(features_by_index), current)
-    ]
-    own = np.arange(len(features_by_index))
-    any_neighbour, other_label_neighbour, *other_part_neighbours = knn_baseline.nearest(
-        thumbs, [own, np.array(readable.labels(), dtype=np.int64), *tests]
-    )
+    tests = [_test_mask(range(len(features)), method.split) for method in methods[:-1]]
+    tests.append(_test_mask(tuple(features), current))
+    numberings = [np.arange(len(features)), np.array(readable.labels(), dtype=np.int64), *tests]
+    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings)
     groupings = tuple(
-        _grouping(way, test, correlation)
-        for way, test, (_, correlation) in zip(methods, tests, other_part_neighbours, strict=True)
+        _grouping(method, test, correlation)
+        for method, test, (_, correlation) in zip(methods, tests, other_part, strict=True)
     )
-    copies, conflicts, classes = (
-        _copies(readable),
-        _conflicts(readable, *other_label_neighbour),
-        _class_counts(readable),
-    )
+    copies, conflicts, classes = _copies(readable), _conflicts(readable, *other_label), _class_counts(readable)
     memory = _memory(readable, thumbs)
-    measured_shortcuts = measure_shortcuts(readable, tuple(features_by_index.values()), advance)
-    near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (any_neighbour, other_label_neighbour)]
+    measured_shortcuts = measure_shortcuts(readable, tuple(features.values()), advance)
+    near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (nearest, other_label)]
     all_findings = (
         *findings.files(
             [item for item in measured if isinstance(item, Rejected)],
-            [whole.slices[i].path for i, item in features_by_index.items() if item.changed],
+            [whole.slices[i].path for i, item in features.items() if item.changed],
             whole.rejected,
         ),
         *findings.copies(copies, {item.path: item.label for item in readable.slices}),
         *findings.conflicts(conflicts),
         *findings.crossing(groupings[-1].crossing, why_not),
         *findings.leak(memory),
-        *findings.near_copies(near[0], near[1], len(features_by_index)),
+        *findings.near_copies(near[0], near[1], len(features)),
         *findings.mixed_groups(_numbers(readable), [item.label for item in readable.slices]),
         *findings.classes(classes),
         *findings.shortcuts(measured_shortcuts),
@@ -127,7 +116,7 @@ def audit(
     return Audit(
         name=whole.name,
         digest=whole.digest,
-        slices=len(features_by_index),
+        slices=len(features),
         groups=groupings[-1].groups,
         classes=classes,
         nearest_neighbour=memory,

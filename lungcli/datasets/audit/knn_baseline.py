@@ -36,9 +36,9 @@ def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Se
     count = len(set(group.tolist()))
     if count < 2:
         raise UsageError("all slices are of one near-duplicate group, so none has a neighbour outside of it")
-    (any_neighbour, _), (other_group_neighbour, _) = nearest(thumbs, [np.arange(len(thumbs)), group])
-    random_accuracy, random_balanced = _figures(truth, truth[any_neighbour])
-    grouped_accuracy, grouped_balanced = _figures(truth, truth[other_group_neighbour])
+    (nearest_any, _), (nearest_outside, _) = nearest(thumbs, [np.arange(len(thumbs)), group])
+    random_accuracy, random_balanced = _figures(truth, truth[nearest_any])
+    grouped_accuracy, grouped_balanced = _figures(truth, truth[nearest_outside])
     return NearestNeighbour(
         random_accuracy=random_accuracy,
         random_balanced=random_balanced,
