@@ -139,7 +139,7 @@ def list_names(location: Location) -> frozenset[str]:
 
         infos = location.fs.get_file_info(fs.FileSelector(location.path, allow_not_found=True))
     except OSError as error:
-        raise LungcliError(f"cannot list {location.shown}: {_reason(error)}", "choose another --output") from error
+        raise _failed("list", location.shown, error) from error
     return frozenset(info.base_name for info in infos)
 
 
@@ -151,9 +151,7 @@ def read(location: Location, name: str) -> bytes:
         with location.fs.open_input_file(location.within(name)) as file:
             return bytes(file.read())
     except OSError as error:
-        raise LungcliError(
-            f"cannot read {location.named(name)}: {_reason(error)}", "choose another --output"
-        ) from error
+        raise _failed("read", location.named(name), error) from error
 
 
 def write(location: Location, name: str, written: bytes) -> None:
@@ -172,8 +170,8 @@ def write(location: Location, name: str, written: bytes) -> None:
         if first != final:
             location.fs.move(first, final)
     except OSError as error:
-        raise LungcliError(
-            f"cannot write {location.named(name)}: {_reason(error)}", "choose another --output; written files are kept"
+        raise _failed(
+            "write", location.named(name), error, "choose another --output; written files are kept"
         ) from error
 
 
@@ -192,9 +190,7 @@ def remove(location: Location, file_names: Iterable[str]) -> None:
             else:
                 location.fs.delete_file(location.within(name))
         except OSError as error:
-            raise LungcliError(
-                f"cannot remove {location.named(name)}: {_reason(error)}", "remove it by hand"
-            ) from error
+            raise _failed("remove", location.named(name), error, "remove it by hand") from error
 
 
 def _by_fsspec(text: str, shown: str) -> "tuple[fs.FileSystem, str]":
@@ -263,9 +259,11 @@ def _unreadable(location: Location, name: str, why: str) -> UnreadableInputError
     return UnreadableInputError(f"cannot read {location.named(name)}: {why}", "check the file")
 
 
+def _failed(what: str, shown: str, error: OSError, hint: str = "choose another --output") -> LungcliError:
+    return LungcliError(f"cannot {what} {shown}: {_reason(error)}", hint)
+
+
 def _reason(error: Exception) -> str:
     """The message of a file system in one line, without the request's number, which differs every time."""
-    message = getattr(error, "strerror", None) or str(error)
-    return (
-        printable(re.sub(r"\s*\(Request ID: [^)]*\)", "", message.partition("\n")[0])).strip() or type(error).__name__
-    )
+    line = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    return printable(re.sub(r"\s*\(Request ID: [^)]*\)", "", line)).strip() or type(error).__name__

@@ -80,9 +80,8 @@ def run_study(study: "Study", plan: StudyPlan, most: int, seconds: float, callba
             if not trials.has_remaining(study, plan, most):
                 return
             study.sampler = trials.sampler(study, plan, most)
-            trial = trials.run_one(
-                study, functools.partial(_run_trial, plan=plan, most=most, worker=worker, callbacks=callbacks)
-            )
+            run_trial = functools.partial(_run_trial, plan=plan, most=most, worker=worker, callbacks=callbacks)
+            trial = trials.run_one(study, run_trial)
             if trial is None:
                 continue
             outcome = trials.outcome(trial, plan)
@@ -210,9 +209,7 @@ def _teacher(plan: StudyPlan, drawn: AxisValues, name: str, study: str, callback
     """
     if names.spelling(name) not in {names.spelling(net) for net in registry.NETS}:
         return name
-    with _exclusive(
-        "teacher", lambda: callbacks.say("another process of this machine trains a teacher: waiting for it")
-    ):
+    with _exclusive("teacher", lambda: callbacks.say("waiting for a teacher that another process trains")):
         run, existed = jobs.start("train", space.teacher_recipe(plan, drawn, name))
         if not existed:
             run_trash.tag(run.folder, (study,))

@@ -316,13 +316,12 @@ class TrainStep:
         count, value = len(slices), 0.0
         parts = distributed.micro_batches(count, at_a_time)
         for part in parts:
-            micro_batch = slices[part]
-            micro_targets = tuple((labels[part], share) for labels, share in targets)
+            inputs = slices[part]
+            part_targets = tuple((labels[part], share) for labels, share in targets)
+            weight = len(inputs) / count
             with distributed.sync_gradients(self.wrapped, last=part is parts[-1]):
                 with self.compute.autocast():
-                    loss = self.criterion(self.wrapped(micro_batch), micro_batch, micro_targets) * (
-                        len(micro_batch) / count
-                    )
+                    loss = self.criterion(self.wrapped(inputs), inputs, part_targets) * weight
                 # Gradients are averaged over ranks, not summed.
                 (loss * distributed.process_group().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
