@@ -69,8 +69,8 @@ def tune(recipe: Recipe, epochs: int, data: TrainingData, weights: Path, to: Pat
     teacher = copy.deepcopy(net)
     fold_batch_norm(net, recipe.model)
     relabelled = with_predicted_labels(teacher, data)
-    rounding = with_fake_quantization(net, recipe.model)
-    _calibrate_ranges(rounding, data)
+    fake_quantized = with_fake_quantization(net, recipe.model)
+    _calibrate_ranges(fake_quantized, data)
     tuning_recipe = msgspec.structs.replace(
         recipe,
         epochs=epochs,
@@ -88,10 +88,10 @@ def tune(recipe: Recipe, epochs: int, data: TrainingData, weights: Path, to: Pat
     )
     labels = torch.from_numpy(relabelled.labels[relabelled.train])
     teachers = [teacher.to(memory_format=torch.channels_last)]
-    criterion = criteria.distillation_loss(tuning_recipe, labels, classes, teachers, rounding)
+    criterion = criteria.distillation_loss(tuning_recipe, labels, classes, teachers, fake_quantized)
     with paths.scratch("fine-tuning") as folder:
-        yield from loop.train("fine-tune", rounding, criterion, tuning_recipe, relabelled, folder)
-        checkpoint.load_weights(folder / loop.BEST, rounding)
+        yield from loop.train("fine-tune", fake_quantized, criterion, tuning_recipe, relabelled, folder)
+        checkpoint.load_weights(folder / loop.BEST, fake_quantized)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)

@@ -65,7 +65,12 @@ def named(folder: str, model: str, deadly: str) -> None:
         import ray
 
         content = [ray.put(Path(model).read_bytes())]
-        for reader, phi in ((SHOWN_NAME, False), (headers_end(deadly), False), (headers_end(""), False), (SHOWN_NAME, True)):
+        for reader, phi in (
+            (SHOWN_NAME, False),
+            (headers_end(deadly), False),
+            (headers_end(""), False),
+            (SHOWN_NAME, True),
+        ):
             crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, options=options(phi=phi))
             with mock.patch.object(ray_pool, "shown_name", reader):
                 tell(ray_pool._worker_failure(shard, crew, 1, "died"))

@@ -39,6 +39,21 @@ REAL = {
 }
 
 
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a home with the phantoms."""
+    home = tmp_path_factory.mktemp("phantoms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGCLI_HOME", str(home))
+        trying.plan()
+    return home / "data"
+
+
+@pytest.fixture(autouse=True)
+def _data(phantoms: Path, home: Path) -> None:
+    shutil.copytree(phantoms, home / "data")
+
+
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
     """Trials without training, and a plan for them."""
@@ -82,7 +97,7 @@ def guarded(found: RunData) -> RunData:
     return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
-def test_no_trial_and_no_teacher_reads_a_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_share_a_teacher_and_read_no_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"model": ("ownmodel",), "bits": (8, 32)}
     plan = trying.plan(axes=axes, settings=REAL)
     real = stages.load_run_data
@@ -105,26 +120,20 @@ def test_no_trial_and_no_teacher_reads_a_slice_of_the_test_part(monkeypatch: pyt
     judged = evaluate.load(runs.load(found[0].run).stage(_last(found[0])) / compare.VALIDATION)
     assert judged.part == "val"
     assert len(judged.slices) == len(split.val)
+    student = runs.load(next(each.run for each in found if each.drawn["bits"] == 32))
+    # Twenty trials would keep twenty copies of a teacher that may be a hundred times as large as they are.
+    assert student.info.teacher_run == "train-ownmodel-phantom"
+    for name in ("best.safetensors", model_paths.MODEL):
+        teacher = runs.load("train-ownmodel-phantom").stage("train") / name
+        assert (student.stage("teacher") / name).samefile(teacher)
+    assert model_file.read_card(student.stage("student") / model_paths.MODEL).teacher == "ownmodel"
     # The guard guards: what a run does beyond a trial is to judge the test part.
-    run = runs.load(next(each.run for each in found if each.drawn["bits"] == 32))
     with pytest.raises(AssertionError, match="a slice of the test part was read"):
-        list(jobs.work(run, guarded(real(run.recipe))))
+        list(jobs.work(student, guarded(real(student.recipe))))
 
 
 def _last(outcome: TrialOutcome) -> str:
     return "int8" if outcome.drawn["bits"] == 8 else "student"
-
-
-def test_a_student_and_its_teacher_share_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty trials would keep twenty copies of a teacher that may be a hundred times as large as they are."""
-    plan = trying.plan(axes={"model": ("ownmodel",), "bits": (32,)}, settings=REAL)
-    _, found = go(plan)
-
-    teacher, student = runs.load("train-ownmodel-phantom"), runs.load(found[0].run)
-    assert student.info.teacher_run == "train-ownmodel-phantom"
-    for name in ("best.safetensors", model_paths.MODEL):
-        assert (student.stage("teacher") / name).samefile(teacher.stage("train") / name)
-    assert model_file.read_card(student.stage("student") / model_paths.MODEL).teacher == "ownmodel"
 
 
 def test_every_combination_is_tried_once_and_the_search_is_over(cheap: StudyPlan) -> None:
