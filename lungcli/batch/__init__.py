@@ -1,1 +1,1 @@
-"""Archives: more slices than one machine likes, judged by many workers, with verdicts as Parquet in shards."""
+"""Batch prediction: large archives of slices, predicted by many workers, with predictions in Parquet shards."""

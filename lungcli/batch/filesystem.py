@@ -1,4 +1,4 @@
-"""The edge to where archives and verdicts lie: a folder of this machine, or whatever Arrow or fsspec can open."""
+"""The file systems of archives and predictions: folders of this machine, and URIs that Arrow or fsspec can open."""
 
 import os
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# What they store can be seen by others only when it is whole, and renaming would copy it.
+# Objects in these stores become visible only when whole, and renaming would copy them.
 _OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
 _PAUSE = 2.0
 
@@ -35,23 +35,23 @@ class Location:
     fs: "fs.FileSystem | None" = None
 
     def named(self, name: str) -> str:
-        """What to call a file in it, by its path in there."""
+        """The name to show for a file in it, given its relative path."""
         return f"{self.shown.rstrip('/')}/{name}" if self.fs else str(Path(self.shown) / name)
 
     def within(self, name: str) -> str:
-        """Where the file system finds it."""
+        """The path of a file in it for the file system."""
         return f"{self.path.rstrip('/')}/{name}"
 
 
 def is_remote(text: str) -> bool:
-    """Say whether what was typed is a URI and no path of this machine."""
+    """Whether `text` is a URI and not a path of this machine."""
     return bool(_SCHEME.match(text)) and not text.startswith("file://")
 
 
-def opened(text: str) -> Location:
-    """Return the folder that was typed: a path, or a URI such as `s3://bucket/folder`.
+def open_location(text: str) -> Location:
+    """Return the folder that `text` names: a path, or a URI such as `s3://bucket/folder`.
 
-    Raises UsageError where nothing installed understands the URI, NetworkError where what it names cannot be reached.
+    Raises UsageError where nothing installed supports the URI, NetworkError where it cannot be reached.
     """
     if not is_remote(text):
         path = text.removeprefix("file://")
@@ -61,134 +61,136 @@ def opened(text: str) -> Location:
 
     parts = urlsplit(text)
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    # Arrow takes no spaces, and people don't write %20.
+    # Arrow rejects spaces, and people do not type %20.
     uri = parts._replace(path=quote(parts.path, safe="/%+=:@,;~!$&'()*")).geturl()
     try:
-        found, path = fs.FileSystem.from_uri(uri)
+        file_system, path = fs.FileSystem.from_uri(uri)
     except pyarrow.ArrowInvalid:
-        found, path = _by_fsspec(text, shown)
+        file_system, path = _by_fsspec(text, shown)
     except OSError as error:
         raise NetworkError(f"cannot reach {shown}: {_reason(error)}", "check the name and the credentials") from error
-    return Location(shown=shown, path=path, fs=found)
+    return Location(shown=shown, path=path, fs=file_system)
 
 
-def files(place: Location) -> Iterator[File]:
-    """Yield every file that is looked at, in no order; links to folders are passed over.
+def files(location: Location) -> Iterator[File]:
+    """Yield every file that may be predicted, in no order; links to folders are skipped.
 
     Raises UnreadableInputError where there is no such folder or one in it can't be listed, NetworkError where the
     file system fails.
     """
-    if place.fs is None:
-        yield from _on_disk(place)
+    if location.fs is None:
+        yield from _on_disk(location)
         return
     from pyarrow import fs
 
     try:
-        found = place.fs.get_file_info(fs.FileSelector(place.path, recursive=True))
+        infos = location.fs.get_file_info(fs.FileSelector(location.path, recursive=True))
     except FileNotFoundError as error:
-        raise UnreadableInputError(f"cannot read {place.shown}: there is no such folder", "check the name") from error
+        raise UnreadableInputError(
+            f"cannot read {location.shown}: there is no such folder", "check the name"
+        ) from error
     except OSError as error:
-        raise NetworkError(f"cannot list {place.shown}: {_reason(error)}", "check name and credentials") from error
-    for info in found:
-        name = info.path.removeprefix(place.path.rstrip("/") + "/")
+        raise NetworkError(f"cannot list {location.shown}: {_reason(error)}", "check name and credentials") from error
+    for info in infos:
+        name = info.path.removeprefix(location.path.rstrip("/") + "/")
         if info.type != fs.FileType.Directory and all(map(inputs.wanted, name.split("/"))):
             yield File(name=name, size=info.size or 0, changed=info.mtime_ns or 0)
 
 
-def content(place: Location, name: str) -> Path | bytes:
-    """Return a file of the archive: its path on this machine, or its bytes; of what is no picture the first alone.
+def content(location: Location, name: str) -> Path | bytes:
+    """Return a file of the archive: its path on this machine, or its bytes; for a non-picture, only the first bytes.
 
-    Raises UnreadableInputError where the file can't be read, NetworkError where nothing there can be reached.
+    Raises UnreadableInputError where the file cannot be read, NetworkError where the file system cannot be reached.
     """
-    if place.fs is None:
-        return Path(place.named(name))
+    if location.fs is None:
+        return Path(location.named(name))
     try:
-        return _fetched(place, name)
+        return _fetched(location, name)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            raise _unreadable(place, name, "there is no such file") from error
+            raise _unreadable(location, name, "there is no such file") from error
     time.sleep(_PAUSE)
     try:
-        return _fetched(place, name)
+        return _fetched(location, name)
     except OSError as error:
-        # Where the place still answers, the fault is the file's.
-        require_reachable(place)
-        raise _unreadable(place, name, _reason(error)) from error
+        # If the file system still answers, the file is at fault.
+        require_reachable(location)
+        raise _unreadable(location, name, _reason(error)) from error
 
 
-def require_reachable(place: Location) -> None:
-    """Raise NetworkError where the file system of a place does not answer."""
-    if place.fs:
+def require_reachable(location: Location) -> None:
+    """Raise NetworkError where the file system of a location does not answer."""
+    if location.fs:
         try:
-            place.fs.get_file_info(place.path)
+            location.fs.get_file_info(location.path)
         except OSError as error:
             raise NetworkError(
-                f"cannot reach {place.shown}: {_reason(error)}", "the same command goes on when it can be reached"
+                f"cannot reach {location.shown}: {_reason(error)}", "the same command resumes when it can be reached"
             ) from error
 
 
-def names(place: Location) -> frozenset[str]:
-    """Names of what lies directly in a folder; none where there is no such folder. Raises LungcliError."""
+def list_names(location: Location) -> frozenset[str]:
+    """Names of the entries of a folder; none where there is no such folder. Raises LungcliError."""
     try:
-        if place.fs is None:
-            path = Path(place.path)
+        if location.fs is None:
+            path = Path(location.path)
             return frozenset(entry.name for entry in path.iterdir()) if path.is_dir() else frozenset()
         from pyarrow import fs
 
-        found = place.fs.get_file_info(fs.FileSelector(place.path, allow_not_found=True))
+        infos = location.fs.get_file_info(fs.FileSelector(location.path, allow_not_found=True))
     except OSError as error:
-        raise LungcliError(f"cannot list {place.shown}: {_reason(error)}", "name another --output") from error
-    return frozenset(info.base_name for info in found)
+        raise _failed("list", location.shown, error) from error
+    return frozenset(info.base_name for info in infos)
 
 
-def read(place: Location, name: str) -> bytes:
+def read(location: Location, name: str) -> bytes:
     """Return the bytes of a file that was written here. Raises LungcliError."""
     try:
-        if place.fs is None:
-            return Path(place.within(name)).read_bytes()
-        with place.fs.open_input_file(place.within(name)) as file:
+        if location.fs is None:
+            return Path(location.within(name)).read_bytes()
+        with location.fs.open_input_file(location.within(name)) as file:
             return bytes(file.read())
     except OSError as error:
-        raise LungcliError(f"cannot read {place.named(name)}: {_reason(error)}", "name another --output") from error
+        raise _failed("read", location.named(name), error) from error
 
 
-def write(place: Location, name: str, written: bytes) -> None:
+def write(location: Location, name: str, written: bytes) -> None:
     """Write a file whole or not at all. Raises LungcliError."""
-    if place.fs is None:
-        paths.atomic_write(Path(place.within(name)), written)
+    if location.fs is None:
+        paths.atomic_write(Path(location.within(name)), written)
         return
-    final = place.within(name)
-    # Readers of Parquet folders pass over what begins with a dot.
-    first = final if place.fs.type_name in _OBJECT_STORES else place.within(f".{name}.{uuid.uuid4().hex}.partial")
+    final = location.within(name)
+    # Readers of Parquet folders skip names that begin with a dot.
+    first = final if location.fs.type_name in _OBJECT_STORES else location.within(f".{name}.{uuid.uuid4().hex}.partial")
     try:
         if first != final:
-            place.fs.create_dir(place.path, recursive=True)
-        with place.fs.open_output_stream(first) as file:
+            location.fs.create_dir(location.path, recursive=True)
+        with location.fs.open_output_stream(first) as file:
             file.write(written)
         if first != final:
-            place.fs.move(first, final)
+            location.fs.move(first, final)
     except OSError as error:
-        raise LungcliError(
-            f"cannot write {place.named(name)}: {_reason(error)}", "name another --output; what is written is kept"
+        raise _failed(
+            "write", location.named(name), error, "choose another --output; written files are kept"
         ) from error
 
 
-def sweep(place: Location) -> None:
-    """Delete what killed processes left half-written in a folder of this machine; elsewhere nobody can tell."""
-    if place.fs is None:
-        paths.remove_partial(Path(place.path))
+def remove_partial(location: Location) -> None:
+    """Delete files that killed processes left half-written, in a folder of this machine only."""
+    if location.fs is None:
+        paths.remove_partial(Path(location.path))
 
 
-def remove(place: Location, gone: Iterable[str]) -> None:
+def remove(location: Location, file_names: Iterable[str]) -> None:
     """Remove files that were written here. Raises LungcliError."""
-    for name in gone:
+    for name in file_names:
         try:
-            if place.fs is None:
-                Path(place.within(name)).unlink(missing_ok=True)
+            if location.fs is None:
+                Path(location.within(name)).unlink(missing_ok=True)
             else:
-                place.fs.delete_file(place.within(name))
+                location.fs.delete_file(location.within(name))
         except OSError as error:
-            raise LungcliError(f"cannot remove {place.named(name)}: {_reason(error)}", "remove it by hand") from error
+            raise _failed("remove", location.named(name), error, "remove it by hand") from error
 
 
 def _by_fsspec(text: str, shown: str) -> "tuple[fs.FileSystem, str]":
@@ -199,19 +201,19 @@ def _by_fsspec(text: str, shown: str) -> "tuple[fs.FileSystem, str]":
     try:
         import fsspec
 
-        found, path = fsspec.url_to_fs(text)
+        file_system, path = fsspec.url_to_fs(text)
     except ImportError as error:
         raise UsageError(f"nothing installed can open {shown}", f"{hint}: {printable(str(error))}") from error
     except ValueError as error:
         raise UsageError(f"cannot open {shown}: {_reason(error)}", hint) from error
-    return fs.PyFileSystem(fs.FSSpecHandler(found)), path
+    return fs.PyFileSystem(fs.FSSpecHandler(file_system)), path
 
 
-def _on_disk(place: Location) -> Iterator[File]:
-    root = Path(place.path)
+def _on_disk(location: Location) -> Iterator[File]:
+    root = Path(location.path)
     if not root.is_dir():
         raise UnreadableInputError(
-            f"cannot read {place.shown}: there is no such folder", "--engine ray judges a folder or a URI"
+            f"cannot read {location.shown}: there is no such folder", "--engine ray needs a folder or a URI"
         )
     waiting = [""]
     while waiting:
@@ -222,42 +224,46 @@ def _on_disk(place: Location) -> Iterator[File]:
                     name = f"{folder}/{entry.name}" if folder else entry.name
                     if not entry.is_dir():
                         yield _file(entry, name)
-                    # A link to a folder may lead back to where it lies.
+                    # A link to a folder may lead back to its parent.
                     elif not entry.is_symlink():
                         waiting.append(name)
         except OSError as error:
             raise UnreadableInputError(
-                f"cannot list a folder in {place.shown}: {_reason(error)}", "make all folders readable"
+                f"cannot list a folder in {location.shown}: {_reason(error)}", "make all folders readable"
             ) from error
 
 
 def _file(entry: os.DirEntry[str], name: str) -> File:
     try:
-        found = entry.stat()
+        status = entry.stat()
     except OSError:
-        # A link to nowhere: reading it says so.
+        # A broken link: reading it raises the error.
         return File(name=name, size=0, changed=0)
-    return File(name=name, size=found.st_size, changed=found.st_mtime_ns)
+    return File(name=name, size=status.st_size, changed=status.st_mtime_ns)
 
 
-def _fetched(place: Location, name: str) -> bytes:
-    if place.fs is None:
-        return Path(place.named(name)).read_bytes()
-    with place.fs.open_input_file(place.within(name)) as file:
+def _fetched(location: Location, name: str) -> bytes:
+    if location.fs is None:
+        return Path(location.named(name)).read_bytes()
+    with location.fs.open_input_file(location.within(name)) as file:
         size = file.size()
         head = b"" if inputs.is_picture(name, b"") else bytes(file.read(HEAD))
         if head and not inputs.is_picture(name, head):
             return head
         if size > MAX_BYTES:
-            raise _unreadable(place, name, "it is larger than 1 GiB")
+            raise _unreadable(location, name, "it is larger than 1 GiB")
         return head + bytes(file.read())
 
 
-def _unreadable(place: Location, name: str, why: str) -> UnreadableInputError:
-    return UnreadableInputError(f"cannot read {place.named(name)}: {why}", "check the file")
+def _unreadable(location: Location, name: str, why: str) -> UnreadableInputError:
+    return UnreadableInputError(f"cannot read {location.named(name)}: {why}", "check the file")
+
+
+def _failed(what: str, shown: str, error: OSError, hint: str = "choose another --output") -> LungcliError:
+    return LungcliError(f"cannot {what} {shown}: {_reason(error)}", hint)
 
 
 def _reason(error: Exception) -> str:
-    """What a file system says, in one line and without the request's number, which is another each time."""
-    said = getattr(error, "strerror", None) or str(error)
-    return printable(re.sub(r"\s*\(Request ID: [^)]*\)", "", said.partition("\n")[0])).strip() or type(error).__name__
+    """The message of a file system in one line, without the request's number, which differs every time."""
+    line = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    return printable(re.sub(r"\s*\(Request ID: [^)]*\)", "", line)).strip() or type(error).__name__

@@ -1,4 +1,4 @@
-"""What an output folder is about: written when a job begins, so that no other job's verdicts get between its own."""
+"""The manifest of an output folder, written first, so that predictions of two jobs are never mixed."""
 
 import hashlib
 
@@ -10,15 +10,15 @@ from lungcli.batch.filesystem import Location
 from lungcli.core import versioned
 from lungcli.core.errors import UsageError
 
-# Readers of Parquet folders pass over what begins with an underscore.
-PLAN = "_plan.json"
+# Readers of Parquet folders skip names that begin with an underscore.
+MANIFEST = "_plan.json"
 FORMAT_VERSION = 1
 
 
 class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides the verdicts in an output folder. The archive's name and files may name people: only their digests.
+    """What decides the predictions in an output folder. Names in the archive may be of people: only digests are kept.
 
-    `files` in `shards` of at most `shard_size` as they were listed when the job was last begun.
+    `files` in `shards` of at most `shard_size` as they were listed when the job was last started.
     """
 
     format_version: int = FORMAT_VERSION
@@ -38,27 +38,27 @@ class JobManifest(msgspec.Struct, frozen=True, kw_only=True):
 _FORMAT = versioned.Format(kind="plan", version=FORMAT_VERSION, content=JobManifest)
 
 
-def archive_digest(place: Location) -> str:
-    """Return what tells one archive from another without naming it."""
-    return hashlib.sha256(place.shown.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
+def archive_digest(location: Location) -> str:
+    """Return a digest that identifies an archive without naming it."""
+    return hashlib.sha256(location.shown.rstrip("/").encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def begin(plan: JobManifest, output: Location) -> None:
-    """Write the plan into its folder, in place of that of an unfinished or finished job of the same.
+def write_checked(manifest: JobManifest, output: Location) -> None:
+    """Write the manifest into its folder, replacing that of an earlier call of the same job.
 
-    Raises UsageError where the folder is another job's, or where there are verdicts without a plan; LungcliError where
-    the plan there can't be read.
+    Raises UsageError where the folder belongs to another job, or has Parquet files but no manifest; LungcliError where
+    the manifest there cannot be read.
     """
-    known = filesystem.names(output)
-    if PLAN in known:
-        old = _FORMAT.decode(filesystem.read(output, PLAN), output.named(PLAN), "name another --output")
-        _require_same(old, plan, output)
-    elif others := [name for name in known if name.endswith(".parquet")]:
+    names = filesystem.list_names(output)
+    if MANIFEST in names:
+        old = _FORMAT.decode(filesystem.read(output, MANIFEST), output.named(MANIFEST), "choose another --output")
+        _require_same(old, manifest, output)
+    elif others := [name for name in names if name.endswith(".parquet")]:
         raise UsageError(
-            f"{output.shown} holds {len(others)} Parquet files, but no {PLAN} that says where they are from",
-            "name another --output",
+            f"{output.shown} holds {len(others)} Parquet files, but no {MANIFEST} that says which job wrote them",
+            "choose another --output",
         )
-    filesystem.write(output, PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
+    filesystem.write(output, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def _require_same(old: JobManifest, new: JobManifest, output: Location) -> None:
@@ -72,8 +72,8 @@ def _require_same(old: JobManifest, new: JobManifest, output: Location) -> None:
         f"{'' if old.include_phi else 'no '}--include-phi": old.include_phi != new.include_phi,
         f"lungcli {old.lungcli}, not {new.lungcli}": old.lungcli != new.lungcli,
     }
-    if told := [what for what, differs in differences.items() if differs]:
+    if differing := [what for what, differs in differences.items() if differs]:
         raise UsageError(
-            f"{output.shown} holds verdicts made with {'; '.join(told)}",
-            "verdicts of two jobs are not mixed: name another --output, or go on as it was begun",
+            f"{output.shown} holds predictions made with {'; '.join(differing)}",
+            "predictions of two jobs are not mixed: choose another --output, or resume with the same options",
         )

@@ -1,4 +1,4 @@
-"""Verdicts as Parquet: the rows that `lungcli predict --jsonl` prints, and what a shard says of itself."""
+"""Predictions as Parquet: the rows that `lungcli predict --jsonl` prints, and the metadata of a shard."""
 
 import io
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ _KEY = b"lungcli"
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of files: the slices in them that were judged, of these referred; refused; not readable.
+    """Counts of outcomes: slices predicted, of these referred; refused; not readable.
 
-    `passed_over` are files that are no pictures.
+    `passed_over` are files that are not pictures.
     """
 
     files: int = 0
@@ -33,8 +33,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
         return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a shard says of itself in its metadata."""
+class ShardMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """The metadata of a shard."""
 
     schema_version: int = SCHEMA_VERSION
     disclaimer: str = DISCLAIMER
@@ -42,44 +42,44 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally
 
 
-def tally(found: Sequence[Outcome], files: int, passed_over: int) -> Tally:
+def count_outcomes(outcomes: Sequence[Outcome], files: int, passed_over: int) -> Tally:
     """Count outcomes of `files`."""
-    predictions = [each for each in found if isinstance(each, Prediction)]
-    failures = sum(isinstance(each, Failure) for each in found)
+    predictions = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
+    failures = sum(isinstance(outcome, Failure) for outcome in outcomes)
     return Tally(
         files=files,
         predictions=len(predictions),
-        referred=sum(each.referred for each in predictions),
-        refusals=len(found) - len(predictions) - failures,
+        referred=sum(outcome.referred for outcome in predictions),
+        refusals=len(outcomes) - len(predictions) - failures,
         failures=failures,
         passed_over=passed_over,
     )
 
 
-def encode(found: Sequence[Outcome], classes: Sequence[str], about: About) -> bytes:
-    """Write outcomes as a Parquet file, a row each; columns that don't apply to a kind are null.
+def encode(outcomes: Sequence[Outcome], classes: Sequence[str], metadata: ShardMetadata) -> bytes:
+    """Return outcomes as a Parquet file, one row each; columns that do not apply to a kind are null.
 
-    Their values are those of `verdicts.line`; schema version and disclaimer, alike in every row, are in the metadata.
+    Their values are those of `prediction_json.line`; schema version and disclaimer are in the metadata.
     """
     import pyarrow
     from pyarrow import parquet
 
-    rows = [{"kind": KINDS[type(each)]} | _printable(msgspec.to_builtins(each)) for each in found]
-    metadata = {_KEY: msgspec.json.encode(about)}
-    table = pyarrow.Table.from_pylist(rows, schema=_schema(classes).with_metadata(metadata))
+    rows = [{"kind": KINDS[type(outcome)]} | _printable(msgspec.to_builtins(outcome)) for outcome in outcomes]
+    table_metadata = {_KEY: msgspec.json.encode(metadata)}
+    table = pyarrow.Table.from_pylist(rows, schema=_schema(classes).with_metadata(table_metadata))
     file = io.BytesIO()
     parquet.write_table(table, file, compression="zstd")
     return file.getvalue()
 
 
-def read_about(content: Any) -> About | None:
-    """Read what a shard, as bytes or an open file, says of itself; None where it is damaged or not one."""
+def read_metadata(content: Any) -> ShardMetadata | None:
+    """Read the metadata of a shard, bytes or an open file; None where it is damaged or not one."""
     import pyarrow
     from pyarrow import parquet
 
     try:
-        found = parquet.read_metadata(io.BytesIO(content) if isinstance(content, bytes) else content).metadata or {}
-        return msgspec.json.decode(found[_KEY], type=About)
+        metadata = parquet.read_metadata(io.BytesIO(content) if isinstance(content, bytes) else content).metadata or {}
+        return msgspec.json.decode(metadata[_KEY], type=ShardMetadata)
     except (pyarrow.ArrowException, OSError, KeyError, msgspec.DecodeError):
         return None
 
@@ -113,7 +113,7 @@ def _schema(classes: Sequence[str]) -> "pyarrow.Schema":
 
 
 def _printable(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what is alike in every row; a name that is no text has a `?` for each byte that is none."""
+    """Leave out the disclaimer, and replace each undecodable byte of a name by `?`."""
     return {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in row.items()

@@ -1,4 +1,4 @@
-"""How an archive is divided: into shards that hang on its listing alone, so that a job finds its work again."""
+"""Dividing an archive into shards that depend on its listing alone, so that a job can be resumed."""
 
 import hashlib
 import itertools
@@ -10,7 +10,7 @@ PREFIX, SUFFIX = "verdicts-", ".parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of an archive: its path in there, its size in bytes, when it was changed in nanoseconds since 1970."""
+    """A file of an archive: its relative path, size in bytes, and time of change in nanoseconds since 1970."""
 
     name: str
     size: int
@@ -19,18 +19,18 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Files that are judged together: the name of the file of their verdicts, and their own names, in order."""
+    """Files that are predicted together: the name of their Parquet file, and their own names, in order."""
 
     name: str
     files: tuple[str, ...]
 
 
-def shards(files: Iterable[File], most: int) -> Iterator[Shard]:
+def divide(files: Iterable[File], most: int) -> Iterator[Shard]:
     """Divide a listing, given in any order, into shards of at most `most` files; each is yielded once.
 
-    Folders stay whole where they hold no more than that: a file may need its neighbours to tell which words in its
-    path name a patient. The name of a shard is a digest of its files' names, sizes and times of change, so a file that
-    is added to or changed in the archive leaves the shards before it alone.
+    Folders stay whole where they hold no more than that: other files may be needed to tell which words in a path name
+    a patient. The name of a shard is a digest of its files' names, sizes and times of change, so adding or changing a
+    file does not change the shards before it.
     """
     shard: list[File] = []
     for _, group in itertools.groupby(sorted(files, key=_place), key=lambda file: _place(file)[0]):
@@ -46,25 +46,25 @@ def shards(files: Iterable[File], most: int) -> Iterator[Shard]:
         yield _named(shard)
 
 
-def digest(divided: Iterable[Shard]) -> str:
-    """Return the sha256 of a listing, by the names of its shards."""
-    return hashlib.sha256("\n".join(shard.name for shard in divided).encode()).hexdigest()
+def digest(all_shards: Iterable[Shard]) -> str:
+    """Return the sha256 of a listing, from the names of its shards."""
+    return hashlib.sha256("\n".join(shard.name for shard in all_shards).encode()).hexdigest()
 
 
 def is_shard(name: str) -> bool:
-    """Say whether a file in an output folder is one of verdicts."""
+    """Whether a file in an output folder is a shard of predictions."""
     return name.startswith(PREFIX) and name.endswith(SUFFIX)
 
 
 def _place(file: File) -> tuple[str, str, str]:
     folder, _, name = file.name.rpartition("/")
-    # The keys `/a` and `a` of a store are two.
+    # `/a` and `a` are different keys in a store.
     return folder, name, file.name
 
 
 def _named(files: Sequence[File]) -> Shard:
     content = hashlib.sha256()
     for file in files:
-        # No name holds a NUL; names that are no text are kept as the system gave them.
+        # No name holds a NUL; undecodable names are kept as the system gave them.
         content.update(f"{file.name}\0{file.size}\0{file.changed}\0".encode("utf-8", "surrogateescape"))
     return Shard(name=f"{PREFIX}{content.hexdigest()[:20]}{SUFFIX}", files=tuple(file.name for file in files))

@@ -13,7 +13,7 @@ from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
-    from lungcli.datasets.verify import Verified
+    from lungcli.datasets.verify import Verification
 
 app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
 
@@ -71,7 +71,7 @@ def phantom(
     from lungcli.datasets.phantom import dataset
 
     with progress.preparing("drawing") as advance:
-        drawn = dataset.make(slices=slices, seed=seed, name=name, advance=advance)
+        drawn = dataset.make_dataset(slices=slices, seed=seed, name=name, advance=advance)
     show_created(drawn, json=json)
 
 
@@ -83,9 +83,9 @@ def list_(json: options.Json = False) -> None:
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
-    manifests = [manifest.read(folder / "manifest.json") for folder in manifest.known().values()]
+    manifests = [manifest.read(folder / "manifest.json") for folder in manifest.existing().values()]
     if json:
-        console.print_json({"data": [summary.of(item) for item in manifests]})
+        console.print_json({"data": [summary.summarize(item) for item in manifests]})
         return
     if not manifests:
         console.info("there are no data sets yet; make one with lungcli data phantom or lungcli data import PATH")
@@ -115,7 +115,7 @@ def show(
 
     dataset = manifest.load(name)
     if json:
-        console.print_json(summary.of(dataset))
+        console.print_json(summary.summarize(dataset))
     else:
         _show_summary(dataset)
     if sheet is not None:
@@ -159,10 +159,10 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     from lungcli.datasets.download import published
 
     row = registry.DATA_SETS.get(name)
-    if row and published.kept(row).is_dir():
-        published.forget(row)
+    if row and published.partial_folder(row).is_dir():
+        published.remove_partial(row)
         console.info(f"removed the unfinished download of {name!r}")
-        if name not in manifest.known():
+        if name not in manifest.existing():
             return
     folder = manifest.find(name)
     about = "damaged"
@@ -176,7 +176,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
     console.info(f"removed the data set {folder.name!r}")
 
 
-def report(dataset: "Manifest", *, json: bool) -> "Verified":
+def report(dataset: "Manifest", *, json: bool) -> "Verification":
     """Hash a data set again, show and return the result. Raises LungcliError where a file differs from the manifest."""
     from lungcli.cli import console, progress
     from lungcli.core.errors import LungcliError
@@ -227,7 +227,7 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
     from lungcli.datasets import summary
 
     if json:
-        console.print_json(summary.of(manifest))
+        console.print_json(summary.summarize(manifest))
         return
     _show_summary(manifest)
     console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'")
@@ -240,7 +240,7 @@ def _show_summary(dataset: "Manifest") -> None:
     from lungcli.datasets import manifest, summary
 
     out = console.out()
-    facts = summary.of(dataset)
+    facts = summary.summarize(dataset)
     synthetic = "  SYNTHETIC: drawn by the program, says nothing about people" if dataset.source.synthetic else ""
     out.print(console.plain(dataset.name) + synthetic, style="bold", soft_wrap=True)
     out.print(f"{console.plain(dataset.source.about)}; licence {console.plain(dataset.source.licence)}", soft_wrap=True)

@@ -10,7 +10,7 @@ from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
-    from lungcli.datasets.audit.shortcuts import Shortcut, Trial
+    from lungcli.datasets.audit.shortcuts import Shortcut, ShortcutTest
     from lungcli.datasets.manifest import Manifest
 
 
@@ -33,7 +33,7 @@ def check(
 
     dataset = manifest.load(name)
     with progress.preparing(f"reading {dataset.name}") as advance:
-        looks = features.look_at_all(dataset, manifest.folder(dataset.name), OPTIONS["size"].default, advance)
+        looks = features.dataset_features(dataset, manifest.folder(dataset.name), OPTIONS["size"].default, advance)
     with progress.preparing("looking for shortcuts") as advance:
         result = audit.audit(dataset, looks, split_seed, advance)
     if json:
@@ -121,13 +121,13 @@ def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
     return [(title, *_trial(trial)) for title, trial in stages]
 
 
-def _trial(trial: "Trial | None") -> tuple[str, str, str]:
+def _trial(trial: "ShortcutTest | None") -> tuple[str, str, str]:
     from lungcli.views.figures import with_interval
 
     if trial is None:
         return ("all the same", "", "")
     return (
-        f"{'! ' if trial.telling() else ''}{with_interval(trial.balanced_accuracy)}",
+        f"{'! ' if trial.is_significant() else ''}{with_interval(trial.balanced_accuracy)}",
         f"{trial.chance:.3f} to {trial.chance_high:.3f}",
         f"{trial.p:.3f}",
     )
@@ -147,7 +147,7 @@ def _write_page(path: Path, audit: "Audit", dataset: "Manifest") -> None:
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import html_report
 
-    page = html_report.html(audit, dataset, manifest.folder(dataset.name)).encode()
+    page = html_report.render_html(audit, dataset, manifest.folder(dataset.name)).encode()
     write_file(path, page, "--html FILE")
 
 
@@ -159,7 +159,7 @@ def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
     folder = manifest.folder(dataset.name)
     kinds = {
         "conflicts": ("near-duplicates with different labels", contact_sheets.conflict_rows(audit)),
-        "look-alikes": ("near-duplicate groups", contact_sheets.look_alike_rows(dataset)),
+        "look-alikes": ("near-duplicate groups", contact_sheets.near_duplicate_rows(dataset)),
     }
     # All are drawn before the first is written, so that an interrupted call leaves no part of a series.
     files = {

@@ -48,15 +48,15 @@ def download(
     row = registry.data_set(name)
     if sum(map(bool, (url, from_zip, from_dir))) > 1:
         raise UsageError("--url, --from-zip and --from-dir exclude each other", "use one of them")
-    if row.name in manifest.known():
+    if row.name in manifest.existing():
         console.info(f"the data set {row.name!r} exists already: checking it")
         if data.report(manifest.load(row.name), json=json).partial:
             console.warn(
                 f"it is incomplete; for all of it: lungcli data remove {row.name}, then run this command again"
             )
-        elif published.kept(row).is_dir():
+        elif published.partial_folder(row).is_dir():
             # A call that was killed after the import has left its download behind.
-            published.forget(row)
+            published.remove_partial(row)
         return
     for what, value in (("licence", row.licence), ("DOI", row.doi), ("cite", row.citation), ("page", row.page)):
         if value:
@@ -83,7 +83,7 @@ def _download(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
     if offline:
         raise NetworkError(
             f"{row.name} is not on this machine, and --offline forbids the network",
-            published.by_hand(row),
+            published.manual_hint(row),
         )
     with progress.transferring(row.name) as (moved, reading):
         return published.download(row, ProgressCallbacks(moved=moved, say=console.info), reading, urls=urls)

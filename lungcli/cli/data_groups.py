@@ -23,7 +23,7 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.J
 
     dataset = manifest.load(name)
     with progress.preparing(f"comparing all slices of {dataset.name}") as advance:
-        effects = group_thresholds.of(dataset, advance)
+        effects = group_thresholds.evaluate_thresholds(dataset, advance)
     group_count = len({item.group for item in dataset.slices})
     if json:
         console.print_json({"name": dataset.name, "near": NEAR, "groups": group_count, "thresholds": effects})

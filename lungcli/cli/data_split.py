@@ -48,7 +48,7 @@ def split(
     if check:
         path = split_files.find(dataset, check)
     else:
-        contents = split_files.make(dataset, protocol, folds, seed)
+        contents = split_files.build(dataset, protocol, folds, seed)
         path = split_files.save(dataset, contents, called or split_files.default_name(protocol, folds, seed))
     # Read back even when just written, so that what is shown is what training will read.
     splits_in_file = split_files.splits_of(dataset, path)
@@ -58,7 +58,7 @@ def split(
     _show(dataset, splits_in_file)
     _report_leaks(dataset, splits_in_file[0])
     console.out().print(console.plain(path), soft_wrap=True)
-    split_name = path.stem if split_files.known(dataset).get(path.stem) == path else path
+    split_name = path.stem if split_files.saved(dataset).get(path.stem) == path else path
     console.info(f"next: lungcli train --model resnet18 --data '{dataset.name}' --split '{split_name}'")
 
 
@@ -69,7 +69,7 @@ def _report_leaks(found: "Manifest", first: "Split") -> None:
     if first.protocol == "grouped":
         console.info("checked: no near-duplicate group, exact copy or known patient is in more than one part")
         return
-    leak = splits.leak(found, first)
+    leak = splits.count_leaks(found, first)
     console.warn(
         f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies "
         f"are in several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
@@ -94,7 +94,7 @@ def _summary(manifest: "Manifest", path: "Path", splits_in_file: "Sequence[Split
                 "fold": one.fold,
                 "digest": one.digest,
                 "parts": _counts(manifest, one),
-                "leak": splits.leak(manifest, one),
+                "count_leaks": splits.count_leaks(manifest, one),
             }
             for one in splits_in_file
         ],

@@ -23,7 +23,7 @@ def run_on_devices(devices: int, device: str, work: Callable[[], None]) -> None:
     elif devices > 1:
         from lungcli.training import torchrun
 
-        torchrun.require(devices, device)
+        torchrun.require_devices(devices, device)
         # With --debug an error ends the process with 1, and would do so after every restart.
         restarts = 0 if console.ConsoleOptions.debug else torchrun.RESTARTS
         raise typer.Exit(torchrun.launch(devices, sys.argv[1:], restarts))

@@ -20,7 +20,7 @@ def execute(run: Run) -> None:
         console.warn("a random split puts slices of the same body into training and test: figures on it are too high")
     console.info(
         f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
-        f"{len(run_data.split.test)} test slices ({splits.in_words(run_data.split)}, {run_data.split.digest[:8]})"
+        f"{len(run_data.split.test)} test slices ({splits.describe(run_data.split)}, {run_data.split.digest[:8]})"
     )
     events = jobs.work(run, run_data)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:

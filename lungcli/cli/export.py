@@ -10,7 +10,7 @@ from lungcli.core.errors import GateNotMetError, UsageError
 from lungcli.views import units
 
 if TYPE_CHECKING:
-    from lungcli.datasets.cache import Advance
+    from lungcli.datasets.files import Advance
     from lungcli.export.parity import Parity, Slices
 
 Form = Literal["onnx", "ort", "openvino"]

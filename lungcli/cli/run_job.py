@@ -61,7 +61,7 @@ def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
     spec = str(settings.get("protocol", ""))
     if not spec or spec in get_args(Protocol):
         return settings
-    split_settings = split_files.settings(str(settings["data"]), spec)
+    split_settings = split_files.recipe_fields(str(settings["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
         if settings.get(field, split_settings[field]) != split_settings[field]:
             raise UsageError(

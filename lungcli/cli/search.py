@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lungcli.core.events import Event
     from lungcli.core.runs import Run
     from lungcli.pipeline.stages import RunData
-    from lungcli.search.space import Outcome, Plan
+    from lungcli.search.space import StudyPlan, TrialOutcome
 
 _CALL_OPTIONS = frozenset({"trials", "study", "storage", "timeout", "show", "json"})
 """Options of this call; all others define the study."""
@@ -80,28 +80,28 @@ def search(
     from lungcli.search import loop, studies
 
     name = _named(study, settings.values["data"])
-    where = studies.place(name, storage)
+    where = studies.storage_of(name, storage)
     # The data set is part of the study's usual name.
     making = settings.typed - _CALL_OPTIONS - (set() if study else {"data"})
     if show or (not making and studies.exists(name, where)):
         opened, plan = studies.find(name, where)
     else:
-        plan = loop.checked(_plan(settings, bits or ["8"], search_seed, parse_size(max_size), max_p50))
-        opened = studies.begin(name, where, plan)
+        plan = loop.checked_plan(_plan(settings, bits or ["8"], search_seed, parse_size(max_size), max_p50))
+        opened = studies.create_or_open(name, where, plan)
     if not show:
         console.disclaim()
         _announce(name, where, plan)
-        watch = loop.Watch(follow=_show_run, tell=lambda outcome: _report_trial(outcome, plan), say=console.info)
-        with studies.reaching(where), _resume_hint(name, storage):
-            loop.go(opened, plan, trials, timeout, watch)
+        watch = loop.SearchCallbacks(follow=_show_run, tell=lambda outcome: _report_trial(outcome, plan), say=console.info)
+        with studies.storage_errors(where), _resume_hint(name, storage):
+            loop.run_study(opened, plan, trials, timeout, watch)
     _report(name, where, opened, plan, as_json=json)
 
 
-def _report(name: str, where: str, opened: "OptunaStudy", plan: "Plan", *, as_json: bool) -> None:
+def _report(name: str, where: str, opened: "OptunaStudy", plan: "StudyPlan", *, as_json: bool) -> None:
     """Print the results of the study."""
     from lungcli.search import studies, trials
 
-    with studies.reaching(where):
+    with studies.storage_errors(where):
         outcomes = trials.outcomes(opened, plan)
     if as_json:
         console.print_json(_summary(name, where, plan, outcomes))
@@ -119,7 +119,7 @@ def _named(study: str, data: str) -> str:
     return name
 
 
-def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "Plan":
+def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "StudyPlan":
     """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
@@ -130,8 +130,8 @@ def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int
     if not recipe_settings.get("model"):
         raise UsageError("no student is named", "name the ones to try: --student mobilenetv2 --student shufflenetv2")
     typed = {"bits": bits} | {field: recipe_settings.pop(field) for field in AXES if field in recipe_settings}
-    axes = {name: space.axis(name, values) for name, values in typed.items()}
-    plan = space.Plan(
+    axes = {name: space.parse_axis(name, values) for name, values in typed.items()}
+    plan = space.StudyPlan(
         axes=axes, settings=_with_split_file(recipe_settings), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50
     )
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
@@ -147,7 +147,7 @@ def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
     spec = str(settings.get("protocol", "grouped"))
     if spec in get_args(Protocol):
         return settings
-    split_settings = split_files.settings(str(settings["data"]), spec)
+    split_settings = split_files.recipe_fields(str(settings["data"]), spec)
     if split_settings["folds"]:
         raise UsageError(f"the split {spec} has folds, and a search needs a single split", "name a split without folds")
     return settings | split_settings
@@ -163,7 +163,7 @@ def parse_size(text: str) -> int:
     return round(float(match[1]) * _UNITS.get(match[2].upper(), 1))
 
 
-def _announce(name: str, where: str, plan: "Plan") -> None:
+def _announce(name: str, where: str, plan: "StudyPlan") -> None:
     """Print what is searched, and where the study is stored."""
     from lungcli.search import studies
     from lungcli.search.space import Range
@@ -172,7 +172,7 @@ def _announce(name: str, where: str, plan: "Plan") -> None:
         f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
         for axis, it in plan.axes.items()
     ]
-    console.info(f"study {name} in {studies.shown(where)}: {'; '.join(searched)}")
+    console.info(f"study {name} in {studies.redacted_storage(where)}: {'; '.join(searched)}")
 
 
 def _show_run(run: "Run", run_data: "RunData", events: "Generator[Event, None, None]") -> None:
@@ -196,7 +196,7 @@ def _resume_hint(name: str, storage: str) -> "Generator[None, None, None]":
     """Say how to continue a search that is interrupted."""
     from lungcli.search import studies
 
-    elsewhere = f" --storage '{studies.shown(storage)}'" if storage else ""
+    elsewhere = f" --storage '{studies.redacted_storage(storage)}'" if storage else ""
     hint = f"to continue: lungcli search --study {name}{elsewhere}"
     try:
         yield
@@ -206,7 +206,7 @@ def _resume_hint(name: str, storage: str) -> "Generator[None, None, None]":
         raise InterruptedRunError("stopped; finished trials and epochs are saved", hint) from error
 
 
-def _report_trial(outcome: "Outcome", plan: "Plan") -> None:
+def _report_trial(outcome: "TrialOutcome", plan: "StudyPlan") -> None:
     """Print the result of a trial in a line."""
     from lungcli.views import units
 
@@ -223,7 +223,7 @@ def _report_trial(outcome: "Outcome", plan: "Plan") -> None:
     )
 
 
-def _drawn_values(outcome: "Outcome", plan: "Plan") -> str:
+def _drawn_values(outcome: "TrialOutcome", plan: "StudyPlan") -> str:
     """The settings drawn for a trial, without those that all trials share."""
     parts = []
     for name, value in outcome.drawn.items():
@@ -234,14 +234,14 @@ def _drawn_values(outcome: "Outcome", plan: "Plan") -> str:
     return ", ".join(parts)
 
 
-def _show(name: str, outcomes: "tuple[Outcome, ...]") -> None:
+def _show(name: str, outcomes: "tuple[TrialOutcome, ...]") -> None:
     """Print the Pareto front, with footnotes."""
     from rich.table import Table
 
     from lungcli.search import space
     from lungcli.views import units
 
-    front = space.front(outcomes)
+    front = space.pareto_front(outcomes)
     counts = Counter(outcome.state for outcome in outcomes)
     state_counts = ", ".join(
         f"{count} {'stopped early' if state == 'pruned' else state}" for state, count in counts.items()
@@ -276,7 +276,7 @@ def _show(name: str, outcomes: "tuple[Outcome, ...]") -> None:
     console.info(f"next: choose one and evaluate it once on the test part: lungcli evaluate '{most_accurate.run}'")
 
 
-def _settings(outcome: "Outcome") -> str:
+def _settings(outcome: "TrialOutcome") -> str:
     """All settings drawn for a trial, the net first."""
     rest = [
         f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
@@ -286,7 +286,7 @@ def _settings(outcome: "Outcome") -> str:
     return ", ".join([str(outcome.drawn["model"]), *rest])
 
 
-def _footnotes(front: "tuple[Outcome, ...]", outcomes: "tuple[Outcome, ...]") -> list[str]:
+def _footnotes(front: "tuple[TrialOutcome, ...]", outcomes: "tuple[TrialOutcome, ...]") -> list[str]:
     """How to read the table."""
     n, groups = front[0].n, front[0].groups
     tried = sum(outcome.state == "complete" for outcome in outcomes)
@@ -301,14 +301,14 @@ def _footnotes(front: "tuple[Outcome, ...]", outcomes: "tuple[Outcome, ...]") ->
     return lines
 
 
-def _summary(name: str, where: str, plan: "Plan", outcomes: "tuple[Outcome, ...]") -> dict[str, object]:
+def _summary(name: str, where: str, plan: "StudyPlan", outcomes: "tuple[TrialOutcome, ...]") -> dict[str, object]:
     from lungcli.search import space, studies
 
     return {
         "study": name,
-        "storage": studies.shown(where),
+        "storage": studies.redacted_storage(where),
         "plan": plan,
         "part": "val",
         "trials": outcomes,
-        "front": [outcome.trial for outcome in space.front(outcomes)],
+        "pareto_front": [outcome.trial for outcome in space.pareto_front(outcomes)],
     }

@@ -216,7 +216,7 @@ NETS: dict[str, ArchSpec] = {net.name: net for net in _NETS}
 class Method:
     """One way to learn from a teacher.
 
-    `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features an `OnFeatures`.
+    `loss` is `"module:function"`: `on` logits a `training.losses.distillation.Method`, on features a `FeatureMethod`.
     `preset` are the fields of a recipe that it settles where the user has not; `balanced`: the cross-entropy beside it
     makes classes alike; `scaled`: it has the factor T²; `shift_invariant`: adding a number to all logits is nothing.
     """

@@ -1,1 +1,1 @@
-"""Data sets in: taking in, downloading, grouping, splitting, auditing, caching, drawing phantoms."""
+"""Data sets: import, download, near-duplicate groups, splits, audit, cache, phantoms."""

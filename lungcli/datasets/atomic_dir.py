@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, made by one process at a time."""
+"""Folders that are created whole or not at all, by one process at a time."""
 
 import contextlib
 import glob
@@ -16,16 +16,16 @@ LOCKS = ".locks"
 
 
 @contextlib.contextmanager
-def appearing(target: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `target` that becomes `target` on success and vanishes otherwise.
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `target` that is renamed to `target` on success and deleted otherwise.
 
-    What killed processes left behind on their way to this `target` or another is cleared first. Raises UsageError while
-    another process makes it, or when it is there by now; LungcliError when it can't be written.
+    Leftovers of killed processes beside it are deleted first. Raises UsageError while another process creates
+    `target`, or when it exists by the end; LungcliError when it cannot be written.
     """
-    with alone(target.parent, target.name, f"another process is making the data set {target.name!r}"):
-        for left in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        sweep(target.parent)
+    with exclusive_lock(target.parent, target.name, f"another process is making the data set {target.name!r}"):
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        remove_partial(target.parent)
         partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
         try:
             with paths.os_errors_as(target):
@@ -40,10 +40,10 @@ def appearing(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
-    """Keep other processes from the work called `what` in `folder`; the system lets go of it if this one is killed.
+def exclusive_lock(folder: Path, what: str, busy: str) -> Iterator[None]:
+    """Hold the lock called `what` in `folder`; the system releases it if this process is killed.
 
-    Raises UsageError with `why_not` when another process is at it, LungcliError when the lock can't be written.
+    Raises UsageError with the message `busy` when another process holds it, LungcliError when it cannot be written.
     """
     lock = filelock.FileLock(folder / LOCKS / f"{what}.lock", timeout=0)
     with paths.os_errors_as(folder):
@@ -51,16 +51,16 @@ def alone(folder: Path, what: str, why_not: str) -> Iterator[None]:
         try:
             lock.acquire()
         except filelock.Timeout as error:
-            raise UsageError(why_not, "wait for it, or stop it") from error
+            raise UsageError(busy, "wait for it, or stop it") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def sweep(folder: Path) -> None:
-    """Delete what killed processes have left in `folder` of what was to appear there; what living ones make stays."""
-    for left in folder.glob(".*.partial-*"):
-        name = left.name[1:].rpartition(".partial-")[0]
-        with contextlib.suppress(UsageError), alone(folder, name, "it is being made"):
-            shutil.rmtree(left, ignore_errors=True)
+def remove_partial(folder: Path) -> None:
+    """Delete the partial folders that killed processes left in `folder`; those of running processes stay."""
+    for leftover in folder.glob(".*.partial-*"):
+        name = leftover.name[1:].rpartition(".partial-")[0]
+        with contextlib.suppress(UsageError), exclusive_lock(folder, name, "it is being made"):
+            shutil.rmtree(leftover, ignore_errors=True)

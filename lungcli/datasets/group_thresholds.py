@@ -1,27 +1,25 @@
-"""What the threshold for near copies does: how many groups it makes, and how many look-alikes it leaves apart."""
+"""Effect of the near-duplicate threshold: the number of groups, and the near-duplicates left in different groups."""
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.datasets import groups
-from lungcli.datasets.cache import Advance
+from lungcli.datasets import groups, manifest
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.groups import NEAR, NEIGHBOUR, Order, Thumbs
-from lungcli.datasets.manifest import Manifest
-from lungcli.datasets.manifest import folder as folder_of
+from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.imaging.image_io import read
 from lungcli.metrics.classification import Ints
 
 NEARS = (0.80, 0.85, NEAR, 0.95, 0.98)
 
 
-class Pairwise(msgspec.Struct, frozen=True, kw_only=True):
-    """How well groups find patients: of the pairs of slices in one group, the share of one patient (`precision`);
+class PairScores(msgspec.Struct, frozen=True, kw_only=True):
+    """How well groups match patients: of the pairs of slices in one group, the share of one patient (`precision`);
     of the pairs of slices of one patient, the share in one group (`recall`). None where there is no such pair.
     """
 
@@ -29,12 +27,12 @@ class Pairwise(msgspec.Struct, frozen=True, kw_only=True):
     recall: float | None
 
 
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """What grouping by likeness alone does under the threshold `near`.
+class ThresholdEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """Effect of grouping by correlation alone at the threshold `near`.
 
     `copies_apart` is the share of near copies (slices with another one at a correlation of at least 0.90) that have
-    such a one in another group, where a split may put it on the other side; `alike_apart` the same from 0.80 on.
-    None where no slice has such another one. `pairs` needs a source that knows patients.
+    one in another group, where a split may put it on the other side; `alike_apart` the same from 0.80 on. Both are
+    None where there are none. `pairs` needs a source that knows patients.
     """
 
     near: float
@@ -42,93 +40,92 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     largest: int
     copies_apart: float | None
     alike_apart: float | None
-    pairs: Pairwise | None
+    pairs: PairScores | None
 
 
-def of(manifest: Manifest, advance: Advance | None = None) -> tuple[Effect, ...]:
-    """Read every slice of a data set and say what each threshold would do; `advance(done, total)` hears of each."""
-    thumbs = thumbnails_of(manifest, advance)
-    ordered = manifest.source.ordered
-    return effects(
+def evaluate_thresholds(data: Manifest, advance: Advance | None = None) -> tuple[ThresholdEffect, ...]:
+    """Read every slice of a data set and return the effect of each threshold; `advance(done, total)` counts slices."""
+    thumbs = read_thumbnails(data, advance)
+    ordered = data.source.ordered
+    return threshold_effects(
         thumbs,
-        [item.sha256 for item in manifest.slices],
-        [groups.place(item.label, PurePosixPath(item.path).name) if ordered else None for item in manifest.slices],
-        [item.patient for item in manifest.slices],
+        [item.sha256 for item in data.slices],
+        [
+            groups.sequence_position(item.label, PurePosixPath(item.path).name) if ordered else None
+            for item in data.slices
+        ],
+        [item.patient for item in data.slices],
     )
 
 
-def thumbnails_of(manifest: Manifest, advance: Advance | None = None) -> Thumbs:
+def read_thumbnails(data: Manifest, advance: Advance | None = None) -> Thumbs:
     """Read every slice of a data set: thumbnails, float32 [n, 4096]. Raises UnreadableInputError."""
-    folder = folder_of(manifest.name)
-    thumbs = np.empty((len(manifest.slices), groups.SIDE**2), dtype=np.float32)
-    pool = ThreadPoolExecutor()
-    try:
-        rows = pool.map(lambda item: groups.thumbnail(read(folder / item.path, colour=False).grey), manifest.slices)
-        for i, row in enumerate(rows):
-            thumbs[i] = row
-            if advance is not None:
-                advance(i + 1, len(thumbs))
-    finally:
-        # Who interrupts waits for the slices at hand, not for the rest of the set.
-        pool.shutdown(wait=True, cancel_futures=True)
+    folder = manifest.folder(data.name)
+
+    def thumbnail(item: Slice) -> Thumbs:
+        return groups.thumbnail(read(folder / item.path, colour=False).grey)
+
+    thumbs = np.empty((len(data.slices), groups.SIDE**2), dtype=np.float32)
+    for i, row in enumerate(map_in_order(thumbnail, data.slices, advance)):
+        thumbs[i] = row
     return thumbs
 
 
-def effects(
+def threshold_effects(
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
     patients: Sequence[str] = (),
-    nears: Sequence[float] = NEARS,
-) -> tuple[Effect, ...]:
-    """Group slices under every threshold of `nears`, and say what each does; see `groups.look_alikes`.
+    thresholds: Sequence[float] = NEARS,
+) -> tuple[ThresholdEffect, ...]:
+    """Group slices at each of `thresholds` and return the effects; see `groups.near_duplicate_groups`.
 
-    `thumbs` is float32 [n, 4096]. `patients`, where any is known, are not used to group but to judge the groups.
+    `thumbs` is float32 [n, 4096]. `patients`, where any is known, are not used to group but to score the groups.
     """
-    found = groups.under(nears, thumbs, hashes, order)
-    copies, alike = _apart(thumbs, found, NEAR), _apart(thumbs, found, NEIGHBOUR)
+    groups_by_near = groups.groups_by_threshold(thresholds, thumbs, hashes, order)
+    copies, alike = _shares_apart(thumbs, groups_by_near, NEAR), _shares_apart(thumbs, groups_by_near, NEIGHBOUR)
     return tuple(
-        Effect(
+        ThresholdEffect(
             near=near,
             groups=len(set(numbers.tolist())),
             largest=max(Counter(numbers.tolist()).values(), default=0),
             copies_apart=copies[i],
             alike_apart=alike[i],
-            pairs=pairwise(numbers.tolist(), patients) if any(patients) else None,
+            pairs=pair_scores(numbers.tolist(), patients) if any(patients) else None,
         )
-        for i, (near, numbers) in enumerate(zip(nears, found, strict=True))
+        for i, (near, numbers) in enumerate(zip(thresholds, groups_by_near, strict=True))
     )
 
 
-def pairwise(numbers: Sequence[int], patients: Sequence[str]) -> Pairwise:
-    """Judge groups by the patients they should find; slices whose patient is not known (empty) don't count.
+def pair_scores(numbers: Sequence[int], patients: Sequence[str]) -> PairScores:
+    """Score groups against patients; slices whose patient is unknown (empty) are left out.
 
-    Pairs are counted from the sizes of groups, of patients and of their overlaps, never listed.
+    Pairs are counted from the sizes of groups, patients and their overlaps, never listed.
     """
-    known = [(number, patient) for number, patient in zip(numbers, patients, strict=True) if patient]
-    both = _pairs(Counter(known))
-    together = _pairs(Counter(number for number, _ in known))
-    same = _pairs(Counter(patient for _, patient in known))
-    return Pairwise(precision=both / together if together else None, recall=both / same if same else None)
+    pairs = [(number, patient) for number, patient in zip(numbers, patients, strict=True) if patient]
+    both = _pairs(Counter(pairs))
+    together = _pairs(Counter(number for number, _ in pairs))
+    same = _pairs(Counter(patient for _, patient in pairs))
+    return PairScores(precision=both / together if together else None, recall=both / same if same else None)
 
 
 def _pairs(sizes: "Counter[int] | Counter[str] | Counter[tuple[int, str]]") -> int:
     return sum(size * (size - 1) // 2 for size in sizes.values())
 
 
-def _apart(thumbs: Thumbs, found: Sequence[Ints], level: float) -> list[float | None]:
-    """Of the slices with another one at `level` or above, the share with such a one outside their own group."""
+def _shares_apart(thumbs: Thumbs, groupings: Sequence[Ints], min_correlation: float) -> list[float | None]:
+    """Of the slices with another one at `min_correlation` or above, the share with one outside their own group."""
     paired: NDArray[np.bool_] = np.zeros(len(thumbs), dtype=np.bool_)
-    crossing = np.zeros((len(found), len(thumbs)), dtype=np.bool_)
-    for rows, columns, correlations in groups.blocks(thumbs):
-        alike = correlations >= level
+    crossing = np.zeros((len(groupings), len(thumbs)), dtype=np.bool_)
+    for rows, columns, correlations in groups.correlation_blocks(thumbs):
+        alike = correlations >= min_correlation
         if rows == columns:
             np.fill_diagonal(alike, val=False)
         if not alike.any():
             continue
         paired[rows] |= alike.any(axis=1)
         paired[columns] |= alike.any(axis=0)
-        for numbers, marks in zip(found, crossing, strict=True):
+        for numbers, marks in zip(groupings, crossing, strict=True):
             apart = alike & (numbers[rows, None] != numbers[None, columns])
             marks[rows] |= apart.any(axis=1)
             marks[columns] |= apart.any(axis=0)

@@ -1,7 +1,7 @@
-"""Look-alike groups: slices so alike that a net which met one has met the others.
+"""Near-duplicate groups: slices so similar that a net trained on one has in effect seen the others.
 
-Files of the sets at hand name no patient, so likeness stands in for it: exact copies, near copies, and neighbours in
-file order that still resemble each other. A group is not a patient, and one patient may be in several groups.
+The files of most data sets name no patient, so similarity stands in for it: exact copies, near copies, and neighbours
+in file order that are still similar. A group is not a patient, and one patient may be in several groups.
 """
 
 import re
@@ -35,14 +35,14 @@ def thumbnail(grey: NDArray[np.float32] | NDArray[np.uint8]) -> Thumbs:
     small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).reshape(-1).astype(np.float64)
     centred = small - small.mean()
     length = float(np.linalg.norm(centred))
-    # What is left of a flat picture is rounding, which would correlate with anything.
+    # In a flat picture only rounding errors remain, which would correlate with anything.
     if length <= 1e-6 * SIDE * max(1.0, float(np.abs(small).max())):
         return np.zeros(SIDE * SIDE, dtype=np.float32)
     unit: Thumbs = (centred / length).astype(np.float32)
     return unit
 
 
-def look_alikes(
+def near_duplicate_groups(
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
@@ -50,38 +50,38 @@ def look_alikes(
     near: float = NEAR,
     patients: Sequence[str] = (),
 ) -> Ints:
-    """Number the look-alike groups: int64 [n], from 0 in order of each group's first slice.
+    """Number the near-duplicate groups: int64 [n], from 0 in order of each group's first slice.
 
     Groups are the connected components of: the same content (`hashes`), a correlation of at least `near`, and file
-    numbers that follow each other in one folder (`order`: folder and number, or None where a name tells nothing)
+    numbers that follow each other in one folder (`order`: folder and number, or None where the name has no number)
     with a correlation of at least `NEIGHBOUR`. Slices of one named patient are always together.
     """
-    return under((near,), thumbs, hashes, order, patients=patients)[0]
+    return groups_by_threshold((near,), thumbs, hashes, order, patients=patients)[0]
 
 
-def under(
-    nears: Sequence[float],
+def groups_by_threshold(
+    thresholds: Sequence[float],
     thumbs: Thumbs,
     hashes: Sequence[str],
     order: Order,
     *,
     patients: Sequence[str] = (),
 ) -> tuple[Ints, ...]:
-    """Number the look-alike groups as `look_alikes` does, under each threshold of `nears`: one pass over the pairs."""
+    """Number the groups as `near_duplicate_groups` does, under each of `thresholds`, in one pass over all pairs."""
     start = np.arange(len(hashes), dtype=np.int64)
-    for first, second in _sure_pairs(thumbs, hashes, order, patients):
+    for first, second in _certain_pairs(thumbs, hashes, order, patients):
         _join(start, first, second)
-    parents = [start.copy() for _ in nears]
-    for rows, columns, correlations in blocks(thumbs):
-        for near, into in zip(nears, parents, strict=True):
-            _join_block(into, rows, columns, correlations >= near)
-    return tuple(_numbered(_roots(into)) for into in parents)
+    parents = [start.copy() for _ in thresholds]
+    for rows, columns, correlations in correlation_blocks(thumbs):
+        for threshold, parents_of in zip(thresholds, parents, strict=True):
+            _join_block(parents_of, rows, columns, correlations >= threshold)
+    return tuple(_numbered(_roots(parents_of)) for parents_of in parents)
 
 
-def blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
-    """Yield the correlations of all pairs, a block of rows by a block of columns at a time: memory is not n².
+def correlation_blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
+    """Yield the correlations of all pairs in blocks of rows and columns, so that memory does not grow with n².
 
-    A pair comes up once or, in a block on the diagonal, twice; there each slice meets itself as well.
+    Each pair is in one block or, on the diagonal, twice, with each slice paired with itself as well.
     """
     for top in range(0, len(thumbs), BLOCK):
         for left in range(top, len(thumbs), BLOCK):
@@ -89,36 +89,36 @@ def blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
             yield rows, columns, thumbs[rows] @ thumbs[columns].T
 
 
-def place(label: str, filename: str) -> tuple[str, int] | None:
-    """Folder and number of a file: `Normal case (12).jpg` is number 12 of what is called `Normal case (…`."""
-    last = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(filename).stem)
-    return (f"{label}/{filename[: last.start()]}", int(last[1])) if last else None
+def sequence_position(label: str, filename: str) -> tuple[str, int] | None:
+    """Series and number of a file: `Normal case (12).jpg` is number 12 of the files named `Normal case (…`."""
+    match = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(filename).stem)
+    return (f"{label}/{filename[: match.start()]}", int(match[1])) if match else None
 
 
-def exact_copies(hashes: Sequence[str]) -> int:
-    """Count the slices whose content was there already under another name."""
+def count_exact_copies(hashes: Sequence[str]) -> int:
+    """Count the slices whose content is that of an earlier slice."""
     return len(hashes) - len(set(hashes))
 
 
-def mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
+def count_mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
     """Count the groups that hold more than one class."""
     return sum(count > 1 for count in Counter(group for group, _ in set(zip(groups, labels, strict=True))).values())
 
 
-def _sure_pairs(
+def _certain_pairs(
     thumbs: Thumbs, hashes: Sequence[str], order: Order, patients: Sequence[str]
 ) -> Iterator[tuple[int, int]]:
-    """Pairs that are together whatever the threshold for near copies."""
-    yield from _same(hashes)
-    yield from _same(patients)
-    places: dict[tuple[str, int], int] = {place: i for i, place in enumerate(order) if place is not None}
-    for (folder, number), i in places.items():
-        after = places.get((folder, number + 1))
-        if after is not None and float(thumbs[i] @ thumbs[after]) >= NEIGHBOUR:
-            yield i, after
+    """Pairs that are in one group at any threshold."""
+    yield from _equal_pairs(hashes)
+    yield from _equal_pairs(patients)
+    index_of: dict[tuple[str, int], int] = {position: i for i, position in enumerate(order) if position is not None}
+    for (folder, number), i in index_of.items():
+        successor = index_of.get((folder, number + 1))
+        if successor is not None and float(thumbs[i] @ thumbs[successor]) >= NEIGHBOUR:
+            yield i, successor
 
 
-def _same(values: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _equal_pairs(values: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Pair each value with the first one equal to it; empty values are equal to nothing."""
     first: dict[str, int] = {}
     for i, value in enumerate(values):
@@ -129,8 +129,8 @@ def _same(values: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _join_block(parents: Ints, rows: slice, columns: slice, alike: Mask) -> None:
     """Join every pair of a block that is `alike`, in rounds: in each, every slice joins one group it is not in yet.
 
-    A round at least halves the groups still to be joined (Borůvka 1926), so there are few, however many of the pairs
-    are alike; to list the pairs of 20,000 near copies would take gigabytes.
+    A round at least halves the groups still to be joined (Borůvka 1926), so rounds are few, however many pairs there
+    are; listing the pairs of 20,000 near copies would take gigabytes.
     """
     if not alike.any():
         return
@@ -148,7 +148,7 @@ def _join_block(parents: Ints, rows: slice, columns: slice, alike: Mask) -> None
 
 
 def _roots(parents: Ints) -> Ints:
-    """Return the first slice of each slice's group, and shorten every way to it."""
+    """Return the first slice of each slice's group, and compress all paths to it."""
     while not np.array_equal(shorter := parents[parents], parents):
         parents[:] = shorter
     return parents.copy()
@@ -173,9 +173,9 @@ def _numbered(roots: Ints) -> Ints:
     return numbers.astype(np.int64)
 
 
-def members(groups: Sequence[int]) -> dict[int, tuple[int, ...]]:
+def members_by_group(groups: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Slices of every group, by group number."""
-    found: defaultdict[int, list[int]] = defaultdict(list)
+    members: defaultdict[int, list[int]] = defaultdict(list)
     for i, group in enumerate(groups):
-        found[group].append(i)
-    return {group: tuple(slices) for group, slices in found.items()}
+        members[group].append(i)
+    return {group: tuple(slices) for group, slices in members.items()}

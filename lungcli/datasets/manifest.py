@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
     """One axial CT image. `path` is relative to the data set's folder, `size` is (width, height) in pixels.
 
-    `group` numbers the look-alikes it belongs to, which a split keeps together; `patient` is empty where the source
+    `group` is the number of its near-duplicate group, which a split keeps together; `patient` is empty where the source
     does not say.
     """
 
@@ -35,14 +35,14 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of the source that is not in the data set, and why. `path` is relative to the source."""
+    """A file of the source that was left out of the data set, and why. `path` is relative to the source."""
 
     path: str
     reason: str
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a data set comes from and what may be done with it.
+    """Where a data set comes from and under what licence.
 
     `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
     its name among the published ones (`registry.DATA_SETS`), empty for all others.
@@ -80,8 +80,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 _FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Manifest, error=UnreadableInputError)
 
 
-def make(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
-    """Build a manifest, with its classes and digest worked out from the slices."""
+def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
+    """Build a manifest; its classes and digest are computed from the slices."""
     return Manifest(
         name=name,
         classes=tuple(sorted({item.label for item in slices})),
@@ -105,7 +105,7 @@ def folder(name: str) -> Path:
     return paths.data_home() / names.checked(name, "data set")
 
 
-def known() -> dict[str, Path]:
+def existing() -> dict[str, Path]:
     """Folders of the complete data sets on this machine, by name."""
     root = paths.data_home()
     if not root.is_dir():
@@ -132,13 +132,13 @@ def read(path: Path) -> Manifest:
     """Read one manifest file. Raises UnreadableInputError."""
     hint = f"make it anew; before that: lungcli data remove '{path.parent.name}'"
     manifest = _FORMAT.read(path, hint)
-    if why := _unsound(manifest):
-        raise UnreadableInputError(f"the manifest {path} is damaged: {why}", hint)
+    if damage := _damage(manifest):
+        raise UnreadableInputError(f"the manifest {path} is damaged: {damage}", hint)
     return manifest
 
 
-def _unsound(manifest: Manifest) -> str:
-    """Say why a manifest cannot be what lungcli wrote; empty when it can. Who else wrote it may mean harm."""
+def _damage(manifest: Manifest) -> str:
+    """Return why a manifest cannot have been written by lungcli (it may be hostile); empty when it can."""
     if not _DIGEST.fullmatch(manifest.digest):
         return "its digest is none"
     classes = frozenset(manifest.classes)
@@ -153,19 +153,23 @@ def _unsound(manifest: Manifest) -> str:
 
 def find(name: str) -> Path:
     """Return the folder of the data set that `name` means. Raises UsageError when there is none."""
-    return names.find(name, known(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`")
+    return names.find(
+        name, existing(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`"
+    )
 
 
 def remove(name: str) -> None:
     """Delete the data set called `name`. Raises UsageError when there is none."""
-    where = find(name)
-    with atomic_dir.alone(where.parent, where.name, f"another process works on the data set {where.name!r}"):
-        # Cut off half-way, what is left is no data set any more, and the next call clears it.
-        doomed = where.with_name(f".{where.name}.partial-{secrets.token_hex(4)}")
-        with paths.os_errors_as(where):
-            where.rename(doomed)
+    target = find(name)
+    with atomic_dir.exclusive_lock(
+        target.parent, target.name, f"another process works on the data set {target.name!r}"
+    ):
+        # Renamed first: if this is interrupted, the rest is no data set any more, and the next call deletes it.
+        doomed = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+        with paths.os_errors_as(target):
+            target.rename(doomed)
             shutil.rmtree(doomed)
-        atomic_dir.sweep(where.parent)
+        atomic_dir.remove_partial(target.parent)
 
 
 def require_new(name: str) -> Path:

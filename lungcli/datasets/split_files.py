@@ -1,4 +1,4 @@
-"""Splits as files: which slice is in which part, written with a digest and checked for leaks whenever it is read.
+"""Split files: the part of every slice, written with a digest and checked for leakage whenever it is read.
 
 DATA SET/splits/NAME.json    one split, or the folds of a cross-validation
 """
@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 Part = Literal["train", "val", "test"]
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class SliceParts(msgspec.Struct, frozen=True, kw_only=True):
     """One slice, and its part in the split, or in each fold."""
 
     path: str
@@ -43,24 +43,23 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
     protocol: Protocol
     seed: int
     folds: int
-    slices: tuple[Placed, ...]
+    slices: tuple[SliceParts, ...]
     digest: str
 
 
 _FORMAT = versioned.Format(kind="split", version=FORMAT_VERSION, content=SplitFile, error=UnreadableInputError)
 
 
-def make(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
+def build(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
     """Divide a data set into one split (`folds` 0) or into folds, as a file holds it.
 
-    Raises UsageError where `splits.split` and `splits.folds` do, and for a split that leaks.
+    Raises UsageError as `splits.make_split` and `splits.cross_validation_folds` do, and for a split with leakage.
     """
-    divided = divide(manifest, protocol, folds, seed)
-    columns = [_column(one, len(manifest.slices)) for one in divided]
+    all_splits = make_splits(manifest, protocol, folds, seed)
+    columns = [_column(split, len(manifest.slices)) for split in all_splits]
     slices = tuple(
-        Placed(path=item.path, sha256=item.sha256, parts=parts)
-        for item, *parts_ in zip(manifest.slices, *columns, strict=True)
-        for parts in [tuple(parts_)]
+        SliceParts(path=item.path, sha256=item.sha256, parts=parts)
+        for item, parts in zip(manifest.slices, zip(*columns, strict=True), strict=True)
     )
     return SplitFile(
         data=manifest.name,
@@ -73,13 +72,17 @@ def make(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, see
     )
 
 
-def divide(manifest: Manifest, protocol: Protocol, folds: int, seed: int) -> tuple[Split, ...]:
-    """Return the one split or all folds of a data set, checked for leaks. Raises UsageError."""
-    alone = folds == 0
-    divided = (splits.split(manifest, protocol, seed),) if alone else splits.folds(manifest, folds, seed, protocol)
-    for one in divided:
-        splits.require_sound(manifest, one)
-    return divided
+def make_splits(manifest: Manifest, protocol: Protocol, folds: int, seed: int) -> tuple[Split, ...]:
+    """Return the one split or all folds of a data set, checked for leakage. Raises UsageError."""
+    is_single = folds == 0
+    all_splits = (
+        (splits.make_split(manifest, protocol, seed),)
+        if is_single
+        else splits.cross_validation_folds(manifest, folds, seed, protocol)
+    )
+    for split in all_splits:
+        splits.require_no_leak(manifest, split)
+    return all_splits
 
 
 def default_name(protocol: Protocol, folds: int, seed: int) -> str:
@@ -87,13 +90,13 @@ def default_name(protocol: Protocol, folds: int, seed: int) -> str:
     return "-".join([protocol, *([f"{folds}folds"] if folds else []), f"seed{seed}"])
 
 
-def known(manifest: Manifest) -> dict[str, Path]:
+def saved(manifest: Manifest) -> dict[str, Path]:
     """Split files in the folder of a data set, by name."""
     return {path.stem: path for path in sorted(_folder(manifest).glob("*.json"))}
 
 
 def save(manifest: Manifest, file: SplitFile, name: str) -> Path:
-    """Write a split file into the data set's folder and return its path; the very same content is left as it is.
+    """Write a split file into the data set's folder and return its path; an identical file is left as it is.
 
     Raises UsageError for a name that can't be a file's, or that another split has.
     """
@@ -112,7 +115,7 @@ def find(manifest: Manifest, spec: str) -> Path:
     if spec.endswith(".json") or path.is_file():
         return path.absolute()
     hint = f"grouped and random need no file; write one: lungcli data split '{manifest.name}'"
-    return names.find(spec, known(manifest), "split", hint)
+    return names.find(spec, saved(manifest), "split", hint)
 
 
 def read(path: Path) -> SplitFile:
@@ -121,44 +124,43 @@ def read(path: Path) -> SplitFile:
 
 
 def splits_of(manifest: Manifest, path: Path) -> tuple[Split, ...]:
-    """Read the one split or all folds that a file describes, and check them.
+    """Read the one split or all folds in a file, and check them.
 
-    Raises UnreadableInputError (no split file), UsageError with the reason for a split that is not of this data, that
-    leaks, or that was changed by hand.
+    Raises UnreadableInputError (no split file), UsageError for a split of other data, with leakage, or edited by hand.
     """
     file = read(path)
     _require_same_data(manifest, file, path)
     count = max(file.folds, 1)
     if any(len(item.parts) != count for item in file.slices):
-        raise UsageError(f"the split {path} does not give every slice {count} parts", _again(manifest, file))
-    divided = tuple(
-        splits.made(manifest, _parts(file, i), file.protocol, file.seed, file.folds, i + 1 if file.folds else 0)
+        raise UsageError(f"the split {path} does not give every slice {count} parts", _remake_hint(manifest, file))
+    all_splits = tuple(
+        splits.assemble(manifest, _parts(file, i), file.protocol, file.seed, file.folds, i + 1 if file.folds else 0)
         for i in range(count)
     )
-    for one in divided:
-        splits.require_sound(manifest, one)
+    for split in all_splits:
+        splits.require_no_leak(manifest, split)
     if file.digest != _digest(file.manifest, file.protocol, file.seed, file.folds, file.slices):
-        raise UsageError(f"the split {path} was changed after it was written", _again(manifest, file))
-    return divided
+        raise UsageError(f"the split {path} was changed after it was written", _remake_hint(manifest, file))
+    return all_splits
 
 
-def asked(manifest: Manifest, recipe: Recipe) -> Split:
-    """Return the split that a recipe names, checked for leaks. Raises UsageError, UnreadableInputError."""
+def split_of_recipe(manifest: Manifest, recipe: Recipe) -> Split:
+    """Return the split of a recipe, checked for leakage. Raises UsageError, UnreadableInputError."""
     if recipe.split:
-        divided = splits_of(manifest, find(manifest, recipe.split))
-        first = divided[0]
+        all_splits = splits_of(manifest, find(manifest, recipe.split))
+        first = all_splits[0]
         if (first.protocol, first.seed, first.folds) != (recipe.protocol, recipe.split_seed, recipe.folds):
             raise UsageError(
-                f"the split {recipe.split} is now {splits.in_words(first)}, not the one that the recipe names",
+                f"the split {recipe.split} is now {splits.describe(first)}, not the one that the recipe names",
                 "start a new run with another --name",
             )
     else:
-        divided = divide(manifest, recipe.protocol, recipe.folds, recipe.split_seed)
-    return divided[max(recipe.fold, 1) - 1]
+        all_splits = make_splits(manifest, recipe.protocol, recipe.folds, recipe.split_seed)
+    return all_splits[max(recipe.fold, 1) - 1]
 
 
-def settings(data: str, spec: str) -> dict[str, object]:
-    """Return what a recipe needs to name a split file: its fields `split`, `protocol`, `split_seed` and `folds`.
+def recipe_fields(data: str, spec: str) -> dict[str, object]:
+    """Return the fields `split`, `protocol`, `split_seed` and `folds` of a recipe for a split file.
 
     Raises UsageError when there is no such split of the data set, UnreadableInputError for a damaged file.
     """
@@ -178,12 +180,12 @@ def _folder(manifest: Manifest) -> Path:
     return manifests.folder(manifest.name) / "splits"
 
 
-def _column(divided: Split, count: int) -> list[Part]:
+def _column(split: Split, count: int) -> list[Part]:
     """Part of every slice, in the order of the manifest."""
     column: list[Part] = ["train"] * count
-    for i in divided.val:
+    for i in split.val:
         column[i] = "val"
-    for i in divided.test:
+    for i in split.test:
         column[i] = "test"
     return column
 
@@ -193,7 +195,7 @@ def _parts(file: SplitFile, fold: int) -> list[tuple[int, ...]]:
     return [tuple(i for i, part in enumerate(chosen) if part == wanted) for wanted in PARTS]
 
 
-def _digest(manifest: str, protocol: str, seed: int, folds: int, slices: Sequence[Placed]) -> str:
+def _digest(manifest: str, protocol: str, seed: int, folds: int, slices: Sequence[SliceParts]) -> str:
     content = (manifest, protocol, seed, folds, slices)
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
@@ -207,19 +209,20 @@ def _require_same_data(manifest: Manifest, file: SplitFile, path: Path) -> None:
         (len(ours.keys() - theirs.keys()), "new"),
         (sum(ours[key] != value for key, value in theirs.items() if key in ours), "changed"),
     )
-    what = ", ".join(f"{count} {word}" for count, word in counts if count)
-    if what:
+    differences = ", ".join(f"{count} {word}" for count, word in counts if count)
+    if differences:
         raise UsageError(
-            f"the split {path} is of other data than {manifest.name!r}: slices: {what}", _again(manifest, file)
+            f"the split {path} is of other data than {manifest.name!r}: slices: {differences}",
+            _remake_hint(manifest, file),
         )
     if file.manifest != manifest.digest or [*theirs] != [*ours] or len(file.slices) != len(manifest.slices):
         raise UsageError(
             f"the split {path} is of other data than {manifest.name!r}: the slices have other classes, groups or order",
-            _again(manifest, file),
+            _remake_hint(manifest, file),
         )
 
 
-def _again(manifest: Manifest, file: SplitFile) -> str:
+def _remake_hint(manifest: Manifest, file: SplitFile) -> str:
     folds = f" --folds {file.folds}" if file.folds else ""
     return (
         f"make it again: lungcli data split '{manifest.name}' --protocol {file.protocol}{folds} --seed {file.seed} "

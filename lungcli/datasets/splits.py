@@ -1,4 +1,4 @@
-"""Which slices train, which validate and which test: by look-alike group, or at random as the literature does."""
+"""Splits into training, validation and test part: by near-duplicate group, or at random as in the literature."""
 
 import functools
 import hashlib
@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import msgspec
 
 from lungcli.core.errors import UsageError
+from lungcli.datasets import groups
 from lungcli.datasets.manifest import Manifest
 from lungcli.modelfile import model_card
 
@@ -18,20 +19,20 @@ Protocol = Literal["grouped", "random"]
 PARTS = ("train", "val", "test")
 FRACTIONS = (0.64, 0.16, 0.20)
 FOLDS = (3, 20)
-# Of what a fold does not test, as the single split has it.
+# Training and validation shares of the rest of a fold, as in the single split.
 FOLD_FRACTIONS = (0.8, 0.2)
 
-# A group that is more than this of a class in val or test trains instead: figures that rest on two groups say little.
+# A group with more than this share of a class in val or test goes to training: metrics on two groups say little.
 MOST_OF_A_CLASS = 1 / 3
 
-# How many slices of each class: of a unit (a group or a slice), or still wanted by a part.
+# Slices of each class: in a unit (a group or a slice), or still missing in a part.
 Counts = list[float]
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """The three parts as sorted indices into `manifest.slices`. Equal digests mean equal parts of equal data.
 
-    `fold` counts from 1 to `folds`; both are 0 where there is one split alone.
+    `fold` counts from 1 to `folds`; both are 0 for a single split.
     """
 
     train: tuple[int, ...]
@@ -44,15 +45,15 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     fold: int = 0
 
 
-class Leak(msgspec.Struct, frozen=True, kw_only=True):
-    """How many look-alike groups, contents of files and named patients have slices in more than one part."""
+class LeakCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Near-duplicate groups, file contents and named patients that have slices in more than one part."""
 
     groups: int
     contents: int
     patients: int
 
 
-def split(
+def make_split(
     manifest: Manifest,
     protocol: Protocol = "grouped",
     seed: int = 0,
@@ -60,48 +61,45 @@ def split(
 ) -> Split:
     """Divide the slices into train, val and test, each class in about the given `fractions`.
 
-    `grouped` keeps every look-alike group on one side; `random` divides slice by slice, which lets look-alikes leak
-    from training into the test. Large units are placed first, each in a part drawn with chances that follow what the
-    part still lacks of its classes. Order and chances come from sha256, so a seed means the same split everywhere.
+    `grouped` keeps every near-duplicate group in one part; `random` divides slice by slice, which leaks near-duplicates
+    from training into the test. Large units are assigned first, each to a part drawn with probabilities that follow how
+    many slices of its classes the part still lacks. Order and draws come from sha256, so a seed gives the same split
+    everywhere.
 
-    Raises UsageError for a protocol or fractions that can't be meant, for fewer than two classes, and for a class
-    with fewer than three units, which can't be in all parts.
+    Raises UsageError for an invalid protocol or fractions, for fewer than two classes, and for a class with fewer than
+    three units, which cannot be in all parts.
     """
-    _check(manifest, protocol, fractions)
-    units = _units(manifest, protocol)
-    labels = manifest.labels()
-    counts = [_count(unit, labels, len(manifest.classes)) for unit in units]
-    _require_units(manifest, counts, protocol, len(PARTS), "a split into train, val and test needs")
+    _check_request(manifest, protocol, fractions)
+    units, counts = _units(manifest, protocol, len(PARTS), "a split into train, val and test needs")
     keys = [_key(manifest, unit, seed) for unit in units]
-    chosen = _spread(_place(counts, keys, fractions), counts, keys, len(PARTS))
-    return made(manifest, _slices(units, chosen), protocol, seed)
+    chosen = _fill_missing_classes(_assign_parts(counts, keys, fractions), counts, keys, len(PARTS))
+    return assemble(manifest, _slices(units, chosen), protocol, seed)
 
 
-def folds(manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "grouped") -> tuple[Split, ...]:
+def cross_validation_folds(
+    manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "grouped"
+) -> tuple[Split, ...]:
     """Divide the slices `k` times for cross-validation: each is in the test part of one of the `k` splits.
 
     Classes are spread over the test parts as evenly as their units allow; what a fold does not test is divided into
-    train and val as by `split`, with a val part of its own drawn for each fold.
+    train and val as by `make_split`, with a val part of its own drawn for each fold.
 
-    Raises UsageError for a `k` or protocol that can't be meant, for fewer than two classes, and for a class with
-    fewer than `k` units, which can't be in all test parts.
+    Raises UsageError for an invalid `k` or protocol, for fewer than two classes, and for a class with fewer than `k`
+    units, which cannot be in all test parts.
     """
     if not FOLDS[0] <= k <= FOLDS[1]:
-        raise UsageError(f"{k} folds can't be meant: from {FOLDS[0]} to {FOLDS[1]} can", "5 are usual: --folds 5")
-    _check(manifest, protocol, FRACTIONS)
-    units = _units(manifest, protocol)
-    labels = manifest.labels()
-    counts = [_count(unit, labels, len(manifest.classes)) for unit in units]
-    _require_units(manifest, counts, protocol, k, f"{k} folds need")
+        raise UsageError(f"{k} folds are not possible: choose {FOLDS[0]} to {FOLDS[1]}", "5 are usual: --folds 5")
+    _check_request(manifest, protocol, FRACTIONS)
+    units, counts = _units(manifest, protocol, k, f"{k} folds need")
     keys = [_key(manifest, unit, seed) for unit in units]
-    # Every slice is tested once, so that no fold can leave a large group to the training part.
-    tested = _spread(_place(counts, keys, [1 / k] * k, most=1.0), counts, keys, k)
+    # Every slice is tested once, so no fold can leave a large group to the training part.
+    tested = _fill_missing_classes(_assign_parts(counts, keys, [1 / k] * k, most=1.0), counts, keys, k)
     return tuple(_fold(manifest, units, counts, tested, fold, k, seed, protocol) for fold in range(k))
 
 
 def _fold(
     manifest: Manifest,
-    units: Sequence[list[int]],
+    units: Sequence[Sequence[int]],
     counts: Sequence[Counts],
     tested: Sequence[int],
     fold: int,
@@ -113,14 +111,14 @@ def _fold(
     rest = [i for i, part in enumerate(tested) if part != fold]
     rest_counts = [counts[i] for i in rest]
     keys = [_key(manifest, units[i], seed, fold + 1) for i in rest]
-    drawn = _spread(_place(rest_counts, keys, FOLD_FRACTIONS), rest_counts, keys, 2)
+    drawn = _fill_missing_classes(_assign_parts(rest_counts, keys, FOLD_FRACTIONS), rest_counts, keys, 2)
     chosen = [PARTS.index("test")] * len(units)
     for i, part in zip(rest, drawn, strict=True):
         chosen[i] = part
-    return made(manifest, _slices(units, chosen), protocol, seed, folds=k, fold=fold + 1)
+    return assemble(manifest, _slices(units, chosen), protocol, seed, folds=k, fold=fold + 1)
 
 
-def made(
+def assemble(
     manifest: Manifest,
     parts: Sequence[tuple[int, ...]],
     protocol: Protocol,
@@ -128,40 +126,42 @@ def made(
     folds: int = 0,
     fold: int = 0,
 ) -> Split:
-    """Put sorted train, val and test parts together, with the digest that names them."""
+    """Combine sorted train, val and test parts into a split, with its digest."""
     digest = hashlib.sha256(msgspec.json.encode((manifest.digest, protocol, seed, parts))).hexdigest()
     train, val, test = parts
     return Split(train=train, val=val, test=test, protocol=protocol, seed=seed, digest=digest, folds=folds, fold=fold)
 
 
-def leak(manifest: Manifest, divided: Split) -> Leak:
-    """Count what lies on several sides of a split; a random one has it by design, a grouped one must not."""
+def count_leaks(manifest: Manifest, parts: Split) -> LeakCounts:
+    """Count what is in several parts of a split: a random one leaks by design, a grouped one must not."""
     sides: list[defaultdict[object, set[int]]] = [defaultdict(set) for _ in range(3)]
-    for side, part in enumerate((divided.train, divided.val, divided.test)):
+    for side, part in enumerate((parts.train, parts.val, parts.test)):
         for item in (manifest.slices[i] for i in part):
-            for found, value in zip(sides, (item.group, item.sha256, item.patient), strict=True):
-                found[value].add(side)
+            for parts_by_value, value in zip(sides, (item.group, item.sha256, item.patient), strict=True):
+                parts_by_value[value].add(side)
     sides[2].pop("", None)
-    groups, contents, patients = (sum(len(where) > 1 for where in found.values()) for found in sides)
-    return Leak(groups=groups, contents=contents, patients=patients)
+    groups, contents, patients = (
+        sum(len(sides_of_value) > 1 for sides_of_value in parts_by_value.values()) for parts_by_value in sides
+    )
+    return LeakCounts(groups=groups, contents=contents, patients=patients)
 
 
-def require_sound(manifest: Manifest, divided: Split) -> None:
-    """Refuse a split that does not divide the data set, or a grouped one that leaks. Raises UsageError."""
-    name = in_words(divided)
-    everything = sorted((*divided.train, *divided.val, *divided.test))
+def require_no_leak(manifest: Manifest, split: Split) -> None:
+    """Raise UsageError for a split that does not partition the data set, or a grouped one with leakage."""
+    name = describe(split)
+    everything = sorted((*split.train, *split.val, *split.test))
     if everything != list(range(len(manifest.slices))):
         raise UsageError(
             f"{name} has slices in several parts, or in none", f"make one: lungcli data split {manifest.name!r}"
         )
-    found = leak(manifest, divided)
-    if divided.protocol == "grouped" and (found.groups or found.contents or found.patients):
+    leaks = count_leaks(manifest, split)
+    if split.protocol == "grouped" and (leaks.groups or leaks.contents or leaks.patients):
         what = [
             f"{count} {noun}"
             for count, noun in (
-                (found.groups, "look-alike groups"),
-                (found.contents, "pictures with exact copies"),
-                (found.patients, "patients"),
+                (leaks.groups, "near-duplicate groups"),
+                (leaks.contents, "pictures with exact copies"),
+                (leaks.patients, "patients"),
             )
             if count
         ]
@@ -171,12 +171,12 @@ def require_sound(manifest: Manifest, divided: Split) -> None:
         )
 
 
-def in_words(divided: Split) -> str:
+def describe(split: Split) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
-    return model_card.split_in_words(divided.protocol, divided.seed, divided.folds, divided.fold)
+    return model_card.split_in_words(split.protocol, split.seed, split.folds, split.fold)
 
 
-def _check(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> None:
+def _check_request(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> None:
     if protocol not in get_args(Protocol):
         raise UsageError(f"unknown split protocol {protocol!r}", f"known: {', '.join(get_args(Protocol))}")
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
@@ -188,25 +188,20 @@ def _check(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> Non
         )
 
 
-def _units(manifest: Manifest, protocol: Protocol) -> list[list[int]]:
-    """Slices that go together, in file order."""
-    if protocol == "random":
-        return [[i] for i in range(len(manifest.slices))]
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for i, item in enumerate(manifest.slices):
-        members[item.group].append(i)
-    return list(members.values())
-
-
-def _count(unit: Sequence[int], labels: Sequence[int], classes: int) -> Counts:
-    found = [0.0] * classes
-    for i in unit:
-        found[labels[i]] += 1
-    return found
+def _units(
+    manifest: Manifest, protocol: Protocol, least: int, whole: str
+) -> tuple[list[tuple[int, ...]], list[Counts]]:
+    """Return the slices that stay together, in file order, and the class counts of each. Raises UsageError."""
+    labels = manifest.labels()
+    numbers = [item.group for item in manifest.slices] if protocol == "grouped" else range(len(labels))
+    units = list(groups.members_by_group(numbers).values())
+    counts = [[float(sum(labels[i] == k for i in unit)) for k in range(len(manifest.classes))] for unit in units]
+    _require_units(manifest, counts, protocol, least, whole)
+    return units, counts
 
 
 def _require_units(manifest: Manifest, counts: Sequence[Counts], protocol: Protocol, least: int, whole: str) -> None:
-    what = "look-alike groups" if protocol == "grouped" else "slices"
+    what = "near-duplicate groups" if protocol == "grouped" else "slices"
     for k, label in enumerate(manifest.classes):
         number = sum(count[k] > 0 for count in counts)
         if number < least:
@@ -226,17 +221,17 @@ def _slices(units: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[tuple
 
 
 def _key(manifest: Manifest, unit: Sequence[int], *seeds: int) -> str:
-    """Return what orders a unit under a seed; it depends on the content alone, not on how groups are numbered."""
+    """Return the sort key of a unit under a seed; it depends on content alone, not on how groups are numbered."""
     names = sorted((manifest.slices[i].sha256, manifest.slices[i].path) for i in unit)
     return hashlib.sha256(msgspec.json.encode((*seeds, names))).hexdigest()
 
 
-def _place(
+def _assign_parts(
     counts: Sequence[Counts], keys: Sequence[str], fractions: Sequence[float], most: float = MOST_OF_A_CLASS
 ) -> list[int]:
-    """Give every unit a part, the larger ones first while every part still has room.
+    """Assign every unit to a part, the larger ones first while every part still has room.
 
-    Where it can be, no unit has more than the share `most` of what is meant for a class in a part, the first excepted.
+    Where possible, no unit takes more than the share `most` of a class in a part, except in the first part.
     """
     totals = [sum(column) for column in zip(*counts, strict=True)]
     lacks = [[fraction * total for total in totals] for fraction in fractions]
@@ -249,44 +244,44 @@ def _place(
         fits = [
             all(counts[i][k] <= min(lack[k], limit[k]) for k in own) for lack, limit in zip(lacks, limits, strict=True)
         ]
-        chosen[i] = part = _draw(needs, fits, keys[i])
+        chosen[i] = part = _draw_part(needs, fits, keys[i])
         for k in own:
             lacks[part][k] -= counts[i][k]
     return chosen
 
 
-def _draw(needs: Sequence[float], fits: Sequence[bool], key: str) -> int:
-    """Draw a part among those where a unit fits, or take the one that lacks most where it fits nowhere."""
+def _draw_part(needs: Sequence[float], fits: Sequence[bool], key: str) -> int:
+    """Draw a part among those that a unit fits into, or return the one that lacks most where it fits nowhere."""
     weights = [need if fit else 0.0 for need, fit in zip(needs, fits, strict=True)]
-    left = int(key[:12], 16) / 16**12 * _sum(weights)
+    remaining = int(key[:12], 16) / 16**12 * _sum(weights)
     for part, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
+        remaining -= weight
+        if remaining < 0:
             return part
     return max(range(len(needs)), key=lambda part: needs[part])
 
 
 def _sum(values: Iterable[float]) -> float:
-    """Add from left to right: `sum` rounds otherwise from Python 3.12 on, and a split must not."""
+    """Add from left to right: `sum` rounds differently from Python 3.12 on, and splits must not change."""
     return functools.reduce(operator.add, values, 0.0)
 
 
-def _spread(chosen: list[int], counts: Sequence[Counts], keys: Sequence[str], parts: int) -> list[int]:
+def _fill_missing_classes(chosen: list[int], counts: Sequence[Counts], keys: Sequence[str], parts: int) -> list[int]:
     """Move as few slices as it takes to bring every class to every part, where a single move can."""
     chosen = list(chosen)
     smallest_first = sorted(range(len(counts)), key=lambda i: (sum(counts[i]), keys[i]))
-    while missing := _missing(chosen, counts, parts):
+    while missing := _missing_classes(chosen, counts, parts):
         moves = (
             [*chosen[:i], part, *chosen[i + 1 :]] for part, k in sorted(missing) for i in smallest_first if counts[i][k]
         )
-        better = next((move for move in moves if len(_missing(move, counts, parts)) < len(missing)), None)
+        better = next((move for move in moves if len(_missing_classes(move, counts, parts)) < len(missing)), None)
         if better is None:
             return chosen
         chosen = better
     return chosen
 
 
-def _missing(chosen: Sequence[int], counts: Sequence[Counts], parts: int) -> set[tuple[int, int]]:
-    """Pairs of a part and a class that is not in it."""
+def _missing_classes(chosen: Sequence[int], counts: Sequence[Counts], parts: int) -> set[tuple[int, int]]:
+    """Pairs of a part and a class that it lacks."""
     there = {(part, k) for part, count in zip(chosen, counts, strict=True) for k, n in enumerate(count) if n}
     return {(part, k) for part in range(parts) for k in range(len(counts[0]))} - there

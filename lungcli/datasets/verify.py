@@ -1,7 +1,6 @@
-"""Whether a data set on disk is still what its manifest says."""
+"""Checking the files of a data set against its manifest."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -9,17 +8,17 @@ import msgspec
 from lungcli.core import registry
 from lungcli.core.names import natural
 from lungcli.datasets import manifest
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.ingest import ingest, published_hashes
-from lungcli.datasets.ingest.folder_layout import is_of_the_system
-from lungcli.datasets.ingest.ingest import Advance
+from lungcli.datasets.ingest.folder_layout import is_system_file
 from lungcli.datasets.manifest import Manifest, Slice
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found: paths within the data set's folder.
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a check; paths are relative to the data set's folder.
 
-    `known` of `published` slices are those of the published set of that name, both 0 for other data; `altered` says
-    that the manifest itself does not fit its digest.
+    `known` of the `published` slices of a published set are there, both 0 for other data; `altered`: the manifest does
+    not match its own digest.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
         return self.known < self.published
 
 
-def verify(data: Manifest, advance: Advance | None = None) -> Verified:
+def verify(data: Manifest, advance: Advance | None = None) -> Verification:
     """Hash every file of a data set again and compare it with the manifest; `advance(done, total)` counts files."""
     folder = manifest.folder(data.name)
     damaged: list[Slice] = []
@@ -52,21 +51,18 @@ def verify(data: Manifest, advance: Advance | None = None) -> Verified:
     def digest(item: Slice) -> str:
         return _digest(folder / item.path)
 
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for done, (item, found) in enumerate(zip(data.slices, pool.map(digest, data.slices), strict=True), start=1):
-            kind = intact if found == item.sha256 else damaged if found else missing
-            kind.append(item)
-            if advance:
-                advance(done, len(data.slices))
+    for item, sha256 in zip(data.slices, map_in_order(digest, data.slices, advance), strict=True):
+        kind = intact if sha256 == item.sha256 else damaged if sha256 else missing
+        kind.append(item)
     row = registry.DATA_SETS.get(data.source.data_set)
-    return Verified(
+    return Verification(
         name=data.name,
         slices=len(data.slices),
         damaged=tuple(item.path for item in damaged),
         missing=tuple(item.path for item in missing),
         extra=_extra(data, folder),
         altered=manifest.digest(data.slices) != data.digest,
-        known=published_hashes.found(row, intact) if row else 0,
+        known=published_hashes.count_published(row, intact) if row else 0,
         published=row.slices if row else 0,
     )
 
@@ -74,7 +70,7 @@ def verify(data: Manifest, advance: Advance | None = None) -> Verified:
 def _extra(data: Manifest, folder: Path) -> tuple[str, ...]:
     ours = {*(item.path for item in data.slices), manifest.FILE, ingest.SOURCE}
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    extra = (file for file in files if file not in ours and not is_of_the_system(PurePosixPath(file)))
+    extra = (file for file in files if file not in ours and not is_system_file(PurePosixPath(file)))
     return tuple(sorted(extra, key=natural))
 
 

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lungcli.core import cpu as hardware
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 

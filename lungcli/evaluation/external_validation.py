@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from lungcli.core import names
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.datasets import groups
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance, files_in
 from lungcli.datasets.ingest.folder_layout import may_be_picture
-from lungcli.datasets.series import files_in
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import content_of
 from lungcli.imaging.preprocessing import prepare
@@ -112,7 +111,7 @@ def _scored(
     hashes = [item.sha256 for item in done]
     thumbs = np.stack([item.thumb for item in done if item.thumb is not None])
     probabilities = np.stack([item.probabilities for item in done if item.probabilities is not None])
-    group = groups.look_alikes(thumbs, hashes, [item.place for item in done])
+    group = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in done])
     verdicts = probabilities.argmax(axis=1)
     threshold = card.referral.threshold if card.referral else None
     specificity = referred = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.imaging.image_io import read
 from lungcli.imaging.perturbations import CHANGES
 from lungcli.imaging.picture import Grey

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import paths
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.phantom import dataset
 from lungcli.export.formats import PROBABILITIES, SUFFIXES, Exported, Form, require_openvino

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lungcli.core.errors import UsageError
-from lungcli.datasets import cache, manifest, splits
+from lungcli.datasets import cache, files, manifest, splits
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_card import Elsewhere, StressFigures
 from lungcli.pipeline import stages
@@ -23,7 +23,7 @@ RANDOM_SPLIT_FLATTERS = (
 
 
 def judge(
-    model: "Model", name: str, *, random: bool, advance: cache.Advance | None = None
+    model: "Model", name: str, *, random: bool, advance: files.Advance | None = None
 ) -> list[tuple[str, str, Evaluation]]:
     """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
 
@@ -55,10 +55,10 @@ def judge(
         )
     verdicts = _tested(model, own)
     flatters = "" if own.split.protocol == "grouped" else RANDOM_SPLIT_FLATTERS
-    title = f"{name}, test part of the model's own {splits.in_words(own.split).removeprefix('the ')}"
+    title = f"{name}, test part of the model's own {splits.describe(own.split).removeprefix('the ')}"
     found = [(title, flatters, verdicts)]
     if random and own.split.protocol == "grouped":
-        other = splits.split(own.manifest, protocol="random", seed=card.split.seed)
+        other = splits.make_split(own.manifest, protocol="random", seed=card.split.seed)
         verdicts = evaluation.evaluate(model, own.pixels, other.test, own.manifest, other, part="test")
         met = len(set(other.test) & {*own.split.train, *own.split.val})
         why = f"{met} of these {len(other.test)} slices were used to train or choose the model. {RANDOM_SPLIT_FLATTERS}"
@@ -66,7 +66,7 @@ def judge(
     return found
 
 
-def verdicts_of(path: Path, advance: cache.Advance | None = None) -> Evaluation | None:
+def verdicts_of(path: Path, advance: files.Advance | None = None) -> Evaluation | None:
     """Return the verdicts of a model file on the test part of its own split: kept beside it in a run, or found now.
 
     None where its data set or split file is not here, or is not as it was, and for a trial of a search that was not
@@ -90,7 +90,7 @@ def verdicts_of(path: Path, advance: cache.Advance | None = None) -> Evaluation 
     return _tested(model, own) if own is not None and own.split.digest == model.card.split.digest else None
 
 
-def _learned_from(model: "Model", name: str, advance: cache.Advance | None) -> stages.RunData:
+def _learned_from(model: "Model", name: str, advance: files.Advance | None) -> stages.RunData:
     """Open the data set `name` as the model's own recipe divides and prepares it."""
     return stages.load_run_data(msgspec.structs.replace(model.card.recipe, data=name, size=model.card.size), advance)
 

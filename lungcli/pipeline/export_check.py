@@ -23,7 +23,7 @@ def require_exportable(run: Run, classes: int) -> None:
 
     for stage in model_paths.stages(run):
         folder, recipe = run.stage(stage), stages.recipe_of(run.recipe, stage)
-        begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.WHOLE).exists()
+        begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.EPOCH_CHECKPOINT).exists()
         # The others are made from nets of these.
         if begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
             continue

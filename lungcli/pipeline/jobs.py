@@ -85,7 +85,7 @@ def _happening(run: Run, found: RunData, without: Collection[str]) -> Generator[
     for stage in made:
         if (run.stage(stage) / model_paths.MODEL).exists():
             # Killed just after the file was written, it has left more.
-            trainer.forget_progress(run.stage(stage))
+            trainer.remove_checkpoints(run.stage(stage))
             continue
         if stage == "int8":
             yield StageStarted(time=now(), stage=stage, about="quantize the student to int8, and prove it")

@@ -18,7 +18,7 @@ def prune(run: Run, found: RunData) -> str:
     from lungcli.training import loop, trainer
 
     recipe, to = stages.recipe_of(run.recipe, "pruned"), run.stage("pruned") / loop.BEST
-    cut = trainer.cut(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, to)
+    cut = trainer.prune_weights(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, to)
     stages.export(run, "pruned", found, cut)
     return in_words(cut)
 

@@ -21,7 +21,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.datasets import cache, manifest, split_files
+from lungcli.datasets import cache, files, manifest, split_files
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
@@ -33,7 +33,7 @@ from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
-    from lungcli.training.loop import Material as Lessons
+    from lungcli.training.loop import TrainingData as Lessons
     from lungcli.training.trainer import Teacher
 
 GUARD_SLICES = 400
@@ -50,7 +50,7 @@ class RunData:
     pixels: NDArray[np.uint8]
 
 
-def load_run_data(recipe: Recipe, advance: cache.Advance | None = None) -> RunData:
+def load_run_data(recipe: Recipe, advance: files.Advance | None = None) -> RunData:
     """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
     data, split = load_with_split(recipe)
     pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)
@@ -60,7 +60,7 @@ def load_run_data(recipe: Recipe, advance: cache.Advance | None = None) -> RunDa
 def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
     """Return the data set of `recipe` and its split. Raises UsageError, UnreadableInputError."""
     data = manifest.load(recipe.data)
-    return data, split_files.asked(data, recipe)
+    return data, split_files.split_of_recipe(data, recipe)
 
 
 def resolve_device(recipe: Recipe) -> Recipe:
@@ -79,7 +79,7 @@ def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
 
     distributed.report_run(run.name, stage)
     pruned = _pruned(run, stage)
-    return learning.learn(
+    return learning.train(
         stage,
         recipe_of(run.recipe, stage),
         to_learn_from(found),
@@ -120,7 +120,7 @@ def to_learn_from(found: RunData) -> "Lessons":
     """Return what the training and validation parts of `found` give the training loop."""
     from lungcli.training import loop
 
-    return loop.Material(
+    return loop.TrainingData(
         pixels=found.pixels,
         labels=np.array(found.manifest.labels(), dtype=np.int64),
         classes=found.manifest.classes,
@@ -252,13 +252,13 @@ def export(run: Run, stage: str, found: RunData, cut: Pruning | None = None) -> 
     with paths.scratch("stage") as scratch:
         graph, trial = scratch / "graph.onnx", scratch / "trial.onnx"
         parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
-        done = learning.as_done(recipe, folder)
+        done = learning.with_final_micro_batch(recipe, folder)
         card = msgspec.structs.replace(_card(stage, done, found, parameters), pruning=pruning)
         model_file.write(graph, card, trial)
         card = calibrated(model_file.load(trial), found, referral.DEFAULT)
         card = msgspec.structs.replace(card, guard=guard_statistics(found))
         model_file.write(graph, card, folder / MODEL)
-    learning.forget_progress(folder)
+    learning.remove_checkpoints(folder)
     return f"{card.model}, {card.parameters / 1e6:.2f} M parameters"
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import safe_zip
-from lungcli.datasets.ingest.folder_layout import is_of_the_system, may_be_picture
+from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
 from lungcli.imaging import dicom, privacy
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.image_io import read
@@ -287,8 +287,8 @@ def _in_folder(folder: Path, name: str) -> _File:
 
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
     try:
-        with safe_zip.opened(path) as archive:
-            members = {item.filename: item for item in safe_zip.members(archive) if wanted(item.filename)}
+        with safe_zip.open_zip(path) as archive:
+            members = {item.filename: item for item in safe_zip.checked_members(archive) if wanted(item.filename)}
             names = sorted(members, key=natural)
             yield from _of_files(names, lambda name: _in_zip(archive, members[name], path), naming)
     except UnreadableInputError as error:
@@ -298,7 +298,7 @@ def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
 def wanted(name: str) -> bool:
     """Say whether a file or folder in a folder is looked at: nothing hidden, of the system, or a CD's contents."""
     path = PurePosixPath(name)
-    return not is_of_the_system(path) and path.name.casefold() != _CONTENTS
+    return not is_system_file(path) and path.name.casefold() != _CONTENTS
 
 
 def _is_zip(path: Path) -> bool:
@@ -334,7 +334,7 @@ def _in_zip(archive: zipfile.ZipFile, item: zipfile.ZipInfo, path: Path) -> _Fil
             return file.read(dicom.HEAD)
         return b""
 
-    return _File(path=str(path / item.filename), head=head, get=functools.partial(safe_zip.content, archive, item))
+    return _File(path=str(path / item.filename), head=head, get=functools.partial(safe_zip.read_member, archive, item))
 
 
 def _header(file: _File) -> Header:

@@ -1,1 +1,1 @@
-"""The search for the best compromises: what to try, where a study is kept, one trial, and the work of all."""
+"""Hyperparameter search: the search space, storage of studies, single trials, and the loop over them."""

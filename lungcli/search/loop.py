@@ -1,7 +1,7 @@
-"""The search: trials of a study, each a run that is judged on the validation part and never on the test part.
+"""The search loop: the trials of a study, each a run evaluated on the validation part and never on the test part.
 
-A trial's run goes through the stages of its kind but for two: the student without a teacher, which nobody chooses, and
-the evaluation of the test part. Who goes on with such a run (`lungcli runs resume`) adds both.
+The run of a trial skips two stages of its kind: the base student and the evaluation on the test part. Resuming such a
+run (`lungcli runs resume`) adds both.
 """
 
 import contextlib
@@ -25,88 +25,90 @@ from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
 from lungcli.pipeline.stages import RunData
 from lungcli.search import space, studies, trials
-from lungcli.search.space import Drawn, Outcome, Plan
-from lungcli.search.trials import Figures
+from lungcli.search.space import AxisValues, StudyPlan, TrialOutcome
+from lungcli.search.trials import TrialMetrics
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-# Failures in a row that are the machine's rather than the trials'.
+# So many failed trials in a row are a problem of the machine.
 MOST_FAILURES = 3
-# Seconds to time a model, long enough for the median.
+# Seconds to time a model, enough for the median.
 _SECONDS = 1.0
 _SKIPPED = ("base", jobs.EVALUATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Whom to tell: `follow` gets the run, its material and its events, and has to exhaust them; `tell` gets outcomes,
-    `say` a sentence.
+class SearchCallbacks:
+    """Callbacks: `follow` gets the run, its data and its events, which it must exhaust, `tell` outcomes, `say` a text.
 
     `follow` may raise InterruptedRunError between two events, to end the search.
     """
 
     follow: Callable[[Run, RunData, Generator[Event, None, None]], None]
-    tell: Callable[[Outcome], None]
+    tell: Callable[[TrialOutcome], None]
     say: Callable[[str], None]
 
 
-def checked(plan: Plan) -> Plan:
-    """Return `plan` if a trial of every value can be begun. Raises UsageError, before any study is made."""
+def checked_plan(plan: StudyPlan) -> StudyPlan:
+    """Return `plan` if a trial with each of its values can start. Raises UsageError, before a study is created."""
     for drawn in space.corners(plan.axes):
         jobs.settled(*space.recipe_of(plan, drawn))
     if plan.settings.get("protocol", "grouped") != "grouped":
         raise UsageError(
-            "a search chooses by the validation part, and a random split has slices of the same bodies there",
-            "leave --split out: look-alikes then stay on one side",
+            "a search selects models on the validation part, into which a random split leaks training patients",
+            "leave --split out: near-duplicates then stay in one part",
         )
     return plan
 
 
-def go(study: "Study", plan: Plan, most: int, seconds: float, watch: Watch) -> None:
-    """Do trials until the study has `most`, all processes together, or (unless 0) for so many seconds.
+def run_study(study: "Study", plan: StudyPlan, most: int, seconds: float, callbacks: SearchCallbacks) -> None:
+    """Run trials until the study has `most` from all processes together, or (unless 0) for so many `seconds`.
 
-    Raises InterruptedRunError when `watch` does, the last LungcliError after several trials in a row have failed, and
-    UsageError when this machine's data is divided otherwise than the study's.
+    Raises InterruptedRunError when `callbacks` does, LungcliError after several failed trials in a row, and UsageError
+    when the data on this machine has another split than the study's.
     """
     if stages.load_with_split(_any_recipe(plan))[1].digest != plan.split:
         raise UsageError(
             f"the data set {plan.settings['data']!r} here is not the one the study is about: its split differs",
             "import the same data on every machine",
         )
-    began, failed = time.monotonic(), 0
-    with trials.working() as worker:
-        while not seconds or time.monotonic() - began < seconds:
-            trials.queue_cut_off(study)
-            if not trials.left(study, plan, most):
+    start, failures = time.monotonic(), 0
+    with trials.worker_lock() as worker:
+        while not seconds or time.monotonic() - start < seconds:
+            trials.requeue_interrupted(study)
+            if not trials.has_remaining(study, plan, most):
                 return
             study.sampler = trials.sampler(study, plan, most)
-            done = trials.once(study, functools.partial(_try, plan=plan, most=most, worker=worker, watch=watch))
-            if done is None:
+            run_trial = functools.partial(_run_trial, plan=plan, most=most, worker=worker, callbacks=callbacks)
+            trial = trials.run_one(study, run_trial)
+            if trial is None:
                 continue
-            outcome = trials.outcome(done, plan)
-            watch.tell(outcome)
-            failed = failed + 1 if outcome.state == "failed" else 0
-            if failed == MOST_FAILURES:
+            outcome = trials.outcome(trial, plan)
+            callbacks.tell(outcome)
+            failures = failures + 1 if outcome.state == "failed" else 0
+            if failures == MOST_FAILURES:
                 raise LungcliError(
-                    f"{failed} trials in a row failed, the last because {outcome.problem}",
-                    "mend that, and type the same command again: the search goes on",
+                    f"{failures} trials in a row failed, the last because {outcome.problem}",
+                    "fix that, and run the same command again: the search resumes",
                 )
 
 
-def _try(trial: "Trial", *, plan: Plan, most: int, worker: str, watch: Watch) -> tuple[float, ...] | None:
-    """Do a trial and return the study's objectives; None where there is nothing to do, or where it fails."""
+def _run_trial(
+    trial: "Trial", *, plan: StudyPlan, most: int, worker: str, callbacks: SearchCallbacks
+) -> tuple[float, ...] | None:
+    """Run a trial and return its objective values; None where there is nothing to do, or where it fails."""
     trials.note_worker(trial, worker)
-    drawn = trials.draw(trial, plan, most)
+    drawn = trials.draw_values(trial, plan, most)
     if drawn is None:
         return None
-    if why := _hopeless(trial, drawn, plan):
-        _give_up(trial, why)
+    if reason := _known_beyond_limits(trial, drawn, plan):
+        _prune(trial, reason)
     try:
-        run = _begin(trial, plan, drawn, watch)
-        found = stages.load_run_data(run.recipe)
-        watch.follow(run, found, _reported(work(run, found), trial, plan))
-        return trials.note_figures(trial, judged(run, found), plan)
+        run = _start_run(trial, plan, drawn, callbacks)
+        data = stages.load_run_data(run.recipe)
+        callbacks.follow(run, data, _reported(trial_events(run, data), trial, plan))
+        return trials.note_metrics(trial, evaluate_run(run, data), plan)
     except InterruptedRunError:
         raise
     except LungcliError as error:
@@ -114,37 +116,37 @@ def _try(trial: "Trial", *, plan: Plan, most: int, worker: str, watch: Watch) ->
         return None
 
 
-def _begin(trial: "Trial", plan: Plan, drawn: Drawn, watch: Watch) -> Run:
-    """Make the run of a trial, or find the one that it goes on with; its teachers are trained first."""
+def _start_run(trial: "Trial", plan: StudyPlan, drawn: AxisValues, callbacks: SearchCallbacks) -> Run:
+    """Create the run of a trial, or open the one that it resumes; its teachers are trained first."""
     study = trial.study.study_name
     kind, recipe = space.recipe_of(plan, drawn)
-    taught = recipes.pack_teachers([_teacher(plan, drawn, name, study, watch) for name in recipe.teachers])
+    teachers = recipes.pack_teachers([_teacher(plan, drawn, name, study, callbacks) for name in recipe.teachers])
     name = trials.noted_run(trial) or runs.fresh_name(f"{study}-{trial.number:04}")
-    run, _ = jobs.start(kind, msgspec.structs.replace(recipe, teacher=taught), name)
+    run, _ = jobs.start(kind, msgspec.structs.replace(recipe, teacher=teachers), name)
     trials.note_run(trial, run.name)
     run_trash.tag(run.folder, (study,))
     return run
 
 
-def work(run: Run, found: RunData) -> Generator[Event, None, None]:
-    """Do, or go on with, what a trial needs of `run`, recording each event. See `compress.work` for what it raises."""
+def trial_events(run: Run, data: RunData) -> Generator[Event, None, None]:
+    """Execute or resume the stages of `run` that a trial needs, recording each event. Raises as `jobs.work` does."""
     for stage in model_paths.stages(run):
         if origin := stages.reused_teacher(run, stage):
             _link(origin, run, stage)
-    return jobs.work(run, found, without=_SKIPPED)
+    return jobs.work(run, data, without=_SKIPPED)
 
 
-def judged(run: Run, found: RunData) -> Figures:
-    """Judge the validation part with the model that a trial ends with, keep the verdicts, and time it."""
+def evaluate_run(run: Run, data: RunData) -> TrialMetrics:
+    """Evaluate the final model of a trial on the validation part, save the evaluation, and time the model."""
     folder = run.stage(model_paths.stages(run)[-1])
     model = model_file.load(folder / model_paths.MODEL)
-    verdicts = evaluate.evaluate(model, found.pixels, found.split.val, found.manifest, found.split, part="val")
-    evaluate.save(verdicts, folder / compare.VALIDATION)
-    figures = verdicts.figures()
-    # Two models timed at once would slow each other.
-    with _alone("timing", lambda: None):
+    evaluation = evaluate.evaluate(model, data.pixels, data.split.val, data.manifest, data.split, part="val")
+    evaluate.save(evaluation, folder / compare.VALIDATION)
+    figures = evaluation.figures()
+    # Two models timed at once would slow each other down.
+    with _exclusive("timing", lambda: None):
         timed = benchmark.benchmark([model], seconds=_SECONDS)[0]
-    return Figures(
+    return TrialMetrics(
         bytes=timed.bytes,
         p50=timed.p50,
         balanced_accuracy=figures.estimates["balanced_accuracy"],
@@ -154,9 +156,9 @@ def judged(run: Run, found: RunData) -> Figures:
 
 
 def _link(origin: str, run: Run, stage: str) -> None:
-    """Let the run have its teacher's files without copies of them, where the file system can.
+    """Hard-link the teacher's files into the run instead of copying them, where the file system can.
 
-    No file is ever changed in place, so neither run can spoil the other's.
+    Files are never changed in place, so neither run can damage the other's.
     """
     from lungcli.training import loop
 
@@ -167,10 +169,10 @@ def _link(origin: str, run: Run, stage: str) -> None:
             (folder / name).hardlink_to(source / name)
 
 
-def _reported(events: Generator[Event, None, None], trial: "Trial", plan: Plan) -> Generator[Event, None, None]:
-    """Pass events on; with limits, report the student's epochs and give the trial up where it is far behind.
+def _reported(events: Generator[Event, None, None], trial: "Trial", plan: StudyPlan) -> Generator[Event, None, None]:
+    """Pass events on; with limits, report the student's epochs to the pruner, and prune the trial if it says so.
 
-    Optuna has no way to prune a trial for several objectives.
+    Optuna cannot prune trials of several objectives.
     """
     with contextlib.closing(events):
         for event in events:
@@ -178,20 +180,20 @@ def _reported(events: Generator[Event, None, None], trial: "Trial", plan: Plan) 
             if plan.limited and isinstance(event, EpochDone) and event.stage == "student":
                 trial.report(event.balanced_accuracy, event.epoch)
                 if event.epoch < event.epochs and trial.should_prune():
-                    _give_up(trial, f"behind the median of other trials after epoch {event.epoch} of {event.epochs}")
+                    _prune(trial, f"behind the median of other trials after epoch {event.epoch} of {event.epochs}")
 
 
-def _give_up(trial: "Trial", why: str) -> NoReturn:
-    trials.note_problem(trial, why)
-    raise studies.engine().TrialPruned(why)
+def _prune(trial: "Trial", reason: str) -> NoReturn:
+    trials.note_problem(trial, reason)
+    raise studies.import_optuna().TrialPruned(reason)
 
 
-def _hopeless(trial: "Trial", drawn: Drawn, plan: Plan) -> str:
-    """Say why a trial cannot be within the limits, before it is begun; empty where it may."""
+def _known_beyond_limits(trial: "Trial", drawn: AxisValues, plan: StudyPlan) -> str:
+    """Return why a trial cannot be within the limits, before it starts; empty where it may be."""
     if not plan.limited:
         return ""
 
-    def file_of(values: Drawn) -> tuple[object, ...]:
+    def file_of(values: AxisValues) -> tuple[object, ...]:
         return tuple(values.get(name) for name in ("model", "size", "bits"))
 
     for other in trials.outcomes(trial.study, plan):
@@ -200,26 +202,26 @@ def _hopeless(trial: "Trial", drawn: Drawn, plan: Plan) -> str:
     return ""
 
 
-def _teacher(plan: Plan, drawn: Drawn, name: str, study: str, watch: Watch) -> str:
-    """Name a run with the teacher that is meant: itself, or one that trains that net, done here where it is not yet.
+def _teacher(plan: StudyPlan, drawn: AxisValues, name: str, study: str, callbacks: SearchCallbacks) -> str:
+    """Return the run of the teacher `name`: that run itself, or one that trains this net, here if there is none yet.
 
-    One process of a machine trains it, the others wait for it.
+    One process of a machine trains it, the others wait.
     """
     if names.spelling(name) not in {names.spelling(net) for net in registry.NETS}:
         return name
-    with _alone("teacher", lambda: watch.say("another process of this machine trains a teacher: waiting for it")):
-        run, there = jobs.start("train", space.teacher_recipe(plan, drawn, name))
-        if not there:
+    with _exclusive("teacher", lambda: callbacks.say("waiting for a teacher that another process trains")):
+        run, existed = jobs.start("train", space.teacher_recipe(plan, drawn, name))
+        if not existed:
             run_trash.tag(run.folder, (study,))
         if not (run.stage("train") / model_paths.MODEL).exists():
-            found = stages.load_run_data(run.recipe)
-            watch.follow(run, found, work(run, found))
+            data = stages.load_run_data(run.recipe)
+            callbacks.follow(run, data, trial_events(run, data))
     return run.name
 
 
 @contextlib.contextmanager
-def _alone(what: str, waiting: Callable[[], None]) -> Generator[None, None, None]:
-    """Do something that only one process of this machine does at a time; call `waiting` where another one does."""
+def _exclusive(what: str, waiting: Callable[[], None]) -> Generator[None, None, None]:
+    """Hold a lock of this machine; call `waiting` first where another process holds it."""
     path = studies.home() / f"{what}.lock"
     with paths.os_errors_as(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,5 +237,5 @@ def _alone(what: str, waiting: Callable[[], None]) -> Generator[None, None, None
         lock.release()
 
 
-def _any_recipe(plan: Plan) -> Recipe:
+def _any_recipe(plan: StudyPlan) -> Recipe:
     return space.recipe_of(plan, space.corners(plan.axes)[0])[1]

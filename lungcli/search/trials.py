@@ -1,8 +1,8 @@
-"""Trials: drawn for a study, done once, gone on with when they were cut off, and read back.
+"""Trials: drawn for a study, run once, resumed when they were interrupted, and read back.
 
-A process that works on a study holds a lock file of its own in `HOME/searches/workers`. A trial whose worker's lock is
-free was cut off: on the same machine that is seen at once. Elsewhere it is told by Optuna's heartbeats, where the
-storage has them (databases do, journal files don't).
+A process that works on a study (a worker) holds a lock file in `HOME/searches/workers`. A trial whose worker's lock is
+free was interrupted, which the same machine notices at once. Other machines notice by Optuna's heartbeats, where the
+storage has them (databases do, journal files do not).
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
 from lungcli.metrics.intervals import Estimate
 from lungcli.search import studies
-from lungcli.search.space import Outcome, Plan, Range, State, Value
+from lungcli.search.space import Range, State, StudyPlan, TrialOutcome, Value
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-# Draws in a row that repeat earlier ones, after which nothing new is to be expected.
+# After this many repeated draws in a row, no new one is expected.
 MOST_REPEATS = 50
-# Drawing takes milliseconds; who takes longer was cut off.
+# Drawing takes milliseconds; a process that takes longer was killed.
 _SECONDS_TO_DRAW = 5.0
-# What a trial keeps beside its values.
+# User attributes of a trial.
 _WORKER, _HOST, _CPU, _RUN, _PROBLEM, _IDLE, _FIGURES = "worker", "host", "cpu", "run", "problem", "idle", "figures"
 _STATES: dict[str, State] = {
     "COMPLETE": "complete",
@@ -46,8 +46,8 @@ _STATES: dict[str, State] = {
 }
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured in a trial: see `Outcome`."""
+class TrialMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics of a trial: see `TrialOutcome`."""
 
     bytes: int
     p50: float
@@ -57,8 +57,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def working() -> Iterator[str]:
-    """Hold the lock of a worker while it works on trials; yields what it is called."""
+def worker_lock() -> Iterator[str]:
+    """Hold the lock of a worker while it works on trials; yields its name."""
     name = uuid.uuid4().hex
     lock = _lock(name)
     with paths.os_errors_as(lock):
@@ -68,37 +68,37 @@ def working() -> Iterator[str]:
     lock.unlink(missing_ok=True)
 
 
-def sampler(study: "Study", plan: Plan, trials: int) -> "BaseSampler":
-    """Return what draws the next trial: from the plan's seed and the trials so far, so that a study can go on.
+def sampler(study: "Study", plan: StudyPlan, trials: int) -> "BaseSampler":
+    """Return the sampler of the next trial, seeded by the plan and the number of trials, so that a study can resume.
 
-    All combinations in random order where `trials` are enough for them, else the tree-structured Parzen estimator
+    All combinations in random order where `trials` is enough for them, else the tree-structured Parzen estimator
     (Bergstra et al., NeurIPS 2011; for several objectives Ozaki et al., JAIR 73, 2022).
     """
-    samplers = studies.engine().samplers
+    samplers = studies.import_optuna().samplers
     seed = (plan.seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32
     enough = plan.combinations and plan.combinations <= trials
-    chosen: BaseSampler = samplers.BruteForceSampler(seed=seed) if enough else samplers.TPESampler(seed=seed)
-    return chosen
+    next_sampler: BaseSampler = samplers.BruteForceSampler(seed=seed) if enough else samplers.TPESampler(seed=seed)
+    return next_sampler
 
 
-def left(study: "Study", plan: Plan, trials: int) -> bool:
-    """Say whether there is a trial to do: one that waits, or one more until there are `trials` or no others."""
-    known = study.get_trials(deepcopy=False)
-    counted = [trial for trial in known if _counts(trial)]
-    if any(trial.state.name == "WAITING" for trial in counted):
+def has_remaining(study: "Study", plan: StudyPlan, trials: int) -> bool:
+    """Whether a trial is left: a waiting one, or a new one until there are `trials` or no more combinations."""
+    all_trials = study.get_trials(deepcopy=False)
+    counting = [trial for trial in all_trials if _counts(trial)]
+    if any(trial.state.name == "WAITING" for trial in counting):
         return True
-    tried = {repr(sorted(trial.params.items())) for trial in counted}
+    tried = {repr(sorted(trial.params.items())) for trial in counting}
     if plan.combinations and len(tried) >= plan.combinations:
         return False
-    if len(known) >= MOST_REPEATS and not any(_counts(trial) for trial in known[-MOST_REPEATS:]):
+    if len(all_trials) >= MOST_REPEATS and not any(_counts(trial) for trial in all_trials[-MOST_REPEATS:]):
         return False
-    return len(counted) < trials
+    return len(counting) < trials
 
 
-def draw(trial: "Trial", plan: Plan, trials: int) -> dict[str, Value] | None:
-    """Return a value for each axis; None where it is one trial too many, or does what another has done or does.
+def draw_values(trial: "Trial", plan: StudyPlan, trials: int) -> dict[str, Value] | None:
+    """Return a value for each axis; None for one trial too many, or one with the values of an earlier trial.
 
-    Of two trials with the same values the one with the lower number is done.
+    Of two trials with the same values, the one with the lower number is run.
     """
     drawn: dict[str, Value] = {}
     for name in AXES:
@@ -116,43 +116,43 @@ def draw(trial: "Trial", plan: Plan, trials: int) -> dict[str, Value] | None:
     return drawn
 
 
-def once(study: "Study", objective: "Callable[[Trial], tuple[float, ...] | None]") -> "FrozenTrial | None":
-    """Do one trial, with Optuna's heartbeats where the storage has them; return it, or None where it did nothing.
+def run_one(study: "Study", objective: "Callable[[Trial], tuple[float, ...] | None]") -> "FrozenTrial | None":
+    """Run one trial, with Optuna's heartbeats where the storage has them; return it, or None where it did nothing.
 
-    When it is interrupted, its values wait to be gone on with. Raises what `objective` raises, but for what prunes.
+    When it is interrupted, its values are queued again. Raises what `objective` raises, except for pruning.
     """
-    begun: list[int] = []
+    started: list[int] = []
 
-    def noted(trial: "Trial") -> float | tuple[float, ...]:
-        begun.append(trial.number)
-        # To Optuna a trial without a value has failed.
+    def noting_objective(trial: "Trial") -> float | tuple[float, ...]:
+        started.append(trial.number)
+        # Optuna counts a trial without a value as failed.
         return objective(trial) or math.nan
 
     try:
-        study.optimize(noted, n_trials=1)
+        study.optimize(noting_objective, n_trials=1)
     except ValueError:
-        # The machine slept, and another process has taken the trial over meanwhile.
-        if not begun or study.trials[begun[0]].state.name != "FAIL":
+        # The machine was suspended, and another process has taken the trial over.
+        if not started or study.trials[started[0]].state.name != "FAIL":
             raise
     except (InterruptedRunError, KeyboardInterrupt):
-        if begun:
-            _queue(study, study.trials[begun[0]], most=None)
+        if started:
+            _queue(study, study.trials[started[0]], most=None)
         raise
-    done = study.trials[begun[0]] if begun else None
-    return done if done and _counts(done) else None
+    trial = study.trials[started[0]] if started else None
+    return trial if trial and _counts(trial) else None
 
 
-def queue_cut_off(study: "Study") -> None:
-    """Mark trials whose worker was killed as failed, and queue their values, to go on with the runs they began."""
-    optuna = studies.engine()
-    # What tries all combinations would stop a loop here that is not running.
+def requeue_interrupted(study: "Study") -> None:
+    """Mark trials whose worker was killed as failed, and queue their values, so that their runs are resumed."""
+    optuna = studies.import_optuna()
+    # The brute-force sampler would stop a study that is not running here.
     study.sampler = optuna.samplers.RandomSampler()
     optuna.storages.fail_stale_trials(study)
     running = optuna.trial.TrialState.RUNNING
     for trial in study.get_trials(deepcopy=False, states=[running]):
         worker = trial.user_attrs.get(_WORKER)
         if worker is None:
-            # Killed before it could say by whom it is done.
+            # Killed before it noted its worker.
             if trial.datetime_start and _seconds_since(trial.datetime_start) > studies.GRACE and _fail(study, trial):
                 _queue(study, trial, studies.MOST_RETRIES)
         elif _lock(worker).exists():
@@ -162,15 +162,15 @@ def queue_cut_off(study: "Study") -> None:
                 _lock(worker).unlink(missing_ok=True)
 
 
-def outcomes(study: "Study", plan: Plan) -> tuple[Outcome, ...]:
-    """Return how every trial stands, in order; those that were cut off and tried again are left out."""
+def outcomes(study: "Study", plan: StudyPlan) -> tuple[TrialOutcome, ...]:
+    """Return the outcome of every trial, in order; those that were interrupted and retried are left out."""
     return tuple(outcome(trial, plan) for trial in study.get_trials(deepcopy=False) if _counts(trial))
 
 
-def outcome(trial: "FrozenTrial", plan: Plan) -> Outcome:
-    """Return how a trial stands."""
+def outcome(trial: "FrozenTrial", plan: StudyPlan) -> TrialOutcome:
+    """Return the outcome of a trial."""
     attrs = trial.user_attrs
-    found = Outcome(
+    state = TrialOutcome(
         trial=trial.number,
         state=_STATES[trial.state.name],
         run=attrs.get(_RUN, ""),
@@ -180,53 +180,53 @@ def outcome(trial: "FrozenTrial", plan: Plan) -> Outcome:
         problem=attrs.get(_PROBLEM, ""),
     )
     if _FIGURES not in attrs:
-        return found
-    figures = msgspec.convert(attrs[_FIGURES], Figures)
-    within = all(value <= 0 for value in _excess(figures, plan).values())
-    return msgspec.structs.replace(found, **msgspec.structs.asdict(figures), within_limits=within)
+        return state
+    figures = msgspec.convert(attrs[_FIGURES], TrialMetrics)
+    within_limits = all(value <= 0 for value in _excess(figures, plan).values())
+    return msgspec.structs.replace(state, **msgspec.structs.asdict(figures), within_limits=within_limits)
 
 
 def note_worker(trial: "Trial", worker: str) -> None:
-    """Say in the study who works on a trial, and on what."""
+    """Note the worker of a trial and its machine in the study."""
     trial.set_user_attr(_WORKER, worker)
     trial.set_user_attr(_HOST, platform.node())
     trial.set_user_attr(_CPU, cpu.name())
 
 
 def note_run(trial: "Trial", run: str) -> None:
-    """Say in the study which run a trial is."""
+    """Note the run of a trial in the study."""
     trial.set_user_attr(_RUN, run)
 
 
 def noted_run(trial: "Trial") -> str:
-    """Name the run of the trial that this one goes on with; empty where there is none."""
+    """Return the run that a trial resumes; empty where there is none."""
     return str(trial.user_attrs.get(_RUN, ""))
 
 
 def note_problem(trial: "Trial", problem: str) -> None:
-    """Say in the study why a trial failed, or was given up."""
+    """Note in the study why a trial failed or was pruned."""
     trial.set_user_attr(_PROBLEM, problem)
 
 
-def note_figures(trial: "Trial", figures: Figures, plan: Plan) -> tuple[float, ...]:
-    """Keep the figures of a trial, and return the study's objectives. Raises UsageError without balanced accuracy."""
-    right = figures.balanced_accuracy.value
-    if right is None:
+def note_metrics(trial: "Trial", metrics: TrialMetrics, plan: StudyPlan) -> tuple[float, ...]:
+    """Save the metrics of a trial, and return its objective values. Raises UsageError without balanced accuracy."""
+    accuracy = metrics.balanced_accuracy.value
+    if accuracy is None:
         raise UsageError("the validation part lacks a class, so there is no balanced accuracy", "take another split")
-    trial.set_user_attr(_FIGURES, msgspec.to_builtins(figures))
-    for name, value in _excess(figures, plan).items():
+    trial.set_user_attr(_FIGURES, msgspec.to_builtins(metrics))
+    for name, value in _excess(metrics, plan).items():
         trial.set_constraint(name, value)
-    return (right,) if plan.limited else (float(figures.bytes), figures.p50, right)
+    return (accuracy,) if plan.limited else (float(metrics.bytes), metrics.p50, accuracy)
 
 
-def _excess(figures: Figures, plan: Plan) -> dict[str, float]:
-    """How far a trial is beyond each limit, as a share of it; 0 and below is within."""
-    limits = {"bytes": (figures.bytes, plan.max_bytes), "p50": (figures.p50, plan.max_p50)}
+def _excess(metrics: TrialMetrics, plan: StudyPlan) -> dict[str, float]:
+    """Return how far a trial exceeds each limit, as a share of it; 0 and below is within."""
+    limits = {"bytes": (metrics.bytes, plan.max_bytes), "p50": (metrics.p50, plan.max_p50)}
     return {name: value / limit - 1 for name, (value, limit) in limits.items() if limit}
 
 
 def _earlier(trial: "Trial", axes: set[str]) -> "list[FrozenTrial]":
-    """Trials with lower numbers, once those that run have drawn all their values."""
+    """Return the trials with lower numbers, once the running ones have drawn all their values."""
     deadline = time.monotonic() + _SECONDS_TO_DRAW
     while True:
         earlier = [other for other in trial.study.get_trials(deepcopy=False) if other.number < trial.number]
@@ -237,15 +237,15 @@ def _earlier(trial: "Trial", axes: set[str]) -> "list[FrozenTrial]":
 
 
 def _counts(trial: "FrozenTrial") -> bool:
-    """Whether a trial counts: not one that did nothing, or that was cut off (and tried again)."""
+    """Whether a trial counts: not if it did nothing, or was interrupted (and retried)."""
     if _IDLE in trial.user_attrs:
         return False
     return trial.state.name != "FAIL" or _PROBLEM in trial.user_attrs
 
 
 def _fail(study: "Study", trial: "FrozenTrial") -> bool:
-    """Mark a running trial as failed; say whether nobody else had."""
-    optuna = studies.engine()
+    """Mark a running trial as failed; return whether no other process had."""
+    optuna = studies.import_optuna()
     try:
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
@@ -254,17 +254,19 @@ def _fail(study: "Study", trial: "FrozenTrial") -> bool:
 
 
 def _queue(study: "Study", trial: "FrozenTrial", most: int | None) -> None:
-    """Queue the values of a trial again, with what is known of its run, at most so many times (None: always)."""
+    """Queue the values and the run of a trial again, at most so many times (None: always)."""
     if not trial.params:
         return
-    again = studies.engine().storages.RetryHeartbeatStaleTrialCallback(max_retry=most, inherit_intermediate_values=True)
+    retry = studies.import_optuna().storages.RetryHeartbeatStaleTrialCallback(
+        max_retry=most, inherit_intermediate_values=True
+    )
     waiting = copy.deepcopy(trial)
     waiting.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != _WORKER}
-    again(study, waiting)
+    retry(study, waiting)
 
 
 def _seconds_since(moment: datetime.datetime) -> float:
-    """Seconds since a local time without a zone, as Optuna keeps them."""
+    """Seconds since a local time without a zone, as Optuna stores them."""
     return (datetime.datetime.now() - moment).total_seconds()  # noqa: DTZ005
 
 

@@ -1,1 +1,1 @@
-"""Learning: nets, the one training loop, losses, export. Torch lives here and nowhere else."""
+"""Training: nets, the one training loop, losses, ONNX export. The only room that imports torch."""

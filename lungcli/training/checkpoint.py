@@ -1,7 +1,7 @@
-"""Everything a training needs to go on exactly where it was, as one safetensors file.
+"""Checkpoints: everything needed to resume training exactly, as one safetensors file.
 
-The position travels in the file's header, so weights and position can never disagree. There is no state of random
-numbers to keep: every draw is a function of seed, epoch and batch.
+The position is in the file's header, so weights and position can never disagree. There is no random state to save:
+every draw is a function of seed, epoch and batch.
 """
 
 from pathlib import Path
@@ -16,15 +16,15 @@ from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError
 from lungcli.training import distributed, prune
 
-_ANEW = "remove the run and start again"
+_RESTART_HINT = "remove the run and start again"
 FORMAT_VERSION = 2
-"""1: as 2, when no rate or batch was ever lowered, and read the same way."""
+"""Version 1 lacks the lowered learning rate and micro-batch size; it is read the same way."""
 
-WHOLE = "checkpoint.safetensors"
-"""After a whole epoch, or before the first: what a training that goes wrong goes back to."""
+EPOCH_CHECKPOINT = "checkpoint.safetensors"
+"""Written before the first epoch and after each one; a training that diverges restarts from it."""
 
-WITHIN = "checkpoint-within.safetensors"
-"""Within the epoch after that, where it was stopped or time had passed."""
+STEP_CHECKPOINT = "checkpoint-within.safetensors"
+"""Written within the next epoch, when training is stopped and at regular intervals."""
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     `best` is the best validation score so far, reached in `best_epoch` (from 1; 0: none yet). `recipe` is the digest
     of what is trained: a checkpoint of something else is refused. The learning rate was halved `halvings` times;
-    `micro_batch`, where it is not 0, is how many slices there is memory for at once; `setbacks` counts both.
+    `micro_batch`, unless 0, is the micro-batch size that fits into memory; `setbacks` counts both kinds of restart.
     """
 
     format_version: int = FORMAT_VERSION
@@ -48,7 +48,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """The larger, the later in a training."""
+        """Sort key: larger is later in a training."""
         return (self.setbacks, self.epoch, self.batch)
 
 
@@ -65,26 +65,26 @@ def save(path: Path, position: Position, net: nn.Module, average: nn.Module, opt
 
 
 def latest(folder: Path) -> Path:
-    """Return the checkpoint in `folder` to go on from, whether or not it exists.
+    """Return the checkpoint in `folder` to resume from, whether or not it exists.
 
     Raises LungcliError for a damaged one, or one of a newer lungcli.
     """
-    whole, within = folder / WHOLE, folder / WITHIN
-    if not within.exists():
-        return whole
-    if not whole.exists() or _position(within).order > _position(whole).order:
-        return within
-    return whole
+    epoch, step = folder / EPOCH_CHECKPOINT, folder / STEP_CHECKPOINT
+    if not step.exists():
+        return epoch
+    if not epoch.exists() or _read_position(step).order > _read_position(epoch).order:
+        return step
+    return epoch
 
 
 def position(folder: Path) -> Position:
     """Return how far the training in `folder` has come. Raises LungcliError as `latest` does."""
     path = latest(folder)
-    return _position(path) if path.exists() else Position(recipe="")
+    return _read_position(path) if path.exists() else Position(recipe="")
 
 
 def remove(path: Path) -> None:
-    """Delete a checkpoint that nothing will go on from, as rank 0; the others leave files alone."""
+    """Delete an outdated checkpoint; only rank 0 does."""
     if distributed.process_group().rank == 0:
         path.unlink(missing_ok=True)
 
@@ -96,29 +96,29 @@ def restore(
     average: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
-    formerly: str = "",
+    digest_format_1: str = "",
 ) -> Position:
     """Load a checkpoint into the three and return its position; a start position when there is none.
 
-    `recipe` is the digest of what is trained, `formerly` as version 1 worked it out. Raises LungcliError when the file
-    is damaged, of a newer lungcli, or belongs to another recipe.
+    `recipe` is the digest of what is trained, `digest_format_1` the one in checkpoints of version 1. Raises
+    LungcliError when the file is damaged, of a newer lungcli, or belongs to another recipe.
     """
     if not path.exists():
         return Position(recipe=recipe)
-    position = _position(path)
-    if position.recipe not in (recipe, formerly):
-        raise LungcliError(f"{path} belongs to another recipe", _ANEW)
-    tensors = _tensors(path)
+    position = _read_position(path)
+    if position.recipe not in (recipe, digest_format_1):
+        raise LungcliError(f"{path} belongs to another recipe", _RESTART_HINT)
+    tensors = _read_tensors(path)
     state: dict[int, dict[str, Tensor]] = {}
     try:
-        for key, value in _under("optimizer.", tensors).items():
+        for key, value in _with_prefix("optimizer.", tensors).items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
-        _fill(net, _under("net.", tensors))
-        _fill(average, _under("average.", tensors))
+        _load_state(net, _with_prefix("net.", tensors))
+        _load_state(average, _with_prefix("average.", tensors))
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     except (RuntimeError, ValueError, KeyError) as error:
-        raise LungcliError(f"the checkpoint {path} does not fit this net", _ANEW) from error
+        raise LungcliError(f"the checkpoint {path} does not fit this net", _RESTART_HINT) from error
     return msgspec.structs.replace(position, recipe=recipe)
 
 
@@ -132,15 +132,15 @@ def load_weights(path: Path, net: nn.Module) -> None:
 
     Raises LungcliError when they are missing, damaged or do not fit.
     """
-    tensors = _tensors(path)
+    tensors = _read_tensors(path)
     try:
         prune.narrow(net, tensors)
-        _fill(net, tensors)
+        _load_state(net, tensors)
     except RuntimeError as error:
-        raise LungcliError(f"the weights in {path} do not fit this net", _ANEW) from error
+        raise LungcliError(f"the weights in {path} do not fit this net", _RESTART_HINT) from error
 
 
-def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _load_state(net: nn.Module, tensors: dict[str, Tensor]) -> None:
     # Torch keeps the versions of modules beside the tensors, and some (MNASNet) load none without.
     state = net.state_dict()
     state.clear()
@@ -149,7 +149,7 @@ def _fill(net: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write as rank 0; the others hold the same."""
+    """Write the file on rank 0; the other ranks hold the same tensors."""
     if distributed.process_group().rank:
         return
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -160,21 +160,21 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
             raise OSError(str(error)) from error
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read {path}: {error}", _ANEW) from error
+        raise LungcliError(f"cannot read {path}: {error}", _RESTART_HINT) from error
 
 
-def _position(path: Path) -> Position:
+def _read_position(path: Path) -> Position:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise LungcliError(f"cannot read the checkpoint {path}: {error}", _ANEW) from error
-    return _FORMAT.decode(header.get("position", "{}"), path, _ANEW)
+        raise LungcliError(f"cannot read the checkpoint {path}: {error}", _RESTART_HINT) from error
+    return _FORMAT.decode(header.get("position", "{}"), path, _RESTART_HINT)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

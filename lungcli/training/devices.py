@@ -1,4 +1,4 @@
-"""Where to compute and in what precision."""
+"""The device, precision and threads that training computes with."""
 
 import contextlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lungcli.training import distributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ComputeSettings:
     """A device, the precision of convolutions and matrix products on it, and the CPU threads used."""
 
     device: torch.device
@@ -21,8 +21,8 @@ class Place:
     threads: int
 
     @property
-    def about(self) -> str:
-        """What to tell the user: `cpu, bfloat16, 2 threads`."""
+    def description(self) -> str:
+        """What to show the user: `cpu, bfloat16, 2 threads`."""
         threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.device.type == "cpu" else ""
         return f"{self.device}, {self.precision}{threads}"
 
@@ -34,16 +34,16 @@ class Place:
 
 
 def resolve(recipe: Recipe) -> Recipe:
-    """Write into `recipe` what `choose` decides here, so that the run can be repeated elsewhere. Raises UsageError."""
-    place = choose(recipe)
-    device = str(place.device) if distributed.process_group().size == 1 else place.device.type
-    micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, place.device)
+    """Write the choices of `choose_compute` into `recipe`, so that the run can be repeated. Raises UsageError."""
+    compute = choose_compute(recipe)
+    device = str(compute.device) if distributed.process_group().size == 1 else compute.device.type
+    micro_batch = recipe.micro_batch or distributed.micro_batch(recipe.batch, compute.device)
     return msgspec.structs.replace(
-        recipe, device=device, precision=place.precision, threads=place.threads, micro_batch=micro_batch
+        recipe, device=device, precision=compute.precision, threads=compute.threads, micro_batch=micro_batch
     )
 
 
-def choose(recipe: Recipe) -> Place:
+def choose_compute(recipe: Recipe) -> ComputeSettings:
     """Resolve `auto`: CUDA, then MPS, then CPU; bfloat16 where it is computed natively.
 
     On CPUs without AVX512-BF16 or AMX bfloat16 is emulated and slower than float32. Of several ranks each takes a GPU
@@ -57,9 +57,9 @@ def choose(recipe: Recipe) -> Place:
         precision = "bfloat16" if _native_bfloat16(device) else "float32"
     threads = recipe.threads or torch.get_num_threads()
     if distributed.process_group().size > 1:
-        threads = min(threads, max(1, cpu.logical_cores() // distributed.process_group().beside))
+        threads = min(threads, max(1, cpu.logical_cores() // distributed.process_group().local_size))
     torch.set_num_threads(threads)
-    return Place(device=device, precision=precision, threads=threads)
+    return ComputeSettings(device=device, precision=precision, threads=threads)
 
 
 def _device(name: str) -> torch.device:

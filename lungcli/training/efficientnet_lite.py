@@ -1,6 +1,6 @@
 """EfficientNet-Lite: EfficientNet (Tan & Le 2019, 1905.11946) without squeeze-excitation and with ReLU6.
 
-What is left out is what int8 is bad at, so these nets lose little when quantized.
+The parts left out are those that int8 represents badly, so these nets lose little when quantized.
 """
 
 import functools
@@ -63,8 +63,8 @@ class _Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
-        made = cast(Tensor, self.layers(features))
-        return features + made if self.residual else made
+        output = cast(Tensor, self.layers(features))
+        return features + output if self.residual else output
 
 
 class EfficientNetLite(nn.Module):

@@ -1,4 +1,4 @@
-"""The one training loop. Distillation is another criterion given to it, not another loop."""
+"""The one training loop. Distillation is another criterion passed to it, not another loop."""
 
 import copy
 import dataclasses
@@ -33,8 +33,8 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """What there is to learn from: prepared slices uint8 (n, S, S), labels (n,), and the rows of both parts."""
+class TrainingData:
+    """Prepared slices uint8 (n, S, S), labels (n,), and the rows of the training and the validation part."""
 
     pixels: NDArray[np.uint8]
     labels: Ints
@@ -46,7 +46,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Figures of the validation part; compared by balanced accuracy, then by loss."""
+    """Metrics of the validation part; compared by balanced accuracy, then by loss."""
 
     balanced_accuracy: float
     malignant_sensitivity: float | None
@@ -59,91 +59,91 @@ class Score:
 
 
 def train(
-    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, data: TrainingData, folder: Path
 ) -> Generator[Event, None, None]:
     """Train `net`, keeping `best.safetensors` (averaged weights of the epoch to keep) and a checkpoint in `folder`.
 
-    Goes on from the checkpoint if there is one, with the same numbers as an unbroken run. Closing the generator
-    between two batches saves the work first. When the loss is no number, or memory runs out, the epoch begins anew with
-    a lower rate or fewer slices at once (see `recovery`). Raises LungcliError when that does not help.
+    Resumes from the checkpoint if there is one, with the same numbers as an uninterrupted run. Closing the generator
+    between two batches saves the progress first. When the loss is not finite, or memory runs out, the epoch restarts
+    with a lower learning rate or a smaller micro-batch (see `recovery`). Raises LungcliError when that does not help.
     """
     with distributed.synchronized():
-        step, position = _begun(stage, net, criterion, recipe, material, folder)
-        epoch, written = step.epoch(position), time.monotonic()
-        while not _finished(position, recipe):
+        step, position = _prepare(stage, net, criterion, recipe, data, folder)
+        epoch, last_save = step.epoch(position), time.monotonic()
+        while not _is_finished(position, recipe):
             position, event = _advance(step, epoch, position)
-            # Told before it is kept: killed in between, an epoch is done and told again, and never missing.
+            # The event comes before the checkpoint: after a kill in between, an epoch is repeated and never missing.
             try:
                 yield event
             except GeneratorExit:
-                step.keep(position)
+                step.save_progress(position)
                 raise
-            due = position.batch and time.monotonic() - written > SECONDS_BETWEEN_CHECKPOINTS
+            due = position.batch and time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS
             if due or isinstance(event, EpochDone):
-                step.keep(position)
-                written, number = time.monotonic(), position.epoch + (position.batch > 0)
+                step.save_progress(position)
+                last_save, number = time.monotonic(), position.epoch + (position.batch > 0)
                 yield CheckpointWritten(time=now(), stage=stage, epoch=number, batch=position.batch)
             if not position.batch:
-                epoch, written = step.epoch(position), time.monotonic()
+                epoch, last_save = step.epoch(position), time.monotonic()
 
 
-def _begun(
-    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, material: Material, folder: Path
+def _prepare(
+    stage: str, net: nn.Module, criterion: Criterion, recipe: Recipe, data: TrainingData, folder: Path
 ) -> tuple["TrainStep", Position]:
-    """Put the net on its device, and load the checkpoint to go on from, if there is one."""
-    place = devices.choose(recipe)
-    net.to(place.device).to(memory_format=torch.channels_last)
+    """Move the net to its device, and load the checkpoint to resume from, if there is one."""
+    compute = devices.choose_compute(recipe)
+    net.to(compute.device).to(memory_format=torch.channels_last)
     step = TrainStep(
         stage=stage,
         net=net,
-        shared=net,
+        wrapped=net,
         average=copy.deepcopy(net),
         optimizer=_optimizer(net, recipe),
         criterion=criterion,
         recipe=recipe,
-        material=material,
-        place=place,
+        data=data,
+        compute=compute,
         folder=folder,
     )
     position = step.restore(checkpoint.latest(folder))
-    together = distributed.distributed_data_parallel(
-        net, place.device, recipe.micro_batch, (position.epoch, position.batch)
+    wrapped = distributed.distributed_data_parallel(
+        net, compute.device, recipe.micro_batch, (position.epoch, position.batch)
     )
-    if not (folder / checkpoint.WHOLE).exists():
-        step.save(folder / checkpoint.WHOLE, position)
-    return dataclasses.replace(step, shared=together), position
+    if not (folder / checkpoint.EPOCH_CHECKPOINT).exists():
+        step.save(folder / checkpoint.EPOCH_CHECKPOINT, position)
+    return dataclasses.replace(step, wrapped=wrapped), position
 
 
 def _advance(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, Event]:
-    """Do the next batch of an epoch, or after the last judge it; where that goes wrong, go back to the last whole one.
+    """Train the next batch of an epoch, or validate after the last; on failure return to the end of the last epoch.
 
-    Returns the position after that, and what to tell. Raises LungcliError when going back does not help any more.
+    Returns the new position and the event. Raises LungcliError when another restart of the epoch would not help.
     """
     event: Event
     try:
         if position.batch < step.batches:
-            return _batch(step, epoch, position)
-        return _judged(step, epoch, position)
+            return _train_batch(step, epoch, position)
+        return _finish_epoch(step, epoch, position)
     except recovery.DivergedError as error:
-        told, event = recovery.lowered(step.stage, position, step.recipe, error)
+        lowered, event = recovery.halve_learning_rate(step.stage, position, step.recipe, error)
     except (MemoryError, RuntimeError) as error:
-        # One device alone may be short of it, and the others would go on with other parts.
-        if distributed.process_group().size > 1 or not recovery.short_of_memory(error):
+        # One rank alone may be short of memory, and the others would go on with other micro-batches.
+        if distributed.process_group().size > 1 or not recovery.is_out_of_memory(error):
             raise
-        told, event = recovery.halved(step.stage, position, step.recipe)
-    # The rate and the slices at once outlive a kill.
+        lowered, event = recovery.halve_micro_batch(step.stage, position, step.recipe)
+    # The lower rate and micro-batch size must survive a kill.
     position = msgspec.structs.replace(
-        step.restore(step.folder / checkpoint.WHOLE),
-        halvings=told.halvings,
-        micro_batch=told.micro_batch,
-        setbacks=told.setbacks,
+        step.restore(step.folder / checkpoint.EPOCH_CHECKPOINT),
+        halvings=lowered.halvings,
+        micro_batch=lowered.micro_batch,
+        setbacks=lowered.setbacks,
     )
-    step.keep(position)
+    step.save_progress(position)
     return position, event
 
 
-def _batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
-    """Do the batch after `position`. Raises DivergedError when its loss is no number."""
+def _train_batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, BatchDone]:
+    """Train the batch after `position`. Raises DivergedError when its loss is not finite."""
     distributed.barrier_step()
     loss, rate = step(epoch.rows[position.batch], position)
     position = msgspec.structs.replace(position, batch=position.batch + 1, loss=position.loss + loss)
@@ -159,39 +159,39 @@ def _batch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Posi
     )
 
 
-def _judged(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
-    """Judge an epoch whose batches are done, and keep its weights if they are to be kept.
+def _finish_epoch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Position, EpochDone]:
+    """Validate after the last batch of an epoch, and save its weights if they are the best or the last are kept.
 
-    Raises DivergedError when a weight is no number.
+    Raises DivergedError when a weight is not finite.
     """
     speed = epoch.speed(position.batch)
     if not _all_finite(step.average):
-        raise recovery.DivergedError("a weight became no number", step.batches)
-    most = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
-    score = validate(step.average, step.material, step.place, most)
-    if (better := score.rank > position.best) or step.recipe.keep == "last":
+        raise recovery.DivergedError("a weight is no longer finite", step.batches)
+    batch_size = min(VALIDATION_BATCH, position.micro_batch or VALIDATION_BATCH)
+    score = validate(step.average, step.data, step.compute, batch_size)
+    if (is_better := score.rank > position.best) or step.recipe.keep == "last":
         checkpoint.save_weights(step.folder / BEST, step.average)
-    number = position.epoch + 1
-    done = EpochDone(
+    epoch_number = position.epoch + 1
+    event = EpochDone(
         time=now(),
         stage=step.stage,
-        epoch=number,
+        epoch=epoch_number,
         epochs=step.recipe.epochs,
         loss=position.loss / step.batches,
         validation_loss=score.loss,
         balanced_accuracy=score.balanced_accuracy,
         malignant_sensitivity=score.malignant_sensitivity,
-        learning_rate=step.rate(number * step.batches - 1, position),
+        learning_rate=step.rate(epoch_number * step.batches - 1, position),
         images_per_second=speed,
-        best=better,
+        best=is_better,
     )
-    if better:
-        position = msgspec.structs.replace(position, best=score.rank, best_epoch=number)
-    return msgspec.structs.replace(position, epoch=number, batch=0, loss=0.0), done
+    if is_better:
+        position = msgspec.structs.replace(position, best=score.rank, best_epoch=epoch_number)
+    return msgspec.structs.replace(position, epoch=epoch_number, batch=0, loss=0.0), event
 
 
 def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Rate of the given step (from 0): linear warm-up, then a cosine to zero (Loshchilov & Hutter, 1608.03983)."""
+    """Learning rate of a step (from 0): linear warm-up, then a cosine to zero (Loshchilov & Hutter, 1608.03983)."""
     warmup = recipe.warmup * steps_per_epoch
     if step < warmup:
         return recipe.learning_rate * (step + 1) / (warmup + 1)
@@ -199,20 +199,22 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def validate(net: nn.Module, material: Material, place: devices.Place, most: int = VALIDATION_BATCH) -> Score:
-    """Judge the validation part with `net` in evaluation mode, at most so many slices at a time."""
+def validate(
+    net: nn.Module, data: TrainingData, compute: devices.ComputeSettings, batch_size: int = VALIDATION_BATCH
+) -> Score:
+    """Score `net`, in evaluation mode, on the validation part, at most `batch_size` slices at a time."""
     net.eval()
-    logits = np.zeros((len(material.validation), len(material.classes)), dtype=np.float32)
-    with torch.inference_mode(), place.autocast():
-        for start in distributed.shard_range(range(0, len(material.validation), most)):
-            rows = material.validation[start : start + most]
-            logits[start : start + len(rows)] = net(_slices(material, rows, place).float()).float().cpu().numpy()
-    labels = material.labels[material.validation]
+    logits = np.zeros((len(data.validation), len(data.classes)), dtype=np.float32)
+    with torch.inference_mode(), compute.autocast():
+        for start in distributed.shard_range(range(0, len(data.validation), batch_size)):
+            batch = data.validation[start : start + batch_size]
+            logits[start : start + len(batch)] = net(_slice_tensor(data, batch, compute).float()).float().cpu().numpy()
+    labels = data.labels[data.validation]
     probabilities: Floats = calibration.softmax(distributed.all_gather(logits))
-    matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(material.classes))
+    matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(data.classes))
     sensitivity = None
-    if MALIGNANT in material.classes:
-        sensitivity = float(classification.recalls(matrix)[material.classes.index(MALIGNANT)])
+    if MALIGNANT in data.classes:
+        sensitivity = float(classification.recalls(matrix)[data.classes.index(MALIGNANT)])
     return Score(
         balanced_accuracy=float(classification.balanced_accuracy(matrix)),
         malignant_sensitivity=sensitivity,
@@ -222,104 +224,105 @@ def validate(net: nn.Module, material: Material, place: devices.Place, most: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Epoch:
-    """The batches of an epoch, the first of them that is done here, and when that was begun."""
+    """The batches of an epoch, the first one that this process trains, and the time it began."""
 
     rows: list[Ints]
     first: int
     began: float
 
     def speed(self, done: int) -> float:
-        """Slices a second since then, when `done` batches of the epoch are done."""
+        """Slices per second since then, when `done` batches of the epoch are done."""
         return sum(map(len, self.rows[self.first : done])) / (time.perf_counter() - self.began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainStep:
-    """One optimiser step on one batch, of the training that is kept in `folder`."""
+    """One optimiser step on one batch; progress is saved in `folder`."""
 
     stage: str
     net: nn.Module
-    shared: nn.Module
+    wrapped: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
     criterion: Criterion
     recipe: Recipe
-    material: Material
-    place: devices.Place
+    data: TrainingData
+    compute: devices.ComputeSettings
     folder: Path
 
     @property
     def batches(self) -> int:
         """Steps in one epoch."""
-        return math.ceil(len(self.material.train) / self.recipe.batch)
+        return math.ceil(len(self.data.train) / self.recipe.batch)
 
     def epoch(self, position: Position) -> _Epoch:
-        """Begin what `position` leaves to do of its epoch."""
+        """Return the batches of the epoch of `position`, of which the first are done already."""
         began = time.perf_counter()
-        rows = _order(self.material.train, self.recipe.seed, position.epoch, self.batches)
+        rows = _shuffled_batches(self.data.train, self.recipe.seed, position.epoch, self.batches)
         return _Epoch(rows=rows, first=position.batch, began=began)
 
     def save(self, path: Path, position: Position) -> None:
         """Write a checkpoint. Raises LungcliError."""
         checkpoint.save(path, position, self.net, self.average, self.optimizer)
 
-    def keep(self, position: Position) -> None:
-        """Write the checkpoint of `position`; that of a whole epoch outdates the one within it. Raises LungcliError."""
+    def save_progress(self, position: Position) -> None:
+        """Write the epoch or step checkpoint of `position`; an epoch's outdates that of a step. Raises LungcliError."""
         if position.batch:
-            self.save(self.folder / checkpoint.WITHIN, position)
+            self.save(self.folder / checkpoint.STEP_CHECKPOINT, position)
         else:
-            self.save(self.folder / checkpoint.WHOLE, position)
-            checkpoint.remove(self.folder / checkpoint.WITHIN)
+            self.save(self.folder / checkpoint.EPOCH_CHECKPOINT, position)
+            checkpoint.remove(self.folder / checkpoint.STEP_CHECKPOINT)
 
     def restore(self, path: Path) -> Position:
-        """Go on from a checkpoint, if there is one. Raises LungcliError."""
-        digest, formerly = (make(self.stage, self.recipe, self.material) for make in (_digest, _digest_1))
-        return checkpoint.restore(path, digest, self.net, self.average, self.optimizer, formerly=formerly)
+        """Load a checkpoint, if there is one. Raises LungcliError."""
+        digest, digest_format_1 = (make(self.stage, self.recipe, self.data) for make in (_digest, _digest_format_1))
+        return checkpoint.restore(path, digest, self.net, self.average, self.optimizer, digest_format_1=digest_format_1)
 
     def rate(self, done: int, position: Position) -> float:
-        """Learning rate after `done` steps, as low as the position has it."""
-        return learning_rate(done, self.batches, self.recipe) * recovery.share(position.halvings)
+        """Learning rate after `done` steps, halved as often as the position says."""
+        return learning_rate(done, self.batches, self.recipe) * recovery.rate_factor(position.halvings)
 
     def __call__(self, rows: Ints, position: Position) -> tuple[float, float]:
-        """Do the step after `position`; return the batch's loss and the learning rate used. Raises DivergedError."""
+        """Do the step after `position`; return the batch's loss and the learning rate. Raises DivergedError."""
         epoch, batch = position.epoch, position.batch
         done = epoch * self.batches + batch
         rate = self.rate(done, position)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # One seed a step, for augmentation, mixup and dropout: a resumed run draws what an unbroken one would have.
+        # One seed per step, for augmentation, mixup and dropout: a resumed run draws what an uninterrupted one would.
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
         torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.process_group().rank)
-        slices = augment(_slices(self.material, rows, self.place), self.recipe.augment, generator)
-        labels = torch.from_numpy(self.material.labels[rows]).to(self.place.device)
+        slices = augment(_slice_tensor(self.data, rows, self.compute), self.recipe.augment, generator)
+        labels = torch.from_numpy(self.data.labels[rows]).to(self.compute.device)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
         with distributed.synchronized_batch_norm(self.net):
-            value = self._gradients(slices, targets, recovery.at_once(position, self.recipe))
+            value = self._gradients(slices, targets, recovery.micro_batch_size(position, self.recipe))
         if not math.isfinite(value):
             raise recovery.DivergedError(f"the loss became {value}", batch + 1)
         self.optimizer.step()
-        # Early averages would remember the random start: the decay grows with the number of steps.
+        # Early averages would remember the random initial weights: the decay grows with the number of steps.
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
 
     def _gradients(self, slices: Tensor, targets: Targets, at_a_time: int) -> float:
-        """Add up the gradients of the batch, `at_a_time` slices after another; return its mean loss.
+        """Accumulate the gradients of the batch in micro-batches of `at_a_time` slices; return its mean loss.
 
-        Memory grows with the slices at a time, and so does what batch normalisation takes its statistics from. Every
-        rank has drawn the whole batch, alike, and passes its own parts of it.
+        Memory grows with the size of a micro-batch, over which batch normalisation also takes its statistics. Every
+        rank has drawn the same batch, and passes its own micro-batches.
         """
         count, value = len(slices), 0.0
         parts = distributed.micro_batches(count, at_a_time)
         for part in parts:
-            some = slices[part]
-            theirs = tuple((labels[part], share) for labels, share in targets)
-            with distributed.sync_gradients(self.shared, last=part is parts[-1]):
-                with self.place.autocast():
-                    loss = self.criterion(self.shared(some), some, theirs) * (len(some) / count)
-                # What is exchanged is the mean over ranks.
+            inputs = slices[part]
+            part_targets = tuple((labels[part], share) for labels, share in targets)
+            weight = len(inputs) / count
+            with distributed.sync_gradients(self.wrapped, last=part is parts[-1]):
+                with self.compute.autocast():
+                    loss = self.criterion(self.wrapped(inputs), inputs, part_targets) * weight
+                # Gradients are averaged over ranks, not summed.
                 (loss * distributed.process_group().size).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
         return distributed.all_reduce_sum(value)
@@ -345,13 +348,13 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     )
 
 
-def _slices(material: Material, rows: Ints, place: devices.Place) -> Tensor:
+def _slice_tensor(data: TrainingData, rows: Ints, compute: devices.ComputeSettings) -> Tensor:
     """Slices of `rows` as uint8 (n, 1, S, S) on the device."""
-    return torch.from_numpy(material.pixels[rows][:, np.newaxis]).to(place.device)
+    return torch.from_numpy(data.pixels[rows][:, np.newaxis]).to(compute.device)
 
 
-def _order(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
-    """Shuffle `rows` and cut them into batches of nearly the same size: none so small that its statistics mislead."""
+def _shuffled_batches(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
+    """Shuffle `rows` into batches of nearly equal size: a small last one would have misleading batch statistics."""
     generator = torch.Generator().manual_seed(_seed(seed, epoch, -1))
     return np.array_split(rows[torch.randperm(len(rows), generator=generator).numpy()], batches)
 
@@ -365,16 +368,16 @@ def _all_finite(net: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in net.state_dict().values())
 
 
-def _digest(stage: str, recipe: Recipe, material: Material) -> str:
+def _digest(stage: str, recipe: Recipe, data: TrainingData) -> str:
     settings = recipes.non_defaults(recipe)
-    return hashlib.sha256(msgspec.json.encode((stage, settings, material.digest))).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((stage, settings, data.digest))).hexdigest()
 
 
-def _digest_1(stage: str, recipe: Recipe, material: Material) -> str:
+def _digest_format_1(stage: str, recipe: Recipe, data: TrainingData) -> str:
     """Return the digest that checkpoints of format 1 have, which changes with every new field of a recipe."""
-    return hashlib.sha256(msgspec.json.encode((stage, recipe, material.digest))).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((stage, recipe, data.digest))).hexdigest()
 
 
-def _finished(position: Position, recipe: Recipe) -> bool:
+def _is_finished(position: Position, recipe: Recipe) -> bool:
     stale = position.epoch - position.best_epoch
     return position.epoch >= recipe.epochs or (0 < recipe.patience <= stale and position.batch == 0)

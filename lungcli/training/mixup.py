@@ -1,18 +1,18 @@
-"""Mixup: learning from blends of two slices (Zhang et al., 1710.09412)."""
+"""Mixup: training on blends of two slices (Zhang et al., 1710.09412)."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Targets = tuple[tuple[Tensor, float], ...]
-"""What a batch shows: classes (N,) and their share of every slice; one such pair, or two where slices were mixed."""
+"""Labels (N,) of a batch and their share of every slice: one such pair, or two where slices were mixed."""
 
 
 def mixup(slices: Tensor, labels: Tensor, strength: float, generator: torch.Generator) -> tuple[Tensor, Targets]:
     """Blend each slice with another of its batch: λ · its own + (1 − λ) · the other's, λ from Beta(strength, strength).
 
-    Slices (N, 1, S, S) and labels (N,) in, blends of the same shape and their targets out. One λ a batch, as in the
-    paper's figure 1; strength 1 draws it evenly, less draws it near 0 or 1, and 0 mixes nothing and draws nothing.
+    Slices (N, 1, S, S) and labels (N,) in, blends of the same shape and their targets out. One λ per batch, as in the
+    paper's figure 1; strength 1 draws it uniformly, less draws it near 0 or 1, and 0 turns mixup off.
     Every draw comes from `generator` (on the CPU), so a seed repeats the batch exactly.
     """
     if strength == 0:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lungcli.core import registry
 from lungcli.core.errors import UsageError
-from lungcli.training import pretrained as imagenet
+from lungcli.training.pretrained import load_imagenet_weights
 
 
 class CapstoneCNN(nn.Module):
@@ -48,7 +48,7 @@ class CapstoneCNN(nn.Module):
 
 
 class Normalised(nn.Module):
-    """A net that takes grey values from 0 to 255, so that no caller can normalise differently."""
+    """A net whose input is grey values from 0 to 255, so that no caller can normalise them differently."""
 
     def __init__(self, net: nn.Module, mean: float, std: float) -> None:
         super().__init__()
@@ -62,36 +62,35 @@ class Normalised(nn.Module):
 def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> Normalised:
     """Build the net that `name` means for `classes` classes and slices of `size` × `size`.
 
-    Raises UsageError for unknown names, sizes too small and nets without ImageNet weights; see `pretrained.load` for
-    what else it raises.
+    Raises UsageError for an unknown name or too small a size, and what `load_imagenet_weights` raises.
     """
     row = registry.net(name)
     module, function = row.build.split(":")
-    maker = getattr(importlib.import_module(module), function)
-    net = maker(num_classes=classes, size=size) if row.sized else maker(num_classes=classes)
+    build_net = getattr(importlib.import_module(module), function)
+    net = build_net(num_classes=classes, size=size) if row.sized else build_net(num_classes=classes)
     if pretrained:
-        imagenet.load(net, row)
-    grey = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
-    _refuse_too_small(grey, name, size)
-    return grey
+        load_imagenet_weights(net, row)
+    normalised = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
+    _require_large_enough(normalised, name, size)
+    return normalised
 
 
-def parameters(net: nn.Module) -> int:
-    """Count the trainable numbers of `net`."""
+def parameter_count(net: nn.Module) -> int:
+    """Number of trainable parameters of `net`."""
     return sum(weight.numel() for weight in net.parameters())
 
 
 def _with_grey_stem(net: nn.Module) -> nn.Module:
     """Replace the first convolution by one with a single input channel whose kernel is the sum of the three.
 
-    Three equal channels and one channel with summed kernels give the same features, at a third of the cost.
+    One channel with summed kernels gives the same features as three equal channels, at a third of the cost.
     """
     for path, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
             if module.in_channels == 3:
                 net.set_submodule(path, _grey_convolution(module))
             return net
-    raise UsageError("this net has no convolution to feed")
+    raise UsageError("this net has no convolution")
 
 
 def _grey_convolution(colour: nn.Conv2d) -> nn.Conv2d:
@@ -110,7 +109,7 @@ def _grey_convolution(colour: nn.Conv2d) -> nn.Conv2d:
     return grey
 
 
-def _refuse_too_small(net: nn.Module, name: str, size: int) -> None:
+def _require_large_enough(net: nn.Module, name: str, size: int) -> None:
     net.eval()
     try:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""From a trained net to an ONNX graph that takes prepared slices as they are."""
+"""From a trained net to an ONNX graph whose input is prepared slices, uint8."""
 
 import contextlib
 import logging
@@ -14,12 +14,12 @@ from torch.nn import functional
 from lungcli.core import paths
 
 OPSET = 18
-# Numbers in a constant that is worked out while a net is exported.
+# Elements of a constant that may be folded while a net is exported.
 _LARGEST_CONSTANT = 1 << 24
 
 
-class _TakesBytes(nn.Module):
-    """Takes uint8 slices, so that the file itself says what pixels it wants."""
+class _UInt8Input(nn.Module):
+    """Takes uint8 slices, so that the file itself says what pixels it expects."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class _TakesBytes(nn.Module):
         return cast(Tensor, self.net(slices.float())).float()
 
 
-class _ShowsEvidence(_TakesBytes):
-    """Gives, beside the logits, what each place of the slice adds to them.
+class _WithEvidence(_UInt8Input):
+    """Returns a class activation map (the evidence) beside the logits.
 
     Class activation mapping (Zhou et al., 1512.04150, section 2): where a net averages its last features and ends in
-    one dense layer, that layer may as well be applied to every place and the result averaged.
+    one dense layer, that layer can be applied at every position and the result averaged.
     """
 
     def __init__(self, net: nn.Module, features: nn.Module, head: nn.Linear) -> None:
@@ -44,7 +44,7 @@ class _ShowsEvidence(_TakesBytes):
         features.register_forward_hook(lambda _module, _inputs, output: self.seen.append(output))
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Logits (N, K) and evidence (N, K, h, w), float32; the mean of the evidence over places is the logits."""
+        """Logits (N, K) and evidence (N, K, h, w), float32; its mean over positions is the logits."""
         self.seen.clear()
         logits = super().forward(slices)
         evidence = functional.conv2d(self.seen.pop(), self.head.weight[:, :, None, None], self.head.bias)
@@ -55,14 +55,18 @@ def export(net: nn.Module, size: int, to: Path) -> None:
     """Write `net` to the file `to`: input `slice` uint8 (N, 1, size, size), output `logits` float32 (N, K).
 
     Where the net averages its last features and ends in one dense layer, a second output `evidence` float32
-    (N, K, h, w) says what each place adds to the logits. N is free; batch normalisation is folded by the runtime.
-    The net is left in evaluation mode.
+    (N, K, h, w) is the class activation map, whose mean over positions is the logits. N is free; batch normalisation
+    is folded by the runtime. The net is left in evaluation mode, and its activations no longer work in place.
     """
     net = net.cpu().float().to(memory_format=torch.contiguous_format).eval()
+    # Tracing an in-place activation takes the exporter up to half of its time, and the graph is the same without.
+    for module in net.modules():
+        if hasattr(module, "inplace"):
+            setattr(module, "inplace", False)  # noqa: B010 - to mypy the attribute of a module is another module
     example = torch.zeros(2, 1, size, size, dtype=torch.uint8)
     parts = _evidence_parts(net, size)
-    wrapped = _ShowsEvidence(net, *parts) if parts else _TakesBytes(net)
-    with paths.scratch("graph") as scratch, _quiet():
+    wrapped = _WithEvidence(net, *parts) if parts else _UInt8Input(net)
+    with paths.scratch("graph") as scratch, _silenced_exporter():
         program = torch.onnx.export(
             wrapped,
             (example,),
@@ -82,7 +86,7 @@ def export(net: nn.Module, size: int, to: Path) -> None:
 
 
 def _evidence_parts(net: nn.Module, size: int) -> tuple[nn.Module, nn.Linear] | None:
-    """Find the last features and the dense layer of a net of which the mean of the evidence really is the logits."""
+    """Return the last feature layer and the dense layer of a net whose logits are the mean of an activation map."""
     heads = [module for module in net.modules() if isinstance(module, nn.Linear)]
     if not heads:
         return None
@@ -91,21 +95,21 @@ def _evidence_parts(net: nn.Module, size: int) -> tuple[nn.Module, nn.Linear] | 
         (body,) = children
     slices = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for features in reversed(children):
-        seen: list[object] = []
-        hook = features.register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
+        outputs: list[object] = []
+        hook = features.register_forward_hook(lambda _module, _inputs, output, outputs=outputs: outputs.append(output))
         with torch.inference_mode():
             logits = net(slices.float())
         hook.remove()
-        last = seen[-1] if seen else None
-        if isinstance(last, Tensor) and last.ndim == 4 and last.shape[1] == heads[-1].in_features:
-            added = heads[-1](last.mean(dim=(2, 3)))
-            if min(last.shape[2:]) > 1 and torch.allclose(added, logits, rtol=1e-3, atol=1e-4):
+        maps = outputs[-1] if outputs else None
+        if isinstance(maps, Tensor) and maps.ndim == 4 and maps.shape[1] == heads[-1].in_features:
+            evidence = heads[-1](maps.mean(dim=(2, 3)))
+            if min(maps.shape[2:]) > 1 and torch.allclose(evidence, logits, rtol=1e-3, atol=1e-4):
                 return features, heads[-1]
     return None
 
 
 def _fold(program: "torch.onnx.ONNXProgram") -> None:
-    """Work out what depends on no slice, such as the masks of shifted windows, however large it is."""
+    """Fold constants, however large: the masks of shifted windows, for one."""
     from onnxscript import optimizer
 
     optimizer.fold_constants(program.model, should_fold=lambda _node: True, output_size_limit=_LARGEST_CONSTANT)
@@ -113,8 +117,8 @@ def _fold(program: "torch.onnx.ONNXProgram") -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about its own insides from the user."""
+def _silenced_exporter() -> Iterator[None]:
+    """Hide the exporter's messages about its own internals from the user."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""ImageNet weights: out of an installed package where one ships them, or by torchvision's download."""
+"""ImageNet weights, from an installed package that ships them or by torchvision's download."""
 
 import importlib.util
 import math
@@ -11,16 +11,16 @@ from torch.nn import functional
 from lungcli.core import registry, settings
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
-# What torch's own reader of tensors, which runs no code, raises on what is none.
+# Raised by torch's weights-only reader, which runs no code, for a file that holds more than tensors.
 _UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 # The last two tensors of every net here are the head's, whose classes are ImageNet's.
 _HEAD_TENSORS = 2
-# What a vision transformer knows of each place of its pictures: learned for 14 × 14 of them.
-_PLACES = "encoder.pos_embedding"
+# The position embeddings of a vision transformer, learned for 14 × 14 patches.
+_POSITION_EMBEDDING = "encoder.pos_embedding"
 
 
-def load(net: nn.Module, row: registry.ArchSpec) -> None:
+def load_imagenet_weights(net: nn.Module, row: registry.ArchSpec) -> None:
     """Fill `net`, all but its head, with the ImageNet weights that `row` names.
 
     Raises UsageError when there are none or their package is not installed, NetworkError when they can't be
@@ -83,7 +83,7 @@ def _downloaded(row: registry.ArchSpec) -> dict[str, Tensor]:
 
 def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     """Fill `net` tensor by tensor: names differ from one implementation to the next, order and shapes do not."""
-    # Single numbers count batches; not every implementation has them.
+    # Scalars are batch counters, which not every implementation has.
     own = {key: value for key, value in net.state_dict().items() if value.ndim}
     theirs = [value for value in weights.values() if value.ndim]
     body = list(own)[:-_HEAD_TENSORS]
@@ -94,18 +94,20 @@ def _load_in_order(net: nn.Module, weights: dict[str, Tensor], row: registry.Arc
 
 def _load_by_name(net: nn.Module, weights: dict[str, Tensor], row: registry.ArchSpec) -> None:
     own = net.state_dict()
-    if _PLACES in own:
-        weights = weights | {_PLACES: _resized(weights[_PLACES], own[_PLACES].shape[1])}
+    if _POSITION_EMBEDDING in own:
+        weights = weights | {
+            _POSITION_EMBEDDING: _resized_embeddings(weights[_POSITION_EMBEDDING], own[_POSITION_EMBEDDING].shape[1])
+        }
     fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
     missing, _ = net.load_state_dict(fitting, strict=False)
     if len(missing) > _HEAD_TENSORS:
         raise LungcliError(f"the ImageNet weights found do not fit {row.name}: {len(missing)} tensors are missing")
 
 
-def _resized(places: Tensor, count: int) -> Tensor:
-    """Stretch embeddings of places (1, 1 + n², D) to (1, `count`, D), as section 3.2 of 2010.11929 has it.
+def _resized_embeddings(places: Tensor, count: int) -> Tensor:
+    """Interpolate position embeddings (1, 1 + n², D) to (1, `count`, D), as in 2010.11929, section 3.2.
 
-    The first is the class token's, which has no place.
+    The first belongs to the class token and is kept.
     """
     token, rows = places[:, :1], math.isqrt(places.shape[1] - 1)
     grid = torch.unflatten(places[:, 1:], 1, (rows, -1)).permute(0, 3, 1, 2)

@@ -1,8 +1,8 @@
-"""Quantization-aware fine-tuning: a trained net learns to judge, rounded to int8, as it did in float.
+"""Quantization-aware fine-tuning: a trained net learns to predict the same in int8 as in float.
 
-Rounding is played in float (Jacob et al., 1712.05877, section 3): weights to 255 levels an output channel, what layers
-hand on to 256 levels a tensor, and gradients pass as if nothing had been rounded. What comes out is a float net like
-any other, to be quantized like any other.
+Quantization is simulated in float (Jacob et al., 1712.05877, section 3): weights are rounded to 255 levels per output
+channel, activations to 256 levels per tensor, and gradients pass straight through. The result is a float net like any
+other, to be quantized like any other.
 """
 
 import copy
@@ -23,17 +23,17 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, loop, nets, onnx_export
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 
-# Folded nets have no batch normalisation left to forgive a large step.
+# Without batch normalisation, which is folded, a larger step would diverge.
 _RATE = 1e-4
 _TEMPERATURE = 2.0
-# How fast the played ranges of activations follow the batches.
-_PACE = 0.05
+# How fast the ranges of activations follow those of the batches.
+_RANGE_DECAY = 0.05
 _BATCH = 64
-# The runtime rounds these once, after the limit, not before it too.
-_LIMITING = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+# The runtime fuses these into the layer before, so that only their output is rounded.
+_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
 _ROUNDED = (
     nn.Conv2d,
     nn.Linear,
@@ -52,26 +52,26 @@ _ROUNDED_FUNCTIONS = frozenset(
 )
 
 
-def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Path) -> Generator[Event, None, None]:
+def tune(recipe: Recipe, epochs: int, data: TrainingData, weights: Path, to: Path) -> Generator[Event, None, None]:
     """Fine-tune the net of `recipe` with these weights for `epochs`, and write its float graph to `to`.
 
-    Its teacher is the net itself, unrounded, on the same changed slices; the epoch is kept that agrees with it best on
-    the validation part. Raises LungcliError when the weights are missing or damaged, UsageError when the net can't be
-    taken apart.
+    Its teacher is the float net itself, on the same augmented slices; the epoch that agrees with it best on the
+    validation part is kept. Raises LungcliError when the weights are missing or damaged, UsageError when the net
+    cannot be traced.
     """
-    about = f"learn to judge in int8 as in float; balanced accuracy is that of agreement, {epochs} epochs"
+    about = f"learn to predict in int8 as in float; balanced accuracy is agreement with float, {epochs} epochs"
     yield StageStarted(time=now(), stage="fine-tune", about=about, epochs=epochs)
     torch.manual_seed(recipe.seed)
-    classes = len(material.classes)
+    classes = len(data.classes)
     net = nets.build(recipe.model, classes, recipe.size)
     checkpoint.load_weights(weights, net)
     net.eval()
     teacher = copy.deepcopy(net)
-    fold(net, recipe.model)
-    told = verdicts(teacher, material)
-    rounding = rounded(net, recipe.model)
-    _meet(rounding, material)
-    followed = msgspec.structs.replace(
+    fold_batch_norm(net, recipe.model)
+    relabelled = with_predicted_labels(teacher, data)
+    fake_quantized = with_fake_quantization(net, recipe.model)
+    _calibrate_ranges(fake_quantized, data)
+    tuning_recipe = msgspec.structs.replace(
         recipe,
         epochs=epochs,
         learning_rate=min(_RATE, recipe.learning_rate),
@@ -86,12 +86,12 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
         label_smoothing=0.0,
         precision="float32",
     )
-    labels = torch.from_numpy(told.labels[told.train])
+    labels = torch.from_numpy(relabelled.labels[relabelled.train])
     teachers = [teacher.to(memory_format=torch.channels_last)]
-    criterion = criteria.from_teachers(followed, labels, classes, teachers, rounding)
+    criterion = criteria.distillation_loss(tuning_recipe, labels, classes, teachers, fake_quantized)
     with paths.scratch("fine-tuning") as folder:
-        yield from loop.train("fine-tune", rounding, criterion, followed, told, folder)
-        checkpoint.load_weights(folder / loop.BEST, rounding)
+        yield from loop.train("fine-tune", fake_quantized, criterion, tuning_recipe, relabelled, folder)
+        checkpoint.load_weights(folder / loop.BEST, fake_quantized)
     for module in list(net.modules()):
         if parametrize.is_parametrized(module):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
@@ -99,79 +99,79 @@ def tune(recipe: Recipe, epochs: int, material: Material, weights: Path, to: Pat
 
 
 def require_tunable(net: nn.Module, name: str) -> None:
-    """Raise UsageError when the net called `name` can't be taken apart, which fine-tuning begins with."""
-    _graph(net, name)
+    """Raise UsageError when the net called `name` cannot be traced, which fine-tuning needs."""
+    _trace(net, name)
 
 
-def fold(net: nn.Module, name: str) -> None:
+def fold_batch_norm(net: nn.Module, name: str) -> None:
     """Fold every batch normalisation that follows a convolution into it, as the runtime will; outputs stay the same.
 
-    The net must be in evaluation mode. Raises UsageError when it can't be taken apart.
+    The net must be in evaluation mode. Raises UsageError when it cannot be traced.
     """
     modules = dict(net.named_modules())
-    for node in _graph(net, name).nodes:
+    for node in _trace(net, name).nodes:
         before = node.args[0] if node.args else None
         if node.op != "call_module" or not isinstance(before, fx.Node) or before.op != "call_module":
             continue
         norm, convolution = modules[str(node.target)], modules[str(before.target)]
         if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
-            # A bias that was none before is born frozen.
+            # A bias that is added here does not require a gradient by default.
             folded = fusion.fuse_conv_bn_eval(convolution, norm).requires_grad_()
             net.set_submodule(str(before.target), folded)
             net.set_submodule(str(node.target), nn.Identity())
 
 
-def rounded(net: nn.Module, name: str) -> fx.GraphModule:
-    """Return `net`, folded, with its rounding played: it shares every weight with `net`.
+def with_fake_quantization(net: nn.Module, name: str) -> fx.GraphModule:
+    """Return `net`, already folded, with simulated quantization; it shares every weight with `net`.
 
-    Raises UsageError when it can't be taken apart.
+    Raises UsageError when it cannot be traced.
     """
-    graph = _graph(net, name)
+    graph = _trace(net, name)
     modules = dict(net.named_modules())
     for node in list(graph.nodes):
-        if _module(node, modules, (nn.Identity, nn.Dropout)):
+        if _is_module(node, modules, (nn.Identity, nn.Dropout)):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph.erase_node(node)
-    playing = fx.GraphModule(net, graph)
-    reached: set[fx.Node] = set()
+    fake_quantized = fx.GraphModule(net, graph)
+    quantized: set[fx.Node] = set()
     for number, node in enumerate(list(graph.nodes)):
-        layer = _module(node, modules, (nn.Conv2d, nn.Linear))
-        fed = not reached.isdisjoint(node.all_input_nodes)
-        if layer and not fed:
-            _round_off(playing, graph, node.all_input_nodes[0], f"rounding_{number}_in")
-        if not (layer or fed):
+        layer = _is_module(node, modules, (nn.Conv2d, nn.Linear))
+        has_quantized_input = not quantized.isdisjoint(node.all_input_nodes)
+        if layer and not has_quantized_input:
+            _insert_fake_quantize(fake_quantized, graph, node.all_input_nodes[0], f"rounding_{number}_in")
+        if not (layer or has_quantized_input):
             continue
-        reached.add(node)
-        waits = node.users and all(_module(user, modules, _LIMITING) for user in node.users)
-        if _rounds(node, modules) and not waits:
-            _round_off(playing, graph, node, f"rounding_{number}")
-            reached.update(node.users)
+        quantized.add(node)
+        is_quantized_later = node.users and all(_is_module(user, modules, _ACTIVATIONS) for user in node.users)
+        if _is_quantized(node, modules) and not is_quantized_later:
+            _insert_fake_quantize(fake_quantized, graph, node, f"rounding_{number}")
+            quantized.update(node.users)
     graph.lint()
-    playing.recompile()
+    fake_quantized.recompile()
     for module in modules.values():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            parametrize.register_parametrization(module, "weight", _Levels())
-    return playing
+            parametrize.register_parametrization(module, "weight", _FakeQuantizedWeight())
+    return fake_quantized
 
 
-def verdicts(net: nn.Module, material: Material) -> Material:
-    """Return `material` with the verdicts of `net` as labels: what is right is then what the net says."""
-    labels = material.labels.copy()
-    rows = np.concatenate([material.train, material.validation])
+def with_predicted_labels(net: nn.Module, data: TrainingData) -> TrainingData:
+    """Return `data` with the predictions of `net` as labels, so that accuracy becomes agreement with `net`."""
+    labels = data.labels.copy()
+    rows = np.concatenate([data.train, data.validation])
     with torch.inference_mode():
         for start in range(0, len(rows), _BATCH):
-            some = rows[start : start + _BATCH]
-            slices = torch.from_numpy(material.pixels[some][:, np.newaxis]).float()
-            labels[some] = net(slices).argmax(dim=1).numpy()
-    return dataclasses.replace(material, labels=labels)
+            batch = rows[start : start + _BATCH]
+            slices = torch.from_numpy(data.pixels[batch][:, np.newaxis]).float()
+            labels[batch] = net(slices).argmax(dim=1).numpy()
+    return dataclasses.replace(data, labels=labels)
 
 
-class _Levels(nn.Module):
+class _FakeQuantizedWeight(nn.Module):
     """Weights rounded to the levels of their output channel: symmetric, as the runtime's quantizer rounds them."""
 
     def __init__(self) -> None:
         super().__init__()
-        # One bit fewer without VNNI, as in the file that is made in the end.
+        # One bit fewer without VNNI, as in the final int8 file.
         self.most = 63 if cpu.has_vnni() is False else 127
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -182,8 +182,8 @@ class _Levels(nn.Module):
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -self.most, self.most)
 
 
-class _Range(nn.Module):
-    """Activations rounded to the 256 levels of a range that follows what is seen in training."""
+class _FakeQuantizedActivation(nn.Module):
+    """Activations rounded to the 256 levels of a range that follows the training batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class _Range(nn.Module):
         """The values rounded, in the same shape; 0 is always a level."""
         if self.training:
             with torch.no_grad():
-                pace = _PACE if self.high > self.low else 1.0
+                pace = _RANGE_DECAY if self.high > self.low else 1.0
                 self.low.lerp_(values.min().clamp(max=0).float(), pace)
                 self.high.lerp_(values.max().clamp(min=0).float(), pace)
         scale = ((self.high - self.low) / 255).clamp(min=1e-9)
@@ -204,36 +204,36 @@ class _Range(nn.Module):
         return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, 255)
 
 
-def _meet(playing: nn.Module, material: Material) -> None:
-    """Let every range see training slices once, before the first step."""
-    rows = material.train[:: max(1, len(material.train) // _BATCH)][:_BATCH]
-    playing.eval()
-    for module in playing.modules():
-        module.train(isinstance(module, _Range))
+def _calibrate_ranges(fake_quantized: nn.Module, data: TrainingData) -> None:
+    """Initialise the ranges of activations with training slices, before the first step."""
+    rows = data.train[:: max(1, len(data.train) // _BATCH)][:_BATCH]
+    fake_quantized.eval()
+    for module in fake_quantized.modules():
+        module.train(isinstance(module, _FakeQuantizedActivation))
     with torch.no_grad():
-        playing(torch.from_numpy(material.pixels[rows][:, np.newaxis]).float())
+        fake_quantized(torch.from_numpy(data.pixels[rows][:, np.newaxis]).float())
 
 
-def _graph(net: nn.Module, name: str) -> fx.Graph:
+def _trace(net: nn.Module, name: str) -> fx.Graph:
     try:
         return fx.Tracer().trace(net)
     except (fx.proxy.TraceError, TypeError, NotImplementedError) as error:
         raise UsageError(f"{name} cannot be fine-tuned in int8: {error}", "leave --qat-epochs out") from error
 
 
-def _round_off(playing: fx.GraphModule, graph: fx.Graph, node: fx.Node, name: str) -> None:
-    """Insert a rounding behind `node`, for all that read it."""
-    playing.add_submodule(name, _Range())
+def _insert_fake_quantize(fake_quantized: fx.GraphModule, graph: fx.Graph, node: fx.Node, name: str) -> None:
+    """Insert fake quantization after `node`, for all that read it."""
+    fake_quantized.add_submodule(name, _FakeQuantizedActivation())
     with graph.inserting_after(node):
-        rounding = graph.call_module(name, (node,))
-    node.replace_all_uses_with(rounding, delete_user_cb=lambda user: user is not rounding)
+        fake_quantize = graph.call_module(name, (node,))
+    node.replace_all_uses_with(fake_quantize, delete_user_cb=lambda user: user is not fake_quantize)
 
 
-def _module(node: fx.Node, modules: dict[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
+def _is_module(node: fx.Node, modules: dict[str, nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
     return node.op == "call_module" and isinstance(modules.get(str(node.target)), kinds)
 
 
-def _rounds(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+def _is_quantized(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_function":
         return node.target in _ROUNDED_FUNCTIONS
-    return _module(node, modules, _ROUNDED) or (node.op == "call_method" and node.target == "mean")
+    return _is_module(node, modules, _ROUNDED) or (node.op == "call_method" and node.target == "mean")

@@ -1,7 +1,7 @@
-"""What a training does when it goes wrong by itself: the last whole epoch again, at a lower rate or with less at once.
+"""Recovery from divergence and lack of memory: the epoch restarts with a lower rate or a smaller micro-batch.
 
-Always from the end of an epoch, never from a checkpoint within one: those are written by the clock, and a run must
-come out the same however often it was stopped.
+Always from an epoch checkpoint, never from one within an epoch: those are written at intervals of time, and a run must
+end with the same numbers however often it was stopped.
 """
 
 import gc
@@ -15,69 +15,71 @@ from lungcli.core.recipe import Recipe
 from lungcli.training.checkpoint import Position
 
 MOST_HALVINGS = 3
-# Batch normalisation has no statistics of a single slice.
+# Batch normalisation needs two slices for its statistics.
 _FEWEST_SLICES = 2
 _SHORTAGES = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc")
 
 
 class DivergedError(Exception):
-    """The loss of a batch (from 1), or a weight after it, is no number."""
+    """The loss of a batch (from 1), or a weight after it, is not finite."""
 
     def __init__(self, what: str, batch: int) -> None:
         super().__init__(what)
         self.batch = batch
 
 
-def short_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Say whether memory ran out, of the processor or of a graphics card."""
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether CPU or GPU memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in _SHORTAGES)
 
 
-def lowered(stage: str, position: Position, recipe: Recipe, error: DivergedError) -> tuple[Position, RateLowered]:
-    """Halve the learning rate: the position with it, and what to tell. Raises LungcliError at the fourth time."""
+def halve_learning_rate(
+    stage: str, position: Position, recipe: Recipe, error: DivergedError
+) -> tuple[Position, RateLowered]:
+    """Halve the learning rate; return the new position and the event. Raises LungcliError at the fourth time."""
     halvings = position.halvings + 1
     if halvings > MOST_HALVINGS:
         raise LungcliError(
             f"{error} in epoch {position.epoch + 1}, also after the learning rate was halved {MOST_HALVINGS} times",
             "start again with a lower --learning-rate",
         ) from error
-    told = RateLowered(
+    event = RateLowered(
         time=now(),
         stage=stage,
         epoch=position.epoch + 1,
         batch=error.batch,
         why=str(error),
         times=halvings,
-        learning_rate=recipe.learning_rate * share(halvings),
+        learning_rate=recipe.learning_rate * rate_factor(halvings),
     )
-    return msgspec.structs.replace(position, halvings=halvings, setbacks=position.setbacks + 1), told
+    return msgspec.structs.replace(position, halvings=halvings, setbacks=position.setbacks + 1), event
 
 
-def halved(stage: str, position: Position, recipe: Recipe) -> tuple[Position, BatchLowered]:
-    """Halve the slices in memory at once: the position with it, and what to tell.
+def halve_micro_batch(stage: str, position: Position, recipe: Recipe) -> tuple[Position, BatchLowered]:
+    """Halve the micro-batch size; return the new position and the event.
 
-    Raises LungcliError where it would be fewer than two.
+    Raises LungcliError where it would be less than two.
     """
-    slices = at_once(position, recipe) // 2
+    slices = micro_batch_size(position, recipe) // 2
     if slices < _FEWEST_SLICES:
         raise LungcliError(
-            f"out of memory, even with {at_once(position, recipe)} slices at a time",
+            f"out of memory, even with {micro_batch_size(position, recipe)} slices at a time",
             "close other programs, or start again with a smaller --size or a smaller net",
         )
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    told = BatchLowered(time=now(), stage=stage, epoch=position.epoch + 1, slices=slices)
-    return msgspec.structs.replace(position, micro_batch=slices, setbacks=position.setbacks + 1), told
+    event = BatchLowered(time=now(), stage=stage, epoch=position.epoch + 1, slices=slices)
+    return msgspec.structs.replace(position, micro_batch=slices, setbacks=position.setbacks + 1), event
 
 
-def share(halvings: int) -> float:
-    """Share of the recipe's learning rate that is left after so many halvings."""
+def rate_factor(halvings: int) -> float:
+    """Factor of the recipe's learning rate after so many halvings."""
     return float(0.5**halvings)
 
 
-def at_once(position: Position, recipe: Recipe) -> int:
-    """Slices of a batch that are in memory at once."""
+def micro_batch_size(position: Position, recipe: Recipe) -> int:
+    """Slices that are in memory at once."""
     return position.micro_batch or recipe.micro_batch or recipe.batch

@@ -1,4 +1,4 @@
-"""Starting the same command once a device, by torchrun: it starts them, restarts them, and passes signals on."""
+"""Starting one process per device with torchrun, which also restarts them and passes signals on."""
 
 import contextlib
 import logging
@@ -15,13 +15,13 @@ from lungcli.core import cpu, paths
 from lungcli.core.errors import LungcliError, UsageError
 
 RESTARTS = 3
-NOTE = "LUNGCLI_EXIT_CODE_FILE"
-"""Variable that names the file where rank 0 leaves its exit code: torchrun itself knows 0, and starts all again."""
+EXIT_CODE_VARIABLE = "LUNGCLI_EXIT_CODE_FILE"
+"""Variable naming the file for the exit code of rank 0: torchrun would restart every rank after one that is not 0."""
 
 INTERRUPTED = 130
 
 
-def require(devices: int, device: str) -> None:
+def require_devices(devices: int, device: str) -> None:
     """Raise UsageError when this machine has no `devices` of the kind that `device` (a recipe's) means."""
     gpus = torch.cuda.device_count()
     if device == "mps" or ":" in device:
@@ -33,19 +33,19 @@ def require(devices: int, device: str) -> None:
 
 
 def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> int:
-    """Run `python -m lungcli` with `arguments`, once a device; return the exit code of rank 0.
+    """Run `python -m lungcli` with `arguments`, one process per device; return the exit code of rank 0.
 
-    A rank that is lost makes all start again from the last checkpoint, at most `restarts` times. A signal is passed
-    on, and no process outlives this call. Raises LungcliError when restarts don't help.
+    When a rank is lost, all restart from the last checkpoint, at most `restarts` times. Signals are passed on, and no
+    process outlives this call. Raises LungcliError when restarts do not help.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cpu.physical_cores() // devices)))
-    # Saving takes as long as a batch and a file of the net's size; only then are processes ended by force.
+    # Seconds to finish a batch and write a checkpoint before processes are killed.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "60")
-    # Torchrun would print a traceback and a table beside what rank 0 has said.
+    # Torchrun would print a traceback and a table beside the message of rank 0.
     logging.disable(logging.CRITICAL)
-    with paths.scratch("ranks") as scratch, _ending_all():
-        note = scratch / "exit-code"
-        os.environ[NOTE] = str(note)
+    with paths.scratch("ranks") as scratch, _killing_children():
+        exit_code_file = scratch / "exit-code"
+        os.environ[EXIT_CODE_VARIABLE] = str(exit_code_file)
         options = ["--standalone", "--nproc-per-node", str(devices), "--max-restarts", str(restarts)]
         try:
             run.main([*options, "--log-dir", str(scratch), "-m", "lungcli", *arguments])
@@ -57,12 +57,12 @@ def launch(devices: int, arguments: Sequence[str], restarts: int = RESTARTS) -> 
             ) from error
         except SignalException:
             return INTERRUPTED
-        return int(note.read_text()) if note.exists() else 0
+        return int(exit_code_file.read_text()) if exit_code_file.exists() else 0
 
 
 @contextlib.contextmanager
-def _ending_all() -> Iterator[None]:
-    """End what is left of the processes below this one: a second Ctrl-C cuts torchrun's own waiting short."""
+def _killing_children() -> Iterator[None]:
+    """Kill the remaining child processes: a second Ctrl-C ends torchrun's own waiting."""
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""Nets of torchvision that are not built by their names alone.
+"""Nets of torchvision that need more than their names to be built.
 
-Of some, what would ask for shapes at run time once it is exported is written anew: weights keep torchvision's names,
-and what the net computes stays the same.
+Layers whose exported graph would compute shapes at run time are replaced by equivalent ones; weights keep torchvision's
+names.
 """
 
 from typing import cast
@@ -21,7 +21,7 @@ _PATCH = 16
 
 
 def googlenet(num_classes: int) -> GoogLeNet:
-    """GoogLeNet (Szegedy et al., 1409.4842) without the heads that only help it learn."""
+    """GoogLeNet (Szegedy et al., 1409.4842) without its auxiliary training heads."""
     return models.googlenet(num_classes=num_classes, aux_logits=False, init_weights=True)
 
 
@@ -58,7 +58,7 @@ def vit_b_16(num_classes: int, size: int) -> "_VisionTransformer":
 
 
 class _Mean(nn.Module):
-    """The mean over places; torch's own pooling of channels-last features is exported as a gather over the batch."""
+    """Global average pooling; torch's own, of channels-last features, is exported as a gather over the batch."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Means (N, C, 1, 1) of features (N, C, h, w)."""
@@ -66,7 +66,7 @@ class _Mean(nn.Module):
 
 
 class _VisionTransformer(VisionTransformer):  # type: ignore[misc]
-    """A ViT whose class token is added to a row of zeros, and not expanded to the size of the batch."""
+    """A ViT that adds the class token to a row of zeros instead of expanding it to the size of the batch."""
 
     def __init__(self, **sizes: int) -> None:
         super().__init__(**sizes)
@@ -86,7 +86,7 @@ class _Attention(nn.MultiheadAttention):
     def forward(  # type: ignore[override]
         self, tokens: Tensor, key: Tensor, value: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, None]:
-        """Tokens (N, L, D) that have taken from one another; key and value are the tokens too, and are not read."""
+        """Attended tokens (N, L, D); `key` and `value` are the same tokens, and are not read."""
         del key, value, need_weights
         mixed = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
         query, keys, values = torch.unflatten(mixed, 2, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
@@ -95,7 +95,7 @@ class _Attention(nn.MultiheadAttention):
 
 
 def _attention_of(block: EncoderBlock) -> _Attention:
-    """The attention of `block` with the weights it has, written out."""
+    """The attention layer of `block`, with its weights, as an `_Attention`."""
     theirs = block.self_attention
     ours = _Attention(theirs.embed_dim, theirs.num_heads, batch_first=True)
     ours.load_state_dict(theirs.state_dict())

@@ -1,4 +1,4 @@
-"""One training from start to graph: the net and criterion of a recipe, the loop, and the export of the best epoch."""
+"""One training from recipe to graph: net and criterion, the loop, and the export of the best epoch."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
 from lungcli.modelfile.model_card import Pruning
 from lungcli.training import checkpoint, devices, loop, nets, onnx_export, prune, qat
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 
-# Slices of the training part that tell which channels a net's verdicts hang on.
-_PRUNED_BY = 128
-_OTHERS = "choose another net: lungcli models list"
+# Slices of the training part that the importance of channels is computed on.
+_PRUNING_SLICES = 128
+_OTHER_NET_HINT = "choose another net: lungcli models list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,59 +29,58 @@ class Teacher:
     weights: Path
 
 
-def learn(
+def train(
     stage: str,
     recipe: Recipe,
-    material: Material,
+    data: TrainingData,
     folder: Path,
     teachers: Sequence[Teacher] = (),
     start: Path | None = None,
 ) -> Generator[Event, None, None]:
-    """Train the net of `recipe` by labels, or by labels and `teachers`; `loop.train` says what `folder` keeps.
+    """Train the net of `recipe` on labels, or on labels and `teachers`; see `loop.train` for the files in `folder`.
 
-    It starts from the weights `start` where such are named, as wide as they are.
+    It starts from the weights `start` if given, with their widths.
     """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
-    classes = len(material.classes)
+    classes = len(data.classes)
     net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
     if start:
         checkpoint.load_weights(start, net)
-    labels = torch.from_numpy(material.labels[material.train])
-    criterion: criteria.Criterion = criteria.from_labels(recipe, labels, classes)
+    labels = torch.from_numpy(data.labels[data.train])
+    criterion: criteria.Criterion = criteria.label_loss(recipe, labels, classes)
     if teachers:
-        trained = [_trained(teacher, recipe, classes) for teacher in teachers]
-        criterion = criteria.from_teachers(recipe, labels, classes, trained, net)
-    return loop.train(stage, net, criterion, recipe, material, folder)
+        trained = [_load_teacher(teacher, recipe, classes) for teacher in teachers]
+        criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
+    return loop.train(stage, net, criterion, recipe, data, folder)
 
 
-def cut(recipe: Recipe, material: Material, weights: Path, to: Path) -> Pruning:
-    """Prune the net of `recipe` with these weights by the recipe's share, and write the weights that are left to `to`.
+def prune_weights(recipe: Recipe, data: TrainingData, weights: Path, to: Path) -> Pruning:
+    """Prune the net of `recipe` with these weights by the recipe's share, and write the remaining weights to `to`.
 
     Raises LungcliError when the weights are missing or damaged.
     """
-    devices.choose(recipe)
-    net = nets.build(recipe.model, len(material.classes), recipe.size)
+    devices.choose_compute(recipe)
+    net = nets.build(recipe.model, len(data.classes), recipe.size)
     checkpoint.load_weights(weights, net)
-    before = nets.parameters(net), prune.multiply_adds(net, recipe.size)
-    rows = material.train[:: max(1, len(material.train) // _PRUNED_BY)][:_PRUNED_BY]
-    slices = torch.from_numpy(material.pixels[rows][:, None])
-    prune.prune(net, slices, torch.from_numpy(material.labels[rows]), len(material.classes), recipe.prune)
+    size_before = nets.parameter_count(net), prune.multiply_adds(net, recipe.size)
+    rows = data.train[:: max(1, len(data.train) // _PRUNING_SLICES)][:_PRUNING_SLICES]
+    slices = torch.from_numpy(data.pixels[rows][:, None])
+    prune.prune(net, slices, torch.from_numpy(data.labels[rows]), len(data.classes), recipe.prune)
     checkpoint.save_weights(to, net)
     return Pruning(
         share=recipe.prune,
-        parameters_before=before[0],
-        parameters=nets.parameters(net),
-        multiply_adds_before=before[1],
+        parameters_before=size_before[0],
+        parameters=nets.parameter_count(net),
+        multiply_adds_before=size_before[1],
         multiply_adds=prune.multiply_adds(net, recipe.size),
     )
 
 
 def export_untrained(model: str, classes: int, size: int, to: Path, *, tuned: bool = False) -> None:
-    """Write the graph that the net `model` would have to `to`, with weights drawn by lot; no other draw changes.
+    """Write the graph of the untrained net `model` to `to`; the global random state stays as it is.
 
-    With `tuned`, it is also tried whether the net can be fine-tuned in int8. Raises UsageError where it can't, or where
-    it can't be exported.
+    Raises UsageError where the net cannot be exported or, with `tuned`, cannot be fine-tuned in int8.
     """
     with torch.random.fork_rng(devices=()):
         net = nets.build(model, classes, size).eval()
@@ -90,9 +89,9 @@ def export_untrained(model: str, classes: int, size: int, to: Path, *, tuned: bo
     try:
         onnx_export.export(net, size, to)
     except torch.onnx.OnnxExporterError as error:
-        # Its own message says which step of the export failed, in colours; the cause says of what.
+        # Its own message names, in colours, the step of the export that failed; the cause says why.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise UsageError(f"{model} cannot be exported, so it is not trained: {reason}", _OTHERS) from error
+        raise UsageError(f"{model} cannot be exported, so it is not trained: {reason}", _OTHER_NET_HINT) from error
 
 
 def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
@@ -103,22 +102,22 @@ def export_best(recipe: Recipe, classes: int, folder: Path, to: Path) -> int:
     net = nets.build(recipe.model, classes, recipe.size)
     checkpoint.load_weights(folder / loop.BEST, net)
     onnx_export.export(net, recipe.size, to)
-    return nets.parameters(net)
+    return nets.parameter_count(net)
 
 
-def as_done(recipe: Recipe, folder: Path) -> Recipe:
-    """Return `recipe` with the slices at once that the training in `folder` came down to, where memory was short."""
+def with_final_micro_batch(recipe: Recipe, folder: Path) -> Recipe:
+    """Return `recipe` with the micro-batch size that the training in `folder` was reduced to, if memory was short."""
     slices = checkpoint.position(folder).micro_batch
     return msgspec.structs.replace(recipe, micro_batch=slices) if slices else recipe
 
 
-def forget_progress(folder: Path) -> None:
-    """Delete the checkpoints of a finished stage: all that is needed later are its weights, a third of their size."""
-    for name in (checkpoint.WHOLE, checkpoint.WITHIN):
+def remove_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a finished stage: only its weights, a third of their size, are needed later."""
+    for name in (checkpoint.EPOCH_CHECKPOINT, checkpoint.STEP_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
 
 
-def _trained(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+def _load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
     net = nets.build(teacher.model, classes, recipe.size)
     checkpoint.load_weights(teacher.weights, net)
-    return net.to(devices.choose(recipe).device).to(memory_format=torch.channels_last)
+    return net.to(devices.choose_compute(recipe).device).to(memory_format=torch.channels_last)

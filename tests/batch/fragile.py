@@ -1,7 +1,7 @@
-"""A job whose workers die of one file, as of a decoder that crashes: python -m tests.batch.fragile FOLDER MODEL NAME.
+"""A job with a file that kills its workers, like a crashing decoder: python -m tests.batch.fragile FOLDER MODEL NAME.
 
-Prints the shards that are judged, then what the job ends with. With a further word `names`: what such an end calls the
-file, by how much of it can be read.
+Prints the shards that are predicted, then the error that ends the job. With a further argument `names`: the names that
+such an error shows for the file, by how much of it can be read.
 """
 
 import os
@@ -17,10 +17,10 @@ from lungcli.batch.ray_pool import Pool, Worker
 from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import LungcliError
 
-CALLED = worker.called
+SHOWN_NAME = worker.shown_name
 
 
-def manner(*, phi: bool = False) -> WorkerOptions:
+def options(*, phi: bool = False) -> WorkerOptions:
     return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=1)
 
 
@@ -42,17 +42,17 @@ def headers_end(deadly: str) -> Callable[[str, Sequence[str], str], str]:
     def called(archive: str, names: Sequence[str], which: str) -> str:
         if any(name.endswith(deadly) for name in names):
             os.kill(os.getpid(), signal.SIGKILL)
-        return CALLED(archive, names, which)
+        return SHOWN_NAME(archive, names, which)
 
     return called
 
 
 def judged(folder: str, model: str, deadly: str) -> None:
     """Judge a folder in shards of four."""
-    divided = list(shards.shards(filesystem.files(filesystem.opened(folder)), 4))
+    divided = list(shards.divide(filesystem.files(filesystem.open_location(folder)), 4))
     content, workers = Path(model).read_bytes(), fragile(deadly)
     try:
-        for name, _ in ray_pool.judged(divided, folder, content, manner(), Pool(workers=1), workers):
+        for name, _ in ray_pool.predict_shards(divided, folder, content, options(), Pool(workers=1), workers):
             print("judged", name, flush=True)
     except LungcliError as error:
         tell(error)
@@ -60,15 +60,20 @@ def judged(folder: str, model: str, deadly: str) -> None:
 
 def named(folder: str, model: str, deadly: str) -> None:
     """End a job of one shard: with headers that can be read, with one that can't, with none, and with full names."""
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(folder)), 1000)
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(folder)), 1000)
     with ray_pool._running(Pool(workers=1), 1):
         import ray
 
         content = [ray.put(Path(model).read_bytes())]
-        for reader, phi in ((CALLED, False), (headers_end(deadly), False), (headers_end(""), False), (CALLED, True)):
-            crew = ray_pool._Crew(worker=fragile(deadly), archive=folder, model=content, manner=manner(phi=phi))
-            with mock.patch.object(worker, "called", reader):
-                tell(ray_pool._ended(shard, crew, 1, "died"))
+        for reader, phi in (
+            (SHOWN_NAME, False),
+            (headers_end(deadly), False),
+            (headers_end(""), False),
+            (SHOWN_NAME, True),
+        ):
+            crew = ray_pool._WorkerSpec(worker=fragile(deadly), archive=folder, model=content, options=options(phi=phi))
+            with mock.patch.object(ray_pool, "shown_name", reader):
+                tell(ray_pool._worker_failure(shard, crew, 1, "died"))
 
 
 def tell(error: LungcliError) -> None:

@@ -1,4 +1,4 @@
-"""`lungcli predict --engine ray` refuses what cannot be meant, before any cluster is started."""
+"""`lungcli predict --engine ray` refuses invalid arguments before it starts a cluster."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_a_command_line_that_cannot_be_meant(home: Path, model: Path, arguments: list[str], told: str) -> None:
+def test_invalid_options_are_refused(home: Path, model: Path, arguments: list[str], told: str) -> None:
     done = typed(*arguments, "--model", model, home=home, check=2)
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -39,12 +39,12 @@ def test_a_command_line_that_cannot_be_meant(home: Path, model: Path, arguments:
     [
         ("none", "out", 4, "there is no such folder"),
         ("empty", "out", 4, "there are no pictures in"),
-        ("in", "in/out", 2, "which is what is judged"),
+        ("in", "in/out", 2, "is inside the archive"),
         ("in", "theirs", 2, "no _plan.json"),
         ("nobody://knows/it", "out", 2, "cannot open nobody://knows/it"),
     ],
 )
-def test_folders_that_cannot_be_meant(
+def test_invalid_folders_are_refused(
     home: Path, model: Path, tmp_path: Path, source: str, output: str, code: int, told: str
 ) -> None:
     for name in ("in", "empty", "theirs"):
@@ -69,6 +69,6 @@ def test_another_model_is_refused(home: Path, model: Path, tmp_path: Path) -> No
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     other = graphs.model_file(tmp_path / "other.onnx", temperature=3.0)
     done = typed(*asked, "--model", other, home=home, check=2)
-    assert "holds verdicts made with the model" in done.stderr
+    assert "holds predictions made with the model" in done.stderr
     assert done.stderr.count("error: ") == 1
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -1,12 +1,11 @@
-"""Archives and verdicts wherever Arrow or fsspec can open a folder."""
+"""Archives and predictions in any file system that Arrow or fsspec can open."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lungcli.batch import filesystem, worker
-from lungcli.batch import shards as listing
+from lungcli.batch import filesystem, shards, worker
 from lungcli.batch.worker import WorkerOptions
 from lungcli.core.errors import UnreadableInputError
 from lungcli.modelfile import model_file
@@ -32,33 +31,36 @@ def model(tmp_path: Path) -> Path:
     return graphs.model_file(tmp_path / "m.onnx")
 
 
-def test_what_is_written_by_fsspec_is_listed_read_and_removed(memory: str) -> None:
-    place = filesystem.opened(memory)
-    filesystem.write(place, "a.png", b"first")
-    filesystem.write(place, "a.png", b"second")
-    filesystem.write(place, "b.png", b"other")
-    assert {file.name: file.size for file in filesystem.files(place)} == {"a.png": 6, "b.png": 5}
-    assert filesystem.names(place) == {"a.png", "b.png"}
-    assert filesystem.content(place, "a.png") == filesystem.read(place, "a.png") == b"second"
+def test_files_written_by_fsspec_are_listed_read_and_removed(memory: str) -> None:
+    location = filesystem.open_location(memory)
+    filesystem.write(location, "a.png", b"first")
+    filesystem.write(location, "a.png", b"second")
+    filesystem.write(location, "b.png", b"other")
+    assert {file.name: file.size for file in filesystem.files(location)} == {"a.png": 6, "b.png": 5}
+    assert filesystem.list_names(location) == {"a.png", "b.png"}
+    assert filesystem.content(location, "a.png") == filesystem.read(location, "a.png") == b"second"
     with pytest.raises(UnreadableInputError, match=r"cannot read memory://archive/in/c\.png: there is no such file"):
-        filesystem.content(place, "c.png")
-    filesystem.remove(place, ["a.png"])
-    assert filesystem.names(place) == {"b.png"}
-    assert filesystem.names(filesystem.opened("memory://archive/none")) == set()
+        filesystem.content(location, "c.png")
+    filesystem.remove(location, ["a.png"])
+    assert filesystem.list_names(location) == {"b.png"}
+    assert filesystem.list_names(filesystem.open_location("memory://archive/none")) == set()
     with pytest.raises(UnreadableInputError, match="there is no such folder"):
-        list(filesystem.files(filesystem.opened("memory://archive/none")))
+        list(filesystem.files(filesystem.open_location("memory://archive/none")))
 
 
-def test_verdicts_on_what_fsspec_opens_are_those_on_a_folder(memory: str, model: Path, tmp_path: Path) -> None:
-    place = filesystem.opened(memory)
+def test_predictions_for_an_fsspec_folder_equal_those_for_a_local_one(memory: str, model: Path, tmp_path: Path) -> None:
+    location = filesystem.open_location(memory)
     for name, content in archives.pictures().items():
-        filesystem.write(place, name, content)
-    folder = filesystem.opened(str(write(tmp_path / "in", archives.pictures())))
-    loaded, how = model_file.load(model, 1), WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
+        filesystem.write(location, name, content)
+    folder = filesystem.open_location(str(write(tmp_path / "in", archives.pictures())))
+    loaded, options = (
+        model_file.load(model, 1),
+        WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1),
+    )
     found = []
-    for each in (place, folder):
-        (shard,) = listing.shards(filesystem.files(each), 1000)
-        rows = archives.by_source(archives.table(worker.judged(each, shard.files, loaded, how)))
+    for each in (location, folder):
+        (shard,) = shards.divide(filesystem.files(each), 1000)
+        rows = archives.by_source(archives.table(worker.predict_shard(each, shard.files, loaded, options)))
         found.append(
             {name.removeprefix(f"{each.shown}/"): (row["kind"], row.get("probabilities")) for name, row in rows.items()}
         )
@@ -68,7 +70,7 @@ def test_verdicts_on_what_fsspec_opens_are_those_on_a_folder(memory: str, model:
 
 @archives.NEEDS_RAY
 @pytest.mark.xdist_group("ray")
-def test_from_and_to_what_fsspec_opens_in_every_worker(model: Path, home: Path, tmp_path: Path) -> None:
+def test_every_worker_reads_and_writes_through_fsspec(model: Path, home: Path, tmp_path: Path) -> None:
     """`local` is a file system of fsspec alone, which all processes of this machine share."""
     write(tmp_path / "in", archives.pictures())
     asked = (f"local://{tmp_path}/in", "--output", f"local://{tmp_path}/out", "--model", model, "--threads", 1)

@@ -1,4 +1,4 @@
-"""No other job's verdicts get into an output folder."""
+"""Predictions of two jobs are never mixed in an output folder."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from lungcli.batch import filesystem, job_manifest
 from lungcli.batch.job_manifest import JobManifest
 from lungcli.core.errors import LungcliError, UsageError
 
-PLANNED = JobManifest(
+JOB = JobManifest(
     model="bundled",
     model_sha256="a" * 64,
     archive_sha256="b" * 64,
@@ -22,12 +22,12 @@ PLANNED = JobManifest(
 )
 
 
-def test_a_job_goes_on_in_its_folder_also_when_the_archive_has_grown(tmp_path: Path) -> None:
-    output = filesystem.opened(str(tmp_path / "out"))
-    job_manifest.begin(PLANNED, output)
-    grown = msgspec.structs.replace(PLANNED, listing_sha256="d" * 64, files=5, shards=2)
-    job_manifest.begin(grown, output)
-    assert msgspec.json.decode((tmp_path / "out" / job_manifest.PLAN).read_bytes(), type=JobManifest) == grown
+def test_a_job_resumes_in_its_folder_when_the_archive_has_grown(tmp_path: Path) -> None:
+    output = filesystem.open_location(str(tmp_path / "out"))
+    job_manifest.write_checked(JOB, output)
+    grown = msgspec.structs.replace(JOB, listing_sha256="d" * 64, files=5, shards=2)
+    job_manifest.write_checked(grown, output)
+    assert msgspec.json.decode((tmp_path / "out" / job_manifest.MANIFEST).read_bytes(), type=JobManifest) == grown
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_a_job_goes_on_in_its_folder_also_when_the_archive_has_grown(tmp_path: P
     ],
 )
 def test_another_job_is_refused(tmp_path: Path, field: str, value: object, told: str) -> None:
-    output = filesystem.opened(str(tmp_path))
-    job_manifest.begin(PLANNED, output)
-    before = (tmp_path / job_manifest.PLAN).read_bytes()
+    output = filesystem.open_location(str(tmp_path))
+    job_manifest.write_checked(JOB, output)
+    before = (tmp_path / job_manifest.MANIFEST).read_bytes()
     with pytest.raises(UsageError) as caught:
-        job_manifest.begin(msgspec.structs.replace(PLANNED, **{field: value}), output)
+        job_manifest.write_checked(msgspec.structs.replace(JOB, **{field: value}), output)
     assert told in caught.value.message
     assert "\n" not in caught.value.message
-    assert "name another --output" in caught.value.hint
-    assert (tmp_path / job_manifest.PLAN).read_bytes() == before
+    assert "choose another --output" in caught.value.hint
+    assert (tmp_path / job_manifest.MANIFEST).read_bytes() == before
 
 
-def test_verdicts_without_a_plan_are_left_alone(tmp_path: Path) -> None:
+def test_predictions_without_a_manifest_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"")
     with pytest.raises(UsageError, match=r"holds 1 Parquet files, but no _plan\.json"):
-        job_manifest.begin(PLANNED, filesystem.opened(str(tmp_path)))
+        job_manifest.write_checked(JOB, filesystem.open_location(str(tmp_path)))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format_version": 1}', b'{"format_version": "1"}', b"[]"])
-def test_a_damaged_plan_is_told(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / job_manifest.PLAN).write_bytes(content)
+def test_a_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / job_manifest.MANIFEST).write_bytes(content)
     with pytest.raises(LungcliError, match=r"_plan\.json is damaged: "):
-        job_manifest.begin(PLANNED, filesystem.opened(str(tmp_path)))
+        job_manifest.write_checked(JOB, filesystem.open_location(str(tmp_path)))

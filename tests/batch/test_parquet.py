@@ -1,11 +1,11 @@
-"""Verdicts as Parquet: every field has its column."""
+"""Predictions as Parquet: every field has its column."""
 
 import dataclasses
 import io
 from typing import Any, get_args, get_type_hints
 
 from lungcli.batch import parquet as rows
-from lungcli.batch.parquet import About, Tally
+from lungcli.batch.parquet import ShardMetadata, Tally
 from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.predict import Outcome
 from tests.batch import archives
@@ -21,7 +21,7 @@ def schema() -> dict[str, str]:
     """The type of each column of an empty shard, as Arrow writes it."""
     from pyarrow import parquet
 
-    content = rows.encode((), CLASSES, About(model_sha256="m", tally=Tally()))
+    content = rows.encode((), CLASSES, ShardMetadata(model_sha256="m", tally=Tally()))
     return {field.name: str(field.type) for field in parquet.read_schema(io.BytesIO(content))}
 
 

@@ -177,7 +177,7 @@ def test_an_interrupted_job_says_how_to_go_on(
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert f"of {COPIES * 11} files are written" in said
-    assert said.rstrip().endswith("the same command goes on with the others")
+    assert said.rstrip().endswith("the same command resumes with the others")
     assert "Traceback" not in said
     require_no_orphans(short["TMPDIR"])
 
@@ -202,10 +202,10 @@ def test_a_file_that_its_reader_dies_of_is_named_and_no_patient(
     folder = archives.archive(tmp_path / "in")
     told = fragile(folder, model, "erika-1.dcm", home=home, short=short)
     said = told.splitlines()
-    assert f"every worker that looks at {folder}/…/…/…-1.dcm dies" in said[-2]
+    assert f"every worker that reads {folder}/…/…/…-1.dcm dies" in said[-2]
     assert said[-1] == (
         "hint the shards that are written are kept; move that file out of the archive (with --include-phi and another "
-        "--output it is named in full), then type the same command"
+        "--output it is named in full), then run the same command again"
     )
     assert not any(planted in told.casefold() for planted in archives.PLANTED)
     judged = [line for line in said if line.startswith("judged ")]

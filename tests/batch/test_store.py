@@ -1,4 +1,4 @@
-"""An archive in a real S3 store on loopback, and verdicts written into one."""
+"""An archive in a real S3 store on loopback, and predictions written into one."""
 
 import socket
 from collections.abc import Iterator
@@ -36,15 +36,15 @@ def model(tmp_path: Path) -> Path:
     return graphs.model_file(tmp_path / "m.onnx")
 
 
-def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model: Path, tmp_path: Path) -> None:
+def test_predictions_for_a_store_equal_those_for_a_folder(store: dict[str, str], model: Path, tmp_path: Path) -> None:
     files = archives.pictures() | archives.study()
     archives.put("first", {f"a b/{name}": content for name, content in files.items()})
     archives.archive(tmp_path / "in")
     loaded = model_file.load(model, 1)
-    place = filesystem.opened("s3://first/a b")
-    (shard,) = shards.shards(filesystem.files(place), 1000)
-    how = WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
-    content = worker.judged(place, shard.files, loaded, how)
+    location = filesystem.open_location("s3://first/a b")
+    (shard,) = shards.divide(filesystem.files(location), 1000)
+    options = WorkerOptions(model_sha256="m", force=False, include_phi=False, threads=1)
+    content = worker.predict_shard(location, shard.files, loaded, options)
     found = archives.by_source(archives.table(content))
     expected = archives.in_one_process(tmp_path / "in", loaded)
     elsewhere = {
@@ -55,34 +55,35 @@ def test_verdicts_on_a_store_are_those_on_a_folder(store: dict[str, str], model:
         for source, row in expected.items()
     }
     assert found == elsewhere
-    about = parquet.read_about(content)
-    assert about is not None
-    assert about.tally.passed_over == 1
+    metadata = parquet.read_metadata(content)
+    assert metadata is not None
+    assert metadata.tally.passed_over == 1
 
 
-def test_what_is_gone_is_a_failure_and_a_dead_store_is_not(
+def test_a_missing_file_is_a_failure_and_an_unreachable_store_an_error(
     store: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archives.put("second", {"a.png": b"x"})
-    place = filesystem.opened("s3://second")
-    assert filesystem.content(place, "a.png") == b"x"
+    location = filesystem.open_location("s3://second")
+    assert filesystem.content(location, "a.png") == b"x"
     with pytest.raises(UnreadableInputError, match=r"cannot read s3://second/b\.png: there is no such file"):
-        filesystem.content(place, "b.png")
+        filesystem.content(location, "b.png")
     with pytest.raises(NetworkError, match="cannot list s3://nobody"):
-        list(filesystem.files(filesystem.opened("s3://nobody/x")))
+        list(filesystem.files(filesystem.open_location("s3://nobody/x")))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setattr(filesystem, "_PAUSE", 0.0)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(NetworkError, match="cannot reach s3://second"):
-            filesystem.content(filesystem.opened("s3://second"), "a.png")
+            filesystem.content(filesystem.open_location("s3://second"), "a.png")
 
 
 def test_no_password_is_shown(store: dict[str, str]) -> None:
-    place = filesystem.opened("s3://me:hushhush@second/a?region=us-east-1&scheme=http")
-    assert place.shown == "s3://second/a"
-    assert place.named("b.png") == "s3://second/a/b.png"
-    assert "hushhush" not in repr(place.shown) + place.path
+    location = filesystem.open_location("s3://me:hushhush@second/a?region=us-east-1&scheme=http")
+    assert location.shown == "s3://second/a"
+    assert location.named("b.png") == "s3://second/a/b.png"
+    assert "hushhush" not in repr(location.shown) + location.path
 
 
 @archives.NEEDS_RAY

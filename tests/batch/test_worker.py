@@ -1,4 +1,4 @@
-"""What a worker makes of a shard is what one process says of the same files."""
+"""The predictions of a worker for a shard equal those of one process."""
 
 import json
 import sys
@@ -8,8 +8,7 @@ from unittest import mock
 
 import pytest
 
-from lungcli.batch import filesystem, parquet, ray_pool, shards
-from lungcli.batch import worker as judge
+from lungcli.batch import filesystem, parquet, ray_pool, shards, worker
 from lungcli.batch.parquet import Tally
 from lungcli.batch.worker import WorkerOptions
 from lungcli.modelfile import model_file
@@ -25,77 +24,75 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> model_file.Model:
     return model_file.load(graphs.model_file(tmp_path_factory.mktemp("model") / "m.onnx"), threads=1)
 
 
-def manner(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
+def options(*, phi: bool = False, threads: int = 2) -> WorkerOptions:
     return WorkerOptions(model_sha256="m", force=False, include_phi=phi, threads=threads)
 
 
-def table(folder: Path, model: model_file.Model, how: WorkerOptions) -> tuple[list[Row], Tally]:
-    place = filesystem.opened(str(folder))
-    (shard,) = shards.shards(filesystem.files(place), 1000)
-    content = judge.judged(place, shard.files, model, how)
-    about = parquet.read_about(content)
-    assert about is not None
-    return archives.table(content), about.tally
+def table(folder: Path, model: model_file.Model, options_: WorkerOptions) -> tuple[list[Row], Tally]:
+    location = filesystem.open_location(str(folder))
+    (shard,) = shards.divide(filesystem.files(location), 1000)
+    content = worker.predict_shard(location, shard.files, model, options_)
+    metadata = parquet.read_metadata(content)
+    assert metadata is not None
+    return archives.table(content), metadata.tally
 
 
 def test_rows_are_the_lines_of_one_process(tmp_path: Path, model: model_file.Model) -> None:
     folder = archives.archive(tmp_path / "in")
-    found, tally = table(folder, model, manner())
+    rows, tally = table(folder, model, options())
     expected = archives.in_one_process(folder, model)
-    assert archives.by_source(found) == expected
+    assert archives.by_source(rows) == expected
     kinds = [row["kind"] for row in expected.values()]
     assert (kinds.count("prediction"), kinds.count("refusal"), kinds.count("failure")) == (10, 1, 5)
     assert tally == Tally(files=17, predictions=10, referred=tally.referred, refusals=1, failures=5, passed_over=1)
-    (series,) = {row["series"] for row in found if row["series"]}
+    (series,) = {row["series"] for row in rows if row["series"]}
     assert series.startswith("series ")
     assert len(series) == len("series ") + 12
 
 
 def test_no_patient_is_named(tmp_path: Path, model: model_file.Model) -> None:
-    found, _ = table(archives.archive(tmp_path / "in"), model, manner())
-    said = json.dumps(found, ensure_ascii=False).casefold()
+    rows, _ = table(archives.archive(tmp_path / "in"), model, options())
+    said = json.dumps(rows, ensure_ascii=False).casefold()
     for planted in (*archives.PLANTED, "1.2.3.4"):
         assert planted not in said
-    named, _ = table(tmp_path / "in", model, manner(phi=True))
+    named, _ = table(tmp_path / "in", model, options(phi=True))
     assert {row["series"] for row in named if row["series"]} == {"1.2.3.4"}
     assert any(row["source"].endswith("MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") for row in named)
 
 
-def test_a_file_is_called_what_its_verdict_calls_it(tmp_path: Path, model: model_file.Model) -> None:
+def test_the_shown_name_of_a_file_is_that_in_its_prediction(tmp_path: Path, model: model_file.Model) -> None:
     folder = archives.archive(tmp_path / "in")
-    found, _ = table(folder, model, manner())
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(str(folder))), 1000)
+    rows, _ = table(folder, model, options())
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(str(folder))), 1000)
     names = [name for name in shard.files if not name.endswith("notes.txt")]
-    assert [judge.called(str(folder), names, name) for name in names] == [row["source"] for row in found]
-    assert judge.called(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
-    assert judge.called(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
+    assert [worker.shown_name(str(folder), names, name) for name in names] == [row["source"] for row in rows]
+    assert worker.shown_name(str(folder), names, "MUSTERFRAU^ERIKA/PID4711X/erika-1.dcm") == f"{folder}/…/…/…-1.dcm"
+    assert worker.shown_name(str(folder), names, "wards/0/4.png") == str(folder / "wards/0/4.png")
 
 
-def test_files_that_are_called_the_same_once_folders_are_hidden_each_have_a_row(
-    tmp_path: Path, model: model_file.Model
-) -> None:
+def test_files_with_the_same_name_after_hiding_folders_each_have_a_row(tmp_path: Path, model: model_file.Model) -> None:
     """Only their full names tell them apart: nothing that is made up here could be found again in the archive."""
     folder = archives.alike(tmp_path / "in")
-    found, tally = table(folder, model, manner())
-    assert [row["source"] for row in found] == [f"{folder}/…/…-{i}.dcm" for i in (1, 2)] * 2
+    rows, tally = table(folder, model, options())
+    assert [row["source"] for row in rows] == [f"{folder}/…/…-{i}.dcm" for i in (1, 2)] * 2
     assert tally.files == tally.predictions == 4
-    named, _ = table(folder, model, manner(phi=True))
+    named, _ = table(folder, model, options(phi=True))
     in_full = [f"{folder}/MUSTERFRAU^{name}/erika-{i}.dcm" for name in ("ANNA", "ERIKA") for i in (1, 2)]
     assert [row["source"] for row in named] == in_full
     apart = ("source", "series", "seconds")
-    assert [{name: value for name, value in row.items() if name not in apart} for row in found] == [
+    assert [{name: value for name, value in row.items() if name not in apart} for row in rows] == [
         {name: value for name, value in row.items() if name not in apart} for row in named
     ]
 
 
-def test_a_file_whose_header_is_not_to_be_read_is_called_by_those_of_its_neighbours(tmp_path: Path) -> None:
+def test_without_its_own_header_a_file_is_named_by_the_headers_of_other_files(tmp_path: Path) -> None:
     folder = archives.alike(tmp_path / "in")
-    (shard,) = shards.shards(filesystem.files(filesystem.opened(str(folder))), 1000)
+    (shard,) = shards.divide(filesystem.files(filesystem.open_location(str(folder))), 1000)
     for which in shard.files:
         others = [name for name in shard.files if name != which]
-        assert judge.called(str(folder), shard.files, which) == f"{folder}/…/…-{which[-5]}.dcm"
-        assert judge.called(str(folder), others, which) == f"…/…-{which[-5]}.dcm"
-        assert judge.called(str(folder), (), which) == f"…/{Path(which).name}"
+        assert worker.shown_name(str(folder), shard.files, which) == f"{folder}/…/…-{which[-5]}.dcm"
+        assert worker.shown_name(str(folder), others, which) == f"…/…-{which[-5]}.dcm"
+        assert worker.shown_name(str(folder), (), which) == f"…/{Path(which).name}"
 
 
 def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,24 +101,24 @@ def test_a_worker_starts_one_session_for_all_its_shards(tmp_path: Path, monkeypa
     monkeypatch.setattr(model_file, "load", load)
     # All that a worker asks Ray for is the model's bytes.
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda model: model))
-    worker = ray_pool.Worker(str(folder), [path.read_bytes()], manner(threads=1))
+    pool_worker = ray_pool.Worker(str(folder), [path.read_bytes()], options(threads=1))
     for names in (["MUSTERFRAU^ANNA/erika-1.dcm"], ["MUSTERFRAU^ERIKA/erika-1.dcm"]):
-        row = worker({"name": "shard", "files": [name.encode() for name in names]})
+        row = pool_worker({"name": "shard", "files": [name.encode() for name in names]})
         assert (row["name"], row["fault"], len(archives.table(row["content"]))) == ("shard", "", 1)
     load.assert_called_once()
 
 
-def test_a_name_that_is_no_text_has_a_row(tmp_path: Path, model: model_file.Model) -> None:
+def test_an_undecodable_name_has_a_row(tmp_path: Path, model: model_file.Model) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a\udcff.png").write_bytes(archives.pictures()["wards/0/0.png"])
-    (found,), _ = table(tmp_path / "in", model, manner())
-    assert found["source"] == str(tmp_path / "in" / "a?.png")
+    (rows,), _ = table(tmp_path / "in", model, options())
+    assert rows["source"] == str(tmp_path / "in" / "a?.png")
 
 
-def test_what_is_no_shard_says_nothing_of_itself(tmp_path: Path, model: model_file.Model) -> None:
+def test_a_damaged_shard_has_no_metadata(tmp_path: Path, model: model_file.Model) -> None:
     (tmp_path / "in").mkdir()
-    place = filesystem.opened(str(archives.archive(tmp_path / "in")))
-    content = judge.judged(place, ["wards/0/0.png"], model, manner())
-    assert parquet.read_about(content) is not None
+    location = filesystem.open_location(str(archives.archive(tmp_path / "in")))
+    content = worker.predict_shard(location, ["wards/0/0.png"], model, options())
+    assert parquet.read_metadata(content) is not None
     for damaged in (b"", b"PAR1", content[:-9], b"x" * 100):
-        assert parquet.read_about(damaged) is None
+        assert parquet.read_metadata(damaged) is None

@@ -179,7 +179,7 @@ def fetching(files: Sequence[Path]) -> float:
     with archives.store() as settings:
         os.environ |= settings
         archives.put("slices", contents)
-        place = filesystem.opened("s3://slices")
+        place = filesystem.open_location("s3://slices")
         passes = [timed(lambda: [filesystem.content(place, name) for name in contents])[1] for _ in range(PASSES)]
     return min(passes) / len(contents)
 
@@ -207,11 +207,11 @@ def show_parts(stored: dict[str, float], size: float, dicom: dict[str, float], d
 def show_dividing() -> float:
     """Print and return the seconds that dividing all names takes, which the driver does alone before anything else."""
     files = [File(name=f"{i // 300:06}/study/{i}.dcm", size=524_288, changed=i) for i in range(LISTED)]
-    seconds = timed(lambda: tuple(shards.shards(files, SHARD_SIZE)))[1] * MANY / LISTED
+    seconds = timed(lambda: tuple(shards.divide(files, SHARD_SIZE)))[1] * MANY / LISTED
     few = LISTED // 10
     tracemalloc.start()
     kept = [File(name=f"{i // 300:06}/study/{i}.dcm", size=524_288, changed=i) for i in range(few)]
-    divided = tuple(shards.shards(kept, SHARD_SIZE))
+    divided = tuple(shards.divide(kept, SHARD_SIZE))
     gigabytes = tracemalloc.get_traced_memory()[1] * MANY / few / 1e9
     tracemalloc.stop()
     machine.say(

@@ -141,8 +141,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     asked = parser.parse_args()
     clock = time.process_time if asked.threads == 1 else time.perf_counter
-    if "phantom" not in manifest.known():
-        dataset.make(name="phantom")
+    if "phantom" not in manifest.existing():
+        dataset.make_dataset(name="phantom")
     make = functools.partial(recipe.make, data="phantom", device="cpu", threads=asked.threads, epochs=10_000)
     usual = devices.resolve(make(model=NETS[0]))
     machine.state()

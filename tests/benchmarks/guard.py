@@ -39,7 +39,7 @@ ROUNDS = 100
 def main() -> None:
     """Measure and print."""
     data = manifest.load(sys.argv[1] if len(sys.argv) > 1 else "phantom")
-    split = splits.split(data, protocol="grouped", seed=0)
+    split = splits.make_split(data, protocol="grouped", seed=0)
     seen = _looks(data)
     statistics = ood.fit(ood.feature_rows(seen[i] for i in split.train), ood.feature_rows(seen[i] for i in split.val))
     if statistics is None:

@@ -72,14 +72,14 @@ def report(count: int, name: str, command: list[str], home: Path) -> None:
 def step(name: str) -> None:
     """Do one step on the data set of this home and print its seconds."""
     found = manifest.load(NAME)
-    thumbs = group_thresholds.thumbnails_of(found) if name == "group" else None
+    thumbs = group_thresholds.read_thumbnails(found) if name == "group" else None
     start = time.perf_counter()
     if thumbs is not None:
-        groups.look_alikes(thumbs, [item.sha256 for item in found.slices], [None] * len(found.slices))
+        groups.near_duplicate_groups(thumbs, [item.sha256 for item in found.slices], [None] * len(found.slices))
     elif name == "split":
-        splits.require_sound(found, splits.split(found))
+        splits.require_no_leak(found, splits.make_split(found))
     elif name == "5 folds":
-        splits.folds(found, 5)
+        splits.cross_validation_folds(found, 5)
     else:
         cache.load(found, manifest.folder(NAME), 224)
     machine.say(f"SECONDS {time.perf_counter() - start}")

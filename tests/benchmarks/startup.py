@@ -69,7 +69,7 @@ def _phantom(folder: Path) -> Path:
     from lungcli.datasets import manifest
     from lungcli.datasets.phantom import dataset
 
-    name = "phantom" if "phantom" in manifest.known() else dataset.make(slices=60, name="phantom").name
+    name = "phantom" if "phantom" in manifest.existing() else dataset.make_dataset(slices=60, name="phantom").name
     del folder
     found = manifest.load(name)
     return manifest.folder(name) / found.slices[0].path

@@ -40,8 +40,8 @@ def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
     labels = np.array(found.manifest.labels(), dtype=np.int64)
     everything = np.arange(len(labels))
     net = nets.build(settings.model, len(found.manifest.classes), settings.size)
-    criterion = criteria.from_labels(settings, torch.from_numpy(labels), len(found.manifest.classes))
-    material = loop.Material(
+    criterion = criteria.label_loss(settings, torch.from_numpy(labels), len(found.manifest.classes))
+    material = loop.TrainingData(
         pixels=found.pixels,
         labels=labels,
         classes=found.manifest.classes,
@@ -88,8 +88,8 @@ def main() -> None:
     """Measure and print."""
     net_name = sys.argv[1] if len(sys.argv) > 1 else "mobilenetv2"
     data = sys.argv[2] if len(sys.argv) > 2 else "phantom"
-    if data not in manifest.known():
-        dataset.make(name=data)
+    if data not in manifest.existing():
+        dataset.make_dataset(name=data)
     running = (ours(net_name, data), plain(net_name, data))
     speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(BATCHES):

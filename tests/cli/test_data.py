@@ -103,7 +103,7 @@ def test_a_class_with_one_group_cannot_be_split(home: Path, workshop: Path, tmp_
         path.unlink()
     call(home, "data", "import", source, "--name", "lonely")
     done = call(home, "train", "--model", "ownmodel", "--data", "lonely", check=2)
-    assert "the class 'benign' has 1 look-alike group" in done.stderr
+    assert "the class 'benign' has 1 near-duplicate group" in done.stderr
 
 
 def test_a_taken_name_is_refused_and_removal_asks(own_workshop: Path) -> None:

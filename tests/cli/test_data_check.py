@@ -125,8 +125,8 @@ def test_a_sheet_shows_prepared_slices(phantoms: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset_ = dataset.make(30, side=64)
-    found = audit.audit(dataset_, features.look_at_all(dataset_, manifest.folder(dataset_.name), 64))
+    dataset_ = dataset.make_dataset(30, side=64)
+    found = audit.audit(dataset_, features.dataset_features(dataset_, manifest.folder(dataset_.name), 64))
     drawn: list[bytes] = []
 
     def interrupted(image: Image.Image) -> bytes:

@@ -48,7 +48,9 @@ def test_a_leaking_or_foreign_split_is_refused(own_workshop: Path) -> None:
 
     for arguments in (["data", "split", "phantom", "--check"], ["train", "-m", "ownmodel", "-d", "phantom", "--split"]):
         leaking = call(own_workshop, *arguments, "leaking", check=2)
-        assert "leaks: 1 look-alike groups, 1 patients lie in more than one of train, val and test" in leaking.stderr
+        assert (
+            "leaks: 1 near-duplicate groups, 1 patients lie in more than one of train, val and test" in leaking.stderr
+        )
         assert (
             "of other data than 'phantom': slices: 1 new" in call(own_workshop, *arguments, "foreign", check=2).stderr
         )

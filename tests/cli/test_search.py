@@ -199,11 +199,11 @@ REFUSED: list[tuple[list[str], str]] = [
     ([], "no student is named"),
     (["--student", "mobilenet9"], "unknown model 'mobilenet9'"),
     (["--student", "ownmodel", "--method", "magic"], "unknown method 'magic'"),
-    (["--student", "ownmodel", "--bits", "4"], "--bits 4 cannot be made"),
-    (["--student", "ownmodel", "--size", "64:128"], "--size 64:128 cannot be meant"),
+    (["--student", "ownmodel", "--bits", "4"], "--bits 4 is not possible"),
+    (["--student", "ownmodel", "--size", "64:128"], "--size 64:128 is neither values nor a range"),
     (["--student", "ownmodel", "--lr", "1e-2:1e-4"], "--learning-rate 1e-2:1e-4 is no range"),
     (["--student", "ownmodel", "--temperature", "warm"], "--temperature 'warm' is no number"),
-    (["--student", "ownmodel", "--split", "random"], "a search chooses by the validation part"),
+    (["--student", "ownmodel", "--split", "random"], "a search selects models on the validation part"),
     (["--student", "ownmodel", "--max-size", "1 apple"], "--max-size '1 apple' is no size"),
     (["--student", "ownmodel", "--study", "my study"], "'my study' cannot be the name of a study"),
     (["--student", "ownmodel", "--data", "nothing"], "unknown data set 'nothing'"),
@@ -212,7 +212,7 @@ REFUSED: list[tuple[list[str], str]] = [
 
 
 def test_impossible_settings_are_one_line_and_start_no_study(home: Path) -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     for arguments, message in REFUSED:
         done = CliRunner().invoke(app, ["search", *arguments])
         assert isinstance(done.exception, UsageError), done.exception

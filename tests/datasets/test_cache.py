@@ -38,7 +38,7 @@ def kept(tmp_path: Path) -> Manifest:
         )
         for i, path in enumerate(paths)
     ]
-    return manifest.make("some", tuple(slices), (), Source(about="made up"))
+    return manifest.build("some", tuple(slices), (), Source(about="made up"))
 
 
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def expected(kept: Manifest, folder: Path) -> Any:
 
 
 def leftovers() -> set[str]:
-    folder = cache.location(manifest.make("x", (), (), Source(about="")), SIZE).parent
+    folder = cache.cache_path(manifest.build("x", (), (), Source(about="")), SIZE).parent
     return {path.suffix for path in folder.iterdir()} - {".lock"}
 
 
@@ -69,8 +69,8 @@ def test_holds_every_slice_in_order(kept: Manifest, tmp_path: Path) -> None:
 def test_file_is_named_after_content_size_and_preparation(kept: Manifest, tmp_path: Path, home: Path) -> None:
     cache.load(kept, tmp_path, SIZE)
 
-    assert cache.location(kept, SIZE) == home / "cache" / f"{kept.digest[:16]}-{SIZE}-p{preprocessing.VERSION}.npy"
-    assert cache.location(kept, SIZE).is_file()
+    assert cache.cache_path(kept, SIZE) == home / "cache" / f"{kept.digest[:16]}-{SIZE}-p{preprocessing.VERSION}.npy"
+    assert cache.cache_path(kept, SIZE).is_file()
 
 
 def test_counts_every_slice(kept: Manifest, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_second_call_decodes_nothing(kept: Manifest, tmp_path: Path, monkeypatch
 def test_damaged_file_is_made_again(kept: Manifest, tmp_path: Path, damage: str) -> None:
     whole = expected(kept, tmp_path)
     cache.load(kept, tmp_path, SIZE)
-    path = cache.location(kept, SIZE)
+    path = cache.cache_path(kept, SIZE)
     content = path.read_bytes()
     if damage in ("shape", "dtype"):
         path.unlink()
@@ -212,7 +212,7 @@ def test_killed_while_building(kept: Manifest, tmp_path: Path) -> None:
     with building(tmp_path, pause_at=5) as process:
         until(process, "5")
         process.kill()
-    assert not cache.location(kept, SIZE).exists()
+    assert not cache.cache_path(kept, SIZE).exists()
     assert leftovers() == {".partial"}
 
     np.testing.assert_array_equal(cache.load(kept, tmp_path, SIZE), expected(kept, tmp_path))
@@ -254,7 +254,7 @@ def test_removing_takes_every_size_and_version_of_this_data_alone(
     cache.load(kept, tmp_path, 40)
     monkeypatch.setattr(preprocessing, "VERSION", 99)
     cache.load(kept, tmp_path, 24)
-    other = cache.location(kept, 24).with_name("another-24-p1.npy")
+    other = cache.cache_path(kept, 24).with_name("another-24-p1.npy")
     other.touch()
 
     cache.remove(kept)

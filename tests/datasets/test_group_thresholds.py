@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lungcli.datasets import group_thresholds, groups, manifest
 from lungcli.datasets.groups import Thumbs
-from lungcli.datasets.ingest.ingest import Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
 from lungcli.datasets.manifest import Source
 from lungcli.datasets.phantom import dataset
 from tests.datasets.test_groups import at_correlations
@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     # To the first: a near copy, one that is alike, and one that is neither.
     thumbs, hashes = at_correlations(0.93, 0.82, 0.1), list("abcd")
 
-    loose, used, strict = group_thresholds.effects(thumbs, hashes, [None] * 4, nears=(0.8, 0.9, 0.95))
+    loose, used, strict = group_thresholds.threshold_effects(thumbs, hashes, [None] * 4, thresholds=(0.8, 0.9, 0.95))
 
     assert (loose.near, loose.groups, loose.largest, loose.copies_apart, loose.alike_apart) == (0.8, 2, 3, 0.0, 0.0)
     # The third is alike to the first, both are then apart; the second (0.76 to the third) is not.
@@ -40,7 +40,7 @@ def test_by_hand() -> None:
 
 
 def test_where_nothing_is_alike_there_is_no_share() -> None:
-    (found,) = group_thresholds.effects(at_correlations(0.1, 0.2), list("abc"), [None] * 3, nears=(0.9,))
+    (found,) = group_thresholds.threshold_effects(at_correlations(0.1, 0.2), list("abc"), [None] * 3, thresholds=(0.9,))
 
     assert (found.copies_apart, found.alike_apart) == (None, None)
 
@@ -48,10 +48,12 @@ def test_where_nothing_is_alike_there_is_no_share() -> None:
 def test_file_order_is_followed_and_patients_only_judge() -> None:
     thumbs = at_correlations(0.82, 0.1)
 
-    (found,) = group_thresholds.effects(thumbs, list("abc"), [("f", 1), ("f", 2), None], ["p", "q", "p"], nears=(0.9,))
+    (found,) = group_thresholds.threshold_effects(
+        thumbs, list("abc"), [("f", 1), ("f", 2), None], ["p", "q", "p"], thresholds=(0.9,)
+    )
 
     assert found.groups == 2
-    assert found.pairs == group_thresholds.Pairwise(precision=0.0, recall=0.0)
+    assert found.pairs == group_thresholds.PairScores(precision=0.0, recall=0.0)
 
 
 @settings(deadline=None)
@@ -61,7 +63,7 @@ def test_pairwise_is_what_listing_all_pairs_gives(slices: list[tuple[int, str]])
     pairs = [(a == b, p == q) for (a, p), (b, q) in itertools.combinations(known, 2)]
     together, same, both = (sum(map(which, pairs)) for which in (lambda i: i[0], lambda i: i[1], all))
 
-    found = group_thresholds.pairwise([number for number, _ in slices], [patient for _, patient in slices])
+    found = group_thresholds.pair_scores([number for number, _ in slices], [patient for _, patient in slices])
 
     assert found.precision == (pytest.approx(both / together) if together else None)
     assert found.recall == (pytest.approx(both / same) if same else None)
@@ -72,8 +74,8 @@ def test_likeness_finds_the_patients_of_phantoms(seed: int) -> None:
     """Pairwise precision and recall of the threshold in use; bodies drawn apart are easier than real ones."""
     thumbs, patients = drawn(90, seed)
 
-    numbers = groups.look_alikes(thumbs, [str(i) for i in range(len(thumbs))], [None] * len(thumbs))
-    found = group_thresholds.pairwise(numbers.tolist(), patients)
+    numbers = groups.near_duplicate_groups(thumbs, [str(i) for i in range(len(thumbs))], [None] * len(thumbs))
+    found = group_thresholds.pair_scores(numbers.tolist(), patients)
 
     print(f"seed {seed}: pairwise precision {found.precision:.3f}, recall {found.recall:.3f}")
     assert found.precision is not None
@@ -85,7 +87,7 @@ def test_a_looser_threshold_joins_and_a_stricter_one_parts() -> None:
     thumbs, patients = drawn(90, 0)
     hashes = [str(i) for i in range(len(thumbs))]
 
-    found = group_thresholds.effects(thumbs, hashes, [None] * len(thumbs), patients)
+    found = group_thresholds.threshold_effects(thumbs, hashes, [None] * len(thumbs), patients)
 
     assert [effect.near for effect in found] == [0.8, 0.85, 0.9, 0.95, 0.98]
     for looser, stricter in itertools.pairwise(found):
@@ -104,10 +106,10 @@ def test_a_looser_threshold_joins_and_a_stricter_one_parts() -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_of_a_data_set_on_disk(ordered: bool) -> None:
-    incoming = [Incoming(label="ab"[i % 2], filename=f"x ({i}).png", content=png(i % 4)) for i in range(8)]
+    incoming = [IncomingFile(label="ab"[i % 2], filename=f"x ({i}).png", content=png(i % 4)) for i in range(8)]
     made = write_dataset("some", incoming, Source(about="made up"), ordered=ordered)
 
-    found = {effect.near: effect for effect in group_thresholds.of(made)}
+    found = {effect.near: effect for effect in group_thresholds.evaluate_thresholds(made)}
 
     assert manifest.load("some").source == msgspec.structs.replace(made.source, ordered=ordered)
     assert found[groups.NEAR].groups == len({item.group for item in made.slices})

@@ -1,4 +1,4 @@
-"""Look-alike groups: what joins slices, what does not, and how groups are numbered."""
+"""Near-duplicate groups: what joins slices, what does not, and how groups are numbered."""
 
 import random
 import tracemalloc
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungcli.datasets import groups
-from lungcli.datasets.groups import Thumbs, look_alikes, thumbnail
+from lungcli.datasets.groups import Thumbs, near_duplicate_groups, thumbnail
 from lungcli.metrics.classification import Ints
 from tests.imaging.pictures import noise
 
@@ -27,7 +27,7 @@ def at_correlations(*to_first: float) -> Thumbs:
 
 def found(thumbs: Thumbs, hashes: Sequence[str] = (), order: groups.Order = (), near: float = groups.NEAR) -> list[int]:
     n = len(thumbs)
-    numbers = look_alikes(thumbs, hashes or [f"h{i}" for i in range(n)], order or [None] * n, near=near)
+    numbers = near_duplicate_groups(thumbs, hashes or [f"h{i}" for i in range(n)], order or [None] * n, near=near)
     assert numbers.dtype == np.int64
     return [int(number) for number in numbers]
 
@@ -91,7 +91,9 @@ def test_only_the_next_number_of_the_same_folder_is_a_neighbour(second: tuple[st
 
 
 def test_slices_of_a_patient_join() -> None:
-    numbers = look_alikes(at_correlations(0, 0, 0), ["a", "b", "c", "d"], [None] * 4, patients=["p", "", "", "p"])
+    numbers = near_duplicate_groups(
+        at_correlations(0, 0, 0), ["a", "b", "c", "d"], [None] * 4, patients=["p", "", "", "p"]
+    )
 
     assert numbers.tolist() == [0, 1, 2, 0]
 
@@ -167,9 +169,9 @@ def test_near_copies_are_joined_in_few_rounds(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_number_of_a_file_is_the_last_in_its_name() -> None:
-    assert groups.place("normal", "Normal case (12).jpg") == ("normal/Normal case (", 12)
-    assert groups.place("a", "p003-s02.png") == ("a/p003-s", 2)
-    assert groups.place("a", "scan.png") is None
+    assert groups.sequence_position("normal", "Normal case (12).jpg") == ("normal/Normal case (", 12)
+    assert groups.sequence_position("a", "p003-s02.png") == ("a/p003-s", 2)
+    assert groups.sequence_position("a", "scan.png") is None
 
 
 @settings(deadline=None)
@@ -200,6 +202,6 @@ def test_order_of_slices_does_not_change_who_is_together(seed: int, shuffle: ran
 
 
 def test_counts() -> None:
-    assert groups.exact_copies(["a", "b", "a", "a"]) == 2
-    assert groups.mixed([0, 0, 1, 1, 2], [0, 1, 1, 1, 0]) == 1
-    assert groups.members([0, 1, 0]) == {0: (0, 2), 1: (1,)}
+    assert groups.count_exact_copies(["a", "b", "a", "a"]) == 2
+    assert groups.count_mixed([0, 0, 1, 1, 2], [0, 1, 1, 1, 0]) == 1
+    assert groups.members_by_group([0, 1, 0]) == {0: (0, 2), 1: (1,)}

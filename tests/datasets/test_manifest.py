@@ -41,7 +41,7 @@ def test_digest_changes_with_the_order_but_not_with_the_name() -> None:
 
     assert manifest.digest(made.slices[::-1]) != made.digest
     assert (
-        manifest.make("other", made.slices, (Rejected(path="a", reason="b"),), Source(about="c")).digest == made.digest
+        manifest.build("other", made.slices, (Rejected(path="a", reason="b"),), Source(about="c")).digest == made.digest
     )
 
 
@@ -49,7 +49,7 @@ def test_saved_is_loaded_under_any_spelling() -> None:
     made = saved("My-Set")
 
     assert manifest.load("my_set") == made
-    assert manifest.known() == {"My-Set": paths.data_home() / "My-Set"}
+    assert manifest.existing() == {"My-Set": paths.data_home() / "My-Set"}
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -78,7 +78,7 @@ def test_any_manifest_is_read_back_as_it_was(
     source: Source,
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("set")
-    made = manifest.make("any", slices, rejected, source)
+    made = manifest.build("any", slices, rejected, source)
 
     manifest.save(made, folder)
     found = manifest.read(folder / "manifest.json")
@@ -118,11 +118,11 @@ def test_unfinished_and_hidden_folders_are_no_data_sets() -> None:
     manifest.save(described([("a", 1)]), paths.data_home() / ".some.partial-1")
     (paths.data_home() / "empty").mkdir()
 
-    assert manifest.known() == {}
+    assert manifest.existing() == {}
 
 
 def test_no_home_yet() -> None:
-    assert manifest.known() == {}
+    assert manifest.existing() == {}
 
 
 def test_remove() -> None:
@@ -161,7 +161,7 @@ def test_names_that_cannot_be_folders(name: str) -> None:
 )
 def test_a_slice_outside_the_folder_is_refused(path: str) -> None:
     made = saved()
-    moved = manifest.make(
+    moved = manifest.build(
         "some", (msgspec.structs.replace(made.slices[0], path=path), *made.slices[1:]), (), made.source
     )
     manifest.save(moved, manifest.folder("some"))

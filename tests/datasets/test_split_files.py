@@ -57,25 +57,25 @@ def test_round_trip(
     data = described([(label, size) for label in CLASSES for size in sizes])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUNGCLI_HOME", str(tmp_path_factory.mktemp("home")))
-        path = split_files.save(data, split_files.make(data, protocol, folds, seed), "s")
+        path = split_files.save(data, split_files.build(data, protocol, folds, seed), "s")
 
-        assert split_files.splits_of(data, path) == split_files.divide(data, protocol, folds, seed)
+        assert split_files.splits_of(data, path) == split_files.make_splits(data, protocol, folds, seed)
 
 
 def test_a_file_names_the_very_splits_that_a_seed_names() -> None:
-    assert split_files.divide(DATA, "grouped", 0, 5) == (splits.split(DATA, "grouped", 5),)
-    assert split_files.divide(DATA, "grouped", 4, 5) == splits.folds(DATA, 4, 5)
+    assert split_files.make_splits(DATA, "grouped", 0, 5) == (splits.make_split(DATA, "grouped", 5),)
+    assert split_files.make_splits(DATA, "grouped", 4, 5) == splits.cross_validation_folds(DATA, 4, 5)
 
 
 def test_same_seed_same_digest() -> None:
-    digests = {split_files.make(DATA, seed=seed).digest for seed in (0, 0, 1)}
+    digests = {split_files.build(DATA, seed=seed).digest for seed in (0, 0, 1)}
 
     assert len(digests) == 2
-    assert split_files.make(DATA).digest == "befc55e781459ba5338ac75050389033eba3c74cdcae6e831f2ea223c731a1c9"
+    assert split_files.build(DATA).digest == "befc55e781459ba5338ac75050389033eba3c74cdcae6e831f2ea223c731a1c9"
 
 
 def test_what_is_in_the_file(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept, folds=3), "mine")
+    path = split_files.save(kept, split_files.build(kept, folds=3), "mine")
 
     content = json.loads(path.read_text())
 
@@ -93,9 +93,9 @@ def test_what_is_in_the_file(kept: Manifest) -> None:
 def test_names(kept: Manifest) -> None:
     assert split_files.default_name("grouped", 0, 3) == "grouped-seed3"
     assert split_files.default_name("random", 5, 0) == "random-5folds-seed0"
-    path = split_files.save(kept, split_files.make(kept), "grouped-seed0")
+    path = split_files.save(kept, split_files.build(kept), "grouped-seed0")
 
-    assert split_files.known(kept) == {"grouped-seed0": path}
+    assert split_files.saved(kept) == {"grouped-seed0": path}
     assert split_files.find(kept, "Grouped_Seed0") == path
     assert split_files.find(kept, str(path)) == path
     with pytest.raises(UsageError, match="unknown split 'grouped-sed0'") as caught:
@@ -104,13 +104,13 @@ def test_names(kept: Manifest) -> None:
 
 
 def test_a_name_is_not_taken_by_another_split(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept), "mine")
+    path = split_files.save(kept, split_files.build(kept), "mine")
     written = path.stat().st_mtime_ns
 
-    assert split_files.save(kept, split_files.make(kept), "mine") == path
+    assert split_files.save(kept, split_files.build(kept), "mine") == path
     assert path.stat().st_mtime_ns == written
     with pytest.raises(UsageError, match="another split 'mine' of 'some' already"):
-        split_files.save(kept, split_files.make(kept, seed=1), "mine")
+        split_files.save(kept, split_files.build(kept, seed=1), "mine")
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_a_name_is_not_taken_by_another_split(kept: Manifest) -> None:
     ids=["gone", "new", "changed", "group", "order"],
 )
 def test_changed_data_is_refused(kept: Manifest, change: Callable[[Any], Any], why: str) -> None:
-    path = split_files.save(kept, split_files.make(kept, folds=3, seed=2), "mine")
-    now = manifest.make(kept.name, tuple(change(kept.slices)), (), kept.source)
+    path = split_files.save(kept, split_files.build(kept, folds=3, seed=2), "mine")
+    now = manifest.build(kept.name, tuple(change(kept.slices)), (), kept.source)
 
     with pytest.raises(UsageError, match=f"is of other data than 'some': .*{why}") as caught:
         split_files.splits_of(now, path)
@@ -134,18 +134,18 @@ def test_changed_data_is_refused(kept: Manifest, change: Callable[[Any], Any], w
 
 
 def test_a_leak_is_refused_even_where_the_digest_fits(kept: Manifest) -> None:
-    file = split_files.make(kept)
+    file = split_files.build(kept)
     first = file.slices[0]
     other = "test" if first.parts == ("train",) else "train"
     leaking = forged(file, slices=(msgspec.structs.replace(first, parts=(other,)), *file.slices[1:]))
     path = split_files.save(kept, leaking, "leaking")
 
-    with pytest.raises(UsageError, match="leaks: 1 look-alike groups lie in more than one of train, val and test"):
+    with pytest.raises(UsageError, match="leaks: 1 near-duplicate groups lie in more than one of train, val and test"):
         split_files.splits_of(kept, path)
 
 
 def test_a_change_by_hand_is_refused(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept), "mine")
+    path = split_files.save(kept, split_files.build(kept), "mine")
 
     edited(path, lambda content: content.update(seed=3))
 
@@ -154,7 +154,7 @@ def test_a_change_by_hand_is_refused(kept: Manifest) -> None:
 
 
 def test_a_slice_without_a_part_in_every_fold_is_refused(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept, folds=3), "mine")
+    path = split_files.save(kept, split_files.build(kept, folds=3), "mine")
 
     edited(path, lambda content: content["slices"][4]["parts"].pop())
 
@@ -176,7 +176,7 @@ def test_damaged_and_missing_files(tmp_path: Path, content: bytes | None, why: s
 
 
 def test_unknown_parts_and_newer_files(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept), "mine")
+    path = split_files.save(kept, split_files.build(kept), "mine")
 
     with pytest.raises(UnreadableInputError, match="is damaged"):
         split_files.read(edited(path, lambda content: content["slices"][0].update(parts=["valid"])))
@@ -187,31 +187,35 @@ def test_unknown_parts_and_newer_files(kept: Manifest) -> None:
 
 
 def test_a_recipe_names_its_split(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept, folds=4, seed=3), "mine")
-    told = split_files.settings("some", "mine")
+    path = split_files.save(kept, split_files.build(kept, folds=4, seed=3), "mine")
+    told = split_files.recipe_fields("some", "mine")
 
     assert told == {"split": "mine", "protocol": "grouped", "split_seed": 3, "folds": 4}
-    assert split_files.settings("some", str(path)) == told
+    assert split_files.recipe_fields("some", str(path)) == told
     named = recipes.make(data="some", model="m", fold=2, **told)
     by_seed = recipes.make(data="some", model="m", fold=2, split_seed=3, folds=4)
-    assert split_files.asked(kept, named) == split_files.asked(kept, by_seed) == splits.folds(kept, 4, 3)[1]
-    assert split_files.asked(kept, recipes.make(data="some", model="m")) == splits.split(kept)
+    assert (
+        split_files.split_of_recipe(kept, named)
+        == split_files.split_of_recipe(kept, by_seed)
+        == splits.cross_validation_folds(kept, 4, 3)[1]
+    )
+    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m")) == splits.make_split(kept)
 
 
 def test_a_file_elsewhere_is_named_by_its_path(kept: Manifest, tmp_path: Path) -> None:
-    path = split_files.save(kept, split_files.make(kept), "mine").rename(tmp_path / "other.json")
+    path = split_files.save(kept, split_files.build(kept), "mine").rename(tmp_path / "other.json")
 
-    told = split_files.settings("some", str(path))
+    told = split_files.recipe_fields("some", str(path))
 
     assert told["split"] == str(path)
-    assert split_files.asked(kept, recipes.make(data="some", model="m", **told)) == splits.split(kept)
+    assert split_files.split_of_recipe(kept, recipes.make(data="some", model="m", **told)) == splits.make_split(kept)
 
 
 def test_a_split_that_became_another_is_refused(kept: Manifest) -> None:
-    path = split_files.save(kept, split_files.make(kept), "mine")
-    named = recipes.make(data="some", model="m", **split_files.settings("some", "mine"))
+    path = split_files.save(kept, split_files.build(kept), "mine")
+    named = recipes.make(data="some", model="m", **split_files.recipe_fields("some", "mine"))
     path.unlink()
-    split_files.save(kept, split_files.make(kept, seed=1), "mine")
+    split_files.save(kept, split_files.build(kept, seed=1), "mine")
 
     with pytest.raises(UsageError, match="the split mine is now the grouped split with seed 1"):
-        split_files.asked(kept, named)
+        split_files.split_of_recipe(kept, named)

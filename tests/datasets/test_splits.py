@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import UsageError
 from lungcli.datasets import manifest, splits
 from lungcli.datasets.manifest import Manifest
-from lungcli.datasets.splits import Protocol, Split, folds, split
+from lungcli.datasets.splits import Protocol, Split, cross_validation_folds, make_split
 from tests.imaging.pictures import described
 
 CLASSES = ("benign", "malignant", "normal")
@@ -35,7 +35,7 @@ def mixing(first: Manifest) -> Manifest:
     """Join the first group of each class into one group of several classes."""
     firsts = {min(item.group for item in first.slices if item.label == label) for label in first.classes}
     slices = tuple(msgspec.structs.replace(i, group=0 if i.group in firsts else i.group) for i in first.slices)
-    return manifest.make("mixed", slices, (), first.source)
+    return manifest.build("mixed", slices, (), first.source)
 
 
 def parts(divided: Split) -> list[tuple[int, ...]]:
@@ -45,7 +45,7 @@ def parts(divided: Split) -> list[tuple[int, ...]]:
 @settings(deadline=None)
 @given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
 def test_parts_are_disjoint_complete_and_sorted(data: Manifest, seed: int, protocol: Protocol) -> None:
-    divided = split(data, protocol, seed)
+    divided = make_split(data, protocol, seed)
 
     assert sorted(i for part in parts(divided) for i in part) == list(range(len(data.slices)))
     assert all(list(part) == sorted(part) for part in parts(divided))
@@ -55,7 +55,7 @@ def test_parts_are_disjoint_complete_and_sorted(data: Manifest, seed: int, proto
 @settings(deadline=None)
 @given(data=manifests().flatmap(lambda data: st.sampled_from([data, mixing(data)])), seed=st.integers(0, 99))
 def test_groups_never_cross(data: Manifest, seed: int) -> None:
-    seen = [{data.slices[i].group for i in part} for part in parts(split(data, "grouped", seed))]
+    seen = [{data.slices[i].group for i in part} for part in parts(make_split(data, "grouped", seed))]
 
     assert sum(map(len, seen)) == len(set.union(*seen))
 
@@ -65,7 +65,7 @@ def test_groups_never_cross(data: Manifest, seed: int) -> None:
 def test_every_class_is_in_every_part(data: Manifest, seed: int, protocol: Protocol) -> None:
     if min(Counter(data.labels()).values()) < 3:
         return
-    for part in parts(split(data, protocol, seed)):
+    for part in parts(make_split(data, protocol, seed)):
         assert {data.slices[i].label for i in part} == set(data.classes)
 
 
@@ -75,7 +75,7 @@ def test_classes_keep_their_shares(protocol: Protocol, seed: int) -> None:
     data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
     labels = [item.label for item in data.slices]
 
-    for part, fraction in zip(parts(split(data, protocol, seed)), splits.FRACTIONS, strict=True):
+    for part, fraction in zip(parts(make_split(data, protocol, seed)), splits.FRACTIONS, strict=True):
         counts = Counter(labels[i] for i in part)
         for label in data.classes:
             assert counts[label] / labels.count(label) == pytest.approx(fraction, abs=0.03)
@@ -85,13 +85,13 @@ def test_classes_keep_their_shares(protocol: Protocol, seed: int) -> None:
 def test_no_large_group_is_most_of_a_class_in_val_or_test(seed: int) -> None:
     data = described([("benign", 40), ("normal", 30)] + [("benign", 3), ("normal", 4)] * 30)
 
-    divided = split(data, "grouped", seed)
+    divided = make_split(data, "grouped", seed)
 
     assert not {data.slices[i].group for i in divided.val + divided.test} & {0, 1}
 
 
 def test_other_fractions() -> None:
-    divided = split(even(), fractions=(0.5, 0.25, 0.25))
+    divided = make_split(even(), fractions=(0.5, 0.25, 0.25))
 
     assert [len(part) for part in parts(divided)] == [pytest.approx(n, abs=12) for n in (150, 75, 75)]
 
@@ -101,11 +101,11 @@ def test_other_fractions() -> None:
 def test_same_seed_same_split(data: Manifest, seed: int, protocol: Protocol) -> None:
     if min(Counter(data.labels()).values()) < 3:
         return
-    assert split(data, protocol, seed) == split(data, protocol, seed)
+    assert make_split(data, protocol, seed) == make_split(data, protocol, seed)
 
 
 def test_other_seeds_other_parts() -> None:
-    divided = [split(even(), "grouped", seed) for seed in range(20)]
+    divided = [make_split(even(), "grouped", seed) for seed in range(20)]
 
     assert len({one.digest for one in divided}) == 20
     assert len({one.test for one in divided}) == 20
@@ -113,7 +113,7 @@ def test_other_seeds_other_parts() -> None:
 
 def test_every_group_gets_to_be_tested_under_some_seed() -> None:
     data = even(groups=8)
-    tested = {data.slices[i].group for seed in range(60) for i in split(data, "grouped", seed).test}
+    tested = {data.slices[i].group for seed in range(60) for i in make_split(data, "grouped", seed).test}
 
     assert tested == {item.group for item in data.slices}
 
@@ -121,15 +121,15 @@ def test_every_group_gets_to_be_tested_under_some_seed() -> None:
 def test_digest_tells_protocol_and_data_apart() -> None:
     data = described([(label, 1) for label in CLASSES for _ in range(9)])
     other = described([(label, 1) for label in CLASSES for _ in range(10)])
-    grouped, random = split(data, "grouped"), split(data, "random")
+    grouped, random = make_split(data, "grouped"), make_split(data, "random")
 
     assert grouped.test == random.test
-    assert len({grouped.digest, random.digest, split(other).digest}) == 3
+    assert len({grouped.digest, random.digest, make_split(other).digest}) == 3
 
 
 def test_split_does_not_depend_on_the_machine() -> None:
     """The parts of a fixed data set, pinned: a change breaks every comparison with earlier results."""
-    divided = split(described([("benign", 2), ("normal", 3)] * 5), "grouped", seed=7)
+    divided = make_split(described([("benign", 2), ("normal", 3)] * 5), "grouped", seed=7)
 
     assert divided.val == (7, 8, 9, 20, 21)
     assert divided.test == (2, 3, 4, 15, 16)
@@ -137,8 +137,8 @@ def test_split_does_not_depend_on_the_machine() -> None:
 
 def test_split_does_not_depend_on_hash_randomisation() -> None:
     code = (
-        "from tests.datasets.test_splits import even; from lungcli.datasets.splits import split; "
-        "print(split(even()).digest)"
+        "from tests.datasets.test_splits import even; from lungcli.datasets.splits import make_split; "
+        "print(make_split(even()).digest)"
     )
     digests = {
         subprocess.run(
@@ -147,7 +147,7 @@ def test_split_does_not_depend_on_hash_randomisation() -> None:
         for seed in ("1", "2")
     }
 
-    assert digests == {split(even()).digest + "\n"}
+    assert digests == {make_split(even()).digest + "\n"}
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -155,44 +155,44 @@ def test_class_with_too_few_groups(groups: int) -> None:
     data = described([("benign", 20)] * groups + [("normal", 5)] * 9)
 
     with pytest.raises(UsageError) as caught:
-        split(data)
+        make_split(data)
 
-    counted = "1 look-alike group," if groups == 1 else "2 look-alike groups,"
+    counted = "1 near-duplicate group," if groups == 1 else "2 near-duplicate groups,"
     assert caught.value.message.startswith(f"the class 'benign' has {counted}")
     assert "import more benign slices" in caught.value.hint
 
 
 def test_too_few_groups_can_still_be_split_at_random() -> None:
-    divided = split(described([("benign", 20)] + [("normal", 5)] * 9), "random")
+    divided = make_split(described([("benign", 20)] + [("normal", 5)] * 9), "random")
 
     assert all(divided_part for divided_part in parts(divided))
 
 
 def test_class_with_too_few_slices_at_random() -> None:
     with pytest.raises(UsageError, match="the class 'benign' has 2 slices"):
-        split(described([("benign", 2)] + [("normal", 5)] * 9), "random")
+        make_split(described([("benign", 2)] + [("normal", 5)] * 9), "random")
 
 
 def test_one_class() -> None:
     with pytest.raises(UsageError, match="fewer than two classes"):
-        split(described([("benign", 3)] * 9))
+        make_split(described([("benign", 3)] * 9))
 
 
 def test_no_slices() -> None:
     with pytest.raises(UsageError, match="fewer than two classes"):
-        split(described([]))
+        make_split(described([]))
 
 
 def test_unknown_protocol() -> None:
     with pytest.raises(UsageError, match="unknown split protocol 'patient'") as caught:
-        split(even(), "patient")  # type: ignore[arg-type]
+        make_split(even(), "patient")  # type: ignore[arg-type]
     assert caught.value.hint == "known: grouped, random"
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.4, 0.2)])
 def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -> None:
     with pytest.raises(UsageError, match="sum to 1"):
-        split(even(), fractions=fractions)
+        make_split(even(), fractions=fractions)
 
 
 @settings(deadline=None)
@@ -204,10 +204,10 @@ def test_folds_test_every_slice_once_and_keep_groups_and_classes(
     of_class = Counter(label for label, _ in set(units))
     if min(of_class.values()) < k:
         with pytest.raises(UsageError, match=f"and {k} folds need at least {k}"):
-            folds(data, k, seed, protocol)
+            cross_validation_folds(data, k, seed, protocol)
         return
 
-    divided = folds(data, k, seed, protocol)
+    divided = cross_validation_folds(data, k, seed, protocol)
 
     assert [(one.fold, one.folds, one.seed, one.protocol) for one in divided] == [
         (i, k, seed, protocol) for i in range(1, k + 1)
@@ -215,11 +215,11 @@ def test_folds_test_every_slice_once_and_keep_groups_and_classes(
     assert sorted(i for one in divided for i in one.test) == list(range(len(data.slices)))
     assert len({one.digest for one in divided}) == k
     for one in divided:
-        splits.require_sound(data, one)
+        splits.require_no_leak(data, one)
         for part in parts(one):
             assert list(part) == sorted(part)
             assert {data.slices[i].label for i in part} == set(data.classes)
-    assert divided == folds(data, k, seed, protocol)
+    assert divided == cross_validation_folds(data, k, seed, protocol)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -227,7 +227,7 @@ def test_classes_keep_their_shares_in_folds(seed: int) -> None:
     data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
     labels = [item.label for item in data.slices]
 
-    for one in folds(data, 5, seed):
+    for one in cross_validation_folds(data, 5, seed):
         for part, fraction in zip(parts(one), (0.64, 0.16, 0.20), strict=True):
             counts = Counter(labels[i] for i in part)
             for label in data.classes:
@@ -236,7 +236,7 @@ def test_classes_keep_their_shares_in_folds(seed: int) -> None:
 
 def test_folds_are_pinned() -> None:
     """The folds of a fixed data set: a change breaks every comparison with earlier results."""
-    divided = folds(described([("benign", 2), ("normal", 3)] * 5), 5, seed=7)
+    divided = cross_validation_folds(described([("benign", 2), ("normal", 3)] * 5), 5, seed=7)
 
     assert [one.test for one in divided] == [
         (0, 1, 7, 8, 9),
@@ -256,13 +256,13 @@ def test_folds_are_pinned() -> None:
 
 @pytest.mark.parametrize("k", [-1, 0, 1, 2, 21])
 def test_folds_that_cannot_be_meant(k: int) -> None:
-    with pytest.raises(UsageError, match=f"{k} folds can't be meant"):
-        folds(even(), k)
+    with pytest.raises(UsageError, match=f"{k} folds are not possible"):
+        cross_validation_folds(even(), k)
 
 
 def test_too_few_groups_for_so_many_folds() -> None:
-    with pytest.raises(UsageError, match="the class 'benign' has 4 look-alike groups, and 5 folds need") as caught:
-        folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
+    with pytest.raises(UsageError, match="the class 'benign' has 4 near-duplicate groups, and 5 folds need") as caught:
+        cross_validation_folds(described([("benign", 20)] * 4 + [("normal", 5)] * 9), 5)
     assert "make 4 folds" in caught.value.hint
 
 
@@ -273,29 +273,29 @@ def test_sums_do_not_depend_on_the_version_of_python() -> None:
 
 def test_a_random_split_leaks_and_says_how_much() -> None:
     data = even(groups=10)
-    divided = split(data, "random")
+    divided = make_split(data, "random")
 
-    found = splits.leak(data, divided)
+    found = splits.count_leaks(data, divided)
 
     crossing = {
         g for g in range(30) if len({n for n, part in enumerate(parts(divided)) for i in part if i // 4 == g}) > 1
     }
-    assert found == splits.Leak(groups=len(crossing), contents=0, patients=0)
+    assert found == splits.LeakCounts(groups=len(crossing), contents=0, patients=0)
     assert found.groups > 10
-    splits.require_sound(data, divided)
+    splits.require_no_leak(data, divided)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "what"),
     [
-        ("group", 0, "1 look-alike groups"),
+        ("group", 0, "1 near-duplicate groups"),
         ("sha256", "same", "1 pictures with exact copies"),
         ("patient", "p", "1 pat"),
     ],
 )
 def test_a_grouped_split_that_leaks_is_refused(field: str, value: object, what: str) -> None:
     data = even(groups=5)
-    divided = split(data)
+    divided = make_split(data)
     shared = (divided.train[0], divided.test[0])
     slices = [
         msgspec.structs.replace(item, **{field: value}) if i in shared else item for i, item in enumerate(data.slices)
@@ -304,24 +304,24 @@ def test_a_grouped_split_that_leaks_is_refused(field: str, value: object, what: 
         slices = [
             msgspec.structs.replace(item, group=100 + i) if i not in shared else item for i, item in enumerate(slices)
         ]
-    changed = manifest.make("some", tuple(slices), (), data.source)
+    changed = manifest.build("some", tuple(slices), (), data.source)
 
     with pytest.raises(UsageError, match=f"grouped split with seed 0 leaks: {what}") as caught:
-        splits.require_sound(changed, divided)
+        splits.require_no_leak(changed, divided)
     assert caught.value.hint == "make one that does not: lungcli data split 'some'"
 
 
 def test_a_split_with_a_slice_twice_or_nowhere_is_refused() -> None:
     data = even(groups=5)
-    divided = split(data)
+    divided = make_split(data)
 
     for bad in (divided.train + divided.test[:1], divided.train[1:], (*divided.train[1:], len(data.slices))):
         with pytest.raises(UsageError, match="several parts, or in none"):
-            splits.require_sound(data, msgspec.structs.replace(divided, train=bad))
+            splits.require_no_leak(data, msgspec.structs.replace(divided, train=bad))
 
 
 def test_names_of_splits() -> None:
     data = even(groups=5)
 
-    assert splits.in_words(split(data, "random", 3)) == "the random split with seed 3"
-    assert splits.in_words(folds(data, 4)[1]) == "fold 2 of 4 of the grouped split with seed 0"
+    assert splits.describe(make_split(data, "random", 3)) == "the random split with seed 3"
+    assert splits.describe(cross_validation_folds(data, 4)[1]) == "fold 2 of 4 of the grouped split with seed 0"

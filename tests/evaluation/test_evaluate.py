@@ -21,7 +21,7 @@ def _manifest(classes: tuple[str, ...] = graphs.CLASSES) -> Manifest:
         Slice(path=f"slices/{i}.png", label=classes[i % len(classes)], sha256=str(i), size=(32, 32), group=i // 2)
         for i in range(6)
     )
-    return manifests.make("phantom", slices, (), manifests.Source(about="made up"))
+    return manifests.build("phantom", slices, (), manifests.Source(about="made up"))
 
 
 @pytest.fixture

@@ -71,15 +71,15 @@ def test_a_checkpoint_of_version_1_belongs_to_its_recipe_still() -> None:
     layer, average = net(), net()
     optimizer = torch.optim.AdamW(layer.parameters())
     path = FORMATS / "checkpoint-1.safetensors"
-    assert checkpoint.restore(path, "new", layer, average, optimizer, formerly="digest").recipe == "new"
+    assert checkpoint.restore(path, "new", layer, average, optimizer, digest_format_1="digest").recipe == "new"
     with pytest.raises(LungcliError, match="belongs to another recipe"):
-        checkpoint.restore(path, "new", layer, average, optimizer, formerly="other")
+        checkpoint.restore(path, "new", layer, average, optimizer, digest_format_1="other")
 
 
 def test_manifests_splits_and_models_of_every_version_are_read() -> None:
     assert manifest.read(FORMATS / "manifest-1" / "manifest.json") == data()
     path = FORMATS / "split-1.json"
-    assert split_files.read(path) == split_files.make(data(), seed=3)
+    assert split_files.read(path) == split_files.build(data(), seed=3)
     assert len(split_files.splits_of(data(), path)) == 1
     model = model_file.load(FORMATS / "model-1.onnx")
     assert (model.card.size, model.card.temperature) == (128, 1.5)
@@ -88,7 +88,7 @@ def test_manifests_splits_and_models_of_every_version_are_read() -> None:
 
 def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) -> None:
     shutil.copytree(FORMATS / "archive-1", tmp_path / "archive")
-    job_manifest.begin(archived(), filesystem.opened(str(tmp_path / "archive")))
+    job_manifest.write_checked(archived(), filesystem.open_location(str(tmp_path / "archive")))
     journal = shutil.copy(FORMATS / "study-1.journal", tmp_path)
     after, figures = searched()
     study, found = studies.find("old", str(journal))
@@ -97,7 +97,7 @@ def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) 
     assert (trial.trial, trial.state, trial.run, trial.within_limits) == (0, "complete", "old-0000", True)
     assert (trial.drawn["model"], set(trial.drawn)) == ("ownmodel", {"model", "bits", "learning_rate"})
     assert (trial.bytes, trial.p50, trial.balanced_accuracy) == (8000, 1.5, figures.balanced_accuracy)
-    assert studies.begin("old", str(journal), after).study_name == "old"
+    assert studies.create_or_open("old", str(journal), after).study_name == "old"
 
 
 def values(document: object) -> "Counter[str]":
@@ -165,7 +165,7 @@ def test_a_data_set_and_its_split_of_an_earlier_release_open(earlier: Path) -> N
 
 
 def test_a_study_of_an_earlier_release_opens(earlier: Path) -> None:
-    study, found = studies.find("old", studies.place("old", ""))
+    study, found = studies.find("old", studies.storage_of("old", ""))
     assert nothing_is_lost(json.dumps(study.user_attrs["plan"]), found)
     first, second = trials.outcomes(study, found)
     assert (first.state, first.run, second.run) == ("complete", "old-0000", "old-0001")
@@ -175,13 +175,13 @@ def test_a_study_of_an_earlier_release_opens(earlier: Path) -> None:
 
 
 def test_a_folder_of_verdicts_of_an_earlier_release_opens(earlier: Path) -> None:
-    output = filesystem.opened(str(earlier / "output"))
-    written = (earlier / "output" / job_manifest.PLAN).read_bytes()
+    output = filesystem.open_location(str(earlier / "output"))
+    written = (earlier / "output" / job_manifest.MANIFEST).read_bytes()
     again = msgspec.json.decode(written, type=job_manifest.JobManifest)
-    job_manifest.begin(again, output)
+    job_manifest.write_checked(again, output)
     assert nothing_is_lost(written, again)
     with pytest.raises(UsageError, match="not bundled"):
-        job_manifest.begin(archived(), output)
+        job_manifest.write_checked(archived(), output)
 
 
 def newer(content: str) -> str:
@@ -203,15 +203,15 @@ def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) ->
         manifest.read(here / "manifest-1" / "manifest.json")
     with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
         split_files.read(here / "split-1.json")
-    job = here / "archive-1" / job_manifest.PLAN
+    job = here / "archive-1" / job_manifest.MANIFEST
     job.write_text(newer(job.read_text()))
     with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
-        job_manifest.begin(archived(), filesystem.opened(str(job.parent)))
+        job_manifest.write_checked(archived(), filesystem.open_location(str(job.parent)))
     journal = here / "study-1.journal"
     journal.write_text(journal.read_text().replace('"format_version":1', '"format_version":99,"kind":"unheard-of"'))
     for opened in (
         lambda: studies.find("old", str(journal)),
-        lambda: studies.begin("old", str(journal), searched()[0]),
+        lambda: studies.create_or_open("old", str(journal), searched()[0]),
     ):
         with pytest.raises(LungcliError, match="format 99; this lungcli reads up to 1"):
             opened()

@@ -88,10 +88,10 @@ def _dicoms() -> tuple[bytes, ...]:
 def _zip(content: bytes, folder: Path) -> None:
     file = folder / "x.zip"
     file.write_bytes(content)
-    with contextlib.suppress(LungcliError), safe_zip.opened(file) as archive:
-        for member in safe_zip.members(archive)[:20]:
+    with contextlib.suppress(LungcliError), safe_zip.open_zip(file) as archive:
+        for member in safe_zip.checked_members(archive)[:20]:
             with contextlib.suppress(LungcliError):
-                safe_zip.content(archive, member)
+                safe_zip.read_member(archive, member)
     for item in inputs.items([str(file)], inputs.Naming()):
         if callable(item.source):
             with contextlib.suppress(LungcliError):
@@ -118,7 +118,7 @@ def _manifest(content: bytes, folder: Path) -> None:
     assert len(found.labels()) == len(found.slices)
     for item in found.slices:
         assert (file.parent / item.path).resolve().is_relative_to(file.parent.resolve())
-    splits.split(found, "grouped", 0)
+    splits.make_split(found, "grouped", 0)
 
 
 def _manifests() -> tuple[bytes, ...]:
@@ -132,7 +132,7 @@ def _split(content: bytes, folder: Path) -> None:
 
 
 def _splits() -> tuple[bytes, ...]:
-    made = [split_files.make(DESCRIBED), split_files.make(DESCRIBED, "random", folds=3)]
+    made = [split_files.build(DESCRIBED), split_files.build(DESCRIBED, "random", folds=3)]
     return tuple(map(msgspec.json.encode, made))
 
 
@@ -274,7 +274,7 @@ def _header_lines() -> tuple[bytes, ...]:
 
 
 def _listing(content: bytes, _folder: Path) -> None:
-    assert mirrors.usable(mirrors.chosen(content).url)
+    assert mirrors.is_http_url(mirrors.largest_zip(content).url)
 
 
 def _listings() -> tuple[bytes, ...]:

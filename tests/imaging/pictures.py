@@ -66,4 +66,4 @@ def described(groups: Sequence[tuple[str, int]], name: str = "some") -> Manifest
         for number, (label, count) in enumerate(groups)
         for i in range(count)
     ]
-    return manifest.make(name, tuple(slices), (), Source(about="made up"))
+    return manifest.build(name, tuple(slices), (), Source(about="made up"))

@@ -112,7 +112,7 @@ def without_test(found: RunData) -> RunData:
 
 def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
     """Teacher, base, student and int8 are bit for bit the same whatever the slices of the test part show."""
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     recipe = small()[1]
     ours = jobs.start("compress", recipe, "ours")[0]
     blind = runs.create("blind", "compress", ours.recipe, split=ours.info.split)
@@ -133,7 +133,7 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
 
 
 def test_every_slice_is_tested_by_one_fold_and_trained_on_by_none_that_tests_it() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     recipes_ = small()
     made_ = cross_validation.start("compress", recipes_, "cv")
 
@@ -157,7 +157,7 @@ def taught(name: str, recipe: Recipe) -> Run:
 
 
 def test_a_teacher_of_another_fold_is_refused_before_any_run_is_made() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     taught("first", small(teacher="")[0])
 
     with pytest.raises(UsageError, match="the teacher 'first' was trained on another split"):
@@ -166,7 +166,7 @@ def test_a_teacher_of_another_fold_is_refused_before_any_run_is_made() -> None:
 
 
 def test_another_cross_validation_teaches_fold_by_fold() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     for recipe in small(teacher=""):
         taught(f"cv-fold{recipe.fold}", recipe)
 

@@ -76,7 +76,7 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(kind: runs.Kind, **settings: object) -> tuple[Run, stages.RunData]:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     run = jobs.start(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
     return run, stages.load_run_data(run.recipe)
 
@@ -142,7 +142,7 @@ def test_a_training_that_has_begun_is_not_checked_again() -> None:
 
 
 def able(kind: runs.Kind, **settings: object) -> Recipe:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     return jobs.settled(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
 
 

@@ -66,7 +66,7 @@ def done(name: str, split: str) -> Run:
 
 
 def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     run = done("a", stages.load_with_split(RECIPE)[1].digest)
 
     again = reproduce.start(run)
@@ -76,14 +76,14 @@ def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
 
 
 def test_another_run_of_that_name_is_no_repetition() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     runs.create("a-again", "train", recipes.make(data="phantom", model="other"))
     with pytest.raises(UsageError, match="the run 'a-again' does not repeat 'a'"):
         reproduce.start(done("a", ""))
 
 
 def test_changed_data_is_told_before_anything_is_trained() -> None:
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     with pytest.raises(UsageError, match="'phantom' has changed since"):
         reproduce.start(done("a", "another digest"))
     assert list(runs.known()) == ["a"]

@@ -1,4 +1,4 @@
-"""Searching: trials are shared and done once, go on when cut off, and never see a slice of the test part."""
+"""The search: trials are shared, run once, resumed when interrupted, and never see a slice of the test part."""
 
 import os
 import shutil
@@ -23,10 +23,9 @@ from lungcli.evaluation import compare, evaluate
 from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import jobs, stages
 from lungcli.pipeline.stages import RunData
-from lungcli.search import loop as search
-from lungcli.search import space, studies, trials
-from lungcli.search.space import Outcome, Plan
-from tests.search import trying as searching
+from lungcli.search import loop, space, studies, trials
+from lungcli.search.space import StudyPlan, TrialOutcome
+from tests.search import trying
 
 REAL = {
     "data": "phantom",
@@ -40,23 +39,40 @@ REAL = {
 }
 
 
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a home with the phantoms."""
+    home = tmp_path_factory.mktemp("phantoms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGCLI_HOME", str(home))
+        trying.plan()
+    return home / "data"
+
+
+@pytest.fixture(autouse=True)
+def _data(phantoms: Path, home: Path) -> None:
+    shutil.copytree(phantoms, home / "data")
+
+
 @pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> Plan:
+def cheap(monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
     """Trials without training, and a plan for them."""
-    for owner, names in ((search, ("_begin", "work", "judged")), (stages, ("load_run_data",))):
+    for owner, names in ((loop, ("_start_run", "trial_events", "evaluate_run")), (stages, ("load_run_data",))):
         for name in names:
             monkeypatch.setattr(owner, name, getattr(owner, name))
-    searching.shorten()
-    return searching.plan()
+    trying.shorten()
+    return trying.plan()
 
 
-def go(plan: Plan, most: int = 6, name: str = "s", seconds: float = 0) -> tuple[list[Outcome], tuple[Outcome, ...]]:
+def go(
+    plan: StudyPlan, most: int = 6, name: str = "s", seconds: float = 0
+) -> tuple[list[TrialOutcome], tuple[TrialOutcome, ...]]:
     """What this call did, and all that is known."""
-    done: list[Outcome] = []
-    storage = studies.place(name, "")
-    study = studies.begin(name, storage, plan)
-    with studies.reaching(storage):
-        search.go(study, plan, most, seconds, searching.watch(done))
+    done: list[TrialOutcome] = []
+    storage = studies.storage_of(name, "")
+    study = studies.create_or_open(name, storage, plan)
+    with studies.storage_errors(storage):
+        loop.run_study(study, plan, most, seconds, trying.watch(done))
         return done, trials.outcomes(study, plan)
 
 
@@ -81,9 +97,9 @@ def guarded(found: RunData) -> RunData:
     return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
-def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_share_a_teacher_and_read_no_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"model": ("ownmodel",), "bits": (8, 32)}
-    plan = searching.plan(axes=axes, settings=REAL)
+    plan = trying.plan(axes=axes, settings=REAL)
     real = stages.load_run_data
 
     def without_test(recipe: Recipe, advance: object = None) -> RunData:
@@ -91,7 +107,7 @@ def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pyt
 
     monkeypatch.setattr(stages, "load_run_data", without_test)
 
-    _, found = go(search.checked(plan))
+    _, found = go(loop.checked_plan(plan))
 
     assert [each.state for each in found] == ["complete", "complete"], [each.problem for each in found]
     split = stages.load_with_split(runs.load("train-ownmodel-phantom").recipe)[1]
@@ -104,29 +120,23 @@ def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pyt
     judged = evaluate.load(runs.load(found[0].run).stage(_last(found[0])) / compare.VALIDATION)
     assert judged.part == "val"
     assert len(judged.slices) == len(split.val)
+    student = runs.load(next(each.run for each in found if each.drawn["bits"] == 32))
+    # Twenty trials would keep twenty copies of a teacher that may be a hundred times as large as they are.
+    assert student.info.teacher_run == "train-ownmodel-phantom"
+    for name in ("best.safetensors", model_paths.MODEL):
+        teacher = runs.load("train-ownmodel-phantom").stage("train") / name
+        assert (student.stage("teacher") / name).samefile(teacher)
+    assert model_file.read_card(student.stage("student") / model_paths.MODEL).teacher == "ownmodel"
     # The guard guards: what a run does beyond a trial is to judge the test part.
-    run = runs.load(next(each.run for each in found if each.drawn["bits"] == 32))
     with pytest.raises(AssertionError, match="a slice of the test part was read"):
-        list(jobs.work(run, guarded(real(run.recipe))))
+        list(jobs.work(student, guarded(real(student.recipe))))
 
 
-def _last(outcome: Outcome) -> str:
+def _last(outcome: TrialOutcome) -> str:
     return "int8" if outcome.drawn["bits"] == 8 else "student"
 
 
-def test_a_student_and_its_teacher_share_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty trials would keep twenty copies of a teacher that may be a hundred times as large as they are."""
-    plan = searching.plan(axes={"model": ("ownmodel",), "bits": (32,)}, settings=REAL)
-    _, found = go(plan)
-
-    teacher, student = runs.load("train-ownmodel-phantom"), runs.load(found[0].run)
-    assert student.info.teacher_run == "train-ownmodel-phantom"
-    for name in ("best.safetensors", model_paths.MODEL):
-        assert (student.stage("teacher") / name).samefile(teacher.stage("train") / name)
-    assert model_file.read_card(student.stage("student") / model_paths.MODEL).teacher == "ownmodel"
-
-
-def test_every_combination_is_tried_once_and_the_search_is_over(cheap: Plan) -> None:
+def test_every_combination_is_tried_once_and_the_search_is_over(cheap: StudyPlan) -> None:
     done, found = go(cheap, most=20)
 
     assert sorted(each.drawn["learning_rate"] for each in done) == [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]
@@ -134,7 +144,7 @@ def test_every_combination_is_tried_once_and_the_search_is_over(cheap: Plan) -> 
     assert go(cheap, most=20)[0] == []
 
 
-def test_the_same_seed_draws_the_same_trials_also_when_the_study_goes_on(cheap: Plan) -> None:
+def test_the_same_seed_draws_the_same_trials_also_when_the_study_goes_on(cheap: StudyPlan) -> None:
     ranged = msgspec.structs.replace(
         cheap, axes={**cheap.axes, "learning_rate": space.Range(low=1e-4, high=9e-3, log=True)}
     )
@@ -148,36 +158,36 @@ def test_the_same_seed_draws_the_same_trials_also_when_the_study_goes_on(cheap: 
     assert whole != other
 
 
-def test_any_database_of_optuna_keeps_a_study(cheap: Plan, tmp_path: Path) -> None:
+def test_any_database_of_optuna_keeps_a_study(cheap: StudyPlan, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     for most in (2, 6):
-        study, done = studies.begin("s", storage, cheap), list[Outcome]()
-        with studies.reaching(storage):
-            search.go(study, cheap, most, 0, searching.watch(done))
+        study, done = studies.create_or_open("s", storage, cheap), list[TrialOutcome]()
+        with studies.storage_errors(storage):
+            loop.run_study(study, cheap, most, 0, trying.watch(done))
         assert len(done) == (2 if most == 2 else 4)
     assert {each.state for each in finished("s", storage)} == {"complete"}
 
 
-def test_the_front_has_what_no_other_trial_beats(cheap: Plan) -> None:
+def test_the_front_has_what_no_other_trial_beats(cheap: StudyPlan) -> None:
     """Here the righter is the larger and the slower, so that none beats another."""
-    front = space.front(go(cheap)[1])
+    front = space.pareto_front(go(cheap)[1])
     assert [each.drawn["learning_rate"] for each in front] == [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]
     assert [each.bytes for each in front] == [100_000, 200_000, 300_000, 400_000, 500_000, 600_000]
 
 
-def test_an_interrupted_trial_goes_on_with_its_run(cheap: Plan) -> None:
+def test_an_interrupted_trial_resumes_its_run(cheap: StudyPlan) -> None:
     def stop(run: Run, found: RunData, events: Generator[Event, None, None]) -> None:
         for number, _ in enumerate(events):
             if number == 2:
                 events.close()
                 raise InterruptedRunError("stopped")
 
-    storage = studies.place("s", "")
-    study = studies.begin("s", storage, cheap)
-    stopping = search.Watch(follow=stop, tell=list[Outcome]().append, say=searching.ignore)
-    with studies.reaching(storage), pytest.raises(InterruptedRunError):
-        search.go(study, cheap, 6, 0, stopping)
-    with studies.reaching(storage):
+    storage = studies.storage_of("s", "")
+    study = studies.create_or_open("s", storage, cheap)
+    stopping = loop.SearchCallbacks(follow=stop, tell=list[TrialOutcome]().append, say=trying.ignore)
+    with studies.storage_errors(storage), pytest.raises(InterruptedRunError):
+        loop.run_study(study, cheap, 6, 0, stopping)
+    with studies.storage_errors(storage):
         (waiting,) = trials.outcomes(study, cheap)
     assert (waiting.trial, waiting.state, waiting.run) == (1, "waiting", "run-0")
 
@@ -188,22 +198,22 @@ def test_an_interrupted_trial_goes_on_with_its_run(cheap: Plan) -> None:
     assert {runs.state(run) for run in runs.readable()[0]} == {"done"}
 
 
-def test_trials_that_fail_are_told_and_three_in_a_row_end_the_search(
-    cheap: Plan, monkeypatch: pytest.MonkeyPatch
+def test_failed_trials_are_reported_and_three_in_a_row_end_the_search(
+    cheap: StudyPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(run: Run, found: RunData) -> object:
         raise LungcliError("the disk is full")
 
-    monkeypatch.setattr(search, "judged", fail)
+    monkeypatch.setattr(loop, "evaluate_run", fail)
     with pytest.raises(LungcliError, match="3 trials in a row failed, the last because the disk is full"):
         go(cheap)
-    storage = studies.place("s", "")
-    with studies.reaching(storage):
+    storage = studies.storage_of("s", "")
+    with studies.storage_errors(storage):
         found = trials.outcomes(*studies.find("s", storage))
     assert [(each.state, each.problem) for each in found] == [("failed", "the disk is full")] * 3
 
 
-def test_with_a_limit_trials_behind_the_median_are_given_up_early(cheap: Plan) -> None:
+def test_with_a_limit_trials_behind_the_median_are_pruned(cheap: StudyPlan) -> None:
     """Optuna prunes trials of one objective only."""
     limited = msgspec.structs.replace(
         cheap, axes={**cheap.axes, "learning_rate": space.Range(low=1e-4, high=9e-3)}, max_bytes=10**9
@@ -216,10 +226,10 @@ def test_with_a_limit_trials_behind_the_median_are_given_up_early(cheap: Plan) -
     best = max(float(each.drawn["learning_rate"]) for each in found if each.state == "complete")
     assert all(float(each.drawn["learning_rate"]) < best for each in given_up)
     assert {runs.state(runs.load(each.run)) for each in given_up} == {"stopped"}
-    assert not [each for each in go(searching.planned(), most=6, name="several")[1] if each.state == "pruned"]
+    assert not [each for each in go(trying.planned(), most=6, name="several")[1] if each.state == "pruned"]
 
 
-def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: Plan) -> None:
+def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: StudyPlan) -> None:
     """All six trials have one net, size and precision."""
     limited = msgspec.structs.replace(cheap, max_p50=0.01)
     _, found = go(limited)
@@ -229,42 +239,44 @@ def test_a_net_beyond_the_limits_is_begun_once_and_is_not_on_the_front(cheap: Pl
     assert {(each.state, each.problem, each.run) for each in others} == {
         ("pruned", "the same net was beyond the limits in trial 0", "")
     }
-    assert space.front(found) == ()
+    assert space.pareto_front(found) == ()
 
 
-def test_a_study_is_after_one_thing(cheap: Plan) -> None:
+def test_a_study_keeps_its_plan(cheap: StudyPlan) -> None:
     go(cheap, most=1)
     other = msgspec.structs.replace(cheap, settings={**cheap.settings, "epochs": 5}, max_p50=3.0)
-    with pytest.raises(UsageError, match="after something else: it differs in epochs, the largest p50"):
-        studies.begin("s", studies.place("s", ""), other)
-    assert studies.find("s", studies.place("s", ""))[1] == msgspec.json.decode(msgspec.json.encode(cheap), type=Plan)
+    with pytest.raises(UsageError, match="another plan: it differs in epochs, the largest p50"):
+        studies.create_or_open("s", studies.storage_of("s", ""), other)
+    assert studies.find("s", studies.storage_of("s", ""))[1] == msgspec.json.decode(
+        msgspec.json.encode(cheap), type=StudyPlan
+    )
 
 
-def test_other_data_of_the_same_name_is_refused(cheap: Plan) -> None:
+def test_other_data_of_the_same_name_is_refused(cheap: StudyPlan) -> None:
     with pytest.raises(UsageError, match="is not the one the study is about"):
         go(msgspec.structs.replace(cheap, split="another"))
 
 
-def test_what_cannot_be_begun_is_told_before_there_is_a_study() -> None:
+def test_invalid_plans_are_refused_before_there_is_a_study() -> None:
     for axes, why in (
         ({"model": ("ownmodel",), "bits": (32,), "temperature": (0.0, 4.0)}, "temperature is 0.0"),
         ({"model": ("ownmodel",), "bits": (32,), "size": (16,)}, "size is 16"),
     ):
         with pytest.raises(UsageError, match=why):
-            search.checked(searching.plan(axes=axes))
-    with pytest.raises(UsageError, match="a random split has slices of the same bodies"):
-        search.checked(searching.planned(settings={**searching.SETTINGS, "protocol": "random"}))
+            loop.checked_plan(trying.plan(axes=axes))
+    with pytest.raises(UsageError, match="a random split leaks training patients"):
+        loop.checked_plan(trying.planned(settings={**trying.SETTINGS, "protocol": "random"}))
     with pytest.raises(UsageError, match="unknown teacher 'nobody'"):
-        search.checked(searching.planned(settings={**searching.SETTINGS, "teacher": ["nobody"]}))
+        loop.checked_plan(trying.planned(settings={**trying.SETTINGS, "teacher": ["nobody"]}))
 
 
 def test_storages_that_cannot_be_reached_are_named_without_their_password() -> None:
-    plan = Plan(axes={"model": ("ownmodel",)}, settings={}, split="")
-    with pytest.raises(LungcliError, match=r"cannot work with the storage postgresql://me@127.0.0.1:1/x: .*refused"):
-        studies.begin("s", "postgresql://me:secret@127.0.0.1:1/x", plan)
-    with pytest.raises(LungcliError, match="cannot work with the storage nonsense://x"):
-        studies.begin("s", "nonsense://x", plan)
-    assert "secret" not in studies.shown("postgresql://me:secret@h/x")
+    plan = StudyPlan(axes={"model": ("ownmodel",)}, settings={}, split="")
+    with pytest.raises(LungcliError, match=r"cannot use the storage postgresql://me@127.0.0.1:1/x: .*refused"):
+        studies.create_or_open("s", "postgresql://me:secret@127.0.0.1:1/x", plan)
+    with pytest.raises(LungcliError, match="cannot use the storage nonsense://x"):
+        studies.create_or_open("s", "nonsense://x", plan)
+    assert "secret" not in studies.redacted_storage("postgresql://me:secret@h/x")
 
 
 @pytest.fixture(scope="module")
@@ -305,14 +317,14 @@ def ended(process: "subprocess.Popen[str]") -> list[str]:
     return said.split("done", 1)[1].split()
 
 
-def finished(name: str, storage: str) -> tuple[Outcome, ...]:
-    with studies.reaching(storage):
+def finished(name: str, storage: str) -> tuple[TrialOutcome, ...]:
+    with studies.storage_errors(storage):
         return trials.outcomes(*studies.find(name, storage))
 
 
 def test_two_processes_share_a_study_in_a_journal_file(home: Path) -> None:
-    searching.plan()
-    storage = studies.place("s", "")
+    trying.plan()
+    storage = studies.storage_of("s", "")
     two = [start(home, "s", storage, 6, 0.8) for _ in range(2)]
     done = [ended(process) for process in two]
 
@@ -328,7 +340,7 @@ def test_two_machines_share_a_study_in_postgresql_and_one_goes_on_where_the_othe
     cluster: str, home: Path, tmp_path: Path
 ) -> None:
     """The machines have nothing in common but the database: each has its own home, with the same data."""
-    searching.plan()
+    trying.plan()
     shutil.copytree(home / "data", tmp_path / "data")
     doomed = start(tmp_path, "s", cluster, 6, 40)
     deadline = time.monotonic() + 30

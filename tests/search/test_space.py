@@ -1,4 +1,4 @@
-"""What a search tries, as values."""
+"""The search space and the Pareto front."""
 
 import msgspec
 import pytest
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from lungcli.core.errors import UsageError
 from lungcli.metrics.intervals import Estimate
 from lungcli.search import space
-from lungcli.search.space import Outcome, Plan, Range
+from lungcli.search.space import Range, StudyPlan, TrialOutcome
 
 
-def outcome(trial: int, size: int, p50: float, right: float) -> Outcome:
+def outcome(trial: int, size: int, p50: float, right: float) -> TrialOutcome:
     accuracy = Estimate(value=right, low=None, high=None)
-    return Outcome(
+    return TrialOutcome(
         trial=trial,
         state="complete",
         run="",
@@ -29,11 +29,11 @@ def outcome(trial: int, size: int, p50: float, right: float) -> Outcome:
 @given(
     st.lists(st.tuples(st.sampled_from([10, 20, 30]), st.sampled_from([1.0, 2.0]), st.sampled_from([0.5, 0.7, 0.9])))
 )
-def test_who_is_not_on_the_front_is_beaten_by_one_who_is(figures: list[tuple[int, float, float]]) -> None:
+def test_trials_off_the_front_are_dominated_by_one_on_it(figures: list[tuple[int, float, float]]) -> None:
     found = [outcome(number, *each) for number, each in enumerate(figures)]
-    front = space.front(found)
+    front = space.pareto_front(found)
 
-    def beats(ours: Outcome, theirs: Outcome) -> bool:
+    def beats(ours: TrialOutcome, theirs: TrialOutcome) -> bool:
         mine, other = figures[ours.trial], figures[theirs.trial]
         return mine != other and mine[0] <= other[0] and mine[1] <= other[1] and mine[2] >= other[2]
 
@@ -41,32 +41,32 @@ def test_who_is_not_on_the_front_is_beaten_by_one_who_is(figures: list[tuple[int
         assert (each in front) != any(beats(other, each) for other in front)
 
 
-def test_what_differs_by_less_than_can_be_measured_is_no_reason_to_be_on_the_front() -> None:
+def test_differences_below_measurement_error_put_no_trial_on_the_front() -> None:
     same_net = [outcome(0, 931_801, 0.191, 0.6), outcome(1, 932_044, 0.194, 0.7)]
-    assert [each.trial for each in space.front(same_net)] == [1]
+    assert [each.trial for each in space.pareto_front(same_net)] == [1]
 
 
 def test_trials_beyond_the_limits_or_unfinished_are_on_no_front() -> None:
     beyond = msgspec.structs.replace(outcome(0, 10, 1.0, 0.9), within_limits=False)
     pruned = msgspec.structs.replace(outcome(1, 10, 1.0, 0.9), state="pruned")
     worse = outcome(2, 20, 2.0, 0.5)
-    assert space.front([beyond, pruned, worse]) == (worse,)
+    assert space.pareto_front([beyond, pruned, worse]) == (worse,)
 
 
 def test_axes_are_read_as_typed() -> None:
-    assert space.axis("model", ["MobileNet_V2", "mobilenetv2", "mnasnet"]) == ("mobilenetv2", "mnasnet")
-    assert space.axis("size", ["128", "64"]) == (128, 64)
-    assert space.axis("learning_rate", ["1e-4:1e-2"]) == Range(low=1e-4, high=1e-2, log=True)
-    assert space.axis("temperature", ["2:8"]) == Range(low=2, high=8)
+    assert space.parse_axis("model", ["MobileNet_V2", "mobilenetv2", "mnasnet"]) == ("mobilenetv2", "mnasnet")
+    assert space.parse_axis("size", ["128", "64"]) == (128, 64)
+    assert space.parse_axis("learning_rate", ["1e-4:1e-2"]) == Range(low=1e-4, high=1e-2, log=True)
+    assert space.parse_axis("temperature", ["2:8"]) == Range(low=2, high=8)
     with pytest.raises(UsageError, match=r"--size '12\.5' is no whole number"):
-        space.axis("size", ["12.5"])
-    with pytest.raises(UsageError, match="--temperature 2:8 4 cannot be meant"):
-        space.axis("temperature", ["2:8", "4"])
+        space.parse_axis("size", ["12.5"])
+    with pytest.raises(UsageError, match="--temperature 2:8 4 is neither values nor a range"):
+        space.parse_axis("temperature", ["2:8", "4"])
 
 
-def test_a_recipe_is_made_of_what_stays_and_what_is_drawn() -> None:
+def test_a_recipe_combines_fixed_settings_and_drawn_values() -> None:
     settings = {"data": "d", "teacher": ["resnet18"], "epochs": 3}
-    plan = Plan(axes={"model": ("mnasnet",), "bits": (8, 32), "method": ("seed",)}, settings=settings, split="s")
+    plan = StudyPlan(axes={"model": ("mnasnet",), "bits": (8, 32), "method": ("seed",)}, settings=settings, split="s")
 
     kind, recipe = space.recipe_of(plan, {"model": "mnasnet", "bits": 8, "method": "seed"})
     assert (kind, recipe.model, recipe.teacher, recipe.epochs) == ("compress", "mnasnet", "resnet18", 3)
@@ -79,7 +79,7 @@ def test_a_recipe_is_made_of_what_stays_and_what_is_drawn() -> None:
 
 def test_the_teacher_is_the_same_whatever_is_drawn_but_the_size() -> None:
     settings = {"data": "d", "teacher": ["resnet18"], "epochs": 3}
-    plan = Plan(axes={}, settings=settings, split="s")
+    plan = StudyPlan(axes={}, settings=settings, split="s")
     drawn: dict[str, space.Value] = {"model": "mnasnet", "bits": 8, "learning_rate": 0.5, "method": "dist", "size": 96}
     recipe = space.teacher_recipe(plan, drawn, "ResNet18")
     assert recipe == space.teacher_recipe(plan, {"model": "ownmodel", "bits": 32, "size": 96}, "resnet18")

@@ -14,27 +14,26 @@ from lungcli.datasets.phantom import dataset
 from lungcli.metrics.intervals import Estimate
 from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
-from lungcli.search import loop as search
-from lungcli.search import space, studies, trials
-from lungcli.search.space import Drawn, Outcome, Plan
-from lungcli.search.trials import Figures
+from lungcli.search import loop, space, studies, trials
+from lungcli.search.space import AxisValues, StudyPlan, TrialOutcome
+from lungcli.search.trials import TrialMetrics
 
 SETTINGS = {"data": "phantom", "teacher": ["ownmodel"], "epochs": 4, "size": 64, "device": "cpu", "threads": 1}
 
 
-def plan(**changes: object) -> Plan:
+def plan(**changes: object) -> StudyPlan:
     """A plan over six learning rates, in a home that has the phantoms."""
-    dataset.make(slices=45, side=64)
+    dataset.make_dataset(slices=45, side=64)
     return planned(**changes)
 
 
-def planned(**changes: object) -> Plan:
+def planned(**changes: object) -> StudyPlan:
     """That plan, where the phantoms are there already."""
     axes = {"model": ("ownmodel",), "bits": (32,), "learning_rate": (1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3)}
     settings: dict[str, object] = {"axes": axes, "settings": SETTINGS, "split": "", **changes}
-    first = Plan(**settings)  # type: ignore[arg-type]
+    first = StudyPlan(**settings)  # type: ignore[arg-type]
     recipe = space.recipe_of(first, space.corners(first.axes)[0])[1]
-    return Plan(**{**settings, "split": stages.load_with_split(recipe)[1].digest})  # type: ignore[arg-type]
+    return StudyPlan(**{**settings, "split": stages.load_with_split(recipe)[1].digest})  # type: ignore[arg-type]
 
 
 def epoch(number: int, right: float) -> EpochDone:
@@ -54,24 +53,24 @@ def epoch(number: int, right: float) -> EpochDone:
     )
 
 
-def figures(recipe: Recipe) -> Figures:
+def figures(recipe: Recipe) -> TrialMetrics:
     """The higher the rate, the righter, larger and slower."""
     share = recipe.learning_rate * 100
     right = Estimate(value=share, low=share / 2, high=min(1.0, share * 1.5))
-    return Figures(bytes=round(1e6 * share), p50=10 * share, balanced_accuracy=right, n=12, groups=5)
+    return TrialMetrics(bytes=round(1e6 * share), p50=10 * share, balanced_accuracy=right, n=12, groups=5)
 
 
 def shorten(seconds: float = 0.0) -> None:
     """Put nothing but waiting in the place of training and judging."""
 
-    def begin(trial: object, plan: Plan, drawn: Drawn, watch: object) -> Run:
+    def start_run(trial: object, plan: StudyPlan, drawn: AxisValues, callbacks: object) -> Run:
         kind, recipe = space.recipe_of(plan, drawn)
         name = trials.noted_run(trial) or f"run-{trial.number}"  # type: ignore[arg-type,attr-defined]
         run = runs.load(name) if name in runs.known() else runs.create(name, kind, recipe)
         trials.note_run(trial, run.name)  # type: ignore[arg-type]
         return run
 
-    def work(run: Run, found: RunData) -> Generator[Event, None, None]:
+    def trial_events(run: Run, data: RunData) -> Generator[Event, None, None]:
         def happening() -> Generator[Event, None, None]:
             yield RunStarted(time=now(), stages=("student",))
             for number in range(1, 5):
@@ -81,14 +80,16 @@ def shorten(seconds: float = 0.0) -> None:
 
         return runs.record(run, happening())
 
-    def judged(run: Run, found: RunData) -> Figures:
+    def evaluate_run(run: Run, data: RunData) -> TrialMetrics:
         return figures(run.recipe)
 
-    def material(recipe: Recipe, advance: object = None) -> RunData:
+    def load_run_data(recipe: Recipe, advance: object = None) -> RunData:
         return RunData(manifest=None, split=None, pixels=np.empty(0, np.uint8))  # type: ignore[arg-type]
 
-    for owner, function in ((search, begin), (search, work), (search, judged), (stages, material)):
-        setattr(owner, "_begin" if function is begin else function.__name__, function)
+    loop._start_run = start_run
+    loop.trial_events = trial_events
+    loop.evaluate_run = evaluate_run
+    stages.load_run_data = load_run_data
 
 
 def ignore(text: str) -> None:
@@ -101,9 +102,9 @@ def exhaust(run: Run, found: RunData, events: Generator[Event, None, None]) -> N
         pass
 
 
-def watch(told: list[Outcome]) -> search.Watch:
+def watch(told: list[TrialOutcome]) -> loop.SearchCallbacks:
     """Exhaust events, and keep outcomes."""
-    return search.Watch(follow=exhaust, tell=told.append, say=ignore)
+    return loop.SearchCallbacks(follow=exhaust, tell=told.append, say=ignore)
 
 
 def main(name: str, storage: str, most: str, seconds: str) -> None:
@@ -111,11 +112,11 @@ def main(name: str, storage: str, most: str, seconds: str) -> None:
     studies.BEAT, studies.GRACE = 1, 6
     shorten(float(seconds))
     told = planned()
-    study = studies.begin(name, storage, told)
+    study = studies.create_or_open(name, storage, told)
     print("begun", flush=True)
-    done: list[Outcome] = []
-    with studies.reaching(storage):
-        search.go(study, told, int(most), 0, watch(done))
+    done: list[TrialOutcome] = []
+    with studies.storage_errors(storage):
+        loop.run_study(study, told, int(most), 0, watch(done))
     print("done", *(f"{each.trial}:{each.run}" for each in done), flush=True)
 
 

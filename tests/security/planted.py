@@ -47,7 +47,7 @@ def _data_set() -> manifest.Manifest:
                 )
             )
     source = Source(about=f"about{NASTY}", licence=f"licence{NASTY}", citation=f"cite{NASTY}", doi=f"doi{NASTY}")
-    manifest_ = manifest.make(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
+    manifest_ = manifest.build(DATA, tuple(slices), (Rejected(path=f"bad{NASTY}", reason=f"why{NASTY}"),), source)
     manifest.save(manifest_, folder)
     return manifest_
 

@@ -17,7 +17,7 @@ def test_bfloat16_only_where_it_is_native(
     monkeypatch: pytest.MonkeyPatch, flags: set[str] | None, precision: str
 ) -> None:
     monkeypatch.setattr(cpu, "flags", lambda: None if flags is None else frozenset(flags))
-    place = devices.choose(recipes.make(data="d", model="m", device="cpu", threads=1))
+    place = devices.choose_compute(recipes.make(data="d", model="m", device="cpu", threads=1))
     assert (place.device.type, place.precision, place.threads) == ("cpu", precision, 1)
 
 
@@ -31,5 +31,5 @@ def test_resolving_writes_the_choice_down() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that is asked for in vain")
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="there is no device 'cuda'") as caught:
-        devices.choose(recipes.make(data="d", model="m", device="cuda"))
+        devices.choose_compute(recipes.make(data="d", model="m", device="cuda"))
     assert "cpu" in caught.value.hint

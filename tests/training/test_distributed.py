@@ -1,4 +1,4 @@
-"""Several ranks that train together: two gloo processes, and the numbers, signals and faults of them."""
+"""Distributed training of two gloo processes: their numbers, signals and failures."""
 
 import json
 import os
@@ -46,16 +46,16 @@ RECIPE = recipes.make(
     threads=1,
     warmup=0.5,
 )
-NORMALISED = msgspec.structs.replace(RECIPE, model="shufflenetv2-x0.5")
-# Batches are of seven slices: parts of 4 and 3, one a rank, and parts of 3, 3 and 1, two of them for the second rank.
+NORMALISED = msgspec.structs.replace(RECIPE, model="shufflenetv2-x0.5", epochs=1)
+# Batches have seven slices: micro-batches of 4 and 3, one per rank, or of 3, 3 and 1, two of them for the second rank.
 # A sum of three depends on its order, and early steps of AdamW are as long for a gradient of pure rounding as for any
-# other, so there the steps are short: what is compared are losses and running statistics of nearly one net.
+# other, so there the rate is tiny: losses and running statistics are then those of nearly one net.
 RECIPES = {
     "plain": RECIPE,
     "normalised": NORMALISED,
     "in-threes": msgspec.structs.replace(NORMALISED, micro_batch=3, learning_rate=1e-6),
 }
-# What figures and weights of two ranks may differ by from those of one.
+# Largest difference of losses and weights of two ranks from those of one.
 TOLERANCE = {"plain": 0.0, "normalised": 1e-5, "in-threes": 5e-3}
 
 EXAMPLES = Path(lungcli.__file__).parent / "bundled" / "examples"
@@ -67,7 +67,7 @@ def train(folder: Path, recipe: Recipe) -> list[Event]:
     found = material()
     torch.manual_seed(recipe.seed)
     net = nets.build(recipe.model, 3, recipe.size)
-    criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    criterion = criteria.label_loss(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return list(loop.train("train", net, criterion, recipe, found, folder))
 
 
@@ -93,14 +93,14 @@ def test_every_slice_of_a_batch_belongs_to_one_rank_in_order(count: int, at_a_ti
 
 
 @given(st.integers(1, 300), st.integers(1, 80), st.integers(1, 9))
-def test_parts_of_the_recipe_are_the_same_for_any_number_of_ranks(count: int, at_a_time: int, size: int) -> None:
+def test_micro_batches_are_the_same_for_any_number_of_ranks(count: int, at_a_time: int, size: int) -> None:
     alone = distributed.shard_slices(count, at_a_time, 0, 1)
     if len(alone) >= size:
         shared = [part for rank in range(size) for part in distributed.shard_slices(count, at_a_time, rank, size)]
         assert shared == alone
 
 
-def test_alone_nothing_is_shared() -> None:
+def test_a_single_process_shares_nothing() -> None:
     net = torch.nn.Linear(1, 1)
     assert distributed.process_group().size == 1
     assert distributed.distributed_data_parallel(net, torch.device("cpu"), 0, (0, 0)) is net
@@ -109,7 +109,7 @@ def test_alone_nothing_is_shared() -> None:
 
 
 @pytest.mark.parametrize(("batch", "size", "part"), [(32, 1, 0), (32, 2, 16), (33, 2, 17), (32, 3, 11), (2, 2, 1)])
-def test_a_recipe_of_several_processors_asks_for_an_equal_part_for_each(batch: int, size: int, part: int) -> None:
+def test_a_recipe_for_several_cpu_ranks_has_one_micro_batch_for_each(batch: int, size: int, part: int) -> None:
     with mock.patch.object(distributed, "process_group", return_value=ProcessGroup(size=size)):
         assert distributed.micro_batch(batch, torch.device("cpu")) == part
         assert distributed.micro_batch(batch, torch.device("cuda")) == 0
@@ -130,7 +130,7 @@ def test_evaluation_drops_no_slice_and_doubles_none(count: int, size: int) -> No
 
 @pytest.fixture(scope="session")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that `together` has left, run by two ranks; rank 1 had `follower` in it for its own."""
+    """Folder that `together` has left, run by two ranks; rank 1 had the folder `worker` in it for its own."""
     folder = tmp_path_factory.mktemp("two")
     asked = os.environ | {"PYTHONPATH": str(Path(lungcli.__file__).parents[1])}
     command = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.training.together"]
@@ -139,7 +139,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @together
-def test_two_ranks_equal_one_rank_that_goes_through_both_parts(by_two: Path, tmp_path: Path) -> None:
+def test_two_ranks_equal_one_rank_with_both_micro_batches(by_two: Path, tmp_path: Path) -> None:
     """Bit for bit without batch normalisation; with it, running statistics are composed in another order of sums."""
     for name, recipe in RECIPES.items():
         expected = figures(train(tmp_path / "alone" / name, recipe))
@@ -155,14 +155,14 @@ def test_two_ranks_equal_one_rank_that_goes_through_both_parts(by_two: Path, tmp
 @together
 def test_only_rank_0_writes(by_two: Path) -> None:
     """Each rank had a folder of its own to train in."""
-    kept = {loop.BEST, checkpoint.WHOLE, "figures.json"}
+    kept = {loop.BEST, checkpoint.EPOCH_CHECKPOINT, "figures.json"}
     for name in RECIPES:
         assert {path.name for path in (by_two / name).iterdir()} == kept
-    assert not [path for path in (by_two / "follower").rglob("*") if path.is_file()]
+    assert not [path for path in (by_two / "worker").rglob("*") if path.is_file()]
 
 
 @together
-def test_what_fails_on_one_rank_is_told_by_rank_0(by_two: Path) -> None:
+def test_a_failure_of_a_worker_is_reported_by_rank_0(by_two: Path) -> None:
     told = json.loads((by_two / "failed.json").read_text())
     assert told == ["LungcliError", "device 1: there is no data set 'd'", "import it here too"]
 
@@ -217,7 +217,7 @@ def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 @together
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
-def test_a_killed_rank_makes_all_go_on_from_the_checkpoint(alone: Path, own: Path, rank: int) -> None:
+def test_a_killed_rank_restarts_all_from_the_checkpoint(alone: Path, own: Path, rank: int) -> None:
     process = started(own)
     there = workers(process)
     assert len(there) == 2
@@ -237,7 +237,7 @@ def test_a_killed_rank_makes_all_go_on_from_the_checkpoint(alone: Path, own: Pat
 @pytest.mark.parametrize(
     "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda stop: stop.name
 )
-def test_a_signal_saves_and_one_process_goes_on(alone: Path, own: Path, stop: signal.Signals) -> None:
+def test_a_signal_saves_and_one_process_resumes(alone: Path, own: Path, stop: signal.Signals) -> None:
     process = started(own)
     there = workers(process)
     process.send_signal(stop)
@@ -253,7 +253,7 @@ def test_a_signal_saves_and_one_process_goes_on(alone: Path, own: Path, stop: si
 
 
 @together
-def test_without_their_launcher_no_rank_stays(own: Path) -> None:
+def test_no_rank_outlives_its_launcher(own: Path) -> None:
     process = started(own)
     there = workers(process)
     process.kill()
@@ -295,7 +295,7 @@ except LungcliError as error:
 
 @together
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
-def test_a_device_that_no_restart_brings_back_is_named(own: Path, rank: int) -> None:
+def test_a_device_that_fails_after_all_restarts_is_named(own: Path, rank: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *TRAIN, *ALIKE, "--name", "run"],
         env=environment(own),
@@ -316,7 +316,7 @@ def test_a_device_that_no_restart_brings_back_is_named(own: Path, rank: int) -> 
 
 
 @together
-def test_an_error_is_one_line_and_ends_all(own: Path) -> None:
+def test_an_error_is_one_line_and_ends_all_ranks(own: Path) -> None:
     victim = next((own / "data" / "phantom" / "slices").rglob("*.png"))
     victim.unlink()
     done = call(own, *TRAIN, *ALIKE, "--devices", "2", check=4)
@@ -327,12 +327,12 @@ def test_an_error_is_one_line_and_ends_all(own: Path) -> None:
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    torchrun.require(2, "auto")
-    torchrun.require(8, "cpu")
+    torchrun.require_devices(2, "auto")
+    torchrun.require_devices(8, "cpu")
     with pytest.raises(UsageError, match="has 2 GPUs, not 4"):
-        torchrun.require(4, "cuda")
+        torchrun.require_devices(4, "cuda")
     with pytest.raises(UsageError, match="is a single one"):
-        torchrun.require(2, "cuda:1")
+        torchrun.require_devices(2, "cuda:1")
 
 
 def test_the_slurm_example_is_sound() -> None:

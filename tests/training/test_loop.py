@@ -1,4 +1,4 @@
-"""The training loop: it learns, and a broken run ends with the numbers of an unbroken one."""
+"""The training loop: it learns, and an interrupted run ends with the numbers of an uninterrupted one."""
 
 import dataclasses
 import functools
@@ -15,13 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch import nn
 
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event
 from lungcli.core.recipe import Recipe
 from lungcli.training import devices, loop, nets
-from lungcli.training.loop import Material
+from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 from lungcli.training.mixup import Targets
 
@@ -30,14 +31,14 @@ RECIPE = recipes.make(
 )
 
 
-def material() -> Material:
+def material() -> TrainingData:
     """Three classes told apart by where a bright square lies."""
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     pixels = rng.integers(0, 60, (60, 64, 64), dtype=np.uint8)
     for picture, label in zip(pixels, labels, strict=True):
         picture[8 + 18 * label : 22 + 18 * label, 10:54] += 150
-    return Material(
+    return TrainingData(
         pixels=pixels,
         labels=labels,
         classes=("benign", "malignant", "normal"),
@@ -47,11 +48,17 @@ def material() -> Material:
     )
 
 
-def training(folder: Path, recipe: Recipe = RECIPE, found: Material | None = None) -> Generator[Event, None, None]:
+def tiny_net() -> nn.Module:
+    """A net of a few thousand weights without batch normalisation, for slices of 64 pixels."""
+    layers = nn.Conv2d(1, 8, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 8 * 8, 3)
+    return nets.Normalised(nn.Sequential(*layers), 100.0, 60.0)
+
+
+def training(folder: Path, recipe: Recipe = RECIPE, found: TrainingData | None = None) -> Generator[Event, None, None]:
     found = found or material()
     torch.manual_seed(recipe.seed)
-    net = nets.build(recipe.model, 3, recipe.size)
-    criterion = criteria.from_labels(recipe, torch.from_numpy(found.labels[found.train]), 3)
+    net = tiny_net()
+    criterion = criteria.label_loss(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return loop.train("train", net, criterion, recipe, found, folder)
 
 
@@ -76,7 +83,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], tupl
     return train_once
 
 
-def test_training_lowers_the_loss_and_tells_all_validation_slices_apart(tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_classifies_all_validation_slices(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, epochs=12)
     epochs = [event for event in training(tmp_path, recipe) if isinstance(event, EpochDone)]
     assert epochs[-1].loss < 0.6 * epochs[0].loss
@@ -85,7 +92,7 @@ def test_training_lowers_the_loss_and_tells_all_validation_slices_apart(tmp_path
 
 
 @pytest.mark.parametrize(("stop_after", "mixup"), [(1, 0.0), (4, 0.4), (6, 0.0), (7, 0.4), (13, 0.0)])
-def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(
+def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_uninterrupted_one(
     tmp_path: Path, unbroken: Callable[[float], tuple[Path, list[Event]]], stop_after: int, mixup: float
 ) -> None:
     whole, expected = unbroken(mixup)
@@ -98,7 +105,7 @@ def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_unbroken_one(
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_a_training_killed_without_warning_repeats_from_the_last_checkpoint(
+def test_a_killed_training_repeats_from_the_last_checkpoint(
     tmp_path: Path, unbroken: Callable[[float], tuple[Path, list[Event]]]
 ) -> None:
     whole, expected = unbroken(0.0)
@@ -114,7 +121,7 @@ def test_a_training_killed_without_warning_repeats_from_the_last_checkpoint(
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_the_last_epoch_is_kept_where_asked_for_and_the_best_else(tmp_path: Path) -> None:
+def test_the_best_epoch_is_kept_or_the_last_if_the_recipe_says_so(tmp_path: Path) -> None:
     kept = {}
     for keep in ("best", "last"):
         recipe = msgspec.structs.replace(RECIPE, keep=keep, epochs=6, learning_rate=0.3)
@@ -124,7 +131,7 @@ def test_the_last_epoch_is_kept_where_asked_for_and_the_best_else(tmp_path: Path
     assert kept["best"] != kept["last"]
 
 
-def test_an_epoch_is_told_before_it_is_kept_so_that_a_kill_never_leaves_one_untold(tmp_path: Path) -> None:
+def test_the_event_of_an_epoch_comes_before_its_checkpoint(tmp_path: Path) -> None:
     first = training(tmp_path)
     before = b""
     for event in first:
@@ -140,7 +147,7 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, mix
 
     def first_losses(folder: Path, micro_batch: int) -> list[float]:
         torch.manual_seed(0)
-        net = nets.build("ownmodel", 3, 64)
+        net = tiny_net()
         recipe = msgspec.structs.replace(RECIPE, epochs=1, micro_batch=micro_batch, mixup=mixup)
 
         def plain(logits: torch.Tensor, slices: torch.Tensor, targets: Targets) -> torch.Tensor:
@@ -156,7 +163,7 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, mix
     assert len(set(whole)) == len(whole)
 
 
-def test_an_epoch_sums_up_its_batches_and_judges_the_averaged_weights(tmp_path: Path) -> None:
+def test_an_epoch_averages_its_batches_and_validates_the_averaged_weights(tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(RECIPE, epochs=2, keep="last")
     events = list(training(tmp_path, recipe))
     epochs = [event for event in events if isinstance(event, EpochDone)]
@@ -173,9 +180,9 @@ def test_an_epoch_sums_up_its_batches_and_judges_the_averaged_weights(tmp_path: 
         assert 0 < done.images_per_second < 1e6
     assert [event.learning_rate for event in batches] == [loop.learning_rate(step, 6, recipe) for step in range(12)]
 
-    net, found = nets.build("ownmodel", 3, 64), material()
+    net, found = tiny_net(), material()
     net.load_state_dict(load_file(tmp_path / "best.safetensors"))
-    place = devices.choose(recipe)
+    place = devices.choose_compute(recipe)
     with torch.inference_mode():
         logits = net.eval()(torch.from_numpy(found.pixels[42:, None]).float())
     labels = torch.from_numpy(found.labels[42:])
@@ -202,14 +209,14 @@ def test_balanced_accuracy_ranks_epochs_and_the_loss_those_that_are_equal() -> N
     assert score(0.800002, 0.5) > score(0.8, 0.4)
 
 
-def test_a_step_draws_from_a_seed_of_its_own_that_never_changes() -> None:
+def test_every_step_has_a_seed_of_its_own_that_never_changes() -> None:
     """A run that an earlier version began goes on with the draws it would have made."""
     assert loop._seed(0, 1, 2) == 4444528474906858
     seeds = {loop._seed(seed, epoch, batch) for seed in range(3) for epoch in range(9) for batch in range(-1, 9)}
     assert len(seeds) == 3 * 9 * 10
 
 
-def test_work_is_kept_every_minute_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_written_every_minute_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 25)
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     events = list(training(tmp_path, msgspec.structs.replace(RECIPE, epochs=1)))
@@ -271,7 +278,7 @@ def weights_after(folder: Path, recipe: Recipe, criterion: criteria.Criterion) -
     return start | load_file(folder / "checkpoint.safetensors")
 
 
-def test_weight_decay_pulls_on_kernels_and_matrices_alone(tmp_path: Path) -> None:
+def test_weight_decay_applies_to_kernels_and_matrices_alone(tmp_path: Path) -> None:
     """No gradient reaches the net, so that decay is all that can move a weight."""
     recipe = msgspec.structs.replace(RECIPE, epochs=1, batch=42, warmup=0, learning_rate=0.1, weight_decay=0.5)
     found = weights_after(tmp_path, recipe, lambda logits, *_: (logits * 0).sum())
@@ -280,7 +287,7 @@ def test_weight_decay_pulls_on_kernels_and_matrices_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("ema", "kept"), [(0.99, (1 / 10, 2 / 11)), (0.15, (1 / 10, 0.15)), (0.05, (0.05, 0.05))])
-def test_the_average_forgets_the_start_until_its_decay_is_reached(
+def test_the_decay_of_the_average_grows_up_to_that_of_the_recipe(
     tmp_path: Path, ema: float, kept: tuple[float, float]
 ) -> None:
     """Weights that move by the same at every step: the average is then a known share of the way behind them."""
@@ -295,9 +302,9 @@ def test_the_average_forgets_the_start_until_its_decay_is_reached(
 
 
 @given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))
-def test_an_epoch_meets_every_slice_once_in_batches_of_nearly_one_size(count: int, batch: int, epoch: int) -> None:
+def test_an_epoch_has_every_slice_once_in_batches_of_nearly_equal_size(count: int, batch: int, epoch: int) -> None:
     rows = np.arange(count)
-    batches = loop._order(rows, 0, epoch, -(-count // batch))
+    batches = loop._shuffled_batches(rows, 0, epoch, -(-count // batch))
     assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
     sizes = {len(part) for part in batches}
     assert max(sizes) - min(sizes) <= 1

@@ -66,8 +66,8 @@ def test_a_seed_repeats_the_weights() -> None:
 
 
 def test_parameters_are_counted() -> None:
-    assert nets.parameters(nn.Linear(4, 3)) == 15
-    assert 2.0e6 < nets.parameters(nets.build("mobilenetv2", 3, 64)) < 2.4e6
+    assert nets.parameter_count(nn.Linear(4, 3)) == 15
+    assert 2.0e6 < nets.parameter_count(nets.build("mobilenetv2", 3, 64)) < 2.4e6
 
 
 def test_patches_must_fit() -> None:

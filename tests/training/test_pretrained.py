@@ -34,7 +34,7 @@ def test_tensors_go_by_order_whatever_they_are_called(package: Path) -> None:
     ours = mobilenet_v2(weights=None, num_classes=3)
     head = ours.classifier[1].weight.clone()
 
-    pretrained.load(ours, ROW)
+    pretrained.load_imagenet_weights(ours, ROW)
 
     for key, value in ours.state_dict().items():
         if not key.startswith("classifier") and not key.endswith("num_batches_tracked"):
@@ -46,28 +46,28 @@ def test_tensors_go_by_order_whatever_they_are_called(package: Path) -> None:
 def test_weights_of_another_net_are_refused(package: Path) -> None:
     torch.save({"a": torch.zeros(3, 3)}, package)
     with pytest.raises(LungcliError, match="do not fit mobilenetv2"):
-        pretrained.load(mobilenet_v2(weights=None, num_classes=3), ROW)
+        pretrained.load_imagenet_weights(mobilenet_v2(weights=None, num_classes=3), ROW)
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights"])
 def test_a_damaged_file_is_told(package: Path, content: bytes) -> None:
     package.write_bytes(content)
     with pytest.raises(LungcliError, match="cannot read the ImageNet weights of mobilenetv2") as caught:
-        pretrained.load(mobilenet_v2(weights=None, num_classes=3), ROW)
+        pretrained.load_imagenet_weights(mobilenet_v2(weights=None, num_classes=3), ROW)
     assert "shipped-weights" in caught.value.hint
 
 
 def test_a_package_that_is_not_there_names_the_extra() -> None:
     row = dataclasses.replace(ROW, package="no_such_package_here:a.pt")
     with pytest.raises(UsageError, match="no-such-package-here, which is not installed") as caught:
-        pretrained.load(mobilenet_v2(weights=None, num_classes=3), row)
+        pretrained.load_imagenet_weights(mobilenet_v2(weights=None, num_classes=3), row)
     assert "lungcli[pretrained]" in caught.value.hint
 
 
 @pytest.mark.parametrize(("make", "millions"), [(efficientnet_lite.lite0, 4.65), (efficientnet_lite.lite2, 6.09)])
 def test_efficientnet_lite_has_the_published_size(make: object, millions: float) -> None:
     assert callable(make)
-    assert nets.parameters(make(num_classes=1000)) / 1e6 == pytest.approx(millions, abs=0.01)
+    assert nets.parameter_count(make(num_classes=1000)) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
 def test_efficientnet_lite_has_the_published_dropout_and_normalisation() -> None:
@@ -102,12 +102,12 @@ def test_a_vision_transformer_of_another_size_stretches_what_it_knows_of_places(
     """A straight slope over 4 × 4 places is one over 7 × 7, corner to corner; the class token's stays."""
     slope = torch.linspace(0, 1, 4)[:, None] + torch.linspace(0, 3, 4)
     places = torch.cat([torch.tensor([9.0]), slope.flatten()])[None, :, None]
-    stretched = pretrained._resized(places, 1 + 7 * 7)
+    stretched = pretrained._resized_embeddings(places, 1 + 7 * 7)
     assert stretched[0, 0] == 9
     across = torch.linspace(0, 1, 7)[:, None] + torch.linspace(0, 3, 7)
     corners = stretched[0, 1:, 0].view(7, 7)[::6, ::6]
     torch.testing.assert_close(corners, across[::6, ::6])
-    torch.testing.assert_close(pretrained._resized(places, 17), places)
+    torch.testing.assert_close(pretrained._resized_embeddings(places, 17), places)
 
 
 def test_weights_of_a_vision_transformer_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_weights_of_a_vision_transformer_are_loaded_by_name(monkeypatch: pytest.
     theirs = torchvision_nets.vit_b_16(1000, 32).state_dict()
     ours = torchvision_nets.vit_b_16(3, 48)
     monkeypatch.setattr(pretrained, "_downloaded", lambda _row: theirs)
-    pretrained.load(ours, registry.net("vit-b-16"))
+    pretrained.load_imagenet_weights(ours, registry.net("vit-b-16"))
     key = "encoder.layers.encoder_layer_11.self_attention.in_proj_weight"
     torch.testing.assert_close(ours.state_dict()[key], theirs[key])
     assert ours.encoder.pos_embedding.shape == (1, 10, 768)

@@ -38,7 +38,7 @@ def pruned(name: str, share: float = 0.5, size: int = 64) -> nets.Normalised:
 @pytest.mark.parametrize("name", [*NETS, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_a_pruned_net_is_built_again_from_its_weights(name: str, tmp_path: Path) -> None:
     net, whole = pruned(name), nets.build(name, 3, 64)
-    assert nets.parameters(net) < 0.6 * nets.parameters(whole)
+    assert nets.parameter_count(net) < 0.6 * nets.parameter_count(whole)
     checkpoint.save_weights(tmp_path / "weights", net)
     checkpoint.load_weights(tmp_path / "weights", whole)
     slices = torch.rand(2, 1, 64, 64) * 255
@@ -95,9 +95,9 @@ def test_a_net_for_other_classes_or_of_another_kind_is_no_pruned_one(tmp_path: P
 
 def test_a_net_never_gets_wider() -> None:
     net = pruned("mobilenetv2")
-    before = nets.parameters(net)
+    before = nets.parameter_count(net)
     prune.narrow(net, nets.build("mobilenetv2", 3, 64).state_dict())
-    assert nets.parameters(net) == before
+    assert nets.parameter_count(net) == before
 
 
 def test_a_pruned_net_is_exported_with_its_evidence(tmp_path: Path) -> None:

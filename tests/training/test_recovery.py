@@ -1,4 +1,4 @@
-"""What goes wrong by itself begins the epoch anew, and comes out the same however often it was stopped."""
+"""Divergence and lack of memory restart the epoch, with the same result however often the run was stopped."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, BatchLowered, EpochDone, Event, RateLowered
 from lungcli.core.recipe import Recipe
-from lungcli.training import checkpoint, loop, nets, trainer
+from lungcli.training import checkpoint, loop, trainer
 from lungcli.training.mixup import Targets
-from tests.training.test_loop import RECIPE, figures, material
+from tests.training.test_loop import RECIPE, figures, material, tiny_net
 
 SHORT = msgspec.structs.replace(RECIPE, epochs=2)
 
@@ -37,14 +37,14 @@ class Trouble:
 
 def troubled(folder: Path, trouble: Trouble, recipe: Recipe = SHORT) -> Generator[Event, None, None]:
     torch.manual_seed(recipe.seed)
-    return loop.train("train", nets.build(recipe.model, 3, recipe.size), trouble, recipe, material(), folder)
+    return loop.train("train", tiny_net(), trouble, recipe, material(), folder)
 
 
 def rates(events: list[Event], epoch: int) -> list[float]:
     return [event.learning_rate for event in events if isinstance(event, BatchDone) and event.epoch == epoch]
 
 
-def test_a_loss_that_is_no_number_begins_the_epoch_anew_at_half_the_rate(tmp_path: Path) -> None:
+def test_a_loss_of_nan_restarts_the_epoch_at_half_the_rate(tmp_path: Path) -> None:
     calm = list(troubled(tmp_path / "calm", Trouble()))
     # Six batches an epoch: the third of the second.
     events = list(troubled(tmp_path / "troubled", Trouble(8)))
@@ -69,7 +69,7 @@ def diverging(folder: Path) -> Generator[Event, None, None]:
         return loss * float("nan") if float(loss.detach()) < 1.05 and not lowered(folder) else loss
 
     torch.manual_seed(RECIPE.seed)
-    return loop.train("train", nets.build("ownmodel", 3, 64), criterion, RECIPE, material(), folder)
+    return loop.train("train", tiny_net(), criterion, RECIPE, material(), folder)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event
 
 
 @pytest.mark.parametrize("stop_after", [2, 9, 11, 13, 17, 20])
-def test_the_lower_rate_outlives_a_stop_anywhere(
+def test_the_lower_rate_survives_a_stop_anywhere(
     tmp_path: Path, unbroken: tuple[Path, list[Event]], stop_after: int
 ) -> None:
     whole, expected = unbroken
@@ -93,7 +93,7 @@ def test_the_lower_rate_outlives_a_stop_anywhere(
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
-def test_after_three_times_it_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_after_three_halvings_it_is_an_error_with_a_hint(tmp_path: Path) -> None:
     events: list[Event] = []
     with pytest.raises(LungcliError, match=r"the loss became nan in epoch 1, also after .* halved 3 times") as caught:
         events.extend(troubled(tmp_path, Trouble(*range(99))))
@@ -101,22 +101,22 @@ def test_after_three_times_it_is_an_error_that_says_what_to_do(tmp_path: Path) -
     assert [event.times for event in events if isinstance(event, RateLowered)] == [1, 2, 3]
 
 
-def test_a_rate_that_no_net_bears_is_lowered_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_far_too_high_rate_is_halved_three_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is made up here: AdamW at a million really leaves the numbers."""
     monkeypatch.setattr(loop, "learning_rate", lambda *_: 1e6)
     with pytest.raises(LungcliError, match="halved 3 times"):
         list(troubled(tmp_path, Trouble()))
 
 
-def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = loop._all_finite
     answers = iter([False])
     monkeypatch.setattr(loop, "_all_finite", lambda net: next(answers, judged(net)))
     events = list(troubled(tmp_path, Trouble()))
     told = [event for event in events if isinstance(event, RateLowered)]
-    assert [(event.why, event.epoch) for event in told] == [("a weight became no number", 1)]
+    assert [(event.why, event.epoch) for event in told] == [("a weight is no longer finite", 1)]
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
-    net = nets.build("ownmodel", 3, 64)
+    net = tiny_net()
     assert judged(net)
     with torch.no_grad():
         next(net.parameters())[0] = float("inf")
@@ -132,15 +132,13 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path, monkeypatch:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_too_little_memory_begins_the_epoch_anew_with_half_the_slices_at_once(
-    tmp_path: Path, error: BaseException
-) -> None:
+def test_lack_of_memory_restarts_the_epoch_with_half_the_micro_batch(tmp_path: Path, error: BaseException) -> None:
     events = list(troubled(tmp_path / "short", Trouble(7, 8, error=error)))
     told = [event for event in events if isinstance(event, BatchLowered)]
     assert [(event.epoch, event.slices) for event in told] == [(2, 4), (2, 2)]
     assert [event.epoch for event in events if isinstance(event, EpochDone)] == [1, 2]
-    assert trainer.as_done(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
-    assert trainer.as_done(SHORT, tmp_path) == SHORT
+    assert trainer.with_final_micro_batch(SHORT, tmp_path / "short") == msgspec.structs.replace(SHORT, micro_batch=2)
+    assert trainer.with_final_micro_batch(SHORT, tmp_path) == SHORT
 
 
 def test_fewer_slices_at_once_outlive_a_kill(tmp_path: Path) -> None:

@@ -19,30 +19,30 @@ SHORT = msgspec.structs.replace(RECIPE, epochs=1)
 
 
 def losses_of(folder: Path, recipe: Recipe, *teachers: Teacher) -> list[float]:
-    events = trainer.learn("student", recipe, material(), folder, teachers)
+    events = trainer.train("student", recipe, material(), folder, teachers)
     return [event.loss for event in events if isinstance(event, BatchDone)]
 
 
-def test_without_a_say_for_the_teacher_the_student_is_the_base_student(tmp_path: Path) -> None:
-    """Same start, same batches, same budget: whatever differs otherwise comes from the teacher."""
-    base, deaf, taught = tmp_path / "base", tmp_path / "deaf", tmp_path / "taught"
+def test_with_alpha_0_the_student_is_the_base_student(tmp_path: Path) -> None:
+    """Same initial weights, same batches, same budget: any other difference comes from the teacher."""
+    base, ignoring, distilled = tmp_path / "base", tmp_path / "ignoring", tmp_path / "distilled"
     alone = losses_of(base, SHORT)
     teacher = Teacher(model="ownmodel", weights=base / loop.BEST)
-    assert losses_of(deaf, msgspec.structs.replace(SHORT, alpha=0.0), teacher) == alone
-    assert (deaf / loop.BEST).read_bytes() == (base / loop.BEST).read_bytes()
-    assert losses_of(taught, msgspec.structs.replace(SHORT, alpha=0.9), teacher) != alone
+    assert losses_of(ignoring, msgspec.structs.replace(SHORT, alpha=0.0), teacher) == alone
+    assert (ignoring / loop.BEST).read_bytes() == (base / loop.BEST).read_bytes()
+    assert losses_of(distilled, msgspec.structs.replace(SHORT, alpha=0.9), teacher) != alone
 
 
-def test_methods_and_a_second_teacher_teach_another_student(tmp_path: Path) -> None:
-    one, other = (Teacher(model="ownmodel", weights=tmp_path / name / loop.BEST) for name in ("one", "other"))
-    losses_of(tmp_path / "one", SHORT)
-    losses_of(tmp_path / "other", msgspec.structs.replace(SHORT, seed=1))
-    heard = [losses_of(tmp_path / "both", SHORT, one, other), losses_of(tmp_path / "first", SHORT, one)]
+def test_methods_and_a_second_teacher_change_the_student(tmp_path: Path) -> None:
+    first, second = (Teacher(model="ownmodel", weights=tmp_path / name / loop.BEST) for name in ("first", "second"))
+    losses_of(tmp_path / "first", SHORT)
+    losses_of(tmp_path / "second", msgspec.structs.replace(SHORT, seed=1))
+    losses = [losses_of(tmp_path / "both", SHORT, first, second), losses_of(tmp_path / "alone", SHORT, first)]
     others = [name for name in registry.METHODS if name not in ("kd", "patient")]
-    heard += [losses_of(tmp_path / name, msgspec.structs.replace(SHORT, method=name), one) for name in others]
-    assert len({tuple(losses) for losses in heard}) == len(heard)
-    twice = losses_of(tmp_path / "twice", SHORT, one, one)
-    np.testing.assert_allclose(twice, heard[1], rtol=1e-3)
+    losses += [losses_of(tmp_path / name, msgspec.structs.replace(SHORT, method=name), first) for name in others]
+    assert len({tuple(of_run) for of_run in losses}) == len(losses)
+    twice = losses_of(tmp_path / "twice", SHORT, first, first)
+    np.testing.assert_allclose(twice, losses[1], rtol=1e-3)
 
 
 def test_the_graph_is_that_of_the_best_epoch(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_graph_is_that_of_the_best_epoch(tmp_path: Path) -> None:
     assert count > 100_000
 
 
-def test_no_weights_no_graph(tmp_path: Path) -> None:
+def test_missing_weights_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(LungcliError, match="cannot read"):
         trainer.export_best(SHORT, 3, tmp_path, tmp_path / "graph.onnx")
 
@@ -62,8 +62,8 @@ def test_no_weights_no_graph(tmp_path: Path) -> None:
 def test_a_finished_stage_keeps_its_weights_and_no_checkpoint(tmp_path: Path) -> None:
     losses_of(tmp_path, SHORT)
     weights = (tmp_path / loop.BEST).read_bytes()
-    assert (tmp_path / checkpoint.WHOLE).exists()
+    assert (tmp_path / checkpoint.EPOCH_CHECKPOINT).exists()
     for _ in range(2):
-        trainer.forget_progress(tmp_path)
+        trainer.remove_checkpoints(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [loop.BEST]
     assert (tmp_path / loop.BEST).read_bytes() == weights

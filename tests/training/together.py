@@ -1,7 +1,7 @@
-"""What `test_ranks` runs under torchrun: trainings on every rank, of which rank 0 keeps folder and figures.
+"""What `test_distributed` runs under torchrun: trainings on two ranks, of which rank 0 writes folder and losses.
 
-The argument is a folder; each recipe is trained in a folder of its name, by rank 1 in one of `follower`. At last rank 1
-fails before it begins.
+The argument is a folder; each recipe is trained in a folder of its name, by rank 1 in one of `worker`. Finally rank 1
+fails before its training starts.
 """
 
 import sys
@@ -15,7 +15,7 @@ from tests.training.test_distributed import RECIPE, RECIPES, figures, train
 
 
 def main(folder: Path) -> None:
-    own = folder / "follower" if distributed.process_group().rank else folder
+    own = folder / "worker" if distributed.process_group().rank else folder
     for name, recipe in RECIPES.items():
         events = train(own / name, recipe)
         if distributed.process_group().rank == 0:

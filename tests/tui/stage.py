@@ -127,7 +127,7 @@ def data_set(name: str = "phantom", side: int = 48) -> Path:
         path = f"slices/{number}.png"
         picture(folder / path, seed=number, side=side)
         slices.append(Slice(path=path, label=label, sha256=f"{number}", size=(side, side), group=group))
-    manifest.save(manifest.make(name, tuple(slices), (), Source(about="made up", synthetic=True)), folder)
+    manifest.save(manifest.build(name, tuple(slices), (), Source(about="made up", synthetic=True)), folder)
     return folder
 
 

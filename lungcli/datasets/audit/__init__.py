@@ -1,1 +1,1 @@
-"""The audit of a data set: what in it would flatter a classifier, or mislead it."""
+"""The audit of a data set: leakage, shortcuts, label conflicts and other problems."""

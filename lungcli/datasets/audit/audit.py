@@ -1,4 +1,4 @@
-"""The audit of a data set: what in it would flatter a classifier, or mislead it."""
+"""The audit of a data set: leakage, shortcuts, label conflicts and other problems."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.datasets import groups, manifest, splits
 from lungcli.datasets.audit import findings, knn_baseline, shortcuts
-from lungcli.datasets.audit.features import Advance, Look
+from lungcli.datasets.audit.features import SliceFeatures
 from lungcli.datasets.audit.findings import SEVERITIES, ClassCount, Crossing, Finding, Pair, Severity
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.audit.shortcuts import Shortcut
+from lungcli.datasets.files import Advance
 from lungcli.datasets.groups import Thumbs
 from lungcli.datasets.manifest import Manifest, Rejected
 from lungcli.datasets.splits import Split
@@ -33,9 +34,9 @@ _SHORTCUTS = (
 
 
 class Grouping(msgspec.Struct, frozen=True, kw_only=True):
-    """What a way of grouping does: number and size of its groups, and the test slices whose look-alikes it lets cross.
+    """The effect of a grouping: number and size of groups, and the test slices with near-duplicates in other parts.
 
-    `crossing` has one entry for each of LEVELS; it is empty where the groups can't be divided into three parts.
+    `crossing` has one entry for each of LEVELS; it is empty where the groups cannot be split into three parts.
     """
 
     name: str
@@ -45,10 +46,10 @@ class Grouping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything found out about the readable slices of one data set, the worst findings first.
+    """The results for the readable slices of one data set, the most severe findings first.
 
-    `copies` are sets of paths with the same content; `conflicts` pair each slice with the most alike one of another
-    label, if they look alike at all.
+    `copies` are sets of paths with the same content; `conflicts` pair each slice with its nearest neighbour of another
+    label, if they are near-duplicates.
     """
 
     name: str
@@ -64,132 +65,147 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
     def count(self, severity: Severity) -> int:
-        """How many findings have this severity."""
+        """Number of findings of this severity."""
         return sum(item.severity == severity for item in self.findings)
 
 
-def audit(whole: Manifest, looks: Sequence[Look | Rejected], seed: int = 0, advance: Advance | None = None) -> Audit:
-    """Judge a data set by what `looks.look_at_all` saw of its slices, in the manifest's order.
+def audit(
+    whole: Manifest, measured: Sequence[SliceFeatures | Rejected], seed: int = 0, advance: Advance | None = None
+) -> Audit:
+    """Audit a data set from the features of its slices (`features.dataset_features`), in the manifest's order.
 
-    `seed` is that of the split; `advance(done, total)` counts the shortcuts tried. Raises UnreadableInputError when
+    `seed` is that of the split; `advance(done, total)` counts the shortcuts measured. Raises UnreadableInputError when
     no slice can be read.
     """
-    seen = {i: item for i, item in enumerate(looks) if isinstance(item, Look)}
-    if not seen:
+    features = {i: item for i, item in enumerate(measured) if isinstance(item, SliceFeatures)}
+    if not features:
         raise UnreadableInputError(f"no slice of the data set {whole.name!r} can be read", "import the data set again")
-    kept = manifest.make(whole.name, tuple(whole.slices[i] for i in seen), whole.rejected, whole.source)
-    thumbs = np.stack([item.thumb for item in seen.values()])
+    readable = manifest.build(whole.name, tuple(whole.slices[i] for i in features), whole.rejected, whole.source)
+    thumbs = np.stack([item.thumb for item in features.values()])
     current, why_not = _split(whole, "grouped", seed)
-    ways = (*_other_ways(kept, thumbs, seed), _Way(name="as imported", numbers=_numbers(kept), split=current))
-    # Of the current split the places are those in the whole data set, which may have slices that can't be read.
-    tests = [_tested(range(len(seen)), way.split) for way in ways[:-1]] + [_tested(tuple(seen), current)]
-    own = np.arange(len(seen))
-    anyone, others, *outside = knn_baseline.nearest(thumbs, [own, np.array(kept.labels(), dtype=np.int64), *tests])
+    as_imported = _GroupingMethod(name="as imported", numbers=_numbers(readable), split=current)
+    methods = (*_alternative_groupings(readable, thumbs, seed), as_imported)
+    # Indices of the current split are those in the whole data set, which may have unreadable slices.
+    tests = [_test_mask(range(len(features)), method.split) for method in methods[:-1]]
+    tests.append(_test_mask(tuple(features), current))
+    numberings = [np.arange(len(features)), np.array(readable.labels(), dtype=np.int64), *tests]
+    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings)
     groupings = tuple(
-        _grouping(way, test, correlation) for way, test, (_, correlation) in zip(ways, tests, outside, strict=True)
+        _grouping(method, test, correlation)
+        for method, test, (_, correlation) in zip(methods, tests, other_part, strict=True)
     )
-    copies, conflicts, classes = _copies(kept), _conflicts(kept, *others), _class_counts(kept)
-    memory = _memory(kept, thumbs)
-    tried = try_shortcuts(kept, tuple(seen.values()), advance)
-    near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (anyone, others)]
-    found = (
+    copies, conflicts, classes = _copies(readable), _conflicts(readable, *other_label), _class_counts(readable)
+    memory = _memory(readable, thumbs)
+    measured_shortcuts = measure_shortcuts(readable, tuple(features.values()), advance)
+    near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (nearest, other_label)]
+    all_findings = (
         *findings.files(
-            [item for item in looks if isinstance(item, Rejected)],
-            [whole.slices[i].path for i, item in seen.items() if item.changed],
+            [item for item in measured if isinstance(item, Rejected)],
+            [whole.slices[i].path for i, item in features.items() if item.changed],
             whole.rejected,
         ),
-        *findings.copies(copies, {item.path: item.label for item in kept.slices}),
+        *findings.copies(copies, {item.path: item.label for item in readable.slices}),
         *findings.conflicts(conflicts),
         *findings.crossing(groupings[-1].crossing, why_not),
         *findings.leak(memory),
-        *findings.near_copies(near[0], near[1], len(seen)),
-        *findings.mixed_groups(_numbers(kept), [item.label for item in kept.slices]),
+        *findings.near_copies(near[0], near[1], len(features)),
+        *findings.mixed_groups(_numbers(readable), [item.label for item in readable.slices]),
         *findings.classes(classes),
-        *findings.shortcuts(tried),
+        *findings.shortcuts(measured_shortcuts),
     )
     return Audit(
         name=whole.name,
         digest=whole.digest,
-        slices=len(seen),
+        slices=len(features),
         groups=groupings[-1].groups,
         classes=classes,
         nearest_neighbour=memory,
         groupings=groupings,
-        shortcuts=tried,
+        shortcuts=measured_shortcuts,
         copies=copies,
         conflicts=conflicts,
-        findings=tuple(sorted(found, key=lambda item: SEVERITIES.index(item.severity))),
+        findings=tuple(sorted(all_findings, key=lambda item: SEVERITIES.index(item.severity))),
     )
 
 
-def try_shortcuts(kept: Manifest, looks: Sequence[Look], advance: Advance | None = None) -> tuple[Shortcut, ...]:
-    """Try every shortcut on slices as read and, where that makes a difference, as prepared."""
-    labels, groups_ = np.array(kept.labels(), dtype=np.int64), np.array(_numbers(kept), dtype=np.int64)
-    sizes = [item.size for item in looks]
+def measure_shortcuts(
+    data: Manifest, features: Sequence[SliceFeatures], advance: Advance | None = None
+) -> tuple[Shortcut, ...]:
+    """Test every shortcut on slices as read and, where that makes a difference, as prepared."""
+    labels, groups_ = np.array(data.labels(), dtype=np.int64), np.array(_numbers(data), dtype=np.int64)
+    sizes = [item.size for item in features]
     of_file: dict[str, tuple[Floats, Sequence[str]]] = {
         "size": (np.array(sizes, dtype=np.float64), [f"{width}×{height}" for width, height in sizes]),
         "aspect": (np.array([[width / height] for width, height in sizes]), [f"{w / h:.2f}" for w, h in sizes]),
-        "format": (shortcuts.one_hot([item.kind for item in looks]), [item.kind for item in looks]),
+        "format": (shortcuts.one_hot([item.kind for item in features]), [item.kind for item in features]),
     }
-    names = [item.label for item in kept.slices]
+    names = [item.label for item in data.slices]
 
-    def tried(name: str, about: str) -> Shortcut:
+    def measure(name: str, about: str) -> Shortcut:
         if name in of_file:
             numbers, values = of_file[name]
-            before = shortcuts.trial(numbers, labels, groups_, len(kept.classes))
-            odd = shortcuts.oddity(values, names, _numbers(kept))
+            before = shortcuts.run_test(numbers, labels, groups_, len(data.classes))
+            odd = shortcuts.oddity(values, names, _numbers(data))
             return Shortcut(name=name, about=about, of_file=True, before=before, oddity=odd)
-        stages = (np.stack([item.before[name] for item in looks]), np.stack([item.after[name] for item in looks]))
-        before, after = (shortcuts.trial(stage, labels, groups_, len(kept.classes)) for stage in stages)
+        stages = (np.stack([item.before[name] for item in features]), np.stack([item.after[name] for item in features]))
+        before, after = (shortcuts.run_test(stage, labels, groups_, len(data.classes)) for stage in stages)
         return Shortcut(name=name, about=about, of_file=False, before=before, after=after)
 
-    found = []
+    measured = []
     for name, about in _SHORTCUTS:
-        found.append(tried(name, about))
+        measured.append(measure(name, about))
         if advance is not None:
-            advance(len(found), len(_SHORTCUTS))
-    return tuple(found)
+            advance(len(measured), len(_SHORTCUTS))
+    return tuple(measured)
 
 
-class _Way(msgspec.Struct, frozen=True, kw_only=True):
-    """A way of grouping: a group number for each slice, and the split it leads to, if any."""
+class _GroupingMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """A way of grouping: the group number of each slice, and the split that results, if any."""
 
     name: str
     numbers: tuple[int, ...]
     split: Split | None
 
 
-def _other_ways(kept: Manifest, thumbs: Thumbs, seed: int) -> tuple[_Way, ...]:
-    """Every slice by itself, and look-alikes joined at each of LEVELS; patients stay together where they are known."""
-    hashes, patients = [item.sha256 for item in kept.slices], [item.patient for item in kept.slices]
-    alone = _Way(name="random split", numbers=tuple(range(len(kept.slices))), split=_split(kept, "random", seed)[0])
-    ways = [alone]
+def _alternative_groupings(data: Manifest, thumbs: Thumbs, seed: int) -> tuple[_GroupingMethod, ...]:
+    """No groups, and near-duplicates joined at each of LEVELS; known patients stay together."""
+    hashes, patients = [item.sha256 for item in data.slices], [item.patient for item in data.slices]
+    random = _GroupingMethod(
+        name="random split", numbers=tuple(range(len(data.slices))), split=_split(data, "random", seed)[0]
+    )
+    groupings = [random]
     for level in LEVELS:
-        found = groups.look_alikes(thumbs, hashes, [None] * len(hashes), near=level, patients=patients)
-        numbers = tuple(found.tolist())
-        slices = tuple(
-            msgspec.structs.replace(item, group=number) for item, number in zip(kept.slices, numbers, strict=True)
+        group_numbers = groups.near_duplicate_groups(
+            thumbs, hashes, [None] * len(hashes), near=level, patients=patients
         )
-        regrouped = manifest.make(kept.name, slices, (), kept.source)
-        ways.append(_Way(name=f"likeness ≥ {level:.2f}", numbers=numbers, split=_split(regrouped, "grouped", seed)[0]))
-    return tuple(ways)
+        numbers = tuple(group_numbers.tolist())
+        slices = tuple(
+            msgspec.structs.replace(item, group=number) for item, number in zip(data.slices, numbers, strict=True)
+        )
+        regrouped = manifest.build(data.name, slices, (), data.source)
+        groupings.append(
+            _GroupingMethod(
+                name=f"likeness ≥ {level:.2f}", numbers=numbers, split=_split(regrouped, "grouped", seed)[0]
+            )
+        )
+    return tuple(groupings)
 
 
 def _split(of: Manifest, protocol: splits.Protocol, seed: int) -> tuple[Split | None, str]:
     """The split, or why there is none."""
     try:
-        return splits.split(of, protocol, seed), ""
+        return splits.make_split(of, protocol, seed), ""
     except UsageError as error:
         return None, error.message
 
 
-def _tested(places: Sequence[int], divided: Split | None) -> Ints:
+def _test_mask(places: Sequence[int], divided: Split | None) -> Ints:
     """1 for the slices of the test part, 0 for others: int64 [n]."""
     return np.isin(np.array(places), () if divided is None else divided.test).astype(np.int64)
 
 
-def _grouping(way: _Way, test: Ints, outside: NDArray[np.float32]) -> Grouping:
-    """Sum up one way, given how much each slice is like the most alike one on the other side of the test part."""
+def _grouping(way: _GroupingMethod, test: Ints, outside: NDArray[np.float32]) -> Grouping:
+    """Summarize one grouping, given each slice's highest correlation with the other side of the test part."""
     n = int(test.sum())
     reached = outside[test == 1]
     crossing = tuple(Crossing(level=level, slices=int((reached >= level).sum()), n=n) for level in LEVELS) if n else ()
@@ -197,39 +213,39 @@ def _grouping(way: _Way, test: Ints, outside: NDArray[np.float32]) -> Grouping:
     return Grouping(name=way.name, groups=len(sizes), largest=max(sizes.values()), crossing=crossing)
 
 
-def _copies(kept: Manifest) -> tuple[tuple[str, ...], ...]:
+def _copies(data: Manifest) -> tuple[tuple[str, ...], ...]:
     """Sets of paths with the same content."""
     same: defaultdict[str, list[str]] = defaultdict(list)
-    for item in kept.slices:
+    for item in data.slices:
         same[item.sha256].append(item.path)
     return tuple(tuple(paths) for paths in same.values() if len(paths) > 1)
 
 
-def _conflicts(kept: Manifest, index: Ints, correlation: NDArray[np.float32]) -> tuple[Pair, ...]:
-    """Pair every slice with its most alike one of another label, if they look alike; each pair once, worst first."""
+def _conflicts(data: Manifest, index: Ints, correlation: NDArray[np.float32]) -> tuple[Pair, ...]:
+    """Pair near-duplicates of different labels: every slice with its nearest, each pair once, most similar first."""
     pairs = {(min(i, j), max(i, j)): float(correlation[i]) for i, j in enumerate(index.tolist())}
     alike = sorted((item for item in pairs.items() if item[1] >= groups.NEAR), key=lambda item: -item[1])
     return tuple(
         Pair(
-            paths=(kept.slices[i].path, kept.slices[j].path),
-            labels=(kept.slices[i].label, kept.slices[j].label),
+            paths=(data.slices[i].path, data.slices[j].path),
+            labels=(data.slices[i].label, data.slices[j].label),
             correlation=value,
         )
         for (i, j), value in alike
     )
 
 
-def _class_counts(kept: Manifest) -> tuple[ClassCount, ...]:
-    slices = Counter(item.label for item in kept.slices)
-    held = Counter(label for label, _ in {(item.label, item.group) for item in kept.slices})
-    return tuple(ClassCount(label=label, slices=slices[label], groups=held[label]) for label in kept.classes)
+def _class_counts(data: Manifest) -> tuple[ClassCount, ...]:
+    slices = Counter(item.label for item in data.slices)
+    group_counts = Counter(label for label, _ in {(item.label, item.group) for item in data.slices})
+    return tuple(ClassCount(label=label, slices=slices[label], groups=group_counts[label]) for label in data.classes)
 
 
-def _memory(kept: Manifest, thumbs: Thumbs) -> NearestNeighbour | None:
-    if len(set(_numbers(kept))) < 2:
+def _memory(data: Manifest, thumbs: Thumbs) -> NearestNeighbour | None:
+    if len(set(_numbers(data))) < 2:
         return None
-    return knn_baseline.nearest_neighbour_accuracy(thumbs, kept.labels(), _numbers(kept))
+    return knn_baseline.nearest_neighbour_accuracy(thumbs, data.labels(), _numbers(data))
 
 
-def _numbers(kept: Manifest) -> tuple[int, ...]:
-    return tuple(item.group for item in kept.slices)
+def _numbers(data: Manifest) -> tuple[int, ...]:
+    return tuple(item.group for item in data.slices)

@@ -1,4 +1,4 @@
-"""Contact sheets: slices side by side with their class and name, because people would rather look."""
+"""Contact sheets: slices side by side with their class and name."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.imaging.image_io import read
 from lungcli.imaging.preprocessing import prepare_file
 
-# Enough to see what a group is, and few enough that a page of them opens at once.
+# Few enough that a page of them opens quickly.
 MOST_ROWS = 40
 MOST_IN_A_ROW = 8
 
@@ -39,20 +39,22 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """Slices that are looked at together."""
+class TileRow:
+    """Slices that are shown side by side."""
 
     title: str
     tiles: tuple[Tile, ...]
 
 
-def look_alike_rows(of: Manifest) -> tuple[Row, ...]:
-    """The look-alike groups of more than one slice: those of several classes first, then the largest."""
-    held = [slices for slices in groups.members([item.group for item in of.slices]).values() if len(slices) > 1]
+def near_duplicate_rows(of: Manifest) -> tuple[TileRow, ...]:
+    """The near-duplicate groups of more than one slice: those of several classes first, then the largest."""
+    held = [
+        slices for slices in groups.members_by_group([item.group for item in of.slices]).values() if len(slices) > 1
+    ]
     labels = {slices: Counter(of.slices[i].label for i in slices) for slices in held}
     held.sort(key=lambda slices: (-len(labels[slices]), -len(slices)))
     return tuple(
-        Row(
+        TileRow(
             title=f"group {of.slices[slices[0]].group}: "
             + ", ".join(f"{count} {label}" for label, count in labels[slices].most_common()),
             tiles=tuple(_tile(of.slices[i]) for i in _spread(of, slices)),
@@ -61,17 +63,17 @@ def look_alike_rows(of: Manifest) -> tuple[Row, ...]:
     )
 
 
-def conflict_rows(found: Audit) -> tuple[Row, ...]:
-    """The pairs of look-alikes with different labels, most alike first."""
+def conflict_rows(audit: Audit) -> tuple[TileRow, ...]:
+    """The pairs of near-duplicates with different labels, most similar first."""
     return tuple(
-        Row(
+        TileRow(
             title=f"correlation {pair.correlation:.3f}",
             tiles=tuple(
                 Tile(path=path, label=label, note=PurePosixPath(path).name)
                 for path, label in zip(pair.paths, pair.labels, strict=True)
             ),
         )
-        for pair in found.conflicts
+        for pair in audit.conflicts
     )
 
 
@@ -83,7 +85,7 @@ def tile(path: Path) -> Image.Image:
         return _crossed()
 
 
-def sheets(rows: Sequence[Row], folder: Path, title: str) -> Iterator[Image.Image]:
+def sheets(rows: Sequence[TileRow], folder: Path, title: str) -> Iterator[Image.Image]:
     """Draw the first MOST_ROWS rows of slices, whose paths are relative to `folder`, a few rows a sheet."""
     for start in range(0, min(len(rows), MOST_ROWS), _ROWS_A_SHEET):
         shown = rows[start : min(start + _ROWS_A_SHEET, MOST_ROWS)]
@@ -92,20 +94,20 @@ def sheets(rows: Sequence[Row], folder: Path, title: str) -> Iterator[Image.Imag
         yield _drawn(page, [row.title for row in shown], pictures)
 
 
-def prepared_sheet(of: Manifest, folder: Path, size: int, each: int = 6) -> Image.Image:
-    """Draw slices of `each` look-alike groups of every class: as read, and below it as prepared at `size` pixels."""
+def prepared_sheet(of: Manifest, folder: Path, size: int, groups_per_class: int = 6) -> Image.Image:
+    """Draw slices of some near-duplicate groups of every class: as read, and below as prepared at `size` pixels."""
     titles, rows = [], []
     for label in of.classes:
         firsts = {item.group: item for item in reversed(of.slices) if item.label == label}
         chosen = [firsts[group] for group in sorted(firsts)]
-        chosen = [chosen[i] for i in _even(len(chosen), each)]
-        read_, prepared = [], []
+        chosen = [chosen[i] for i in _even(len(chosen), groups_per_class)]
+        as_read, prepared = [], []
         for item in chosen:
             name = PurePosixPath(item.path).name
-            read_.append((tile(folder / item.path), f"{item.size[0]} x {item.size[1]}", name))
+            as_read.append((tile(folder / item.path), f"{item.size[0]} x {item.size[1]}", name))
             prepared.append((_prepared_tile(folder / item.path, size), f"{size} x {size}", ""))
         titles += [f"{label}, as read", f"{label}, as prepared"]
-        rows += [read_, prepared]
+        rows += [as_read, prepared]
     return _drawn(f"{of.name}: slices as read, and as a net sees them", titles, rows)
 
 
@@ -141,14 +143,14 @@ def _tile(item: Slice) -> Tile:
 
 
 def _spread(of: Manifest, slices: Sequence[int]) -> list[int]:
-    """Some slices of a group, spread over it, and at least one of each of its classes while there is room."""
+    """Return evenly spaced slices of a group, with at least one of each of its classes while there is room."""
     some = dict.fromkeys({of.slices[i].label: i for i in reversed(slices)}.values())
     some |= dict.fromkeys(slices[i] for i in _even(len(slices), MOST_IN_A_ROW))
     return sorted(list(some)[:MOST_IN_A_ROW])
 
 
 def _even(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` places, evenly spread."""
+    """Return at most `wanted` of `count` indices, evenly spaced."""
     if count <= wanted:
         return list(range(count))
     return [i * (count - 1) // (wanted - 1) for i in range(wanted)]
@@ -175,5 +177,5 @@ def _drawn(title: str, titles: Sequence[str], rows: Sequence[Sequence[tuple[Imag
 
 
 def _short(text: str) -> str:
-    """A text as long as a tile is wide; of a file name its end tells more."""
+    """Shorten a text to the width of a tile; the end of a file name says more than its start."""
     return text if len(text) <= _LETTERS else "…" + text[1 - _LETTERS :]

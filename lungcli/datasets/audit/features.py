@@ -1,9 +1,6 @@
-"""What the audit sees of each slice: its thumbnail, and the few numbers by which a net could guess the class."""
+"""Features of slices for the audit: a thumbnail, and numbers a net could use as a shortcut to the class."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +9,13 @@ from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets import groups
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.manifest import Manifest, Rejected, Slice
 from lungcli.imaging import preprocessing
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Grey, content_of, printable
 from lungcli.metrics.classification import Floats
 
-Advance = Callable[[int, int], None]
 Features = dict[str, Floats]
 
 SIDE = 8
@@ -26,8 +23,8 @@ _RIM = np.pad(np.zeros((SIDE - 2, SIDE - 2), dtype=bool), 1, constant_values=Tru
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Look:
-    """What is kept of one slice. `thumb` is float32 [4096] as in `groups`; `kind` is the file's format.
+class SliceFeatures:
+    """The features of one slice. `thumb` is float32 [4096] as in `groups`; `kind` is the file's format.
 
     `before` and `after` are the `features` of the slice as read and as prepared for a net. `changed` says that the
     file is no longer the one that was imported.
@@ -42,7 +39,7 @@ class Look:
 
 
 def features(grey: Grey) -> Features:
-    """Numbers that know nothing of a nodule, from a slice, float32 [H, W] in 0..1.
+    """Features of a slice, float32 [H, W] in 0..1, that do not depend on nodules.
 
     `border`: mean, spread and median of the outermost 1/32. `border-thumbnail`: the 28 outer of 8×8 mean values.
     `grey`: five quantiles and the spread of all pixels. `thumbnail`: all 8×8 mean values, row by row.
@@ -52,7 +49,7 @@ def features(grey: Grey) -> Features:
     depth = max(1, min(grey.shape) // 32)
     inner = grey[depth:-depth]
     ring = np.concatenate([part.ravel() for part in (grey[:depth], grey[-depth:], inner[:, :depth], inner[:, -depth:])])
-    # A sixteenth of the pixels has the same quantiles, for a fraction of the sorting.
+    # A sixteenth of the pixels has about the same quantiles, and is sorted faster.
     some = grey[::4, ::4]
     levels = np.quantile(some, [0.1, 0.25, 0.5, 0.75, 0.9])
     return {
@@ -63,8 +60,8 @@ def features(grey: Grey) -> Features:
     }
 
 
-def look(path: Path, item: Slice, size: int) -> Look | Rejected:
-    """Read the slice `item` from `path`, and prepare it at `size` pixels; `Rejected` says why it can't be read."""
+def slice_features(path: Path, item: Slice, size: int) -> SliceFeatures | Rejected:
+    """Read the slice `item` from `path`, and prepare it at `size` pixels; `Rejected` if it cannot be read."""
     shown = printable(item.path)
     try:
         content = content_of(path, shown)
@@ -72,7 +69,7 @@ def look(path: Path, item: Slice, size: int) -> Look | Rejected:
     except UnreadableInputError as error:
         return Rejected(path=item.path, reason=error.message.removeprefix(f"cannot read {shown}: "))
     prepared = preprocessing.prepare(picture.grey, size)
-    return Look(
+    return SliceFeatures(
         thumb=groups.thumbnail(picture.grey),
         kind=picture.kind,
         size=picture.size,
@@ -82,21 +79,12 @@ def look(path: Path, item: Slice, size: int) -> Look | Rejected:
     )
 
 
-def look_at_all(
+def dataset_features(
     manifest: Manifest, folder: Path, size: int, advance: Advance | None = None
-) -> tuple[Look | Rejected, ...]:
-    """Look at every slice of a data set in `folder`, in the manifest's order, several at a time."""
-    found = []
-    for seen in _looks(manifest, folder, size):
-        found.append(seen)
-        if advance is not None:
-            advance(len(found), len(manifest.slices))
-    return tuple(found)
+) -> tuple[SliceFeatures | Rejected, ...]:
+    """Return the features of every slice of a data set in `folder`, in the manifest's order."""
 
+    def measure(item: Slice) -> SliceFeatures | Rejected:
+        return slice_features(folder / item.path, item, size)
 
-def _looks(manifest: Manifest, folder: Path, size: int) -> Iterator[Look | Rejected]:
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        yield from pool.map(lambda item: look(folder / item.path, item, size), manifest.slices)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return tuple(map_in_order(measure, manifest.slices, advance))

@@ -1,4 +1,4 @@
-"""The audit as one HTML file that stands alone: nothing is fetched, nothing runs, pictures are inside."""
+"""The audit as one self-contained HTML file: it loads nothing, runs nothing, and has its pictures inside."""
 
 import base64
 import io
@@ -11,13 +11,13 @@ from PIL import Image
 from lungcli import DISCLAIMER
 from lungcli.datasets.audit import contact_sheets, knn_baseline
 from lungcli.datasets.audit.audit import LEVELS, Audit
-from lungcli.datasets.audit.contact_sheets import Row
+from lungcli.datasets.audit.contact_sheets import TileRow
 from lungcli.datasets.audit.findings import Finding
-from lungcli.datasets.audit.shortcuts import Trial
+from lungcli.datasets.audit.shortcuts import ShortcutTest
 from lungcli.datasets.manifest import Manifest
 from lungcli.metrics.intervals import Estimate
 
-# As many as are worth reading on a page; all of them are in the JSON.
+# Examples shown per finding; all of them are in the JSON.
 _EXAMPLES = 12
 
 _STYLE = """
@@ -44,26 +44,26 @@ figcaption { font-size: .8rem; line-height: 1.3; overflow-wrap: anywhere; }
 """
 
 
-def html(found: Audit, of: Manifest, folder: Path) -> str:
-    """Write the page. Slices are read from `folder`, those that look-alike groups and conflicts show."""
-    title = f"Audit of {found.name}"
+def render_html(audit: Audit, of: Manifest, folder: Path) -> str:
+    """Return the page. The slices of near-duplicate groups and conflicts are read from `folder`."""
+    title = f"Audit of {audit.name}"
     synthetic = "<p><strong>Synthetic: drawn by the program.</strong></p>" if of.source.synthetic else ""
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="faint">{escape(of.source.about)} · {found.slices} slices · {found.groups} look-alike groups · '
-        f"digest {escape(found.digest[:16])}</p>",
+        f'<p class="faint">{escape(of.source.about)} · {audit.slices} slices · {audit.groups} near-duplicate groups · '
+        f"digest {escape(audit.digest[:16])}</p>",
         synthetic,
-        *_headline(found),
+        *_headline(audit),
         "<h2>Findings</h2>",
-        *(_finding(item) for item in found.findings),
-        *_classes(found),
-        *_groupings(found),
-        *_shortcuts(found),
-        *_pictures("Look-alikes with different labels", contact_sheets.conflict_rows(found), folder),
-        *_pictures("Look-alike groups", contact_sheets.look_alike_rows(of), folder),
-        f'<p class="faint">{escape(DISCLAIMER)} Look-alike groups are not patients.</p>',
+        *(_finding(item) for item in audit.findings),
+        *_classes(audit),
+        *_groupings(audit),
+        *_shortcuts(audit),
+        *_pictures("Near-duplicates with different labels", contact_sheets.conflict_rows(audit), folder),
+        *_pictures("Near-duplicate groups", contact_sheets.near_duplicate_rows(of), folder),
+        f'<p class="faint">{escape(DISCLAIMER)} Near-duplicate groups are not patients.</p>',
     ]
-    # The policy makes sure of it: this page can load nothing and run nothing, whatever a file is called.
+    # The policy keeps the page from loading or running anything, whatever a file is called.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -75,19 +75,26 @@ def html(found: Audit, of: Manifest, folder: Path) -> str:
     )
 
 
-def _headline(found: Audit) -> Iterator[str]:
-    leak = found.nearest_neighbour
+def _headline(audit: Audit) -> Iterator[str]:
+    leak = audit.nearest_neighbour
     if leak is None:
         return
-    yield "<h2>What memory alone is worth</h2>"
+    yield "<h2>What memory alone achieves</h2>"
     yield _table(
         (knn_baseline.METHOD, "accuracy", "balanced"),
         [
             ("any other slice may be the neighbour", f"{leak.random_accuracy:.1%}", f"{leak.random_balanced:.1%}"),
-            ("only slices of other look-alike groups", f"{leak.grouped_accuracy:.1%}", f"{leak.grouped_balanced:.1%}"),
+            (
+                "only slices of other near-duplicate groups",
+                f"{leak.grouped_accuracy:.1%}",
+                f"{leak.grouped_balanced:.1%}",
+            ),
         ],
     )
-    yield f"<p>What the first line has over the second is {knn_baseline.LEAKAGE}.</p>"
+    yield (
+        "<p>The difference between the two rows is leakage: near-duplicates of the same bodies. A random split counts "
+        "it as accuracy.</p>"
+    )
 
 
 def _finding(item: Finding) -> str:
@@ -101,19 +108,19 @@ def _finding(item: Finding) -> str:
     )
 
 
-def _classes(found: Audit) -> Iterator[str]:
+def _classes(audit: Audit) -> Iterator[str]:
     yield "<h2>Classes</h2>"
     yield _table(
-        ("class", "slices", "share", "look-alike groups"),
-        [(i.label, str(i.slices), f"{i.slices / found.slices:.1%}", str(i.groups)) for i in found.classes],
+        ("class", "slices", "share", "near-duplicate groups"),
+        [(i.label, str(i.slices), f"{i.slices / audit.slices:.1%}", str(i.groups)) for i in audit.classes],
     )
 
 
-def _groupings(found: Audit) -> Iterator[str]:
-    yield "<h2>What the threshold does</h2>"
+def _groupings(audit: Audit) -> Iterator[str]:
+    yield "<h2>Effect of the threshold</h2>"
     yield (
-        "<p>Share of test slices that have a slice at least so much alike in training or validation, for each way of "
-        "grouping.</p>"
+        "<p>Share of test slices that have a slice of at least this correlation in training or validation, for each "
+        "way of grouping.</p>"
     )
     yield _table(
         ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)),
@@ -124,36 +131,37 @@ def _groupings(found: Audit) -> Iterator[str]:
                 str(item.largest),
                 *([f"{i.slices / i.n:.0%}" for i in item.crossing] or ["–"] * len(LEVELS)),
             )
-            for item in found.groupings
+            for item in audit.groupings
         ],
     )
 
 
-def _shortcuts(found: Audit) -> Iterator[str]:
+def _shortcuts(audit: Audit) -> Iterator[str]:
     yield "<h2>Shortcuts</h2>"
     yield (
-        "<p>Balanced accuracy of guessing the class from what knows nothing of disease, on look-alike groups left out, "
-        "with its 95 % interval; in brackets what shuffled classes reach on average and in one of twenty cases.</p>"
+        "<p>Balanced accuracy of guessing the class from features that do not depend on disease, on near-duplicate "
+        "groups left out, with its 95 % interval. By chance: the mean with shuffled classes, and in brackets their "
+        "95th percentile.</p>"
     )
     yield _table(
         ("guessed from", "as read", "by chance", "p", "as prepared", "by chance", "p"),
-        [(item.about, *_trial(item.before), *_trial(item.after)) for item in found.shortcuts],
+        [(item.about, *_trial(item.before), *_trial(item.after)) for item in audit.shortcuts],
     )
 
 
-def _trial(trial: Trial | None) -> tuple[str, str, str]:
+def _trial(trial: ShortcutTest | None) -> tuple[str, str, str]:
     if trial is None:
         return ("–", "–", "–")
     return (_interval(trial.balanced_accuracy), f"{trial.chance:.3f} ({trial.chance_high:.3f})", f"{trial.p:.3f}")
 
 
-def _interval(found: Estimate) -> str:
-    if found.value is None or found.low is None or found.high is None:
+def _interval(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def _pictures(title: str, rows: Sequence[Row], folder: Path) -> Iterator[str]:
+def _pictures(title: str, rows: Sequence[TileRow], folder: Path) -> Iterator[str]:
     if not rows:
         return
     yield f"<h2>{escape(title)}</h2>"

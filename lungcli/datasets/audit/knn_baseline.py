@@ -1,4 +1,4 @@
-"""How far memory alone gets: the nearest neighbour on thumbnails, with and without a slice's look-alikes."""
+"""The nearest-neighbour baseline on thumbnails, with and without a slice's near-duplicates."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ LEAKAGE = "memory of the same bodies, not knowledge of lungs; a random split cou
 
 
 class NearestNeighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """Accuracy and balanced accuracy of copying the class of the most alike other slice.
+    """Accuracy and balanced accuracy of predicting the class of the most similar other slice.
 
-    `random_…` may look at all other slices, as a random split nearly does; `grouped_…` only outside the slice's own
-    look-alike group. The distance between the two is the leak.
+    `random_…` uses all other slices, nearly as a random split does; `grouped_…` only those outside the slice's own
+    near-duplicate group. The difference between the two is leakage.
     """
 
     random_accuracy: float
@@ -31,17 +31,17 @@ class NearestNeighbour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Sequence[int]) -> NearestNeighbour:
-    """Leave-one-out 1-nearest-neighbour by correlation on thumbnails, float32 [n, 4096], which learns nothing.
+    """Score leave-one-out 1-nearest-neighbour by correlation of thumbnails, float32 [n, 4096].
 
-    `labels` and `groups` have one number a slice. Raises UsageError when all slices are of one look-alike group.
+    `labels` and `groups` have one number per slice. Raises UsageError when there is only one group.
     """
     truth, group = np.array(labels, dtype=np.int64), np.array(groups, dtype=np.int64)
     count = len(set(group.tolist()))
     if count < 2:
-        raise UsageError("all slices are of one look-alike group, so none has a neighbour outside of it")
-    (anyone, _), (strangers, _) = nearest(thumbs, [np.arange(len(thumbs)), group])
-    random_accuracy, random_balanced = _figures(truth, truth[anyone])
-    grouped_accuracy, grouped_balanced = _figures(truth, truth[strangers])
+        raise UsageError("all slices are of one near-duplicate group, so none has a neighbour outside of it")
+    (nearest_any, _), (nearest_outside, _) = nearest(thumbs, [np.arange(len(thumbs)), group])
+    random_accuracy, random_balanced = _figures(truth, truth[nearest_any])
+    grouped_accuracy, grouped_balanced = _figures(truth, truth[nearest_outside])
     return NearestNeighbour(
         random_accuracy=random_accuracy,
         random_balanced=random_balanced,
@@ -52,24 +52,24 @@ def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Se
     )
 
 
-def nearest(thumbs: Thumbs, aparts: Sequence[Ints]) -> list[tuple[Ints, NDArray[np.float32]]]:
-    """Find the most alike slice among those that differ in a number, for each way of numbering in `aparts`.
+def nearest(thumbs: Thumbs, numberings: Sequence[Ints]) -> list[tuple[Ints, NDArray[np.float32]]]:
+    """Find each slice's nearest neighbour among the slices with another number, for each of `numberings`.
 
-    `thumbs` is float32 [n, 4096], each of `aparts` int64 [n]: `arange(n)` means any other slice, group numbers mean
-    slices of other groups. Returns for each its index, int64 [n], and correlation, float32 [n]: −inf where no slice
-    differs. Slices are compared a block against all, so that memory does not grow with n².
+    `thumbs` is float32 [n, 4096], each numbering int64 [n]: `arange(n)` allows any other slice, group numbers those of
+    other groups. Returns for each the index, int64 [n], and correlation, float32 [n], of the neighbours: −inf where
+    there is none. Slices are compared in blocks, so that memory does not grow with n².
     """
-    found = [(np.zeros(len(thumbs), dtype=np.int64), np.zeros(len(thumbs), dtype=np.float32)) for _ in aparts]
+    neighbours = [(np.zeros(len(thumbs), dtype=np.int64), np.zeros(len(thumbs), dtype=np.float32)) for _ in numberings]
     for start in range(0, len(thumbs), BLOCK):
         rows = slice(start, start + BLOCK)
         alike: NDArray[np.float32] = thumbs[rows] @ thumbs.T
-        for apart, (index, correlation) in zip(aparts, found, strict=True):
-            allowed = np.where(apart[rows, None] != apart[None, :], alike, np.float32(-np.inf))
+        for numbers, (index, correlation) in zip(numberings, neighbours, strict=True):
+            allowed = np.where(numbers[rows, None] != numbers[None, :], alike, np.float32(-np.inf))
             index[rows] = allowed.argmax(axis=1)
             correlation[rows] = allowed.max(axis=1)
-    return found
+    return neighbours
 
 
-def _figures(truth: Ints, verdicts: Ints) -> tuple[float, float]:
-    matrix = classification.confusion(truth, verdicts, int(truth.max()) + 1)
+def _figures(truth: Ints, predictions: Ints) -> tuple[float, float]:
+    matrix = classification.confusion(truth, predictions, int(truth.max()) + 1)
     return float(classification.accuracy(matrix)), float(classification.balanced_accuracy(matrix))

@@ -1,8 +1,8 @@
-"""Shortcuts: does something that has nothing to do with disease tell the classes apart?
+"""Shortcuts: do features that have nothing to do with disease separate the classes?
 
-The test is kept simple so that it can be believed: coordinates are whitened, each class is its mean, and a slice is
-given the class of the nearest mean (Fisher's linear discriminant with equal priors, Fisher 1936). The means never
-contain the slice's own look-alike group, so that what is found holds for bodies that were not seen.
+The test is simple on purpose: features are whitened, and a slice is given the class of the nearest class mean (Fisher's
+linear discriminant with equal priors, Fisher 1936). The means leave out the slice's own near-duplicate group, so that
+the result holds for bodies that were not seen.
 """
 
 from collections import Counter
@@ -17,22 +17,22 @@ from lungcli.metrics.intervals import Estimate, by_group, estimate
 
 # At p = 1 % the standard error of p is then 0.4 points.
 SHUFFLES = 499
-# Eleven trials a data set: at 5 % one in two clean sets would be accused.
-SURE = 0.01
+# Eleven tests per data set: at 5 % nearly one in two clean sets would have a false finding.
+SIGNIFICANCE = 0.01
 
-# Eigenvalues of standardised numbers sum to their count; what lies far below is noise of copies of one number.
+# Eigenvalues of standardized features sum to their count; far smaller ones are noise of duplicated features.
 _RIDGE = 0.1
 
-# Odd slices must be so many, and so purely of one class, to be worth a word.
+# Odd slices must be this many, and this share of them of one class, to be reported.
 _FEWEST_ODD = 5
 _PURE = 0.9
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """How well some numbers tell the classes of slices whose look-alikes were left out.
+class ShortcutTest(msgspec.Struct, frozen=True, kw_only=True):
+    """How well some features separate the classes of slices whose near-duplicates were left out.
 
-    `chance` is the mean balanced accuracy when classes are shuffled among look-alike groups, `chance_high` its 95th
-    percentile, and `p` how often (of 1) shuffled classes are told at least as well.
+    `chance` is the mean balanced accuracy when classes are shuffled among near-duplicate groups, `chance_high` its 95th
+    percentile, and `p` the share of shuffles with at least the same balanced accuracy.
     """
 
     balanced_accuracy: Estimate
@@ -40,15 +40,15 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     chance_high: float
     p: float
 
-    def telling(self) -> bool:
-        """Whether this is beyond what chance explains."""
-        return self.p <= SURE
+    def is_significant(self) -> bool:
+        """Whether the classes are separated better than by chance."""
+        return self.p <= SIGNIFICANCE
 
 
 class Oddity(msgspec.Struct, frozen=True, kw_only=True):
     """Slices that differ from the `usual` value and are nearly all of one class, `label`.
 
-    Of `slices` in `groups` look-alike groups, `of_label` are of that class; of all slices the share `base` is.
+    Of `slices` in `groups` near-duplicate groups, `of_label` are of that class; of all slices, the share `base`.
     """
 
     usual: str
@@ -60,38 +60,38 @@ class Oddity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shortcut(msgspec.Struct, frozen=True, kw_only=True):
-    """One way to guess the class, tried on slices as read (`before`) and as prepared for a net (`after`).
+    """One way to guess the class, tested on slices as read (`before`) and as prepared for a net (`after`).
 
-    What is `of_file` (size, format) is gone once a slice is prepared. A trial is None there, and where all slices are
-    alike.
+    Features `of_file` (size, format) do not exist once a slice is prepared: `after` is then None. A test is also None
+    where all slices have the same features.
     """
 
     name: str
     about: str
     of_file: bool
-    before: Trial | None
-    after: Trial | None = None
+    before: ShortcutTest | None
+    after: ShortcutTest | None = None
     oddity: Oddity | None = None
 
 
-def trial(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int = 0) -> Trial | None:
-    """Try to tell `classes` classes by `features`, float64 [n, d]; `labels` and `groups` are int64 [n].
+def run_test(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int = 0) -> ShortcutTest | None:
+    """Classify `classes` classes from `features`, float64 [n, d]; `labels` and `groups` are int64 [n].
 
-    The interval is a bootstrap over look-alike groups. For `chance`, the classes of whole groups (the commonest in
-    each) are shuffled, and everything is done again. None where all slices have the same features, or where there
+    The interval is a bootstrap over near-duplicate groups. For `chance`, the classes of whole groups (the commonest in
+    each) are shuffled, and the test is repeated. None where all slices have the same features, or where there
     are fewer than two groups.
     """
     white = whitened(features)
     _, group = np.unique(groups, return_inverse=True)
     if not white.size or int(group.max()) == 0:
         return None
-    verdicts = leave_group_out(white, labels, group, classes)
-    found = estimate(classification.balanced_accuracy, by_group(labels, verdicts, group, classes))
+    predictions = leave_group_out(white, labels, group, classes)
+    accuracy = estimate(classification.balanced_accuracy, by_group(labels, predictions, group, classes))
     shuffled = _by_chance(white, labels, group, classes, seed)
     # Sums of the same fractions in another order may differ in the last bit.
-    reached = int((shuffled >= (found.value or 0.0) - 1e-12).sum())
-    return Trial(
-        balanced_accuracy=found,
+    reached = int((shuffled >= (accuracy.value or 0.0) - 1e-12).sum())
+    return ShortcutTest(
+        balanced_accuracy=accuracy,
         chance=float(shuffled.mean()),
         chance_high=float(np.quantile(shuffled, 0.95)),
         p=(1 + reached) / (1 + SHUFFLES),
@@ -101,8 +101,8 @@ def trial(features: Floats, labels: Ints, groups: Ints, classes: int, seed: int 
 def leave_group_out(white: Floats, labels: Ints, group: Ints, classes: int) -> Ints:
     """Give each slice the class whose mean, over all other groups, is nearest: int64 [n].
 
-    `white` is float64 [n, d]; `group` numbers the groups from 0 without a gap. A class that has slices in no other
-    group can't be given.
+    `white` is float64 [n, d]; `group` numbers the groups from 0 without a gap. A class without slices in other
+    groups is never given.
     """
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -118,8 +118,8 @@ def leave_group_out(white: Floats, labels: Ints, group: Ints, classes: int) -> I
 def _by_chance(white: Floats, labels: Ints, group: Ints, classes: int, seed: int) -> Floats:
     """Balanced accuracy when the classes of whole groups are shuffled: float64 [SHUFFLES].
 
-    The same as `leave_group_out`, with all that does not depend on the classes done once: in a shuffle each group is
-    of one class, so that leaving it out is a subtraction from the sums of that class alone.
+    The same as `leave_group_out`, with everything that does not depend on the classes computed once: in a shuffle each
+    group is of one class, so that leaving it out is a subtraction from the sums of that class alone.
     """
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -127,17 +127,19 @@ def _by_chance(white: Floats, labels: Ints, group: Ints, classes: int, seed: int
     own_dots, own_squares = (white * sums[group]).sum(axis=1), (sums**2).sum(axis=1)
     held = np.add.reduceat(np.eye(classes)[labels][order], starts)
     commonest, rng = held.argmax(axis=1), np.random.default_rng(seed)
-    found = np.empty(SHUFFLES)
+    accuracies = np.empty(SHUFFLES)
     for i in range(SHUFFLES):
-        given = rng.permutation(commonest)
-        member = np.eye(classes)[given]
+        shuffled = rng.permutation(commonest)
+        member = np.eye(classes)[shuffled]
         total = member.T @ sums
         dots = white @ total.T - member[group] * own_dots[:, None]
         squares = (total**2).sum(axis=1) + member * (own_squares[:, None] - 2 * sums @ total.T)
         others = member.T @ counts - member * counts[:, None]
-        verdicts = _nearest_mean(dots, squares, others, group)
-        found[i] = classification.balanced_accuracy(classification.confusion(given[group], verdicts, classes))
-    return found
+        predictions = _nearest_mean(dots, squares, others, group)
+        accuracies[i] = classification.balanced_accuracy(
+            classification.confusion(shuffled[group], predictions, classes)
+        )
+    return accuracies
 
 
 def _nearest_mean(dots: Floats, squares: Floats, others: Floats, group: Ints) -> Ints:
@@ -148,12 +150,12 @@ def _nearest_mean(dots: Floats, squares: Floats, others: Floats, group: Ints) ->
     """
     count = np.maximum(others, 1)
     lengths = np.where(others > 0, squares / count**2, np.inf)
-    verdicts: Ints = (lengths[group] - 2 * dots / count[group]).argmin(axis=1)
-    return verdicts
+    predictions: Ints = (lengths[group] - 2 * dots / count[group]).argmin(axis=1)
+    return predictions
 
 
 def whitened(features: Floats) -> Floats:
-    """Turn features [n, d] into uncorrelated coordinates of about unit spread: [n, d'], those that vary at all."""
+    """Whiten features: uncorrelated coordinates of about unit variance, [n, d'], of those features that vary."""
     centred = features - features.mean(axis=0)
     spread = centred.std(axis=0)
     varies = spread > 1e-6 * np.maximum(1.0, np.abs(features).max(axis=0, initial=0.0))
@@ -164,15 +166,15 @@ def whitened(features: Floats) -> Floats:
 
 
 def one_hot(values: Sequence[str]) -> Floats:
-    """Numbers of named values, such as file formats: float64 [n, distinct values]."""
-    known = sorted(set(values))
-    return np.eye(len(known))[[known.index(value) for value in values]]
+    """One-hot encoding of named values, such as file formats: float64 [n, distinct values]."""
+    names = sorted(set(values))
+    return np.eye(len(names))[[names.index(value) for value in values]]
 
 
 def oddity(values: Sequence[str], labels: Sequence[str], groups: Sequence[int]) -> Oddity | None:
     """Return the slices that lack the commonest value if nearly all of them are of one class, else None.
 
-    A few such slices leave a classifier's balanced accuracy as it is and still are a give-away.
+    So few slices hardly change balanced accuracy and are still a shortcut.
     """
     if not values:
         return None

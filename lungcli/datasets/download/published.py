@@ -1,4 +1,4 @@
-"""One published data set from nothing to verified: its mirrors in order, each file checked, all in place or none."""
+"""Downloading a published data set: its mirrors in order, every file checked, all in place or none."""
 
 import contextlib
 import hashlib
@@ -11,66 +11,66 @@ from lungcli.core.errors import InterruptedRunError, NetworkError, UnreadableInp
 from lungcli.core.registry import DataSet, Mirror
 from lungcli.datasets import atomic_dir, manifest
 from lungcli.datasets.download import mirrors, resumable
-from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
+from lungcli.datasets.download.http import DEFAULT_RETRY, ProgressCallbacks, RetryPolicy
+from lungcli.datasets.files import Advance
 from lungcli.datasets.ingest import importer
-from lungcli.datasets.ingest.ingest import Advance
 from lungcli.datasets.manifest import Manifest
 
 
 def download(
     row: DataSet,
-    told: ProgressCallbacks,
+    progress: ProgressCallbacks,
     reading: Advance | None = None,
     *,
     urls: Sequence[str] = (),
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy = DEFAULT_RETRY,
 ) -> Manifest:
-    """Download a published data set, check it, and put it in place; `urls` stand in for its mirrors.
+    """Download a published data set, check it, and put it in place; `urls` replace its mirrors.
 
-    Goes on with what an earlier call left. `reading(done, total)` counts files once all has arrived.
+    Resumes what an earlier call left. `reading(done, total)` counts files once the archive has arrived.
 
     Raises NetworkError with the reason of every mirror when all fail, InterruptedRunError after Ctrl-C (what arrived
-    is kept), UsageError (name taken, another download under way, no address), LungcliError (cannot write).
+    is kept), UsageError (name taken, another download under way, an invalid URL), LungcliError (cannot write).
     """
     manifest.require_new(row.name)
-    places = [mirrors.of_url(url) for url in urls] or list(row.mirrors)
+    sources = [mirrors.mirror_of_url(url) for url in urls] or list(row.mirrors)
     failures = []
     with _alone(row) as folder:
-        for mirror in places:
+        for mirror in sources:
             archive = folder / f"{hashlib.sha256(mirror.url.encode()).hexdigest()[:16]}.zip"
-            told.say(f"{row.name} from {mirror.name}")
+            progress.say(f"{row.name} from {mirror.name}")
             try:
-                made = _from(mirror, row, archive, told, reading, patience)
+                dataset = _from(mirror, row, archive, progress, reading, retry)
             except (NetworkError, UnreadableInputError) as error:
-                told.say(f"{mirror.name}: {error.message}")
+                progress.say(f"{mirror.name}: {error.message}")
                 failures.append(f"{mirror.name}: {error.message}")
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
-                    f"stopped; {resumable.kept_bytes(archive) / 1e6:.1f} MB have arrived and are kept",
+                    f"stopped; {resumable.received_bytes(archive) / 1e6:.1f} MB have arrived and are kept",
                     "go on with the same command" if urls else f"go on with: lungcli data download {row.name}",
                 ) from interrupt
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-                return made
-    raise NetworkError(f"no source of {row.name} works: {'; '.join(failures)}", by_hand(row))
+                return dataset
+    raise NetworkError(f"no source of {row.name} works: {'; '.join(failures)}", manual_hint(row))
 
 
-def by_hand(row: DataSet) -> str:
-    """Say how to get a data set with a browser."""
+def manual_hint(row: DataSet) -> str:
+    """Return how to get a data set with a browser."""
     return (
         f"by hand: open {row.page} in a browser, download the .zip file, "
         f"then: lungcli data download {row.name} --from-zip FILE"
     )
 
 
-def forget(row: DataSet) -> None:
-    """Delete what has arrived of a data set and is not in place. Raises UsageError while a download is under way."""
+def remove_partial(row: DataSet) -> None:
+    """Delete the partial download of a data set. Raises UsageError while a download is under way."""
     with _alone(row) as folder, paths.os_errors_as(folder):
         shutil.rmtree(folder)
 
 
-def kept(row: DataSet) -> Path:
-    """Folder of what has arrived of a data set and is not in place yet, whether or not it exists."""
+def partial_folder(row: DataSet) -> Path:
+    """Folder of the partial download of a data set, whether or not it exists."""
     return paths.data_home() / f".{row.name}.download"
 
 
@@ -78,17 +78,17 @@ def _from(
     mirror: Mirror,
     row: DataSet,
     archive: Path,
-    told: ProgressCallbacks,
+    progress: ProgressCallbacks,
     reading: Advance | None,
-    patience: RetryPolicy | None,
+    retry: RetryPolicy,
 ) -> Manifest:
     if not archive.exists():
-        remote = mirrors.resolve(mirror, told, patience)
-        resumable.transfer(remote, archive, told, room=row.size, patience=patience)
+        remote = mirrors.resolve_zip(mirror, progress, retry)
+        resumable.transfer(remote, archive, progress, room=row.size, retry=retry)
     try:
         return importer.import_published(row, archive, reading, complete=True)
     except (NetworkError, UnreadableInputError):
-        # Another try would find the same in it.
+        # Reading it again would fail in the same way.
         archive.unlink(missing_ok=True)
         raise
 
@@ -96,5 +96,5 @@ def _from(
 @contextlib.contextmanager
 def _alone(row: DataSet) -> Iterator[Path]:
     home = paths.data_home()
-    with atomic_dir.alone(home, f"{row.name}.download", f"another process downloads {row.name}"):
-        yield kept(row)
+    with atomic_dir.exclusive_lock(home, f"{row.name}.download", f"another process downloads {row.name}"):
+        yield partial_folder(row)

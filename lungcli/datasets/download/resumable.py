@@ -1,6 +1,6 @@
-"""From an address to a whole local file: resumed where it was cut off, checked on the way. Nothing is unpacked here.
+"""Resumable downloads: from a URL to a whole local file, checked on the way. Nothing is unpacked here.
 
-While a file is on its way, `NAME.part` holds what has arrived and `NAME.json` says of what (its validator and size).
+During a download, `NAME.part` holds what has arrived and the sidecar `NAME.json` the validator and size of the file.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ import msgspec
 from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError, NetworkError
 from lungcli.datasets.download import http
-from lungcli.datasets.download.http import ProgressCallbacks, RetryPolicy
+from lungcli.datasets.download.http import DEFAULT_RETRY, ProgressCallbacks, RetryPolicy
 
 if TYPE_CHECKING:
     from requests import Response, Session
 
-ZIP = b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 MAX_BYTES = 8 << 30
 _NOTHING_LEFT = 416
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """A file to get. `size` in bytes (0: unknown) and `sha256` (empty: unknown) are what it must have."""
+    """A file to download, with the expected `size` in bytes (0: unknown) and `sha256` (empty: unknown)."""
 
     url: str
     size: int = 0
@@ -37,7 +37,7 @@ class Remote:
 
 
 class Sidecar(msgspec.Struct, frozen=True, kw_only=True):
-    """What a part is a part of: the server's validator (a strong ETag, or the date of change) and the whole size."""
+    """The server's validator (a strong ETag, or the date of change) and the size of a partly downloaded file."""
 
     validator: str
     size: int
@@ -47,13 +47,13 @@ Step = Literal["append", "start over", "complete", "drop"]
 
 
 def transfer(
-    remote: Remote, into: Path, told: ProgressCallbacks, *, room: int = 0, patience: RetryPolicy | None = None
+    remote: Remote, into: Path, progress: ProgressCallbacks, *, room: int = 0, retry: RetryPolicy = DEFAULT_RETRY
 ) -> str:
-    """Get a .zip file, going on with what an earlier call left, and return its sha256.
+    """Download a .zip file, resuming what an earlier call left, and return its sha256.
 
-    `into` appears only once it is whole and has the size and sha256 it must have. `room` is what the disk must hold
-    besides. An https address is never left for an unencrypted one, and certificates are always verified; the
-    environment's proxies are used. Ctrl-C and failures that may pass keep the part.
+    `into` appears only once it is whole and has the expected size and sha256. `room` bytes must be free besides. An
+    https URL is never redirected to an unencrypted one, and certificates are always verified; the environment's
+    proxies are used. Ctrl-C and temporary failures keep the part.
 
     Raises NetworkError when the server refuses, gives up or sends something else, LungcliError when the disk is full.
     """
@@ -62,12 +62,11 @@ def transfer(
         into.parent.mkdir(parents=True, exist_ok=True)
 
     def attempt(session: "Session") -> str:
-        return _attempt(session, remote, part, sidecar, told, room, bear)
+        return _attempt(session, remote, part, sidecar, progress, room, retry)
 
-    bear = patience or RetryPolicy()
-    sha256 = http.with_retries(remote.url, attempt, told, bear, lambda: _size(part))
+    sha256 = http.with_retries(remote.url, attempt, progress, retry, lambda: _size(part))
     if remote.sha256 not in ("", sha256):
-        _forget(part, sidecar)
+        _remove_part(part, sidecar)
         raise NetworkError(
             f"what arrived has not the sha256 it must have: {sha256[:16]}… instead of {remote.sha256[:16]}…",
             "it is not used; try again, or use another source",
@@ -78,24 +77,28 @@ def transfer(
     return sha256
 
 
-def range_action(status: int, content_range: str, validator: str, start: int, kept: Sidecar | None) -> Step:
-    """Say what to do with an answer to a request for what is missing from `start` on.
+def range_action(status: int, content_range: str, validator: str, start: int, sidecar: Sidecar | None) -> Step:
+    """Return what to do with the response to a range request from `start` on.
 
-    206 goes on only if it begins where asked and is of the same file; 416 means that the part is whole, or of another
-    file; anything else begins anew (RFC 9110, sections 13.1.5, 14.4 and 15.5.17).
+    206 continues only if it begins at `start` and is of the same file; 416 means that the part is whole, or of another
+    file; anything else starts over (RFC 9110, sections 13.1.5, 14.4 and 15.5.17).
     """
-    unit, _, given = content_range.partition(" ")
-    span, _, whole = given.partition("/")
+    unit, _, value = content_range.partition(" ")
+    span, _, total = value.partition("/")
     if status == _NOTHING_LEFT:
-        return "complete" if unit == "bytes" and whole == str(start) else "drop"
+        return "complete" if unit == "bytes" and total == str(start) else "drop"
     if status != 206:
         return "start over"
-    same = kept is not None and validator in ("", kept.validator) and (whole in ("*", str(kept.size)) or not kept.size)
+    same = (
+        sidecar is not None
+        and validator in ("", sidecar.validator)
+        and (total in ("*", str(sidecar.size)) or not sidecar.size)
+    )
     return "append" if same and unit == "bytes" and span.partition("-")[0] == str(start) else "drop"
 
 
-def kept_bytes(into: Path) -> int:
-    """Bytes of `into` that have arrived in earlier calls."""
+def received_bytes(into: Path) -> int:
+    """Bytes of `into` that earlier calls have received."""
     return _size(into) or _size(into.with_suffix(".part"))
 
 
@@ -104,56 +107,56 @@ def _attempt(
     remote: Remote,
     part: Path,
     sidecar: Path,
-    told: ProgressCallbacks,
+    progress: ProgressCallbacks,
     room: int,
-    patience: RetryPolicy,
+    retry: RetryPolicy,
 ) -> str:
-    """Ask once for what is missing, and return the sha256 of the whole file once nothing is."""
-    kept = versioned.read_or(sidecar, Sidecar, None)
-    start = _size(part) if kept else 0
-    if kept and kept.size and start == kept.size:
-        return _hash(part).hexdigest()
-    headers = {"Range": f"bytes={start}-", "If-Range": kept.validator} if kept and start else {}
-    with http.request(session, remote.url, headers, patience) as response:
+    """Request the missing bytes once, and return the sha256 of the whole file."""
+    resumed = versioned.read_or(sidecar, Sidecar, None)
+    start = _size(part) if resumed else 0
+    if resumed and resumed.size and start == resumed.size:
+        return _file_hash(part).hexdigest()
+    headers = {"Range": f"bytes={start}-", "If-Range": resumed.validator} if resumed and start else {}
+    with http.request(session, remote.url, headers, retry) as response:
         validator = _validator(response)
         content_range = response.headers.get("Content-Range", "")
         if response.status_code != _NOTHING_LEFT or not start:
-            http.refuse_failure(response)
-        step = range_action(response.status_code, content_range, validator, start, kept)
+            http.require_success(response)
+        step = range_action(response.status_code, content_range, validator, start, resumed)
         if step == "complete":
-            return _hash(part).hexdigest()
+            return _file_hash(part).hexdigest()
         if step == "drop":
-            _forget(part, sidecar)
-            raise http.AgainError("it has another file by now", wait=0.0)
+            _remove_part(part, sidecar)
+            raise http.RetryableError("it has another file by now", wait=0.0)
         start = start if step == "append" else 0
-        length = http.number(response.headers.get("Content-Length", ""))
+        length = http.header_number(response.headers.get("Content-Length", ""))
         total = 0 if length is None else start + length
         if remote.size and total not in (0, remote.size):
             raise NetworkError(f"it would send {total:,} bytes, not the {remote.size:,} it lists", "use another source")
         _require_space(part, max(0, (total or remote.size) - start) + room)
         arriving = http.chunks(response)
         if step == "start over":
-            # Not before it is certain that the right kind of file arrives may the part go.
+            # The part is deleted only once it is certain that a .zip file arrives.
             arriving = _from_magic(arriving)
             if _size(part):
-                told.say(f"{http.redacted_url(remote.url)}: it can't go on where it stopped, so it starts over")
+                progress.say(f"{http.redacted_url(remote.url)}: it can't go on where it stopped, so it starts over")
             _begin(part, sidecar, Sidecar(validator=validator, size=total))
-        return _receive(arriving, part, start, total or remote.size, told)
+        return _receive(arriving, part, start, total or remote.size, progress)
 
 
-def _begin(part: Path, sidecar: Path, kept: Sidecar) -> None:
-    """Empty the part, and note what it becomes a part of if the server says how to tell."""
+def _begin(part: Path, sidecar: Path, content: Sidecar) -> None:
+    """Empty the part, and write the sidecar if the server gives a validator."""
     with paths.os_errors_as(part):
         part.write_bytes(b"")
         sidecar.unlink(missing_ok=True)
-    if kept.validator:
-        paths.atomic_write(sidecar, msgspec.json.encode(kept))
+    if content.validator:
+        paths.atomic_write(sidecar, msgspec.json.encode(content))
 
 
-def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told: ProgressCallbacks) -> str:
-    """Append what arrives to the part, and return the sha256 of the whole."""
-    state, done = _hash(part), start
-    told.moved(done, total)
+def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, progress: ProgressCallbacks) -> str:
+    """Append the chunks to the part, and return the sha256 of the whole."""
+    state, done = _file_hash(part), start
+    progress.moved(done, total)
     with paths.os_errors_as(part), part.open("ab") as file:
         for chunk in arriving:
             done += len(chunk)
@@ -161,22 +164,22 @@ def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, told
                 raise NetworkError(f"it sends more than {total or MAX_BYTES:,} bytes", "use another source")
             state.update(chunk)
             file.write(chunk)
-            told.moved(done, total)
+            progress.moved(done, total)
         file.flush()
         os.fsync(file.fileno())
     if total and done < total:
-        raise http.AgainError(_broke(done, total))
+        raise http.RetryableError(_broke(done, total))
     return state.hexdigest()
 
 
 def _from_magic(arriving: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass on what arrives if it begins as a .zip file does. Raises NetworkError, at once, for anything else."""
+    """Pass the chunks on if they begin as a .zip file does. Raises NetworkError, at once, for anything else."""
     head = b""
     for chunk in arriving:
         head += chunk
-        if len(head) >= len(ZIP):
+        if len(head) >= len(ZIP_MAGIC):
             break
-    if head.startswith(ZIP):
+    if head.startswith(ZIP_MAGIC):
         return itertools.chain([head], arriving)
     page = head.lstrip()[:64].lower().startswith((b"<!doctype html", b"<html"))
     what = "a web page (for logging in?)" if page else "something else" if head else "nothing"
@@ -197,13 +200,13 @@ def _require_space(part: Path, need: int) -> None:
         )
 
 
-def _forget(part: Path, sidecar: Path) -> None:
+def _remove_part(part: Path, sidecar: Path) -> None:
     with paths.os_errors_as(part):
         sidecar.unlink(missing_ok=True)
         part.unlink(missing_ok=True)
 
 
-def _hash(path: Path) -> "hashlib._Hash":
+def _file_hash(path: Path) -> "hashlib._Hash":
     with paths.os_errors_as(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256")
 

@@ -1,1 +1,1 @@
-"""Making a data set out of files: folders, zip files, label tables."""
+"""Importing a data set: folders, .zip files, label tables."""

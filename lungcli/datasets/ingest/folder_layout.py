@@ -1,4 +1,4 @@
-"""Which class each file of a source belongs to, told from nothing but the paths."""
+"""The class of each file of a source, from its path alone."""
 
 import re
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a file is: its class in `label`, or in `reason` why it is not a slice; the other one is empty."""
+class FileRole:
+    """The class of a file in `label`, or in `reason` why it is not a slice; the other one is empty."""
 
     label: str = ""
     reason: str = ""
@@ -28,18 +28,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The place of each file of a source, in the order given, and the published set it is laid out like, if any."""
+    """The role of each file of a source, in order, and the published set with the same folders, if any."""
 
     data_set: DataSet | None
-    places: tuple[Place, ...]
+    roles: tuple[FileRole, ...]
 
 
-def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
-    """Recognise a source by the relative paths of its files, or take it for `data_set`.
+def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> Layout:
+    """Recognize the layout of a source from the relative paths of its files, or use that of `data_set`.
 
-    Either a published set, at any depth, where other folders are foreign to it; or one folder a class: the uppermost
-    level with two or more folders that hold pictures. Folders named train, valid, test and the like are looked
-    through, since the program makes its own splits.
+    Either a published set, at any depth, where other folders are left out; or one folder per class: the uppermost
+    level with two or more folders that hold pictures. Folders named train, valid, test and the like are ignored, since
+    the program makes its own splits.
 
     Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single class.
     """
@@ -47,10 +47,10 @@ def lay_out(files: Sequence[PurePosixPath], data_set: DataSet | None = None) -> 
     if not pictures:
         raise UnreadableInputError("there are no pictures in it", LAYOUTS)
     if row := data_set or _recognised(pictures):
-        return Layout(data_set=row, places=tuple(_place(path, label_in(row, path)) for path in files))
+        return Layout(data_set=row, roles=tuple(_place(path, published_label(row, path)) for path in files))
     depth = _class_level(pictures)
     labels = (class_name(path.parts[depth]) if len(path.parts) > depth + 1 else "" for path in files)
-    return Layout(data_set=None, places=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
+    return Layout(data_set=None, roles=tuple(_place(*pair) for pair in zip(files, labels, strict=True)))
 
 
 def class_name(folder: str) -> str:
@@ -60,8 +60,8 @@ def class_name(folder: str) -> str:
     return _CLASSES.get(spelled, plain)
 
 
-def label_in(row: DataSet, path: PurePosixPath) -> str:
-    """Class of the innermost folder that the published set has; empty outside of those."""
+def published_label(row: DataSet, path: PurePosixPath) -> str:
+    """Class of the innermost folder of the published set; empty outside its folders."""
     for folder in reversed(path.parts[:-1]):
         for pattern, label in row.folders:
             if re.fullmatch(pattern, folder.strip().casefold()):
@@ -70,36 +70,36 @@ def label_in(row: DataSet, path: PurePosixPath) -> str:
 
 
 def may_be_picture(path: PurePosixPath) -> bool:
-    """Say whether a file may be a slice by its name: DICOM files often have no suffix, or a number for one."""
-    if is_of_the_system(path):
+    """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
+    if is_system_file(path):
         return False
     suffix = path.suffix.casefold()
     return suffix in SUFFIXES or (not suffix.strip(".0123456789") and any(map(str.isdigit, path.name)))
 
 
-def is_of_the_system(path: PurePosixPath) -> bool:
-    """Say whether a file is hidden, or one that systems leave lying about."""
+def is_system_file(path: PurePosixPath) -> bool:
+    """Whether a file is hidden, or one that an operating system creates."""
     return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
 
 
-def _place(path: PurePosixPath, label: str) -> Place:
+def _place(path: PurePosixPath, label: str) -> FileRole:
     if not may_be_picture(path):
-        return Place(reason="not a picture")
-    return Place(label=label) if label else Place(reason="not in a class folder")
+        return FileRole(reason="not a picture")
+    return FileRole(label=label) if label else FileRole(reason="not in a class folder")
 
 
 def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
-    """Tell a published set by its folders: all of them, or the telling one and another class."""
+    """Recognize a published set by its folders: all of them, or its characteristic one and another class."""
     folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
     for row in DATA_SETS.values():
-        met = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
-        if len(met) == len(row.folders) or (row.telling in folders and len(set(met)) > 1):
+        labels = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
+        if len(labels) == len(row.folders) or (row.telling in folders and len(set(labels)) > 1):
             return row
     return None
 
 
 def _class_level(pictures: Sequence[PurePosixPath]) -> int:
-    """How many folders lie above the class folders."""
+    """Number of folder levels above the class folders."""
     depth, looked_through = 0, True
     while True:
         folders = {path.parts[depth] for path in pictures if len(path.parts) > depth + 1}

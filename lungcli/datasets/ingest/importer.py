@@ -1,4 +1,4 @@
-"""Making a data set out of a folder or .zip file: as published, by folders, or by a table."""
+"""Importing a folder or .zip file: as published, by class folders, or by a label table."""
 
 import contextlib
 import hashlib
@@ -12,42 +12,43 @@ from lungcli.core import names
 from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
 from lungcli.datasets import manifest
+from lungcli.datasets.files import Advance
 from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files
 from lungcli.datasets.ingest.folder_layout import Layout
-from lungcli.datasets.ingest.ingest import Advance, Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
 from lungcli.datasets.ingest.published_hashes import Comparison
-from lungcli.datasets.ingest.source_files import Gathered
+from lungcli.datasets.ingest.source_files import SourceFiles
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from lungcli.imaging.picture import printable
 
-# Beyond these, names of files fill the screen.
+# File names in a message; more would fill the screen.
 _NAMED = 5
 
 
 def import_dataset(source: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
     """Copy the slices of a folder or .zip file into a new data set and return its manifest.
 
-    `layout.lay_out` says which layouts are known. No file is dropped in silence: what is not a slice is in
-    `manifest.rejected` with its reason. A source laid out like a published set is one if its files are the published
-    ones (`known`); if none is, or if a `name` of its own says so, it is taken in as other data. `name` defaults to
-    that of the published set, else to one made from the source's; `advance(done, total)` counts files.
+    See `folder_layout.recognize_layout` for the layouts. No file is dropped silently: those that are not slices are in
+    `manifest.rejected` with the reason. A source with the folders of a published set is that set if any of its files
+    are the published ones; otherwise, or if it differs and a `name` is given, it is imported as other data. `name`
+    defaults to that of the published set, else to one made from the source's; `advance(done, total)` counts files.
 
-    Raises UsageError (name taken, single class), UnreadableInputError (nothing usable, or a .zip file not to be
-    trusted), NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left
-    behind then, nor after Ctrl-C.
+    Raises UsageError (name taken, single class), UnreadableInputError (nothing usable, or an unsafe .zip file),
+    NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left behind then, nor
+    after Ctrl-C.
     """
     if name is not None:
         manifest.require_new(name)
-    with source_files.gathered(source) as gathered:
-        found = _laid_out(source, gathered, None)
-        if row := found.data_set:
-            compared = _compared(row, gathered, found, advance)
-            as_other = name is not None and names.spelling(name) != names.spelling(row.name) and compared.differing
-            if _is_it(row, found, compared) and not as_other:
-                _refuse_differing(row, compared)
-                return _write(name or row.name, _source(row), gathered, found, advance, row, compared.reasons)
+    with source_files.open_source(source) as listing:
+        layout = _layout_of(source, listing, None)
+        if row := layout.data_set:
+            comparison = _compare_with_published(row, listing, layout, advance)
+            as_other = name is not None and names.spelling(name) != names.spelling(row.name) and comparison.differing
+            if _is_published_set(row, layout, comparison) and not as_other:
+                _refuse_differing(row, comparison)
+                return _write(name or row.name, _source(row), listing, layout, advance, row, comparison.reasons)
         about = f"imported from {printable(source.resolve().name)}"
-        return _write(name or default_name(source), Source(about=about), gathered, found, advance)
+        return _write(name or default_name(source), Source(about=about), listing, layout, advance)
 
 
 def import_published(row: DataSet, source: Path, advance: Advance | None = None, *, complete: bool = False) -> Manifest:
@@ -57,22 +58,22 @@ def import_published(row: DataSet, source: Path, advance: Advance | None = None,
     there. Raises NetworkError for files that differ or are missing, and what `import_dataset` raises.
     """
     manifest.require_new(row.name)
-    with source_files.gathered(source) as gathered:
-        found = _laid_out(source, gathered, row)
-        compared = _compared(row, gathered, found, advance)
-        _refuse_differing(row, compared)
-        if row.hashes and not compared.found:
+    with source_files.open_source(source) as listing:
+        layout = _layout_of(source, listing, row)
+        comparison = _compare_with_published(row, listing, layout, advance)
+        _refuse_differing(row, comparison)
+        if row.hashes and not comparison.matching:
             raise NetworkError(
                 f"none of its files is one of the {row.slices:,} published files of {row.name}",
                 f"take it in as other data: lungcli data import PATH --name OTHER; or get the set: {row.page}",
             )
-        if complete and compared.missing:
+        if complete and comparison.missing:
             raise NetworkError(
-                f"it has {compared.found:,} of the {row.slices:,} published files of {row.name}; "
-                f"missing: {_some(compared.missing)}",
+                f"it has {comparison.matching:,} of the {row.slices:,} published files of {row.name}; "
+                f"missing: {_first_names(comparison.missing)}",
                 "get it from another place",
             )
-        return _write(row.name, _source(row), gathered, found, advance, row, compared.reasons)
+        return _write(row.name, _source(row), listing, layout, advance, row, comparison.reasons)
 
 
 def import_labelled(source: Path, table: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
@@ -83,24 +84,24 @@ def import_labelled(source: Path, table: Path, name: str | None = None, advance:
     """
     if name is not None:
         manifest.require_new(name)
-    with source_files.gathered(source) as gathered:
-        rows = {item.path: item for item in label_table.read(table, gathered.files)}
-        listed = [rows.get(file) for file in gathered.files]
-        shown = [printable(str(file)) for file in gathered.files]
+    with source_files.open_source(source) as listing:
+        rows = {item.path: item for item in label_table.read(table, listing.files)}
+        listed = [rows.get(file) for file in listing.files]
+        shown = [printable(str(file)) for file in listing.files]
         return write_dataset(
             name or default_name(source),
             [
-                Incoming(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
-                for file, content, origin, row in zip(gathered.files, gathered.contents, shown, listed, strict=True)
+                IncomingFile(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
+                for file, content, origin, row in zip(listing.files, listing.contents, shown, listed, strict=True)
                 if row
             ],
             Source(about=f"imported from {printable(source.resolve().name)}"),
             ordered=False,
             rejected=(
-                *gathered.rejected,
+                *listing.rejected,
                 *(
                     Rejected(path=origin, reason="not in the table")
-                    for file, origin, row in zip(gathered.files, shown, listed, strict=True)
+                    for file, origin, row in zip(listing.files, shown, listed, strict=True)
                     if not row and folder_layout.may_be_picture(file)
                 ),
             ),
@@ -109,52 +110,52 @@ def import_labelled(source: Path, table: Path, name: str | None = None, advance:
 
 
 def default_name(source: Path) -> str:
-    """Return a name for a data set made from `source`: its own, in lower case, fit for a folder."""
+    """Return a data set name made from the name of `source`: in lower case, valid for a folder."""
     path = source.resolve()
     stem = path.name if path.is_dir() else path.stem
     slug = re.sub(r"[^\w.+-]+|_+", "-", unicodedata.normalize("NFC", printable(stem)).casefold())
     return slug.strip("-.+")[:80].strip("-.+") or "dataset"
 
 
-def _laid_out(source: Path, gathered: Gathered, row: DataSet | None) -> Layout:
+def _layout_of(source: Path, listing: SourceFiles, row: DataSet | None) -> Layout:
     try:
-        return folder_layout.lay_out(gathered.files, row)
+        return folder_layout.recognize_layout(listing.files, row)
     except (UnreadableInputError, UsageError) as error:
         raise type(error)(f"cannot import {printable(str(source))}: {error.message}", error.hint) from error
 
 
-def _compared(row: DataSet, gathered: Gathered, found: Layout, advance: Advance | None) -> Comparison:
+def _compare_with_published(row: DataSet, listing: SourceFiles, layout: Layout, advance: Advance | None) -> Comparison:
     """Compare the files in class folders with the published ones; where no hashes are known, all pass."""
-    inside = [
-        (file, place.label, content)
-        for file, place, content in zip(gathered.files, found.places, gathered.contents, strict=True)
-        if place.label
+    labelled = [
+        (file, role.label, content)
+        for file, role, content in zip(listing.files, layout.roles, listing.contents, strict=True)
+        if role.label
     ]
     if not row.hashes:
-        return Comparison(reasons=("",) * len(inside), differing=(), missing=())
-    at_hand = []
-    for done, (file, label, content) in enumerate(inside, start=1):
+        return Comparison(reasons=("",) * len(labelled), differing=(), missing=())
+    local_files = []
+    for done, (file, label, content) in enumerate(labelled, start=1):
         sha256 = ""
         with contextlib.suppress(UnreadableInputError):
-            sha256 = hashlib.sha256(source_files.taken(content, str(file))).hexdigest()
-        at_hand.append(published_hashes.Found(path=file, label=label, sha256=sha256))
+            sha256 = hashlib.sha256(source_files.read_content(content, str(file))).hexdigest()
+        local_files.append(published_hashes.LocalFile(path=file, label=label, sha256=sha256))
         if advance:
-            advance(done, len(inside))
-    return published_hashes.compare(row, at_hand)
+            advance(done, len(labelled))
+    return published_hashes.compare(row, local_files)
 
 
-def _is_it(row: DataSet, found: Layout, compared: Comparison) -> bool:
-    """Say whether files laid out like a published set are of it; without hashes, only their number tells."""
+def _is_published_set(row: DataSet, layout: Layout, comparison: Comparison) -> bool:
+    """Whether files in the folders of a published set are that set; without known hashes, by their counts."""
     if row.hashes:
-        return compared.found > 0 or bool(compared.differing)
-    return Counter(place.label for place in found.places if place.label) == Counter(dict(row.counts))
+        return comparison.matching > 0 or bool(comparison.differing)
+    return Counter(role.label for role in layout.roles if role.label) == Counter(dict(row.counts))
 
 
-def _refuse_differing(row: DataSet, compared: Comparison) -> None:
-    if compared.differing:
+def _refuse_differing(row: DataSet, comparison: Comparison) -> None:
+    if comparison.differing:
         raise NetworkError(
-            f"{len(compared.differing):,} of its files are not as {row.name} was published: "
-            f"{_some([printable(str(path)) for path in compared.differing])}",
+            f"{len(comparison.differing):,} of its files are not as {row.name} was published: "
+            f"{_first_names([printable(str(path)) for path in comparison.differing])}",
             f"get the set anew: lungcli data download {row.name}; or take yours in as other data: "
             "lungcli data import PATH --name OTHER",
         )
@@ -163,37 +164,37 @@ def _refuse_differing(row: DataSet, compared: Comparison) -> None:
 def _write(
     name: str,
     source: Source,
-    gathered: Gathered,
-    found: Layout,
+    listing: SourceFiles,
+    layout: Layout,
     advance: Advance | None,
     row: DataSet | None = None,
     foreign: Sequence[str] = (),
 ) -> Manifest:
-    """Write the files in class folders but those that `foreign`, one reason a file, leaves out."""
-    inside = iter(foreign)
-    reasons = [place.reason or next(inside, "") for place in found.places]
-    shown = [printable(str(file)) for file in gathered.files]
-    hashes = published_hashes.published(row) if row else {}
+    """Write the files in class folders, except those with a reason in `foreign`, which has one entry per file."""
+    foreign_reasons = iter(foreign)
+    reasons = [role.reason or next(foreign_reasons, "") for role in layout.roles]
+    shown = [printable(str(file)) for file in listing.files]
+    hashes = published_hashes.published_files(row) if row else {}
     return write_dataset(
         name,
         [
-            Incoming(
-                label=place.label,
+            IncomingFile(
+                label=role.label,
                 filename=file.name,
                 content=content,
                 origin=origin,
                 sha256=hashes[file.name].sha256 if hashes else "",
             )
-            for file, place, content, origin, reason in zip(
-                gathered.files, found.places, gathered.contents, shown, reasons, strict=True
+            for file, role, content, origin, reason in zip(
+                listing.files, layout.roles, listing.contents, shown, reasons, strict=True
             )
             if not reason
         ],
         source,
-        # Of no other set is it known that file numbers follow the scans.
-        ordered=found.data_set is not None and found.data_set.ordered,
+        # Only for published sets is it known whether file numbers follow the scans.
+        ordered=layout.data_set is not None and layout.data_set.ordered,
         rejected=(
-            *gathered.rejected,
+            *listing.rejected,
             *(Rejected(path=path, reason=reason) for path, reason in zip(shown, reasons, strict=True) if reason),
         ),
         advance=advance,
@@ -204,6 +205,6 @@ def _source(row: DataSet) -> Source:
     return Source(about=row.about, licence=row.licence, citation=row.citation, doi=row.doi, data_set=row.name)
 
 
-def _some(items: Sequence[str]) -> str:
+def _first_names(items: Sequence[str]) -> str:
     more = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
     return ", ".join(items[:_NAMED]) + more

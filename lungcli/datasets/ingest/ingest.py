@@ -1,10 +1,8 @@
-"""Taking files into a data set: each one read, hashed and grouped, all of them in place or none."""
+"""Writing a data set: each file is read, hashed and grouped, and all are in place or none."""
 
 import hashlib
-import os
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +13,8 @@ from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError, during
 from lungcli.core.names import natural
 from lungcli.datasets import groups, manifest
-from lungcli.datasets.atomic_dir import appearing
+from lungcli.datasets.atomic_dir import atomic_directory
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.ingest import folder_layout, source_files
 from lungcli.datasets.ingest.source_files import Content
 from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
@@ -23,17 +22,15 @@ from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import printable
 
 SOURCE = "SOURCE.txt"
-"""File beside the slices that says whose they are."""
-
-Advance = Callable[[int, int], None]
+"""File beside the slices with their origin, licence and citation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """One file to take in: its class, its name, and its content or how to come by it (asked for once, in a thread).
+class IncomingFile:
+    """One file to import: its class, its name, and its content or how to get it (called once, in a thread).
 
     `patient` joins slices into one group where the source knows patients; `origin` names the file if it is rejected;
-    `sha256`, where given, is what the content must have.
+    `sha256`, if given, is that of the expected content.
     """
 
     label: str
@@ -45,7 +42,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
+class _IngestedFile:
     slice: Slice
     thumb: groups.Thumbs
     place: tuple[str, int] | None
@@ -53,41 +50,41 @@ class _Taken:
 
 def write_dataset(
     name: str,
-    files: Sequence[Incoming],
+    files: Sequence[IncomingFile],
     source: Source,
     *,
     ordered: bool,
     rejected: Sequence[Rejected] = (),
     advance: Advance | None = None,
 ) -> Manifest:
-    """Make the data set `name` of `files` and return its manifest; the folder appears whole or not at all.
+    """Write the data set `name` from `files` and return its manifest; the folder appears whole or not at all.
 
-    Slices are sorted by class and number-aware file name. `ordered` says that file numbers of a class follow the
-    scans, so that neighbours may be look-alikes. Files that can't be read join `rejected`.
+    Slices are sorted by class and number-aware file name. `ordered`: file numbers of a class follow the scans, so
+    that neighbours may be near-duplicates. Unreadable files are added to `rejected`.
 
     Raises UsageError (name taken, fewer than two classes left), UnreadableInputError (no slice left), LungcliError
     (cannot write).
     """
     target = manifest.require_new(name)
-    with appearing(target) as partial:
-        outcomes = list(_take_all(partial, files, ordered, advance))
-        taken = [item for item in outcomes if isinstance(item, _Taken)]
+    with atomic_directory(target) as partial:
+        outcomes = list(_ingest_all(partial, files, ordered, advance))
+        ingested = [item for item in outcomes if isinstance(item, _IngestedFile)]
         refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
-        _require_classes(taken, refused)
-        made = manifest.make(name, _grouped(taken), refused, msgspec.structs.replace(source, ordered=ordered))
-        manifest.save(made, partial)
+        _require_classes(ingested, refused)
+        dataset = manifest.build(name, _grouped(ingested), refused, msgspec.structs.replace(source, ordered=ordered))
+        manifest.save(dataset, partial)
         if source.citation:
-            paths.atomic_write(partial / SOURCE, describe(source).encode())
-    return made
+            paths.atomic_write(partial / SOURCE, source_text(source).encode())
+    return dataset
 
 
-def describe(source: Source) -> str:
-    """Say in plain lines what a data set is, under which licence, and how to cite it."""
+def source_text(source: Source) -> str:
+    """Return lines with the origin, licence and citation of a data set."""
     doi = f"DOI: https://doi.org/{source.doi}\n" if source.doi else ""
     return f"{source.about}\nLicence: {source.licence}\n{doi}Cite as: {source.citation}\n"
 
 
-def safe(name: str) -> str:
+def safe_filename(name: str) -> str:
     """Return `name` as a file name that every platform takes: at most 200 bytes, what is refused replaced by `_`."""
     plain = unicodedata.normalize("NFC", name).encode("utf-8", "replace").decode("utf-8")
     plain = "".join("_" if letter in '<>:"/\\|?*' or not letter.isprintable() else letter for letter in plain)
@@ -96,35 +93,28 @@ def safe(name: str) -> str:
     return (stem.strip() + suffix).rstrip(" .") or "_"
 
 
-def _take_all(
-    into: Path, files: Sequence[Incoming], ordered: bool, advance: Advance | None
-) -> Iterator[_Taken | Rejected]:
-    """Take in every file, several at a time, in the order of the data set."""
+def _ingest_all(
+    into: Path, files: Sequence[IncomingFile], ordered: bool, advance: Advance | None
+) -> Iterator[_IngestedFile | Rejected]:
+    """Import every file, several at a time, in the order of the data set."""
     items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
     targets = _targets(items)
     with paths.os_errors_as(into):
         for folder in {target.parent for target in targets}:
             (into / folder).mkdir(parents=True, exist_ok=True)
 
-    def take(item: Incoming, target: PurePosixPath) -> _Taken | Rejected:
-        return _take(into, item, target, ordered)
+    def ingest(item_and_target: tuple[IncomingFile, PurePosixPath]) -> _IngestedFile | Rejected:
+        return _ingest_file(into, *item_and_target, ordered)
 
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        for done, outcome in enumerate(pool.map(take, items, targets), start=1):
-            if advance:
-                advance(done, len(items))
-            yield outcome
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return map_in_order(ingest, list(zip(items, targets, strict=True)), advance)
 
 
-def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _Taken | Rejected:
+def _ingest_file(into: Path, item: IncomingFile, target: PurePosixPath, ordered: bool) -> _IngestedFile | Rejected:
     """Read, hash and copy one file."""
     shown = printable(item.origin or item.filename)
     try:
         with during(f"while reading {shown}"):
-            content = source_files.taken(item.content, shown)
+            content = source_files.read_content(item.content, shown)
             picture = read(content, name=shown, colour=False)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
@@ -133,7 +123,7 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
     with paths.os_errors_as(into / target):
         (into / target).write_bytes(content)
-    return _Taken(
+    return _IngestedFile(
         slice=Slice(
             path=str(target),
             label=item.label,
@@ -143,31 +133,31 @@ def _take(into: Path, item: Incoming, target: PurePosixPath, ordered: bool) -> _
             patient=item.patient,
         ),
         thumb=groups.thumbnail(picture.grey),
-        place=groups.place(item.label, item.filename) if ordered else None,
+        place=groups.sequence_position(item.label, item.filename) if ordered else None,
     )
 
 
-def _targets(items: Sequence[Incoming]) -> list[PurePosixPath]:
-    """A path within the data set for every file, all different even where case does not count."""
-    taken: set[str] = set()
-    # Scanners call the first slice of everybody the same: counting from 1 again for each would take n² steps.
+def _targets(items: Sequence[IncomingFile]) -> list[PurePosixPath]:
+    """Return a path within the data set for every file, all different even when case is ignored."""
+    used: set[str] = set()
+    # Scanners give the first slice of every patient the same name: counting from 1 for each would take n² steps.
     numbers: dict[str, int] = {}
     targets = []
     for item in items:
-        folder, name = PurePosixPath("slices", safe(item.label)), PurePosixPath(safe(item.filename))
+        folder, name = PurePosixPath("slices", safe_filename(item.label)), PurePosixPath(safe_filename(item.filename))
         target, first = folder / name, str(folder / name).casefold()
         number = numbers.get(first, 1)
-        while str(target).casefold() in taken:
+        while str(target).casefold() in used:
             number += 1
             target = folder / f"{name.stem}-{number}{name.suffix}"
         numbers[first] = number
-        taken.add(str(target).casefold())
+        used.add(str(target).casefold())
         targets.append(target)
     return targets
 
 
-def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> None:
-    labels = sorted({item.slice.label for item in taken})
+def _require_classes(ingested: Sequence[_IngestedFile], rejected: Sequence[Rejected]) -> None:
+    labels = sorted({item.slice.label for item in ingested})
     if not labels:
         why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
         raise UnreadableInputError(f"none of its files is a slice{why}", folder_layout.LAYOUTS)
@@ -177,15 +167,17 @@ def _require_classes(taken: Sequence[_Taken], rejected: Sequence[Rejected]) -> N
         )
 
 
-def _grouped(taken: Sequence[_Taken]) -> tuple[Slice, ...]:
-    slices = [item.slice for item in taken]
-    found = groups.look_alikes(
-        np.stack([item.thumb for item in taken]),
+def _grouped(ingested: Sequence[_IngestedFile]) -> tuple[Slice, ...]:
+    slices = [item.slice for item in ingested]
+    group_numbers = groups.near_duplicate_groups(
+        np.stack([item.thumb for item in ingested]),
         [item.sha256 for item in slices],
-        [item.place for item in taken],
+        [item.place for item in ingested],
         patients=[item.patient for item in slices],
     )
     return tuple(
-        Slice(path=i.path, label=i.label, sha256=i.sha256, size=i.size, group=int(group), patient=i.patient)
-        for i, group in zip(slices, found, strict=True)
+        Slice(
+            path=item.path, label=item.label, sha256=item.sha256, size=item.size, group=int(group), patient=item.patient
+        )
+        for item, group in zip(slices, group_numbers, strict=True)
     )

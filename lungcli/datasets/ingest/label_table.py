@@ -1,4 +1,4 @@
-"""A table (CSV) that says which class and patient each file of a source has."""
+"""Label tables: CSV files with the class and patient of each file of a source."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ FORM = "its first line must be: path,label,patient; the column patient may be le
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LabelRow:
     """One slice: its path within the source, its class, and its patient, empty where the table does not say."""
 
     path: PurePosixPath
@@ -23,11 +23,11 @@ class Row:
     patient: str
 
 
-def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[Row, ...]:
+def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[LabelRow, ...]:
     """Read a CSV file with the columns `path`, `label` and, if known, `patient`; further columns are ignored.
 
     Paths are relative to the source, whose files are `files`. Class names are put in the usual spelling.
-    Raises UnreadableInputError naming the line that is off: a path that is absolute, leads outside, is listed twice or
+    Raises UnreadableInputError naming the invalid line: a path that is absolute, leads outside, is listed twice or
     is not among `files`, or an empty field.
     """
     shown = printable(str(table))
@@ -41,12 +41,12 @@ def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[Row, ...]:
         raise UnreadableInputError(f"cannot read {shown}: it is no CSV file: {error}", FORM) from error
 
 
-def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[Row]:
+def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[LabelRow]:
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
         raise UnreadableInputError(f"cannot read {shown}: it has not one column {' and one '.join(missing)}", FORM)
-    seen: dict[PurePosixPath, int] = {}
+    line_of: dict[PurePosixPath, int] = {}
     for values in lines:
         if not any(value.strip() for value in values):
             continue
@@ -61,17 +61,17 @@ def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[Ro
             raise UnreadableInputError(
                 f"{where}: there is no file {printable(str(row.path))!r}", "paths are relative to the folder given"
             )
-        if row.path in seen:
+        if row.path in line_of:
             raise UnreadableInputError(
-                f"{where}: {printable(str(row.path))!r} is in line {seen[row.path]} already", "list every file once"
+                f"{where}: {printable(str(row.path))!r} is in line {line_of[row.path]} already", "list every file once"
             )
-        seen[row.path] = lines.line_num
+        line_of[row.path] = lines.line_num
         yield row
-    if not seen:
+    if not line_of:
         raise UnreadableInputError(f"cannot read {shown}: it lists no files", FORM)
 
 
-def _row(fields: dict[str, str], where: str) -> Row:
+def _row(fields: dict[str, str], where: str) -> LabelRow:
     for name in ("path", "label"):
         if not fields[name]:
             raise UnreadableInputError(f"{where}: the {name} is empty", FORM)
@@ -80,6 +80,6 @@ def _row(fields: dict[str, str], where: str) -> Row:
         raise UnreadableInputError(
             f"{where}: the path {printable(path)!r} leads outside", "paths are relative to the folder given"
         )
-    return Row(
+    return LabelRow(
         path=PurePosixPath(path), label=folder_layout.class_name(fields["label"]), patient=fields.get("patient", "")
     )

@@ -1,4 +1,4 @@
-"""The edge to .zip files: nothing in one is trusted, and only one member at a time is in memory."""
+"""Reading untrusted .zip files: members are checked first, and only one at a time is in memory."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ from lungcli.imaging.picture import MAX_BYTES, printable
 MAX_TOTAL = 8 << 30
 MAX_MEMBERS = 200_000
 MAX_RATIO = 200
-# Small members may shrink more: a black picture is harmless.
+# Bytes; smaller members may have a higher ratio: a black picture is harmless.
 RATIO_FROM = 10 << 20
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -23,8 +23,8 @@ _ENCRYPTED = 0x1
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a .zip file for reading. Raises UnreadableInputError when it is none or can't be read."""
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a .zip file for reading. Raises UnreadableInputError when it cannot be read or is not one."""
     shown = printable(str(path))
     try:
         archive = zipfile.ZipFile(path)
@@ -38,7 +38,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         yield archive
 
 
-def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
+def checked_members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     """Return the files in `archive`, folders left out.
 
     Raises UnreadableInputError, for the archive as a whole, when a member is named to land outside (`..`, absolute,
@@ -46,19 +46,19 @@ def members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     too much.
     """
     # Not `is_dir`, which fails on a member without a name.
-    found = tuple(item for item in archive.infolist() if not item.filename.endswith("/"))
-    for item in found:
-        if why := _danger(item):
+    files = tuple(item for item in archive.infolist() if not item.filename.endswith("/"))
+    for item in files:
+        if reason := _danger(item):
             raise UnreadableInputError(
-                f"refused the .zip file: its member {printable(item.filename)!r} {why}",
+                f"refused the .zip file: its member {printable(item.filename)!r} {reason}",
                 "use a .zip from a source you trust, or unpack it and import the folder",
             )
-    if why := _alike(found) or _too_much(found):
-        raise UnreadableInputError(f"refused the .zip file: {why}", "import a folder with the pictures you need")
-    return found
+    if reason := _alike(files) or _too_much(files):
+        raise UnreadableInputError(f"refused the .zip file: {reason}", "import a folder with the pictures you need")
+    return files
 
 
-def content(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
+def read_member(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
     """Return the bytes of one member, checked against its checksum. Raises UnreadableInputError."""
     shown = printable(item.filename)
     if item.file_size > MAX_BYTES:
@@ -70,8 +70,8 @@ def content(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> bytes:
 
 
 def _danger(item: zipfile.ZipInfo) -> str:
-    """Say why a member can't be trusted; empty when it can."""
-    # `orig_filename` is what the archive says; `filename` has been cut at a NUL and translated on Windows.
+    """Return why a member is unsafe; empty when it is safe."""
+    # `orig_filename` is the name in the archive; `filename` has been cut at a NUL and translated on Windows.
     name = item.orig_filename
     if "\\" in name or "\0" in name:
         return "has a backslash or NUL in its name"
@@ -90,22 +90,22 @@ def _danger(item: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _alike(found: Sequence[zipfile.ZipInfo]) -> str:
-    seen: set[str] = set()
-    for item in found:
+def _alike(files: Sequence[zipfile.ZipInfo]) -> str:
+    names: set[str] = set()
+    for item in files:
         name = unicodedata.normalize("NFC", item.filename).casefold()
-        if name in seen:
+        if name in names:
             return f"it has two members named {printable(item.filename)!r}, or alike but for upper and lower case"
-        seen.add(name)
+        names.add(name)
     return ""
 
 
-def _too_much(found: Sequence[zipfile.ZipInfo]) -> str:
-    if len(found) > MAX_MEMBERS:
-        return f"it has {len(found):,} members, more than {MAX_MEMBERS:,}"
-    total = sum(item.file_size for item in found)
+def _too_much(files: Sequence[zipfile.ZipInfo]) -> str:
+    if len(files) > MAX_MEMBERS:
+        return f"it has {len(files):,} members, more than {MAX_MEMBERS:,}"
+    total = sum(item.file_size for item in files)
     if total > MAX_TOTAL:
         return f"it would unpack to {total / (1 << 30):.1f} GiB, more than {MAX_TOTAL >> 30}"
-    if total > RATIO_FROM and total > MAX_RATIO * max(1, sum(item.compress_size for item in found)):
+    if total > RATIO_FROM and total > MAX_RATIO * max(1, sum(item.compress_size for item in files)):
         return f"it would unpack to more than {MAX_RATIO} times its size"
     return ""

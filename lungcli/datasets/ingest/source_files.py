@@ -1,4 +1,4 @@
-"""The files of a source, be it a folder or a .zip file: their paths, and their content when asked for."""
+"""The files of a source, a folder or a .zip file: their paths, and their content on demand."""
 
 import contextlib
 import functools
@@ -15,8 +15,8 @@ Content = bytes | Path | Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """Paths within the source, how to come by the content of each, and what was not entered."""
+class SourceFiles:
+    """Paths within the source, how to get the content of each, and the folders that were left out."""
 
     files: tuple[PurePosixPath, ...]
     contents: tuple[Content, ...]
@@ -24,24 +24,24 @@ class Gathered:
 
 
 @contextlib.contextmanager
-def gathered(source: Path) -> Iterator[Gathered]:
-    """List a folder or .zip file; contents can be asked for as long as the context lasts.
+def open_source(source: Path) -> Iterator[SourceFiles]:
+    """List a folder or .zip file; contents can be read as long as the context lasts.
 
-    Raises UnreadableInputError when it is neither, or a .zip file not to be trusted.
+    Raises UnreadableInputError when it is neither, or an unsafe .zip file.
     """
     if source.is_dir():
         files, rejected = _walk(source)
-        yield Gathered(files=files, contents=tuple(source / file for file in files), rejected=rejected)
+        yield SourceFiles(files=files, contents=tuple(source / file for file in files), rejected=rejected)
         return
-    with safe_zip.opened(source) as archive:
-        members = safe_zip.members(archive)
-        yield Gathered(
+    with safe_zip.open_zip(source) as archive:
+        members = safe_zip.checked_members(archive)
+        yield SourceFiles(
             files=tuple(PurePosixPath(item.filename) for item in members),
-            contents=tuple(functools.partial(safe_zip.content, archive, item) for item in members),
+            contents=tuple(functools.partial(safe_zip.read_member, archive, item) for item in members),
         )
 
 
-def taken(content: Content, shown: str) -> bytes:
+def read_content(content: Content, shown: str) -> bytes:
     """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
     if isinstance(content, bytes):
         return content
@@ -60,9 +60,9 @@ def _walk(source: Path) -> tuple[tuple[PurePosixPath, ...], tuple[Rejected, ...]
         where = relative(str(error.filename)) if error.filename else PurePosixPath()
         rejected.append(Rejected(path=printable(str(where)), reason=(error.strerror or "unreadable").lower()))
 
-    for folder, folders, found in os.walk(source, onerror=refuse):
-        here = Path(folder)
-        links = [here / item for item in folders if (here / item).is_symlink()]
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        parent = Path(folder)
+        links = [parent / item for item in folders if (parent / item).is_symlink()]
         rejected += [Rejected(path=printable(str(relative(i))), reason="a link to a folder") for i in links]
-        files += [relative(here / item) for item in found]
+        files += [relative(parent / item) for item in names]
     return tuple(sorted(files)), tuple(rejected)

@@ -1,4 +1,4 @@
-"""A made-up chest: the numbers that describe it, and its axial sections in Hounsfield units (HU).
+"""A synthetic chest: its parameters, and its axial sections in Hounsfield units (HU).
 
 Lengths are millimetres. In the frame of the patient `u` runs to the patient's left (right in the picture), `v` to the
 back (down) and `z` to the feet; the origin lies between the lungs. A *field* is roughly the signed distance to an
@@ -95,7 +95,7 @@ def pixel_of(body: Body, u: float, v: float, side: int) -> tuple[float, float]:
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a patient: habitus, organs, position and table. Knows nothing of classes."""
+    """Draw a patient: habitus, organs, position and table, whatever the class."""
     lung_width, lung_depth = float(rng.uniform(50, 70)), float(rng.uniform(66, 96))
     gap, side_wall, front_wall = float(rng.uniform(8, 16)), float(rng.uniform(24, 54)), float(rng.uniform(24, 52))
     half_width = 2 * lung_width + gap + side_wall
@@ -212,7 +212,7 @@ def _bent(body: Body, grid: Grid, z: float) -> tuple[Field, Field]:
 
 
 def enlarged(draw: Callable[[Body, Grid, float], Field], body: Body, z: float, side: int) -> Field:
-    """Work out a field on a coarse grid and enlarge it: fields are smooth, and this costs a tenth."""
+    """Compute a field on a coarse grid and enlarge it: fields are smooth, and this costs a tenth."""
     coarse = Image.fromarray(draw(body, grid_of(body, max(side // 4, 96)), z))
     return np.asarray(coarse.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
 

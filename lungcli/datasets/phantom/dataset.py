@@ -1,7 +1,7 @@
-"""A data set out of nothing: chest phantoms drawn by the program, so that everything can be tried with no download.
+"""Synthetic data: chest phantoms drawn by the program, so that everything can be tried without a download.
 
-Only the nodule knows the class. Body, position, table, noise, blur and window are drawn from random streams of their
-own, which don't depend on it, so that no shortcut separates the classes.
+Only the nodule depends on the class. Body, position, table, noise, blur and window are drawn from random streams of
+their own, so that no shortcut separates the classes.
 """
 
 import functools
@@ -17,6 +17,7 @@ from PIL import Image
 
 from lungcli.core.errors import UsageError
 from lungcli.datasets import manifest
+from lungcli.datasets.files import Advance
 from lungcli.datasets.ingest import ingest
 from lungcli.datasets.manifest import Manifest, Source
 from lungcli.datasets.phantom import anatomy, lung
@@ -27,7 +28,7 @@ FEWEST = 30
 SHARES = {"normal": 0.40, "benign": 0.25, "malignant": 0.35}
 SLICES_A_PATIENT = 6
 
-# One random stream a purpose: the bodies stay as they are when, say, nodules are drawn otherwise.
+# One random stream per purpose: bodies stay the same when, say, nodules are drawn in another way.
 _PLAN, _BODY, _TREE, _SCAN, _NODULE, _NOISE = range(6)
 
 
@@ -47,7 +48,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patient:
-    """One made-up patient: `seed` is that of the data set and the patient's number, `tree` the vessels of the lungs."""
+    """One synthetic patient: `seed` is the data set's and the patient's number, `tree` the vessels of the lungs."""
 
     name: str
     label: str
@@ -63,7 +64,7 @@ class Patient:
 
 
 def patients(slices: int, seed: int) -> Iterator[Patient]:
-    """Draw patients with `slices` slices in all; the same `seed` gives the same ones.
+    """Draw patients with `slices` slices in all; the same `seed` gives the same patients.
 
     Every class has at least three patients, four from 60 slices on. Raises UsageError below 30 slices or when `seed`
     is negative.
@@ -98,7 +99,7 @@ def hounsfield(patient: Patient, z: float, side: int = 512) -> Field:
     scan, pixel = patient.scan, patient.body.fov / side
     hu = _blurred(lung.section(patient.body, patient.tree, patient.nodule, z, side), scan.blur / pixel)
     rng = _stream(*patient.seed, _NOISE, round((z + 1000) * 1000))
-    # The blur makes even noise nearly normal, and even noise is drawn five times as fast.
+    # The blur makes uniform noise nearly normal, and uniform noise is drawn five times as fast.
     noise = _blurred(rng.random((side, side), dtype=np.float32) - np.float32(0.5), scan.grain / pixel)
     hu += noise * np.float32(scan.noise / float(noise.std()))
     if scan.round_field:
@@ -107,21 +108,21 @@ def hounsfield(patient: Patient, z: float, side: int = 512) -> Field:
     return hu
 
 
-def make(
-    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: ingest.Advance | None = None
+def make_dataset(
+    slices: int = 240, seed: int = 0, name: str = "phantom", side: int = 512, advance: Advance | None = None
 ) -> Manifest:
     """Draw the data set `name` of `slices` slices, `side` pixels each way, and return its manifest.
 
-    The very same data set, if it is there already, is returned as it is. `advance(done, total)` counts slices.
+    If the same data set exists already, it is returned as it is. `advance(done, total)` counts slices.
     Raises UsageError (name taken by another, too few slices, negative seed), LungcliError (cannot write).
     """
     source = Source(about=f"phantoms drawn by lungcli (seed {seed})", synthetic=True, licence="CC0-1.0")
-    if name in manifest.known():
-        there = manifest.load(name)
-        if there.source == source and len(there.slices) == slices and there.slices[0].size == (side, side):
-            return there
+    if name in manifest.existing():
+        existing = manifest.load(name)
+        if existing.source == source and len(existing.slices) == slices and existing.slices[0].size == (side, side):
+            return existing
     incoming = [
-        ingest.Incoming(
+        ingest.IncomingFile(
             label=patient.label,
             filename=f"{patient.name}-s{number:02d}.png",
             content=functools.partial(_png, patient, z, side),
@@ -130,7 +131,7 @@ def make(
         for patient in patients(slices, seed)
         for number, z in enumerate(patient.positions(), start=1)
     ]
-    # Patients are known here, so that file numbers have nothing to add.
+    # Patients are known here, so file numbers add nothing to the groups.
     return ingest.write_dataset(name, incoming, source, ordered=False, advance=advance)
 
 
@@ -223,6 +224,6 @@ def _blurred(field: Field, sigma: float) -> Field:
 
 def _png(patient: Patient, z: float, side: int) -> bytes:
     file = io.BytesIO()
-    # Noise has no long repeats: looking for runs only (RLE) takes half the time and gives no larger file.
+    # Noise has no long repeats: run-length matching takes half the time and gives no larger file.
     Image.fromarray(render(patient, z, side)).save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What fills a made-up chest: the section of the lungs with their vessels and, maybe, a nodule.
+"""The lungs of a synthetic chest: their section with vessels and, maybe, a nodule.
 
 Frame, units and fields are those of `lungcli.datasets.phantom.anatomy`.
 """
@@ -41,7 +41,7 @@ def section(body: Body, tree: Field, nodule: Nodule | None, z: float, side: int)
     grid = anatomy.grid_of(body, side)
     coarse, fine = _texture(body, z, side)
     hu = anatomy.chest(body, grid, z, coarse)
-    # What lies lowest in a lung is the densest.
+    # The dependent part of a lung is the densest.
     lung = body.aeration + 22 * coarse + 16 * fine + (0.45 * grid.v).astype(np.float32)
     _draw_tree(lung, body, grid, tree, z)
     if nodule is not None:
@@ -95,8 +95,8 @@ def grow_tree(rng: np.random.Generator, body: Body) -> Field:
         anatomy.ellipse(middle[:, 0] - c, middle[:, 1], a, b)
         for a, b, c in (anatomy.lung_oval(body, i, 0.0) for i in (-1, 1))
     ]
-    seen = (np.minimum(*lungs) < 2) & (tree[:, 6] > 0.35) & (np.minimum(abs(tree[:, 2]), abs(tree[:, 5])) < 30)
-    return tree[seen]
+    visible = (np.minimum(*lungs) < 2) & (tree[:, 6] > 0.35) & (np.minimum(abs(tree[:, 2]), abs(tree[:, 5])) < 30)
+    return tree[visible]
 
 
 def _draw_tree(hu: Field, body: Body, grid: Grid, tree: Field, z: float) -> None:

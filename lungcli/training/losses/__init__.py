@@ -1,1 +1,1 @@
-"""What a net learns from: labels, and teachers."""
+"""Losses: on labels, and on teachers (knowledge distillation)."""

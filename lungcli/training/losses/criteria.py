@@ -1,4 +1,4 @@
-"""Criteria of the training loop: what the labels say, and what a teacher adds."""
+"""Criteria of the training loop: the loss on labels, and with teachers the distillation loss."""
 
 import functools
 import importlib
@@ -28,8 +28,8 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromLabels:
-    """Cross-entropy with class weights and label smoothing: a teacher's or a base student's criterion."""
+class LabelLoss:
+    """Cross-entropy with class weights and label smoothing: the criterion of a teacher or a base student."""
 
     weights: Tensor
     smoothing: float
@@ -38,24 +38,24 @@ class FromLabels:
         """See `Criterion`; the slices are not used."""
         del slices
         logits, weights = logits.float(), self.weights.to(logits.device)
-        return _shared(
+        return _mixed_loss(
             targets,
             lambda labels: functional.cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromTeachers:
-    """(1 − α) · cross-entropy + α · a method's loss: the teachers see the very tensor the student saw.
+class DistillationLoss:
+    """(1 − α) · cross-entropy + α · the loss of a distillation method.
 
-    That, mixed slices and a new view in every epoch, is what makes a teacher consistent (Beyer et al., 2106.05237,
-    section 3): its logits are never kept from one epoch to the next.
+    The teachers see the same augmented and mixed tensor as the student in every epoch (consistent teaching: Beyer et
+    al., 2106.05237, section 3), so their logits are never cached.
 
-    A `method` on logits gets the student's and those of all teachers together. One on features gets the `maps` of the
-    student, which come first, and of a teacher; of several, its losses are averaged.
+    A `method` on logits gets those of the student and of the teachers' ensemble. One on features gets the `maps` of
+    the student, which come first, and of a teacher; with several teachers, its losses are averaged.
     """
 
-    labels: FromLabels
+    labels: LabelLoss
     teachers: Sequence[nn.Module]
     method: Callable[[Any, Any, Tensor, float], Tensor]
     alpha: float
@@ -65,40 +65,45 @@ class FromTeachers:
     def __call__(self, logits: Tensor, slices: Tensor, targets: Targets) -> Tensor:
         """See `Criterion`."""
         with torch.no_grad():
-            told = [teacher(slices).float() for teacher in self.teachers]
-        given: list[Any] = [[one.float() for one in each.taken()] for each in self.maps]
-        ours, *theirs = given or [logits.float(), distillation.ensemble(told, self.temperature)]
-        soft = torch.stack([_shared(targets, functools.partial(self._soft, ours, each)) for each in theirs]).mean()
-        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * soft
+            teacher_logits = [teacher(slices).float() for teacher in self.teachers]
+        outputs: list[Any] = [[features.float() for features in maps.pop()] for maps in self.maps]
+        if not outputs:
+            outputs = [logits.float(), distillation.ensemble(teacher_logits, self.temperature)]
+        student, *teachers = outputs
+        losses = [
+            _mixed_loss(targets, functools.partial(self._distillation_loss, student, teacher)) for teacher in teachers
+        ]
+        distilled = torch.stack(losses).mean()
+        return (1 - self.alpha) * self.labels(logits, slices, targets) + self.alpha * distilled
 
-    def _soft(self, ours: object, theirs: object, labels: Tensor) -> Tensor:
-        return self.method(ours, theirs, labels, self.temperature)
+    def _distillation_loss(self, student: object, teacher: object, labels: Tensor) -> Tensor:
+        return self.method(student, teacher, labels, self.temperature)
 
 
-def from_labels(recipe: Recipe, labels: Tensor, classes: int) -> FromLabels:
+def label_loss(recipe: Recipe, labels: Tensor, classes: int) -> LabelLoss:
     """Criterion of `recipe` without a teacher; `labels` (n,) are those of the training part."""
     balanced = registry.method(recipe.method).balanced
     weights = class_weights(labels, classes) if balanced else torch.ones(classes)
-    return FromLabels(weights=weights, smoothing=recipe.label_smoothing)
+    return LabelLoss(weights=weights, smoothing=recipe.label_smoothing)
 
 
-def from_teachers(
+def distillation_loss(
     recipe: Recipe, labels: Tensor, classes: int, teachers: Sequence[nn.Module], student: nn.Module
-) -> FromTeachers:
-    """Criterion of `recipe` for `student` with `teachers`, which are frozen here and put in evaluation mode.
+) -> DistillationLoss:
+    """Criterion of `recipe` for `student` with `teachers`, which are frozen and put into evaluation mode.
 
     Raises UsageError for a net without feature maps where the method compares them.
     """
     for teacher in teachers:
         teacher.eval().requires_grad_(requires_grad=False)
-    row = registry.method(recipe.method)
-    module, function = row.loss.split(":")
+    method = registry.method(recipe.method)
+    module, function = method.loss.split(":")
     maps: tuple[FeatureMaps, ...] = ()
-    if row.on == "features":
-        watched = [features.watch(teacher, recipe.size, training=False) for teacher in teachers]
-        maps = (features.watch(student, recipe.size, training=True), *watched)
-    return FromTeachers(
-        labels=from_labels(recipe, labels, classes),
+    if method.on == "features":
+        teacher_maps = [features.capture_features(teacher, recipe.size, training=False) for teacher in teachers]
+        maps = (features.capture_features(student, recipe.size, training=True), *teacher_maps)
+    return DistillationLoss(
+        labels=label_loss(recipe, labels, classes),
         teachers=tuple(teachers),
         method=getattr(importlib.import_module(module), function),
         alpha=recipe.alpha,
@@ -107,6 +112,6 @@ def from_teachers(
     )
 
 
-def _shared(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
+def _mixed_loss(targets: Targets, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """Σ share · loss(labels): mixup's loss (Zhang et al., 1710.09412, section 2)."""
     return torch.stack([share * loss(labels) for labels, share in targets]).sum()

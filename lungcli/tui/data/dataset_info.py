@@ -14,7 +14,7 @@ from lungcli.datasets import groups, manifest, summary
 from lungcli.datasets.audit.audit import Audit
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.manifest import Manifest, Slice
-from lungcli.datasets.summary import Summary
+from lungcli.datasets.summary import DatasetSummary
 from lungcli.imaging.image_io import read
 from lungcli.tui.widgets.image_ops import on_screen
 from lungcli.views import audit
@@ -36,7 +36,7 @@ class Holding:
     name: str
     folder: Path
     manifest: Manifest | None = None
-    summary: Summary | None = None
+    summary: DatasetSummary | None = None
     problem: str = ""
 
 
@@ -56,7 +56,7 @@ class Group:
 
 def read_all() -> tuple[Holding, ...]:
     """Read every data set on this machine; one that cannot be read is a holding with a problem."""
-    return tuple(_read(name, folder) for name, folder in manifest.known().items())
+    return tuple(_read(name, folder) for name, folder in manifest.existing().items())
 
 
 def _read(name: str, folder: Path) -> Holding:
@@ -64,13 +64,13 @@ def _read(name: str, folder: Path) -> Holding:
         data = manifest.read(folder / "manifest.json")
     except LungcliError as error:
         return Holding(name=name, folder=folder, problem=error.message)
-    return Holding(name=name, folder=folder, manifest=data, summary=summary.of(data))
+    return Holding(name=name, folder=folder, manifest=data, summary=summary.summarize(data))
 
 
 def groups_of(data: Manifest) -> list[Group]:
     """Return the near-duplicate groups: those that hold several classes first, then the largest."""
     listed = []
-    for number, indices in groups.members([item.group for item in data.slices]).items():
+    for number, indices in groups.members_by_group([item.group for item in data.slices]).items():
         slices = tuple(data.slices[index] for index in indices)
         labels = [item.label for item in slices]
         counts = {label: labels.count(label) for label in data.classes if label in labels}

@@ -11,7 +11,7 @@ from lungcli.views.units import size, transfer
 
 def missing() -> tuple[DataSet, ...]:
     """Return the published data sets that are not on this machine."""
-    present = manifest.known()
+    present = manifest.existing()
     return tuple(row for row in DATA_SETS.values() if row.name not in present)
 
 
@@ -24,7 +24,7 @@ def line(row: DataSet) -> str:
 def question(row: DataSet) -> str:
     """Ask for a download: what, from where, and on which terms."""
     places = " or ".join(dict.fromkeys(mirror.name for mirror in row.mirrors))
-    resumes = "It continues what arrived earlier. " if published.kept(row).exists() else ""
+    resumes = "It continues what arrived earlier. " if published.partial_folder(row).exists() else ""
     return (
         f"Download {row.about} ({_size(row)}) from {places}?\n\n"
         f"licence  {row.licence}\ncite     {row.citation}\n\n"
@@ -44,4 +44,6 @@ def _size(row: DataSet) -> str:
 def require_network(row: DataSet) -> None:
     """Raise NetworkError where the user forbade it by LUNGCLI_OFFLINE."""
     if settings.forbidden():
-        raise NetworkError(f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", published.by_hand(row))
+        raise NetworkError(
+            f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", published.manual_hint(row)
+        )

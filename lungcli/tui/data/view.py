@@ -238,7 +238,7 @@ class DataView(View):
 
         def job(holding: Holding, data: Manifest) -> Audit:
             size = Recipe(data=data.name, model="").size
-            measured = features.look_at_all(data, holding.folder, size, self.advance(f"reading {data.name}"))
+            measured = features.dataset_features(data, holding.folder, size, self.advance(f"reading {data.name}"))
             return audit.audit(data, measured, advance=self.advance(f"looking for shortcuts in {data.name}"))
 
         self._analyse(holding, self._audits, job)
@@ -247,7 +247,7 @@ class DataView(View):
         """Measure in a thread how far memory alone gets."""
 
         def job(_: Holding, data: Manifest) -> NearestNeighbour:
-            thumbs = group_thresholds.thumbnails_of(data, self.advance(f"comparing all slices of {data.name}"))
+            thumbs = group_thresholds.read_thumbnails(data, self.advance(f"comparing all slices of {data.name}"))
             groups = [item.group for item in data.slices]
             return knn_baseline.nearest_neighbour_accuracy(thumbs, data.labels(), groups)
 

@@ -261,7 +261,7 @@ class ModelsView(View):
         except LungcliError as error:
             self.fail(error)
             return
-        folder = manifest.known().get(after.row.data) if after.row else None
+        folder = manifest.existing().get(after.row.data) if after.row else None
         self.app.push_screen(Flips(after.name, before.name, flips, len(ours.labels), folder))
 
     def action_matrix(self) -> None:

@@ -19,7 +19,7 @@ from lungcli.tui import NARROW, settings
 from lungcli.views import bars
 
 if TYPE_CHECKING:
-    from lungcli.datasets.cache import Advance
+    from lungcli.datasets.files import Advance
     from lungcli.tui.widgets.dialogs import Dialog
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from lungcli.datasets import manifest
 from lungcli.datasets.audit import features
 from lungcli.datasets.audit.audit import LEVELS, Audit, audit
 from lungcli.datasets.audit.findings import SEVERITIES
-from lungcli.datasets.ingest.ingest import Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
 from lungcli.datasets.manifest import Manifest, Source
 from tests.imaging.pictures import encoded, noise
 
@@ -17,7 +17,7 @@ ABOUT = Source(about="made up")
 
 
 def audited(made: Manifest) -> Audit:
-    return audit(made, features.look_at_all(made, manifest.folder(made.name), 64))
+    return audit(made, features.dataset_features(made, manifest.folder(made.name), 64))
 
 
 def near(seed: int, step: int) -> bytes:
@@ -31,7 +31,7 @@ def near(seed: int, step: int) -> bytes:
 def clean() -> Manifest:
     """45 bodies of three classes with two near copies each."""
     files = [
-        Incoming(label="abc"[body % 3], filename=f"{body}-{step}.png", content=near(body, step))
+        IncomingFile(label="abc"[body % 3], filename=f"{body}-{step}.png", content=near(body, step))
         for body in range(45)
         for step in range(2)
     ]
@@ -42,16 +42,17 @@ def clean() -> Manifest:
 def faulty() -> Manifest:
     """Six things are wrong with it: see the test."""
     files = [
-        Incoming(label=label, filename=f"{label}{i}.png", content=near(10 * place + i // 2, i % 2))
+        IncomingFile(label=label, filename=f"{label}{i}.png", content=near(10 * place + i // 2, i % 2))
         for place, label in enumerate(("benign", "malignant", "normal"))
         for i in range(20 if label == "malignant" else 10)
     ]
     files += [
-        Incoming(label="malignant", filename=f"large{i}.png", content=encoded(noise(60 + i, 48, 60))) for i in range(6)
+        IncomingFile(label="malignant", filename=f"large{i}.png", content=encoded(noise(60 + i, 48, 60)))
+        for i in range(6)
     ]
-    files += [Incoming(label="benign", filename="again.png", content=near(0, 0))]
-    files += [Incoming(label="normal", filename="mislabelled.png", content=near(10, 5))]
-    files += [Incoming(label="normal", filename="contradiction.png", content=near(2, 1))]
+    files += [IncomingFile(label="benign", filename="again.png", content=near(0, 0))]
+    files += [IncomingFile(label="normal", filename="mislabelled.png", content=near(10, 5))]
+    files += [IncomingFile(label="normal", filename="contradiction.png", content=near(2, 1))]
     made = write_dataset("faulty", files, ABOUT, ordered=False)
     slices = manifest.folder("faulty") / "slices"
     (slices / "benign" / "benign7.png").write_bytes(b"not a picture")
@@ -110,7 +111,7 @@ def resembling(shared: int, own: int, weight: float) -> bytes:
 
 
 def test_a_faint_likeness_across_classes_is_no_conflict() -> None:
-    files = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=resembling(0, i, 0.6)) for i in range(12)]
+    files = [IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=resembling(0, i, 0.6)) for i in range(12)]
 
     found = audited(write_dataset("faint", files, ABOUT, ordered=False))
 
@@ -119,7 +120,9 @@ def test_a_faint_likeness_across_classes_is_no_conflict() -> None:
 
 
 def test_slices_that_resemble_the_test_cross_below_the_threshold() -> None:
-    files = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=resembling(i % 2, i, 0.38)) for i in range(40)]
+    files = [
+        IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=resembling(i % 2, i, 0.38)) for i in range(40)
+    ]
     found = audited(write_dataset("alike", files, ABOUT, ordered=False))
 
     by_id = {item.id: item for item in found.findings}
@@ -131,7 +134,7 @@ def test_slices_that_resemble_the_test_cross_below_the_threshold() -> None:
 def test_groups_that_are_not_those_of_the_slices_leak(clean: Manifest) -> None:
     alone = tuple(msgspec.structs.replace(item, group=i) for i, item in enumerate(clean.slices))
 
-    found = audited(manifest.make(clean.name, alone, (), clean.source))
+    found = audited(manifest.build(clean.name, alone, (), clean.source))
 
     assert next(item for item in found.findings if item.id == "split.crossing").severity == "error"
 
@@ -142,14 +145,14 @@ def test_a_shortcut_in_the_border_is_found_and_preparation_takes_it_out() -> Non
         picture[:8] = 40 + 160 * (body % 2)
         return encoded(picture)
 
-    files = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=content(i)) for i in range(40)]
+    files = [IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=content(i)) for i in range(40)]
     found = audited(write_dataset("marked", files, ABOUT, ordered=False))
 
     marked = {item.name: item for item in found.shortcuts}["border-thumbnail"]
     assert marked.before is not None
     assert marked.after is not None
-    assert marked.before.telling()
-    assert not marked.after.telling()
+    assert marked.before.is_significant()
+    assert not marked.after.is_significant()
     assert "shortcut.border-thumbnail" in {item.id for item in found.findings}
 
 
@@ -161,7 +164,7 @@ def test_the_same_data_has_the_same_audit(clean: Manifest) -> None:
 
 
 def test_one_group_is_no_data_set_to_learn_from() -> None:
-    files = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=near(1, i)) for i in range(4)]
+    files = [IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=near(1, i)) for i in range(4)]
 
     found = audited(write_dataset("one", files, ABOUT, ordered=False))
 

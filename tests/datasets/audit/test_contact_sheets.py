@@ -11,9 +11,9 @@ from PIL import Image
 from lungcli.datasets import manifest
 from lungcli.datasets.audit import contact_sheets
 from lungcli.datasets.audit.audit import Audit
-from lungcli.datasets.audit.contact_sheets import MOST_IN_A_ROW, MOST_ROWS, TILE, Row, Tile
+from lungcli.datasets.audit.contact_sheets import MOST_IN_A_ROW, MOST_ROWS, TILE, Tile, TileRow
 from lungcli.datasets.audit.findings import Pair
-from lungcli.datasets.ingest.ingest import Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
 from lungcli.datasets.manifest import Source
 from tests.imaging.pictures import described, encoded, noise, png
 
@@ -22,7 +22,7 @@ def test_groups_of_several_classes_come_first_then_large_ones() -> None:
     made = described([("a", 1), ("a", 2), ("b", 30), ("a", 3), ("b", 1)])
     joined = tuple(msgspec.structs.replace(item, group=3) if item.group == 4 else item for item in made.slices)
 
-    rows = contact_sheets.look_alike_rows(manifest.make("some", joined, (), made.source))
+    rows = contact_sheets.near_duplicate_rows(manifest.build("some", joined, (), made.source))
 
     assert [row.title for row in rows] == ["group 3: 3 a, 1 b", "group 2: 30 b", "group 1: 2 a"]
     assert [len(row.tiles) for row in rows] == [4, MOST_IN_A_ROW, 2]
@@ -34,7 +34,7 @@ def test_a_class_of_one_slice_is_shown_in_a_large_group() -> None:
     made = described([("a", 40), ("b", 1), ("a", 40)])
     one = tuple(msgspec.structs.replace(item, group=0) for item in made.slices)
 
-    (row,) = contact_sheets.look_alike_rows(manifest.make("some", one, (), made.source))
+    (row,) = contact_sheets.near_duplicate_rows(manifest.build("some", one, (), made.source))
 
     assert len(row.tiles) == MOST_IN_A_ROW
     assert "b" in {tile.label for tile in row.tiles}
@@ -56,7 +56,7 @@ def test_conflicts_are_pairs() -> None:
     )
 
     assert contact_sheets.conflict_rows(found) == (
-        Row(
+        TileRow(
             title="correlation 0.987",
             tiles=(
                 Tile(path="slices/a/1.png", label="a", note="1.png"),
@@ -86,7 +86,7 @@ def test_a_damaged_slice_is_crossed_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rows", "pages"), [(0, 0), (1, 1), (10, 1), (11, 2), (MOST_ROWS + 5, MOST_ROWS // 10)])
 def test_a_few_rows_a_sheet(tmp_path: Path, rows: int, pages: int) -> None:
     (tmp_path / "a.png").write_bytes(png(1))
-    many = [Row(title=f"{i}", tiles=(Tile(path="a.png", label="ä<b>", note="x" * 90),)) for i in range(rows)]
+    many = [TileRow(title=f"{i}", tiles=(Tile(path="a.png", label="ä<b>", note="x" * 90),)) for i in range(rows)]
 
     drawn = list(contact_sheets.sheets(many, tmp_path, "some"))
 
@@ -97,12 +97,14 @@ def test_a_few_rows_a_sheet(tmp_path: Path, rows: int, pages: int) -> None:
 
 
 def test_slices_as_read_stand_above_what_a_net_sees() -> None:
-    files = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=encoded(noise(i, 64, 48))) for i in range(20)]
+    files = [IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=encoded(noise(i, 64, 48))) for i in range(20)]
     made = write_dataset("some", files, Source(about="made up"), ordered=False)
     (manifest.folder("some") / made.slices[0].path).write_bytes(b"broken")
 
     sheet = Image.open(
-        io.BytesIO(contact_sheets.png(contact_sheets.prepared_sheet(made, manifest.folder("some"), 32, each=3)))
+        io.BytesIO(
+            contact_sheets.png(contact_sheets.prepared_sheet(made, manifest.folder("some"), 32, groups_per_class=3))
+        )
     )
 
     four_rows, three_tiles_fit_four = 4 * (TILE + 40), 4 * (TILE + 8)

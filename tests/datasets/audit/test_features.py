@@ -8,7 +8,7 @@ import pytest
 
 from lungcli.datasets import manifest
 from lungcli.datasets.audit import features as looks
-from lungcli.datasets.audit.features import Look, features, look
+from lungcli.datasets.audit.features import SliceFeatures, features, slice_features
 from lungcli.datasets.manifest import Rejected, Slice, Source
 from tests.imaging.pictures import encoded, noise, png
 
@@ -52,9 +52,9 @@ def test_a_look_holds_what_was_read(tmp_path: Path) -> None:
     content = encoded(noise(1, 40, 60), "BMP")
     (tmp_path / "a.bmp").write_bytes(content)
 
-    seen = look(tmp_path / "a.bmp", item("a.bmp", content), 64)
+    seen = slice_features(tmp_path / "a.bmp", item("a.bmp", content), 64)
 
-    assert isinstance(seen, Look)
+    assert isinstance(seen, SliceFeatures)
     assert (seen.kind, seen.size, seen.changed) == ("bmp", (60, 40), False)
     assert seen.thumb.shape == (4096,)
     # Preparation adds black bars above and below.
@@ -65,13 +65,13 @@ def test_damage_is_an_outcome_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(png(0)[:60])
     (tmp_path / "swapped.png").write_bytes(png(1))
 
-    cut = look(tmp_path / "cut.png", item("cut.png"), 64)
-    gone = look(tmp_path / "gone.png", item("gone.png"), 64)
-    swapped = look(tmp_path / "swapped.png", item("swapped.png", png(2)), 64)
+    cut = slice_features(tmp_path / "cut.png", item("cut.png"), 64)
+    gone = slice_features(tmp_path / "gone.png", item("gone.png"), 64)
+    swapped = slice_features(tmp_path / "swapped.png", item("swapped.png", png(2)), 64)
 
     assert cut == Rejected(path="cut.png", reason="it is damaged or cut off")
     assert gone == Rejected(path="gone.png", reason="there is no such file")
-    assert isinstance(swapped, Look)
+    assert isinstance(swapped, SliceFeatures)
     assert swapped.changed
 
 
@@ -82,8 +82,8 @@ def test_all_are_looked_at_in_order(tmp_path: Path) -> None:
     (tmp_path / "3.png").unlink()
     heard: list[tuple[int, int]] = []
 
-    made = manifest.make("some", slices, (), Source(about="made up"))
-    found = looks.look_at_all(made, tmp_path, 64, lambda done, total: heard.append((done, total)))
+    made = manifest.build("some", slices, (), Source(about="made up"))
+    found = looks.dataset_features(made, tmp_path, 64, lambda done, total: heard.append((done, total)))
 
-    assert [isinstance(seen, Look) for seen in found] == [True, True, True, False, True]
+    assert [isinstance(seen, SliceFeatures) for seen in found] == [True, True, True, False, True]
     assert heard == [(i, 5) for i in range(1, 6)]

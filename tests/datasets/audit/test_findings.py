@@ -1,18 +1,18 @@
 """Findings: what is said, how gravely, and when nothing is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import pytest
 
 from lungcli.datasets.audit import findings
 from lungcli.datasets.audit.findings import ClassCount, Crossing, Finding, Pair
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
-from lungcli.datasets.audit.shortcuts import Oddity, Shortcut, Trial
+from lungcli.datasets.audit.shortcuts import Oddity, Shortcut, ShortcutTest
 from lungcli.datasets.manifest import Rejected
 from lungcli.metrics.intervals import Estimate
 
 
-def short(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+def short(found: Iterable[Finding]) -> list[tuple[str, str, str]]:
     return [(item.severity, item.id, item.title) for item in found]
 
 
@@ -20,14 +20,14 @@ def pair(correlation: float) -> Pair:
     return Pair(paths=("a.png", "b.png"), labels=("benign", "normal"), correlation=correlation)
 
 
-def trial(p: float) -> Trial:
-    return Trial(balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7), chance=0.33, chance_high=0.45, p=p)
+def trial(p: float) -> ShortcutTest:
+    return ShortcutTest(balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7), chance=0.33, chance_high=0.45, p=p)
 
 
 def test_files() -> None:
     broken = Rejected(path="slices/a.png", reason="it is empty")
 
-    found = findings.files([broken], ["slices/b.png", "slices/c.png"], [broken, broken])
+    found = list(findings.files([broken], ["slices/b.png", "slices/c.png"], [broken, broken]))
 
     assert short(found) == [
         ("error", "files.unreadable", "1 slice can no longer be read"),
@@ -35,75 +35,74 @@ def test_files() -> None:
         ("note", "files.left-out", "2 files of the source were left out"),
     ]
     assert found[0].examples == ("slices/a.png: it is empty",)
-    assert findings.files([], [], []) == []
+    assert list(findings.files([], [], [])) == []
 
 
 def test_copies_within_a_class_count_twice_and_across_classes_contradict() -> None:
     labels = {"a": "x", "b": "x", "c": "x", "d": "x", "e": "y"}
 
-    found = findings.copies([("a", "b", "c"), ("d", "e")], labels)
+    found = list(findings.copies([("a", "b", "c"), ("d", "e")], labels))
 
     assert short(found) == [
         ("error", "conflict.copies", "1 picture stored under several classes"),
         ("warning", "copies.exact", "2 exact copies of 1 picture"),
     ]
     assert found[0].examples == ("d = e",)
-    assert findings.copies([], {}) == []
+    assert list(findings.copies([], {})) == []
 
 
 def test_conflicts_are_errors_only_between_near_copies() -> None:
-    found = findings.conflicts([pair(0.99), pair(0.98), pair(0.95)])
+    found = list(findings.conflicts([pair(0.99), pair(0.98), pair(0.95)]))
 
     assert short(found) == [
         ("error", "conflict.labels", "2 pairs of near copies with different labels"),
-        ("warning", "conflict.look-alikes", "1 pair of look-alikes with different labels"),
+        ("warning", "conflict.look-alikes", "1 pair of near-duplicates with different labels"),
     ]
     assert found[1].examples == ("a.png ↔ b.png (0.950)",)
-    assert findings.conflicts([]) == []
+    assert list(findings.conflicts([])) == []
 
 
 def test_near_copies() -> None:
-    (found,) = findings.near_copies(88, 3, 100)
+    (found,) = list(findings.near_copies(88, 3, 100))
 
     assert (found.severity, found.title) == ("note", "88% of the slices have a near copy")
     assert "3 of them one of another class" in found.detail
-    assert findings.near_copies(0, 0, 100) == []
+    assert list(findings.near_copies(0, 0, 100)) == []
 
 
 def test_mixed_groups_largest_first() -> None:
-    (found,) = findings.mixed_groups([0, 0, 1, 1, 1, 2], ["x", "y", "y", "x", "y", "x"])
+    (found,) = list(findings.mixed_groups([0, 0, 1, 1, 1, 2], ["x", "y", "y", "x", "y", "x"]))
 
     assert found.examples == ("group 1: 2 y, 1 x", "group 0: 1 x, 1 y")
-    assert findings.mixed_groups([0, 1], ["x", "y"]) == []
+    assert list(findings.mixed_groups([0, 1], ["x", "y"])) == []
 
 
 def test_classes() -> None:
     counts = [ClassCount(label="benign", slices=20, groups=18), ClassCount(label="malignant", slices=60, groups=14)]
 
-    found = findings.classes(counts)
+    found = list(findings.classes(counts))
 
     assert short(found) == [
         ("warning", "classes.imbalance", "malignant has 3.0 times the slices of benign"),
-        ("warning", "classes.few-groups", "few look-alike groups: malignant 14"),
+        ("warning", "classes.few-groups", "few near-duplicate groups: malignant 14"),
     ]
     assert "75.0%" in found[0].detail
-    assert findings.classes([ClassCount(label=label, slices=40, groups=15) for label in "ab"]) == []
+    assert list(findings.classes([ClassCount(label=label, slices=40, groups=15) for label in "ab"])) == []
 
 
 @pytest.mark.parametrize(
     ("slices", "severity", "says"),
     [
         ((0, 0, 0, 0), None, ""),
-        ((0, 0, 0, 4), "note", "4 of 10 test slices resemble one"),
-        ((0, 1, 2, 4), "error", "2 of 10 test slices have a look-alike in training or validation"),
+        ((0, 0, 0, 4), "note", "4 of 10 test slices are similar to one"),
+        ((0, 1, 2, 4), "error", "2 of 10 test slices have a near-duplicate in training or validation"),
     ],
 )
 def test_crossing(slices: tuple[int, ...], severity: str | None, says: str) -> None:
     levels = (0.98, 0.95, 0.90, 0.85)
 
-    found = findings.crossing(
-        [Crossing(level=level, slices=count, n=10) for level, count in zip(levels, slices, strict=True)], ""
-    )
+    crossings = [Crossing(level=level, slices=count, n=10) for level, count in zip(levels, slices, strict=True)]
+    found = list(findings.crossing(crossings, ""))
 
     assert [item.severity for item in found] == ([severity] if severity else [])
     assert all(says in item.title for item in found)
@@ -125,7 +124,7 @@ def test_shortcuts() -> None:
         Shortcut(name="thumbnail", about="8×8 thumbnail", of_file=False, before=trial(0.2), after=trial(0.01)),
     ]
 
-    found = findings.shortcuts(tried)
+    found = list(findings.shortcuts(tried))
 
     assert short(found) == [
         ("warning", "shortcut.size", "picture size: 12 of 13 slices that are not 512×512 are malignant"),
@@ -134,7 +133,7 @@ def test_shortcuts() -> None:
     ]
     assert "0.600 (chance 0.330, rarely above 0.450, p 0.002) as read" in found[1].detail
     assert "p 0.200) as prepared" in found[1].detail
-    assert "3 look-alike groups; of all slices 54% are malignant" in found[0].detail
+    assert "3 near-duplicate groups; of all slices 54% are malignant" in found[0].detail
 
 
 def test_leak() -> None:
@@ -146,5 +145,5 @@ def test_leak() -> None:
     assert [item.title for item in findings.leak(memory(0.994))] == [
         "a random split would reward memory: 99.4% against 50.0%"
     ]
-    assert findings.leak(memory(0.55)) == []
-    assert findings.leak(None) == []
+    assert list(findings.leak(memory(0.55))) == []
+    assert list(findings.leak(None)) == []

@@ -9,7 +9,7 @@ import pytest
 from lungcli.datasets import manifest
 from lungcli.datasets.audit import features, html_report
 from lungcli.datasets.audit.audit import Audit, audit
-from lungcli.datasets.ingest.ingest import Incoming, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
 from lungcli.datasets.manifest import Manifest, Source
 from tests.imaging.pictures import png
 
@@ -34,12 +34,12 @@ class Reader(html.parser.HTMLParser):
 
 
 def made() -> Manifest:
-    files = [Incoming(label="ab"[i // 8], filename=f"{i}.png", content=png(i % 11)) for i in range(16)]
+    files = [IncomingFile(label="ab"[i // 8], filename=f"{i}.png", content=png(i % 11)) for i in range(16)]
     return write_dataset("some", files, Source(about=f"made up {EVIL}"), ordered=False)
 
 
 def page(of: Manifest, found: Audit) -> tuple[str, Reader]:
-    text = html_report.html(found, of, manifest.folder("some"))
+    text = html_report.render_html(found, of, manifest.folder("some"))
     reader = Reader()
     reader.feed(text)
     assert reader.open == []
@@ -49,7 +49,7 @@ def page(of: Manifest, found: Audit) -> tuple[str, Reader]:
 @pytest.fixture
 def audited() -> tuple[Manifest, Audit]:
     of = made()
-    return of, audit(of, features.look_at_all(of, manifest.folder("some"), 64))
+    return of, audit(of, features.dataset_features(of, manifest.folder("some"), 64))
 
 
 def test_the_page_stands_alone(audited: tuple[Manifest, Audit]) -> None:
@@ -72,13 +72,13 @@ def test_it_shows_findings_figures_and_pictures(audited: tuple[Manifest, Audit])
     assert ids == [item.id for item in audited[1].findings]
     assert "conflict.copies" in ids
     pictures = [attributes for tag, attributes in reader.tags if tag == "img"]
-    # Five pairs across the classes, and the five look-alike groups they make.
+    # Five pairs across the classes, and the five near-duplicate groups they make.
     assert len(pictures) == 20
     assert all(item["alt"].startswith(("a slice ", "b slice ")) for item in pictures)
     leak = audited[1].nearest_neighbour
     assert leak is not None
     assert f"{leak.grouped_accuracy:.1%}" in text
-    assert "Look-alike groups are not patients." in text
+    assert "Near-duplicate groups are not patients." in text
 
 
 def test_names_are_text(audited: tuple[Manifest, Audit]) -> None:
@@ -119,5 +119,5 @@ def test_without_a_neighbour_or_a_split(audited: tuple[Manifest, Audit]) -> None
 
     text, _ = page(of, bare)
 
-    assert "What memory alone is worth" not in text
+    assert "What memory alone achieves" not in text
     assert "<td>–</td>" in text

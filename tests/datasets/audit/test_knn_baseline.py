@@ -15,7 +15,7 @@ def unit(rows: "np.typing.NDArray[np.float64]") -> Thumbs:
 
 
 def test_pairs_whose_nearest_stranger_is_of_the_other_class() -> None:
-    # Two pairs of look-alikes at 0° and 40°, each of its own class.
+    # Two pairs of near-duplicates at 0° and 40°, each of its own class.
     angles = np.radians([0, 5, 40, 45])
     thumbs = unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
 
@@ -62,7 +62,7 @@ def test_memory_of_look_alikes_is_worth_nothing_outside_them() -> None:
 
 
 def test_one_group_has_no_strangers() -> None:
-    with pytest.raises(UsageError, match="all slices are of one look-alike group"):
+    with pytest.raises(UsageError, match="all slices are of one near-duplicate group"):
         nearest_neighbour_accuracy(unit(np.ones((3, 4096))), [0, 1, 0], [0, 0, 0])
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lungcli.datasets.audit import shortcuts
-from lungcli.datasets.audit.shortcuts import leave_group_out, oddity, one_hot, trial, whitened
+from lungcli.datasets.audit.shortcuts import leave_group_out, oddity, one_hot, run_test, whitened
 from lungcli.metrics import classification
 
 Floats = NDArray[np.float64]
@@ -47,10 +47,10 @@ def test_what_tells_the_classes_is_found() -> None:
     rng = np.random.default_rng(0)
     features = np.stack([labels + rng.normal(scale=0.3, size=120), rng.normal(size=120)], axis=1)
 
-    found = trial(features, labels, group, 3)
+    found = run_test(features, labels, group, 3)
 
     assert found is not None
-    assert found.telling()
+    assert found.is_significant()
     assert found.p == 1 / (1 + shortcuts.SHUFFLES)
     assert (found.balanced_accuracy.value or 0) > 0.8
     assert found.chance == pytest.approx(1 / 3, abs=0.06)
@@ -62,10 +62,10 @@ def test_memory_of_bodies_is_no_shortcut() -> None:
     labels, group = bodies(30, 8, 3, 0)
     own = np.random.default_rng(3).normal(size=(30, 4))
 
-    found = trial(own[group], labels, group, 3)
+    found = run_test(own[group], labels, group, 3)
 
     assert found is not None
-    assert not found.telling()
+    assert not found.is_significant()
     assert (found.balanced_accuracy.value or 0) < 0.5
 
 
@@ -74,8 +74,8 @@ def test_clean_data_is_seldom_accused() -> None:
     accused = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found = trial(rng.normal(size=(20, 6))[group] + rng.normal(scale=0.2, size=(80, 6)), labels, group, 2)
-        accused += found is not None and found.telling()
+        found = run_test(rng.normal(size=(20, 6))[group] + rng.normal(scale=0.2, size=(80, 6)), labels, group, 2)
+        accused += found is not None and found.is_significant()
 
     # One in a hundred is expected; five of sixty would happen by chance once in 3,000 times.
     assert accused < 5
@@ -98,8 +98,8 @@ def test_shuffles_judge_as_the_trial_does() -> None:
 def test_nothing_to_tell_from() -> None:
     labels, group = bodies(6, 3, 2, 0)
 
-    assert trial(np.full((18, 2), 512.0), labels, group, 2) is None
-    assert trial(np.random.default_rng(0).normal(size=(18, 2)), labels, np.zeros(18, dtype=np.int64), 2) is None
+    assert run_test(np.full((18, 2), 512.0), labels, group, 2) is None
+    assert run_test(np.random.default_rng(0).normal(size=(18, 2)), labels, np.zeros(18, dtype=np.int64), 2) is None
 
 
 def test_whitening_leaves_nothing_to_units_or_repetition() -> None:

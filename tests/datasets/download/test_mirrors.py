@@ -41,7 +41,7 @@ def test_the_largest_archive_is_chosen() -> None:
         ("Set.ZIP", 7, "https://b.example/z"),
     )
 
-    assert mirrors.chosen(content) == Remote(url="https://b.example/z", size=7, sha256="ab" * 32)
+    assert mirrors.largest_zip(content) == Remote(url="https://b.example/z", size=7, sha256="ab" * 32)
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def test_the_largest_archive_is_chosen() -> None:
 )
 def test_useless_lists(content: bytes, why: str) -> None:
     with pytest.raises(NetworkError, match=why):
-        mirrors.chosen(content)
+        mirrors.largest_zip(content)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=60).map(lambda text: json.dumps([text, {"filename": text}]).encode()))
 def test_any_answer_is_a_list_or_an_error(content: bytes) -> None:
     with contextlib.suppress(NetworkError):
-        assert mirrors.chosen(content).url.startswith("http")
+        assert mirrors.largest_zip(content).url.startswith("http")
 
 
 def test_a_list_is_asked_for_and_followed(served: Served) -> None:
     served.give(Answer(status=503), Answer(body=listing(("a.zip", 7, served.url + "/signed"))))
     mirror = Mirror(name="some", kind="mendeley", url=served.url + "/list")
 
-    assert mirrors.resolve(mirror, QUIET, QUICK).url == served.url + "/signed"
+    assert mirrors.resolve_zip(mirror, QUIET, QUICK).url == served.url + "/signed"
     assert [path for path, _ in served.asked] == ["/list", "/list"]
 
 
@@ -83,27 +83,27 @@ def test_a_list_that_cannot_be_had(served: Served, answer: Answer, why: str) -> 
     url = served.give(answer)
 
     with pytest.raises(NetworkError, match=why):
-        mirrors.resolve(Mirror(name="some", kind="mendeley", url=url), QUIET, QUICK)
+        mirrors.resolve_zip(Mirror(name="some", kind="mendeley", url=url), QUIET, QUICK)
 
 
 def test_a_list_may_not_lead_from_https_to_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "fetch_small", lambda *_, **__: listing(("a.zip", 1, "http://a.example")))
 
     with pytest.raises(NetworkError, match="from https"):
-        mirrors.resolve(Mirror(name="some", kind="mendeley", url="https://a.example/list"), QUIET)
+        mirrors.resolve_zip(Mirror(name="some", kind="mendeley", url="https://a.example/list"), QUIET)
 
 
 def test_addresses_of_the_user() -> None:
-    plain = mirrors.of_url("https://me:secret@a.example/set.zip?token=secret#x")
-    listed = mirrors.of_url("http://127.0.0.1:1/public-api/datasets/x/files?version=4")
+    plain = mirrors.mirror_of_url("https://me:secret@a.example/set.zip?token=secret#x")
+    listed = mirrors.mirror_of_url("http://127.0.0.1:1/public-api/datasets/x/files?version=4")
 
     assert (plain.name, plain.kind) == ("https://a.example/set.zip", "zip")
     assert listed.kind == "mendeley"
-    assert mirrors.resolve(plain, QUIET) == Remote(url=plain.url)
+    assert mirrors.resolve_zip(plain, QUIET) == Remote(url=plain.url)
 
 
 @pytest.mark.parametrize("url", ["", "set.zip", "file:///set.zip", "ftp://a.example/x", "http://", "http://["])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UsageError, match="no http or https address") as caught:
-        mirrors.of_url(url)
+        mirrors.mirror_of_url(url)
     assert "--from-zip" in caught.value.hint

@@ -41,9 +41,7 @@ def row(tmp_path: Path, served: Served) -> DataSet:
 
 def get(row: DataSet, said: list[str] | None = None, urls: tuple[str, ...] = ()) -> Manifest:
     heard = said if said is not None else []
-    return download.download(
-        row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, patience=QUICK
-    )
+    return download.download(row, ProgressCallbacks(moved=lambda _, __: None, say=heard.append), urls=urls, retry=QUICK)
 
 
 def there() -> set[str]:
@@ -60,7 +58,7 @@ def test_from_nothing_to_a_verified_set(served: Served, row: DataSet, archive: b
 
     made = get(row)
 
-    assert published_hashes.found(row, made.slices) == len(made.slices) == 5
+    assert published_hashes.count_published(row, made.slices) == len(made.slices) == 5
     assert [item.path for item in made.rejected] == ["Test cases/000001_01.png"]
     assert there() == {"little"}
     assert paths_asked(served) == ["/first.zip"]
@@ -126,7 +124,7 @@ def test_a_wrong_archive_is_never_used(served: Served, row: DataSet, tmp_path: P
         "then: lungcli data download little --from-zip FILE"
     )
     assert there() <= {".little.download"}
-    assert list(download.kept(row).glob("*")) == []
+    assert list(download.partial_folder(row).glob("*")) == []
 
 
 def test_addresses_replace_the_mirrors(served: Served, row: DataSet, archive: bytes) -> None:
@@ -147,7 +145,7 @@ def test_a_list_with_hash_leads_to_the_archive(served: Served, row: DataSet, arc
     served.give(listed("ab" * 32), Answer(body=archive))
     with pytest.raises(NetworkError, match="not the sha256 it must have"):
         get(row, urls=(url,))
-    assert list(download.kept(row).iterdir()) == []
+    assert list(download.partial_folder(row).iterdir()) == []
 
     served.give(listed(""), Answer(body=archive))
     assert len(get(row, urls=(url,)).slices) == 5
@@ -158,7 +156,7 @@ def test_each_source_keeps_its_own_part(served: Served, row: DataSet, archive: b
     served.give(Answer(body=archive, cut=half), Answer(status=403), Answer(body=archive, cut=half), Answer(status=403))
     with pytest.raises(NetworkError):
         get(row)
-    assert sorted(path.stat().st_size for path in download.kept(row).glob("*.part")) == [half, half]
+    assert sorted(path.stat().st_size for path in download.partial_folder(row).glob("*.part")) == [half, half]
 
     served.give(Answer(status=403), Answer(body=archive))
     get(row)
@@ -196,7 +194,7 @@ def test_interrupt_while_it_is_read_needs_no_second_transfer(served: Served, row
 
 def test_one_download_at_a_time(served: Served, row: DataSet) -> None:
     with (
-        atomic_dir.alone(paths.data_home(), "little.download", "busy"),
+        atomic_dir.exclusive_lock(paths.data_home(), "little.download", "busy"),
         pytest.raises(UsageError, match="another process downloads little"),
     ):
         get(row)
@@ -218,7 +216,7 @@ def test_what_arrived_can_be_thrown_away(served: Served, row: DataSet, archive: 
     with pytest.raises(NetworkError):
         get(row)
 
-    download.forget(row)
+    download.remove_partial(row)
 
     assert there() == set()
 

@@ -23,8 +23,8 @@ from tests.datasets.servers import Answer, Served, served, serving
 
 __all__ = ["served"]
 
-FILE = resumable.ZIP + bytes(range(256)) * 4000
-OTHER = resumable.ZIP + bytes(range(255, -1, -1)) * 3000
+FILE = resumable.ZIP_MAGIC + bytes(range(256)) * 4000
+OTHER = resumable.ZIP_MAGIC + bytes(range(255, -1, -1)) * 3000
 HALF = len(FILE) // 2
 SHA = hashlib.sha256(FILE).hexdigest()
 QUICK = RetryPolicy(tries=3, first_wait=0.0, connect=5.0, silence=5.0)
@@ -68,7 +68,7 @@ def leave_half(served: Served, into: Path, heard: Heard) -> None:
     """Cut a transfer off half-way, as a server that then stays away does."""
     url = served.give(Answer(body=FILE, cut=HALF), Answer(status=503))
     with pytest.raises(NetworkError):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
     assert left(into)["set.part"] == FILE[:HALF]
 
 
@@ -86,7 +86,7 @@ def test_what_arrives_is_what_was_sent(served: Served, into: Path, heard: Heard)
 
 
 def test_slow(served: Served, into: Path, heard: Heard) -> None:
-    transfer(Remote(url=served.give(Answer(body=FILE, pause=0.01))), into, heard.told(), patience=QUICK)
+    transfer(Remote(url=served.give(Answer(body=FILE, pause=0.01))), into, heard.told(), retry=QUICK)
 
     assert left(into) == {"set.zip": FILE}
     assert heard.moves == sorted(heard.moves)
@@ -96,7 +96,7 @@ def test_slow(served: Served, into: Path, heard: Heard) -> None:
 def test_silence_is_borne_only_so_long(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=FILE, pause=3.0), Answer(body=FILE))
 
-    transfer(Remote(url=url), into, heard.told(), patience=RetryPolicy(first_wait=0.0, silence=0.2))
+    transfer(Remote(url=url), into, heard.told(), retry=RetryPolicy(first_wait=0.0, silence=0.2))
 
     assert left(into) == {"set.zip": FILE}
     assert "trying again" in heard.said[0]
@@ -105,7 +105,7 @@ def test_silence_is_borne_only_so_long(served: Served, into: Path, heard: Heard)
 def test_cut_off_half_way_goes_on_where_it_was(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=FILE, cut=HALF), Answer(body=FILE))
 
-    assert transfer(Remote(url=url), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, heard.told(), retry=QUICK) == SHA
 
     assert left(into) == {"set.zip": FILE}
     assert served.ranges() == ["", f"bytes={HALF}-"]
@@ -116,7 +116,7 @@ def test_cut_off_half_way_goes_on_where_it_was(served: Served, into: Path, heard
 def test_the_next_call_goes_on_too(served: Served, into: Path, heard: Heard) -> None:
     leave_half(served, into, heard)
 
-    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), retry=QUICK) == SHA
 
     assert served.ranges() == [f"bytes={HALF}-"]
     assert left(into) == {"set.zip": FILE}
@@ -125,7 +125,7 @@ def test_the_next_call_goes_on_too(served: Served, into: Path, heard: Heard) -> 
 def test_progress_gives_new_patience(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(*(Answer(body=FILE, cut=len(FILE) // 12) for _ in range(20)))
 
-    assert transfer(Remote(url=url), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, heard.told(), retry=QUICK) == SHA
     assert len(served.asked) > QUICK.tries
 
 
@@ -133,7 +133,7 @@ def test_progress_gives_new_patience(served: Served, into: Path, heard: Heard) -
 def test_no_ranges_means_starting_over(served: Served, into: Path, heard: Heard, etag: str) -> None:
     url = served.give(Answer(body=FILE, cut=HALF, etag=etag), Answer(body=FILE, ranges=False, etag=etag))
 
-    assert transfer(Remote(url=url), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, heard.told(), retry=QUICK) == SHA
     assert left(into) == {"set.zip": FILE}
 
 
@@ -141,7 +141,7 @@ def test_the_date_of_change_tells_where_there_is_no_etag(served: Served, into: P
     date = {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
     url = served.give(Answer(body=FILE, cut=HALF, etag="", headers=date), Answer(body=FILE, etag="", headers=date))
 
-    assert transfer(Remote(url=url), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, heard.told(), retry=QUICK) == SHA
     assert served.asked[1][1]["If-Range"] == date["Last-Modified"]
 
 
@@ -150,17 +150,17 @@ def test_another_file_in_between_is_never_mixed_in(served: Served, into: Path, h
     leave_half(served, into, heard)
     url = served.give(Answer(body=OTHER, etag='"two"', stubborn=stubborn))
 
-    transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+    transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
     assert left(into) == {"set.zip": OTHER}
 
 
 def test_a_shorter_file_in_between(served: Served, into: Path, heard: Heard) -> None:
     leave_half(served, into, heard)
-    short = resumable.ZIP + b"short"
+    short = resumable.ZIP_MAGIC + b"short"
 
     url = served.give(Answer(body=short, etag='"two"', stubborn=True))
-    transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+    transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
     assert left(into) == {"set.zip": short}
 
@@ -170,7 +170,7 @@ def test_a_part_that_is_whole_needs_nothing_more(served: Served, into: Path, hea
     into.with_suffix(".part").write_bytes(FILE)
     into.with_suffix(".json").write_text(f'{{"validator": "\\"one\\"", "size": {len(FILE)}}}')
 
-    assert transfer(Remote(url=served.give(Answer(status=500))), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=served.give(Answer(status=500))), into, heard.told(), retry=QUICK) == SHA
     assert served.asked == []
 
 
@@ -179,7 +179,7 @@ def test_nothing_left_to_send_is_told_by_416(served: Served, into: Path, heard: 
     into.with_suffix(".part").write_bytes(FILE)
     into.with_suffix(".json").write_text('{"validator": "\\"one\\"", "size": 0}')
 
-    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), retry=QUICK) == SHA
     assert served.ranges() == [f"bytes={len(FILE)}-"]
 
 
@@ -189,7 +189,7 @@ def test_a_part_without_a_good_note_is_begun_anew(served: Served, into: Path, he
     into.with_suffix(".part").write_bytes(b"what is this")
     into.with_suffix(".json").write_bytes(note)
 
-    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), retry=QUICK) == SHA
     assert served.ranges() == [""]
 
 
@@ -199,7 +199,7 @@ def test_a_refusal_is_final_and_keeps_the_part(served: Served, into: Path, heard
     url = served.give(Answer(status=status))
 
     with pytest.raises(NetworkError, match=f"it answers {status}"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
     assert len(served.asked) == 1
     assert left(into)["set.part"] == FILE[:HALF]
@@ -233,7 +233,7 @@ def test_patience_ends(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(status=500))
 
     with pytest.raises(NetworkError, match="it answers 500 Internal Server Error, 3 times in a row"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
     assert len(served.asked) == 3
 
 
@@ -251,7 +251,7 @@ def test_what_is_no_zip_file_is_not_kept(served: Served, into: Path, heard: Hear
     url = served.give(Answer(body=body))
 
     with pytest.raises(NetworkError, match=says):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
     assert len(served.asked) == 1
     assert left(into) == {}
@@ -263,7 +263,7 @@ def test_a_log_in_page_does_not_cost_the_part(served: Served, into: Path, heard:
     url = served.give(Answer(body=PAGE, etag=""))
 
     with pytest.raises(NetworkError, match="a web page"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
     assert left(into) == before
 
@@ -272,7 +272,7 @@ def test_wrong_hash(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=OTHER))
 
     with pytest.raises(NetworkError, match="not the sha256 it must have"):
-        transfer(Remote(url=url, sha256=SHA), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url, sha256=SHA), into, heard.told(), retry=QUICK)
     assert left(into) == {}
 
 
@@ -280,12 +280,12 @@ def test_wrong_size(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=OTHER))
 
     with pytest.raises(NetworkError, match="not the 1,024,004 it lists"):
-        transfer(Remote(url=url, size=len(FILE)), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url, size=len(FILE)), into, heard.told(), retry=QUICK)
     assert not into.exists()
 
 
 def test_without_a_length(served: Served, into: Path, heard: Heard) -> None:
-    transfer(Remote(url=served.give(Answer(body=FILE, sized=False))), into, heard.told(), patience=QUICK)
+    transfer(Remote(url=served.give(Answer(body=FILE, sized=False))), into, heard.told(), retry=QUICK)
 
     assert left(into) == {"set.zip": FILE}
     assert heard.moves[-1] == (len(FILE), 0)
@@ -294,7 +294,7 @@ def test_without_a_length(served: Served, into: Path, heard: Heard) -> None:
 def test_shorter_than_listed_and_without_a_length(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=FILE, sized=False, cut=HALF), Answer(body=FILE))
 
-    assert transfer(Remote(url=url, size=len(FILE)), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url, size=len(FILE)), into, heard.told(), retry=QUICK) == SHA
     assert left(into) == {"set.zip": FILE}
 
 
@@ -302,14 +302,14 @@ def test_a_body_without_end(served: Served, into: Path, heard: Heard, monkeypatc
     monkeypatch.setattr(resumable, "MAX_BYTES", 100_000)
 
     with pytest.raises(NetworkError, match="more than 100,000 bytes"):
-        transfer(Remote(url=served.give(Answer(body=FILE, sized=False))), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=served.give(Answer(body=FILE, sized=False))), into, heard.told(), retry=QUICK)
     assert not into.exists()
 
 
 def test_redirect(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(status=302, headers={"Location": "/signed/file?token=secret"}), Answer(body=FILE))
 
-    assert transfer(Remote(url=url), into, heard.told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, heard.told(), retry=QUICK) == SHA
     assert [path for path, _ in served.asked] == ["/set.zip", "/signed/file?token=secret"]
 
 
@@ -317,7 +317,7 @@ def test_redirect_in_circles(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(status=302, headers={"Location": "/set.zip"}))
 
     with pytest.raises(NetworkError, match="10 redirects"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
@@ -325,7 +325,7 @@ def test_redirect_to_another_kind_of_address(served: Served, into: Path, heard: 
     url = served.give(Answer(status=302, headers={"Location": target}))
 
     with pytest.raises(NetworkError, match="another kind of address"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
     assert not into.exists()
 
 
@@ -339,14 +339,14 @@ def test_a_server_without_tls_is_no_https_server(served: Served, into: Path, hea
     url = served.give(Answer(body=FILE)).replace("http://", "https://")
 
     with pytest.raises(NetworkError, match="certificate can't be verified"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
 
 def test_compression_on_the_way_is_refused(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(body=FILE, headers={"Content-Encoding": "gzip"}))
 
     with pytest.raises(NetworkError, match="compresses"):
-        transfer(Remote(url=url), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
 
 
 def test_nobody_there(into: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +356,7 @@ def test_nobody_there(into: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch)
         port = unused.getsockname()[1]
 
     with pytest.raises(NetworkError, match=r"no connection: .*refused, 3 times in a row"):
-        transfer(Remote(url=f"http://127.0.0.1:{port}/x"), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=f"http://127.0.0.1:{port}/x"), into, heard.told(), retry=QUICK)
 
 
 def test_somebody_there_who_says_nothing(into: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +366,7 @@ def test_somebody_there_who_says_nothing(into: Path, heard: Heard, monkeypatch: 
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
         with pytest.raises(NetworkError, match="it does not answer, 2 times in a row"):
-            transfer(Remote(url=url), into, heard.told(), patience=RetryPolicy(tries=2, first_wait=0.0, silence=0.1))
+            transfer(Remote(url=url), into, heard.told(), retry=RetryPolicy(tries=2, first_wait=0.0, silence=0.1))
 
 
 def test_a_name_that_nobody_knows_is_asked_once(
@@ -381,7 +381,7 @@ def test_a_name_that_nobody_knows_is_asked_once(
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
 
     with pytest.raises(NetworkError, match="its name can't be resolved") as caught:
-        transfer(Remote(url="http://set.invalid/set.zip"), into, heard.told(), patience=QUICK)
+        transfer(Remote(url="http://set.invalid/set.zip"), into, heard.told(), retry=QUICK)
     assert "connected to a network" in caught.value.hint
     assert asked == ["set.invalid"]
 
@@ -390,7 +390,7 @@ def test_a_proxy_that_refuses(served: Served, into: Path, heard: Heard, monkeypa
     monkeypatch.setenv("https_proxy", served.url)
 
     with pytest.raises(NetworkError, match=r"the proxy refuses: .*501") as caught:
-        transfer(Remote(url="https://set.invalid/set.zip"), into, heard.told(), patience=QUICK)
+        transfer(Remote(url="https://set.invalid/set.zip"), into, heard.told(), retry=QUICK)
     assert "HTTPS_PROXY" in caught.value.hint
 
 
@@ -401,7 +401,7 @@ def test_the_proxy_of_the_environment_is_asked(
     monkeypatch.setenv("HTTP_PROXY", served.url)
     monkeypatch.setenv("http_proxy", served.url)
 
-    transfer(Remote(url="http://set.invalid/set.zip"), into, heard.told(), patience=QUICK)
+    transfer(Remote(url="http://set.invalid/set.zip"), into, heard.told(), retry=QUICK)
 
     assert [path for path, _ in served.asked] == ["http://set.invalid/set.zip"]
     assert left(into) == {"set.zip": FILE}
@@ -413,7 +413,7 @@ def test_addresses_excepted_from_the_proxy(
     with serving() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), patience=QUICK)
+        transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), retry=QUICK)
         assert proxy.asked == []
 
 
@@ -424,11 +424,11 @@ def test_interrupt_keeps_the_part(served: Served, into: Path) -> None:
 
     url = served.give(Answer(body=FILE))
     with pytest.raises(KeyboardInterrupt):
-        transfer(Remote(url=url), into, ProgressCallbacks(moved=interrupt, say=lambda _: None), patience=QUICK)
-    size = resumable.kept_bytes(into)
+        transfer(Remote(url=url), into, ProgressCallbacks(moved=interrupt, say=lambda _: None), retry=QUICK)
+    size = resumable.received_bytes(into)
     assert HALF <= size < len(FILE)
 
-    assert transfer(Remote(url=url), into, Heard().told(), patience=QUICK) == SHA
+    assert transfer(Remote(url=url), into, Heard().told(), retry=QUICK) == SHA
     assert served.ranges() == ["", f"bytes={size}-"]
 
 
@@ -437,9 +437,9 @@ def test_no_room(served: Served, into: Path, heard: Heard, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, len(FILE) + 999))
 
     with pytest.raises(LungcliError, match="not enough space") as caught:
-        transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), room=1000, patience=QUICK)
+        transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), room=1000, retry=QUICK)
     assert "LUNGCLI_DATA" in caught.value.hint
-    transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), room=999, patience=QUICK)
+    transfer(Remote(url=served.give(Answer(body=FILE))), into, heard.told(), room=999, retry=QUICK)
 
 
 def test_a_disk_that_fills_up(served: Served, into: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +449,7 @@ def test_a_disk_that_fills_up(served: Served, into: Path, heard: Heard, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(LungcliError, match="No space left on device"):
-            transfer(Remote(url=served.give(Answer(body=FILE, etag=""))), into, heard.told(), patience=QUICK)
+            transfer(Remote(url=served.give(Answer(body=FILE, etag=""))), into, heard.told(), retry=QUICK)
     assert not into.exists()
 
 
@@ -503,7 +503,7 @@ def test_any_order_of_cuts_ends_with_the_file(
     answers = [Answer(body=content, cut=cut, ranges=ok) for cut, ok in zip(cuts, ranges, strict=False)]
     url = server.give(*answers, Answer(body=content))
 
-    sha256 = transfer(Remote(url=url), into, Heard().told(), patience=RetryPolicy(tries=9, first_wait=0.0))
+    sha256 = transfer(Remote(url=url), into, Heard().told(), retry=RetryPolicy(tries=9, first_wait=0.0))
 
     assert left(into) == {"set.zip": content}
     assert sha256 == hashlib.sha256(content).hexdigest()

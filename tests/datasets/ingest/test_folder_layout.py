@@ -6,20 +6,20 @@ import pytest
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS
-from lungcli.datasets.ingest.folder_layout import class_name, lay_out, may_be_picture
+from lungcli.datasets.ingest.folder_layout import class_name, may_be_picture, recognize_layout
 
 ROOT = "The IQ-OTHNCCD lung cancer dataset"
 
 
 def placed(*files: str) -> list[str]:
     """The class of each file, or its reason in brackets."""
-    found = lay_out([PurePosixPath(file) for file in files])
-    return [place.label or f"({place.reason})" for place in found.places]
+    found = recognize_layout([PurePosixPath(file) for file in files])
+    return [place.label or f"({place.reason})" for place in found.roles]
 
 
 def laid_out_like(*files: str) -> str:
     """The published set that files are laid out like, if any."""
-    row = lay_out([PurePosixPath(file) for file in files]).data_set
+    row = recognize_layout([PurePosixPath(file) for file in files]).data_set
     return row.name if row else ""
 
 
@@ -65,10 +65,10 @@ def test_a_part_of_the_kinds_of_cancer_is_somebody_elses() -> None:
 def test_a_set_may_be_named_instead_of_recognised() -> None:
     row = DATA_SETS["chest-ctscan"]
 
-    found = lay_out([PurePosixPath("adenocarcinoma/1.png"), PurePosixPath("normal/1.png")], row)
+    found = recognize_layout([PurePosixPath("adenocarcinoma/1.png"), PurePosixPath("normal/1.png")], row)
 
     assert found.data_set is row
-    assert [place.label for place in found.places] == ["malignant", "normal"]
+    assert [place.label for place in found.roles] == ["malignant", "normal"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from lungcli.datasets import manifest
 from lungcli.datasets.atomic_dir import LOCKS
 from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, source_files
 from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
-from lungcli.datasets.ingest.ingest import Incoming, safe, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, safe_filename, write_dataset
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from tests.datasets import published
 from tests.imaging.pictures import encoded, noise, png, write, zipped
@@ -113,7 +113,7 @@ def test_a_part_of_a_published_set(little: DataSet, packed: Callable[[dict[str, 
 
     made = import_published(little, packed(part))
 
-    assert (len(made.slices), published_hashes.found(little, made.slices)) == (2, 2)
+    assert (len(made.slices), published_hashes.count_published(little, made.slices)) == (2, 2)
 
 
 def test_a_download_must_be_complete(little: DataSet, packed: Callable[[dict[str, bytes]], Path]) -> None:
@@ -184,7 +184,7 @@ def test_a_set_without_known_hashes_is_told_by_its_numbers(
     other = import_dataset(write(tmp_path / "other", part))
 
     assert [item.source.data_set for item in (whole, other)] == ["little", ""]
-    assert published_hashes.found(row, other.slices) == 3
+    assert published_hashes.count_published(row, other.slices) == 3
 
 
 def test_a_file_that_changes_while_it_is_read(little: DataSet, tmp_path: Path) -> None:
@@ -316,9 +316,9 @@ def test_file_numbers_join_neighbours_only_where_they_follow_the_scans(tmp_path:
     first = noise(1).astype(float)
     alike = (first * 0.63 + noise(2) * 0.37).astype("uint8")
     incoming = [
-        Incoming(label="a", filename="case (7).png", content=encoded(noise(1))),
-        Incoming(label="a", filename="case (8).png", content=encoded(alike)),
-        Incoming(label="b", filename="case (9).png", content=png(9)),
+        IncomingFile(label="a", filename="case (7).png", content=encoded(noise(1))),
+        IncomingFile(label="a", filename="case (8).png", content=encoded(alike)),
+        IncomingFile(label="b", filename="case (9).png", content=png(9)),
     ]
 
     in_order = write_dataset("one", incoming, MADE_UP, ordered=True)
@@ -339,7 +339,7 @@ def test_a_layout_like_iqothnccd_is_in_order(tmp_path: Path) -> None:
 
 
 def test_copies_are_of_one_group() -> None:
-    incoming = [Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i // 2)) for i in range(6)]
+    incoming = [IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=png(i // 2)) for i in range(6)]
 
     made = write_dataset("some", incoming, MADE_UP, ordered=False)
 
@@ -348,7 +348,7 @@ def test_copies_are_of_one_group() -> None:
 
 def test_patients_are_kept_and_grouped() -> None:
     incoming = [
-        Incoming(label="ab"[i % 2], filename=f"{i}.png", content=png(i), patient=f"p{i // 3}") for i in range(6)
+        IncomingFile(label="ab"[i % 2], filename=f"{i}.png", content=png(i), patient=f"p{i // 3}") for i in range(6)
     ]
 
     made = write_dataset("some", incoming, MADE_UP, ordered=False)
@@ -365,10 +365,10 @@ def test_content_may_be_bytes_a_file_or_made_on_demand(tmp_path: Path) -> None:
 
     write(tmp_path, {"b.png": png(2)})
     incoming = [
-        Incoming(label="a", filename="1.png", content=png(1)),
-        Incoming(label="a", filename="2.png", content=tmp_path / "b.png"),
-        Incoming(label="b", filename="3.png", content=draw),
-        Incoming(label="b", filename="4.png", content=tmp_path / "gone.png", origin="there/4.png"),
+        IncomingFile(label="a", filename="1.png", content=png(1)),
+        IncomingFile(label="a", filename="2.png", content=tmp_path / "b.png"),
+        IncomingFile(label="b", filename="3.png", content=draw),
+        IncomingFile(label="b", filename="4.png", content=tmp_path / "gone.png", origin="there/4.png"),
     ]
 
     made = write_dataset("some", incoming, MADE_UP, ordered=False, rejected=[Rejected(path="x", reason="y")])
@@ -387,7 +387,7 @@ def test_counts_every_file(packed: Callable[[dict[str, bytes]], Path]) -> None:
 
 
 def test_everybodys_first_slice_may_be_called_the_same() -> None:
-    items = [Incoming(label="a", filename=name, content=b"") for name in ["1.png"] * 20_000 + ["1-3.png", "1.PNG"]]
+    items = [IncomingFile(label="a", filename=name, content=b"") for name in ["1.png"] * 20_000 + ["1-3.png", "1.PNG"]]
 
     targets = [str(target) for target in ingest._targets(items)]
 
@@ -533,4 +533,4 @@ def test_default_names(source: str, name: str) -> None:
     ],
 )
 def test_safe_names(name: str, fit: str) -> None:
-    assert safe(name) == fit
+    assert safe_filename(name) == fit

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.ingest import label_table
-from lungcli.datasets.ingest.label_table import Row
+from lungcli.datasets.ingest.label_table import LabelRow
 
 FILES = [PurePosixPath(name) for name in ("a/1.png", "a/2.png", "b, c.png")]
 
 
-def read(folder: Path, content: str | bytes) -> tuple[Row, ...]:
+def read(folder: Path, content: str | bytes) -> tuple[LabelRow, ...]:
     path = folder / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return label_table.read(path, FILES)
@@ -24,15 +24,15 @@ def test_columns_in_any_order_and_further_ones(tmp_path: Path) -> None:
     text = '\ufeffPatient, LABEL ,path,age\r\np 1,Malignant cases,a/1.png,50\r\n\r\n,normal,"b, c.png",\r\n'
 
     assert read(tmp_path, text) == (
-        Row(path=FILES[0], label="malignant", patient="p 1"),
-        Row(path=FILES[2], label="normal", patient=""),
+        LabelRow(path=FILES[0], label="malignant", patient="p 1"),
+        LabelRow(path=FILES[2], label="normal", patient=""),
     )
 
 
 def test_patients_may_be_unknown(tmp_path: Path) -> None:
     assert read(tmp_path, "path,label\na\\1.png,x\n./a/2.png,y") == (
-        Row(path=FILES[0], label="x", patient=""),
-        Row(path=FILES[1], label="y", patient=""),
+        LabelRow(path=FILES[0], label="x", patient=""),
+        LabelRow(path=FILES[1], label="y", patient=""),
     )
 
 

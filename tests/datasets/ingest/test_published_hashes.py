@@ -7,14 +7,14 @@ import pytest
 
 from lungcli.core import registry
 from lungcli.datasets.ingest import published_hashes
-from lungcli.datasets.ingest.published_hashes import COPY, DIFFERS, FOREIGN, Found
+from lungcli.datasets.ingest.published_hashes import COPY, DIFFERS, FOREIGN, LocalFile
 from lungcli.datasets.manifest import Slice
 from tests.datasets import published
 
 
 @pytest.mark.parametrize("row", [row for row in registry.DATA_SETS.values() if row.hashes], ids=lambda row: row.name)
 def test_the_bundled_lists_are_complete(row: registry.DataSet) -> None:
-    files = published_hashes.published(row)
+    files = published_hashes.published_files(row)
 
     assert Counter(item.label for item in files.values()) == Counter(dict(row.counts))
     assert all(len(bytes.fromhex(item.sha256)) == 32 for item in files.values())
@@ -24,10 +24,10 @@ def test_iqothnccd() -> None:
     row = registry.data_set("IQ-OTHNCCD")
 
     assert row.slices == 1097
-    assert published_hashes.published(row)["Bengin case (1).jpg"] == published_hashes.Published(
+    assert published_hashes.published_files(row)["Bengin case (1).jpg"] == published_hashes.PublishedFile(
         label="benign", sha256="f10f32ba46ca6dfa27056ae429fd56bc38c4a6c24b8caa5330ef5fdee75974d9"
     )
-    assert len({item.sha256 for item in published_hashes.published(row).values()}) == 1054
+    assert len({item.sha256 for item in published_hashes.published_files(row).values()}) == 1054
 
 
 def test_every_row_can_be_had_and_cited() -> None:
@@ -41,7 +41,7 @@ def test_every_row_can_be_had_and_cited() -> None:
 
 def test_every_verdict(tmp_path: Path) -> None:
     row = published.row(tmp_path)
-    right = published_hashes.published(row)["Normal case (1).png"].sha256
+    right = published_hashes.published_files(row)["Normal case (1).png"].sha256
     at_hand = [
         ("a/Normal case (1).png", "normal", right, ""),
         ("b/Normal case (1).png", "normal", right, COPY),
@@ -52,7 +52,7 @@ def test_every_verdict(tmp_path: Path) -> None:
     ]
 
     compared = published_hashes.compare(
-        row, [Found(path=PurePosixPath(path), label=label, sha256=sha256) for path, label, sha256, _ in at_hand]
+        row, [LocalFile(path=PurePosixPath(path), label=label, sha256=sha256) for path, label, sha256, _ in at_hand]
     )
 
     assert compared.reasons == tuple(reason for *_, reason in at_hand)
@@ -63,15 +63,15 @@ def test_every_verdict(tmp_path: Path) -> None:
         "Bengin case (10).png",
         "Normal case (2).png",
     )
-    assert compared.found == 1
+    assert compared.matching == 1
 
 
 def test_slices_count_once(tmp_path: Path) -> None:
     row = published.row(tmp_path)
-    right = published_hashes.published(row)["Normal case (1).png"].sha256
+    right = published_hashes.published_files(row)["Normal case (1).png"].sha256
     slices = [
         Slice(path=f"slices/{folder}/{name}", label="normal", sha256=right, size=(48, 48), group=0)
         for folder, name in (("a", "Normal case (1).png"), ("b", "Normal case (1).png"), ("a", "Normal case (2).png"))
     ]
 
-    assert published_hashes.found(row, slices) == 1
+    assert published_hashes.count_published(row, slices) == 1

@@ -13,8 +13,8 @@ from tests.imaging.pictures import png, zipped
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(UnreadableInputError) as caught, safe_zip.opened(path) as archive:
-        safe_zip.members(archive)
+    with pytest.raises(UnreadableInputError) as caught, safe_zip.open_zip(path) as archive:
+        safe_zip.checked_members(archive)
     assert caught.value.hint
     return caught.value.message
 
@@ -22,10 +22,10 @@ def refusal(path: Path) -> str:
 def test_members_are_files_with_their_content(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"a/": b"", "a/ä (1).png": png(1), "b.png": png(2)})
 
-    with safe_zip.opened(path) as archive:
-        found = safe_zip.members(archive)
+    with safe_zip.open_zip(path) as archive:
+        found = safe_zip.checked_members(archive)
         assert [item.filename for item in found] == ["a/ä (1).png", "b.png"]
-        assert [safe_zip.content(archive, item) for item in found] == [png(1), png(2)]
+        assert [safe_zip.read_member(archive, item) for item in found] == [png(1), png(2)]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_members_named_to_land_outside(tmp_path: Path, name: str, why: str) -> N
 def test_names_that_only_look_dangerous(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"a..b/c...png": png(1)})
 
-    with safe_zip.opened(path) as archive:
-        assert len(safe_zip.members(archive)) == 1
+    with safe_zip.open_zip(path) as archive:
+        assert len(safe_zip.checked_members(archive)) == 1
 
 
 @pytest.mark.parametrize("other", ["a/SCAN.png", "A/scan.png", "a/scan.png"])
@@ -134,7 +134,7 @@ def test_damaged_member_is_told_by_its_checksum(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(bytes(content))
 
     with (
-        safe_zip.opened(tmp_path / "a.zip") as archive,
+        safe_zip.open_zip(tmp_path / "a.zip") as archive,
         pytest.raises(UnreadableInputError, match=r"damaged in the \.zip file"),
     ):
-        safe_zip.content(archive, safe_zip.members(archive)[0])
+        safe_zip.read_member(archive, safe_zip.checked_members(archive)[0])

@@ -86,10 +86,10 @@ def test_classes_have_about_their_shares() -> None:
 @pytest.mark.parametrize(("slices", "seed", "why"), [(29, 0, "29 slices are too few"), (60, -1, "the seed is -1")])
 def test_what_cannot_be_drawn_is_refused(slices: int, seed: int, why: str) -> None:
     with pytest.raises(UsageError, match=why) as caught:
-        dataset.make(slices=slices, seed=seed, side=SIDE)
+        dataset.make_dataset(slices=slices, seed=seed, side=SIDE)
 
     assert caught.value.hint
-    assert not manifest.known()
+    assert not manifest.existing()
 
 
 def test_the_class_decides_the_nodule_and_nothing_else() -> None:
@@ -151,7 +151,9 @@ def test_a_spot_scales_with_the_picture() -> None:
 def test_the_data_set_is_written_with_its_patients_and_where_it_comes_from() -> None:
     heard: list[tuple[int, int]] = []
 
-    made = dataset.make(slices=36, seed=3, name="tiny", side=SIDE, advance=lambda done, of: heard.append((done, of)))
+    made = dataset.make_dataset(
+        slices=36, seed=3, name="tiny", side=SIDE, advance=lambda done, of: heard.append((done, of))
+    )
 
     assert manifest.load("tiny") == made
     assert made.classes == ("benign", "malignant", "normal")
@@ -171,9 +173,9 @@ def test_the_data_set_is_written_with_its_patients_and_where_it_comes_from() -> 
 
 
 def test_the_same_seed_makes_the_same_data_set() -> None:
-    first = dataset.make(slices=30, name="first", side=64)
-    again = dataset.make(slices=30, name="again", side=64)
-    other = dataset.make(slices=30, seed=1, name="other", side=64)
+    first = dataset.make_dataset(slices=30, name="first", side=64)
+    again = dataset.make_dataset(slices=30, name="again", side=64)
+    other = dataset.make_dataset(slices=30, seed=1, name="other", side=64)
 
     assert first.digest == again.digest
     assert other.digest != first.digest

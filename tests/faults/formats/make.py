@@ -20,7 +20,7 @@ from lungcli.datasets.manifest import Slice, Source
 from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile import model_card, model_file
 from lungcli.search import space, studies, trials
-from lungcli.search.trials import Figures
+from lungcli.search.trials import TrialMetrics
 from lungcli.training import checkpoint
 from lungcli.training.checkpoint import Position
 from tests.modelfile import graphs
@@ -67,7 +67,7 @@ def data() -> manifest.Manifest:
         for label in ("benign", "normal")
         for i in range(10)
     )
-    return manifest.make("old", slices, (), Source(about="of a version that was", licence="CC0"))
+    return manifest.build("old", slices, (), Source(about="of a version that was", licence="CC0"))
 
 
 def archived() -> job_manifest.JobManifest:
@@ -87,25 +87,27 @@ def archived() -> job_manifest.JobManifest:
     )
 
 
-def searched() -> tuple[space.Plan, Figures]:
+def searched() -> tuple[space.StudyPlan, TrialMetrics]:
     """What a study was after, and what its one trial came to."""
     axes: dict[str, tuple[space.Value, ...] | space.Range]
     axes = {"model": ("ownmodel",), "bits": (8, 32), "learning_rate": space.Range(low=1e-4, high=1e-2, log=True)}
-    after = space.Plan(axes=axes, settings={"data": "old", "teacher": ["resnet18"]}, split="d", seed=3, max_bytes=9000)
+    after = space.StudyPlan(
+        axes=axes, settings={"data": "old", "teacher": ["resnet18"]}, split="d", seed=3, max_bytes=9000
+    )
     right = Estimate(value=0.5, low=0.25, high=0.75)
-    return after, Figures(bytes=8000, p50=1.5, balanced_accuracy=right, n=12, groups=5)
+    return after, TrialMetrics(bytes=8000, p50=1.5, balanced_accuracy=right, n=12, groups=5)
 
 
 def study(to: Path) -> None:
     """Keep that study in a journal file."""
     after, figures = searched()
-    made = studies.begin("old", str(to), after)
-    with studies.reaching(str(to)):
+    made = studies.create_or_open("old", str(to), after)
+    with studies.storage_errors(str(to)):
         made.sampler = trials.sampler(made, after, 1)
         trial = made.ask()
-        trials.draw(trial, after, 1)
+        trials.draw_values(trial, after, 1)
         trials.note_run(trial, "old-0000")
-        made.tell(trial, trials.note_figures(trial, figures, after))
+        made.tell(trial, trials.note_metrics(trial, figures, after))
 
 
 def main() -> None:
@@ -126,12 +128,12 @@ def main() -> None:
     checkpoint.save(path, position, layer, average, optimizer)
     (folder / f"manifest-{manifest.FORMAT_VERSION}").mkdir()
     manifest.save(data(), folder / f"manifest-{manifest.FORMAT_VERSION}")
-    divided = split_files.make(data(), seed=3)
+    divided = split_files.build(data(), seed=3)
     path = folder / f"split-{split_files.FORMAT_VERSION}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(divided), indent=1))
     job = folder / f"archive-{job_manifest.FORMAT_VERSION}"
     job.mkdir()
-    (job / job_manifest.PLAN).write_bytes(msgspec.json.format(msgspec.json.encode(archived()), indent=2))
+    (job / job_manifest.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(archived()), indent=2))
     study(folder / f"study-{space.FORMAT_VERSION}.journal")
     graphs.nodules(folder / "net")
     model_file.write(

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Static
 from lungcli.core.registry import Mirror
 from lungcli.datasets import group_thresholds, manifest
 from lungcli.datasets.audit import features
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.datasets.groups import Thumbs
 from lungcli.datasets.manifest import Manifest
 from lungcli.tui.data import published_datasets
@@ -103,7 +103,7 @@ def test_measuring_the_leak_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) ->
             advance(turn, 1000)
         return np.zeros((6, 1), dtype=np.float32)
 
-    monkeypatch.setattr(group_thresholds, "thumbnails_of", slow)
+    monkeypatch.setattr(group_thresholds, "read_thumbnails", slow)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await pilot.press("n")
@@ -123,12 +123,12 @@ def test_a_data_set_of_one_group_has_no_leak_to_measure() -> None:
     folder = data_set()
     found = manifest.load("phantom")
     alone = tuple(msgspec.structs.replace(item, group=0) for item in found.slices)
-    manifest.save(manifest.make(found.name, alone, found.rejected, found.source), folder)
+    manifest.save(manifest.build(found.name, alone, found.rejected, found.source), folder)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "n")
         await settle(app, pilot)
-        assert "one look-alike group" in app.messages()[-1]
+        assert "one near-duplicate group" in app.messages()[-1]
 
     play(DataView(), scenario)
 
@@ -202,7 +202,7 @@ def test_a_check_can_be_cancelled_and_nothing_else_begins_meanwhile(monkeypatch:
             time.sleep(0.01)
             advance(turn, 1000)
 
-    monkeypatch.setattr(features, "look_at_all", slow)
+    monkeypatch.setattr(features, "dataset_features", slow)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await pilot.press("c")

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
 from lungcli.core import package_data, runs
-from lungcli.datasets.cache import Advance
+from lungcli.datasets.files import Advance
 from lungcli.evaluation import benchmark as bench
 from lungcli.evaluation import compare, evaluate
 from lungcli.evaluation.benchmark import Measurement
