@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lungcli.metrics.calibration import Bin, CalibrationErrors
-    from lungcli.metrics.referral import Selective, Target
+    from lungcli.metrics.referral import SelectiveFigures, Target
     from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 30
@@ -58,17 +58,17 @@ def calibrate(
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.load_run_data(recipe, advance)
-    card = stages.calibrated(model, found, target or _kept(model.card))
+    card = stages.calibrated_card(model, found, target or _kept(model.card))
     if target is not None:
         _require_reached(card)
     fitted = dataclasses.replace(model, card=card)
     verdicts = evaluate.evaluate(fitted, found.pixels, found.split.test, found.manifest, found.split, part="test")
     if card.figures is not None:
         card = msgspec.structs.replace(card, figures=verdicts.figures())
-    tested = referral.of(verdicts, card.referral.threshold) if card.referral else None
+    tested = referral.measure(verdicts, card.referral.threshold) if card.referral else None
     model_file.recard(model.path, card)
     if png is not None and card.referral:
-        plots.save(plots.risk_coverage(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
+        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
     if json:
         fields = ("temperature", "calibration", "referral", "risk_coverage")
         kept = {name: getattr(card, name) for name in fields}
@@ -80,7 +80,7 @@ def calibrate(
     )
 
 
-def show(card: "ModelCard", tested: "Selective | None") -> None:
+def show(card: "ModelCard", tested: "SelectiveFigures | None") -> None:
     """Print what a calibration has found, validation and test apart."""
     from rich.table import Table
 
@@ -114,7 +114,7 @@ def show(card: "ModelCard", tested: "Selective | None") -> None:
         mark = "  ← chosen" if item == point else ""
         curve.add_row(*map(number, cells), "█" * round(_WIDTH * item.risk) + mark)
     out.print(curve)
-    if not referral.reached(card.risk_coverage, card.referral):
+    if not referral.is_target_reached(card.risk_coverage, card.referral):
         console.warn(f"no threshold reaches {card.referral.target} on validation; this is the nearest")
 
 
@@ -149,7 +149,7 @@ def show_reliability(bins: "Sequence[Bin]") -> None:
     console.out().print(table)
 
 
-def show_selective(found: "Selective") -> None:
+def show_selective(found: "SelectiveFigures") -> None:
     """Print what the model's threshold of referral is worth on some slices, in two lines."""
     from lungcli.cli import console
     from lungcli.views.figures import with_interval
@@ -175,7 +175,7 @@ def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
 def _kept(card: "ModelCard") -> "Target":
     from lungcli.metrics import referral
 
-    return referral.parse(card.referral.target) if card.referral else referral.DEFAULT
+    return referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
 
 
 def _require_reached(card: "ModelCard") -> None:
@@ -183,10 +183,10 @@ def _require_reached(card: "ModelCard") -> None:
     from lungcli.core.errors import UsageError
     from lungcli.metrics import referral
 
-    if card.referral is None or referral.reached(card.risk_coverage, card.referral):
+    if card.referral is None or referral.is_target_reached(card.risk_coverage, card.referral):
         return
     nearest = referral.point_of(card.risk_coverage, card.referral)
-    by_risk = referral.parse(card.referral.target).kind == "risk"
+    by_risk = referral.parse_target(card.referral.target).kind == "risk"
     option, value = ("risk", nearest.risk) if by_risk else ("sensitivity", nearest.malignant_sensitivity or 0.0)
     within = math.ceil(value * 1000) / 1000 if by_risk else math.floor(value * 1000) / 1000
     useless = within >= 1 if by_risk else within <= 0

@@ -10,7 +10,7 @@ import typer
 from lungcli.cli import options as opt
 
 if TYPE_CHECKING:
-    from lungcli.evaluation.compare import Find, Flipped
+    from lungcli.evaluation.compare import FindEvaluation, Flipped
 
 
 def compare(
@@ -50,7 +50,7 @@ def compare(
         if csv or markdown:
             raise UsageError("flips are listed as a table or as JSON", "leave --csv and --markdown out, or add --json")
         with _finding() as find:
-            changed = comparing.flipped(paths, pinned, find)
+            changed = comparing.find_flips(paths, pinned, find)
         _flips(changed, as_json=json)
         return
     if specs:
@@ -70,13 +70,13 @@ def compare(
 
 
 @contextlib.contextmanager
-def _finding() -> "Iterator[Find]":
+def _finding() -> "Iterator[FindEvaluation]":
     """Yield what finds the verdicts of a model file, once each; shows that slices are read where they must be."""
     from lungcli.cli import progress
     from lungcli.pipeline import evaluate
 
     with progress.preparing("reading slices") as advance:
-        yield functools.cache(lambda path: evaluate.verdicts_of(path, advance))
+        yield functools.cache(lambda path: evaluate.evaluation_of(path, advance))
 
 
 def _flips(found: "Flipped", *, as_json: bool) -> None:
@@ -96,8 +96,8 @@ def _flips(found: "Flipped", *, as_json: bool) -> None:
         table.add_column(console.plain(title), overflow="fold")
     for row in found.slices:
         cells = [
-            f"{'' if verdict.verdict == row.label else '✗ '}{verdict.verdict} {verdict.confidence:.0%}"
-            for verdict in row.verdicts
+            f"{'' if verdict.label == row.label else '✗ '}{verdict.label} {verdict.confidence:.0%}"
+            for verdict in row.predictions
         ]
         table.add_row(console.plain(row.slice.rpartition("/")[2]), row.label, *cells)
     if found.slices:

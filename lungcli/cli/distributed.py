@@ -69,7 +69,7 @@ def _follow() -> None:
     for told in distributed.reported_runs():
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _signals()}
         run = runs.load(told.run)
-        for _ in stages.learn(run, told.stage, stages.load_run_data(run.recipe)):
+        for _ in stages.train(run, told.stage, stages.load_run_data(run.recipe)):
             pass
         for number, handler in before.items():
             signal.signal(number, handler)

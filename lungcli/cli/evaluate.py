@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lungcli.evaluation.external_validation import ExternalResult
     from lungcli.metrics.predictions import Evaluation
-    from lungcli.modelfile.model_card import StressFigures
+    from lungcli.modelfile.model_card import RobustnessFigures
     from lungcli.modelfile.model_file import Model
 
     Judged = tuple[str, str, Evaluation]
@@ -31,7 +31,7 @@ class _Found:
 
     model: "Model"
     judged: "list[Judged]"
-    stressed: "tuple[StressFigures, ...]"
+    stressed: "tuple[RobustnessFigures, ...]"
     scored: "list[ExternalResult]"
 
 
@@ -113,7 +113,7 @@ def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "
     from lungcli.modelfile import model_file, model_paths
 
     model = dataclasses.replace(model_file.load(model_paths.resolve(spec), threads), averages=averages)
-    return model, [external_validation.parse(item, model.card.classes) for item in folder_as]
+    return model, [external_validation.parse_label_and_folder(item, model.card.classes) for item in folder_as]
 
 
 def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
@@ -121,10 +121,10 @@ def _judge(model: "Model", name: str, *, random: bool) -> "list[Judged]":
     from lungcli.pipeline import evaluate as judging
 
     with progress.preparing(f"reading {name}") as advance:
-        return judging.judge(model, name, random=random, advance=advance)
+        return judging.evaluate_on(model, name, random=random, advance=advance)
 
 
-def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[StressFigures, ...]":
+def _stress(model: "Model", name: str, judged: "Evaluation") -> "tuple[RobustnessFigures, ...]":
     from lungcli.cli import progress
     from lungcli.datasets import manifest
     from lungcli.evaluation import robustness
@@ -138,7 +138,7 @@ def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
     from lungcli.evaluation import external_validation
 
     with progress.preparing(f"judging {folder}") as advance:
-        return external_validation.score(model, label, folder, advance)
+        return external_validation.evaluate_folder(model, label, folder, advance)
 
 
 def _print_json(found: _Found, name: str) -> None:
@@ -150,23 +150,23 @@ def _print_json(found: _Found, name: str) -> None:
     evaluations = []
     for title, warning, verdicts in found.judged:
         labels, probabilities, _ = verdicts.arrays()
-        before = calibration.untempered(probabilities, found.model.card.temperature)
+        before = calibration.undo_temperature(probabilities, found.model.card.temperature)
         evaluations.append(
             {
                 "title": title,
                 "figures": verdicts.figures(),
                 "classes": verdicts.classes,
                 "confusion": verdicts.matrices().sum(axis=0).tolist(),
-                "before_temperature": calibration.errors(before, labels),
-                "reliability": calibration.reliability(probabilities, labels),
-                "selective": referral.of(verdicts, found.model.card.referral.threshold)
+                "before_temperature": calibration.calibration_errors(before, labels),
+                "reliability": calibration.reliability_bins(probabilities, labels),
+                "selective": referral.measure(verdicts, found.model.card.referral.threshold)
                 if found.model.card.referral
                 else None,
                 "warning": warning,
             }
         )
     folders = [
-        {"folder": str(item.folder), "verdicts": item.verdicts, "left_out": item.unreadable, "figures": item.figures}
+        {"folder": str(item.folder), "verdicts": item.predictions, "left_out": item.unreadable, "figures": item.figures}
         for item in found.scored
     ]
     console.print_json(
@@ -188,11 +188,13 @@ def _show(found: _Found) -> None:
     for title, warning, verdicts in found.judged:
         tables.show_evaluation(verdicts, verdicts.figures(), title)
         labels, probabilities, _ = verdicts.arrays()
-        before = calibration.untempered(probabilities, found.model.card.temperature)
-        calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
-        calibrate.show_reliability(calibration.reliability(probabilities, labels))
+        before = calibration.undo_temperature(probabilities, found.model.card.temperature)
+        calibrate.show_errors(
+            calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
+        )
+        calibrate.show_reliability(calibration.reliability_bins(probabilities, labels))
         if found.model.card.referral:
-            calibrate.show_selective(referral.of(verdicts, found.model.card.referral.threshold))
+            calibrate.show_selective(referral.measure(verdicts, found.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(f"every slice is called {verdicts.classes[given.pop()]}: the model tells nothing apart")
         if warning:
@@ -212,10 +214,15 @@ def _reliability(found: _Found) -> "Image":
 
     verdicts = found.judged[0][2]
     labels, probabilities, _ = verdicts.arrays()
-    before = calibration.errors(calibration.untempered(probabilities, found.model.card.temperature), labels)
+    before = calibration.calibration_errors(
+        calibration.undo_temperature(probabilities, found.model.card.temperature), labels
+    )
     title = f"{model_paths.name_of(found.model.path)}, {len(labels)} slices ({verdicts.part})"
-    bins, after = calibration.reliability(probabilities, labels), calibration.errors(probabilities, labels)
-    return plots.reliability(bins, title, before, after)
+    bins, after = (
+        calibration.reliability_bins(probabilities, labels),
+        calibration.calibration_errors(probabilities, labels),
+    )
+    return plots.reliability_diagram(bins, title, before, after)
 
 
 def _under_stress(found: _Found) -> "Image":
@@ -224,7 +231,7 @@ def _under_stress(found: _Found) -> "Image":
 
     verdicts = found.judged[0][2]
     rested = f"{len(verdicts.slices)} slices of {len(set(verdicts.groups))} look-alike groups ({verdicts.part})"
-    return plots.stress(found.stressed, f"{model_paths.name_of(found.model.path)}, {rested}")
+    return plots.robustness(found.stressed, f"{model_paths.name_of(found.model.path)}, {rested}")
 
 
 def _save(found: _Found) -> None:
@@ -246,14 +253,14 @@ def _save(found: _Found) -> None:
         console.info("the bundled model's file is left as it came; to keep figures, copy it and name the copy")
         return
     try:
-        if found.judged and judging.keep_figures(path, found.judged[0][2]):
+        if found.judged and judging.save_figures(path, found.judged[0][2]):
             console.info(f"written into {name}: the figures of its test part, which it had none of (--no-save: not)")
-        if found.stressed and judging.keep_stress(path, found.judged[0][2], found.stressed):
+        if found.stressed and judging.save_robustness(path, found.judged[0][2], found.stressed):
             console.info(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif found.stressed:
             console.info(f"not written into {name}: the figures under stress, which are not of its own test part")
         if found.scored:
-            judging.keep_elsewhere(path, [item.figures for item in found.scored])
+            judging.save_external(path, [item.figures for item in found.scored])
             console.info(f"written into {name}: the figures of your folders, without their names (--no-save: not)")
     except LungcliError as error:
         # The figures stand on the screen; a model file that others own is no reason to fail.

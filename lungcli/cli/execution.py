@@ -22,7 +22,7 @@ def execute(run: Run) -> None:
         f"run {run.name}: {len(found.split.train)} slices to train on, {len(found.split.val)} to choose by, "
         f"{len(found.split.test)} to judge by ({splits.in_words(found.split)}, {found.split.digest[:8]})"
     )
-    events = jobs.work(run, found)
+    events = jobs.execute(run, found)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.shown() as show:
         for event in events:
             show(event)

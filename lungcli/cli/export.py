@@ -73,7 +73,7 @@ def export(
 
     model = model_file.load(model_paths.resolve(spec), threads=1)
     to = _target(output, form, model.path)
-    taken = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
+    taken = [path for path in bundle.file_names(to, form, examples=with_examples) if path.exists()]
     if taken and not overwrite:
         raise UsageError(f"{taken[0]} is there already", "add --overwrite, or choose another --output")
     console.disclaim()
@@ -86,7 +86,7 @@ def export(
             f"the exported file does not agree with the model: {_in_words(found)}; nothing was written",
             "allow more with --tolerance or --min-agreement, or export the float model, as in RUN/student",
         )
-    files = bundle.files(model, made, found, to, examples=with_examples)
+    files = bundle.file_contents(model, made, found, to, examples=with_examples)
     bundle.write(files)
     if json:
         console.print_json({"files": [str(path) for path in files], "facts": made.facts, "parity": found})
@@ -127,6 +127,6 @@ def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
 def _in_words(found: "Parity") -> str:
     return (
         f"on {found.n} slices of {found.pixels} the largest change of a probability is {found.largest_change:.4f} "
-        f"(allowed {found.tolerance:g}), and {found.same_verdicts:.1%} of verdicts are the same "
+        f"(allowed {found.tolerance:g}), and {found.agreement:.1%} of verdicts are the same "
         f"(at least {found.least_agreement:.0%})"
     )

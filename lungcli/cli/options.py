@@ -83,7 +83,7 @@ def taking(command: str, several: tuple[str, ...] = ()) -> Callable[[Callable[..
 
 def made(option: Option, metavar: str | None = None) -> Any:
     """Return what Typer makes an option of the command line from."""
-    facts = "; ".join(filter(None, (option.usual and f"default: {option.usual}", option.range)))
+    facts = "; ".join(filter(None, (option.default_text and f"default: {option.default_text}", option.range)))
     text = f"{option.help}.  [{facts}]" if facts else f"{option.help}."
     metavar = metavar or option.metavar
     if option.argument:

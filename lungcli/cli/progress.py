@@ -16,12 +16,12 @@ from lungcli.core.events import (
     RateLowered,
     RunDone,
     RunFailed,
-    RungDone,
-    RungStarted,
     RunStarted,
     RunStopped,
     StageDone,
     StageStarted,
+    StrategyDone,
+    StrategyStarted,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def judging(total: int | None) -> Iterator[Callable[[], None]]:
             done += 1
             # Frames and members of .zip files were not counted beforehand.
             known = None if total is None else max(total, done)
-            rate = formatting.pictures_a_second(done, time.monotonic() - began)
+            rate = formatting.throughput(done, time.monotonic() - began)
             bars.update(task, total=known, completed=done, rate=rate)
 
         yield advance
@@ -141,8 +141,8 @@ def shown() -> Iterator[Callable[[Event], None]]:
                     note = f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
                     where = f"{event.stage} epoch {event.epoch}"
                     bars.update(task, total=event.batches, completed=event.batch, description=where, note=note)
-                case RungStarted():
-                    bars.update(task, total=event.rungs, completed=event.number - 1, note=event.rung)
+                case StrategyStarted():
+                    bars.update(task, total=event.strategies, completed=event.number - 1, note=event.strategy)
                 case _:
                     pass
             _tell(event)
@@ -167,8 +167,8 @@ def _tell(event: Event) -> None:
             console.info(f"{event.stage}: {event.about}", style="bold")
         case EpochDone():
             console.info(epoch_line(event))
-        case RungDone():
-            console.info(f"  {event.rung}: {event.about}")
+        case StrategyDone():
+            console.info(f"  {event.strategy}: {event.about}")
         case StageDone():
             console.info(f"{event.stage}: done, {event.about}")
         case RateLowered():
@@ -178,7 +178,15 @@ def _tell(event: Event) -> None:
             )
         case BatchLowered():
             console.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
-        case RunStarted() | RungStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
+        case (
+            RunStarted()
+            | StrategyStarted()
+            | BatchDone()
+            | CheckpointWritten()
+            | RunStopped()
+            | RunFailed()
+            | RunDone()
+        ):
             pass
 
 
@@ -202,7 +210,7 @@ class _Rate:
         # What is begun anew has no speed yet.
         if self._began is None or done < self._began[0]:
             self._began = (done, time.monotonic())
-        return formatting.moved(done, total, self._began[0], time.monotonic() - self._began[1])
+        return formatting.download_progress(done, total, self._began[0], time.monotonic() - self._began[1])
 
 
 def _logging(what: str, note: Callable[[int, int], str] = "{} of {}".format) -> Callable[[int, int], None]:

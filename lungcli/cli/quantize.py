@@ -45,7 +45,7 @@ def quantize(settings: opt.Settings) -> None:
     with progress.preparing(f"reading {recipe.data}") as advance:
         found = stages.load_run_data(recipe, advance)
     limits = Limits(max_drop=asked.max_drop, min_agreement=asked.min_agreement, metric=asked.metric.replace("-", "_"))
-    made = progress.follow(quantizing.to_smaller(source, to, found, limits, asked.form, asked.qat_epochs))
+    made = progress.follow(quantizing.compress_file(source, to, found, limits, asked.form, asked.qat_epochs))
     _tell(made, source, to, tuned=bool(asked.qat_epochs))
     console.info(f"next: lungcli benchmark '{asked.source}' '{to}'")
 
@@ -64,10 +64,10 @@ def _tell(made: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     before, after = benchmark.benchmark([source, to], seconds=2.0)
     console.info(quantizing.speed_in_words(before.p50, after.p50, made.precision))
     console.out().print(console.plain(to), soft_wrap=True)
-    if not quantizing.holds(made):
-        fails = ", ".join(next(row.fails for row in made.ladder if row.name == made.rung))
+    if not quantizing.passes(made):
+        fails = ", ".join(next(row.fails for row in made.trials if row.name == made.strategy))
         raise GateNotMetError(
-            f"no rung of the ladder holds; the best, {made.rung}, fails by {fails} and is kept: {to}",
+            f"no rung of the ladder holds; the best, {made.strategy}, fails by {fails} and is kept: {to}",
             f"keep the float model, {'' if tuned else 'add --qat-epochs 5, '}"
             "or allow more with --max-drop or --min-agreement",
         )

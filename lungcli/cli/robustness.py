@@ -7,13 +7,13 @@ from rich.table import Table
 from lungcli.cli import console
 from lungcli.core.formatting import number
 from lungcli.evaluation.external_validation import ExternalResult
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.views.figures import with_interval
 
 _MOST_REASONS = 5
 
 
-def show(rows: Sequence[StressFigures]) -> None:
+def show(rows: Sequence[RobustnessFigures]) -> None:
     """Print a row a change and strength; rows[0] is of the slices as they are."""
     table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
     headings = (
@@ -51,7 +51,7 @@ def show(rows: Sequence[StressFigures]) -> None:
 def show_folder(scored: ExternalResult) -> None:
     """Print what became of one folder of slices of a known class."""
     figures, out = scored.figures, console.out()
-    verdicts = ", ".join(f"{count} {label}" for label, count in scored.verdicts.items())
+    verdicts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
     out.print(f"{console.plain(scored.folder)}, as {figures.label}: {verdicts}", style="bold", soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(f"judged {figures.label}", with_interval(figures.right))

@@ -96,9 +96,9 @@ def _say_of_int8(comparison: "Comparison", card: "ModelCard") -> None:
     student, int8 = (row.latency for row in comparison.rows[-2:])
     if student and int8:
         console.info(quantize.speed_in_words(student.p50, int8.p50, card.precision))
-    if not quantize.holds(card):
+    if not quantize.passes(card):
         console.warn(
-            f"no rung of the quantization ladder holds: int8 is {card.rung}, the best; the float student is kept too"
+            f"no quantization strategy passes: int8 is {card.strategy}, the best; the float student is kept too"
         )
 
 

@@ -6,7 +6,7 @@ from lungcli.cli import options as opt
 from lungcli.cli.runs import RunName
 
 if TYPE_CHECKING:
-    from lungcli.pipeline.reproduce import Outcome, Reproduction
+    from lungcli.pipeline.reproduce import Reproduction, StageReproduction
 
 
 def reproduce(name: RunName, json: opt.Json = False) -> None:
@@ -73,7 +73,7 @@ def _conclude(found: "Reproduction") -> None:
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
 
-    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in found.surroundings.items())
+    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in found.environment.items())
     if found.same:
         console.info(f"the same weights, bit for bit: {found.again} repeats {found.run}", style="green")
         if around:
@@ -86,7 +86,7 @@ def _conclude(found: "Reproduction") -> None:
     )
 
 
-def _what(outcome: "Outcome") -> str:
+def _what(outcome: "StageReproduction") -> str:
     facts = (
         (outcome.weights is False, "weights"),
         (not outcome.graph, "graph"),

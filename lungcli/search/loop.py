@@ -54,7 +54,7 @@ class Watch:
 def checked(plan: Plan) -> Plan:
     """Return `plan` if a trial of every value can be begun. Raises UsageError, before any study is made."""
     for drawn in space.corners(plan.axes):
-        jobs.settled(*space.recipe_of(plan, drawn))
+        jobs.resolve(*space.recipe_of(plan, drawn))
     if plan.settings.get("protocol", "grouped") != "grouped":
         raise UsageError(
             "a search chooses by the validation part, and a random split has slices of the same bodies there",
@@ -131,7 +131,7 @@ def work(run: Run, found: RunData) -> Generator[Event, None, None]:
     for stage in model_paths.stages(run):
         if origin := stages.reused_teacher(run, stage):
             _link(origin, run, stage)
-    return jobs.work(run, found, without=_SKIPPED)
+    return jobs.execute(run, found, without=_SKIPPED)
 
 
 def judged(run: Run, found: RunData) -> Figures:

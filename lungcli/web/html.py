@@ -152,7 +152,7 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     """Which part a model was judged on, and its figures there: its own, or else those under no change of `stress`."""
     if card.figures:
         return card.figures.part, card.figures.estimates
-    unchanged = next((row for row in card.stress if not row.strength), None)
+    unchanged = next((row for row in card.robustness if not row.strength), None)
     if unchanged is None:
         return "", {}
     return "test", {

@@ -58,9 +58,9 @@ def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Pat
     assert json.loads(call(own_workshop, "compare", student, moved, "--flips", "--json").stdout)["slices"] == []
 
     call(own_workshop, "data", "remove", "phantom", "--yes")
-    assert rows(student, moved)[1]["not_compared"] == "one of the two has no verdicts on its test part"
+    assert rows(student, moved)[1]["not_compared"] == "one of the two has not been evaluated on its test part"
     assert (
-        "has no verdicts on its test part" in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
+        "has not been evaluated on its test part" in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
     )
 
 
@@ -92,7 +92,7 @@ def test_evaluate_shows_the_literatures_protocol_beside_and_warns(workshop: Path
     done = call(workshop, "evaluate", RUN, "--data", "phantom", "--split", "random")
     assert "test part of the model's own grouped split" in done.stdout
     assert "test part of a random split, as in the literature" in done.stdout
-    assert "it measures memory, and flatters" in done.stderr
+    assert "its figures are too good" in done.stderr
     assert "→ malignant" in done.stdout
 
 
@@ -154,16 +154,16 @@ def test_where_no_rung_holds_the_best_is_kept_and_named(
     with pytest.raises(GateNotMetError) as caught:
         CliRunner().invoke(app, ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
     card = model_file.read_card(output)
-    assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
-    assert card.rung in ("minmax per tensor", "minmax per channel")
-    told = f"no rung of the ladder holds; the best, {card.rung}, fails by agreement and is kept: {output}"
+    assert [row.fails for row in card.trials] == [(), ("agreement",), ("agreement",)]
+    assert card.strategy in ("minmax per tensor", "minmax per channel")
+    told = f"no rung of the ladder holds; the best, {card.strategy}, fails by agreement and is kept: {output}"
     assert caught.value.message == told
 
 
 def test_calibration_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
     call(own_workshop, "data", "phantom", "--slices", 60, "--seed", 5, "--name", "others")
     asked = ["quantize", f"{RUN}/student", "--data", "others", "-o", tmp_path / "a.onnx"]
-    assert "calibration might meet its test slices" in call(own_workshop, *asked, check=2).stderr
+    assert "calibration might use its test slices" in call(own_workshop, *asked, check=2).stderr
     assert not (tmp_path / "a.onnx").exists()
 
 

@@ -56,7 +56,7 @@ def test_sizes(count: int, text: str) -> None:
     ],
 )
 def test_how_a_file_arrives(done: int, total: int, since: int, seconds: float, text: str) -> None:
-    assert formatting.moved(done, total, since, seconds) == text
+    assert formatting.download_progress(done, total, since, seconds) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (750, "12:30"), (3723, "1:02:03")])

@@ -47,7 +47,7 @@ def test_published_data_sets() -> None:
     assert "lungcli data import PATH" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "seed"])
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "kd-mean", "attention"])
 def test_known_methods(name: str) -> None:
     row = registry.method(name.upper())
     assert row.name == name

@@ -118,15 +118,15 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices() -> None:
     blind = runs.create("blind", "compress", ours.recipe, split=ours.info.split)
     found = stages.load_run_data(ours.recipe)
 
-    list(jobs.work(ours, found))
-    list(jobs.work(blind, without_test(found)))
+    list(jobs.execute(ours, found))
+    list(jobs.execute(blind, without_test(found)))
 
     assert made(blind) == made(ours)
     cards = [model_file.read_card(run.stage("int8") / model_paths.MODEL) for run in (ours, blind)]
-    # Dates, figures of the test part and the ladder's timings differ from one run to the next.
-    ladders = [[msgspec.structs.replace(rung, p50=0.0) for rung in card.ladder] for card in cards]
-    assert ladders[0] == ladders[1]
-    same = {name: getattr(cards[1], name) for name in ("created", "figures", "ladder")}
+    # Dates, figures of the test part and timings of trials differ from one run to the next.
+    trials = [[msgspec.structs.replace(trial, p50=0.0) for trial in card.trials] for card in cards]
+    assert trials[0] == trials[1]
+    same = {name: getattr(cards[1], name) for name in ("created", "figures", "trials")}
     assert msgspec.structs.replace(cards[0], **same) == cards[1]
     judged = [evaluate.load(run.stage("teacher") / stages.EVALUATION).probabilities for run in (ours, blind)]
     assert judged[0] != judged[1]

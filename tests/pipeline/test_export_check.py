@@ -87,7 +87,7 @@ def started(kind: runs.Kind, **settings: object) -> tuple[Run, stages.RunData]:
 def test_a_net_that_cannot_become_a_model_file_is_refused_before_any_work(name: str, why: str) -> None:
     for kind, settings in (("train", {"model": name}), ("distill", {"model": name, "teacher": "ownmodel"})):
         run, found = started(kind, **settings)  # type: ignore[arg-type]
-        events = jobs.work(run, found)
+        events = jobs.execute(run, found)
         assert isinstance(next(events), RunStarted)
         with pytest.raises(UsageError, match=why) as caught:
             list(events)
@@ -143,7 +143,7 @@ def test_a_training_that_has_begun_is_not_checked_again() -> None:
 
 def able(kind: runs.Kind, **settings: object) -> Recipe:
     dataset.make(slices=45, side=64)
-    return jobs.settled(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
+    return jobs.resolve(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
 
 
 def test_what_a_row_says_a_net_cannot_do_is_refused_before_a_run_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest
 
     monkeypatch.setattr(export_check, "require_exportable", mock.Mock())
     monkeypatch.setattr(stages, "training_in_words", mock.Mock(return_value="train a net"))
-    monkeypatch.setattr(stages, "learn", mock.Mock(return_value=()))
+    monkeypatch.setattr(stages, "train", mock.Mock(return_value=()))
     monkeypatch.setattr(stages, "export", export)
     monkeypatch.setattr(stages, "not_evaluated", mock.Mock(return_value=["train"]))
     monkeypatch.setattr(stages, "evaluate", evaluate_all)
@@ -80,7 +80,7 @@ def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest
         manifest=SimpleNamespace(classes=("a", "b")), split=SimpleNamespace(digest="s", test=(1, 2))
     )
 
-    begun, training, trained, ended = jobs.work(run, found, without=(jobs.EVALUATE,))
+    begun, training, trained, ended = jobs.execute(run, found, without=(jobs.EVALUATE,))
     assert isinstance(begun, RunStarted)
     assert begun.stages == ("train",)
     assert isinstance(training, StageStarted)
@@ -88,10 +88,10 @@ def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest
     assert isinstance(trained, StageDone)
     assert trained.about == "a net"
     assert isinstance(ended, RunDone)
-    begun, judging, told, _ = jobs.work(run, found)
+    begun, judging, told, _ = jobs.execute(run, found)
     assert isinstance(begun, RunStarted)
     assert begun.stages == ("train", "evaluate")
     assert isinstance(judging, StageStarted)
-    assert judging.about == "judge 2 test slices with train"
+    assert judging.about == "evaluate train on 2 test slices"
     assert isinstance(told, StageDone)
     assert [trained.time >= finished[0] >= training.time, told.time >= finished[1] >= judging.time] == [True, True]

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from lungcli.metrics.intervals import Estimate
-from lungcli.modelfile.model_card import Int8Proof, RungFigures
+from lungcli.modelfile.model_card import Int8Proof, TrialFigures
 from lungcli.pipeline import quantize
 from tests.modelfile import graphs
 
-ROW = RungFigures(
+ROW = TrialFigures(
     name="minmax per channel",
     bytes=9,
     p50=1.5,
@@ -42,24 +42,24 @@ def test_no_speed_is_claimed_for_what_computes_in_float() -> None:
 
 
 def test_a_rung_is_put_into_words() -> None:
-    failed = "-0.020 to float32, 98.0% of verdicts unchanged: does not hold (balanced accuracy, agreement)"
-    assert quantize.rung_in_words(ROW) == failed
-    assert quantize.rung_in_words(msgspec.structs.replace(ROW, fails=())).endswith("unchanged: holds")
+    failed = "-0.020 to float32, 98.0% of predictions unchanged: fails (balanced accuracy, agreement)"
+    assert quantize.trial_in_words(ROW) == failed
+    assert quantize.trial_in_words(msgspec.structs.replace(ROW, fails=())).endswith("unchanged: passes")
 
 
 def test_a_file_says_whether_its_rung_holds() -> None:
     held = msgspec.structs.replace(ROW, name="ends in float", fails=())
-    card = graphs.card(precision="int8", int8=PROOF, rung="ends in float", ladder=(ROW, held))
-    assert quantize.holds(card)
+    card = graphs.card(precision="int8", int8=PROOF, strategy="ends in float", trials=(ROW, held))
+    assert quantize.passes(card)
     assert quantize.proof_in_words(card) == (
-        "50 of 54 layers run on integers (ends in float), 4.0× smaller, 98.0% of 100 validation verdicts unchanged"
+        "50 of 54 layers run on integers (ends in float), 4.0× smaller, 98.0% of 100 validation predictions unchanged"
     )
-    best = msgspec.structs.replace(card, rung="minmax per channel", ladder=(ROW,))
-    assert not quantize.holds(best)
-    assert "(minmax per channel, the best of a ladder of which no rung holds)" in quantize.proof_in_words(best)
+    best = msgspec.structs.replace(card, strategy="minmax per channel", trials=(ROW,))
+    assert not quantize.passes(best)
+    assert "(minmax per channel, the best strategy though none passes)" in quantize.proof_in_words(best)
 
 
 def test_files_from_before_the_ladder_are_not_doubted() -> None:
     card = graphs.card(precision="int8", int8=PROOF)
-    assert quantize.holds(card)
+    assert quantize.passes(card)
     assert quantize.proof_in_words(card).startswith("50 of 54 layers run on integers, 4.0× smaller")

@@ -35,7 +35,7 @@ def test_the_same_outcome_is_the_same_bit_for_bit() -> None:
     (outcome,) = found.stages
     assert (found.run, found.again, found.same) == ("a", "a-again", True)
     assert (outcome.weights, outcome.graph, outcome.flips, outcome.largest_change) == (True, True, 0, 0.0)
-    assert found.surroundings == {}
+    assert found.environment == {}
 
 
 def test_what_differs_is_named_and_what_may_be_to_blame() -> None:
@@ -47,7 +47,7 @@ def test_what_differs_is_named_and_what_may_be_to_blame() -> None:
     assert not found.same
     assert (outcome.weights, outcome.graph, outcome.flips, outcome.n) == (False, True, 1, 6)
     assert outcome.largest_change == pytest.approx(0.7)
-    assert found.surroundings == {"torch": ("2.9", "3.0"), "processor": ("A", "B")}
+    assert found.environment == {"torch": ("2.9", "3.0"), "processor": ("A", "B")}
 
 
 def test_other_weights_are_a_difference_even_with_the_same_verdicts() -> None:

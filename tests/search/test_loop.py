@@ -107,7 +107,7 @@ def test_no_trial_and_no_teacher_meets_a_slice_of_the_test_part(monkeypatch: pyt
     # The guard guards: what a run does beyond a trial is to judge the test part.
     run = runs.load(next(each.run for each in found if each.drawn["bits"] == 32))
     with pytest.raises(AssertionError, match="a slice of the test part was read"):
-        list(jobs.work(run, guarded(real(run.recipe))))
+        list(jobs.execute(run, guarded(real(run.recipe))))
 
 
 def _last(outcome: Outcome) -> str:

@@ -45,7 +45,7 @@ def test_passes_in_the_other_mode_are_not_kept_and_so_no_validation_of_a_copy() 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenetv2", "swin-t"])
 def test_nets_that_hand_on_maps_are_said_to(name: str) -> None:
-    assert registry.net(name).maps
+    assert registry.net(name).feature_maps
     net = nets.build(name, 3, 64)
     watched = features.watch(net, 64, training=False)
     with torch.inference_mode():

@@ -72,7 +72,7 @@ def test_a_net_is_built_exported_accepted_and_quantized_as_its_row_says(name: st
     graphs.quantized(tmp_path / "float.onnx", graphs.slices(4, size=SIZE), tmp_path / "int8")
     model_file.write(tmp_path / "int8", graphs.card(size=SIZE, precision="int8"), tmp_path / "int8.onnx")
     proved = proved_int8(tmp_path / "float.onnx", tmp_path / "int8.onnx", slices)
-    assert int8_coverage.is_int8(proved, int8_coverage.ENOUGH) == (row.quantizable != "no")
+    assert int8_coverage.is_int8(proved, int8_coverage.FULL_SHARE) == (row.quantizable != "no")
     assert proved.size_ratio < 0.4
 
 

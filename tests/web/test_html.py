@@ -14,7 +14,7 @@ from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 from lungcli.web import html
 from lungcli.web.html import Upload
@@ -109,7 +109,7 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
 
 
 def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: Path) -> None:
-    whole = StressFigures(
+    whole = RobustnessFigures(
         change="none",
         strength=0,
         setting="as it is",
@@ -120,7 +120,7 @@ def test_figures_under_no_change_stand_in_for_those_that_a_card_lacks(tmp_path: 
         malignant_flips=0.0,
     )
     blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
-    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, stress=(blurred, whole)), "m")
+    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, robustness=(blurred, whole)), "m")
     assert "<td>0.600 [0.500, 0.700] on the test part</td>" in shown
     assert "<td>0.900 [0.800, 1.000] on the test part</td>" in shown
     assert "0.100" not in shown

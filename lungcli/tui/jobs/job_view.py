@@ -89,7 +89,7 @@ class StartView(Container):
 
     def _preset(self) -> None:
         """Take a data set that is there where the usual one is not; a model is quantized with its own."""
-        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}["data"]
+        usual = {field.field: field.default_text for field in job_form.of_kind(self._kind)}["data"]
         known = self._known["data"]
         if not usual:
             self._values.pop("data", None)
@@ -108,8 +108,8 @@ class StartView(Container):
         ]
 
     def _box(self, field: Option) -> Input | Select[str]:
-        value = self._values.get(field.field, field.usual)
-        choices = field.values or self._known.get(field.known, ())
+        value = self._values.get(field.field, field.default_text)
+        choices = field.values or self._known.get(field.choices_from, ())
         if field.kind is bool or (field.values and not field.free):
             options = [("no", ""), ("yes", "yes")] if field.kind is bool else [(choice, choice) for choice in choices]
             return Select(options, value=value, allow_blank=False, compact=True, name=field.field)
@@ -125,7 +125,7 @@ class StartView(Container):
         if event.value == self._kind:
             return
         # What is usual for one kind of job may not be for another.
-        usual = {field.field: field.usual for field in job_form.of_kind(self._kind)}
+        usual = {field.field: field.default_text for field in job_form.of_kind(self._kind)}
         self._values = {name: value for name, value in self._values.items() if value != usual.get(name)}
         self._kind = str(event.value)
         self._preset()

@@ -40,7 +40,7 @@ def reliability(evaluation: Evaluation) -> Text:
     """Draw the reliability diagram on its side: a bar of what was right, a mark where the model said it would be."""
     labels, probabilities, _ = evaluation.arrays()
     text = Text.assemble(("when it said   it was right".ljust(_BAR + 15) + "slices\n", "bold"))
-    for found in calibration.reliability(probabilities, labels):
+    for found in calibration.reliability_bins(probabilities, labels):
         text.append_text(_bin(found))
     error = calibration.expected_calibration_error(probabilities, labels)
     return text.append(f"┃ marks what was promised; ECE {error:.3f} is the mean gap, weighted by slices", "dim")
