@@ -60,7 +60,8 @@ def test_a_file_outside_its_run_is_judged_anew(own_workshop: Path, tmp_path: Pat
     call(own_workshop, "data", "remove", "phantom", "--yes")
     assert rows(student, moved)[1]["not_compared"] == "one of the two has not been evaluated on its test part"
     assert (
-        "has not been evaluated on its test part" in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
+        "has not been evaluated on its test part"
+        in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
     )
 
 

@@ -61,8 +61,8 @@ def test_on_one_test_part_there_is_a_paired_difference() -> None:
                 "split": msgspec.structs.replace(FIRST, digest="t"),
                 "data": msgspec.structs.replace(graphs.card().data, name="mine", digest="e"),
             },
-            "it was evaluated on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 of "
-            "the grouped split with seed 0 of 'phantom'",
+            "it was evaluated on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 "
+            "of the grouped split with seed 0 of 'phantom'",
         ),
     ],
     ids=["fold", "protocol", "data"],

@@ -111,7 +111,7 @@ def test_a_file_that_says_something_else_does_not_pass(model: Model) -> None:
 def test_too_few_same_verdicts_do_not_pass() -> None:
     found = parity.Parity(pixels="x", n=10, largest_change=0.01, agreement=0.9, tolerance=0.05, least_agreement=0.95)
     assert not found.met
-    assert msgspec.structs.replace(found, same_verdicts=0.95).met
+    assert msgspec.structs.replace(found, agreement=0.95).met
     assert not msgspec.structs.replace(found, same_verdicts=1.0, largest_change=0.06).met
 
 
