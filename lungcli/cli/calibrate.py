@@ -10,7 +10,7 @@ from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
-    from lungcli.metrics.referral import Selective, Target
+    from lungcli.metrics.referral import SelectiveFigures, Target
     from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 30
@@ -63,7 +63,7 @@ def calibrate(
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
-    card = stages.calibrated(model, run_data, target or _target_of_card(model.card))
+    card = stages.calibrated_card(model, run_data, target or _target_of_card(model.card))
     if target is not None:
         _require_reached(card)
     calibrated_model = dataclasses.replace(model, card=card)
@@ -72,10 +72,10 @@ def calibrate(
     )
     if card.figures is not None:
         card = msgspec.structs.replace(card, figures=evaluation.figures())
-    test_result = referral.of(evaluation, card.referral.threshold) if card.referral else None
+    test_result = referral.measure(evaluation, card.referral.threshold) if card.referral else None
     model_file.recard(model.path, card)
     if png is not None and card.referral:
-        plots.save(plots.risk_coverage(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
+        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
     if json:
         fields = ("temperature", "calibration", "referral", "risk_coverage")
         fitted_fields = {name: getattr(card, name) for name in fields}
@@ -87,7 +87,7 @@ def calibrate(
     )
 
 
-def show(card: "ModelCard", test_result: "Selective | None") -> None:
+def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     """Print the result of a calibration, for validation and test."""
     from rich.table import Table
 
@@ -122,7 +122,7 @@ def show(card: "ModelCard", test_result: "Selective | None") -> None:
         mark = "  ← chosen" if item == point else ""
         curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
-    if not referral.reached(card.risk_coverage, card.referral):
+    if not referral.is_target_reached(card.risk_coverage, card.referral):
         console.warn(f"no threshold reaches {card.referral.target} on validation; this is the closest")
 
 
@@ -141,7 +141,7 @@ def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None
     console.out().print(table)
 
 
-def show_selective(selective: "Selective") -> None:
+def show_selective(selective: "SelectiveFigures") -> None:
     """Print coverage and risk at the model's referral threshold, in two lines."""
     from lungcli.cli import console
     from lungcli.views.figures import with_interval
@@ -167,7 +167,7 @@ def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
 def _target_of_card(card: "ModelCard") -> "Target":
     from lungcli.metrics import referral
 
-    return referral.parse(card.referral.target) if card.referral else referral.DEFAULT
+    return referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
 
 
 def _require_reached(card: "ModelCard") -> None:
@@ -175,10 +175,10 @@ def _require_reached(card: "ModelCard") -> None:
     from lungcli.core.errors import UsageError
     from lungcli.metrics import referral
 
-    if card.referral is None or referral.reached(card.risk_coverage, card.referral):
+    if card.referral is None or referral.is_target_reached(card.risk_coverage, card.referral):
         return
     nearest = referral.point_of(card.risk_coverage, card.referral)
-    by_risk = referral.parse(card.referral.target).kind == "risk"
+    by_risk = referral.parse_target(card.referral.target).kind == "risk"
     option, value = ("risk", nearest.risk) if by_risk else ("sensitivity", nearest.malignant_sensitivity or 0.0)
     within = math.ceil(value * 1000) / 1000 if by_risk else math.floor(value * 1000) / 1000
     useless = within >= 1 if by_risk else within <= 0

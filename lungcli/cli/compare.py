@@ -10,7 +10,7 @@ import typer
 from lungcli.cli import options
 
 if TYPE_CHECKING:
-    from lungcli.evaluation.compare import Find, Flipped
+    from lungcli.evaluation.compare import FindEvaluation, Flipped
 
 
 def compare(
@@ -54,7 +54,7 @@ def compare(
         if csv or markdown:
             raise UsageError("--flips prints a table or JSON", "leave --csv and --markdown out")
         with _evaluation_finder() as find:
-            changed = compare.flipped(paths, baseline_path, find)
+            changed = compare.find_flips(paths, baseline_path, find)
         _show_flips(changed, as_json=json)
         return
     if specs:
@@ -74,13 +74,13 @@ def compare(
 
 
 @contextlib.contextmanager
-def _evaluation_finder() -> "Iterator[Find]":
+def _evaluation_finder() -> "Iterator[FindEvaluation]":
     """Yield a function that returns the evaluation of a model file, computed once; shows the progress of reading."""
     from lungcli.cli import progress
     from lungcli.pipeline import evaluate
 
     with progress.preparing("reading slices") as advance:
-        yield functools.cache(lambda path: evaluate.verdicts_of(path, advance))
+        yield functools.cache(lambda path: evaluate.evaluation_of(path, advance))
 
 
 def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
@@ -100,8 +100,8 @@ def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
         table.add_column(console.plain(title), overflow="fold")
     for row in flipped.slices:
         cells = [
-            f"{'' if verdict.verdict == row.label else '✗ '}{verdict.verdict} {verdict.confidence:.0%}"
-            for verdict in row.verdicts
+            f"{'' if verdict.label == row.label else '✗ '}{verdict.label} {verdict.confidence:.0%}"
+            for verdict in row.predictions
         ]
         table.add_row(console.plain(row.slice.rpartition("/")[2]), row.label, *cells)
     if flipped.slices:

@@ -5,9 +5,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lungcli import DISCLAIMER
+from lungcli.core.formatting import as_json, plain_lines
 from lungcli.core.formatting import plain as plain
-from lungcli.core.formatting import plain_lines
-from lungcli.core.json_output import as_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
 
 if TYPE_CHECKING:
-    from lungcli.pipeline.cross_validation import Difference, Pooled, Stage
+    from lungcli.pipeline.cross_validation import Difference, Pooled, PooledStage
 
 HEADLINES = {
     "balanced_accuracy": "balanced accuracy",
@@ -121,7 +121,7 @@ def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     return lines
 
 
-def _difference_of(pooled: "Pooled", stage: "Stage", reference: str) -> "Difference | None":
+def _difference_of(pooled: "Pooled", stage: "PooledStage", reference: str) -> "Difference | None":
     pairs = {(found.stage, found.reference): found for found in pooled.differences}
     return pairs.get((stage.stage, reference))
 

@@ -69,7 +69,7 @@ def _train_reported_runs() -> None:
     for report in distributed.reported_runs():
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _signals()}
         run = runs.load(report.run)
-        for _ in stages.learn(run, report.stage, stages.load_run_data(run.recipe)):
+        for _ in stages.train(run, report.stage, stages.load_run_data(run.recipe)):
             pass
         for number, handler in before.items():
             signal.signal(number, handler)

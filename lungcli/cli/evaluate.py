@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lungcli.evaluation.external_validation import ExternalResult
     from lungcli.metrics.predictions import Evaluation
-    from lungcli.modelfile.model_card import StressFigures
+    from lungcli.modelfile.model_card import RobustnessFigures
     from lungcli.modelfile.model_file import Model
 
     Titled = tuple[str, str, Evaluation]
@@ -29,7 +29,7 @@ class _Results:
 
     model: "Model"
     evaluations: "list[Titled]"
-    stress_figures: "tuple[StressFigures, ...]"
+    stress_figures: "tuple[RobustnessFigures, ...]"
     folder_results: "list[ExternalResult]"
 
 
@@ -123,7 +123,7 @@ def _open(spec: str, folder_as: list[str], threads: int, *, averages: bool) -> "
     from lungcli.modelfile import model_file, model_paths
 
     model = dataclasses.replace(model_file.load(model_paths.resolve(spec), threads), averages=averages)
-    return model, [external_validation.parse(item, model.card.classes) for item in folder_as]
+    return model, [external_validation.parse_label_and_folder(item, model.card.classes) for item in folder_as]
 
 
 def _judge(model: "Model", name: str, *, random: bool) -> "list[Titled]":
@@ -131,10 +131,10 @@ def _judge(model: "Model", name: str, *, random: bool) -> "list[Titled]":
     from lungcli.pipeline import evaluate
 
     with progress.preparing(f"reading {name}") as advance:
-        return evaluate.judge(model, name, random=random, advance=advance)
+        return evaluate.evaluate_on(model, name, random=random, advance=advance)
 
 
-def _stress(model: "Model", name: str, evaluation: "Evaluation") -> "tuple[StressFigures, ...]":
+def _stress(model: "Model", name: str, evaluation: "Evaluation") -> "tuple[RobustnessFigures, ...]":
     from lungcli.cli import progress
     from lungcli.datasets import manifest
     from lungcli.evaluation import robustness
@@ -148,7 +148,7 @@ def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
     from lungcli.evaluation import external_validation
 
     with progress.preparing(f"evaluating {folder}") as advance:
-        return external_validation.score(model, label, folder, advance)
+        return external_validation.evaluate_folder(model, label, folder, advance)
 
 
 def _print_json(results: _Results, name: str) -> None:
@@ -159,23 +159,28 @@ def _print_json(results: _Results, name: str) -> None:
     reports = []
     for title, warning, evaluation in results.evaluations:
         labels, probabilities, _ = evaluation.arrays()
-        before = calibration.untempered(probabilities, results.model.card.temperature)
+        before = calibration.undo_temperature(probabilities, results.model.card.temperature)
         reports.append(
             {
                 "title": title,
                 "figures": evaluation.figures(),
                 "classes": evaluation.classes,
                 "confusion": evaluation.matrices().sum(axis=0).tolist(),
-                "before_temperature": calibration.errors(before, labels),
-                "reliability": calibration.reliability(probabilities, labels),
-                "selective": referral.of(evaluation, results.model.card.referral.threshold)
+                "before_temperature": calibration.calibration_errors(before, labels),
+                "reliability_bins": calibration.reliability_bins(probabilities, labels),
+                "selective": referral.measure(evaluation, results.model.card.referral.threshold)
                 if results.model.card.referral
                 else None,
                 "warning": warning,
             }
         )
     folders = [
-        {"folder": str(item.folder), "verdicts": item.verdicts, "left_out": item.unreadable, "figures": item.figures}
+        {
+            "folder": str(item.folder),
+            "predictions": item.predictions,
+            "left_out": item.unreadable,
+            "figures": item.figures,
+        }
         for item in results.folder_results
     ]
     console.print_json(
@@ -198,11 +203,13 @@ def _show(results: _Results) -> None:
     for title, warning, evaluation in results.evaluations:
         console.out().print(confusion(evaluation, title), figures_table(evaluation.figures()), "", sep="\n")
         labels, probabilities, _ = evaluation.arrays()
-        before = calibration.untempered(probabilities, results.model.card.temperature)
-        calibrate.show_errors(calibration.errors(before, labels), calibration.errors(probabilities, labels))
+        before = calibration.undo_temperature(probabilities, results.model.card.temperature)
+        calibrate.show_errors(
+            calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
+        )
         console.out().print(reliability(evaluation))
         if results.model.card.referral:
-            calibrate.show_selective(referral.of(evaluation, results.model.card.referral.threshold))
+            calibrate.show_selective(referral.measure(evaluation, results.model.card.referral.threshold))
         if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(
                 f"every slice is predicted {evaluation.classes[given.pop()]}: the model cannot tell classes apart"
@@ -224,10 +231,15 @@ def _reliability(results: _Results) -> "Image":
 
     evaluation = results.evaluations[0][2]
     labels, probabilities, _ = evaluation.arrays()
-    before = calibration.errors(calibration.untempered(probabilities, results.model.card.temperature), labels)
+    before = calibration.calibration_errors(
+        calibration.undo_temperature(probabilities, results.model.card.temperature), labels
+    )
     title = f"{model_paths.name_of(results.model.path)}, {len(labels)} slices ({evaluation.part})"
-    bins, after = calibration.reliability(probabilities, labels), calibration.errors(probabilities, labels)
-    return plots.reliability(bins, title, before, after)
+    bins, after = (
+        calibration.reliability_bins(probabilities, labels),
+        calibration.calibration_errors(probabilities, labels),
+    )
+    return plots.reliability_diagram(bins, title, before, after)
 
 
 def _under_stress(results: _Results) -> "Image":
@@ -237,7 +249,7 @@ def _under_stress(results: _Results) -> "Image":
 
     evaluation = results.evaluations[0][2]
     about = rests_on(len(evaluation.slices), len(set(evaluation.groups)), evaluation.part)
-    return plots.stress(results.stress_figures, f"{model_paths.name_of(results.model.path)}, {about}")
+    return plots.robustness(results.stress_figures, f"{model_paths.name_of(results.model.path)}, {about}")
 
 
 def _save(results: _Results) -> None:
@@ -258,14 +270,14 @@ def _save(results: _Results) -> None:
         console.info("the bundled model file is not changed; to store figures, copy it and evaluate the copy")
         return
     try:
-        if results.evaluations and evaluate.keep_figures(path, results.evaluations[0][2]):
+        if results.evaluations and evaluate.save_figures(path, results.evaluations[0][2]):
             console.info(f"written into {name}: the figures of its test part (--no-save leaves the file alone)")
-        if results.stress_figures and evaluate.keep_stress(path, results.evaluations[0][2], results.stress_figures):
+        if results.stress_figures and evaluate.save_robustness(path, results.evaluations[0][2], results.stress_figures):
             console.info(f"written into {name}: the figures under stress (--no-save leaves the file alone)")
         elif results.stress_figures:
             console.info(f"not written into {name}: the figures under stress, as they are not of its own test part")
         if results.folder_results:
-            evaluate.keep_elsewhere(path, [item.figures for item in results.folder_results])
+            evaluate.save_external(path, [item.figures for item in results.folder_results])
             console.info(f"written into {name}: the figures of your folders, without their names (--no-save to skip)")
     except LungcliError as error:
         # The figures are shown; a model file that cannot be written to is no reason to fail.

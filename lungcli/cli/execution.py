@@ -22,7 +22,7 @@ def execute(run: Run) -> None:
         f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
         f"{len(run_data.split.test)} test slices ({splits.describe(run_data.split)}, {run_data.split.digest[:8]})"
     )
-    events = jobs.work(run, run_data)
+    events = jobs.execute(run, run_data)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)

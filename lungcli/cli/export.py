@@ -73,7 +73,7 @@ def export(
 
     model = model_file.load(model_paths.resolve(spec), threads=1)
     to = _target(output, form, model.path)
-    existing = [path for path in bundle.names(to, form, examples=with_examples) if path.exists()]
+    existing = [path for path in bundle.file_names(to, form, examples=with_examples) if path.exists()]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists already", "add --overwrite, or choose another --output")
     console.disclaim()
@@ -86,13 +86,15 @@ def export(
             f"the exported file differs from the model: {_in_words(parity_result)}; nothing was written",
             "allow more with --tolerance or --min-agreement, or export the float model, for example RUN/student",
         )
-    files = bundle.files(model, exported, parity_result, to, examples=with_examples)
-    bundle.write(files)
+    file_contents = bundle.file_contents(model, exported, parity_result, to, examples=with_examples)
+    bundle.write(file_contents)
     if json:
-        console.print_json({"files": [str(path) for path in files], "facts": exported.facts, "parity": parity_result})
+        console.print_json(
+            {"files": [str(path) for path in file_contents], "facts": exported.facts, "parity": parity_result}
+        )
         return
     console.info(f"agrees with {model_paths.name_of(model.path)}: {_in_words(parity_result)}", style="green")
-    for path, content in files.items():
+    for path, content in file_contents.items():
         console.out().print(f"{units.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 
 
@@ -127,6 +129,6 @@ def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
 def _in_words(result: "Parity") -> str:
     return (
         f"on {result.n} slices of {result.pixels} probabilities differ by at most {result.largest_change:.4f} "
-        f"(allowed {result.tolerance:g}), and {result.same_verdicts:.1%} of predictions are equal "
+        f"(allowed {result.tolerance:g}), and {result.agreement:.1%} of predictions are equal "
         f"(at least {result.least_agreement:.0%})"
     )

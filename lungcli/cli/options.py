@@ -85,7 +85,7 @@ def with_options_of(
 
 def typer_option(option: Option, metavar: str | None = None) -> Any:
     """Return the Typer option or argument for a declared option."""
-    facts = "; ".join(filter(None, (option.usual and f"default: {option.usual}", option.range)))
+    facts = "; ".join(filter(None, (option.default_text and f"default: {option.default_text}", option.range)))
     text = f"{option.help}.  [{facts}]" if facts else f"{option.help}."
     metavar = metavar or option.metavar
     if option.argument:

@@ -15,12 +15,12 @@ from lungcli.core.events import (
     RateLowered,
     RunDone,
     RunFailed,
-    RungDone,
-    RungStarted,
     RunStarted,
     RunStopped,
     StageDone,
     StageStarted,
+    StrategyDone,
+    StrategyStarted,
 )
 from lungcli.views import units
 
@@ -141,8 +141,8 @@ def showing_events() -> Iterator[Callable[[Event], None]]:
                     note = f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
                     where = f"{event.stage} epoch {event.epoch}"
                     bars.update(task, total=event.batches, completed=event.batch, description=where, note=note)
-                case RungStarted():
-                    bars.update(task, total=event.rungs, completed=event.number - 1, note=event.rung)
+                case StrategyStarted():
+                    bars.update(task, total=event.strategies, completed=event.number - 1, note=event.strategy)
                 case _:
                     pass
             _report_event(event)
@@ -167,8 +167,8 @@ def _report_event(event: Event) -> None:
             console.info(f"{event.stage}: {event.about}", style="bold")
         case EpochDone():
             console.info(epoch_line(event))
-        case RungDone():
-            console.info(f"  {event.rung}: {event.about}")
+        case StrategyDone():
+            console.info(f"  {event.strategy}: {event.about}")
         case StageDone():
             console.info(f"{event.stage}: done, {event.about}")
         case RateLowered():
@@ -178,7 +178,15 @@ def _report_event(event: Event) -> None:
             )
         case BatchLowered():
             console.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
-        case RunStarted() | RungStarted() | BatchDone() | CheckpointWritten() | RunStopped() | RunFailed() | RunDone():
+        case (
+            RunStarted()
+            | StrategyStarted()
+            | BatchDone()
+            | CheckpointWritten()
+            | RunStopped()
+            | RunFailed()
+            | RunDone()
+        ):
             pass
 
 

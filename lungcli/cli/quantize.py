@@ -47,7 +47,7 @@ def quantize(settings: options.Settings) -> None:
         max_drop=request.max_drop, min_agreement=request.min_agreement, metric=request.metric.replace("-", "_")
     )
     card_of_quantized = progress.show_and_return_card(
-        quantize.to_smaller(source, to, run_data, limits, request.form, request.qat_epochs)
+        quantize.compress_file(source, to, run_data, limits, request.form, request.qat_epochs)
     )
     _report(card_of_quantized, source, to, tuned=bool(request.qat_epochs))
     console.info(f"next: lungcli benchmark '{request.source}' '{to}'")
@@ -67,10 +67,10 @@ def _report(card: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     before, after = benchmark.benchmark([source, to], seconds=2.0)
     console.info(quantize.speed_in_words(before.p50, after.p50, card.precision))
     console.out().print(console.plain(to), soft_wrap=True)
-    if not quantize.holds(card):
-        fails = ", ".join(next(row.fails for row in card.ladder if row.name == card.rung))
+    if not quantize.passes(card):
+        fails = ", ".join(next(row.fails for row in card.trials if row.name == card.strategy))
         raise GateNotMetError(
-            f"no quantization strategy passes; the best, {card.rung}, fails on {fails} and is kept: {to}",
+            f"no quantization strategy passes; the best, {card.strategy}, fails on {fails} and is kept: {to}",
             f"keep the float model, {'' if tuned else 'add --qat-epochs 5, '}"
             "or allow more with --max-drop or --min-agreement",
         )

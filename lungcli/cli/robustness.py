@@ -6,7 +6,7 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.evaluation.external_validation import ExternalResult
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
 from lungcli.views.units import number
@@ -14,7 +14,7 @@ from lungcli.views.units import number
 _MOST_REASONS = 5
 
 
-def show(rows: Sequence[StressFigures]) -> None:
+def show(rows: Sequence[RobustnessFigures]) -> None:
     """Print a row for each change and strength; rows[0] is of the unchanged slices."""
     table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
     headings = (
@@ -52,7 +52,7 @@ def show(rows: Sequence[StressFigures]) -> None:
 def show_folder(scored: ExternalResult) -> None:
     """Print the evaluation of one folder of slices of a known class."""
     figures, out = scored.figures, console.out()
-    verdicts = ", ".join(f"{count} {label}" for label, count in scored.verdicts.items())
+    verdicts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
     out.print(f"{console.plain(scored.folder)}, as {figures.label}: {verdicts}", style="bold", soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(f"predicted {figures.label}", with_interval(figures.right))

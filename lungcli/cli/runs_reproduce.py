@@ -6,7 +6,7 @@ from lungcli.cli import options
 from lungcli.cli.runs import RunName
 
 if TYPE_CHECKING:
-    from lungcli.pipeline.reproduce import Outcome, Reproduction
+    from lungcli.pipeline.reproduce import Reproduction, StageReproduction
 
 
 def reproduce(name: RunName, json: options.Json = False) -> None:
@@ -73,7 +73,7 @@ def _conclude(reproduction: "Reproduction") -> None:
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
 
-    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in reproduction.surroundings.items())
+    around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in reproduction.environment.items())
     if reproduction.same:
         console.info(f"the same weights, bit for bit: {reproduction.again} repeats {reproduction.run}", style="green")
         if around:
@@ -88,7 +88,7 @@ def _conclude(reproduction: "Reproduction") -> None:
     )
 
 
-def _differences(outcome: "Outcome") -> str:
+def _differences(outcome: "StageReproduction") -> str:
     facts = (
         (outcome.weights is False, "weights"),
         (not outcome.graph, "graph"),

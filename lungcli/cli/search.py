@@ -91,7 +91,9 @@ def search(
     if not show:
         console.disclaim()
         _announce(name, where, plan)
-        watch = loop.SearchCallbacks(follow=_show_run, tell=lambda outcome: _report_trial(outcome, plan), say=console.info)
+        watch = loop.SearchCallbacks(
+            follow=_show_run, tell=lambda outcome: _report_trial(outcome, plan), say=console.info
+        )
         with studies.storage_errors(where), _resume_hint(name, storage):
             loop.run_study(opened, plan, trials, timeout, watch)
     _report(name, where, opened, plan, as_json=json)

@@ -65,7 +65,7 @@ def show_quantization_search(card: ModelCard) -> None:
     for heading in ("size", "p50 ms", "balanced\naccuracy", "agree-\nment", "largest\nchange"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    for row in card.ladder:
+    for row in card.trials:
         tried = row.difference is not None
         verdict = (", ".join(row.fails) or "passes") if tried else ""
         cells = (
@@ -77,8 +77,8 @@ def show_quantization_search(card: ModelCard) -> None:
         )
         table.add_row(console.plain(row.name), *cells, f"fails: {verdict}" if row.fails else verdict)
     console.err().print(table)
-    for row in card.ladder:
-        if row.name == card.rung:
+    for row in card.trials:
+        if row.name == card.strategy:
             malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
             console.info(
                 f"{row.name} minus float32: {difference(row.difference)} in the metric of the gate{malignant} "

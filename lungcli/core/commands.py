@@ -1,4 +1,4 @@
-"""Which options the commands have that the dashboard can start, and those of `lungcli quantize`."""
+"""The options of the commands that the dashboard can start."""
 
 from dataclasses import replace
 from typing import Annotated, Literal, get_args
@@ -20,10 +20,10 @@ NAME = Option(
 
 
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):
-    """What `lungcli quantize` is to do."""
+    """The options of `lungcli quantize`."""
 
     source: Annotated[
-        str, Option("Net", "A float model", argument=True, label="Model", metavar="RUN|FILE", known="models")
+        str, Option("Net", "A float model", argument=True, label="Model", metavar="RUN|FILE", choices_from="models")
     ]
     form: Annotated[Form, Option("Compression", "int8 is small and fast, the others only small", names=("--to",))] = (
         "int8"
@@ -36,7 +36,9 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     qat_epochs: QatEpochs = 0
     data: Annotated[
         str,
-        Option("Data", "The model's own data set, if left out", names=("--data", "-d"), metavar="NAME", known="data"),
+        Option(
+            "Data", "The model's own data set, if left out", names=("--data", "-d"), metavar="NAME", choices_from="data"
+        ),
     ] = ""
     output: Annotated[
         str, Option("Output", "Where to write; beside the model, if left out", names=("--output", "-o"), metavar="FILE")
@@ -44,7 +46,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: Annotated[bool, Option("Output", "Replace an existing file")] = False
 
 
-_WITHOUT: dict[str, tuple[Group, ...]] = {
+_EXCLUDED_GROUPS: dict[str, tuple[Group, ...]] = {
     "train": ("Distillation", "Compression"),
     "distill": ("Compression",),
     "search": ("Compression",),
@@ -56,14 +58,14 @@ def options(command: str) -> tuple[Option, ...]:
 
     A run's name is not among them: see `NAME`.
     """
-    found = declared(Quantization) if command == "quantize" else dict(OPTIONS)
+    by_field = declared(Quantization) if command == "quantize" else dict(OPTIONS)
     if command in ("distill", "compress", "search"):
-        # A recipe names the student as well, and a search may be of a study that is there.
+        # A recipe may name the student, and so does an existing study.
         default = msgspec.NODEFAULT if command == "distill" else ""
-        found["model"] = replace(found["model"], names=("--student", "-s"), label="Student", default=default)
+        by_field["model"] = replace(by_field["model"], names=("--student", "-s"), label="Student", default=default)
     if command == "distill":
-        found["teacher"] = replace(found["teacher"], default=msgspec.NODEFAULT)
+        by_field["teacher"] = replace(by_field["teacher"], default=msgspec.NODEFAULT)
     if command == "search":
-        del found["folds"], found["fold"]
-    groups = [group for group in get_args(Group) if group not in _WITHOUT.get(command, ())]
-    return tuple(option for group in groups for option in found.values() if option.group == group)
+        del by_field["folds"], by_field["fold"]
+    groups = [group for group in get_args(Group) if group not in _EXCLUDED_GROUPS.get(command, ())]
+    return tuple(option for group in groups for option in by_field.values() if option.group == group)

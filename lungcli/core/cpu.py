@@ -9,7 +9,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def flags() -> frozenset[str] | None:
-    """Instruction sets of the processor; None where the system does not tell (not Linux on x86)."""
+    """Instruction sets of the processor; None where they are unknown (anything but Linux on x86)."""
     for key, value in _cpuinfo():
         if key == "flags":
             return frozenset(value.split())
@@ -18,12 +18,14 @@ def flags() -> frozenset[str] | None:
 
 def has_vnni() -> bool | None:
     """Say whether int8 products add up in 32 bits without overflow (VNNI or AMX); None where unknown."""
-    known = flags()
-    return None if known is None else not known.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
+    instruction_sets = flags()
+    return (
+        None if instruction_sets is None else not instruction_sets.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
+    )
 
 
 def name() -> str:
-    """Name of the processor, as its maker prints it where the system tells."""
+    """Model name of the processor."""
     return next((value for key, value in _cpuinfo() if key == "model name"), "") or platform.processor() or "unknown"
 
 
@@ -35,7 +37,7 @@ def logical_cores() -> int:
 
 
 def physical_cores() -> int:
-    """Cores this process may run on, a pair of hyper-threads counted once where the system tells."""
+    """Cores this process may run on, a pair of hyper-threads counted once where the system reports them."""
     packages = [value for key, value in _cpuinfo() if key == "physical id"]
     cores = [value for key, value in _cpuinfo() if key == "core id"]
     distinct = len(set(zip(packages, cores, strict=False)))

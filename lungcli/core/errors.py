@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class LungcliError(Exception):
-    """Something a user can understand and mend.
+    """Something a user can understand and fix.
 
     `message` is one line: what failed and why. `hint` is one line: what to do about it, or empty.
     """
@@ -42,12 +42,12 @@ class InterruptedRunError(LungcliError):
 
 
 class LostRankError(LungcliError):
-    """One of several devices that train together is gone; all start again from the last checkpoint."""
+    """One of several processes that train together is gone; all start again from the last checkpoint."""
 
 
 @contextlib.contextmanager
 def during(what: str) -> Iterator[None]:
-    """Note on an error that comes up within what was being done, so that it can be told of one out of many threads."""
+    """Add a note to an error raised within: what was being done, which one of many threads can't otherwise tell."""
     try:
         yield
     finally:

@@ -1,4 +1,7 @@
-"""What happens in a run, as values: one JSON line each in `events.jsonl`, told apart by `type`."""
+"""What happens in a run, as values: one JSON line each in `events.jsonl`, told apart by `type`.
+
+Where a field is called otherwise in the file, that is the name that version 0.1.0 wrote.
+"""
 
 import datetime
 import math
@@ -61,7 +64,7 @@ class CheckpointWritten(_Event, frozen=True, kw_only=True, tag="checkpoint-writt
 
 
 class RateLowered(_Event, frozen=True, kw_only=True, tag="rate-lowered"):
-    """The loss became no number: the epoch begins anew, its `learning_rate` (AdamW's peak) halved `times` times."""
+    """The loss was not finite: the epoch begins anew, its `learning_rate` (AdamW's peak) halved `times` times."""
 
     stage: str
     epoch: int
@@ -86,21 +89,21 @@ class StageDone(_Event, frozen=True, kw_only=True, tag="stage-done"):
     about: str
 
 
-class RungStarted(_Event, frozen=True, kw_only=True, tag="rung-started"):
-    """A way to quantize is tried: `number` of the `rungs` of the ladder."""
+class StrategyStarted(_Event, frozen=True, kw_only=True, tag="rung-started"):
+    """A quantization strategy is tried: the `number`-th of the `strategies` of the search, from 1."""
 
     stage: str
-    rung: str
+    strategy: str = msgspec.field(name="rung")
     number: int
-    rungs: int
+    strategies: int = msgspec.field(name="rungs")
 
 
-class RungDone(_Event, frozen=True, kw_only=True, tag="rung-done"):
-    """It was judged on the validation part; `about` is the outcome in words."""
+class StrategyDone(_Event, frozen=True, kw_only=True, tag="rung-done"):
+    """It was evaluated on the validation part; `about` is the outcome in words."""
 
     stage: str
-    rung: str
-    holds: bool
+    strategy: str = msgspec.field(name="rung")
+    passes: bool = msgspec.field(name="holds")
     about: str
 
 
@@ -128,8 +131,8 @@ Event = (
     | CheckpointWritten
     | RateLowered
     | BatchLowered
-    | RungStarted
-    | RungDone
+    | StrategyStarted
+    | StrategyDone
     | StageDone
     | RunStopped
     | RunFailed

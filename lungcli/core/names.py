@@ -1,4 +1,4 @@
-"""Finding what a user means by a name."""
+"""Matching the names that users type, and checking those they give."""
 
 import difflib
 import re
@@ -18,7 +18,7 @@ def spelling(name: str) -> str:
     return re.sub(r"[\s_\-./]", "", name.casefold())
 
 
-def find(name: str, known: Mapping[str, T], what: str, hint: str = "") -> T:
+def find(name: str, known: Mapping[str, T], kind: str, hint: str = "") -> T:
     """Return the entry of `known` that `name` means, forgiving case, dashes and underscores.
 
     Raises UsageError listing the nearest and all known names.
@@ -26,11 +26,11 @@ def find(name: str, known: Mapping[str, T], what: str, hint: str = "") -> T:
     by_spelling = {spelling(key): value for key, value in known.items()}
     if (key := spelling(name)) in by_spelling:
         return by_spelling[key]
-    raise UsageError(f"unknown {what} {name!r}", suggestion(name, known, hint))
+    raise UsageError(f"unknown {kind} {name!r}", suggestion(name, known, hint))
 
 
 def suggestion(name: str, known: Iterable[str], hint: str = "") -> str:
-    """Say which known names are near `name`, and which exist."""
+    """Return a hint: the known name nearest to `name`, and all known names."""
     names = sorted(known)
     near = difflib.get_close_matches(spelling(name), [spelling(n) for n in names], n=1, cutoff=0.6)
     parts = []
@@ -43,11 +43,11 @@ def suggestion(name: str, known: Iterable[str], hint: str = "") -> str:
     return "; ".join(parts)
 
 
-def checked(name: str, what: str) -> str:
+def checked(name: str, kind: str) -> str:
     """Return `name` if it can be the name of a folder on every platform, else raise UsageError."""
     if not _SAFE_NAME.fullmatch(name) or name.endswith((".", " ")):
         raise UsageError(
-            f"{name!r} cannot be the name of a {what}",
+            f"{name!r} cannot be the name of a {kind}",
             "use up to 80 letters, digits, spaces, '.', '-', '_', '+' or brackets, starting with a letter or digit",
         )
     return name

@@ -1,4 +1,4 @@
-"""Declaring a setting once, beside its field: its check, its option and its line in the form are made from that."""
+"""Settings declared once, beside their field: the check, the command-line option and the form are made from that."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Group = Literal["Net", "Distillation", "Compression", "Data", "Training", "Augme
 
 
 class OutOfRangeError(ValueError):
-    """A setting has a value that it cannot have: `reason` goes on a sentence that begins with its name."""
+    """A setting is out of range: `reason` continues a sentence that begins with the name of the field."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field} {reason}")
@@ -24,10 +24,10 @@ class OutOfRangeError(ValueError):
 class Option:
     """A setting, declared as `Annotated[int, Option(...)]`; `declared` fills in what its field already says.
 
-    One without a group is set in files alone. `help` is one line with no full stop; a number is from `low` to `high`,
-    both included. `names` are those on a command line, none for an `argument`. The value is one of `values`, where
-    there are any and it is not `free` to be another; `known` says of what it is a name on this machine. An option for
-    `many` values is given once for each. `default` is NODEFAULT where a value must be given.
+    One without a group is set in files only. `help` is one line with no full stop; a number is from `low` to `high`,
+    both included. `names` are those on the command line, none for an `argument`. The value is one of `values`, unless
+    it is `free` to be another; `choices_from` says what on this machine it names. An option for `many` values is given
+    once for each. `default` is NODEFAULT where a value is required.
     """
 
     group: Group | None
@@ -41,7 +41,7 @@ class Option:
     metavar: str | None = None
     values: tuple[str, ...] = ()
     free: bool = False
-    known: Literal["", "nets", "teachers", "data", "models"] = ""
+    choices_from: Literal["", "nets", "teachers", "data", "models"] = ""
     many: bool = False
     default: Any = None
     field: str = ""
@@ -49,16 +49,16 @@ class Option:
 
     @property
     def range(self) -> str:
-        """The range in words, empty where there is none."""
+        """The range as text, empty where there is none."""
         return f"{self.low:g} to {self.high:g}" if math.isfinite(self.low) else ""
 
     @property
-    def usual(self) -> str:
-        """The default as it is typed, empty where there is none."""
+    def default_text(self) -> str:
+        """The default as it would be typed, empty where there is none."""
         if self.default is msgspec.NODEFAULT or self.kind is bool:
             return ""
-        given = self.default if self.many else (self.default,)
-        return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in given)
+        defaults = self.default if self.many else (self.default,)
+        return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in defaults)
 
     def problem(self, value: object) -> str:
         """Say how a number is out of range, as in `is 30, outside 32 to 1024`; empty where it is not."""

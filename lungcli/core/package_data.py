@@ -1,4 +1,4 @@
-"""What comes with the program: the default model and the recipes."""
+"""Files that come with the program: the default model and the recipes."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from lungcli.core.runs import Kind
 
 FOLDER = Path(__file__).parents[1] / "bundled"
 MODEL = FOLDER / "default.onnx"
+# As version 0.1.0 called it.
+_FORMER_NAMES = {"seedtable": "published-table"}
 
 
 class RecipeRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,14 +24,14 @@ class RecipeRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class RecipeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A recipe file for people: what it is for, how long it took on which machine, and its runs in order."""
+    """A recipe file: what it is for, how long it takes on which machine, and its runs in order."""
 
     about: str
     takes: str
     jobs: tuple[RecipeRun, ...]
 
     def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, tuple[Recipe, ...]], ...]:
-        """Kind and recipe of every job, with what the user typed put over it; a recipe a fold of a cross-validation.
+        """Return the kind of every job and its recipes, one for each fold, with `typed` settings in place of its own.
 
         Raises UsageError.
         """
@@ -47,10 +49,11 @@ def load(name: str) -> RecipeFile:
     """Read the bundled recipe that `name` means, or the recipe file at that path. Raises UsageError."""
     path = Path(name)
     if path.suffix != ".toml":
-        path = names.find(name, recipe_files(), "recipe", "see `lungcli recipes list`, or name a .toml file")
+        current_name = _FORMER_NAMES.get(names.spelling(name), name)
+        path = names.find(current_name, recipe_files(), "recipe", "see `lungcli recipes list`, or name a .toml file")
     try:
         return msgspec.toml.decode(path.read_bytes(), type=RecipeFile)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}", "see `lungcli recipes list`") from error
     except (msgspec.DecodeError, ValueError) as error:
-        raise UsageError(f"{path} is no recipe: {error}", "see `lungcli recipes show fast` for one that is") from error
+        raise UsageError(f"{path} is no recipe: {error}", "see `lungcli recipes show fast` for an example") from error

@@ -1,4 +1,4 @@
-"""Where things lie on the user's machine, and how they are written: whole or not at all."""
+"""Where things lie on the user's machine, how they are written (whole or not at all), and whether it is offline."""
 
 import contextlib
 import glob
@@ -16,8 +16,10 @@ from lungcli.core.errors import LungcliError, UsageError
 _PARTIAL = ".partial"
 # Nobody names a folder of their own like that, for these are deleted.
 _SCRATCH = "lungcli-scratch-"
-# Between the making of a scratch folder and its claim lies no more than that.
-_UNCLAIMED_SECONDS = 10
+# A scratch folder is locked within this time after it was made.
+_UNLOCKED_SECONDS = 10
+# As a user may set LUNGCLI_OFFLINE to mean no.
+_NO = ("", "0", "false", "f", "no", "n", "off")
 
 
 def home() -> Path:
@@ -31,13 +33,13 @@ def home() -> Path:
 
     hint = "say where to keep things: export LUNGCLI_HOME=/a/folder"
     try:
-        found = platformdirs.user_data_path("lungcli", appauthor=False)
+        folder = platformdirs.user_data_path("lungcli", appauthor=False)
     except RuntimeError as error:
         raise UsageError("this user has no home folder", hint) from error
     # Versions of platformdirs that don't raise leave `~` as it is: it would be made where the command was typed.
-    if not found.is_absolute():
+    if not folder.is_absolute():
         raise UsageError("this user has no home folder", hint)
-    return found
+    return folder
 
 
 def data_home() -> Path:
@@ -50,6 +52,11 @@ def data_home() -> Path:
 def runs_home() -> Path:
     """Folder of the runs, one folder each."""
     return home() / "runs"
+
+
+def is_offline() -> bool:
+    """Say whether the user forbids the network: `LUNGCLI_OFFLINE` is set to anything that means yes."""
+    return os.environ.get("LUNGCLI_OFFLINE", "").strip().lower() not in _NO
 
 
 @contextlib.contextmanager
@@ -65,7 +72,7 @@ def atomic_replace(path: Path) -> Iterator[Path]:
     if sys.platform == "win32":
         # A file that is open could not be renamed there.
         os.close(handle)
-    _claim(handle)
+    _try_lock(handle)
     try:
         with os_errors_as(path):
             yield partial
@@ -83,45 +90,45 @@ def walk_files(folder: Path) -> dict[Path, os.stat_result]:
     """Return every file under `folder`, no links; what another process deletes meanwhile is not among them."""
     files = {}
     # pathlib's walks end with FileNotFoundError when a folder goes away under them.
-    for name, _, names in os.walk(folder):
-        for path in (Path(name) / each for each in names):
+    for directory, _, names in os.walk(folder):
+        for path in (Path(directory) / name for name in names):
             with contextlib.suppress(FileNotFoundError):
-                told = path.lstat()
-                if stat.S_ISREG(told.st_mode):
-                    files[path] = told
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    files[path] = status
     return files
 
 
 def remove_partial(folder: Path, name: str = "") -> None:
-    """Delete what killed processes left in `folder` of files that were not whole yet, or of the one called `name`.
+    """Delete the partial files that killed processes left in `folder`, or those of the file called `name`.
 
-    What a living process writes stays, and so does everything where nobody can tell (on Windows).
+    What a living process writes stays, and so does everything on Windows, where the two can't be told apart.
     """
-    for left in folder.glob(f".{glob.escape(name) or '*'}.*{_PARTIAL}"):
+    for partial in folder.glob(f".{glob.escape(name) or '*'}.*{_PARTIAL}"):
         with contextlib.suppress(OSError):
-            handle = os.open(left, os.O_RDWR)
+            handle = os.open(partial, os.O_RDWR)
             try:
-                if _claim(handle):
-                    left.unlink()
+                if _try_lock(handle):
+                    partial.unlink()
             finally:
                 os.close(handle)
 
 
 @contextlib.contextmanager
-def scratch(what: str) -> Iterator[Path]:
-    """Yield an empty folder among the system's temporary ones, which goes again with all that is in it.
+def scratch(purpose: str) -> Iterator[Path]:
+    """Yield an empty temporary folder, which is deleted with all that is in it on leaving.
 
-    What killed processes left of theirs is cleared first, whatever it was for. Raises OSError when it can't be made.
+    Scratch folders of killed processes are deleted first, whatever their purpose. Raises OSError when none can be made.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        _clear(left)
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{what}-") as name:
+    for stale in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        _remove_stale(stale)
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{purpose}-") as name:
         if sys.platform == "win32":
             yield Path(name)
             return
         handle = os.open(name, os.O_RDONLY)
         try:
-            _claim(handle)
+            _try_lock(handle)
             yield Path(name)
         finally:
             os.close(handle)
@@ -146,8 +153,8 @@ def os_errors_as(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _claim(handle: int) -> bool:
-    """Say by a lock on the open file, which the system lets go of with the process, that somebody writes it."""
+def _try_lock(handle: int) -> bool:
+    """Lock an open file, until it is closed or the process ends; return whether that worked."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -159,16 +166,16 @@ def _claim(handle: int) -> bool:
     return True
 
 
-def _clear(left: Path) -> None:
-    """Delete a scratch folder unless a living process has it, or may be about to say so."""
+def _remove_stale(folder: Path) -> None:
+    """Delete a scratch folder unless a living process has locked it, or may be about to."""
     if sys.platform == "win32":
         return
-    # Folders of others, and those that go meanwhile, can't be opened or deleted; links are not followed.
+    # Other users' folders, and those deleted meanwhile, can't be opened; links are not followed.
     with contextlib.suppress(OSError):
-        handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if time.time() - left.stat().st_mtime > _UNCLAIMED_SECONDS and _claim(handle):
-                shutil.rmtree(left)
+            if time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS and _try_lock(handle):
+                shutil.rmtree(folder)
         finally:
             os.close(handle)
 

@@ -13,7 +13,7 @@ from lungcli.core.options import Option, OutOfRangeError, declared
 Protocol = Literal["grouped", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
-_USUAL_METHOD = "kd"
+_DEFAULT_METHOD = "kd"
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
 
@@ -24,14 +24,13 @@ QatEpochs = Annotated[
 
 
 class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ranges of the random changes a training slice goes through; 0 switches one off.
+    """Strengths of the random augmentations of a training slice; 0 switches one off.
 
     Geometry: degrees, and shares of the picture. Acquisition: `gamma` is the largest |log exponent|, `window` the
     largest shift of either end of the grey scale as a share of it, `blur` the largest σ in pixels, `noise` the
     largest σ as a share of the grey scale, `resolution` the largest share of pixels lost by down- and up-sampling,
-    `sharpen` the largest weight of what a blur takes away, `spectrum` the largest share (0 to 1) of the way to
-    another slice's sharpness and noise, frequency by frequency.
-    `clean` is the share of slices whose grey scale is left alone, so that the net also knows pictures as they are.
+    `sharpen` the largest weight of an unsharp mask, `spectrum` the largest share (0 to 1) of the way to another slice's
+    amplitude spectrum. `clean` is the share of slices whose acquisition is not changed.
     """
 
     rotation: float = 10.0
@@ -49,22 +48,33 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to train and how; each field says beside it what it means, and what it may be.
+    """What to train and how; the option beside each field says what it means, and its range.
 
     `split` is the name of a split file (empty: made from `protocol`, `split_seed` and `folds`); `fold` is the one to
     train on, from 1 to `folds` (both 0: one split, no cross-validation). `threads` is here because sums of floats
-    depend on it.
+    depend on it. A method's former name is replaced by its name now.
     """
 
     data: Annotated[
         str,
         Option(
-            "Data", "Data set to learn from", names=("--data", "-d"), metavar="NAME", known="data", default="phantom"
+            "Data",
+            "Data set to learn from",
+            names=("--data", "-d"),
+            metavar="NAME",
+            choices_from="data",
+            default="phantom",
         ),
     ]
     model: Annotated[
         str,
-        Option("Net", "Net to train; see `lungcli models list`", names=("--model", "-m"), metavar="NET", known="nets"),
+        Option(
+            "Net",
+            "Net to train; see `lungcli models list`",
+            names=("--model", "-m"),
+            metavar="NET",
+            choices_from="nets",
+        ),
     ]
     teacher: Annotated[
         Teachers,
@@ -73,7 +83,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "Trained run, or net to train; of several, their mean",
             names=("--teacher", "-t"),
             metavar="RUN|NET",
-            known="teachers",
+            choices_from="teachers",
             many=True,
             default=("resnet18",),
         ),
@@ -112,7 +122,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     method: Annotated[
         str,
         Option("Distillation", "How to learn from the teacher", metavar="METHOD", values=tuple(registry.METHODS)),
-    ] = _USUAL_METHOD
+    ] = _DEFAULT_METHOD
     alpha: Annotated[float, Option("Distillation", "Share of the teacher in the loss", 0, 1)] = 0.7
     temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
     max_drop: Annotated[float, Option("Compression", "Balanced accuracy that int8 may lose to the teacher", 0, 1)] = (
@@ -131,6 +141,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
+        if row := next((row for row in registry.METHODS.values() if row.former_name == self.method), None):
+            msgspec.structs.force_setattr(self, "method", row.name)
         for field, option in OPTIONS.items():
             if reason := option.problem(getattr(self, field)):
                 raise OutOfRangeError(field, reason)
@@ -160,15 +172,15 @@ def pack_teachers(names: Sequence[str]) -> Teachers:
 
 
 def make(**settings: object) -> Recipe:
-    """Build a recipe from options as a user types them; what they leave out the method settles, then the defaults.
+    """Build a recipe from options as typed; those left out come from the method's presets, then from the defaults.
 
-    Raises UsageError naming the option that is off.
+    Raises UsageError naming the wrong option.
     """
-    method = registry.method(str(settings.get("method", _USUAL_METHOD)))
+    method = registry.method(str(settings.get("method", _DEFAULT_METHOD)))
     try:
-        named = msgspec.convert(settings.get("teacher", ""), Teachers)
-        settled = {"method": method.name, "teacher": pack_teachers(as_tuple(named))}
-        return msgspec.convert({**method.preset, **settings, **settled}, Recipe)
+        teachers = msgspec.convert(settings.get("teacher", ""), Teachers)
+        resolved = {"method": method.name, "teacher": pack_teachers(as_tuple(teachers))}
+        return msgspec.convert({**method.preset, **settings, **resolved}, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
         if isinstance(error.__cause__, OutOfRangeError):
             raise UsageError(f"{OPTIONS[error.__cause__.field].names[0]} {error.__cause__.reason}") from error
@@ -176,7 +188,7 @@ def make(**settings: object) -> Recipe:
 
 
 def make_folds(**settings: object) -> tuple[Recipe, ...]:
-    """Build a recipe for each fold where `settings` have folds and name none of them; else the one that `make` builds.
+    """Build a recipe for each fold where `settings` ask for folds but not for one `fold`; else the one of `make`.
 
     Raises UsageError as `make` does.
     """
@@ -187,13 +199,18 @@ def make_folds(**settings: object) -> tuple[Recipe, ...]:
 
 
 def non_defaults(settings: msgspec.Struct) -> dict[str, object]:
-    """Return what `settings` has other than by default, so that a field of a later version leaves a recipe the same."""
-    found: dict[str, object] = {}
+    """Return the fields of a recipe, or of its augmentation, that differ from the defaults.
+
+    It is the same in every version: new fields are left out, and a renamed method has its former name.
+    """
+    changed: dict[str, object] = {}
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
         if value != field.default:
-            found[field.name] = non_defaults(value) if isinstance(value, msgspec.Struct) else value
-    return found
+            changed[field.name] = non_defaults(value) if isinstance(value, msgspec.Struct) else value
+    if (row := registry.METHODS.get(str(changed.get("method")))) and row.former_name:
+        changed["method"] = row.former_name
+    return changed
 
 
 def as_toml(recipe: Recipe) -> str:

@@ -1,4 +1,4 @@
-"""Keeping runs in order: tags, another name, and a trash from which a run can be taken back."""
+"""Tags of runs, renaming them, and a trash from which a run can be restored."""
 
 import datetime
 import shutil
@@ -19,11 +19,11 @@ def tags(folder: Path) -> tuple[str, ...]:
     return versioned.read_or(folder / TAGS, tuple[str, ...], ())
 
 
-def tag(folder: Path, wanted: tuple[str, ...]) -> None:
-    """Give the run in `folder` these tags instead of those it has. Raises UsageError for one that is no word."""
-    if bad := next((word for word in wanted if not word or len(word) > 40 or any(map(str.isspace, word))), None):
+def tag(folder: Path, tags: tuple[str, ...]) -> None:
+    """Set the tags of the run in `folder`. Raises UsageError for one that is no word."""
+    if bad := next((word for word in tags if not word or len(word) > 40 or any(map(str.isspace, word))), None):
         raise UsageError(f"{bad!r} cannot be a tag", "use words of up to 40 letters, without spaces")
-    paths.atomic_write(folder / TAGS, msgspec.json.encode(tuple(dict.fromkeys(wanted))))
+    paths.atomic_write(folder / TAGS, msgspec.json.encode(tuple(dict.fromkeys(tags))))
 
 
 def rename(run: Run, name: str) -> Run:
@@ -36,22 +36,22 @@ def rename(run: Run, name: str) -> Run:
         raise UsageError(f"there is a run {name!r} already", "choose another name")
     _require_idle(run)
     # The others first: cut off in between, the same call again does the rest.
-    _lead(run.name, name)
+    _repoint_teachers(run.name, name)
     try:
         _move(run.folder, target)
     except LungcliError:
-        _lead(name, run.name)
+        _repoint_teachers(name, run.name)
         raise
     return runs.read(target)
 
 
-def _lead(old: str, new: str) -> None:
-    """Have the runs that take their teacher from `old` take it from `new`."""
+def _repoint_teachers(old: str, new: str) -> None:
+    """Make the runs that take their teacher from the run `old` take it from `new`."""
     for other in runs.readable()[0]:
-        taught_by = recipes.as_tuple(other.info.teacher_run)
-        followed = [_renamed(teacher, old, new) for teacher in taught_by]
-        if followed != list(taught_by):
-            info = msgspec.structs.replace(other.info, teacher_run=recipes.pack_teachers(followed))
+        teachers = recipes.as_tuple(other.info.teacher_run)
+        renamed = [_renamed(teacher, old, new) for teacher in teachers]
+        if renamed != list(teachers):
+            info = msgspec.structs.replace(other.info, teacher_run=recipes.pack_teachers(renamed))
             versioned.write(other.folder / "run.json", info)
 
 
@@ -67,7 +67,7 @@ def trash_home() -> Path:
 
 
 def move_to_trash(run: Run) -> Path:
-    """Move the run to the trash and return where it lies now. Raises UsageError while a process works on it."""
+    """Move the run to the trash and return its folder there. Raises UsageError while a process works on it."""
     _require_idle(run)
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     target = trash_home() / f"{stamp} {run.name}"
@@ -75,36 +75,36 @@ def move_to_trash(run: Run) -> Path:
     return target
 
 
-def restore_from_trash(place: Path) -> str:
-    """Move a run from the trash back to the runs; return its name, a fresh one where its own is taken by now."""
-    name = runs.fresh_name(place.name.partition(" ")[2])
+def restore_from_trash(folder: Path) -> str:
+    """Move a run from the trash back to the runs; return its name, a new one where its own is taken by now."""
+    name = runs.fresh_name(folder.name.partition(" ")[2])
     target = paths.runs_home() / name
-    _move(place, target)
+    _move(folder, target)
     return name
 
 
 def trashed_runs() -> tuple[Path, ...]:
-    """Where the runs in the trash lie, the one put away last at the end."""
+    """Folders of the runs in the trash, the latest last."""
     home = trash_home()
     return tuple(sorted(home.iterdir())) if home.is_dir() else ()
 
 
 def trash_size() -> int:
     """Bytes of all files in the trash."""
-    return sum(told.st_size for place in trashed_runs() for told in paths.walk_files(place).values())
+    return sum(status.st_size for folder in trashed_runs() for status in paths.walk_files(folder).values())
 
 
 def empty_trash() -> None:
     """Delete the runs in the trash for good. Raises LungcliError saying why not."""
-    for place in trashed_runs():
-        with paths.os_errors_as(place):
-            shutil.rmtree(place)
+    for folder in trashed_runs():
+        with paths.os_errors_as(folder):
+            shutil.rmtree(folder)
 
 
-def _move(here: Path, there: Path) -> None:
-    with paths.os_errors_as(there):
-        there.parent.mkdir(parents=True, exist_ok=True)
-        here.rename(there)
+def _move(source: Path, target: Path) -> None:
+    with paths.os_errors_as(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
 
 
 def _require_idle(run: Run) -> None:

@@ -19,8 +19,7 @@ from typing import Literal
 import filelock
 import msgspec
 
-from lungcli.core import cpu as machine
-from lungcli.core import names, paths, versioned
+from lungcli.core import cpu, names, paths, versioned
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, decode, now
@@ -30,19 +29,18 @@ FORMAT_VERSION = 2
 """1: as 2, without the events `rate-lowered` and `batch-lowered`, and read the same way."""
 
 _LOCK = ".lock"
-# Whoever only looks whether a run is held holds it for a moment.
-_PATIENCE = 0.5
+# In seconds: a check of the lock takes it for a moment.
+_LOCK_TIMEOUT = 0.5
 
 Kind = Literal["train", "distill", "compress"]
 State = Literal["new", "running", "stopped", "failed", "done"]
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of `run.json`. `teacher_run` names the run whose model teaches, where it is not trained here.
+    """Content of `run.json`. `teacher_run` names the run that the teacher is taken from, where it is not trained here.
 
     Of an ensemble it has a name for each teacher of the recipe, empty for those that are trained here. `split` is the
-    digest of the split that the run trains and judges on, `cpu` the processor that last worked on it; runs of earlier
-    versions don't say.
+    digest of the run's split, `cpu` the processor that last worked on it; both are empty in runs of earlier versions.
     """
 
     format_version: int = FORMAT_VERSION
@@ -87,15 +85,15 @@ def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", sp
     """Make the folder of a new run. Raises UsageError when the name is taken."""
     target = paths.runs_home() / names.checked(name, "run")
     info = RunInfo(kind=kind, state="new", created=now(), changed=now(), teacher_run=teacher_run, split=split)
-    if not _free(target):
+    if not _is_free(target):
         raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
     with paths.os_errors_as(target):
         target.mkdir(parents=True, exist_ok=True)
-    with _alone(target, f"another process makes the run {name!r}"):
-        if not _free(target):
+    with _locked(target, f"another process makes the run {name!r}"):
+        if not _is_free(target):
             raise UsageError(f"there is a run {name!r} already", f"go on with it: lungcli runs resume '{name}'")
         recipes.save(recipe, target / "recipe.toml")
-        # What has this file is a run: it comes last.
+        # A folder with this file is a run: it comes last.
         versioned.write(target / "run.json", info)
     return Run(name=name, folder=target, info=info, recipe=recipe)
 
@@ -103,7 +101,7 @@ def create(name: str, kind: Kind, recipe: Recipe, teacher_run: Teachers = "", sp
 def fresh_name(stem: str) -> str:
     """Return `stem`, or `stem-2`, `stem-3`, … if taken."""
     candidates = (stem if i == 1 else f"{stem}-{i}" for i in range(1, 100_000))
-    return next(name for name in candidates if _free(paths.runs_home() / name))
+    return next(name for name in candidates if _is_free(paths.runs_home() / name))
 
 
 def known() -> dict[str, Path]:
@@ -111,24 +109,24 @@ def known() -> dict[str, Path]:
     root = paths.runs_home()
     if not root.is_dir():
         return {}
-    found = {}
+    created = {}
     for item in root.iterdir():
         # Another process may remove or rename a run just now.
         with contextlib.suppress(OSError):
             if not item.name.startswith(".") and (item / "run.json").is_file():
-                found[item] = item.stat().st_ctime_ns
-    return {item.name: item for item in sorted(found, key=lambda item: (found[item], item.name))}
+                created[item] = item.stat().st_ctime_ns
+    return {item.name: item for item in sorted(created, key=lambda item: (created[item], item.name))}
 
 
 def readable() -> tuple[list[Run], list[LungcliError]]:
-    """Open every run, the oldest first, and say what is wrong with those that cannot be opened."""
-    found, problems = [], []
+    """Open every run, the oldest first; return the runs, and an error for each that cannot be opened."""
+    opened, problems = [], []
     for folder in known().values():
         try:
-            found.append(read(folder))
+            opened.append(read(folder))
         except LungcliError as error:
             problems.append(error)
-    return found, problems
+    return opened, problems
 
 
 def load(name: str) -> Run:
@@ -139,7 +137,7 @@ def load(name: str) -> Run:
 def read(folder: Path) -> Run:
     """Open the run in `folder`. Raises LungcliError when it is damaged, of a newer lungcli, or holds a link."""
     if link := _link_in(folder):
-        # Where a copied run's link leads to, this program would write.
+        # This program would write where the link leads.
         raise LungcliError(
             f"the run {folder.name!r} holds a link: {link.relative_to(folder)}", "put what it leads to in its place"
         )
@@ -158,28 +156,27 @@ def _link_in(folder: Path) -> Path | None:
 
 
 def state(run: Run) -> State:
-    """How the run stands now: one that says `running` and that no process holds was cut off."""
-    if run.info.state == "running" and not _held(run.folder):
+    """Return the state of the run; one that says `running` but is not locked by a process was killed: stopped."""
+    if run.info.state == "running" and not _is_locked(run.folder):
         return "stopped"
     return run.info.state
 
 
 def worker(run: Run) -> Worker | None:
     """Return the process that works on the run now, None where none does."""
-    found = versioned.read_or(run.folder / "worker.json", Worker, None)
-    return found if _held(run.folder) else None
+    return versioned.read_or(run.folder / "worker.json", Worker, None) if _is_locked(run.folder) else None
 
 
 def remove(folder: Path) -> None:
     """Delete the run in `folder`, damaged or not. Raises UsageError while a process works on it."""
-    if _held(folder):
+    if _is_locked(folder):
         raise UsageError(f"the run {folder.name!r} is being worked on", "stop it first")
-    # Cut off half-way, what is left is no run any more, and the next call clears it.
+    # Killed half-way, what is left is no run any more, and the next call deletes it.
     doomed = folder.with_name(f".{folder.name}.removed-{secrets.token_hex(4)}")
     with paths.os_errors_as(folder):
         folder.rename(doomed)
-    for left in folder.parent.glob(".*.removed-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.parent.glob(".*.removed-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def events(run: Run) -> Iterator[Event]:
@@ -196,19 +193,19 @@ def events(run: Run) -> Iterator[Event]:
                 raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
 
-def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event, None, None]:
-    """Append each event to the run's file and pass it on; keep the run's state; alone decide how a run ended.
+def record(run: Run, work: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    """Append each event of `work` to the run's file and pass it on, and keep the run's state, its end included.
 
-    Closing this generator closes `happening`, which saves its work. Raises UsageError when another process works
-    on the run, InterruptedRunError after Ctrl-C, and whatever `happening` raises.
+    Closing this generator closes `work`, which saves what it has. Raises UsageError when another process works on the
+    run, InterruptedRunError after Ctrl-C, and whatever `work` raises.
     """
-    info = msgspec.structs.replace(run.info, cpu=machine.name(), format_version=FORMAT_VERSION)
-    with _lock(run), _appending(run) as write:
+    info = msgspec.structs.replace(run.info, cpu=cpu.name(), format_version=FORMAT_VERSION)
+    with _working_alone(run), _appending(run) as write:
         versioned.write(run.folder / "run.json", msgspec.structs.replace(info, state="running", changed=now()))
         ended: State = "stopped"
         last: Event = RunStopped(time=now())
         try:
-            for event in happening:
+            for event in work:
                 write(event)
                 if isinstance(event, RunDone):
                     ended = "done"
@@ -222,7 +219,7 @@ def record(run: Run, happening: Generator[Event, None, None]) -> Generator[Event
             ended, last = "failed", RunFailed(time=now(), error=str(error) or type(error).__name__)
             raise
         finally:
-            happening.close()
+            work.close()
             if ended != "done":
                 write(last)
             versioned.write(run.folder / "run.json", msgspec.structs.replace(info, state=ended, changed=now()))
@@ -247,7 +244,7 @@ class _Writer:
     def __call__(self, event: Event) -> None:
         line = self._encoder.encode(event) + b"\n"
         with paths.os_errors_as(self._path):
-            # A disk that is nearly full takes a part of the line, and only the next call fails.
+            # A disk that is nearly full takes part of the line, and only the next call fails.
             if (written := os.write(self._handle, line)) < len(line):
                 os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -263,8 +260,8 @@ def _drop_torn_line(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(run: Run) -> Iterator[None]:
-    with _alone(run.folder, f"another process works on the run {run.name!r}"):
+def _working_alone(run: Run) -> Iterator[None]:
+    with _locked(run.folder, f"another process works on the run {run.name!r}"):
         for folder in (run.folder, *(item for item in run.folder.iterdir() if item.is_dir())):
             paths.remove_partial(folder)
         note = run.folder / "worker.json"
@@ -276,9 +273,9 @@ def _lock(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, why_not: str) -> Iterator[None]:
-    """Keep other processes from the run in `folder`. Raises UsageError with `why_not` when one is at it."""
-    lock = filelock.FileLock(folder / _LOCK, timeout=_PATIENCE)
+def _locked(folder: Path, why_not: str) -> Iterator[None]:
+    """Lock the run in `folder`. Raises UsageError with `why_not` when another process has locked it."""
+    lock = filelock.FileLock(folder / _LOCK, timeout=_LOCK_TIMEOUT)
     with paths.os_errors_as(folder):
         try:
             lock.acquire(poll_interval=0.02)
@@ -290,16 +287,18 @@ def _alone(folder: Path, why_not: str) -> Iterator[None]:
         lock.release()
 
 
-def _free(folder: Path) -> bool:
-    """Say whether a run may be made in `folder`: nothing is there, or what a process killed at just this has left."""
+def _is_free(folder: Path) -> bool:
+    """Whether a run may be made in `folder`: it is missing, or holds what a process killed while making one left."""
     if not folder.exists():
         return True
-    left = {"recipe.toml", _LOCK}
-    return folder.is_dir() and all(item.name in left or item.name.endswith(".partial") for item in folder.iterdir())
+    leftovers = {"recipe.toml", _LOCK}
+    return folder.is_dir() and all(
+        item.name in leftovers or item.name.endswith(".partial") for item in folder.iterdir()
+    )
 
 
-def _held(folder: Path) -> bool:
-    """Say whether a process works on the run in `folder`, writing nothing where none ever has."""
+def _is_locked(folder: Path) -> bool:
+    """Whether a process works on the run in `folder`; writes nothing where none ever has."""
     if not (folder / _LOCK).exists():
         return False
     try:
@@ -308,5 +307,5 @@ def _held(folder: Path) -> bool:
     except filelock.Timeout:
         return True
     except OSError:
-        # It may not be locked from here: all that is known is what the process itself has noted.
+        # On a read-only disk there is no locking: the file that the process writes has to do.
         return (folder / "worker.json").exists()

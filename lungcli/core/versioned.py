@@ -1,7 +1,7 @@
-"""Files that lungcli writes and reads back, whichever version wrote them: one way to read them, and one to refuse them.
+"""Files that lungcli writes and reads back: every earlier version is read, a newer one refused.
 
 A file says its `format_version` (1 where it says none). One of a newer lungcli is refused by that number before
-anything else in it is believed; fields that this version does not know are passed over.
+anything else in it is read; fields that this version does not know are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,12 +70,12 @@ class Format(Generic[Content]):
 
 
 def write(path: Path, content: msgspec.Struct) -> None:
-    """Write a file for people to look into as well, atomically. Raises LungcliError as `paths.atomic_write` does."""
+    """Write `content` as indented JSON, atomically. Raises LungcliError as `paths.atomic_write` does."""
     paths.atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=1))
 
 
 def read_or(path: Path, kind: type[Content], default: Default) -> Content | Default:
-    """Read a file that nothing depends on; `default` where there is none, or a damaged one."""
+    """Read a file that nothing depends on; return `default` where it is missing or damaged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, ValueError):

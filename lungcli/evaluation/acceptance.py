@@ -1,4 +1,4 @@
-"""The gate: whether a compressed model may ship."""
+"""The gate: whether a compressed model is accepted."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ _MALIGNANT = "malignant_sensitivity"
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """`difference` is ours minus the reference's `metric`, `malignant` that of malignant sensitivity.
 
-    Both are paired over look-alike groups; `malignant` is None for models without that class.
+    Both are paired over near-duplicate groups; `malignant` is None for models without that class.
     """
 
     met: bool
@@ -27,7 +27,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str = METRIC) -> Decision:
     """Accept when neither `metric` (see `predictions.figures_for`) nor malignant sensitivity falls by over `max_drop`.
 
-    Raises UsageError when the two were judged on different slices, or the models' classes have no such figure.
+    Raises UsageError when the two were evaluated on different slices, or the models' classes have no such metric.
     """
     if not predictions.comparable(ours, reference):
         raise UsageError(
@@ -45,8 +45,8 @@ def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str
 
 
 def within(difference: Estimate | None, max_drop: float) -> bool:
-    """Say whether a figure falls by at most `max_drop`; one that can't be told (no such slices) does not fall."""
+    """Whether a metric falls by at most `max_drop`; one that is undefined (no such slices) does not fall."""
     if difference is None or difference.value is None:
         return True
-    # Half a millionth: a drop of exactly `max_drop` must not fail on the last bit of a subtraction.
+    # A drop of exactly `max_drop` must not fail by rounding.
     return -difference.value <= max_drop + 5e-7

@@ -1,4 +1,4 @@
-"""Timing model files on this machine, fairly: one slice after another, the models taking turns."""
+"""Latency of model files on this machine, the models taking turns call by call."""
 
 import platform
 import time
@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lungcli.core import cpu as hardware
+from lungcli.core import cpu
 from lungcli.datasets.files import Advance
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
@@ -45,11 +45,11 @@ def benchmark(
     batch: int = 1,
     advance: Advance | None = None,
 ) -> tuple[Measurement, ...]:
-    """Time every model for `seconds` or 1,000 calls, whichever comes first, after `warmups` calls that don't count.
+    """Time every model for `seconds` or 1,000 calls, whichever comes first, after `warmups` untimed calls.
 
-    The models take turns call by call, so that whatever else the machine does meets all of them. The slices are
-    noise, the same for all models of one size. `threads` counts for the models given as paths (0: one a physical
-    core). `advance(done, total)` hears of the milliseconds spent after every turn, and may raise to end it.
+    The models take turns call by call, so that whatever else the machine does slows all of them. The slices are
+    noise, the same for all models of one size. `threads` is for models given as paths (0: one a physical core).
+    `advance(done, total)` is called with the milliseconds spent after every turn, and may raise to stop.
     Raises ModelFileError for a path that is no model file.
     """
     loaded = [item if isinstance(item, Model) else model_file.load(item, threads) for item in models]
@@ -58,15 +58,15 @@ def benchmark(
         for turn in range(warmups):
             model.logits(slices[turn % _SLICES])
     times = _take_turns(loaded, inputs, seconds, advance)
-    return tuple(_measured(model, taken, batch) for model, taken in zip(loaded, times, strict=True))
+    return tuple(_measurement(model, model_times, batch) for model, model_times in zip(loaded, times, strict=True))
 
 
 def machine() -> dict[str, str]:
     """Describe what a measurement was taken on; `flags` are the instruction sets that decide how fast nets run."""
     return {
-        "cpu": hardware.name(),
-        "cores": f"{hardware.physical_cores()} ({hardware.logical_cores()} logical)",
-        "flags": " ".join(flag for flag in _INSTRUCTIONS if flag in (hardware.flags() or ())),
+        "cpu": cpu.name(),
+        "cores": f"{cpu.physical_cores()} ({cpu.logical_cores()} logical)",
+        "flags": " ".join(flag for flag in _INSTRUCTIONS if flag in (cpu.flags() or ())),
         "system": f"{platform.system()} {platform.machine()}",
         "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
@@ -81,11 +81,11 @@ def _take_turns(
     budget = seconds * 1000 * len(models)
     spent = 0.0
     for turn in range(MOST_RUNS):
-        for model, slices, taken in zip(models, inputs, times, strict=True):
+        for model, slices, model_times in zip(models, inputs, times, strict=True):
             start = time.perf_counter_ns()
             model.logits(slices[turn % _SLICES])
-            taken.append((time.perf_counter_ns() - start) / 1e6)
-            spent += taken[-1]
+            model_times.append((time.perf_counter_ns() - start) / 1e6)
+            spent += model_times[-1]
         if advance is not None:
             advance(round(min(spent, budget)), round(budget))
         if spent >= budget:
@@ -93,15 +93,15 @@ def _take_turns(
     return times
 
 
-def _measured(model: Model, taken: Sequence[float], batch: int) -> Measurement:
-    p50, p90, p99 = (float(value) for value in np.percentile(taken, [50, 90, 99]))
+def _measurement(model: Model, times: Sequence[float], batch: int) -> Measurement:
+    p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Measurement(
         name=model.path.stem,
         p50=p50,
         p90=p90,
         p99=p99,
-        mean=float(np.mean(taken)),
-        n=len(taken),
+        mean=float(np.mean(times)),
+        n=len(times),
         threads=model.threads,
         batch=batch,
         bytes=model.path.stat().st_size,

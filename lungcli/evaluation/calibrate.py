@@ -1,4 +1,4 @@
-"""Temperature scaling, making a probability of 0.9 mean right nine times in ten, and the threshold of referral."""
+"""Temperature scaling, so that probabilities are calibrated, and the threshold of referral."""
 
 import math
 
@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import calibration
-from lungcli.metrics import referral as selective
+from lungcli.metrics import calibration, referral
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.classification import Ints
 from lungcli.metrics.predictions import MALIGNANT
@@ -21,8 +20,8 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 40
 
 
-def calibrated(
-    card: ModelCard, logits: NDArray[np.floating], labels: Ints, target: Target = selective.DEFAULT
+def calibrate_card(
+    card: ModelCard, logits: NDArray[np.floating], labels: Ints, target: Target = referral.DEFAULT
 ) -> ModelCard:
     """Return the card with temperature, calibration errors, risk–coverage curve and referral threshold fitted.
 
@@ -36,27 +35,26 @@ def calibrated(
     malignant = card.classes.index(MALIGNANT) if MALIGNANT in card.classes else None
     if malignant is None and target.kind == "malignant sensitivity":
         raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
-    points = selective.curve(probabilities, labels, malignant)
-    referral = selective.choose(points, target, len(labels))
+    points = referral.risk_coverage_curve(probabilities, labels, malignant)
+    chosen = referral.choose(points, target, len(labels))
     return msgspec.structs.replace(
         card,
         temperature=temperature,
         calibration=Calibration(
             n=len(labels),
-            before=calibration.errors(calibration.softmax(logits), labels),
-            after=calibration.errors(probabilities, labels),
+            before=calibration.calibration_errors(calibration.softmax(logits), labels),
+            after=calibration.calibration_errors(probabilities, labels),
         ),
-        referral=referral,
-        risk_coverage=selective.thinned(points, referral),
+        referral=chosen,
+        risk_coverage=referral.thin(points, chosen),
     )
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: Ints) -> float:
     """Return the T that minimises the mean negative log-likelihood of softmax(logits / T), 0.05 ≤ T ≤ 20.
 
-    `logits` (n, K) and `labels` (n,) are of slices the net was not trained on. Guo et al. (1706.04599, section 4.2):
-    one number, so no verdict changes. The loss is convex in 1/T, hence has one minimum over log T, and a golden
-    section finds it. Without slices, T is 1.
+    `logits` (n, K) and `labels` (n,) are of slices the net was not trained on (Guo et al., 1706.04599, section 4.2).
+    The loss is convex in 1/T, hence has one minimum over log T, found by golden-section search. Without slices, T is 1.
     """
     if not len(labels):
         return 1.0

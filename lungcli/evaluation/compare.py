@@ -1,4 +1,4 @@
-"""Any models side by side: size, latency, and what they get right, with the paired difference to a baseline."""
+"""Models side by side: size, latency and metrics, with the paired difference to a baseline."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 
 VALIDATION = "validation.json"
-"""The verdicts on the validation part, beside the model file of a trial."""
+"""The predictions of the validation part, beside the model file of a search's trial."""
 
-Find = Callable[[Path], Evaluation | None]
+FindEvaluation = Callable[[Path], Evaluation | None]
 
-_NO_VERDICTS = "one of the two has no verdicts on its test part"
+_NOT_EVALUATED = "one of the two has not been evaluated on its test part"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. `difference` is its balanced accuracy minus the baseline's, paired over look-alike groups; None for
-    the baseline itself, and where `not_compared` says why there is none; `significance` has its tests. Latencies are
-    in milliseconds, for one slice.
+    """One model. `difference` is its balanced accuracy minus the baseline's, paired over near-duplicate groups; None
+    for the baseline itself, and where `not_compared` says why there is none; `significance` has its tests. Latencies
+    are in milliseconds, for one slice.
     """
 
     name: str
@@ -53,23 +53,23 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model says of a slice, and how sure it is of it."""
+class LabelWithConfidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The class that a model predicts for a slice, and its probability."""
 
-    verdict: str
+    label: str = msgspec.field(name="verdict")
     confidence: float
 
 
 class FlippedSlice(msgspec.Struct, frozen=True, kw_only=True):
-    """A slice that not all models judge alike: its path, true class, and the verdict of each model."""
+    """A slice that not all models classify alike: its path, true class, and the prediction of each model."""
 
     slice: str
     label: str
-    verdicts: tuple[Verdict, ...]
+    predictions: tuple[LabelWithConfidence, ...] = msgspec.field(name="verdicts")
 
 
 class FlipCount(msgspec.Struct, frozen=True, kw_only=True):
-    """Verdicts that are not the baseline's, by who was right."""
+    """Predictions that differ from the baseline's, by which of the two is correct."""
 
     mended: int
     broken: int
@@ -77,7 +77,7 @@ class FlipCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flipped(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `n` slices those with a flipped verdict, in their order; `counts` are those of all `models` but the first."""
+    """Of `n` slices those that not all models classify alike, in order; `counts` are of all `models` but the first."""
 
     models: tuple[str, ...]
     n: int
@@ -85,19 +85,19 @@ class Flipped(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[FlippedSlice, ...]
 
 
-def verdicts(path: Path) -> Evaluation | None:
-    """Return the verdicts kept beside a run's model file; None for a file that was moved out of its run."""
-    return _beside(path, "evaluation.json")
+def stored_evaluation(path: Path) -> Evaluation | None:
+    """Return the evaluation stored beside a run's model file; None for a file that was moved out of its run."""
+    return _stored(path, "evaluation.json")
 
 
-def validation(path: Path) -> Evaluation | None:
-    """Return the verdicts on the validation part that are kept beside the model of a search's trial; else None."""
-    return _beside(path, VALIDATION)
+def stored_validation(path: Path) -> Evaluation | None:
+    """Return the evaluation on the validation part that is stored beside the model of a search's trial; else None."""
+    return _stored(path, VALIDATION)
 
 
-def _beside(path: Path, name: str) -> Evaluation | None:
-    beside = path.parent / name
-    return evaluate.load(beside) if path.name == model_paths.MODEL and beside.is_file() else None
+def _stored(path: Path, name: str) -> Evaluation | None:
+    file = path.parent / name
+    return evaluate.load(file) if path.name == model_paths.MODEL and file.is_file() else None
 
 
 def compare(
@@ -107,22 +107,22 @@ def compare(
     threads: int = 0,
     *,
     listing: bool = False,
-    find: Find = verdicts,
+    find: FindEvaluation = stored_evaluation,
 ) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
 
-    `find` returns the verdicts of a file on its test part, or None.
+    `find` returns the evaluation of a file on its test part, or None.
 
     Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
-    was judged on another test part than the baseline; a `listing` says so in that model's row instead.
+    was evaluated on another test part than the baseline; a `listing` says so in that model's row instead.
     """
     if not paths:
         raise UsageError("there is no model to compare", "make one: lungcli compress --student mobilenetv2")
-    paths = _pinned_first(paths, baseline)
+    paths = _baseline_first(paths, baseline)
     pinned = paths[0]
     loaded = [model_file.load(path, threads) for path in paths]
-    anchor = model_file.read_card(pinned)
-    reasons = [why_not(model.card, anchor) for model in loaded]
+    baseline_card = model_file.read_card(pinned)
+    reasons = [reason_not_comparable(model.card, baseline_card) for model in loaded]
     for model, reason in zip(loaded, reasons, strict=True):
         if reason and not listing:
             raise UsageError(
@@ -135,38 +135,40 @@ def compare(
     reference = find(pinned)
     if reference is None:
         reasons = [
-            reason or ("" if model.path == pinned else _NO_VERDICTS)
+            reason or ("" if model.path == pinned else _NOT_EVALUATED)
             for model, reason in zip(loaded, reasons, strict=True)
         ]
     return Comparison(
         baseline=model_paths.name_of(pinned),
         machine=benchmark.machine(),
         rows=tuple(
-            row(model.path, model.card, latency, None if model.path == pinned else reference, reason, find)
+            make_row(model.path, model.card, latency, None if model.path == pinned else reference, reason, find)
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
     )
 
 
-def flipped(paths: Sequence[Path], baseline: Path | None = None, find: Find = verdicts) -> Flipped:
-    """Find the slices that models judge otherwise than the first of them, or than `baseline`.
+def find_flips(
+    paths: Sequence[Path], baseline: Path | None = None, find: FindEvaluation = stored_evaluation
+) -> Flipped:
+    """Find the slices that models classify otherwise than the first of them, or than `baseline`.
 
-    Raises UsageError for fewer than two models, for one without verdicts, and for ones that judged different slices.
+    Raises UsageError for fewer than two models, for one that was not evaluated, and for different test parts.
     """
-    paths = _pinned_first(paths, baseline)
+    paths = _baseline_first(paths, baseline)
     if len(paths) < 2:
-        raise UsageError("verdicts flip from one model to another, and there are not two", "name two: RUN/teacher RUN")
-    judged = []
+        raise UsageError("predictions flip from one model to another, so it takes two", "name two: RUN/teacher RUN")
+    evaluations = []
     for path in paths:
         if (found := find(path)) is None:
             raise UsageError(
-                f"{model_paths.name_of(path)} has no verdicts on its test part",
+                f"{model_paths.name_of(path)} has not been evaluated on its test part",
                 "name models of finished runs; of a file, bring in its data set; of a trial: lungcli evaluate RUN",
             )
-        judged.append(found)
-    first, *others = judged
+        evaluations.append(found)
+    first, *others = evaluations
     flips = [predictions.flips(ours, first) for ours in others]
-    names = {flip.slice for found in flips for flip in found}
+    flipped_names = {flip.slice for evaluation in flips for flip in evaluation}
     return Flipped(
         models=tuple(map(model_paths.name_of, paths)),
         n=len(first.labels),
@@ -175,10 +177,10 @@ def flipped(paths: Sequence[Path], baseline: Path | None = None, find: Find = ve
             FlippedSlice(
                 slice=name,
                 label=first.classes[first.labels[i]],
-                verdicts=tuple(_verdict(each, i) for each in judged),
+                predictions=tuple(_label_with_confidence(each, i) for each in evaluations),
             )
             for i, name in enumerate(first.slices)
-            if name in names
+            if name in flipped_names
         ),
     )
 
@@ -189,19 +191,21 @@ def _count(flips: Sequence[Flip]) -> FlipCount:
     return FlipCount(mended=mended, broken=broken, both_wrong=len(flips) - mended - broken)
 
 
-def _verdict(found: Evaluation, index: int) -> Verdict:
-    probabilities = found.probabilities[index]
-    return Verdict(verdict=found.classes[probabilities.index(max(probabilities))], confidence=max(probabilities))
+def _label_with_confidence(evaluation: Evaluation, index: int) -> LabelWithConfidence:
+    probabilities = evaluation.probabilities[index]
+    return LabelWithConfidence(
+        label=evaluation.classes[probabilities.index(max(probabilities))], confidence=max(probabilities)
+    )
 
 
-def _pinned_first(paths: Sequence[Path], baseline: Path | None) -> Sequence[Path]:
+def _baseline_first(paths: Sequence[Path], baseline: Path | None) -> Sequence[Path]:
     if baseline is None:
         return paths
     return [baseline, *(path for path in paths if path.resolve() != baseline.resolve())]
 
 
-def why_not(ours: ModelCard, theirs: ModelCard) -> str:
-    """Say why two models must not be compared: they were judged on different test parts. Empty where they may be."""
+def reason_not_comparable(ours: ModelCard, theirs: ModelCard) -> str:
+    """Say why two models can't be compared: they were evaluated on different test parts. Empty where they can."""
     if ours.split.digest == theirs.split.digest:
         return ""
     own, other = ours.split.in_words(), theirs.split.in_words()
@@ -209,35 +213,35 @@ def why_not(ours: ModelCard, theirs: ModelCard) -> str:
         own, other = f"{own} of {ours.data.name!r}", f"{other} of {theirs.data.name!r}"
     if own == other:
         own, other = f"{own} ({ours.split.digest[:8]})", f"another ({theirs.split.digest[:8]})"
-    return f"it was judged on {own}, the baseline on {other}"
+    return f"it was evaluated on {own}, the baseline on {other}"
 
 
-def row(
+def make_row(
     path: Path,
     card: ModelCard,
     latency: Measurement | None,
     reference: Evaluation | None,
     reason: str = "",
-    find: Find = verdicts,
+    find: FindEvaluation = stored_evaluation,
 ) -> Row:
-    """Put one model file into a row, with its paired difference to the `reference` where both judged the same slices.
+    """Make the row of a model file, with its paired difference to the `reference` where both are of the same slices.
 
-    Without a reference there is no difference; a `reason` says why the two must not be compared. Figures that the
-    card has not are worked out of the verdicts.
+    Without a reference there is no difference; a `reason` says why the two can't be compared. Metrics missing in the
+    card are computed from the evaluation.
     """
-    difference = tests = None
-    wanted = card.figures is None or (reference is not None and not reason)
-    ours = find(path) if wanted else None
+    difference = test_results = None
+    needs_evaluation = card.figures is None or (reference is not None and not reason)
+    evaluation = find(path) if needs_evaluation else None
     if reference is not None and not reason:
-        if ours is None:
-            reason = _NO_VERDICTS
-        elif not predictions.comparable(ours, reference):
-            reason = "the two judged different slices"
+        if evaluation is None:
+            reason = _NOT_EVALUATED
+        elif not predictions.comparable(evaluation, reference):
+            reason = "the two were evaluated on different slices"
         else:
             difference = intervals.paired_difference(
-                classification.balanced_accuracy, ours.matrices(), reference.matrices()
+                classification.balanced_accuracy, evaluation.matrices(), reference.matrices()
             )
-            tests = significance.between(ours, reference)
+            test_results = significance.between(evaluation, reference)
     return Row(
         name=model_paths.name_of(path),
         model=card.model,
@@ -249,8 +253,8 @@ def row(
         bytes=path.stat().st_size,
         parameters=card.parameters,
         latency=latency,
-        figures=card.figures or (ours.figures() if ours else None),
+        figures=card.figures or (evaluation.figures() if evaluation else None),
         difference=difference,
-        significance=tests,
+        significance=test_results,
         not_compared=reason,
     )

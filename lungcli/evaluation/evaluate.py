@@ -1,4 +1,4 @@
-"""Judging one part of a split with a model file, and keeping the verdicts."""
+"""Evaluating a model file on one part of a split, and storing its predictions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ _FORMAT = versioned.Format(kind="evaluation", version=1, content=Evaluation, err
 Indices = Sequence[int] | NDArray[np.int64]
 
 
-def logits_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> NDArray[np.float32]:
-    """Judge the slices `indices` of `pixels` (n, S, S), which may be a memory map: logits (len(indices), K)."""
+def predict_logits(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> NDArray[np.float32]:
+    """Return the logits (len(indices), K) of the slices `indices` of `pixels` (n, S, S), which may be a memory map."""
     rows = [model.logits(slices) for slices in _batches(pixels, indices, batch)]
     return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float32)
 
 
-def probabilities_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> Floats:
-    """Judge slices as `logits_of` does: calibrated probabilities (len(indices), K)."""
+def predict_probabilities(model: Model, pixels: NDArray[np.uint8], indices: Indices, batch: int = 16) -> Floats:
+    """Return calibrated probabilities (len(indices), K) of slices, given as for `predict_logits`."""
     rows = [model.probabilities(slices) for slices in _batches(pixels, indices, batch)]
     return np.concatenate(rows) if rows else np.empty((0, len(model.card.classes)), dtype=np.float64)
 
@@ -35,19 +35,19 @@ def probabilities_of(model: Model, pixels: NDArray[np.uint8], indices: Indices, 
 def evaluate(
     model: Model, pixels: NDArray[np.uint8], indices: Indices, manifest: Manifest, split: Split, part: str
 ) -> Evaluation:
-    """Judge the slices `indices` of a data set, those of `part`, with calibrated probabilities.
+    """Predict the slices `indices` of a data set, those of `part`, with calibrated probabilities.
 
     `pixels` holds all its slices as prepared, uint8 (n, S, S), in the order of the manifest. Raises ModelFileError
-    when the model knows other classes than the data set has.
+    when the model has other classes than the data set.
     """
     if model.card.classes != manifest.classes:
         raise ModelFileError(
-            f"{model.path} tells {', '.join(model.card.classes)} apart, "
+            f"{model.path} has the classes {', '.join(model.card.classes)}, "
             f"but the data set {manifest.name} has {', '.join(manifest.classes)}",
             "choose a model trained on these classes: lungcli models list",
         )
     labels = manifest.labels()
-    probabilities = probabilities_of(model, pixels, indices)
+    probabilities = predict_probabilities(model, pixels, indices)
     return Evaluation(
         classes=manifest.classes,
         part=part,
@@ -61,12 +61,12 @@ def evaluate(
 
 
 def save(evaluation: Evaluation, path: Path) -> None:
-    """Write the verdicts as JSON, atomically."""
+    """Write an evaluation as JSON, atomically."""
     paths.atomic_write(path, msgspec.json.encode(evaluation))
 
 
 def load(path: Path) -> Evaluation:
-    """Read verdicts. Raises UnreadableInputError when there are none, or damaged ones."""
+    """Read an evaluation. Raises UnreadableInputError when it is missing or damaged."""
     return _FORMAT.read(path, "run `lungcli evaluate` again")
 
 

@@ -1,4 +1,4 @@
-"""What a model makes of a user's own folder of slices whose class is known, from a scanner it has never met."""
+"""External validation: a model on a user's own folder of slices of one known class, from another scanner."""
 
 import hashlib
 import os
@@ -20,22 +20,24 @@ from lungcli.imaging.picture import content_of
 from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import intervals
 from lungcli.metrics.predictions import MALIGNANT
-from lungcli.modelfile.model_card import Elsewhere
+from lungcli.modelfile.model_card import ExternalFigures
 from lungcli.modelfile.model_file import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalResult:
-    """The outcome for one folder. `verdicts` counts the slices by class; `unreadable` says why files were left out."""
+    """The result for one folder. `predictions` counts the slices by predicted class; `unreadable` has a reason for each
+    file left out.
+    """
 
     folder: Path
-    figures: Elsewhere
-    verdicts: dict[str, int]
+    figures: ExternalFigures
+    predictions: dict[str, int]
     unreadable: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _Classified:
     """One file: its content's hash, its thumbnail and probabilities (K,), or in `reason` why it cannot be read.
 
     `place` is its folder and its number there, by natural order.
@@ -48,7 +50,7 @@ class _Judged:
     reason: str = ""
 
 
-def parse(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
+def parse_label_and_folder(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
     """Read `LABEL=FOLDER`. Raises UsageError for an unknown class and for a folder that isn't there."""
     label, equals, folder = spec.partition("=")
     if not equals or not folder:
@@ -60,43 +62,43 @@ def parse(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
     return chosen, path
 
 
-def score(model: Model, label: str, folder: Path, advance: Advance | None = None) -> ExternalResult:
-    """Judge every picture in `folder`, however deep, as a slice of the class `label`.
+def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | None = None) -> ExternalResult:
+    """Classify every picture in `folder`, however deep, as a slice of the class `label`.
 
-    Look-alike groups are found as in an import, so that a hundred slices of one body don't pass for a hundred. Files
-    that are no pictures by name are passed over. Raises UnreadableInputError when not one can be read.
+    Near-duplicate groups are found as in an import, so that a hundred slices of one body don't count as a hundred.
+    Files that are no pictures by name are left out. Raises UnreadableInputError when none can be read.
     """
     files = [path for path in files_in(folder) if may_be_picture(PurePosixPath(path.name))]
-    done: list[_Judged] = []
+    classified: list[_Classified] = []
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
-        for item in pool.map(lambda number, path: _judge(number, path, model), range(len(files)), files):
-            done.append(item)
+        for item in pool.map(lambda number, path: _classify(number, path, model), range(len(files)), files):
+            classified.append(item)
             if advance:
-                advance(len(done), len(files))
+                advance(len(classified), len(files))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    reasons = tuple(item.reason for item in done if item.reason)
+    reasons = tuple(item.reason for item in classified if item.reason)
     if len(reasons) == len(files):
         why = f"; the first: {reasons[0]}" if reasons else ""
         raise UnreadableInputError(f"there is no slice in {folder} that can be read{why}", "check the folder")
-    return _scored(model, label, folder, [item for item in done if not item.reason], reasons)
+    return _summarize(model, label, folder, [item for item in classified if not item.reason], reasons)
 
 
-def with_folder(kept: tuple[Elsewhere, ...], new: Elsewhere) -> tuple[Elsewhere, ...]:
-    """Add an outcome to those a card holds; the same slices under the same label replace their earlier outcome."""
-    others = (item for item in kept if (item.label, item.digest) != (new.label, new.digest))
+def with_folder(earlier: tuple[ExternalFigures, ...], new: ExternalFigures) -> tuple[ExternalFigures, ...]:
+    """Add figures to those of a card, in place of earlier ones of the same slices under the same label."""
+    others = (item for item in earlier if (item.label, item.digest) != (new.label, new.digest))
     return (*others, new)
 
 
-def _judge(number: int, path: Path, model: Model) -> _Judged:
+def _classify(number: int, path: Path, model: Model) -> _Classified:
     place = (str(path.parent), number)
     try:
         content = content_of(path, str(path))
         grey = read(content, str(path)).grey
     except UnreadableInputError as error:
-        return _Judged(place=place, reason=error.message)
-    return _Judged(
+        return _Classified(place=place, reason=error.message)
+    return _Classified(
         place=place,
         sha256=hashlib.sha256(content).hexdigest(),
         thumb=groups.thumbnail(grey),
@@ -104,34 +106,34 @@ def _judge(number: int, path: Path, model: Model) -> _Judged:
     )
 
 
-def _scored(
-    model: Model, label: str, folder: Path, done: Sequence[_Judged], reasons: tuple[str, ...]
+def _summarize(
+    model: Model, label: str, folder: Path, classified: Sequence[_Classified], reasons: tuple[str, ...]
 ) -> ExternalResult:
     card = model.card
-    hashes = [item.sha256 for item in done]
-    thumbs = np.stack([item.thumb for item in done if item.thumb is not None])
-    probabilities = np.stack([item.probabilities for item in done if item.probabilities is not None])
-    group = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in done])
-    verdicts = probabilities.argmax(axis=1)
+    hashes = [item.sha256 for item in classified]
+    thumbs = np.stack([item.thumb for item in classified if item.thumb is not None])
+    probabilities = np.stack([item.probabilities for item in classified if item.probabilities is not None])
+    group_numbers = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in classified])
+    predicted = probabilities.argmax(axis=1)
     threshold = card.referral.threshold if card.referral else None
     specificity = referred = None
     if MALIGNANT in card.classes and label != MALIGNANT:
-        specificity = intervals.of_share(verdicts != card.classes.index(MALIGNANT), group)
+        specificity = intervals.share_estimate(predicted != card.classes.index(MALIGNANT), group_numbers)
     if threshold is not None:
-        referred = intervals.of_share(probabilities.max(axis=1) < threshold, group)
+        referred = intervals.share_estimate(probabilities.max(axis=1) < threshold, group_numbers)
     return ExternalResult(
         folder=folder,
-        figures=Elsewhere(
+        figures=ExternalFigures(
             label=label,
             digest=hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest(),
             n=len(hashes),
-            groups=len(set(group.tolist())),
+            groups=len(set(group_numbers.tolist())),
             unreadable=len(reasons),
-            right=intervals.of_share(verdicts == card.classes.index(label), group),
+            right=intervals.share_estimate(predicted == card.classes.index(label), group_numbers),
             specificity=specificity,
             referred=referred,
             threshold=threshold,
         ),
-        verdicts={name: int((verdicts == index).sum()) for index, name in enumerate(card.classes)},
+        predictions={name: int((predicted == index).sum()) for index, name in enumerate(card.classes)},
         unreadable=reasons,
     )

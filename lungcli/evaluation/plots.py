@@ -1,4 +1,4 @@
-"""Pictures of figures: reliability diagram, risk–coverage curve, and a model under stress. Drawn with Pillow alone.
+"""Reliability diagram, risk–coverage curve and robustness plot, drawn with Pillow alone.
 
 Captions keep to ASCII, which is what Pillow's built-in font has.
 """
@@ -15,7 +15,7 @@ from lungcli.core.errors import UsageError
 from lungcli.metrics.calibration import Bin, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.referral import CoveragePoint, Referral
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 
 SIDE = 560
 _LEFT, _TOP, _PLOT = 60, 70, 440
@@ -31,15 +31,15 @@ Draw = ImageDraw.ImageDraw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Panel:
-    """One column of the picture of a model under stress: an estimate of each row, and its colour."""
+    """One column of the robustness plot: the estimate of each row, and its colour."""
 
     title: str
     colour: str
-    of: Callable[[StressFigures], Estimate]
+    of: Callable[[RobustnessFigures], Estimate]
 
 
 def require_png(path: Path | None) -> None:
-    """Refuse a file name that would hide what is in it. Raises UsageError."""
+    """Raise UsageError for a file name that does not end in .png."""
     if path is not None and path.suffix.lower() != ".png":
         raise UsageError(f"{path} would hold a PNG picture", f"call it {path.with_suffix('.png').name}")
 
@@ -51,9 +51,11 @@ def save(image: Image.Image, path: Path) -> None:
     paths.atomic_write(path, content.getvalue())
 
 
-def reliability(bins: Sequence[Bin], title: str, before: CalibrationErrors, after: CalibrationErrors) -> Image.Image:
-    """Draw accuracy over confidence: bars on the diagonal mean that probabilities can be taken at their word."""
-    image, draw = _square(title, "confidence", "share judged right")
+def reliability_diagram(
+    bins: Sequence[Bin], title: str, before: CalibrationErrors, after: CalibrationErrors
+) -> Image.Image:
+    """Draw accuracy over confidence: with perfect calibration, bars end on the diagonal."""
+    image, draw = _square(title, "confidence", "accuracy")
     for item in bins:
         left, top = _at(item.low, item.accuracy)
         right, bottom = _at(item.high, 0)
@@ -70,15 +72,15 @@ def reliability(bins: Sequence[Bin], title: str, before: CalibrationErrors, afte
     return image
 
 
-def risk_coverage(points: Sequence[CoveragePoint], referral: Referral, title: str) -> Image.Image:
+def risk_coverage_curve(points: Sequence[CoveragePoint], referral: Referral, title: str) -> Image.Image:
     """Draw selective risk and malignant sensitivity over coverage, and the threshold chosen."""
     image, draw = _square(title, "coverage (share not referred)", "share")
     draw.line([_at(point.coverage, point.risk) for point in points], fill=_RED, width=3)
-    found = [
+    sensitivity_line = [
         _at(point.coverage, point.malignant_sensitivity) for point in points if point.malignant_sensitivity is not None
     ]
-    if len(found) > 1:
-        draw.line(found, fill=_BLUE, width=3)
+    if len(sensitivity_line) > 1:
+        draw.line(sensitivity_line, fill=_BLUE, width=3)
         draw.text((_LEFT + 250, 47), "malignant sensitivity of those", fill=_BLUE, font=_font(13))
     x, bottom = _at(referral.coverage, 0)
     draw.line((x, _TOP, x, bottom), fill=_INK)
@@ -89,13 +91,13 @@ def risk_coverage(points: Sequence[CoveragePoint], referral: Referral, title: st
     return image
 
 
-def stress(rows: Sequence[StressFigures], title: str) -> Image.Image:
-    """Draw every figure of every change with its interval; a line marks the unchanged slices' (rows[0])."""
+def robustness(rows: Sequence[RobustnessFigures], title: str) -> Image.Image:
+    """Draw every metric under every perturbation with its interval; a line marks that of unchanged slices (rows[0])."""
     panels = (
         _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
         _Panel(title="malignant sensitivity", colour=_RED, of=lambda row: row.malignant_sensitivity),
         _Panel(title="malignant specificity", colour=_BLUE, of=lambda row: row.malignant_specificity),
-        _Panel(title="verdicts that flip (o: malignant)", colour=_GREEN, of=lambda row: _alone(row.flips)),
+        _Panel(title="predictions flipped (o: malignant)", colour=_GREEN, of=lambda row: _without_interval(row.flips)),
     )
     offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
     heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]
@@ -122,22 +124,22 @@ def stress(rows: Sequence[StressFigures], title: str) -> Image.Image:
     return image
 
 
-def _forest(draw: Draw, panel: _Panel, rows: Sequence[StressFigures], heights: Sequence[int], left: int) -> None:
-    """Draw a dot and an interval a row."""
+def _forest(draw: Draw, panel: _Panel, rows: Sequence[RobustnessFigures], heights: Sequence[int], left: int) -> None:
+    """Draw a dot and an interval for each row."""
     start = panel.of(rows[0]).value
     if start is not None:
         x = left + start * _PANEL
         draw.line((x, heights[0], x, heights[-1] + 12), fill=panel.colour)
     for row, y in zip(rows, heights, strict=True):
-        found = panel.of(row)
-        if found.value is None or found.low is None or found.high is None:
+        estimate = panel.of(row)
+        if estimate.value is None or estimate.low is None or estimate.high is None:
             continue
-        draw.line((left + found.low * _PANEL, y, left + found.high * _PANEL, y), fill=panel.colour)
-        x = left + found.value * _PANEL
+        draw.line((left + estimate.low * _PANEL, y, left + estimate.high * _PANEL, y), fill=panel.colour)
+        x = left + estimate.value * _PANEL
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=panel.colour)
 
 
-def _alone(value: float) -> Estimate:
+def _without_interval(value: float) -> Estimate:
     return Estimate(value=value, low=value, high=value)
 
 

@@ -1,4 +1,4 @@
-"""How verdicts stand up to another acquisition: the same slices under every change of `imaging.perturbations`."""
+"""How predictions change with the acquisition: the same slices under every change of `imaging.perturbations`."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import MALIGNANT, Evaluation
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 
 UNCHANGED = "none"
-# The unchanged slice, then every change at its three strengths.
+# The unchanged slice, then every perturbation at its three strengths.
 CONDITIONS = (
     (UNCHANGED, 0, "as it is"),
     *((change.name, number, setting) for change in CHANGES for number, setting in enumerate(change.settings(), 1)),
@@ -29,56 +29,58 @@ CONDITIONS = (
 
 
 def evaluate_robustness(
-    model: Model, judged: Evaluation, folder: Path, advance: Advance | None = None
-) -> tuple[StressFigures, ...]:
-    """Judge the slices of `judged`, which lie in the data set's `folder`, under every condition, in their order.
+    model: Model, evaluation: Evaluation, folder: Path, advance: Advance | None = None
+) -> tuple[RobustnessFigures, ...]:
+    """Classify the slices of `evaluation`, which lie in the data set's `folder`, under every condition, in their order.
 
-    Each is decoded once; `advance(done, total)` hears of each slice. Several are worked on at a time, so `model` had
-    better run on one thread. Raises UnreadableInputError for a slice that is gone or damaged.
+    Each is decoded once; `advance(done, total)` is called after each slice. Several are classified at a time, so
+    `model` should run on one thread. Raises UnreadableInputError for a slice that is missing or damaged.
     """
-    files = [folder / path for path in judged.slices]
-    found = np.empty((len(files), len(CONDITIONS), len(judged.classes)))
-    for done, probabilities in enumerate(_judged(model, files), start=1):
-        found[done - 1] = probabilities
+    files = [folder / path for path in evaluation.slices]
+    by_condition = np.empty((len(files), len(CONDITIONS), len(evaluation.classes)))
+    for done, probabilities in enumerate(_classify(model, files), start=1):
+        by_condition[done - 1] = probabilities
         if advance:
             advance(done, len(files))
     return tuple(
-        _figures(condition, judged, found[:, number], found[:, 0]) for number, condition in enumerate(CONDITIONS)
+        _figures(condition, evaluation, by_condition[:, number], by_condition[:, 0])
+        for number, condition in enumerate(CONDITIONS)
     )
 
 
-def changed(grey: Grey, size: int) -> NDArray[np.uint8]:
+def under_every_condition(grey: Grey, size: int) -> NDArray[np.uint8]:
     """Prepare one slice under every condition: uint8 [25, size, size]."""
     changes = [change.apply(grey, amount) for change in CHANGES for amount in change.amounts]
     return np.stack([prepare(item, size) for item in (grey, *changes)])
 
 
-def _judged(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
+def _classify(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
     """Yield the probabilities (25, K) of every slice, in order."""
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
         yield from pool.map(
-            lambda path: model.probabilities(changed(read(path, colour=False).grey, model.card.size)), files
+            lambda path: model.probabilities(under_every_condition(read(path, colour=False).grey, model.card.size)),
+            files,
         )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _figures(
-    condition: tuple[str, int, str], judged: Evaluation, probabilities: Floats, unchanged: Floats
-) -> StressFigures:
-    labels, _, groups = judged.arrays()
-    matrices = intervals.matrices_of(labels, probabilities, groups)
+    condition: tuple[str, int, str], evaluation: Evaluation, probabilities: Floats, unchanged: Floats
+) -> RobustnessFigures:
+    labels, _, groups = evaluation.arrays()
+    matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
     flipped = probabilities.argmax(axis=1) != unchanged.argmax(axis=1)
     sensitivity = specificity = Estimate(value=None, low=None, high=None)
     malignant = np.zeros(len(labels), dtype=bool)
-    if MALIGNANT in judged.classes:
-        index = judged.classes.index(MALIGNANT)
+    if MALIGNANT in evaluation.classes:
+        index = evaluation.classes.index(MALIGNANT)
         sensitivity = intervals.estimate(classification.recall_of(index), matrices)
         specificity = intervals.estimate(classification.specificity_of(index), matrices)
         malignant = labels == index
     name, strength, setting = condition
-    return StressFigures(
+    return RobustnessFigures(
         change=name,
         strength=strength,
         setting=setting,

@@ -1,4 +1,4 @@
-"""What lies beside an exported file: its facts, programs that reproduce a verdict, and a slice with the one to get."""
+"""Files beside an exported one: its facts, example programs, and a sample slice with its expected prediction."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import msgspec
 from lungcli.core import paths
 from lungcli.core.package_data import FOLDER
 from lungcli.export import formats, parity
-from lungcli.export.formats import Exported, Facts, Form
+from lungcli.export.formats import Exported, ExportFormat, Facts
 from lungcli.export.parity import Parity
 from lungcli.modelfile.model_file import Model
 
-EXAMPLES: dict[Form, tuple[str, ...]] = {
+EXAMPLES: dict[ExportFormat, tuple[str, ...]] = {
     "onnx": ("verdict.py", "verdict.mjs"),
     "ort": ("verdict.py", "verdict.mjs"),
     "openvino": ("verdict-openvino.py",),
@@ -19,7 +19,7 @@ EXAMPLES: dict[Form, tuple[str, ...]] = {
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A prepared slice, that of a phantom, in the picture `file`, and the verdict that lungcli itself gives on it."""
+    """A prepared slice of a phantom in the picture `file`, and the prediction of lungcli itself."""
 
     file: str
     label: str
@@ -27,51 +27,53 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     referred: bool
 
 
-class Beside(Facts, frozen=True, kw_only=True):
-    """The JSON file beside an exported one: its facts, how it agreed with the model file, and the sample if any."""
+class Sidecar(Facts, frozen=True, kw_only=True):
+    """The JSON file beside an exported one: its facts, its agreement with the model file, and the sample if any."""
 
     parity: Parity
     sample: Sample | None = None
 
 
-def names(to: Path, form: Form, *, examples: bool) -> list[Path]:
-    """Every file that goes with the exported file `to`, itself first."""
-    known = [to, to.with_suffix(".json")]
+def file_names(to: Path, form: ExportFormat, *, examples: bool) -> list[Path]:
+    """Return the paths of the exported file `to` and of all that lie beside it."""
+    files = [to, to.with_suffix(".json")]
     if form == "openvino":
-        known.append(to.with_suffix(".bin"))
+        files.append(to.with_suffix(".bin"))
     if examples:
-        known += [_sample_path(to), *(to.with_name(name) for name in EXAMPLES[form])]
-    return known
+        files += [_sample_path(to), *(to.with_name(name) for name in EXAMPLES[form])]
+    return files
 
 
-def files(model: Model, made: Exported, found: Parity, to: Path, *, examples: bool) -> dict[Path, bytes]:
-    """Content of every file of `names`, in that order."""
-    content = {to.with_suffix(suffix): each for suffix, each in made.files.items()}
+def file_contents(
+    model: Model, exported: Exported, agreement: Parity, to: Path, *, examples: bool
+) -> dict[Path, bytes]:
+    """Return the content of every file of `file_names`, in that order."""
+    contents = {to.with_suffix(suffix): content for suffix, content in exported.files.items()}
     sample = None
     if examples:
-        prepared = parity.phantoms(made.facts.size, count=1)[0]
-        content[_sample_path(to)] = formats.png(prepared)
-        content |= {to.with_name(name): (FOLDER / "examples" / name).read_bytes() for name in EXAMPLES[made.form]}
-        row = model.probabilities(prepared[None])[0]
+        prepared = parity.phantoms(exported.facts.size, count=1)[0]
+        contents[_sample_path(to)] = formats.png(prepared)
+        contents |= {to.with_name(name): (FOLDER / "examples" / name).read_bytes() for name in EXAMPLES[exported.form]}
+        probabilities = model.probabilities(prepared[None])[0]
         sample = Sample(
             file=_sample_path(to).name,
-            label=made.facts.classes[int(row.argmax())],
-            probabilities=dict(zip(made.facts.classes, row.tolist(), strict=True)),
-            referred=bool(row.max() < (made.facts.referral_threshold or 0)),
+            label=exported.facts.classes[int(probabilities.argmax())],
+            probabilities=dict(zip(exported.facts.classes, probabilities.tolist(), strict=True)),
+            referred=bool(probabilities.max() < (exported.facts.referral_threshold or 0)),
         )
-    beside = Beside(**msgspec.structs.asdict(made.facts), parity=found, sample=sample)
-    content[to.with_suffix(".json")] = msgspec.json.format(msgspec.json.encode(beside), indent=2) + b"\n"
-    return {path: content[path] for path in names(to, made.form, examples=examples)}
+    sidecar = Sidecar(**msgspec.structs.asdict(exported.facts), parity=agreement, sample=sample)
+    contents[to.with_suffix(".json")] = msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n"
+    return {path: contents[path] for path in file_names(to, exported.form, examples=examples)}
 
 
-def write(content: dict[Path, bytes]) -> None:
-    """Write every file atomically, the first last: where it is, the others are. Raises LungcliError.
+def write(contents: dict[Path, bytes]) -> None:
+    """Write every file atomically, the first one last: where it is, all are. Raises LungcliError.
 
-    What a killed process left of the same files is cleared.
+    Partial files that a killed process left are deleted.
     """
-    for path in reversed(list(content)):
+    for path in reversed(list(contents)):
         paths.remove_partial(path.parent, path.name)
-        paths.atomic_write(path, content[path])
+        paths.atomic_write(path, contents[path])
 
 
 def _sample_path(to: Path) -> Path:

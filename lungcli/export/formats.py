@@ -1,7 +1,7 @@
-"""Model files for other runtimes: calibrated probabilities straight out of the file, and all a verdict needs with it.
+"""Model files for other runtimes: they give calibrated probabilities, and hold all that a prediction needs.
 
-The net comes out as it is; the temperature and the softmax become part of it, evidence for heat-maps is left out.
-What the file takes is a prepared slice, not a picture: finding the lungs is no net's work and stays in lungcli.
+The temperature and the softmax become part of the net; the activation map for heat-maps is left out. The input is a
+prepared slice, not a picture: preprocessing stays in lungcli.
 """
 
 import io
@@ -27,8 +27,8 @@ from lungcli.modelfile.model_file import INPUT, OUTPUT, Model
 if TYPE_CHECKING:
     import onnx
 
-Form = Literal["onnx", "ort", "openvino"]
-SUFFIXES: dict[Form, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
+ExportFormat = Literal["onnx", "ort", "openvino"]
+SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
 
 KEY = "lungcli-export"
 PROBABILITIES = "probabilities"
@@ -45,11 +45,11 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program needs beside the weights to give the verdict that lungcli would give on the same prepared slice.
+    """What a program needs beside the weights to give the prediction that lungcli gives for the same prepared slice.
 
     `temperature` is in the file already: its output is calibrated. `preparation` is the version of
-    `imaging.preprocessing` that must have made the slice. `graph` is the sha256 of what the model file computes
-    that this was made of.
+    `imaging.preprocessing` that must have made the slice. `graph` is the sha256 of the graph of the model file that
+    this was exported from.
     """
 
     format_version: int = FACTS_VERSION
@@ -74,15 +74,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A model in another form: the content of every file by its suffix, the one to name first, and its facts."""
+    """A model in another format: the content of every file by its suffix, the main one first, and its facts."""
 
-    form: Form
+    form: ExportFormat
     files: dict[str, bytes]
     facts: Facts
 
 
-def export(model: Model, form: Form) -> Exported:
-    """Bring a model into a form that other runtimes take.
+def export(model: Model, form: ExportFormat) -> Exported:
+    """Convert a model for other runtimes.
 
     `onnx`: for anything that runs ONNX. `ort`: ONNX Runtime's own format, optimised beforehand, for its builds for
     phones and browsers. `openvino`: the IR, .xml and .bin. Raises LungcliError where the extra `openvino` is missing.
@@ -135,7 +135,7 @@ def _with_probabilities(model: Model, facts: Facts) -> bytes:
     graph.node.append(helper.make_node("Softmax", ["lungcli.tempered"], [PROBABILITIES], axis=1))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", len(facts.classes)]))
-    _prune(graph)
+    _drop_unused(graph)
     del net.metadata_props[:]
     helper.set_model_props(net, {KEY: msgspec.json.encode(facts).decode()})
     onnx.checker.check_model(net)
@@ -143,20 +143,20 @@ def _with_probabilities(model: Model, facts: Facts) -> bytes:
     return content
 
 
-def _prune(graph: "onnx.GraphProto") -> None:
+def _drop_unused(graph: "onnx.GraphProto") -> None:
     """Drop nodes and weights that no output needs; nets here have no subgraphs."""
     needed = {output.name for output in graph.output}
-    kept = []
+    used_nodes = []
     # Nodes of an ONNX graph stand in the order they can be computed in.
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
-            kept.append(node)
-    weights = [each for each in graph.initializer if each.name in needed]
-    shapes = [each for each in graph.value_info if each.name in needed]
-    for part, left in ((graph.node, kept[::-1]), (graph.initializer, weights), (graph.value_info, shapes)):
+            used_nodes.append(node)
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    shapes = [value for value in graph.value_info if value.name in needed]
+    for part, remaining in ((graph.node, used_nodes[::-1]), (graph.initializer, weights), (graph.value_info, shapes)):
         del part[:]
-        part.extend(left)
+        part.extend(remaining)
 
 
 def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:
@@ -165,14 +165,14 @@ def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:
 
 
 def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
-    """ONNX Runtime's own format, by its own documented way: a session that saves what it has optimised."""
+    """ONNX Runtime's own format, made as it documents: by a session that saves the optimised graph."""
     del facts
     with paths.scratch("export") as scratch:
         path = scratch / "model.ort"
         options = model_file.session_options(1)
         options.optimized_model_filepath = str(path)
         options.add_session_config_entry("session.save_model_format", "ORT")
-        # Layouts blocked for this processor would bind the file to it.
+        # Blocked layouts would bind the file to this processor.
         onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["NchwcTransformer"]
         )
@@ -181,7 +181,7 @@ def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
 
 def _openvino(graph: bytes, facts: Facts) -> dict[str, bytes]:
     openvino = require_openvino()
-    # Not its `convert_model`, which reports to its maker.
+    # Not `convert_model`, which sends telemetry.
     net = openvino.Core().read_model(model=graph)
     net.set_rt_info(msgspec.json.encode(facts).decode(), [KEY])
     with paths.scratch("export") as scratch:
@@ -199,4 +199,8 @@ def require_openvino() -> Any:
     return openvino
 
 
-_WRITERS: dict[Form, Callable[[bytes, Facts], dict[str, bytes]]] = {"onnx": _onnx, "ort": _ort, "openvino": _openvino}
+_WRITERS: dict[ExportFormat, Callable[[bytes, Facts], dict[str, bytes]]] = {
+    "onnx": _onnx,
+    "ort": _ort,
+    "openvino": _openvino,
+}

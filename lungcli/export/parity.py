@@ -1,4 +1,4 @@
-"""Whether an exported file gives the verdicts of the model file it was made of: both judge the same slices."""
+"""Whether an exported file predicts as the model file that it was made of: both classify the same slices."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from lungcli.core import paths
 from lungcli.datasets.files import Advance
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.phantom import dataset
-from lungcli.export.formats import PROBABILITIES, SUFFIXES, Exported, Form, require_openvino
+from lungcli.export.formats import PROBABILITIES, SUFFIXES, Exported, ExportFormat, require_openvino
 from lungcli.imaging import preprocessing
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import INPUT, Model
 
 Slices = NDArray[np.uint8]
-Judge = Callable[[Slices], Floats]
+Predict = Callable[[Slices], Floats]
 
 PHANTOMS, SLICES = 40, 200
 
@@ -27,71 +27,71 @@ PHANTOMS, SLICES = 40, 200
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
     """Agreement of an exported file with its model file on `n` prepared slices of `pixels`.
 
-    `largest_change` is that of any probability, `same_verdicts` the share of slices with the same class; `tolerance`
-    and `least_agreement` are what they were held against.
+    `largest_change` is that of any probability, `agreement` the share of slices with the same class; `tolerance` and
+    `least_agreement` are their limits. `pixels` says whose slices they are.
     """
 
     pixels: str
     n: int
     largest_change: float
-    same_verdicts: float
+    agreement: float = msgspec.field(name="same_verdicts")
     tolerance: float
     least_agreement: float
 
     @property
     def met(self) -> bool:
         """Whether both are within the limits."""
-        return self.largest_change <= self.tolerance and self.same_verdicts >= self.least_agreement
+        return self.largest_change <= self.tolerance and self.agreement >= self.least_agreement
 
 
 def phantoms(size: int, count: int = PHANTOMS, advance: Advance | None = None) -> Slices:
-    """Draw and prepare slices of as many made-up patients, at most 40, always the same: uint8 (count, size, size)."""
+    """Draw and prepare a slice of each of `count` phantoms, at most 40, always the same: uint8 (count, size, size)."""
     patients = itertools.islice(dataset.patients(PHANTOMS * dataset.SLICES_A_PATIENT, seed=0), count)
-    return _stacked((preprocessing.prepare(_grey(one), size) for one in patients), count, advance)
+    return _stack((preprocessing.prepare(_grey(patient), size) for patient in patients), count, advance)
 
 
 def slices_of(data: Manifest, folder: Path, size: int, advance: Advance | None = None) -> Slices:
     """Prepare 200 slices of a data set in `folder`, evenly spread, or all of fewer: uint8 (n, size, size).
 
-    Raises UnreadableInputError for a slice that is gone or damaged.
+    Raises UnreadableInputError for a slice that is missing or damaged.
     """
     places = np.unique(np.linspace(0, len(data.slices) - 1, SLICES).round().astype(int)).tolist()
     paths = [folder / data.slices[place].path for place in places]
-    return _stacked((preprocessing.prepare_file(path, size) for path in paths), len(paths), advance)
+    return _stack((preprocessing.prepare_file(path, size) for path in paths), len(paths), advance)
 
 
 def check(
-    model: Model, made: Exported, slices: Slices, pixels: str, *, tolerance: float, least_agreement: float
+    model: Model, exported: Exported, slices: Slices, pixels: str, *, tolerance: float, least_agreement: float
 ) -> Parity:
-    """Hold what was exported against `model` on prepared slices, n ≥ 1, one by one as `predict` judges them.
+    """Compare what was exported with `model` on prepared slices, n ≥ 1, one by one as `lungcli predict` does.
 
-    `pixels` says whose slices they are. Raises what `judge_of` raises.
+    `pixels` says whose slices they are. Raises what `start_exported` raises.
     """
     with paths.scratch("parity") as scratch:
-        named = scratch / f"model{SUFFIXES[made.form]}"
-        for suffix, content in made.files.items():
+        named = scratch / f"model{SUFFIXES[exported.form]}"
+        for suffix, content in exported.files.items():
             named.with_suffix(suffix).write_bytes(content)
-        return compare(model, judge_of(named, made.form), slices, pixels, tolerance, least_agreement)
+        return compare(model, start_exported(named, exported.form), slices, pixels, tolerance, least_agreement)
 
 
 def compare(
-    model: Model, judge: Judge, slices: Slices, pixels: str, tolerance: float, least_agreement: float
+    model: Model, predict: Predict, slices: Slices, pixels: str, tolerance: float, least_agreement: float
 ) -> Parity:
-    """Judge every slice twice and say how far the two are apart."""
-    ours = np.concatenate([model.probabilities(each[None]) for each in slices])
-    theirs = np.concatenate([judge(each[None]) for each in slices])
+    """Classify every slice by `model` and by `predict`, and return how far they agree."""
+    ours = np.concatenate([model.probabilities(slice_[None]) for slice_ in slices])
+    theirs = np.concatenate([predict(slice_[None]) for slice_ in slices])
     return Parity(
         pixels=pixels,
         n=len(slices),
         largest_change=float(np.abs(ours - theirs).max()),
-        same_verdicts=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
+        agreement=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
         tolerance=tolerance,
         least_agreement=least_agreement,
     )
 
 
-def judge_of(path: Path, form: Form) -> Judge:
-    """Start an exported file as the example that comes with it does: from prepared slices to probabilities (n, K).
+def start_exported(path: Path, form: ExportFormat) -> Predict:
+    """Start an exported file; return the function from prepared slices (n, S, S) to its probabilities (n, K).
 
     Raises LungcliError where its runtime is missing or refuses it.
     """
@@ -106,10 +106,10 @@ def _grey(patient: dataset.Patient) -> NDArray[np.float32]:
     return dataset.render(patient, patient.positions()[0]).astype(np.float32) / np.float32(255)
 
 
-def _stacked(made: Iterable[Slices], total: int, advance: Advance | None) -> Slices:
-    done = []
-    for each in made:
-        done.append(each)
+def _stack(prepared: Iterable[Slices], total: int, advance: Advance | None) -> Slices:
+    stacked = []
+    for slice_ in prepared:
+        stacked.append(slice_)
         if advance:
-            advance(len(done), total)
-    return np.stack(done)
+            advance(len(stacked), total)
+    return np.stack(stacked)

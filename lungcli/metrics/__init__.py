@@ -1,1 +1,1 @@
-"""Figures out of numbers: confusion matrices, intervals, significance, calibration, referral. Only numpy."""
+"""Metrics: confusion matrices, intervals, significance, calibration, referral. Only numpy."""

@@ -1,4 +1,4 @@
-"""Probabilities out of logits, and how right they are: temperature, calibration errors, reliability diagram."""
+"""Probabilities from logits, and how well they are calibrated: temperature, calibration errors, reliability diagram."""
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ ECE_BINS = 15
 
 
 class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
-    """How far probabilities are from the truth: expected calibration error, log-likelihood, Brier score."""
+    """Expected calibration error, mean negative log-likelihood (nats) and Brier score of probabilities."""
 
     ece: float
     nll: float
@@ -19,7 +19,7 @@ class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What the temperature, fitted on the `n` slices of the validation part, did to their probabilities."""
+    """Calibration errors of `n` validation slices before and after the temperature that was fitted on them."""
 
     n: int
     before: CalibrationErrors
@@ -27,7 +27,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bin(msgspec.Struct, frozen=True, kw_only=True):
-    """Slices whose largest probability lies in [low, high): how many, its mean, and the share judged right."""
+    """Slices whose largest probability lies in [low, high): their number, its mean, and their accuracy."""
 
     low: float
     high: float
@@ -46,8 +46,8 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
 
 def negative_log_likelihood(probabilities: Floats, labels: Ints) -> float:
     """Mean of −log p(true class), in nats."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+    of_true_class = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(of_true_class, 1e-12, None)).mean())
 
 
 def brier_score(probabilities: Floats, labels: Ints) -> float:
@@ -69,7 +69,7 @@ def confidence_bins(confidence: Floats) -> Ints:
     return np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
 
 
-def errors(probabilities: Floats, labels: Ints) -> CalibrationErrors:
+def calibration_errors(probabilities: Floats, labels: Ints) -> CalibrationErrors:
     """Measure probabilities (n, K), n ≥ 1, against labels (n,)."""
     return CalibrationErrors(
         ece=expected_calibration_error(probabilities, labels),
@@ -78,12 +78,12 @@ def errors(probabilities: Floats, labels: Ints) -> CalibrationErrors:
     )
 
 
-def untempered(probabilities: Floats, temperature: float) -> Floats:
-    """Undo a temperature: what softmax(logits) was, from softmax(logits / temperature), both (n, K)."""
+def undo_temperature(probabilities: Floats, temperature: float) -> Floats:
+    """Undo a temperature: softmax(logits) from softmax(logits / temperature), both (n, K)."""
     return softmax(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
 
 
-def reliability(probabilities: Floats, labels: Ints) -> tuple[Bin, ...]:
+def reliability_bins(probabilities: Floats, labels: Ints) -> tuple[Bin, ...]:
     """Bins of the reliability diagram that hold slices, by rising confidence (Guo et al., 1706.04599, section 2).
 
     They are those of the expected calibration error: its value is the mean of |accuracy − confidence|, weighted by n.

@@ -1,7 +1,7 @@
-"""Figures of a classifier, computed from confusion matrices so that a bootstrap costs one matrix product.
+"""Metrics of a classifier, computed from confusion matrices so that a bootstrap costs one matrix product.
 
-Every function of a confusion matrix takes an array of shape (..., K, K), rows the true classes, columns the
-verdicts, and returns shape (...). A class without slices in a matrix counts for nothing in means over classes.
+Every function of a confusion matrix takes an array of shape (..., K, K), rows the true classes, columns the predicted
+ones, and returns shape (...). Means over classes leave out those without slices.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,19 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def confusion(labels: Ints, verdicts: Ints, classes: int) -> Ints:
-    """Count slices by true class and verdict: shape (K, K)."""
-    flat = np.bincount(labels * classes + verdicts, minlength=classes * classes)
+def confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
+    """Count slices by true and predicted class, (n,) each: shape (K, K)."""
+    flat = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes).astype(np.int64)
 
 
 def recalls(matrix: Floats | Ints) -> Floats:
-    """Share of each class found (sensitivity): shape (..., K), NaN for a class without slices."""
+    """Recall (sensitivity) of each class: shape (..., K), NaN for a class without slices."""
     return ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
 
 
 def precisions(matrix: Floats | Ints) -> Floats:
-    """Share of each verdict that is right: shape (..., K), NaN for a verdict never given."""
+    """Precision of each class: shape (..., K), NaN for a class never predicted."""
     return ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-2))
 
 
@@ -36,7 +36,7 @@ def f1_scores(matrix: Floats | Ints) -> Floats:
 
 
 def accuracy(matrix: Floats | Ints) -> Floats:
-    """Share of slices judged right."""
+    """Share of slices classified correctly."""
     return ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
 
 
@@ -59,12 +59,12 @@ def kappa(matrix: Floats | Ints) -> Floats:
 
 
 def recall_of(index: int) -> Callable[[Floats | Ints], Floats]:
-    """Return the function that gives the recall of the class at `index`."""
+    """Return the metric that is the recall of the class at `index`."""
     return lambda matrix: recalls(matrix)[..., index]
 
 
 def specificity_of(index: int) -> Callable[[Floats | Ints], Floats]:
-    """Return the function that gives the share of other slices not called the class at `index`."""
+    """Return the metric that is the specificity of the class at `index`: the share of others not predicted as it."""
 
     def specificity(matrix: Floats | Ints) -> Floats:
         others = matrix.sum(axis=(-2, -1)) - matrix[..., index, :].sum(axis=-1)

@@ -1,4 +1,4 @@
-"""95 % intervals by a bootstrap over look-alike groups.
+"""95 % intervals by a bootstrap over near-duplicate groups.
 
 Slices of one group are not independent, so groups are drawn with replacement, not slices (the cluster bootstrap,
 Davison & Hinkley 1997, section 3.8). Each group is reduced to its confusion matrix once; a resample is then a
@@ -31,29 +31,32 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure over folds: their mean with its interval, and their standard deviation (None below two folds)."""
+    """A figure over folds: its mean with an interval, and its standard deviation (None below two folds)."""
 
     mean: Estimate
     deviation: float | None
     folds: int
 
 
-def by_group(labels: Ints, verdicts: Ints, groups: Ints, classes: int) -> Ints:
-    """Confusion matrix of each group: shape (G, K, K), in the order of the sorted group numbers."""
+def confusion_by_group(labels: Ints, predicted: Ints, groups: Ints, classes: int) -> Ints:
+    """Confusion matrix of each group from labels, predicted classes and groups, (n,) each: shape (G, K, K).
+
+    Groups are in the order of their sorted numbers.
+    """
     _, index = np.unique(groups, return_inverse=True)
     count = int(index.max()) + 1 if len(index) else 0
-    flat = np.bincount((index * classes + labels) * classes + verdicts, minlength=count * classes * classes)
+    flat = np.bincount((index * classes + labels) * classes + predicted, minlength=count * classes * classes)
     return flat.reshape(count, classes, classes).astype(np.int64)
 
 
 def resample(matrices: Ints, seed: int = 0) -> Floats:
     """Draw groups with replacement: shape (RESAMPLES, K, K) of summed confusion matrices."""
     count, classes, _ = matrices.shape
-    weights = draws(count, seed)
+    weights = bootstrap_counts(count, seed)
     return (weights @ matrices.reshape(count, -1).astype(np.float64)).reshape(RESAMPLES, classes, classes)
 
 
-def draws(count: int, seed: int = 0) -> Floats:
+def bootstrap_counts(count: int, seed: int = 0) -> Floats:
     """How often each of `count` groups is drawn in each resample: shape (RESAMPLES, count)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
@@ -65,7 +68,7 @@ def estimate(figure: Figure, matrices: Ints, seed: int = 0) -> Estimate:
 
 
 def paired_difference(figure: Figure, ours: Ints, theirs: Ints) -> Estimate:
-    """Return `figure(ours) − figure(theirs)` with its interval; both were judged on the same groups, (G, K, K) each.
+    """Return `figure(ours) − figure(theirs)` with its interval; both are of the same groups, (G, K, K) each.
 
     The same draw of groups is used for both models, so what is hard for both cancels out.
     """
@@ -74,7 +77,7 @@ def paired_difference(figure: Figure, ours: Ints, theirs: Ints) -> Estimate:
 
 
 def paired_p(figure: Figure, ours: Ints, theirs: Ints) -> float | None:
-    """Two-sided p-value of `figure(ours) − figure(theirs)`, both judged on the same groups; None where undefined.
+    """Two-sided p-value of `figure(ours) − figure(theirs)`, both of the same groups; None where undefined.
 
     The smallest level at which the interval of `paired_difference` leaves out zero (Efron & Tibshirani 1993, section
     15.4), one resample added to either count so that no p-value is 0 (Davison & Hinkley 1997, section 4.2).
@@ -94,24 +97,24 @@ def over_folds(values: Sequence[float]) -> Spread:
     Folds are few and train on each other's slices, so the interval is narrower than the truth (Bengio & Grandvalet,
     JMLR 5, 2004); folds where the figure is not defined (NaN) are left out.
     """
-    known = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
-    if not len(known):
+    finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    if not len(finite):
         return Spread(mean=Estimate(value=None, low=None, high=None), deviation=None, folds=0)
-    mean = _interval(float(known.mean()), draws(len(known)) @ known / len(known))
-    return Spread(mean=mean, deviation=float(known.std(ddof=1)) if len(known) > 1 else None, folds=len(known))
+    mean = _interval(float(finite.mean()), bootstrap_counts(len(finite)) @ finite / len(finite))
+    return Spread(mean=mean, deviation=float(finite.std(ddof=1)) if len(finite) > 1 else None, folds=len(finite))
 
 
-def matrices_of(labels: Ints, probabilities: Floats, groups: Ints) -> Ints:
+def top1_confusion_by_group(labels: Ints, probabilities: Floats, groups: Ints) -> Ints:
     """Confusion matrix by group of the most probable class: shape (G, K, K)."""
-    return by_group(labels, probabilities.argmax(axis=1).astype(np.int64), groups, probabilities.shape[1])
+    return confusion_by_group(labels, probabilities.argmax(axis=1).astype(np.int64), groups, probabilities.shape[1])
 
 
-def of_share(hits: NDArray[np.bool_], groups: Ints) -> Estimate:
+def share_estimate(hits: NDArray[np.bool_], groups: Ints) -> Estimate:
     """Share of slices (n,) that hit, with the score interval of Wilson (JASA 22, 1927).
 
-    A bootstrap would call a share of 0 or 1 certain, and those are what one hopes for here. Slices of one group count
-    as if they always agreed, so there are as many trials as Kish's effective number of groups, (Σ n_g)² / Σ n_g²
-    (Survey Sampling, 1965, section 8.2).
+    A bootstrap gives shares of 0 and 1, which are common here, no width at all. Slices of one group count as if they
+    always agreed, so the number of trials is Kish's effective number of groups, (Σ n_g)² / Σ n_g² (Survey Sampling,
+    1965, section 8.2).
     """
     if not len(hits):
         return Estimate(value=None, low=None, high=None)
@@ -120,7 +123,7 @@ def of_share(hits: NDArray[np.bool_], groups: Ints) -> Estimate:
     spread = _Z**2 / trials
     middle = (value + spread / 2) / (1 + spread)
     reach = _Z / (1 + spread) * math.sqrt(value * (1 - value) / trials + spread / (4 * trials))
-    # The limits of 0 and of 1 are 0 and 1 themselves; rounding must not leave them beside the value.
+    # The interval of 0 begins at 0 and that of 1 ends at 1: rounding must not put a limit beyond the value.
     return Estimate(value=value, low=min(value, max(0.0, middle - reach)), high=max(value, min(1.0, middle + reach)))
 
 

@@ -1,4 +1,4 @@
-"""The verdicts of one model on one part of a split, and the figures that follow from them."""
+"""The predictions of one model on one part of a split, and the metrics computed from them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -40,12 +40,12 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     def matrices(self) -> Ints:
         """Confusion matrix of each group: shape (G, K, K)."""
-        return intervals.matrices_of(*self.arrays())
+        return intervals.top1_confusion_by_group(*self.arrays())
 
     def figures(self) -> "Figures":
         """Return every figure with its interval."""
         labels, probabilities, groups = self.arrays()
-        matrices = intervals.matrices_of(labels, probabilities, groups)
+        matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
         return Figures(
             n=len(labels),
             groups=len(matrices),
@@ -61,7 +61,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one model on one part: `estimates` by name, calibration errors, and how much they rest on."""
+    """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups."""
 
     n: int
     groups: int
@@ -74,13 +74,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
-    """Name every figure of a confusion matrix, the headline first; malignant ones where there is that class."""
-    named: dict[str, Figure] = {"balanced_accuracy": classification.balanced_accuracy}
+    """Return every metric of a confusion matrix by name, those of the class malignant where there is one."""
+    malignant: dict[str, Figure] = {}
     if MALIGNANT in classes:
         index = classes.index(MALIGNANT)
-        named["malignant_sensitivity"] = classification.recall_of(index)
-        named["malignant_specificity"] = classification.specificity_of(index)
-    return named | {
+        malignant["malignant_sensitivity"] = classification.recall_of(index)
+        malignant["malignant_specificity"] = classification.specificity_of(index)
+    return {
+        "balanced_accuracy": classification.balanced_accuracy,
+        **malignant,
         "macro_f1": classification.macro_f1,
         "kappa": classification.kappa,
         "accuracy": classification.accuracy,
@@ -88,74 +90,74 @@ def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
 
 
 def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the verdicts of several models together: the mean of their calibrated probabilities.
+    """Return the predictions of an ensemble: the mean of the models' calibrated probabilities.
 
-    All must have judged the same slices (see `comparable`). Raises UsageError when they did not.
+    Raises UsageError when they were not evaluated on the same slices (see `comparable`).
     """
     first = evaluations[0]
     if not all(comparable(first, other) for other in evaluations):
         raise UsageError(
-            "the models of the ensemble were evaluated on different slices, so they have no verdict together",
+            "the models of the ensemble were evaluated on different slices, so their probabilities cannot be averaged",
             "evaluate all on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    mean = np.mean([each.arrays()[1] for each in evaluations], axis=0)
+    mean = np.mean([evaluation.arrays()[1] for evaluation in evaluations], axis=0)
     return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()))
 
 
-def pooled(folds: Sequence[Evaluation]) -> Evaluation:
-    """Return the verdicts of one stage in all folds of a cross-validation: their test parts, one after the other.
+def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
+    """Return the predictions of one stage in all folds of a cross-validation: their test parts, one after the other.
 
-    Each fold has a model of its own; every slice is judged by the one that never met it. Raises UsageError when the
-    parts are not disjoint test parts of one data set and kind of split.
+    Each fold has a model of its own, so every slice is classified by the one that was not trained on it. Raises
+    UsageError when the parts are not disjoint test parts of one data set and split protocol.
     """
     first = folds[0]
-    trouble = ""
-    if any((each.classes, each.part, each.protocol) != (first.classes, "test", first.protocol) for each in folds):
-        trouble = "they differ in classes, part or split protocol, or are no test parts"
-    elif _shared([each.slices for each in folds]):
-        trouble = "a slice is in the test part of more than one"
-    elif first.protocol == "grouped" and _shared([each.groups for each in folds]):
-        trouble = "a look-alike group has slices in the test part of more than one"
-    if trouble:
+    problem = ""
+    if any((fold.classes, fold.part, fold.protocol) != (first.classes, "test", first.protocol) for fold in folds):
+        problem = "they differ in classes, part or split protocol, or are no test parts"
+    elif _overlap([fold.slices for fold in folds]):
+        problem = "a slice is in the test part of more than one"
+    elif first.protocol == "grouped" and _overlap([fold.groups for fold in folds]):
+        problem = "a near-duplicate group has slices in the test part of more than one"
+    if problem:
         raise UsageError(
-            f"these verdicts are not those of the folds of one cross-validation: {trouble}",
+            f"these predictions are not those of the folds of one cross-validation: {problem}",
             "run all folds of one split: lungcli compress --folds 5",
         )
-    digests = msgspec.json.encode([each.split_digest for each in folds])
+    digests = msgspec.json.encode([fold.split_digest for fold in folds])
     return Evaluation(
         classes=first.classes,
         part=first.part,
         protocol=first.protocol,
         split_digest=hashlib.sha256(digests).hexdigest(),
-        slices=tuple(item for each in folds for item in each.slices),
-        labels=tuple(item for each in folds for item in each.labels),
-        groups=tuple(item for each in folds for item in each.groups),
-        probabilities=tuple(item for each in folds for item in each.probabilities),
+        slices=tuple(item for fold in folds for item in fold.slices),
+        labels=tuple(item for fold in folds for item in fold.labels),
+        groups=tuple(item for fold in folds for item in fold.groups),
+        probabilities=tuple(item for fold in folds for item in fold.probabilities),
     )
 
 
-def over_folds(folds: Sequence[Evaluation]) -> dict[str, Spread]:
-    """Name every figure's mean and spread over the folds of a cross-validation."""
-    matrices = [each.matrices().sum(axis=0) for each in folds]
+def spread_over_folds(folds: Sequence[Evaluation]) -> dict[str, Spread]:
+    """Return every metric's mean and spread over the folds of a cross-validation, by name."""
+    matrices = [fold.matrices().sum(axis=0) for fold in folds]
     return {
         name: intervals.over_folds([float(figure(matrix)) for matrix in matrices])
         for name, figure in figures_for(folds[0].classes).items()
     }
 
 
-def _shared(parts: Sequence[Sequence[object]]) -> bool:
+def _overlap(parts: Sequence[Sequence[object]]) -> bool:
     """Say whether any item is in more than one part."""
     distinct = [set(part) for part in parts]
     return len(set().union(*distinct)) < sum(map(len, distinct))
 
 
 def comparable(ours: Evaluation, theirs: Evaluation) -> bool:
-    """Say whether both judged the same slices of the same split, so that a paired difference means something."""
+    """Say whether both are of the same slices of the same split, so that they can be compared slice by slice."""
     return (ours.split_digest, ours.part, ours.slices) == (theirs.split_digest, theirs.part, theirs.slices)
 
 
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
-    """A slice that two models judge differently: its path, true class, both verdicts and how sure each was."""
+    """A slice that two models classify differently: path, true class, both predictions and their probabilities."""
 
     slice: str
     label: str
@@ -168,24 +170,24 @@ class Flip(msgspec.Struct, frozen=True, kw_only=True):
 def flips(ours: Evaluation, theirs: Evaluation) -> tuple[Flip, ...]:
     """List the slices on which two models disagree, in the order of the slices.
 
-    Raises UsageError when the two were judged on different slices.
+    Raises UsageError when the two were evaluated on different slices.
     """
     if not comparable(ours, theirs):
         raise UsageError(
-            "the two models were judged on different slices, so their verdicts cannot be compared one by one",
+            "the two models were evaluated on different slices, so their predictions cannot be compared one by one",
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    labels, mine, _ = ours.arrays()
-    other = theirs.arrays()[1]
+    labels, our_probabilities, _ = ours.arrays()
+    their_probabilities = theirs.arrays()[1]
     return tuple(
         Flip(
             slice=ours.slices[i],
             label=ours.classes[labels[i]],
-            ours=ours.classes[mine[i].argmax()],
-            theirs=ours.classes[other[i].argmax()],
-            our_confidence=float(mine[i].max()),
-            their_confidence=float(other[i].max()),
+            ours=ours.classes[our_probabilities[i].argmax()],
+            theirs=ours.classes[their_probabilities[i].argmax()],
+            our_confidence=float(our_probabilities[i].max()),
+            their_confidence=float(their_probabilities[i].max()),
         )
         for i in range(len(labels))
-        if mine[i].argmax() != other[i].argmax()
+        if our_probabilities[i].argmax() != their_probabilities[i].argmax()
     )

@@ -1,4 +1,4 @@
-"""Whether the difference between two models may be chance: two tests on the verdicts of the same slices."""
+"""Whether the difference between two models may be chance: two tests on their predictions of the same slices."""
 
 import math
 
@@ -12,10 +12,9 @@ from lungcli.metrics.predictions import Evaluation
 class Significance(msgspec.Struct, frozen=True, kw_only=True):
     """Two-sided p-values of ours against theirs.
 
-    `gained` slices ours alone judges right, `lost` slices theirs alone. `mcnemar` holds these two numbers against each
-    other as if slices were independent, which look-alikes are not, so it is too small where groups are large.
-    `bootstrap` is of the difference in balanced accuracy, over look-alike groups; None where there is no difference
-    to speak of.
+    `gained` slices are classified correctly by ours alone, `lost` slices by theirs alone. `mcnemar` compares these two
+    numbers as if slices were independent, which near-duplicates are not: it is too small where groups are large.
+    `bootstrap` is of the difference in balanced accuracy, over near-duplicate groups; None where that is undefined.
     """
 
     gained: int
@@ -25,15 +24,15 @@ class Significance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def between(ours: Evaluation, theirs: Evaluation) -> Significance:
-    """Test two models on the slices that both judged. Raises UsageError when they judged different ones."""
+    """Test two models evaluated on the same slices. Raises UsageError when they were evaluated on different ones."""
     if not predictions.comparable(ours, theirs):
         raise UsageError(
-            "the two models were judged on different slices, so their difference can't be tested",
+            "the two models were evaluated on different slices, so their difference can't be tested",
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    labels, mine, _ = ours.arrays()
-    right, others_right = mine.argmax(axis=1) == labels, theirs.arrays()[1].argmax(axis=1) == labels
-    gained, lost = int((right & ~others_right).sum()), int((others_right & ~right).sum())
+    labels, our_probabilities, _ = ours.arrays()
+    right, theirs_right = our_probabilities.argmax(axis=1) == labels, theirs.arrays()[1].argmax(axis=1) == labels
+    gained, lost = int((right & ~theirs_right).sum()), int((theirs_right & ~right).sum())
     return Significance(
         gained=gained,
         lost=lost,
@@ -52,7 +51,7 @@ def mcnemar(gained: int, lost: int) -> float:
     count, fewer = gained + lost, min(gained, lost)
     if not count:
         return 1.0
-    # Whole numbers until the last step, which no count of slices can overflow.
+    # Integers until the last step: no number of slices can overflow them.
     observed, whole = math.comb(count, fewer), 1 << count
     if gained == lost:
         return (2 * whole - observed) / (2 * whole)

@@ -1,4 +1,7 @@
-"""The card inside every model file: all that prediction needs, and where the model comes from."""
+"""The card inside every model file: all that prediction needs, and where the model comes from.
+
+Where a field is called otherwise in the file, that is the name that version 0.1.0 wrote.
+"""
 
 import datetime
 from typing import Literal
@@ -21,7 +24,7 @@ FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
 
 
 class DataCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The data a model was trained on. `synthetic` data teaches nothing about people."""
+    """The data a model was trained on. A model of `synthetic` data says nothing about people."""
 
     name: str
     digest: str
@@ -51,10 +54,10 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """Evidence that a file computes in int8, gathered from the graph that the runtime really executes.
+    """Proof that a file computes in int8, from the graph that the runtime executes.
 
     `nodes` counts convolutions and matrix products, `int8_nodes` those executed on integers; `size_ratio` is int8
-    bytes over float bytes; `agreement` is the share of `n` validation slices with the same verdict as the float file,
+    bytes over float bytes; `agreement` is the share of `n` validation slices that the float file classifies alike,
     `largest_change` the largest change of any of their probabilities.
     """
 
@@ -79,13 +82,13 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     multiply_adds: int
 
 
-class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One rung of the quantization ladder, judged on the validation part, and whether it holds.
+class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial of the quantization search: a strategy, evaluated on the validation part.
 
-    The first row of a ladder is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
+    The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
     `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
-    `difference` is that of the gate's figure to the float file and `malignant` that of malignant sensitivity, both
-    paired over look-alike groups; `fails` says why it does not hold, and is empty where it does.
+    `difference` is that of the gate's metric to the float file and `malignant` that of malignant sensitivity, both
+    paired over near-duplicate groups; `fails` lists the limits it misses, and is empty where it passes.
     """
 
     name: str
@@ -101,11 +104,11 @@ class RungFigures(msgspec.Struct, frozen=True, kw_only=True):
     fails: tuple[str, ...] = ()
 
 
-class StressFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The test part under one change of acquisition; `strength` is 1 to 3, and 0 for the slices as they are.
+class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The test part under one perturbation of the acquisition; `strength` is 1 to 3, and 0 for unchanged slices.
 
-    `setting` says how strong in the change's own unit. `flips` is the share of verdicts other than those on the
-    unchanged slices, `malignant_flips` that among slices of the class malignant, None without such.
+    `setting` is the strength in the perturbation's own unit. `flips` is the share of predictions that differ from those
+    of the unchanged slices, `malignant_flips` that among slices of the class malignant, None without such.
     """
 
     change: str
@@ -118,12 +121,12 @@ class StressFigures(msgspec.Struct, frozen=True, kw_only=True):
     malignant_flips: float | None
 
 
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model made of a user's own folder of slices, all of the class `label`.
+class ExternalFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Metrics on a user's own folder of slices, all of the class `label`.
 
-    `right` is the share given their class; `specificity` the share not called malignant, None for malignant slices;
-    `referred` the share below `threshold`, both None for a model without a referral threshold. `digest` tells folders
-    apart by content: neither path nor name gets into a model file.
+    `right` is the share classified correctly; `specificity` the share not predicted malignant, None for malignant
+    slices; `referred` the share below `threshold`, both None for a model without a referral threshold. `digest` tells
+    folders apart by content: neither path nor name gets into a model file.
     """
 
     label: str
@@ -143,8 +146,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     `size` is the side of the square uint8 slice the net takes, `preparation` the version of `imaging.preprocessing`
     that makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
     pruned, student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the registry builds
-    them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `rung` is the step of the quantization
-    `ladder` that the file was made on.
+    them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `strategy` is the one of the quantization
+    search's `trials` that the file was made by.
     """
 
     format_version: int = FORMAT_VERSION
@@ -163,14 +166,14 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     pruning: Pruning | None = None
     figures: Figures | None = None
     int8: Int8Proof | None = None
-    rung: str = ""
-    ladder: tuple[RungFigures, ...] = ()
+    strategy: str = msgspec.field(default="", name="rung")
+    trials: tuple[TrialFigures, ...] = msgspec.field(default=(), name="ladder")
     guard: OodStatistics | None = None
     calibration: Calibration | None = None
     referral: Referral | None = None
     risk_coverage: tuple[CoveragePoint, ...] = ()
-    stress: tuple[StressFigures, ...] = ()
-    elsewhere: tuple[Elsewhere, ...] = ()
+    robustness: tuple[RobustnessFigures, ...] = msgspec.field(default=(), name="stress")
+    external: tuple[ExternalFigures, ...] = msgspec.field(default=(), name="elsewhere")
     created: datetime.datetime
     versions: dict[str, str]
     disclaimer: str = DISCLAIMER

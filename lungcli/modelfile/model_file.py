@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from lungcli.core import cpu, package_data, paths, versioned
 from lungcli.core.errors import ModelFileError
@@ -31,21 +31,12 @@ _HOW_TO_MAKE_ONE = "make one with `lungcli compress`, or choose another of `lung
 _FATAL_ONLY = 4
 
 # The runtime's exceptions share no class of their own.
-RUNTIME_ERRORS = (
-    ort.EPFail,
-    ort.EngineError,
-    ort.Fail,
-    ort.InvalidArgument,
-    ort.InvalidGraph,
-    ort.InvalidProtobuf,
-    ort.ModelLoadCanceled,
-    ort.ModelLoaded,
-    ort.ModelRequiresCompilation,
-    ort.NoModel,
-    ort.NoSuchFile,
-    ort.NotFound,
-    ort.NotImplemented,
-    ort.RuntimeException,
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        error
+        for error in vars(onnxruntime_pybind11_state).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    ),
     RuntimeError,
     ValueError,
 )
@@ -53,7 +44,7 @@ RUNTIME_ERRORS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model file ready to judge slices; safe to share between threads.
+    """A model file ready to classify slices; safe to share between threads.
 
     With `averages`, probabilities are the mean over the views of a slice: see `modelfile.tta`.
     """
@@ -65,10 +56,10 @@ class Model:
     averages: bool = False
 
     def logits(self, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Judge prepared slices (n, S, S), 0 to 255: one row of K logits a slice.
+        """Return the logits (n, K) of prepared slices, uint8 (n, S, S).
 
-        Raises ValueError when the slices are of another size or type than the net takes, ModelFileError where the
-        net turns out not to run.
+        Raises ValueError when the slices are of another size or type than the net takes, ModelFileError when the
+        runtime cannot run the net.
         """
         self._require_fit(slices)
         if not len(slices):
@@ -77,30 +68,30 @@ class Model:
 
     @property
     def gives_evidence(self) -> bool:
-        """Whether the net says what each place of a slice adds to the logits."""
+        """Whether the net has a class activation map."""
         return any(item.name == EVIDENCE for item in self.session.get_outputs())
 
     def evidence(self, slices: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """What each of h × w places of prepared slices (n, S, S), n ≥ 1, adds to the logits: (n, K, h, w).
+        """Return the class activation maps (n, K, h, w) of prepared slices (n, S, S), n ≥ 1: their mean is the logits.
 
-        None where the net cannot tell. Raises as `logits` does.
+        None where the net has none. Raises as `logits` does.
         """
         self._require_fit(slices)
         return self._run(EVIDENCE, slices) if self.gives_evidence else None
 
     def probabilities(self, slices: NDArray[np.uint8]) -> Floats:
-        """Judge prepared slices (n, S, S): calibrated probabilities (n, K), in the order of the card's classes."""
+        """Return calibrated probabilities (n, K) of prepared slices (n, S, S), in the order of the card's classes."""
         if not self.averages:
             return calibration.softmax(self.logits(slices), self.card.temperature)
-        judged = [calibration.softmax(self.logits(view), self.card.temperature) for view in tta.of(slices)]
-        return np.asarray(np.mean(judged, axis=0))
+        by_view = [calibration.softmax(self.logits(view), self.card.temperature) for view in tta.ten_views(slices)]
+        return np.asarray(np.mean(by_view, axis=0))
 
     def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
-            found: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
+            values: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
         except RUNTIME_ERRORS as error:
-            raise _not_run(self.path, error) from error
-        return found
+            raise _cannot_run(self.path, error) from error
+        return values
 
     def _require_fit(self, slices: NDArray[np.uint8]) -> None:
         side = self.card.size
@@ -166,7 +157,7 @@ def graph_digest(path: Path) -> str:
 def load(path: Path, threads: int = 0) -> Model:
     """Start the model file `path` on the CPU with `threads` threads (0: one a physical core).
 
-    Raises ModelFileError when it is missing, damaged, of a newer lungcli, not alone, or not what its card says.
+    Raises ModelFileError when it is missing, damaged, of a newer lungcli, needs another file, or contradicts its card.
     """
     _require_file(path)
     try:
@@ -178,18 +169,18 @@ def load(path: Path, threads: int = 0) -> Model:
     if path != package_data.MODEL:
         require_bounded(content, path)
     threads = threads or cpu.physical_cores()
-    started = start(content, path, session_options(threads))
-    _require_signature(started, card, path)
-    return Model(card=card, path=path, threads=threads, session=started)
+    session = start(content, path, session_options(threads))
+    _require_signature(session, card, path)
+    return Model(card=card, path=path, threads=threads, session=session)
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """Return the options every session runs under, so that what is proved and timed is what predicts."""
+    """Return the options of every session: what is proved and timed runs as what predicts."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that wait busily between two slices would slow down whatever else runs, another model's turn included.
+    # Threads that spin between two slices slow down whatever else runs, such as another model being timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
 
@@ -200,11 +191,11 @@ def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> on
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as error:
-        raise _not_run(path, error) from error
+        raise _cannot_run(path, error) from error
 
 
 def require_bounded(content: bytes, path: Path) -> None:
-    """Raise ModelFileError where the graph in the bytes of `path` does or takes what no model file needs to."""
+    """Raise ModelFileError where the graph in the bytes of `path` exceeds `graph_limits`."""
     try:
         graph_limits.require(memoryview(content))
     except ValueError as error:
@@ -235,16 +226,16 @@ def _require_file(path: Path) -> None:
 
 def _checked_card(content: memoryview, path: Path) -> ModelCard:
     try:
-        found = onnx_wire.summary(content)
+        summary = onnx_wire.summary(content)
     except ValueError as error:
         raise ModelFileError(f"{path} is not an ONNX file: {error}", _HOW_TO_MAKE_ONE) from error
-    if KEY not in found.metadata:
+    if KEY not in summary.metadata:
         raise ModelFileError(f"{path} has no lungcli model card, so its classes and size are unknown", _HOW_TO_MAKE_ONE)
-    if found.external:
+    if summary.external:
         raise ModelFileError(
             f"{path} keeps weights in another file, but a model file must stand alone", _HOW_TO_MAKE_ONE
         )
-    card = model_card.decode(found.metadata[KEY], str(path))
+    card = model_card.decode(summary.metadata[KEY], str(path))
     if card.preparation != VERSION:
         raise ModelFileError(
             f"{path} was trained on slices of preparation {card.preparation}; this lungcli makes preparation {VERSION}",
@@ -252,7 +243,8 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
         )
     if card.guard and not ood.understands(card.guard):
         raise ModelFileError(
-            f"{path} tells unfamiliar pictures by signs that this lungcli does not measure", "train the model again"
+            f"{path} detects unfamiliar pictures by features that this lungcli does not measure",
+            "train the model again",
         )
     return card
 
@@ -260,12 +252,12 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
 def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
     try:
         inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
-        given = [(item.name, item.type, item.shape) for item in session.get_outputs()]
+        produced = [(item.name, item.type, item.shape) for item in session.get_outputs()]
     except UnicodeDecodeError as error:
         raise ModelFileError(f"names of inputs or outputs of {path} are no text: {error}", _HOW_TO_MAKE_ONE) from error
-    # Evidence, where a net can give it, is for explanations only.
-    outputs = [(name, kind, shape[1:]) for name, kind, shape in given if name != EVIDENCE]
-    evidence = [(kind, shape) for name, kind, shape in given if name == EVIDENCE]
+    # A class activation map is optional, and for explanations only.
+    outputs = [(name, kind, shape[1:]) for name, kind, shape in produced if name != EVIDENCE]
+    evidence = [(kind, shape) for name, kind, shape in produced if name == EVIDENCE]
     if inputs != [(INPUT, "tensor(uint8)", [1, card.size, card.size])]:
         raise ModelFileError(
             f"{path} takes {inputs}, but its card promises uint8 slices of {card.size} px", _HOW_TO_MAKE_ONE
@@ -276,7 +268,7 @@ def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, p
         )
     if any(kind != "tensor(float)" or len(shape) != 4 or shape[1] != len(card.classes) for kind, shape in evidence):
         raise ModelFileError(
-            f"{path} gives evidence {evidence}, not (n, {len(card.classes)}, h, w) floats", _HOW_TO_MAKE_ONE
+            f"{path} gives activation maps {evidence}, not (n, {len(card.classes)}, h, w) floats", _HOW_TO_MAKE_ONE
         )
 
 
@@ -284,7 +276,7 @@ def _shown(slices: NDArray[np.generic]) -> str:
     return f"{slices.dtype} {tuple(slices.shape)}"
 
 
-def _not_run(path: Path, error: Exception) -> ModelFileError:
+def _cannot_run(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(f"onnxruntime cannot run {path}: {_first_line(error)}", _HOW_TO_MAKE_ONE)
 
 

@@ -23,10 +23,10 @@ STAGES: dict[Kind, tuple[str, ...]] = {
 
 def stages(run: Run) -> tuple[str, ...]:
     """Return the stages of `run` that end with a model file, one for each teacher; the last is what it is for."""
-    found: list[str] = []
+    expanded: list[str] = []
     for stage in STAGES[run.info.kind]:
-        found += teacher_stages(run.recipe) if stage == "teacher" else [stage]
-    return tuple(stage for stage in found if stage != "pruned" or run.recipe.prune)
+        expanded += teacher_stages(run.recipe) if stage == "teacher" else [stage]
+    return tuple(stage for stage in expanded if stage != "pruned" or run.recipe.prune)
 
 
 def teacher_stages(recipe: Recipe) -> tuple[str, ...]:
@@ -45,18 +45,21 @@ def resolve(spec: str) -> Path:
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
     run = _run(run_name)
-    known = stages(run)
-    wanted = names.find(stage, {name: name for name in known}, f"stage of {run.name}") if stage else known[-1]
-    found = run.stage(wanted) / MODEL
-    if not found.is_file():
+    available = stages(run)
+    stage_name = (
+        names.find(stage, {name: name for name in available}, f"stage of {run.name}") if stage else available[-1]
+    )
+    file = run.stage(stage_name) / MODEL
+    if not file.is_file():
         raise ModelFileError(
-            f"the run {run.name!r} has not made its {wanted} model yet", f"go on with: lungcli runs resume '{run.name}'"
+            f"the run {run.name!r} has not made its {stage_name} model yet",
+            f"go on with: lungcli runs resume '{run.name}'",
         )
-    return found
+    return file
 
 
 def weights_folder(spec: str) -> Path:
-    """Return the stage folder with trained weights that `spec` means: a run's (first) teacher, or its only training.
+    """Return the stage folder with trained weights that `spec` means: a run's first teacher, or its only net.
 
     Raises UsageError or ModelFileError.
     """
@@ -69,12 +72,12 @@ def weights_folder(spec: str) -> Path:
 def teachers(spec: str) -> tuple[str, ...]:
     """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
     run_name, _, stage = spec.partition("/")
-    several = teacher_stages(_run(run_name).recipe)
-    return (spec,) if stage or len(several) < 2 else tuple(f"{run_name}/{each}" for each in several)
+    stages_ = teacher_stages(_run(run_name).recipe)
+    return (spec,) if stage or len(stages_) < 2 else tuple(f"{run_name}/{each}" for each in stages_)
 
 
 def default() -> Path:
-    """Return the model that comes with the program. Raises ModelFileError where it has been taken out."""
+    """Return the model that comes with the program. Raises ModelFileError where it is missing."""
     if not package_data.MODEL.is_file():
         raise ModelFileError(
             "this lungcli came without its model", "install it again, or name another model: --model RUN"
@@ -84,12 +87,12 @@ def default() -> Path:
 
 def files() -> dict[str, Path]:
     """Name every model file: the bundled one, and what the runs on this machine have made, as `RUN/STAGE`."""
-    found = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
+    by_name = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
     for run in runs.readable()[0]:
         for stage in stages(run):
             if (path := run.stage(stage) / MODEL).is_file():
-                found[f"{run.name}/{stage}"] = path
-    return found
+                by_name[f"{run.name}/{stage}"] = path
+    return by_name
 
 
 def name_of(path: Path) -> str:

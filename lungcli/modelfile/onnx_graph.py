@@ -1,6 +1,6 @@
-"""The graph in an ONNX file, read from its bytes: nodes, shapes, and the small tensors that shapes follow from.
+"""The graph in an ONNX file, read from its bytes: nodes, shapes, and the small tensors that shapes depend on.
 
-The field numbers are those of onnx.proto3 (ONNX IR), as in `onnxwire`, which reads the encoding.
+The field numbers are those of onnx.proto3 (ONNX IR); `onnx_wire` reads the encoding.
 """
 
 import struct
@@ -11,17 +11,17 @@ from lungcli.modelfile.onnx_wire import fields, varint
 
 _VARINT, _BYTES = 0, 2
 _INT32, _INT64 = 6, 7
-# Tensors that shapes follow from have an entry a dimension, or one for each part of a split.
+# Tensors that shapes depend on have an entry for each dimension, or for each part of a split.
 _MOST_ENTRIES = 64
 
-_TWICE = "a part that there is one of comes twice"
+_TWICE = "a field that may come once comes twice"
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A constant: its shape, and its entries where they are few whole numbers."""
+    """A constant: its shape, and its entries where they are few integers."""
 
     name: str
     shape: Shape
@@ -30,7 +30,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One step: whole numbers among its attributes, and the constant that it gives, if it is one."""
+    """One operator: its integer and text attributes, and the constant that it gives, if it is one."""
 
     op: str
     domain: str
@@ -52,17 +52,20 @@ class Graph:
 
 
 def read(content: memoryview) -> Graph:
-    """Read the graph of a model. Raises ValueError for more than one, and for what can't be told without running it:
-    functions, training steps, graphs inside nodes, sparse tensors."""
-    found = _places(content, 0, len(content), {7: "graph"}, {20: "training steps", 25: "functions"})
-    if not found:
+    """Read the graph of a model.
+
+    Raises ValueError for more than one, and for parts whose cost is unknown before they run: functions, training steps,
+    graphs inside nodes, sparse tensors.
+    """
+    graphs = _locate(content, 0, len(content), {7: "graph"}, {20: "training steps", 25: "functions"})
+    if not graphs:
         raise ValueError("there is no graph in it")
-    _, start, end = found[0]
+    _, start, end = graphs[0]
     nodes: list[Node] = []
     inputs: dict[str, tuple[int | None, ...]] = {}
     outputs: list[str] = []
     tensors: dict[str, Tensor] = {}
-    for number, at, stop in _places(
+    for number, at, stop in _locate(
         content, start, end, {1: "", 5: "", 11: "", 12: ""}, {15: "sparse tensors"}, many=True
     ):
         if number == 1:
@@ -79,7 +82,7 @@ def read(content: memoryview) -> Graph:
     return Graph(nodes=tuple(nodes), inputs=inputs, outputs=tuple(outputs), tensors=tensors)
 
 
-def _places(
+def _locate(
     content: memoryview,
     start: int,
     end: int,
@@ -88,19 +91,19 @@ def _places(
     *,
     many: bool = False,
 ) -> list[tuple[int, int, int]]:
-    """Where the wanted fields lie: (field, start, end).
+    """Return where the wanted fields lie: (field, start, end).
 
     Raises ValueError for a refused one, and unless `many` for a field that comes twice: readers would merge them.
     """
-    found = []
+    places = []
     for number, wire, value, stop in fields(content, start, end):
         if number in refused:
             raise ValueError(f"it has {refused[number]}")
         if wire == _BYTES and number in wanted:
-            found.append((number, value, stop))
-    if not many and len({number for number, *_ in found}) < len(found):
+            places.append((number, value, stop))
+    if not many and len({number for number, *_ in places}) < len(places):
         raise ValueError(_TWICE)
-    return found
+    return places
 
 
 def _node(content: memoryview, start: int, end: int) -> Node:
@@ -114,10 +117,10 @@ def _node(content: memoryview, start: int, end: int) -> Node:
         if wire != _BYTES:
             continue
         if number == 5:
-            name, found, text, tensor = _attribute(content, value, stop)
+            name, whole_numbers, text, tensor = _attribute(content, value, stop)
             if name in ints:
                 raise ValueError(_TWICE)
-            ints[name], texts[name] = found, text
+            ints[name], texts[name] = whole_numbers, text
             constant = tensor or constant
         elif number in (1, 2, 4, 7):
             text = bytes(content[value:stop]).decode()
@@ -161,7 +164,7 @@ def _attribute(content: memoryview, start: int, end: int) -> tuple[str, tuple[in
             if tensor:
                 raise ValueError(_TWICE)
             tensor = _tensor(content, value, stop)
-    # Which of them counts, readers may see differently.
+    # Readers may differ in which of them they take.
     if len(single) > 1 or (single and ints):
         raise ValueError(_TWICE)
     return name, tuple(single or ints), text, tensor
@@ -177,7 +180,7 @@ def _tensor(content: memoryview, start: int, end: int) -> Tensor:
         elif number == 2 and wire == _VARINT:
             kind = value
         elif number in (5, 7):
-            # Weights of int8 may be kept as numbers too: those are counted by their shape.
+            # int8 weights may be kept as integers too: their shape is enough.
             entries += _ints(content, wire, value, stop) if stop - value <= 10 * _MOST_ENTRIES else []
         elif number == 8 and wire == _BYTES:
             name = bytes(content[value:stop]).decode()
@@ -199,34 +202,34 @@ def _tensor(content: memoryview, start: int, end: int) -> Tensor:
 
 
 def _value(content: memoryview, start: int, end: int) -> tuple[str, tuple[int | None, ...]]:
-    """Name and shape of an input or output; the shape is empty where it is none of a tensor."""
+    """Name and shape of an input or output; the shape is empty where it is no tensor."""
     name, at = "", (start, end)
-    for number, value, stop in _places(content, start, end, {1: "name", 2: "type"}, {}):
+    for number, value, stop in _locate(content, start, end, {1: "name", 2: "type"}, {}):
         if number == 1:
             name = bytes(content[value:stop]).decode()
         else:
             at = (value, stop)
     # Type, tensor, shape, one inside the other.
     for number in (1, 2):
-        inner = _places(content, *at, {number: ""}, {})
+        inner = _locate(content, *at, {number: ""}, {})
         if not inner:
             return name, ()
         at = inner[0][1:]
     return name, tuple(
-        _dimension(content, value, stop) for _, value, stop in _places(content, *at, {1: ""}, {}, many=True)
+        _dimension(content, value, stop) for _, value, stop in _locate(content, *at, {1: ""}, {}, many=True)
     )
 
 
 def _dimension(content: memoryview, start: int, end: int) -> int | None:
-    found = None
+    length = None
     for number, wire, value, _ in fields(content, start, end):
         if (number, wire) == (1, _VARINT):
-            found = _signed(value)
-    return found
+            length = _signed(value)
+    return length
 
 
 def _ints(content: memoryview, wire: int, value: int, stop: int) -> Iterator[int]:
-    """Whole numbers, one by one or packed."""
+    """Yield integers, one by one or packed."""
     if wire == _VARINT:
         yield _signed(value)
     elif wire == _BYTES:

@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself, read from its bytes: 2 ms where `import onnx` alone takes 75 ms.
+"""Metadata of an ONNX file, read from its bytes: 2 ms where `import onnx` alone takes 75 ms.
 
 The field numbers are those of onnx.proto3 (ONNX IR); the encoding is that of Protocol Buffers.
 """
@@ -34,13 +34,13 @@ class Summary:
 def summary(content: memoryview) -> Summary:
     """Read the metadata and look through every tensor. Raises ValueError when `content` is no whole ONNX file."""
     metadata: dict[str, str] = {}
-    seen = set()
+    field_numbers = set()
     for number, wire, value, end in fields(content, 0, len(content)):
-        seen.add(number)
+        field_numbers.add(number)
         if (number, wire) == (_METADATA, _BYTES):
             key, text = _entry(content, value, end)
             metadata[key] = text
-    if not {_IR_VERSION, _GRAPH} <= seen:
+    if not {_IR_VERSION, _GRAPH} <= field_numbers:
         raise ValueError("there is no graph in it")
     return Summary(metadata=metadata, external=_any_external(content))
 

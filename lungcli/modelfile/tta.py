@@ -1,7 +1,7 @@
-"""Test-time views: a slice as it is, mirrored, and moved a little, as a body may lie in the scanner.
+"""Test-time augmentation: a slice as it is, mirrored, and shifted a little.
 
-A model that averages judges every view and returns the mean of their calibrated probabilities (Krizhevsky et al.,
-NeurIPS 2012, section 4.1: the mean over shifted and mirrored copies). Ten views cost ten times the net.
+The prediction is the mean of the calibrated probabilities of ten views (Krizhevsky et al., NeurIPS 2012, section 4.1:
+the mean over shifted and mirrored copies), at ten times the cost.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Slices = NDArray[np.uint8]
 
-# Training moves slices further than this, so every view is like slices it has met.
+# Augmentation in training shifts slices further than this.
 SHIFT = 1 / 48
 _MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 COUNT = 2 * len(_MOVES)
@@ -21,19 +21,19 @@ RULE = (
 )
 
 
-def of(slices: Slices) -> Iterator[Slices]:
+def ten_views(slices: Slices) -> Iterator[Slices]:
     """Yield the ten views of slices (n, S, S), each contiguous (n, S, S), the unchanged one first.
 
     What moves in is black, as all outside the body is.
     """
     step = max(1, round(slices.shape[-1] * SHIFT))
     for down, right in _MOVES:
-        moved = _moved(slices, down * step, right * step)
+        moved = _shift(slices, down * step, right * step)
         yield moved
         yield np.ascontiguousarray(moved[:, :, ::-1])
 
 
-def _moved(slices: Slices, down: int, right: int) -> Slices:
+def _shift(slices: Slices, down: int, right: int) -> Slices:
     if not (down or right):
         return slices
     moved = np.zeros_like(slices)

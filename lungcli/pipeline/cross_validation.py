@@ -1,7 +1,6 @@
-"""Cross-validation: a run a fold, with every stage inside the fold, and the verdicts of all folds together.
+"""Cross-validation: a run for each fold, teachers included, and the pooled predictions of all folds.
 
-Each fold's run is like any other: it is trained on its own part of the data, its teachers too, and is gone on with
-or passed over like any other. What is pooled are verdicts: every slice is judged by the one model that never met it.
+Every slice is classified by the one model that was not trained on it.
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     significance: Significance
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
+class PooledStage(msgspec.Struct, frozen=True, kw_only=True):
     """One stage: figures over all slices, and each figure's mean and spread over the folds."""
 
     stage: str
@@ -41,11 +40,11 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pooled(msgspec.Struct, frozen=True, kw_only=True):
-    """All folds of a cross-validation. `decision` is the gate's on all slices, None where nothing is to ship."""
+    """All folds of a cross-validation. `decision` is the gate's on all slices, None where nothing is compressed."""
 
     runs: tuple[str, ...]
     synthetic: bool
-    stages: tuple[Stage, ...]
+    stages: tuple[PooledStage, ...]
     differences: tuple[Difference, ...]
     decision: Decision | None
 
@@ -53,35 +52,37 @@ class Pooled(msgspec.Struct, frozen=True, kw_only=True):
 def start(kind: Kind, folds: Sequence[Recipe], name: str = "") -> list[Run]:
     """Make a run for each fold, or find those that an earlier call began: NAME-fold1, NAME-fold2, …
 
-    A teacher may be the NAME of another cross-validation: each fold then takes over that of its own fold. Raises
-    UsageError as `compress.start` does, before any run is made.
+    A teacher may be the NAME of another cross-validation: each fold then takes the teacher of that fold. Raises
+    UsageError as `jobs.start` does, before any run is made.
     """
-    own = [msgspec.structs.replace(recipe, teacher=_teachers(recipe)) for recipe in folds]
-    for recipe in own:
-        jobs.settled(kind, recipe)
-    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in own]
+    with_teachers = [msgspec.structs.replace(recipe, teacher=_teachers(recipe)) for recipe in folds]
+    for recipe in with_teachers:
+        jobs.resolve(kind, recipe)
+    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in with_teachers]
 
 
 def pool(folds: Sequence[Run]) -> Pooled:
-    """Put the finished runs of all folds together.
+    """Pool the finished runs of all folds.
 
     Raises UsageError when they are not all folds of one cross-validation, UnreadableInputError for one not finished.
     """
     synthetic = _require_all_folds(folds)
-    made = model_paths.stages(folds[0])
-    judged = {stage: [evaluate.load(run.stage(stage) / stages.EVALUATION) for run in folds] for stage in made}
-    whole = {stage: predictions.pooled(verdicts) for stage, verdicts in judged.items()}
+    stage_names = model_paths.stages(folds[0])
+    by_fold = {stage: [evaluate.load(run.stage(stage) / stages.EVALUATION) for run in folds] for stage in stage_names}
+    pooled = {stage: predictions.pool_folds(evaluations) for stage, evaluations in by_fold.items()}
     teachers = model_paths.teacher_stages(folds[0].recipe)
-    taught = predictions.ensemble([whole[stage] for stage in teachers]) if teachers else None
-    pairs = [] if taught is None else [(stage, whole[stage], _reference(teachers), taught) for stage in made]
-    if "base" in whole:
-        pairs.append(("student", whole["student"], "base", whole["base"]))
+    teacher = predictions.ensemble([pooled[stage] for stage in teachers]) if teachers else None
+    pairs = [] if teacher is None else [(stage, pooled[stage], _reference(teachers), teacher) for stage in stage_names]
+    if "base" in pooled:
+        pairs.append(("student", pooled["student"], "base", pooled["base"]))
     return Pooled(
         runs=tuple(run.name for run in folds),
         synthetic=synthetic,
         stages=tuple(
-            Stage(stage=stage, figures=whole[stage].figures(), over_folds=predictions.over_folds(judged[stage]))
-            for stage in made
+            PooledStage(
+                stage=stage, figures=pooled[stage].figures(), over_folds=predictions.spread_over_folds(by_fold[stage])
+            )
+            for stage in stage_names
         ),
         differences=tuple(
             _difference(stage, ours, reference, theirs)
@@ -89,8 +90,8 @@ def pool(folds: Sequence[Run]) -> Pooled:
             if stage != reference
         ),
         decision=(
-            acceptance.decide(whole["int8"], taught, folds[0].recipe.max_drop)
-            if "int8" in whole and taught is not None
+            acceptance.decide(pooled["int8"], teacher, folds[0].recipe.max_drop)
+            if "int8" in pooled and teacher is not None
             else None
         ),
     )
@@ -110,27 +111,32 @@ def _difference(stage: str, ours: Evaluation, reference: str, theirs: Evaluation
 
 
 def _teachers(recipe: Recipe) -> recipes.Teachers:
-    """Name the runs of this fold where a teacher is another cross-validation."""
+    """Return the recipe's teachers, with a cross-validation replaced by its run of the same fold."""
     nets, known = {names.spelling(net) for net in registry.NETS}, runs.known()
-    found = []
+    teachers = []
     for teacher in recipes.as_tuple(recipe.teacher):
         run, slash, stage = teacher.partition("/")
-        own = f"{run}-fold{recipe.fold}"
-        another = names.spelling(teacher) not in nets and run not in known and own in known
-        found.append(f"{own}{slash}{stage}" if another else teacher)
-    return recipes.pack_teachers(found)
+        of_this_fold = f"{run}-fold{recipe.fold}"
+        is_cross_validation = names.spelling(teacher) not in nets and run not in known and of_this_fold in known
+        teachers.append(f"{of_this_fold}{slash}{stage}" if is_cross_validation else teacher)
+    return recipes.pack_teachers(teachers)
 
 
 def _require_all_folds(folds: Sequence[Run]) -> bool:
-    """Refuse runs that are not all folds of one cross-validation; say whether its data is synthetic."""
+    """Raise UsageError for runs that are not all folds of one cross-validation; return whether it is synthetic."""
     cards = [model_file.read_card(run.stage(model_paths.stages(run)[-1]) / model_paths.MODEL) for run in folds]
     first = cards[0]
     families = {
-        (run.info.kind, card.data.digest, msgspec.structs.replace(card.split, digest="", fold=0), _but_fold(run.recipe))
+        (
+            run.info.kind,
+            card.data.digest,
+            msgspec.structs.replace(card.split, digest="", fold=0),
+            _without_fold(run.recipe),
+        )
         for run, card in zip(folds, cards, strict=True)
     }
-    which = sorted(card.split.fold for card in cards)
-    if len(families) > 1 or not first.split.folds or which != list(range(1, first.split.folds + 1)):
+    fold_numbers = sorted(card.split.fold for card in cards)
+    if len(families) > 1 or not first.split.folds or fold_numbers != list(range(1, first.split.folds + 1)):
         raise UsageError(
             f"{', '.join(run.name for run in folds)} are not all folds of one cross-validation",
             "run all folds of one split: lungcli compress --folds 5",
@@ -138,5 +144,5 @@ def _require_all_folds(folds: Sequence[Run]) -> bool:
     return first.data.synthetic
 
 
-def _but_fold(recipe: Recipe) -> Recipe:
+def _without_fold(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, folds=0, fold=0)

@@ -14,23 +14,23 @@ from lungcli.pipeline import stages
 
 
 def require_exportable(run: Run, classes: int) -> None:
-    """Refuse a run one of whose nets would be trained for nothing, since no model file can be made of it.
+    """Raise UsageError for a run with a net that no model file can be made of, before it is trained.
 
-    Each net that is still to train is exported with weights drawn by lot, and the graph is taken in as that of a model
-    file is. A net that has passed at this size passes until a library changes. Raises UsageError.
+    Each net that is still to train is exported with random weights, and the graph is checked and started as that of a
+    model file. A net that has passed at this size is not checked again until a library changes.
     """
     from lungcli.training import checkpoint
 
     for stage in model_paths.stages(run):
         folder, recipe = run.stage(stage), stages.recipe_of(run.recipe, stage)
-        begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.EPOCH_CHECKPOINT).exists()
-        # The others are made from nets of these.
-        if begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
+        has_begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.EPOCH_CHECKPOINT).exists()
+        # These stages train no net of their own.
+        if has_begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
             continue
         tuned = recipe.qat_epochs > 0 and recipe.model == run.recipe.model
         exporter = importlib.metadata.version("onnxscript")
-        asked = (registry.net(recipe.model), recipe.size, classes, tuned, stages.versions(), exporter)
-        digest = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:12]
+        key = (registry.net(recipe.model), recipe.size, classes, tuned, stages.versions(), exporter)
+        digest = hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:12]
         passed = paths.home() / "exportable" / f"{recipe.model}-{recipe.size}-{digest}"
         if not passed.exists():
             _export(recipe.model, classes, recipe.size, tuned=tuned)

@@ -1,4 +1,4 @@
-"""The stage that makes a smaller net out of the base student: channels are cut, and the teachers then heal it."""
+"""The stage that prunes the base student: channels are cut out before it is distilled."""
 
 from lungcli.core import registry
 from lungcli.core.errors import UsageError
@@ -9,17 +9,17 @@ from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
 
 
-def prune(run: Run, found: RunData) -> str:
-    """Cut the recipe's share of channels out of the base student, keep what is left as a model, and say what that is.
+def prune(run: Run, run_data: RunData) -> str:
+    """Cut the recipe's share of channels out of the base student, store it as a model file, and describe it.
 
-    How good that is before it is taught again says what pruning alone does. Cut off, the stage is done anew, with the
-    same outcome. Raises LungcliError when the base student's weights are missing or damaged.
+    Its metrics before distillation show what pruning alone costs. If interrupted, the stage is repeated with the same
+    result. Raises LungcliError when the base student's weights are missing or damaged.
     """
     from lungcli.training import loop, trainer
 
     recipe, to = stages.recipe_of(run.recipe, "pruned"), run.stage("pruned") / loop.BEST
-    cut = trainer.prune_weights(recipe, stages.to_learn_from(found), run.stage("base") / loop.BEST, to)
-    stages.export(run, "pruned", found, cut)
+    cut = trainer.prune_weights(recipe, stages.training_material(run_data), run.stage("base") / loop.BEST, to)
+    stages.export(run, "pruned", run_data, cut)
     return in_words(cut)
 
 
@@ -40,6 +40,6 @@ def require_prunable(kind: Kind, recipe: Recipe) -> None:
     if not registry.net(recipe.model).prunable:
         able = ", ".join(name for name, row in registry.NETS.items() if row.prunable and row.millions < 6)
         raise UsageError(
-            f"{recipe.model} cannot be pruned: it is not made so that a channel can go without the others",
+            f"{recipe.model} cannot be pruned: its channels depend on one another",
             f"leave --prune out, or choose another student: {able}",
         )

@@ -1,4 +1,4 @@
-"""From a float model file to a smaller one: the ladder is climbed on a model's own data, and its outcome is kept."""
+"""From a float model file to a smaller one: the quantization search on the model's own data, and its result."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -7,49 +7,50 @@ import msgspec
 import numpy as np
 
 from lungcli.core import paths
+from lungcli.core.commands import Form
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event, RungDone, RungStarted, now
+from lungcli.core.events import Event, StrategyDone, StrategyStarted, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics import referral
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import ModelCard, RungFigures
+from lungcli.modelfile.model_card import ModelCard, TrialFigures
 from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
 from lungcli.quantize import int8_coverage, search
-from lungcli.quantize.search import Form, Limits, QuantizationContext, Strategy, Trial
+from lungcli.quantize.search import Limits, QuantizationContext, Strategy, Trial
 
 CALIBRATION_SLICES = 256
-# Medians of two timings of one file differ by so much.
+# Medians of two timings of one file differ by up to this share.
 _SAME_SPEED = 0.05
 
 
-def quantize(run: Run, found: RunData) -> Generator[Event, None, ModelCard]:
-    """Make the int8 model file out of the student's; see `to_smaller`.
+def quantize(run: Run, run_data: RunData) -> Generator[Event, None, ModelCard]:
+    """Make the int8 model file out of the student's; see `compress_file`.
 
-    The limits are the ladder's own, unless the run allows less to be lost.
+    The limits are the search's defaults, unless the run allows less to be lost.
     """
     limits = Limits(max_drop=min(Limits().max_drop, run.recipe.max_drop))
     source, to = (run.stage(stage) / stages.MODEL for stage in ("student", "int8"))
-    return to_smaller(source, to, found, limits, tuning=run.recipe.qat_epochs)
+    return compress_file(source, to, run_data, limits, tuning=run.recipe.qat_epochs)
 
 
-def to_smaller(
-    source: Path, to: Path, found: RunData, limits: Limits, form: Form = "int8", tuning: int = 0
+def compress_file(
+    source: Path, to: Path, run_data: RunData, limits: Limits, form: Form = "int8", tuning: int = 0
 ) -> Generator[Event, None, ModelCard]:
-    """Climb the ladder of `form` with the model file `source`, and return the card of the file written to `to`.
+    """Search the strategies of `form` for the model file `source`; return the card of the file written to `to`.
 
-    That file is of the first rung that holds; where none does, of the best one (see `holds`). The last rungs of int8
-    fine-tune the net for `tuning` epochs (0: there are none such). Calibration slices are of the training part and
-    verdicts of the validation part, so the test part stays unseen. Raises UsageError when the data has changed since
-    it was trained, or when a file is to be fine-tuned whose weights are not beside it, LungcliError when no rung is
-    really int8.
+    That file is of the first strategy that passes; where none does, of the best one (see `passes`). The last ones of
+    int8 fine-tune the net for `tuning` epochs (0: they are left out). Calibration slices are of the training part and
+    predictions of the validation part, so the test part stays unseen. Raises UsageError when the data has changed since
+    it was trained, or when a file is to be fine-tuned whose weights are not beside it, LungcliError when no strategy
+    runs on integers.
     """
     card = model_file.read_card(source)
     if form == "int8" and tuning:
         require_weights(source)
-    stages.check_own_split(card, source, found)
+    stages.check_own_split(card, source, run_data)
     draft = msgspec.structs.replace(
         card,
         stage=form,
@@ -57,31 +58,35 @@ def to_smaller(
         created=now(),
         versions=stages.versions(),
         figures=None,
-        stress=(),
-        elsewhere=(),
+        robustness=(),
+        external=(),
     )
-    rungs = search.STRATEGIES[form] + (search.TUNED if form == "int8" and tuning else ())
-    tried: list[Trial] = []
-    with paths.scratch("ladder") as scratch:
-        for step in search.search(_ground(source, draft, found, tuning), scratch, limits, rungs):
+    strategies = search.STRATEGIES[form] + (search.FINE_TUNED if form == "int8" and tuning else ())
+    trials: list[Trial] = []
+    with paths.scratch("quantization") as scratch:
+        for step in search.search(_context(source, draft, run_data, tuning), scratch, limits, strategies):
             if isinstance(step, Strategy):
-                number = rungs.index(step) + 1
-                yield RungStarted(time=now(), stage=form, rung=step.name, number=number, rungs=len(rungs))
+                number = strategies.index(step) + 1
+                yield StrategyStarted(
+                    time=now(), stage=form, strategy=step.name, number=number, strategies=len(strategies)
+                )
             elif not isinstance(step, Trial):
                 yield step
             else:
-                tried.append(step)
-                if step.evidence:
-                    about = rung_in_words(step.figures)
-                    yield RungDone(time=now(), stage=form, rung=step.rung.name, holds=step.holds, about=about)
-        chosen = search.best_trial(tried)
-        if form == "int8" and chosen.evidence:
-            int8_coverage.require_int8(chosen.evidence, chosen.rung.least)
+                trials.append(step)
+                if step.proof:
+                    about = trial_in_words(step.figures)
+                    yield StrategyDone(
+                        time=now(), stage=form, strategy=step.strategy.name, passes=step.passes, about=about
+                    )
+        chosen = search.best_trial(trials)
+        if form == "int8" and chosen.proof:
+            int8_coverage.require_int8(chosen.proof, chosen.strategy.min_int8_share)
         final = msgspec.structs.replace(
             model_file.read_card(chosen.path),
-            int8=chosen.evidence if form == "int8" else None,
-            rung=chosen.rung.name,
-            ladder=tuple(each.figures for each in tried),
+            int8=chosen.proof if form == "int8" else None,
+            strategy=chosen.strategy.name,
+            trials=tuple(trial.figures for trial in trials),
         )
         model_file.write(chosen.path, final, to)
     return final
@@ -98,34 +103,34 @@ def require_weights(source: Path) -> None:
         )
 
 
-def holds(card: ModelCard) -> bool:
-    """Say whether the rung that a file was made on holds; True for files that were made on none."""
-    return not any(row.fails for row in card.ladder if row.name == card.rung)
+def passes(card: ModelCard) -> bool:
+    """Whether the strategy that a file was made by passed; True for files without one."""
+    return not any(row.fails for row in card.trials if row.name == card.strategy)
 
 
 def proof_in_words(card: ModelCard) -> str:
-    """Say what proves that a file is int8, and on which rung it was made."""
+    """Describe the proof that a file is int8, and the strategy that it was made by."""
     if card.int8 is None:
         return f"{card.precision}, computed in float32"
-    evidence = card.int8
-    doubt = "" if holds(card) else ", the best of a ladder of which no rung holds"
-    rung = f" ({card.rung}{doubt})" if card.rung else ""
+    proof = card.int8
+    reservation = "" if passes(card) else ", the best strategy though none passes"
+    strategy = f" ({card.strategy}{reservation})" if card.strategy else ""
     return (
-        f"{evidence.int8_nodes} of {evidence.nodes} layers run on integers{rung}, "
-        f"{1 / evidence.size_ratio:.1f}× smaller, "
-        f"{evidence.agreement:.1%} of {evidence.n} validation verdicts unchanged"
+        f"{proof.int8_nodes} of {proof.nodes} layers run on integers{strategy}, "
+        f"{1 / proof.size_ratio:.1f}× smaller, "
+        f"{proof.agreement:.1%} of {proof.n} validation predictions unchanged"
     )
 
 
-def rung_in_words(row: RungFigures) -> str:
-    """Say how a rung did on the validation part."""
+def trial_in_words(row: TrialFigures) -> str:
+    """Describe the result of a trial on the validation part."""
     drop = row.difference.value if row.difference and row.difference.value is not None else 0.0
-    verdict = f"does not hold ({', '.join(row.fails)})" if row.fails else "holds"
-    return f"{drop:+.3f} to float32, {row.agreement:.1%} of verdicts unchanged: {verdict}"
+    outcome = f"fails ({', '.join(row.fails)})" if row.fails else "passes"
+    return f"{drop:+.3f} to float32, {row.agreement:.1%} of predictions unchanged: {outcome}"
 
 
 def speed_in_words(float_p50: float, p50: float, precision: str) -> str:
-    """Recommend a file by its speed beside the float file's, both medians in ms taken in turns, in one sentence."""
+    """Recommend a file by its median latency (ms) beside that of the float file, in one sentence."""
     times = f"{p50:.2f} ms a slice, float32 {float_p50:.2f} ms"
     if precision != "int8":
         return f"{precision} computes in float32 and saves size only ({times})"
@@ -136,33 +141,35 @@ def speed_in_words(float_p50: float, p50: float, precision: str) -> str:
     return f"{precision} is {float_p50 / p50:.1f}× as fast as float32 on this CPU ({times}): use it"
 
 
-def _ground(source: Path, draft: ModelCard, found: RunData, tuning: int) -> QuantizationContext:
-    target = referral.parse(draft.referral.target) if draft.referral else referral.DEFAULT
-    train = np.array(found.split.train)
+def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> QuantizationContext:
+    target = referral.parse_target(draft.referral.target) if draft.referral else referral.DEFAULT
+    train = np.array(run_data.split.train)
     stride = max(1, len(train) // CALIBRATION_SLICES)
 
-    def finish(graph: Path, to: Path) -> None:
+    def write_model(graph: Path, to: Path) -> None:
         model_file.write(graph, draft, to)
-        model_file.write(graph, stages.calibrated(model_file.load(to), found, target), to)
+        model_file.write(graph, stages.calibrated_card(model_file.load(to), run_data, target), to)
 
-    def judge(model: model_file.Model) -> Evaluation:
-        return evaluate.evaluate(model, found.pixels, found.split.val, found.manifest, found.split, part="val")
+    def evaluate_validation(model: model_file.Model) -> Evaluation:
+        return evaluate.evaluate(
+            model, run_data.pixels, run_data.split.val, run_data.manifest, run_data.split, part="val"
+        )
 
-    def tune(to: Path) -> Generator[Event, None, None]:
+    def fine_tune(to: Path) -> Generator[Event, None, None]:
         from lungcli.training import distributed, loop, qat
 
         if distributed.process_group().size > 1:
             raise UsageError(
-                "fine-tuning in int8 is work for one device, and all that comes before it is kept",
-                "`lungcli runs resume RUN` without --devices does the rest",
+                "fine-tuning in int8 runs on one device only; all that came before it is kept",
+                "go on without --devices: lungcli runs resume RUN",
             )
         recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
-        return qat.tune(recipe, tuning, stages.to_learn_from(found), source.parent / loop.BEST, to)
+        return qat.tune(recipe, tuning, stages.training_material(run_data), source.parent / loop.BEST, to)
 
     return QuantizationContext(
         source=source,
-        calibration=found.pixels[train[::stride][:CALIBRATION_SLICES]],
-        finish=finish,
-        judge=judge,
-        tune=tune if tuning else None,
+        calibration=run_data.pixels[train[::stride][:CALIBRATION_SLICES]],
+        write_model=write_model,
+        evaluate=evaluate_validation,
+        fine_tune=fine_tune if tuning else None,
     )

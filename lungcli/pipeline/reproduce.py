@@ -1,4 +1,4 @@
-"""Doing a run again from what it wrote down, and telling whether the outcome is the same."""
+"""Repeating a run from its recipe, and comparing the results."""
 
 import hashlib
 from pathlib import Path
@@ -16,10 +16,10 @@ from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import stages
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage, before and again: whether weights (None where a stage keeps none) and graph are the same bit for bit.
+class StageReproduction(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage and its repetition: whether weights (None for a stage without) and graph are identical bit for bit.
 
-    Of `n` test slices `flips` got another verdict; `largest_change` is the largest of any probability.
+    Of `n` test slices `flips` are classified differently; `largest_change` is that of any probability.
     """
 
     stage: str
@@ -38,13 +38,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
-    """A run and its repetition. `surroundings` names what is not the same around them: (before, again)."""
+    """A run and its repetition. `environment` has the versions and processors that differ: (before, again)."""
 
     run: str
     again: str
     same: bool
-    stages: tuple[Outcome, ...]
-    surroundings: dict[str, tuple[str, str]]
+    stages: tuple[StageReproduction, ...]
+    environment: dict[str, tuple[str, str]] = msgspec.field(name="surroundings")
 
 
 def start(run: Run) -> Run:
@@ -54,7 +54,7 @@ def start(run: Run) -> Run:
     """
     if runs.state(run) != "done":
         raise UsageError(
-            f"the run {run.name!r} is not finished, so there is no outcome to reproduce",
+            f"the run {run.name!r} is not finished, so there is nothing to reproduce",
             f"go on with it: lungcli runs resume '{run.name}'",
         )
     data, split = stages.load_with_split(run.recipe)
@@ -67,39 +67,39 @@ def start(run: Run) -> Run:
     if name not in runs.known():
         return runs.create(name, run.info.kind, run.recipe, run.info.teacher_run, split=split.digest)
     again = runs.load(name)
-    wanted = (run.info.kind, run.recipe, run.info.teacher_run, split.digest)
-    if (again.info.kind, again.recipe, again.info.teacher_run, again.info.split) != wanted:
+    identity = (run.info.kind, run.recipe, run.info.teacher_run, split.digest)
+    if (again.info.kind, again.recipe, again.info.teacher_run, again.info.split) != identity:
         raise UsageError(f"the run {name!r} does not repeat {run.name!r}", f"remove it: lungcli runs remove '{name}'")
     return again
 
 
 def compare(run: Run, again: Run) -> Reproduction:
-    """Hold the outcome of a finished repetition against that of the run it repeats."""
-    outcomes = tuple(_outcome(run, again, stage) for stage in model_paths.stages(run))
+    """Compare a finished repetition with the run that it repeats."""
+    reproductions = tuple(_compare_stage(run, again, stage) for stage in model_paths.stages(run))
     return Reproduction(
         run=run.name,
         again=again.name,
-        same=all(outcome.same for outcome in outcomes),
-        stages=outcomes,
-        surroundings=_surroundings(run, again),
+        same=all(stage.same for stage in reproductions),
+        stages=reproductions,
+        environment=_environment_differences(run, again),
     )
 
 
-def _outcome(run: Run, again: Run, stage: str) -> Outcome:
+def _compare_stage(run: Run, again: Run, stage: str) -> StageReproduction:
     from lungcli.training import loop
 
     ours, theirs = again.stage(stage), run.stage(stage)
-    verdicts, before = evaluate.load(ours / stages.EVALUATION), evaluate.load(theirs / stages.EVALUATION)
-    change = np.abs(verdicts.arrays()[1] - before.arrays()[1])
-    return Outcome(
+    evaluation, before = evaluate.load(ours / stages.EVALUATION), evaluate.load(theirs / stages.EVALUATION)
+    change = np.abs(evaluation.arrays()[1] - before.arrays()[1])
+    return StageReproduction(
         stage=stage,
         weights=_same_weights(ours / loop.BEST, theirs / loop.BEST),
         graph=model_file.graph_digest(ours / model_paths.MODEL) == model_file.graph_digest(theirs / model_paths.MODEL),
         n=len(before.labels),
-        flips=len(predictions.flips(verdicts, before)),
+        flips=len(predictions.flips(evaluation, before)),
         largest_change=float(change.max(initial=0.0)),
         before=before.figures(),
-        again=verdicts.figures(),
+        again=evaluation.figures(),
     )
 
 
@@ -114,10 +114,10 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _surroundings(run: Run, again: Run) -> dict[str, tuple[str, str]]:
-    """Versions of the libraries and processors, where they differ; runs of earlier versions don't say which CPU."""
+def _environment_differences(run: Run, again: Run) -> dict[str, tuple[str, str]]:
+    """Return versions of libraries and processors that differ; runs of earlier versions don't name their processor."""
     last = model_paths.stages(run)[-1]
-    before, now = (model_file.read_card(each.stage(last) / model_paths.MODEL).versions for each in (run, again))
-    found = {name: (before.get(name, "unknown"), now.get(name, "unknown")) for name in sorted({*before, *now})}
-    found["processor"] = (run.info.cpu or "unknown", again.info.cpu or "unknown")
-    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+    before, now = (model_file.read_card(item.stage(last) / model_paths.MODEL).versions for item in (run, again))
+    pairs = {name: (before.get(name, "unknown"), now.get(name, "unknown")) for name in sorted({*before, *now})}
+    pairs["processor"] = (run.info.cpu or "unknown", again.info.cpu or "unknown")
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

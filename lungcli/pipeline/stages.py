@@ -1,7 +1,7 @@
-"""The stages that a run is made of. Each keeps what it made in a folder of its own and is skipped once it has.
+"""The stages of a run. Each has a folder of its own, and is skipped once it is complete.
 
-A stage is complete when its `model.onnx` is there (the evaluation: when every model's card has its figures), because
-that file is written last and in one step.
+A stage is complete when its `model.onnx` is there, which is written last and atomically; the evaluation, when every
+model's card has its figures.
 """
 
 import importlib.metadata
@@ -33,7 +33,7 @@ from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
-    from lungcli.training.loop import TrainingData as Lessons
+    from lungcli.training.loop import TrainingData
     from lungcli.training.trainer import Teacher
 
 GUARD_SLICES = 400
@@ -64,7 +64,7 @@ def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
 
 
 def resolve_device(recipe: Recipe) -> Recipe:
-    """Return the recipe with names spelt as the registry does, and device, precision and threads of this machine."""
+    """Return the recipe with names as in the registry, and device, precision and threads of this machine."""
     from lungcli.training import devices
 
     data = manifest.load(recipe.data)
@@ -72,17 +72,16 @@ def resolve_device(recipe: Recipe) -> Recipe:
     return devices.resolve(named)
 
 
-def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
-    """Train the net of `stage`, on all devices: by labels, or for the stage `student` by the teachers as well."""
-    from lungcli.training import distributed, loop
-    from lungcli.training import trainer as learning
+def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, None]:
+    """Train the net of `stage` on all devices; the stage `student` is distilled from the teachers."""
+    from lungcli.training import distributed, loop, trainer
 
     distributed.report_run(run.name, stage)
     pruned = _pruned(run, stage)
-    return learning.train(
+    return trainer.train(
         stage,
         recipe_of(run.recipe, stage),
-        to_learn_from(found),
+        training_material(run_data),
         run.stage(stage),
         _teachers(run, stage),
         pruned / loop.BEST if pruned else None,
@@ -90,43 +89,44 @@ def learn(run: Run, stage: str, found: RunData) -> Generator[Event, None, None]:
 
 
 def training_in_words(run: Run, stage: str) -> str:
-    """Say which net is trained on what, by whom and on how many devices."""
+    """Say which net is trained on which data, from which teachers and on how many devices."""
     from lungcli.training import distributed
 
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
-    taught = f", taught by {' + '.join(each.model for each in teachers)} ({recipe.method})" if teachers else ""
-    together = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
-    return f"train {recipe.model} on {recipe.data}{taught}{together}"
+    names = " + ".join(teacher.model for teacher in teachers)
+    distilled = f", distilled from {names} ({recipe.method})" if teachers else ""
+    devices = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
+    return f"train {recipe.model} on {recipe.data}{distilled}{devices}"
 
 
 def _teachers(run: Run, stage: str) -> "list[Teacher]":
     from lungcli.modelfile import model_file
-    from lungcli.training import loop
-    from lungcli.training import trainer as learning
+    from lungcli.training import loop, trainer
 
-    sources = [run.stage(each) for each in model_paths.teacher_stages(run.recipe)] if stage == "student" else []
+    teachers = model_paths.teacher_stages(run.recipe) if stage == "student" else ()
+    sources = [run.stage(teacher) for teacher in teachers]
     return [
-        learning.Teacher(model=model_file.read_card(source / MODEL).model, weights=source / loop.BEST)
+        trainer.Teacher(model=model_file.read_card(source / MODEL).model, weights=source / loop.BEST)
         for source in sources
     ]
 
 
 def _pruned(run: Run, stage: str) -> Path | None:
-    """Return the folder of the pruned net that `stage` starts from; None where it starts from no net."""
+    """Return the folder of the pruned net that `stage` starts from; None where it starts from none."""
     return run.stage("pruned") if stage == "student" and run.recipe.prune else None
 
 
-def to_learn_from(found: RunData) -> "Lessons":
-    """Return what the training and validation parts of `found` give the training loop."""
+def training_material(run_data: RunData) -> "TrainingData":
+    """Return the training and validation parts of `run_data` as the training loop takes them."""
     from lungcli.training import loop
 
     return loop.TrainingData(
-        pixels=found.pixels,
-        labels=np.array(found.manifest.labels(), dtype=np.int64),
-        classes=found.manifest.classes,
-        train=np.array(found.split.train, dtype=np.int64),
-        validation=np.array(found.split.val, dtype=np.int64),
-        digest=found.split.digest,
+        pixels=run_data.pixels,
+        labels=np.array(run_data.manifest.labels(), dtype=np.int64),
+        classes=run_data.manifest.classes,
+        train=np.array(run_data.split.train, dtype=np.int64),
+        validation=np.array(run_data.split.val, dtype=np.int64),
+        digest=run_data.split.digest,
     )
 
 
@@ -136,15 +136,15 @@ def reused_teacher(run: Run, stage: str) -> str:
     return dict(origins).get(stage, "")
 
 
-def reuse_teacher(run: Run, stage: str, found: RunData) -> str:
-    """Take the teacher of another run into this one, and say which. Raises UsageError when it knows another split."""
+def reuse_teacher(run: Run, stage: str, run_data: RunData) -> str:
+    """Copy the teacher of another run into this one, and name it. Raises UsageError when it is of another split."""
     from lungcli.modelfile import model_file
     from lungcli.training import loop
 
     origin = reused_teacher(run, stage)
     source = model_paths.weights_folder(origin)
     card = model_file.read_card(source / MODEL)
-    check_teacher_compatible(card, found.split, run.recipe.size, origin)
+    check_teacher_compatible(card, run_data.split, run.recipe.size, origin)
     for name in (loop.BEST, MODEL):
         with paths.atomic_replace(run.stage(stage) / name) as partial:
             shutil.copyfile(source / name, partial)
@@ -152,7 +152,7 @@ def reuse_teacher(run: Run, stage: str, found: RunData) -> str:
 
 
 def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str) -> None:
-    """Refuse a teacher that may have seen this split's test slices, takes slices of another size, or is in int8."""
+    """Raise UsageError for a teacher of another split, which may know the test slices, of another size, or in int8."""
     if card.split.digest != split.digest:
         raise UsageError(
             f"the teacher {name!r} was trained on another split than this run's, so it may know the test slices",
@@ -165,37 +165,37 @@ def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str
     if card.precision != "float32":
         run, _, _ = name.partition("/")
         raise UsageError(
-            f"the teacher {name!r} is an {card.precision} file, and only a net with its float weights can teach",
+            f"the teacher {name!r} is an {card.precision} file, and only a net with float weights can be distilled",
             f"name the net it was made from: --teacher '{run}/student'",
         )
 
 
-def check_own_split(card: ModelCard, path: Path, found: RunData) -> None:
-    """Refuse to fit a model file on slices that are not divided as those it was trained on were."""
-    if card.split.digest != found.split.digest:
+def check_own_split(card: ModelCard, path: Path, run_data: RunData) -> None:
+    """Raise UsageError where `run_data` is split otherwise than the data that the model was trained on."""
+    if card.split.digest != run_data.split.digest:
         raise UsageError(
-            f"{path} was trained on another split than {found.manifest.name!r} has, "
-            "so calibration might meet its test slices",
+            f"{path} was trained on another split than {run_data.manifest.name!r} has, "
+            "so calibration might use its test slices",
             f"name the data it was trained on ({card.data.name}) with --data, as it was then",
         )
 
 
-def calibrated(model: "Model", found: RunData, target: Target) -> ModelCard:
-    """Return the card of `model` with all that is fitted on the validation part of its split, never on the test part.
+def calibrated_card(model: "Model", run_data: RunData, target: Target) -> ModelCard:
+    """Return the card of `model` with temperature and referral threshold fitted on the validation part of its split.
 
-    Raises UsageError when `found` is divided otherwise than the data it was trained on, or has no slices of `target`.
+    Raises UsageError when `run_data` is split otherwise than the data it was trained on, or has no slices of `target`.
     """
     from lungcli.evaluation import calibrate, evaluate
 
     card = model.card
-    check_own_split(card, model.path, found)
-    validation = np.array(found.split.val, dtype=np.int64)
-    labels = np.array(found.manifest.labels(), dtype=np.int64)[validation]
-    return calibrate.calibrated(card, evaluate.logits_of(model, found.pixels, validation), labels, target)
+    check_own_split(card, model.path, run_data)
+    validation = np.array(run_data.split.val, dtype=np.int64)
+    labels = np.array(run_data.manifest.labels(), dtype=np.int64)[validation]
+    return calibrate.calibrate_card(card, evaluate.predict_logits(model, run_data.pixels, validation), labels, target)
 
 
 def not_evaluated(run: Run) -> list[str]:
-    """Return the stages whose model has not judged the test part."""
+    """Return the stages whose model has not been evaluated on the test part."""
     from lungcli.modelfile import model_file
 
     return [
@@ -206,28 +206,30 @@ def not_evaluated(run: Run) -> list[str]:
     ]
 
 
-def evaluate(run: Run, stages: Iterable[str], found: RunData) -> None:
-    """Judge the test part with the model of each of `stages`, and put the figures into their cards."""
-    from lungcli.evaluation import evaluate as evaluation
+def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
+    """Evaluate the model of each of `stages` on the test part, and store the figures in their cards."""
+    from lungcli.evaluation import evaluate
     from lungcli.modelfile import model_file
 
     for stage in stages:
         path = run.stage(stage) / MODEL
         model = model_file.load(path)
-        verdicts = evaluation.evaluate(model, found.pixels, found.split.test, found.manifest, found.split, part="test")
-        evaluation.save(verdicts, run.stage(stage) / EVALUATION)
-        model_file.recard(path, msgspec.structs.replace(model.card, figures=verdicts.figures()))
+        predictions = evaluate.evaluate(
+            model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
+        )
+        evaluate.save(predictions, run.stage(stage) / EVALUATION)
+        model_file.recard(path, msgspec.structs.replace(model.card, figures=predictions.figures()))
 
 
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
-    """Return the recipe that `stage` follows: a teacher is another net under the same budget.
+    """Return the recipe of `stage`: a teacher is another net with the same budget.
 
-    Only the student is pruned, and what is cut for it; teachers and base student stay whole.
-    Each teacher has a seed of its own: two of the same net differ, and so does a teacher from a base of its net.
+    Only the stages `pruned` and `student` prune; teachers and base student stay whole. Each teacher has a seed of its
+    own, so that two of the same net differ, and a teacher from a base student of its net.
     """
-    taught_by = dict(zip(model_paths.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
-    if stage in taught_by:
-        index, net = taught_by[stage]
+    teachers = dict(zip(model_paths.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
+    if stage in teachers:
+        index, net = teachers[stage]
         return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + 1 + index, prune=0.0)
     if stage == "student":
         return recipe
@@ -239,68 +241,68 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("lungcli", "torch", "torchvision", "onnxruntime")}
 
 
-def export(run: Run, stage: str, found: RunData, cut: Pruning | None = None) -> str:
-    """Turn the best weights of a stage into its model file, calibrated on the validation part; say what that is.
+def export(run: Run, stage: str, run_data: RunData, cut: Pruning | None = None) -> str:
+    """Make the model file of a stage from its best weights, calibrated on the validation part; describe it.
 
-    Its card tells of the `cut`, or else of that of the pruned net that the stage started from.
+    Its card has the `cut`, or else that of the pruned net that the stage started from.
     """
     from lungcli.modelfile import model_file
-    from lungcli.training import trainer as learning
+    from lungcli.training import trainer
 
     recipe, folder, pruned = recipe_of(run.recipe, stage), run.stage(stage), _pruned(run, stage)
     pruning = model_file.read_card(pruned / MODEL).pruning if pruned else cut
     with paths.scratch("stage") as scratch:
         graph, trial = scratch / "graph.onnx", scratch / "trial.onnx"
-        parameters = learning.export_best(recipe, len(found.manifest.classes), folder, graph)
-        done = learning.with_final_micro_batch(recipe, folder)
-        card = msgspec.structs.replace(_card(stage, done, found, parameters), pruning=pruning)
+        parameters = trainer.export_best(recipe, len(run_data.manifest.classes), folder, graph)
+        trained_recipe = trainer.with_final_micro_batch(recipe, folder)
+        card = msgspec.structs.replace(_card(stage, trained_recipe, run_data, parameters), pruning=pruning)
         model_file.write(graph, card, trial)
-        card = calibrated(model_file.load(trial), found, referral.DEFAULT)
-        card = msgspec.structs.replace(card, guard=guard_statistics(found))
+        card = calibrated_card(model_file.load(trial), run_data, referral.DEFAULT)
+        card = msgspec.structs.replace(card, guard=guard_statistics(run_data))
         model_file.write(graph, card, folder / MODEL)
-    learning.remove_checkpoints(folder)
+    trainer.remove_checkpoints(folder)
     return f"{card.model}, {card.parameters / 1e6:.2f} M parameters"
 
 
-def guard_statistics(found: RunData) -> OodStatistics | None:
-    """How the training slices were acquired, with a threshold that validation agrees to; 400 of each part tell."""
-    folder = manifest.folder(found.manifest.name)
+def guard_statistics(run_data: RunData) -> OodStatistics | None:
+    """Fit the out-of-distribution guard on 400 slices each of the training and validation parts."""
+    folder = manifest.folder(run_data.manifest.name)
 
     def files(part: tuple[int, ...]) -> list[Path]:
         stride = max(1, len(part) // GUARD_SLICES)
-        return [folder / found.manifest.slices[i].path for i in part[::stride][:GUARD_SLICES]]
+        return [folder / run_data.manifest.slices[i].path for i in part[::stride][:GUARD_SLICES]]
 
-    return ood.fit_files(files(found.split.train), files(found.split.val))
+    return ood.fit_files(files(run_data.split.train), files(run_data.split.val))
 
 
-def _card(stage: str, recipe: Recipe, found: RunData, parameters: int) -> ModelCard:
-    source = found.manifest.source
+def _card(stage: str, recipe: Recipe, run_data: RunData, parameters: int) -> ModelCard:
+    source = run_data.manifest.source
     return ModelCard(
         model=recipe.model,
         stage=stage,
         precision="float32",
-        classes=found.manifest.classes,
+        classes=run_data.manifest.classes,
         size=recipe.size,
         preparation=preprocessing.VERSION,
         temperature=1.0,
         parameters=parameters,
         teacher=" + ".join(recipe.teachers),
         data=DataCard(
-            name=found.manifest.name,
-            digest=found.manifest.digest,
-            slices=len(found.manifest.slices),
-            groups=len({item.group for item in found.manifest.slices}),
+            name=run_data.manifest.name,
+            digest=run_data.manifest.digest,
+            slices=len(run_data.manifest.slices),
+            groups=len({item.group for item in run_data.manifest.slices}),
             synthetic=source.synthetic,
             licence=source.licence,
             citation=source.citation,
         ),
         split=SplitCard(
-            protocol=found.split.protocol,
-            seed=found.split.seed,
-            digest=found.split.digest,
+            protocol=run_data.split.protocol,
+            seed=run_data.split.seed,
+            digest=run_data.split.digest,
             name=recipe.split,
-            folds=found.split.folds,
-            fold=found.split.fold,
+            folds=run_data.split.folds,
+            fold=run_data.split.fold,
         ),
         recipe=recipe,
         created=now(),

@@ -1,1 +1,1 @@
-"""Smaller model files: the search for a quantization that holds, and the proof that int8 is int8."""
+"""Smaller model files: the search for a quantization that loses little, and the proof that int8 runs on integers."""

@@ -1,4 +1,4 @@
-"""Proving that an int8 file computes on integers and judges as its float file does."""
+"""Proving that an int8 file computes on integers and predicts as its float file does."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,18 +30,18 @@ INT8_OPERATORS = frozenset(
         "QLinearMatMul",
     }
 )
-ENOUGH, LEAST = 0.9, 0.5
-"""Shares of layers that must run on integers: of a file quantized throughout, and of one with layers put back."""
+FULL_SHARE, MIXED_SHARE = 0.9, 0.5
+"""Least share of layers that run on integers: of a file quantized throughout, and of one with layers left in float."""
 
 
-def compared(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:
-    """Prove `after` with the probabilities (n, K), n ≥ 1, that the float file (`ours`) and it (`theirs`) gave.
+def prove(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:
+    """Prove `after` with the probabilities (n, K), n ≥ 1, of the float file (`ours`) and its own (`theirs`).
 
     Raises UsageError when there are none.
     """
     if not len(ours):
         raise UsageError("an int8 model is proved on slices, and there are none", "give it slices of the val part")
-    operators = executed(after)
+    operators = executed_operators(after)
     int8_nodes = sum(operators[name] for name in INT8_OPERATORS)
     return Int8Proof(
         nodes=int8_nodes + sum(operators[name] for name in FLOAT_OPERATORS),
@@ -53,10 +53,10 @@ def compared(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> I
     )
 
 
-def executed(model: Model) -> Counter[str]:
-    """Count the operators, by type, that the runtime really executes for a verdict, after its optimisations.
+def executed_operators(model: Model) -> Counter[str]:
+    """Count the operators, by type, that the runtime executes for the logits, after its optimisations.
 
-    What only the second output `evidence` needs explains a verdict but has no part in it, and does not count.
+    Those that only the class activation map needs do not count.
     """
     import onnx
 
@@ -65,10 +65,10 @@ def executed(model: Model) -> Counter[str]:
         options = model_file.session_options(model.threads)
         options.optimized_model_filepath = str(optimised)
         model_file.start(model.path.read_bytes(), model.path, options)
-        return Counter(node.op_type for node in sensitivity.towards(onnx.load(optimised), model_file.OUTPUT))
+        return Counter(node.op_type for node in sensitivity.ancestors(onnx.load(optimised), model_file.OUTPUT))
 
 
-def require_int8(proof: Int8Proof, share: float = ENOUGH) -> None:
+def require_int8(proof: Int8Proof, share: float = FULL_SHARE) -> None:
     """Raise LungcliError when fewer than `share` of the convolutions and matrix products run on integers."""
     if not is_int8(proof, share):
         raise LungcliError(

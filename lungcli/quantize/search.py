@@ -1,18 +1,20 @@
-"""The quantization ladder: one way after another, from the smallest file up, until a file judges as its float one does.
+"""Quantization search: one strategy after another, the smallest files first, until one predicts as the float file.
 
-It is climbed on the validation part. A row of `STRATEGIES` says what to try; what happens on it is a value as well.
+Trials are evaluated on the validation part. A row of `STRATEGIES` says what to try.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core.commands import Form
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.evaluation import acceptance, benchmark
@@ -20,48 +22,46 @@ from lungcli.evaluation.acceptance import Decision
 from lungcli.metrics import classification
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Int8Proof, RungFigures
+from lungcli.modelfile.model_card import Int8Proof, TrialFigures
 from lungcli.quantize import bias_correction, int8_coverage, sensitivity, static_qdq, weight_compression
-from lungcli.quantize.static_qdq import Method, Ranges
+from lungcli.quantize.static_qdq import RangeMethod, Ranges
 
 if TYPE_CHECKING:
     import onnx
 
 FLOAT = "float32"
-Form = Literal["int8", "float16", "int8-weights"]
-
-# Seconds of each turn at timing a rung, long enough for the median of a table.
-_SECONDS = 0.4
-# Slices that rank the nodes: each node costs a quantization, a start of the runtime, and these.
-_RANKED_ON = 16
-# Slices that biases are corrected on. Logits come no nearer with more; which rung holds changes by chance (LOG.md).
-_CORRECTED_ON = 48
+# Long enough for the median of a table.
+_TIMING_SECONDS = 0.4
+# Each node to rank costs a quantization, a start of the runtime, and these slices.
+_RANKING_SLICES = 16
+# More slices bring the logits no nearer; which strategy passes changes by chance (LOG.md).
+_CORRECTION_SLICES = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """A way to quantize. Without a `method` it takes that of the best rung so far, and its scales.
+    """A way to quantize. Without a `method` it takes that of the best trial so far, and its scales.
 
-    `corrected` takes back by the biases what rounding adds to the means of layers. `ends` leaves the first and the last
-    layer in float, `worst` the most sensitive nodes: a share of the number of layers. A rung that is `tuned` quantizes
-    the net after fine-tuning. A rung of another `form` than int8 only keeps its weights smaller.
+    `corrects_biases`: see `bias_correction`. `ends_in_float` leaves the first and the last layer in float,
+    `sensitive_in_float` the most sensitive nodes: a share of the number of layers. `fine_tuned` quantizes the net after
+    fine-tuning. Another `form` than int8 only compresses the weights.
     """
 
     name: str
     form: Form = "int8"
-    method: Method | None = None
+    method: RangeMethod | None = None
     per_channel: bool = True
-    corrected: bool = False
-    ends: bool = False
-    worst: float = 0.0
-    tuned: bool = False
+    corrects_biases: bool = False
+    ends_in_float: bool = False
+    sensitive_in_float: float = 0.0
+    fine_tuned: bool = False
 
     @property
-    def least(self) -> float:
-        """Share of layers that must run on integers for a file of this rung to be called int8."""
+    def min_int8_share(self) -> float:
+        """Share of layers that must run on integers for a file of this strategy to be called int8."""
         if self.form != "int8":
             return 0.0
-        return int8_coverage.LEAST if self.ends or self.worst else int8_coverage.ENOUGH
+        return int8_coverage.MIXED_SHARE if self.ends_in_float or self.sensitive_in_float else int8_coverage.FULL_SHARE
 
 
 STRATEGIES: dict[Form, tuple[Strategy, ...]] = {
@@ -72,26 +72,32 @@ STRATEGIES: dict[Form, tuple[Strategy, ...]] = {
         Strategy(name="percentile per channel", method="percentile"),
         Strategy(name="entropy per tensor", method="entropy", per_channel=False),
         Strategy(name="entropy per channel", method="entropy"),
-        Strategy(name="biases corrected", corrected=True),
-        Strategy(name="corrected, ends in float", corrected=True, ends=True),
-        Strategy(name="corrected, worst 5 % in float", corrected=True, ends=True, worst=0.05),
-        Strategy(name="corrected, worst 15 % in float", corrected=True, ends=True, worst=0.15),
-        Strategy(name="corrected, worst 30 % in float", corrected=True, ends=True, worst=0.30),
+        Strategy(name="biases corrected", corrects_biases=True),
+        Strategy(name="corrected, ends in float", corrects_biases=True, ends_in_float=True),
+        Strategy(
+            name="corrected, worst 5 % in float", corrects_biases=True, ends_in_float=True, sensitive_in_float=0.05
+        ),
+        Strategy(
+            name="corrected, worst 15 % in float", corrects_biases=True, ends_in_float=True, sensitive_in_float=0.15
+        ),
+        Strategy(
+            name="corrected, worst 30 % in float", corrects_biases=True, ends_in_float=True, sensitive_in_float=0.30
+        ),
     ),
     "float16": (Strategy(name="float16", form="float16"),),
     "int8-weights": (Strategy(name="int8 weights", form="int8-weights"),),
 }
-TUNED = (
-    Strategy(name="fine-tuned", tuned=True),
-    Strategy(name="fine-tuned, ends in float", ends=True, tuned=True),
-    Strategy(name="fine-tuned, worst 5 % in float", ends=True, worst=0.05, tuned=True),
+FINE_TUNED = (
+    Strategy(name="fine-tuned", fine_tuned=True),
+    Strategy(name="fine-tuned, ends in float", ends_in_float=True, fine_tuned=True),
+    Strategy(name="fine-tuned, worst 5 % in float", ends_in_float=True, sensitive_in_float=0.05, fine_tuned=True),
 )
-"""Rungs after the last of `LADDERS["int8"]`, for a ground that can fine-tune."""
+"""Strategies after the last of `STRATEGIES["int8"]`, for a net whose weights can be fine-tuned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be lost: `max_drop` of `metric` and of malignant sensitivity, and the share of verdicts that stay."""
+    """What may be lost: `max_drop` of `metric` and of malignant sensitivity, and the share of predictions to stay."""
 
     max_drop: float = 0.01
     min_agreement: float = 0.99
@@ -100,176 +106,171 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A rung, its model file, and how that did. `evidence` is None for the float file, with which a ladder begins."""
+    """A strategy, its model file and figures. `proof` is None for the float file, the first trial of a search."""
 
-    rung: Strategy
+    strategy: Strategy
     path: Path
-    figures: RungFigures
-    evidence: Int8Proof | None = None
+    figures: TrialFigures
+    proof: Int8Proof | None = None
 
     @property
-    def holds(self) -> bool:
-        """Whether the rung lost no more than the limits allow."""
+    def passes(self) -> bool:
+        """Whether no more was lost than the limits allow."""
         return not self.figures.fails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationContext:
-    """What a ladder stands on.
+    """What a search needs of the model file `source`.
 
-    `calibration` holds prepared slices of the training part, uint8 (n, S, S); `finish` makes a model file of a graph;
-    `judge` gives a model's verdicts on the validation part. `tune` writes the graph of the net after
-    quantization-aware fine-tuning, telling of it in events; None where that is not wanted, or nobody has the weights.
+    `calibration` holds prepared slices of the training part, uint8 (n, S, S); `write_model` makes a model file of a
+    graph; `evaluate` predicts the validation part. `fine_tune` writes the graph of the net after quantization-aware
+    fine-tuning, yielding its events; None where that is not wanted, or the weights are not there.
     """
 
     source: Path
     calibration: NDArray[np.uint8]
-    finish: Callable[[Path, Path], None]
-    judge: Callable[[model_file.Model], Evaluation]
-    tune: Callable[[Path], Iterator[Event]] | None = None
+    write_model: Callable[[Path, Path], None]
+    evaluate: Callable[[model_file.Model], Evaluation]
+    fine_tune: Callable[[Path], Iterator[Event]] | None = None
 
 
 def search(
-    ground: QuantizationContext, folder: Path, limits: Limits, rungs: Sequence[Strategy] = STRATEGIES["int8"]
+    context: QuantizationContext, folder: Path, limits: Limits, strategies: Sequence[Strategy] = STRATEGIES["int8"]
 ) -> Iterator[Strategy | Trial | Event]:
-    """Try rung after rung up to the first that holds, leaving the model files in `folder`.
+    """Try strategies in order up to the first that passes, leaving the model files in `folder`.
 
-    Yields the float file as tried, then each rung before and after it is tried, and the events of fine-tuning before
-    the first rung that needs it. Raises UsageError without slices, ModelFileError when the net can't be quantized.
+    Yields a trial of the float file, then each strategy, its trial after it, and the events of fine-tuning before the
+    first one that needs it. Raises UsageError without slices, ModelFileError when the net can't be quantized.
     """
-    before = model_file.load(ground.source)
-    reference = ground.judge(before)
+    before = model_file.load(context.source)
+    reference = context.evaluate(before)
     if not reference.slices:
-        raise UsageError("a ladder is climbed on slices, and there are none", "give it slices of the validation part")
-    yield Trial(rung=Strategy(name=FLOAT), path=ground.source, figures=_figures(FLOAT, before, before, reference))
-    tuned = folder / "tuned.onnx"
-    make = _maker(ground, tuned)
-    done: list[Trial] = []
-    for number, rung in enumerate(rungs):
-        yield rung
-        if rung.tuned and ground.tune and not tuned.exists():
-            yield from ground.tune(tuned)
+        raise UsageError(
+            "a quantization search needs slices, and there are none", "give it slices of the validation part"
+        )
+    yield Trial(strategy=Strategy(name=FLOAT), path=context.source, figures=_figures(FLOAT, before, before, reference))
+    tuned_graph = folder / "tuned.onnx"
+    prepared = functools.cache(functools.partial(_Net, calibration=context.calibration))
+    trials: list[Trial] = []
+    for number, strategy in enumerate(strategies):
+        yield strategy
+        if strategy.fine_tuned and context.fine_tune and not tuned_graph.exists():
+            yield from context.fine_tune(tuned_graph)
         graph, path = folder / f"{number}.graph", folder / f"{number}.onnx"
-        make(rung, done, graph)
-        ground.finish(graph, path)
+        if strategy.form == "int8":
+            net = prepared(tuned_graph if strategy.fine_tuned else context.source)
+            static_qdq.write(net.quantized(strategy, trials), graph)
+        else:
+            weight_compression.compress_weights(context.source, graph, strategy.form)
+        context.write_model(graph, path)
         graph.unlink()
-        tried = _tried(rung, before, model_file.load(path), reference, ground, limits)
-        done.append(tried)
-        yield tried
-        if tried.holds:
+        trial = _evaluate_trial(strategy, before, model_file.load(path), reference, context, limits)
+        trials.append(trial)
+        yield trial
+        if trial.passes:
             return
 
 
-def best_trial(tried: Sequence[Trial]) -> Trial:
-    """Choose, of at least one rung, the one that holds, else the one that lost least of what they are judged by.
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """Choose, of at least one trial, the one that passes, else the one that lost least; those not int8 come last."""
 
-    Rungs that are not really int8 come last.
-    """
-
-    def loss(each: Trial) -> tuple[bool, bool, float, float]:
-        figures, evidence = each.figures, each.evidence
+    def loss(trial: Trial) -> tuple[bool, bool, float, float]:
+        figures, proof = trial.figures, trial.proof
         drops = [-item.value for item in (figures.difference, figures.malignant) if item and item.value is not None]
         lost = sum(max(0.0, drop) for drop in drops) + 1 - figures.agreement
-        unreal = each.rung.form == "int8" and not (evidence and int8_coverage.is_int8(evidence, each.rung.least))
-        return not each.holds, unreal, lost, figures.largest_change
+        is_int8 = proof is not None and int8_coverage.is_int8(proof, trial.strategy.min_int8_share)
+        return not trial.passes, trial.strategy.form == "int8" and not is_int8, lost, figures.largest_change
 
-    return min((each for each in tried if each.evidence), key=loss)
+    return min((trial for trial in trials if trial.proof), key=loss)
 
 
-def shortfalls(decision: Decision, evidence: Int8Proof, limits: Limits, least: float) -> tuple[str, ...]:
-    """Say why a rung does not hold; empty where it does.
+def shortfalls(decision: Decision, proof: Int8Proof, limits: Limits, min_int8_share: float) -> tuple[str, ...]:
+    """Return the limits that a trial misses; empty where it passes.
 
-    One verdict may always differ, unless all must agree: of fewer than a hundred slices it is more than 1 %.
+    One prediction may always differ, unless all must agree: of fewer than a hundred slices it is more than 1 %.
     """
-    found = []
+    reasons = []
     if not acceptance.within(decision.difference, limits.max_drop) or decision.difference.value is None:
-        found.append(decision.metric.replace("_", " "))
+        reasons.append(decision.metric.replace("_", " "))
     if not acceptance.within(decision.malignant, limits.max_drop):
-        found.append("malignant sensitivity")
-    spared = math.floor((1 - limits.min_agreement) * evidence.n + 1e-9)
-    allowed = spared if limits.min_agreement >= 1 else max(1, spared)
-    if round((1 - evidence.agreement) * evidence.n) > allowed:
-        found.append("agreement")
-    if least and not int8_coverage.is_int8(evidence, least):
-        found.append(f"only {evidence.int8_nodes} of {evidence.nodes} layers in int8")
-    return tuple(dict.fromkeys(found))
+        reasons.append("malignant sensitivity")
+    spare = math.floor((1 - limits.min_agreement) * proof.n + 1e-9)
+    allowed = spare if limits.min_agreement >= 1 else max(1, spare)
+    if round((1 - proof.agreement) * proof.n) > allowed:
+        reasons.append("agreement")
+    if min_int8_share and not int8_coverage.is_int8(proof, min_int8_share):
+        reasons.append(f"only {proof.int8_nodes} of {proof.nodes} layers in int8")
+    return tuple(dict.fromkeys(reasons))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Net:
-    """A prepared net, the ranges measured on it so far, and its nodes by sensitivity once a rung has asked."""
+    """A prepared net; its ranges are measured, and its nodes ranked by sensitivity, when first needed."""
 
-    graph: "onnx.ModelProto"
-    measured: dict[Method, Ranges] = field(default_factory=dict)
-    ranked: list[tuple[str, ...]] = field(default_factory=list)
+    def __init__(self, source: Path, calibration: NDArray[np.uint8]) -> None:
+        self._graph = static_qdq.prepare(source)
+        self._calibration = calibration
+        self._ranges: dict[RangeMethod, Ranges] = {}
+        self._by_sensitivity: tuple[str, ...] | None = None
 
-
-def _maker(ground: QuantizationContext, tuned: Path) -> Callable[[Strategy, Sequence[Trial], Path], None]:
-    """Return what makes a rung's graph; a net is prepared, and each range measured, when a rung first asks."""
-    nets = {False: _Net(graph=static_qdq.prepare(ground.source))}
-
-    def make(rung: Strategy, done: Sequence[Trial], to: Path) -> None:
-        if rung.form != "int8":
-            weight_compression.shrink(ground.source, to, rung.form)
-            return
-        earlier = [each for each in done if each.rung.method]
-        like = rung if rung.method or not earlier else best_trial(earlier).rung
-        method: Method = like.method or "minmax"
-        # Fine-tuning plays one scale an output channel.
-        per_channel = rung.tuned or like.per_channel
-        if rung.tuned not in nets:
-            nets[rung.tuned] = _Net(graph=static_qdq.prepare(tuned))
-        net = nets[rung.tuned]
-        if method not in net.measured:
-            net.measured[method] = static_qdq.measure(net.graph, ground.calibration, method)
-        ranges = net.measured[method]
-        spared = set(sensitivity.ends(net.graph)) if rung.ends else set()
-        if rung.worst:
-            if not net.ranked:
-                slices = _some(ground.calibration, _RANKED_ON)
-                net.ranked.append(sensitivity.by_sensitivity(net.graph, ranges, slices, per_channel=per_channel))
-            spared |= set(net.ranked[0][: math.ceil(rung.worst * sensitivity.count(net.graph))])
-        made = static_qdq.rounded(net.graph, ranges, per_channel=per_channel, in_float=spared)
-        if rung.corrected:
-            bias_correction.correct(made, net.graph, _some(ground.calibration, _CORRECTED_ON))
-        static_qdq.write(made, to)
-
-    return make
+    def quantized(self, strategy: Strategy, trials: Sequence[Trial]) -> "onnx.ModelProto":
+        """Return the int8 form of the net by `strategy`, after the `trials` so far."""
+        earlier = [trial for trial in trials if trial.strategy.method]
+        template = strategy if strategy.method or not earlier else best_trial(earlier).strategy
+        method: RangeMethod = template.method or "minmax"
+        # Fine-tuning simulates one scale per output channel.
+        per_channel = strategy.fine_tuned or template.per_channel
+        if method not in self._ranges:
+            self._ranges[method] = static_qdq.measure_ranges(self._graph, self._calibration, method)
+        ranges = self._ranges[method]
+        in_float = set(sensitivity.end_layers(self._graph)) if strategy.ends_in_float else set()
+        if strategy.sensitive_in_float:
+            if self._by_sensitivity is None:
+                slices = _evenly_spread(self._calibration, _RANKING_SLICES)
+                self._by_sensitivity = sensitivity.rank_by_sensitivity(
+                    self._graph, ranges, slices, per_channel=per_channel
+                )
+            count = math.ceil(strategy.sensitive_in_float * sensitivity.count_layers(self._graph))
+            in_float |= set(self._by_sensitivity[:count])
+        net = static_qdq.quantize(self._graph, ranges, per_channel=per_channel, in_float=in_float)
+        if strategy.corrects_biases:
+            bias_correction.correct(net, self._graph, _evenly_spread(self._calibration, _CORRECTION_SLICES))
+        return net
 
 
-def _some(slices: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
+def _evenly_spread(slices: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
     return slices[:: max(1, len(slices) // most)][:most]
 
 
-def _tried(
-    rung: Strategy,
+def _evaluate_trial(
+    strategy: Strategy,
     before: model_file.Model,
     after: model_file.Model,
     reference: Evaluation,
-    ground: QuantizationContext,
+    context: QuantizationContext,
     limits: Limits,
 ) -> Trial:
-    verdicts = ground.judge(after)
-    decision = acceptance.decide(verdicts, reference, limits.max_drop, limits.metric)
-    evidence = int8_coverage.compared(ground.source, after, reference.arrays()[1], verdicts.arrays()[1])
+    evaluation = context.evaluate(after)
+    decision = acceptance.decide(evaluation, reference, limits.max_drop, limits.metric)
+    proof = int8_coverage.prove(context.source, after, reference.arrays()[1], evaluation.arrays()[1])
     figures = msgspec.structs.replace(
-        _figures(rung.name, before, after, verdicts),
-        agreement=evidence.agreement,
-        largest_change=evidence.largest_change,
-        nodes=evidence.nodes,
-        int8_nodes=evidence.int8_nodes,
+        _figures(strategy.name, before, after, evaluation),
+        agreement=proof.agreement,
+        largest_change=proof.largest_change,
+        nodes=proof.nodes,
+        int8_nodes=proof.int8_nodes,
         difference=decision.difference,
         malignant=decision.malignant,
-        fails=shortfalls(decision, evidence, limits, rung.least),
+        fails=shortfalls(decision, proof, limits, strategy.min_int8_share),
     )
-    return Trial(rung=rung, path=after.path, figures=figures, evidence=evidence)
+    return Trial(strategy=strategy, path=after.path, figures=figures, proof=proof)
 
 
-def _figures(name: str, before: model_file.Model, after: model_file.Model, verdicts: Evaluation) -> RungFigures:
-    """Figures of `after` that need no comparison; it is timed in turns with the float file `before`."""
-    timed = benchmark.benchmark((before, after), seconds=_SECONDS, warmups=3)[-1]
-    balanced = float(classification.balanced_accuracy(verdicts.matrices().sum(axis=0)))
-    return RungFigures(
+def _figures(name: str, before: model_file.Model, after: model_file.Model, evaluation: Evaluation) -> TrialFigures:
+    """Return the figures of `after` that need no comparison; it is timed in turns with the float file `before`."""
+    timed = benchmark.benchmark((before, after), seconds=_TIMING_SECONDS, warmups=3)[-1]
+    balanced = float(classification.balanced_accuracy(evaluation.matrices().sum(axis=0)))
+    return TrialFigures(
         name=name,
         bytes=after.path.stat().st_size,
         p50=timed.p50,

@@ -1,4 +1,4 @@
-"""The layers of an ONNX net: which lead to a verdict, which are its ends, and which suffer most from int8."""
+"""The layers of an ONNX net: which the logits depend on, which are first and last, which are most sensitive to int8."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     import onnx
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# What rounds its output anew when it is quantized; the others hand on what they get.
+# Operators that round their output when they are quantized; others pass on what is rounded already.
 _ROUNDING = LAYERS | {"Add", "Mul", "Sigmoid", "HardSigmoid", "HardSwish", "GlobalAveragePool", "AveragePool"}
 
 
-def towards(net: "onnx.ModelProto", *outputs: str, known: Collection[str] = ()) -> "list[onnx.NodeProto]":
-    """Return the nodes that the tensors `outputs` depend on, from the tensors `known` on, in the order of execution."""
-    wanted, found = set(outputs), []
+def ancestors(net: "onnx.ModelProto", *outputs: str, known: Collection[str] = ()) -> "list[onnx.NodeProto]":
+    """Return the nodes that the tensors `outputs` depend on, given the tensors `known`, in the order of execution."""
+    needed, nodes = set(outputs), []
     for node in reversed(net.graph.node):
-        if not wanted.isdisjoint(node.output):
-            wanted.update(name for name in node.input if name not in known)
-            found.append(node)
-    return found[::-1]
+        if not needed.isdisjoint(node.output):
+            needed.update(name for name in node.input if name not in known)
+            nodes.append(node)
+    return nodes[::-1]
 
 
-def count(net: "onnx.ModelProto") -> int:
-    """Count the convolutions and matrix products that lead to the verdict."""
-    return sum(node.op_type in LAYERS for node in towards(net, model_file.OUTPUT))
+def count_layers(net: "onnx.ModelProto") -> int:
+    """Count the convolutions and matrix products that the logits depend on."""
+    return sum(node.op_type in LAYERS for node in ancestors(net, model_file.OUTPUT))
 
 
-def ends(net: "onnx.ModelProto") -> tuple[str, ...]:
-    """Name the layers that no layer comes before, and those that none comes after (that of the evidence as well)."""
+def end_layers(net: "onnx.ModelProto") -> tuple[str, ...]:
+    """Name the layers that no layer comes before, and those that none comes after (also for the activation map)."""
     behind: set[str] = set()
     first, feeding = set(), set()
     for node in net.graph.node:
@@ -59,23 +59,25 @@ def ends(net: "onnx.ModelProto") -> tuple[str, ...]:
     )
 
 
-def by_sensitivity(
+def rank_by_sensitivity(
     net: "onnx.ModelProto", ranges: Ranges, slices: NDArray[np.uint8], *, per_channel: bool
 ) -> tuple[str, ...]:
-    """Name the nodes that change the logits of prepared slices (n, S, S) most when quantized alone, the worst first.
+    """Name the nodes that change the logits of prepared slices (n, S, S) when quantized alone, the worst first.
 
     The change is the mean square over slices and classes. Nodes that change nothing are left out.
     """
-    spared = set(static_qdq.normalising(net))
+    in_float = set(static_qdq.normalization_nodes(net))
     candidates = [
-        node.name for node in towards(net, model_file.OUTPUT) if node.op_type in _ROUNDING and node.name not in spared
+        node.name
+        for node in ancestors(net, model_file.OUTPUT)
+        if node.op_type in _ROUNDING and node.name not in in_float
     ]
     before = _logits(net.SerializeToString(), slices)
     changes = {}
     with paths.scratch("layers") as folder:
         for name in candidates:
             alone = folder / "alone.onnx"
-            static_qdq.write(static_qdq.rounded(net, ranges, per_channel=per_channel, only=[name]), alone)
+            static_qdq.write(static_qdq.quantize(net, ranges, per_channel=per_channel, only=[name]), alone)
             changes[name] = float(np.square(_logits(alone.read_bytes(), slices) - before).mean())
     return tuple(sorted((name for name in changes if changes[name] > 0), key=lambda name: -changes[name]))
 

@@ -19,19 +19,20 @@ from lungcli.modelfile.model_file import INPUT, RUNTIME_ERRORS
 if TYPE_CHECKING:
     import onnx
 
-Method = Literal["minmax", "percentile", "entropy"]
+RangeMethod = Literal["minmax", "percentile", "entropy"]
 Ranges = Any
-"""The range of every tensor, as the runtime's quantizer keeps them (its `TensorsData`, an untyped class)."""
+"""The range of every tensor: the `TensorsData` of the runtime's quantizer, which is untyped."""
 
-_ROUNDED_BY_THE_RUNTIME = frozenset({"Conv", "ConvTranspose", "Gemm"})
+_ROUNDED_BY_RUNTIME = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _NORMALISING = frozenset({"Cast", "Sub", "Mul", "Div", "Add"})
-# Histograms are merged chunk by chunk: the runtime keeps every activation of a chunk in memory.
+# The runtime keeps every activation of a chunk in memory, and merges histograms chunk by chunk.
 _CHUNK = 4
-# A slice has millions of activations: the 99.999th percentile of 48 is as good as that of 256, in a fifth of the time.
-_FOR_HISTOGRAMS = 48
-# The runtime's own percentiles are symmetric, which wastes half of the levels behind a ReLU. Its entropy keeps to its
-# 128 bins, more as later slices widen the range: finer ones make it clip what follows a ReLU, mostly zeros, too low.
-_OPTIONS: Mapping[Method, Mapping[str, object]] = {
+# A slice has millions of activations: 48 slices give as good a 99.999th percentile as 256, in a fifth of the time.
+_HISTOGRAM_SLICES = 48
+# The runtime's default percentiles are symmetric, which wastes half of the levels behind a ReLU. Entropy keeps its
+# default of 128 bins (more as later slices widen the range): finer ones clip the outputs of a ReLU, mostly zeros, too
+# low.
+_OPTIONS: Mapping[RangeMethod, Mapping[str, object]] = {
     "minmax": {},
     "percentile": {"symmetric": False, "num_bins": 2048, "percentile": 99.999},
     "entropy": {},
@@ -39,7 +40,7 @@ _OPTIONS: Mapping[Method, Mapping[str, object]] = {
 
 
 def prepare(source: Path) -> "onnx.ModelProto":
-    """Fuse what can be fused in float, work out every shape, and give every node a name to be excluded by.
+    """Return the net in `source` with float operators fused, shapes inferred, and a name for every node.
 
     Raises ModelFileError when `source` is no net, or one that cannot be quantized.
     """
@@ -54,7 +55,7 @@ def prepare(source: Path) -> "onnx.ModelProto":
         if onnx_wire.summary(memoryview(content)).external:
             raise ValueError("it keeps weights in another file")
         graph_limits.require(memoryview(content))
-        # Symbolic shapes are for transformers; here only the batch is open, and ONNX's own inference copes with that.
+        # Symbolic shapes are not needed: only the batch is open, which ONNX's own shape inference can handle.
         quant_pre_process(str(source), str(folder / "prepared.onnx"), skip_symbolic_shape=True)
         net = onnx.load(folder / "prepared.onnx")
     for number, node in enumerate(net.graph.node):
@@ -62,10 +63,10 @@ def prepare(source: Path) -> "onnx.ModelProto":
     return net
 
 
-def measure(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: Method) -> Ranges:
+def measure_ranges(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: RangeMethod) -> Ranges:
     """Measure the range of every tensor of a prepared net on prepared slices of training groups, uint8 (n, S, S).
 
-    Raises UsageError without slices, ModelFileError when they are not such as the net takes.
+    Raises UsageError without slices, ModelFileError when they do not fit the net.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
@@ -91,7 +92,7 @@ def measure(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: Meth
     }
     slices = calibration
     if method != "minmax":
-        slices = calibration[:: max(1, len(calibration) // _FOR_HISTOGRAMS)][:_FOR_HISTOGRAMS]
+        slices = calibration[:: max(1, len(calibration) // _HISTOGRAM_SLICES)][:_HISTOGRAM_SLICES]
     with _scratch("the net") as folder:
         onnx.save(net, folder / "net.onnx")
         calibrator = create_calibrator(
@@ -107,7 +108,7 @@ def measure(net: "onnx.ModelProto", calibration: NDArray[np.uint8], method: Meth
         return calibrator.compute_data()
 
 
-def rounded(
+def quantize(
     net: "onnx.ModelProto",
     ranges: Ranges,
     *,
@@ -117,7 +118,7 @@ def rounded(
 ) -> "onnx.ModelProto":
     """Return the int8 form of a prepared net, whose layers keep their names.
 
-    The nodes named `in_float` stay as they are; with `only`, all but those. Raises ModelFileError.
+    The nodes named `in_float` are not quantized; with `only`, no other than those are. Raises ModelFileError.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -129,64 +130,64 @@ def rounded(
             # Without VNNI two int8 products are added in 16 bits, which overflow unless weights keep to 7 bits.
             cpu.has_vnni() is False,
             QuantType.QInt8,
-            # On x86 the runtime turns signed activations into unsigned ones, but not where two nodes read them: there
-            # it stays in float. Unsigned from the start, every convolution and sum of a ResNet runs on integers.
+            # On x86 the runtime makes signed activations unsigned, but falls back to float where two nodes read them.
+            # Unsigned from the start, every convolution and sum of a ResNet runs on integers.
             QuantType.QUInt8,
             ranges,
             sorted(only),
-            [*normalising(net), *sorted(in_float)],
+            [*normalization_nodes(net), *sorted(in_float)],
             _operators(),
             {},
         )
         quantizer.quantize_model()
         _keep_in_float(quantizer.model.model, in_float)
         quantizer.model.topological_sort()
-        made: onnx.ModelProto = quantizer.model.model
-    return made
+        quantized: onnx.ModelProto = quantizer.model.model
+    return quantized
 
 
 def _keep_in_float(net: "onnx.ModelProto", names: Collection[str]) -> None:
-    """Hold the runtime off layers that are to stay in float.
+    """Keep the runtime from quantizing layers that are to stay in float.
 
-    Where a layer stands between int8 tensors, the runtime takes its weights for forgotten and rounds them itself, with
-    one scale a tensor (its `WeightBiasQuantization`). It does not where another operator hands it its input: here one
-    that clips to what int8 can hold, which changes nothing.
+    The runtime rounds the weights of a float layer between int8 tensors, with one scale a tensor (its
+    `WeightBiasQuantization`). It does not where another operator gives the layer its input: here one that clips to the
+    range of int8, which changes nothing.
     """
     from onnx import helper, numpy_helper
 
     producers = {name: node for node in net.graph.node for name in node.output}
     readers = {name: node for node in net.graph.node for name in node.input}
     weights = {tensor.name: tensor for tensor in net.graph.initializer}
-    for node in [node for node in net.graph.node if node.name in names and node.op_type in _ROUNDED_BY_THE_RUNTIME]:
-        giver, taker = producers.get(node.input[0]), readers.get(node.output[0])
-        while taker and taker.op_type in ("Relu", "Clip"):
-            taker = readers.get(taker.output[0])
-        if not giver or not taker or (giver.op_type, taker.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+    for node in [node for node in net.graph.node if node.name in names and node.op_type in _ROUNDED_BY_RUNTIME]:
+        producer, reader = producers.get(node.input[0]), readers.get(node.output[0])
+        while reader and reader.op_type in ("Relu", "Clip"):
+            reader = readers.get(reader.output[0])
+        if not producer or not reader or (producer.op_type, reader.op_type) != ("DequantizeLinear", "QuantizeLinear"):
             continue
-        scale, zero = (numpy_helper.to_array(weights[name]).astype(np.float32) for name in giver.input[1:3])
-        held = f"{node.name}_held"
+        scale, zero = (numpy_helper.to_array(weights[name]).astype(np.float32) for name in producer.input[1:3])
+        clipped = f"{node.name}_held"
         for end, level in (("low", 0), ("high", 255)):
             limit = np.asarray((level - zero) * scale, dtype=np.float32)
-            net.graph.initializer.append(numpy_helper.from_array(limit, f"{held}_{end}"))
-        net.graph.node.append(helper.make_node("Clip", [node.input[0], f"{held}_low", f"{held}_high"], [held]))
-        node.input[0] = held
+            net.graph.initializer.append(numpy_helper.from_array(limit, f"{clipped}_{end}"))
+        net.graph.node.append(helper.make_node("Clip", [node.input[0], f"{clipped}_low", f"{clipped}_high"], [clipped]))
+        node.input[0] = clipped
 
 
 def write(net: "onnx.ModelProto", to: Path) -> None:
-    """Write the int8 form of a net to `to`, atomically, without a model card and without the names in it."""
-    short = copy.deepcopy(net)
-    _shorten(short)
-    paths.atomic_write(to, short.SerializeToString(deterministic=True))
+    """Write the int8 form of a net to `to`, atomically, without a model card and with short names."""
+    shortened = copy.deepcopy(net)
+    _shorten_names(shortened)
+    paths.atomic_write(to, shortened.SerializeToString(deterministic=True))
 
 
-def _shorten(net: "onnx.ModelProto") -> None:
-    """Take out what says nothing to the runtime, and give tensors short names: a tenth of a small file is names."""
+def _shorten_names(net: "onnx.ModelProto") -> None:
+    """Drop what the runtime does not need, and give tensors short names: a tenth of a small file is names."""
     graph = net.graph
     del net.metadata_props[:], graph.value_info[:]
-    kept = {item.name for item in (*graph.input, *graph.output)}
-    named = [tensor.name for tensor in graph.initializer]
-    named += [name for node in graph.node for name in node.output]
-    short = {name: f"t{number:x}" for number, name in enumerate(dict.fromkeys(named)) if name and name not in kept}
+    fixed = {item.name for item in (*graph.input, *graph.output)}
+    names = [tensor.name for tensor in graph.initializer]
+    names += [name for node in graph.node for name in node.output]
+    short = {name: f"t{number:x}" for number, name in enumerate(dict.fromkeys(names)) if name and name not in fixed}
     for tensor in graph.initializer:
         tensor.name = short.get(tensor.name, tensor.name)
     for node in graph.node:
@@ -195,8 +196,8 @@ def _shorten(net: "onnx.ModelProto") -> None:
         node.output[:] = [short.get(name, name) for name in node.output]
 
 
-def normalising(net: "onnx.ModelProto") -> list[str]:
-    """Name the nodes between the input and the first convolution: in float, the slice is rounded once, not twice."""
+def normalization_nodes(net: "onnx.ModelProto") -> list[str]:
+    """Name the nodes before the first convolution, which stay in float: the slice is rounded once, not twice."""
     constants = {weight.name for weight in net.graph.initializer}
     reached, names = {INPUT}, []
     for node in net.graph.node:
@@ -214,8 +215,8 @@ def _operators() -> list[str]:
 
 
 @contextlib.contextmanager
-def _scratch(what: str) -> Iterator[Path]:
-    """Give the quantizer a folder, keep what it logs and prints off the terminal, and put its errors into words."""
+def _scratch(net: str) -> Iterator[Path]:
+    """Yield a folder for the quantizer, silence its logs and prints, and turn its errors into ModelFileError."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -227,6 +228,6 @@ def _scratch(what: str) -> Iterator[Path]:
             yield folder
     except RUNTIME_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelFileError(f"cannot quantize {what}: {reason}", "export the net again") from error
+        raise ModelFileError(f"cannot quantize {net}: {reason}", "export the net again") from error
     finally:
         logging.disable(disabled)

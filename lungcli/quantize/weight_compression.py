@@ -1,7 +1,6 @@
-"""Smaller files that compute in float: weights kept as float16, or as int8 with one scale an output channel.
+"""Smaller files that compute in float: weights kept as float16, or as int8 with one scale per output channel.
 
-The runtime turns the weights back into float32 once, when it starts: half or a quarter of the size, and neither
-faster nor slower.
+The runtime turns the weights back into float32 when it starts: half or a quarter of the size, at the same speed.
 """
 
 from pathlib import Path
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 
 Kept = Literal["float16", "int8-weights"]
 
-# Smaller tensors are biases and constants: nothing to gain, and accuracy to lose.
+# Smaller tensors are biases and constants: little size to gain, and accuracy to lose.
 _SMALLEST = 256
 
 
-def shrink(source: Path, to: Path, kept: Kept) -> None:
+def compress_weights(source: Path, to: Path, kept: Kept) -> None:
     """Write the net `source` with its weights kept as `kept` to `to`, atomically and without a model card.
 
     Raises ModelFileError when `source` is no net.
@@ -38,7 +37,7 @@ def shrink(source: Path, to: Path, kept: Kept) -> None:
         if weights.dtype != np.float32 or weights.ndim < 2 or weights.size < _SMALLEST:
             tensors.append(tensor)
             continue
-        more_tensors, more_nodes = _halved(tensor.name, weights) if kept == "float16" else _int8(tensor.name, weights)
+        more_tensors, more_nodes = _float16(tensor.name, weights) if kept == "float16" else _int8(tensor.name, weights)
         tensors += more_tensors
         nodes += more_nodes
     nodes += net.graph.node
@@ -48,7 +47,7 @@ def shrink(source: Path, to: Path, kept: Kept) -> None:
     paths.atomic_write(to, net.SerializeToString(deterministic=True))
 
 
-def _halved(name: str, weights: NDArray[np.float32]) -> "tuple[list[onnx.TensorProto], list[onnx.NodeProto]]":
+def _float16(name: str, weights: NDArray[np.float32]) -> "tuple[list[onnx.TensorProto], list[onnx.NodeProto]]":
     from onnx import TensorProto, helper, numpy_helper
 
     largest = float(np.finfo(np.float16).max)
@@ -58,7 +57,7 @@ def _halved(name: str, weights: NDArray[np.float32]) -> "tuple[list[onnx.TensorP
 
 
 def _int8(name: str, weights: NDArray[np.float32]) -> "tuple[list[onnx.TensorProto], list[onnx.NodeProto]]":
-    """One scale a row of the first axis: a convolution's output channel, and a transposed dense layer's as well."""
+    """One scale per row of the first axis: the output channel of a convolution or of a transposed dense layer."""
     from onnx import TensorProto, helper, numpy_helper
 
     rest = tuple(range(1, weights.ndim))

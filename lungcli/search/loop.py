@@ -53,7 +53,7 @@ class SearchCallbacks:
 def checked_plan(plan: StudyPlan) -> StudyPlan:
     """Return `plan` if a trial with each of its values can start. Raises UsageError, before a study is created."""
     for drawn in space.corners(plan.axes):
-        jobs.settled(*space.recipe_of(plan, drawn))
+        jobs.resolve(*space.recipe_of(plan, drawn))
     if plan.settings.get("protocol", "grouped") != "grouped":
         raise UsageError(
             "a search selects models on the validation part, into which a random split leaks training patients",
@@ -133,7 +133,7 @@ def trial_events(run: Run, data: RunData) -> Generator[Event, None, None]:
     for stage in model_paths.stages(run):
         if origin := stages.reused_teacher(run, stage):
             _link(origin, run, stage)
-    return jobs.work(run, data, without=_SKIPPED)
+    return jobs.execute(run, data, without=_SKIPPED)
 
 
 def evaluate_run(run: Run, data: RunData) -> TrialMetrics:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn, serialization
 from torch.nn import functional
 
-from lungcli.core import registry, settings
+from lungcli.core import paths, registry
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
 # Raised by torch's weights-only reader, which runs no code, for a file that holds more than tensors.
@@ -65,7 +65,7 @@ def _downloaded(row: registry.ArchSpec) -> dict[str, Tensor]:
 
     enum = get_weight(row.weights)
     kept = Path(torch.hub.get_dir()) / "checkpoints" / enum.url.rpartition("/")[2]
-    if settings.forbidden() and not kept.exists():
+    if paths.is_offline() and not kept.exists():
         raise NetworkError(
             f"the ImageNet weights of {row.name} are not downloaded: LUNGCLI_OFFLINE forbids the network",
             "unset it, or leave --pretrained out",

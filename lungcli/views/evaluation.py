@@ -84,7 +84,7 @@ def reliability(evaluation: "Evaluation") -> "Group":
     table = Table(box=None, pad_edge=False)
     for title in ("confidence", "accuracy", "slices", "accuracy, ┃ confidence", ""):
         table.add_column(title, justify="right" if title in ("confidence", "accuracy", "slices") else "left")
-    for item in calibration.reliability(probabilities, labels):
+    for item in calibration.reliability_bins(probabilities, labels):
         gap = item.confidence - item.accuracy
         words = "over-confident" if gap > _FAIR else "under-confident" if gap < -_FAIR else "fair"
         drawn = coloured_bar(item.accuracy, _BAR, "blue", mark=item.confidence)

@@ -151,7 +151,7 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     """The part a model was evaluated on, with its own figures there, or those of the unchanged slices of `stress`."""
     if card.figures:
         return card.figures.part, card.figures.estimates
-    unchanged = next((row for row in card.stress if not row.strength), None)
+    unchanged = next((row for row in card.robustness if not row.strength), None)
     if unchanged is None:
         return "", {}
     return "test", {

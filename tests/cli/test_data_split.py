@@ -78,7 +78,8 @@ def test_train_distill_and_evaluate_on_one_fold(own_workshop: Path) -> None:
     refused = call(own_workshop, "compare", f"{RUN}/student", run, "--seconds", 0, check=2)
     assert "can't be compared" in refused.stderr
     assert (
-        "it was judged on fold 2 of 3 of the grouped split with seed 0, the baseline on the grouped" in refused.stderr
+        "it was evaluated on fold 2 of 3 of the grouped split with seed 0, the baseline on the grouped"
+        in refused.stderr
     )
     assert "has no difference: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
 
@@ -110,7 +111,9 @@ def test_a_run_on_changed_data_is_refused(own_workshop: Path) -> None:
     done = call(own_workshop, "runs", "resume", RUN, check=2)
     judged = call(own_workshop, "evaluate", RUN)
 
-    assert "phantom has changed since the model learned from it, so it may have met these slices" in judged.stderr
+    assert (
+        "phantom has changed since the model was trained on it, so these slices may be training slices" in judged.stderr
+    )
     assert f"the run '{RUN}' began on another split than 'phantom' has now: its data has changed" in done.stderr
 
 

@@ -78,7 +78,7 @@ def test_several_teachers_distil_with_a_method_and_its_settings(own_workshop: Pa
     done = call(own_workshop, *command)
     assert f"teacher: take over the teacher of {RUN}/student" in done.stderr
     assert "teacher-2: train ownmodel on phantom" in done.stderr
-    assert "student: train ownmodel on phantom, taught by ownmodel + ownmodel (patient)" in done.stderr
+    assert "student: train ownmodel on phantom, distilled from ownmodel + ownmodel (patient)" in done.stderr
     facts = json.loads(call(own_workshop, "runs", "show", "several", "--json").stdout)
     recipe = facts["recipe"]
     assert recipe["teacher"] == ["ownmodel", "ownmodel"]

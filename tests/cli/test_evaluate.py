@@ -14,7 +14,7 @@ from lungcli.core.errors import LungcliError
 from lungcli.evaluation import external_validation
 from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 from tests.cli.conftest import RUN, call
 from tests.cli.test_calibrate import card_of
@@ -124,7 +124,7 @@ def test_only_the_models_own_test_part_gets_into_its_card(
     part: str, digest: str, kept: bool, tiny: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figure = Estimate(value=0.5, low=0.25, high=0.75)
-    row = StressFigures(
+    row = RobustnessFigures(
         change="none",
         strength=0,
         setting="as it is",
@@ -136,7 +136,7 @@ def test_only_the_models_own_test_part_gets_into_its_card(
     )
     judged = [("title", "", evaluation("bbmmnn", part, digest))]
     evaluate._save(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(row,), folder_results=[]))
-    assert model_file.read_card(tiny.path).stress == ((row,) if kept else ())
+    assert model_file.read_card(tiny.path).robustness == ((row,) if kept else ())
     assert ("not written into" in capsys.readouterr().err) != kept
 
 
@@ -148,7 +148,7 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
 
     (tmp_path / "own").mkdir()
     Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
-    scored = external_validation.score(tiny, "normal", tmp_path / "own")
+    scored = external_validation.evaluate_folder(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "atomic_write", refuse)
     evaluate._save(evaluate._Results(model=tiny, evaluations=[], stress_figures=(), folder_results=[scored]))
     assert "warning: the figures are not stored in the model file: cannot write" in capsys.readouterr().err

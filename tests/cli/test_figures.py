@@ -58,9 +58,10 @@ def test_a_file_outside_its_run_is_evaluated_again(own_workshop: Path, tmp_path:
     assert json.loads(call(own_workshop, "compare", student, moved, "--flips", "--json").stdout)["slices"] == []
 
     call(own_workshop, "data", "remove", "phantom", "--yes")
-    assert rows(student, moved)[1]["not_compared"] == "one of the two has no verdicts on its test part"
+    assert rows(student, moved)[1]["not_compared"] == "one of the two has not been evaluated on its test part"
     assert (
-        "has no verdicts on its test part" in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
+        "has not been evaluated on its test part"
+        in call(own_workshop, "compare", student, moved, "--flips", check=2).stderr
     )
 
 
@@ -92,7 +93,7 @@ def test_evaluate_shows_the_random_split_beside_and_warns(workshop: Path) -> Non
     done = call(workshop, "evaluate", RUN, "--data", "phantom", "--split", "random")
     assert "test part of the model's own grouped split" in done.stdout
     assert "test part of a random split, as in the literature" in done.stdout
-    assert "it measures memory, and flatters" in done.stderr
+    assert "its figures are too good" in done.stderr
     assert "→ malignant" in done.stdout
 
 
@@ -153,9 +154,9 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
     with pytest.raises(GateNotMetError) as caught:
         CliRunner().invoke(app, ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
     card = model_file.read_card(output)
-    assert [row.fails for row in card.ladder] == [(), ("agreement",), ("agreement",)]
-    assert card.rung in ("minmax per tensor", "minmax per channel")
-    told = f"no quantization strategy passes; the best, {card.rung}, fails on agreement and is kept: {output}"
+    assert [row.fails for row in card.trials] == [(), ("agreement",), ("agreement",)]
+    assert card.strategy in ("minmax per tensor", "minmax per channel")
+    told = f"no quantization strategy passes; the best, {card.strategy}, fails on agreement and is kept: {output}"
     assert caught.value.message == told
 
 

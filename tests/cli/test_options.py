@@ -31,7 +31,7 @@ def test_the_help_has_every_option_with_its_default_and_range_in_its_group(comma
     text = shown(command)
     sections = {part.partition(":\n")[0]: squeezed(part.partition(":\n")[2]) for part in text.split("\n\n")}
     for option in commands.options(command):
-        facts = [f"default: {option.usual}"] * bool(option.usual) + [option.range] * bool(option.range)
+        facts = [f"default: {option.default_text}"] * bool(option.default_text) + [option.range] * bool(option.range)
         output = f"{option.help}.  [{'; '.join(facts)}]" if facts else f"{option.help}."
         section = sections[option.group or ""]
         assert squeezed(output) in section, option.field

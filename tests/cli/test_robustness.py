@@ -7,14 +7,14 @@ import pytest
 from lungcli.cli import robustness
 from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.metrics.intervals import Estimate
-from lungcli.modelfile.model_card import Elsewhere, StressFigures
+from lungcli.modelfile.model_card import ExternalFigures, RobustnessFigures
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
 
-def row(change: str, strength: int, setting: str, value: float | None, flips: float) -> StressFigures:
+def row(change: str, strength: int, setting: str, value: float | None, flips: float) -> RobustnessFigures:
     figure = Estimate(value=value, low=value, high=value)
-    return StressFigures(
+    return RobustnessFigures(
         change=change,
         strength=strength,
         setting=setting,
@@ -63,7 +63,7 @@ def test_without_a_malignant_class_and_without_flips(capsys: pytest.CaptureFixtu
 
 def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixture[str]) -> None:
     figure = Estimate(value=0.75, low=0.5, high=1.0)
-    figures = Elsewhere(
+    figures = ExternalFigures(
         label="normal",
         digest="d",
         n=4,
@@ -77,7 +77,7 @@ def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixtu
     reasons = tuple(f"cannot read {number}.png: it is empty" for number in range(7))
     robustness.show_folder(
         ExternalResult(
-            folder=Path("a [red]"), figures=figures, verdicts={"malignant": 1, "normal": 3}, unreadable=reasons
+            folder=Path("a [red]"), figures=figures, predictions={"malignant": 1, "normal": 3}, unreadable=reasons
         )
     )
     captured = capsys.readouterr()

@@ -34,7 +34,7 @@ def test_what_the_field_says_is_filled_in() -> None:
     assert [option.label for option in OPTIONS.values()] == [
         *("Nets", "Slices at once", "Learning rate", "To", "Fast", "Source"),
     ]
-    assert [option.usual for option in OPTIONS.values()] == ["a, b", "32", "0.001", "int8", "", ""]
+    assert [option.default_text for option in OPTIONS.values()] == ["a, b", "32", "0.001", "int8", "", ""]
     assert [option.kind for option in OPTIONS.values()][1:3] == [int, float]
     assert OPTIONS["form"].values == ("int8", "float16")
     assert OPTIONS["source"].default is msgspec.NODEFAULT

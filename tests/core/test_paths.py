@@ -149,3 +149,16 @@ def test_a_scratch_folder_just_made_is_left_to_who_makes_it(tmp_path: Path, monk
     made.mkdir()
     with paths.scratch("test"):
         assert made.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("value", "offline"), [("1", True), ("yes", True), ("0", False), (" No ", False), ("", False), (None, False)]
+)
+def test_the_network_is_forbidden_by_any_value_that_means_yes(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, offline: bool
+) -> None:
+    if value is None:
+        monkeypatch.delenv("LUNGCLI_OFFLINE", raising=False)
+    else:
+        monkeypatch.setenv("LUNGCLI_OFFLINE", value)
+    assert paths.is_offline() is offline

@@ -78,6 +78,15 @@ def test_a_recipe_written_before_methods_had_names_means_what_it_meant(tmp_path:
     assert (old.method, old.mixup, old.alpha, old.temperature) == ("kd", 0.0, 0.9, 4.0)
 
 
+def test_a_recipe_of_version_0_1_0_has_the_method_by_its_name_of_now(tmp_path: Path) -> None:
+    (tmp_path / "old.toml").write_text('data = "d"\nmodel = "m"\nteacher = "resnet18"\nmethod = "seed"\nalpha = 0.8\n')
+    old = recipes.load(tmp_path / "old.toml")
+    assert old.method == "kd-mean"
+    assert 'method = "kd-mean"' in recipes.as_toml(old)
+    # A checkpoint of that version is of the same recipe still.
+    assert recipes.non_defaults(old)["method"] == "seed"
+
+
 def test_one_teacher_is_written_as_before_and_several_as_a_list(tmp_path: Path) -> None:
     alone = recipes.make(data="d", model="m", teacher=["resnet18"])
     assert alone == recipes.make(data="d", model="m", teacher="resnet18")

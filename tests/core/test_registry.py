@@ -1,4 +1,4 @@
-"""The catalog of nets, of methods and of data sets."""
+"""The registry of nets, methods and data sets."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_published_data_sets() -> None:
     assert "lungcli data import PATH" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "seed"])
+@pytest.mark.parametrize("name", ["kd", "dkd", "dist", "patient", "kd-mean", "attention"])
 def test_known_methods(name: str) -> None:
     row = registry.method(name.upper())
     assert row.name == name
@@ -55,6 +55,11 @@ def test_known_methods(name: str) -> None:
     assert row.paper
     settled = recipes.make(data="d", model="m", method=name)
     assert {field: getattr(settled, field) for field in row.preset} == row.preset
+
+
+def test_a_former_name_means_the_method_and_is_not_listed() -> None:
+    assert registry.method("Seed").name == "kd-mean"
+    assert "seed" not in registry.METHODS
 
 
 def test_unknown_method() -> None:

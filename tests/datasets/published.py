@@ -38,6 +38,6 @@ def row(folder: Path, known: Mapping[str, bytes] = FILES) -> DataSet:
         # An absolute path stands for itself.
         hashes=str(listed),
         folders=(("bengin cases?", "benign"), ("normal cases?", "normal")),
-        telling="bengin cases",
+        distinctive_folder="bengin cases",
         ordered=True,
     )

@@ -56,7 +56,7 @@ def test_no_slices_leave_the_logits_alone() -> None:
 
 def test_a_card_gets_all_that_is_fitted() -> None:
     logits, labels = _drawn(2.0, count=400)
-    found = calibrate.calibrated(graphs.card(temperature=9.0), logits, labels)
+    found = calibrate.calibrate_card(graphs.card(temperature=9.0), logits, labels)
     assert found.temperature == calibrate.fit_temperature(logits, labels)
     assert found.calibration is not None
     assert found.calibration.n == 400
@@ -70,21 +70,21 @@ def test_a_card_gets_all_that_is_fitted() -> None:
     assert found.referral.risk == pytest.approx(wrong[kept].mean())
     assert found.referral.risk <= 0.2
     assert 20 <= len(found.risk_coverage) <= 21
-    assert referral.reached(found.risk_coverage, found.referral)
+    assert referral.is_target_reached(found.risk_coverage, found.referral)
 
 
 def test_a_target_of_sensitivity() -> None:
     logits, labels = _drawn(2.0, count=400)
     target = Target(kind="malignant sensitivity", value=0.85)
-    found = calibrate.calibrated(graphs.card(), logits, labels, target)
+    found = calibrate.calibrate_card(graphs.card(), logits, labels, target)
     assert found.referral is not None
     point = referral.point_of(found.risk_coverage, found.referral)
     assert point.malignant_sensitivity is not None
     assert point.malignant_sensitivity >= 0.85
     with pytest.raises(UsageError, match="no class malignant"):
-        calibrate.calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
+        calibrate.calibrate_card(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
 
 
 def test_without_slices_nothing_is_fitted() -> None:
-    found = calibrate.calibrated(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
+    found = calibrate.calibrate_card(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
     assert (found.temperature, found.calibration, found.referral, found.risk_coverage) == (1.0, None, None, ())

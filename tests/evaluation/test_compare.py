@@ -13,7 +13,7 @@ from lungcli.evaluation import benchmark as bench
 from lungcli.evaluation import compare as compare_module
 from lungcli.evaluation import evaluate
 from lungcli.evaluation.benchmark import Measurement
-from lungcli.evaluation.compare import FlipCount, Verdict, compare, flipped, why_not
+from lungcli.evaluation.compare import FlipCount, LabelWithConfidence, compare, find_flips, reason_not_comparable
 from lungcli.modelfile.model_card import SplitCard
 from lungcli.modelfile.model_file import Model
 from tests.metrics.test_predictions import evaluation
@@ -48,12 +48,12 @@ def test_on_one_test_part_there_is_a_paired_difference() -> None:
     [
         (
             {"split": SplitCard(protocol="grouped", seed=0, digest="t", folds=5, fold=2)},
-            "it was judged on fold 2 of 5 of the grouped split with seed 0, "
+            "it was evaluated on fold 2 of 5 of the grouped split with seed 0, "
             "the baseline on fold 1 of 5 of the grouped split with seed 0",
         ),
         (
             {"split": SplitCard(protocol="random", seed=3, digest="t")},
-            "it was judged on the random split with seed 3, the baseline on fold 1 of 5 of the grouped split with "
+            "it was evaluated on the random split with seed 3, the baseline on fold 1 of 5 of the grouped split with "
             "seed 0",
         ),
         (
@@ -61,8 +61,8 @@ def test_on_one_test_part_there_is_a_paired_difference() -> None:
                 "split": msgspec.structs.replace(FIRST, digest="t"),
                 "data": msgspec.structs.replace(graphs.card().data, name="mine", digest="e"),
             },
-            "it was judged on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 of "
-            "the grouped split with seed 0 of 'phantom'",
+            "it was evaluated on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 "
+            "of the grouped split with seed 0 of 'phantom'",
         ),
     ],
     ids=["fold", "protocol", "data"],
@@ -92,8 +92,8 @@ def test_a_baseline_of_another_test_part_is_refused() -> None:
 def test_splits_that_only_their_digests_tell_apart() -> None:
     ours, theirs = graphs.card(), graphs.card(split=SplitCard(protocol="grouped", seed=0, digest="another"))
 
-    assert why_not(ours, ours) == ""
-    assert why_not(ours, theirs).endswith("seed 0 (s), the baseline on another (another)")
+    assert reason_not_comparable(ours, ours) == ""
+    assert reason_not_comparable(ours, theirs).endswith("seed 0 (s), the baseline on another (another)")
 
 
 def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) 
     found = compare([finished("a", "bbmmnn"), moved], seconds=0)
 
     assert found.rows[1].difference is None
-    assert found.rows[1].not_compared == "one of the two has no verdicts on its test part"
+    assert found.rows[1].not_compared == "one of the two has not been evaluated on its test part"
 
 
 def test_a_pinned_baseline_is_the_first_row_once() -> None:
@@ -119,7 +119,7 @@ def test_a_pinned_baseline_is_the_first_row_once() -> None:
 def test_flips_follow_a_slice_through_all_models() -> None:
     teacher, student, int8 = finished("t", "bnmmnn"), finished("s", "bbmmnm"), finished("i", "nmmmnm")
 
-    found = flipped([teacher, student, int8])
+    found = find_flips([teacher, student, int8])
 
     assert (found.models, found.n) == (("t/train", "s/train", "i/train"), 6)
     assert [(row.slice, row.label) for row in found.slices] == [
@@ -127,8 +127,8 @@ def test_flips_follow_a_slice_through_all_models() -> None:
         ("slices/1.png", "benign"),
         ("slices/5.png", "normal"),
     ]
-    assert [verdict.verdict for verdict in found.slices[1].verdicts] == ["normal", "benign", "malignant"]
-    assert found.slices[0].verdicts[0] == Verdict(verdict="benign", confidence=0.8)
+    assert [verdict.label for verdict in found.slices[1].predictions] == ["normal", "benign", "malignant"]
+    assert found.slices[0].predictions[0] == LabelWithConfidence(label="benign", confidence=0.8)
     assert found.counts == (
         FlipCount(mended=1, broken=1, both_wrong=0),
         FlipCount(mended=0, broken=2, both_wrong=1),
@@ -138,14 +138,14 @@ def test_flips_follow_a_slice_through_all_models() -> None:
 def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
     a, b = finished("a", "bbmmnn"), finished("b", "bbmmnn")
 
-    assert flipped([a], b).slices == ()
-    with pytest.raises(UsageError, match="there are not two"):
-        flipped([a], a)
+    assert find_flips([a], b).slices == ()
+    with pytest.raises(UsageError, match="so it takes two"):
+        find_flips([a], a)
 
 
 def test_no_flips_without_verdicts(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="has no verdicts on its test part"):
-        flipped([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])
+    with pytest.raises(UsageError, match="has not been evaluated on its test part"):
+        find_flips([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])
 
 
 def test_without_verdicts_of_the_baseline_nothing_is_compared(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_without_verdicts_of_the_baseline_nothing_is_compared(tmp_path: Path) ->
 
     found = compare([kept, moved], moved, seconds=0)
 
-    assert [row.not_compared for row in found.rows] == ["", "one of the two has no verdicts on its test part"]
+    assert [row.not_compared for row in found.rows] == ["", "one of the two has not been evaluated on its test part"]
     assert [(row.difference, row.significance) for row in found.rows] == [(None, None)] * 2
 
 
@@ -163,7 +163,7 @@ def test_verdicts_on_other_slices_of_the_same_split_give_no_difference() -> None
 
     row = compare([a, b], seconds=0).rows[1]
 
-    assert (row.difference, row.not_compared) == (None, "the two judged different slices")
+    assert (row.difference, row.not_compared) == (None, "the two were evaluated on different slices")
 
 
 def test_a_row_says_what_the_card_and_the_file_say() -> None:
@@ -201,10 +201,10 @@ def test_nothing_to_compare() -> None:
 
 def test_verdicts_of_a_trial_are_those_beside_its_model() -> None:
     path = finished("a", "bbmmnn")
-    assert compare_module.validation(path) is None
+    assert compare_module.stored_validation(path) is None
     evaluate.save(evaluation("bbmmnm", part="val"), path.parent / "validation.json")
 
-    assert compare_module.validation(path) == evaluation("bbmmnm", part="val")
-    assert compare_module.verdicts(path) == evaluation("bbmmnn")
+    assert compare_module.stored_validation(path) == evaluation("bbmmnm", part="val")
+    assert compare_module.stored_evaluation(path) == evaluation("bbmmnn")
     moved = path.rename(path.with_name("other.onnx"))
-    assert compare_module.verdicts(moved) is None
+    assert compare_module.stored_evaluation(moved) is None

@@ -41,12 +41,12 @@ def pixels(tmp_path: Path) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("batch", [1, 2, 16])
 def test_logits_do_not_depend_on_the_batch(batch: int, model: model_file.Model, pixels: NDArray[np.uint8]) -> None:
     singly = np.concatenate([model.logits(np.array(pixels[i : i + 1])) for i in (5, 0, 3)])
-    np.testing.assert_allclose(evaluate.logits_of(model, pixels, (5, 0, 3), batch=batch), singly, atol=1e-4)
+    np.testing.assert_allclose(evaluate.predict_logits(model, pixels, (5, 0, 3), batch=batch), singly, atol=1e-4)
 
 
 def test_no_indices_no_logits(model: model_file.Model, pixels: NDArray[np.uint8]) -> None:
-    assert evaluate.logits_of(model, pixels, ()).shape == (0, 3)
-    assert evaluate.logits_of(model, pixels, np.array([], dtype=np.int64)).shape == (0, 3)
+    assert evaluate.predict_logits(model, pixels, ()).shape == (0, 3)
+    assert evaluate.predict_logits(model, pixels, np.array([], dtype=np.int64)).shape == (0, 3)
 
 
 def test_every_slice_keeps_its_own_label_group_and_verdict(model: model_file.Model, pixels: NDArray[np.uint8]) -> None:

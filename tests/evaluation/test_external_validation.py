@@ -40,13 +40,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_slices_groups_verdicts_and_what_is_left_out(tmp_path: Path, folder: Path) -> None:
     told: list[tuple[int, int]] = []
-    found = external_validation.score(
+    found = external_validation.evaluate_folder(
         _model(tmp_path, referral=REFERRAL), "normal", folder, lambda done, total: told.append((done, total))
     )
     figures = found.figures
     assert (figures.label, figures.n, figures.groups, figures.unreadable) == ("normal", 5, 4, 2)
     assert told[-1] == (7, 7)
-    assert found.verdicts == {"benign": 0, "malignant": 0, "normal": 5}
+    assert found.predictions == {"benign": 0, "malignant": 0, "normal": 5}
     assert figures.right.value == 1
     assert figures.specificity is not None
     assert figures.specificity.value == 1
@@ -59,7 +59,7 @@ def test_slices_groups_verdicts_and_what_is_left_out(tmp_path: Path, folder: Pat
 
 
 def test_benign_slices_can_be_right_about_malignancy_alone(tmp_path: Path, folder: Path) -> None:
-    figures = external_validation.score(_model(tmp_path), "benign", folder).figures
+    figures = external_validation.evaluate_folder(_model(tmp_path), "benign", folder).figures
     assert figures.right.value == 0
     assert figures.specificity is not None
     assert figures.specificity.value == 1
@@ -67,33 +67,33 @@ def test_benign_slices_can_be_right_about_malignancy_alone(tmp_path: Path, folde
 
 
 def test_malignant_slices_have_no_specificity(tmp_path: Path, folder: Path) -> None:
-    figures = external_validation.score(_model(tmp_path), "malignant", folder).figures
+    figures = external_validation.evaluate_folder(_model(tmp_path), "malignant", folder).figures
     assert figures.specificity is None
     assert figures.right.value == 0
 
 
 def test_unsure_verdicts_are_referred(tmp_path: Path, folder: Path) -> None:
     unsure = msgspec.structs.replace(REFERRAL, threshold=0.99)
-    figures = external_validation.score(_model(tmp_path, referral=unsure), "normal", folder).figures
+    figures = external_validation.evaluate_folder(_model(tmp_path, referral=unsure), "normal", folder).figures
     assert figures.referred is not None
     assert figures.referred.value == 1
 
 
 def test_no_name_gets_into_the_figures(tmp_path: Path, folder: Path) -> None:
-    figures = external_validation.score(_model(tmp_path), "normal", folder).figures
+    figures = external_validation.evaluate_folder(_model(tmp_path), "normal", folder).figures
     assert b"Jane" not in msgspec.json.encode(figures)
 
 
 def test_the_same_slices_elsewhere_have_the_same_digest(tmp_path: Path, folder: Path) -> None:
     model = _model(tmp_path)
-    first = external_validation.score(model, "normal", folder).figures
+    first = external_validation.evaluate_folder(model, "normal", folder).figures
     folder.rename(tmp_path / "renamed")
-    again = external_validation.score(model, "normal", tmp_path / "renamed").figures
+    again = external_validation.evaluate_folder(model, "normal", tmp_path / "renamed").figures
     assert again.digest == first.digest
     other = msgspec.structs.replace(first, label="benign")
     assert external_validation.with_folder((first, other), again) == (other, again)
     (tmp_path / "renamed" / "1.png").unlink()
-    assert external_validation.score(model, "normal", tmp_path / "renamed").figures.digest != first.digest
+    assert external_validation.evaluate_folder(model, "normal", tmp_path / "renamed").figures.digest != first.digest
 
 
 @pytest.mark.parametrize("content", [{}, {"a.txt": b"text"}, {"a.png": b"no picture"}])
@@ -102,12 +102,15 @@ def test_nothing_to_judge(content: dict[str, bytes], tmp_path: Path) -> None:
     for name, data in content.items():
         (tmp_path / "own" / name).write_bytes(data)
     with pytest.raises(UnreadableInputError, match=r"there is no slice in .* that can be read"):
-        external_validation.score(_model(tmp_path), "normal", tmp_path / "own")
+        external_validation.evaluate_folder(_model(tmp_path), "normal", tmp_path / "own")
 
 
 def test_a_class_and_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "a=b").mkdir()
-    assert external_validation.parse(f"Normal={tmp_path / 'a=b'}", graphs.CLASSES) == ("normal", tmp_path / "a=b")
+    assert external_validation.parse_label_and_folder(f"Normal={tmp_path / 'a=b'}", graphs.CLASSES) == (
+        "normal",
+        tmp_path / "a=b",
+    )
     for spec, message in (
         ("normal", "does not name a class and a folder"),
         ("normal=", "does not name a class and a folder"),
@@ -115,4 +118,4 @@ def test_a_class_and_a_folder_are_named(tmp_path: Path) -> None:
         (f"normal={tmp_path / 'none'}", "there is no folder"),
     ):
         with pytest.raises(UsageError, match=message):
-            external_validation.parse(spec, graphs.CLASSES)
+            external_validation.parse_label_and_folder(spec, graphs.CLASSES)

@@ -111,7 +111,7 @@ def test_verdicts_do_flip(model: model_file.Model, judged: Evaluation, folder: P
 
 def test_changes_act_before_the_preparation(folder: Path) -> None:
     grey = read(folder / "0.png").grey
-    changed = robustness.changed(grey, 32)
+    changed = robustness.under_every_condition(grey, 32)
     assert changed.shape == (1 + 3 * len(perturbations.CHANGES), 32, 32)
     np.testing.assert_array_equal(changed[0], prepare(grey, 32))
     np.testing.assert_array_equal(changed[1], prepare(perturbations.window(grey, 0.85), 32))

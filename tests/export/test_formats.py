@@ -13,7 +13,7 @@ import pytest
 from lungcli.core import package_data
 from lungcli.core.errors import LungcliError
 from lungcli.export import bundle, formats, parity
-from lungcli.export.formats import Exported, Form
+from lungcli.export.formats import Exported, ExportFormat
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
@@ -36,10 +36,10 @@ def checked(model: Model, made: Exported, tolerance: float = 1e-5) -> parity.Par
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_calibrated_probabilities(model: Model, form: Form) -> None:
+def test_every_form_gives_calibrated_probabilities(model: Model, form: ExportFormat) -> None:
     found = checked(model, formats.export(model, form))
     assert found.met
-    assert (found.n, found.pixels, found.same_verdicts) == (20, "noise", 1.0)
+    assert (found.n, found.pixels, found.agreement) == (20, "noise", 1.0)
 
 
 def test_probabilities_are_those_computed_by_hand(tmp_path: Path) -> None:
@@ -105,15 +105,13 @@ def test_a_file_that_says_something_else_does_not_pass(model: Model) -> None:
     assert not found.met
     assert found.largest_change > 1e-3
     # A temperature turns no verdict.
-    assert found.same_verdicts == 1.0
+    assert found.agreement == 1.0
 
 
 def test_too_few_same_verdicts_do_not_pass() -> None:
-    found = parity.Parity(
-        pixels="x", n=10, largest_change=0.01, same_verdicts=0.9, tolerance=0.05, least_agreement=0.95
-    )
+    found = parity.Parity(pixels="x", n=10, largest_change=0.01, agreement=0.9, tolerance=0.05, least_agreement=0.95)
     assert not found.met
-    assert msgspec.structs.replace(found, same_verdicts=0.95).met
+    assert msgspec.structs.replace(found, agreement=0.95).met
     assert not msgspec.structs.replace(found, same_verdicts=1.0, largest_change=0.06).met
 
 
@@ -128,14 +126,14 @@ def test_phantoms_are_slices_and_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_delivered_is_named_beforehand(model: Model, form: Form, tmp_path: Path) -> None:
+def test_what_is_delivered_is_named_beforehand(model: Model, form: ExportFormat, tmp_path: Path) -> None:
     made = formats.export(model, form)
     to = tmp_path / "out" / f"lung{formats.SUFFIXES[form]}"
     for examples in (False, True):
-        files = bundle.files(model, made, checked(model, made), to, examples=examples)
-        assert list(files) == bundle.names(to, form, examples=examples)
+        files = bundle.file_contents(model, made, checked(model, made), to, examples=examples)
+        assert list(files) == bundle.file_names(to, form, examples=examples)
     bundle.write(files)
-    beside = msgspec.json.decode(to.with_suffix(".json").read_bytes(), type=bundle.Beside)
+    beside = msgspec.json.decode(to.with_suffix(".json").read_bytes(), type=bundle.Sidecar)
     assert beside.parity.met
     assert beside.sample is not None
     assert sum(beside.sample.probabilities.values()) == pytest.approx(1)

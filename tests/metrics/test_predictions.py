@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics.predictions import Evaluation, comparable, ensemble, figures_for, flips, over_folds, pooled
+from lungcli.metrics.predictions import (
+    Evaluation,
+    comparable,
+    ensemble,
+    figures_for,
+    flips,
+    pool_folds,
+    spread_over_folds,
+)
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -79,7 +87,7 @@ def test_flips_name_the_slices_and_both_verdicts() -> None:
 
 
 def test_flips_of_different_slices_mean_nothing() -> None:
-    with pytest.raises(UsageError, match="judged on different slices"):
+    with pytest.raises(UsageError, match="evaluated on different slices"):
         flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))
 
 
@@ -95,7 +103,7 @@ def fold(number: int, verdicts: str) -> Evaluation:
 
 def test_folds_pool_into_one_evaluation_of_all_slices() -> None:
     one, two = fold(1, "bnmmnn"), fold(2, "bbmmnm")
-    whole = pooled([one, two])
+    whole = pool_folds([one, two])
     assert whole.slices == one.slices + two.slices
     assert (whole.part, whole.protocol, whole.probabilities[7]) == ("test", "grouped", two.probabilities[1])
     figures = whole.figures()
@@ -104,17 +112,17 @@ def test_folds_pool_into_one_evaluation_of_all_slices() -> None:
 
 
 def test_stages_of_the_same_folds_compare_and_of_other_folds_do_not() -> None:
-    whole = pooled([fold(1, "bnmmnn"), fold(2, "bbmmnm")])
-    assert comparable(whole, pooled([fold(1, "bbmmnn"), fold(2, "bbmmnn")]))
+    whole = pool_folds([fold(1, "bnmmnn"), fold(2, "bbmmnm")])
+    assert comparable(whole, pool_folds([fold(1, "bbmmnn"), fold(2, "bbmmnn")]))
     other = msgspec.structs.replace(fold(2, "bbmmnn"), split_digest="of another seed")
-    assert not comparable(whole, pooled([fold(1, "bbmmnn"), other]))
+    assert not comparable(whole, pool_folds([fold(1, "bbmmnn"), other]))
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"slices": fold(1, "bbmmnn").slices}, "a slice is in the test part of more than one"),
-        ({"groups": fold(1, "bbmmnn").groups}, "a look-alike group has slices in the test part of more than one"),
+        ({"groups": fold(1, "bbmmnn").groups}, "a near-duplicate group has slices in the test part of more than one"),
         ({"part": "val"}, "or are no test parts"),
         ({"protocol": "random"}, "they differ in classes, part or split protocol"),
         ({"classes": ("a", "b", "c")}, "they differ in classes"),
@@ -123,16 +131,16 @@ def test_stages_of_the_same_folds_compare_and_of_other_folds_do_not() -> None:
 )
 def test_what_is_no_cross_validation_is_not_pooled(change: dict[str, object], why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        pooled([fold(1, "bbmmnn"), msgspec.structs.replace(fold(2, "bbmmnn"), **change)])
+        pool_folds([fold(1, "bbmmnn"), msgspec.structs.replace(fold(2, "bbmmnn"), **change)])
 
 
 def test_a_random_split_may_have_a_group_in_two_folds() -> None:
     one, two = (msgspec.structs.replace(fold(i, "bbmmnn"), protocol="random", groups=(1,) * 6) for i in (1, 2))
-    assert pooled([one, two]).figures().groups == 1
+    assert pool_folds([one, two]).figures().groups == 1
 
 
 def test_mean_and_spread_over_folds() -> None:
-    found = over_folds([fold(1, "bbmmnn"), fold(2, "bbmmbb")])
+    found = spread_over_folds([fold(1, "bbmmnn"), fold(2, "bbmmbb")])
     balanced = found["balanced_accuracy"]
     assert balanced.folds == 2
     assert balanced.mean.value == pytest.approx((1 + 2 / 3) / 2)

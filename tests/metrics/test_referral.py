@@ -25,7 +25,7 @@ def _probabilities(confidence: tuple[float, ...] = CONFIDENCE, verdicts: tuple[i
 
 
 def _curve() -> tuple[CoveragePoint, ...]:
-    return referral.curve(_probabilities(), LABELS, 1)
+    return referral.risk_coverage_curve(_probabilities(), LABELS, 1)
 
 
 def test_curve_by_hand() -> None:
@@ -55,28 +55,28 @@ def test_the_smallest_threshold_that_reaches_the_target(
     found = referral.choose(_curve(), target, 10)
     assert (found.threshold, found.coverage, found.risk) == pytest.approx((threshold, coverage, risk))
     assert (found.target, found.n) == (str(target), 10)
-    assert referral.reached(_curve(), found)
+    assert referral.is_target_reached(_curve(), found)
 
 
 def test_a_target_out_of_reach_gets_the_nearest_threshold_that_keeps_a_fifth() -> None:
-    surest_wrong = referral.curve(_probabilities(), np.array((0, 0, *LABELS[2:])), 1)
+    surest_wrong = referral.risk_coverage_curve(_probabilities(), np.array((0, 0, *LABELS[2:])), 1)
     found = referral.choose(surest_wrong, Target(kind="risk", value=0.01), 10)
     # Four of eight are wrong, and three of six: of equally near thresholds, the one that refers fewer.
     assert found.coverage == pytest.approx(0.8)
     assert found.risk == pytest.approx(4 / 8)
-    assert not referral.reached(surest_wrong, found)
+    assert not referral.is_target_reached(surest_wrong, found)
 
 
 def test_equally_sure_slices_are_kept_or_referred_together() -> None:
-    points = referral.curve(_probabilities((0.9, 0.6, 0.6), (0, 0, 1)), np.array([0, 0, 2]), None)
+    points = referral.risk_coverage_curve(_probabilities((0.9, 0.6, 0.6), (0, 0, 1)), np.array([0, 0, 2]), None)
     assert [(point.coverage, point.malignant_sensitivity) for point in points] == [(1.0, None), (1 / 3, None)]
 
 
 def test_targets_are_written_and_read() -> None:
     for text in ("risk ≤ 0.2", "malignant sensitivity ≥ 0.95"):
-        assert str(referral.parse(text)) == text
+        assert str(referral.parse_target(text)) == text
     with pytest.raises(UsageError, match="unknown referral target 'risk < 2'"):
-        referral.parse("risk < 2")
+        referral.parse_target("risk < 2")
 
 
 @settings(deadline=None, max_examples=50)
@@ -85,22 +85,22 @@ def test_no_kept_slice_is_less_sure_than_a_referred_one(seed: int, count: int, v
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(3), count)
     labels: Ints = rng.integers(0, 3, count)
-    points = referral.curve(probabilities, labels, 1)
+    points = referral.risk_coverage_curve(probabilities, labels, 1)
     coverages = [point.coverage for point in points]
     assert coverages == sorted(coverages, reverse=True)
     found = referral.choose(points, Target(kind="risk", value=value), count)
     kept = probabilities.max(axis=1) >= found.threshold
     assert found.coverage == pytest.approx(kept.mean())
-    assert found.coverage >= referral.LEAST_COVERAGE
+    assert found.coverage >= referral.MIN_COVERAGE
     assert found.risk == pytest.approx((probabilities.argmax(axis=1) != labels)[kept].mean())
-    thin = referral.thinned(points, found)
+    thin = referral.thin(points, found)
     assert set(thin) <= set(points)
     assert len(thin) <= 21
     assert referral.point_of(thin, found).coverage == found.coverage
 
 
 def test_on_other_slices_with_intervals() -> None:
-    found = referral.of(evaluation("bnmmnm"), 0.0)
+    found = referral.measure(evaluation("bnmmnm"), 0.0)
     assert (found.n, found.groups, found.part) == (6, 3, "test")
     assert found.coverage.value == 1
     assert found.risk.value == pytest.approx(2 / 6)
@@ -111,10 +111,10 @@ def test_on_other_slices_with_intervals() -> None:
 
 
 def test_all_referred_leaves_nothing_to_be_right_about() -> None:
-    found = referral.of(evaluation("bbmmnn"), 0.9)
+    found = referral.measure(evaluation("bbmmnn"), 0.9)
     assert found.coverage.value == 0
     assert (found.risk.value, found.risk.low, found.risk.high) == (None, None, None)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=referral.Selective) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=referral.SelectiveFigures) == found
 
 
 def test_the_threshold_itself_is_sure_enough() -> None:
@@ -122,6 +122,6 @@ def test_the_threshold_itself_is_sure_enough() -> None:
     judged = evaluation("bnmmnm")
     rows = list(judged.probabilities)
     rows[1], rows[4] = (0.2, 0.2, 0.6), (0.2, 0.2, 0.6)
-    found = referral.of(msgspec.structs.replace(judged, probabilities=tuple(rows)), 0.8)
+    found = referral.measure(msgspec.structs.replace(judged, probabilities=tuple(rows)), 0.8)
     assert found.coverage.value == pytest.approx(4 / 6)
     assert found.risk.value == pytest.approx(1 / 4)

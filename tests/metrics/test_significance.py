@@ -76,5 +76,5 @@ def test_a_difference_in_every_group_is_no_chance_and_has_a_sign() -> None:
 
 
 def test_models_judged_on_different_slices_are_not_tested() -> None:
-    with pytest.raises(UsageError, match="judged on different slices"):
+    with pytest.raises(UsageError, match="evaluated on different slices"):
         significance.between(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))

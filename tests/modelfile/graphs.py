@@ -141,14 +141,14 @@ def quantized(
     source: Path,
     calibration: NDArray[np.uint8],
     to: Path,
-    method: static_qdq.Method = "minmax",
+    method: static_qdq.RangeMethod = "minmax",
     *,
     per_channel: bool = True,
 ) -> None:
     """Write the int8 form of the model file `source`, without a card."""
     net = static_qdq.prepare(source)
-    ranges = static_qdq.measure(net, calibration, method)
-    static_qdq.write(static_qdq.rounded(net, ranges, per_channel=per_channel), to)
+    ranges = static_qdq.measure_ranges(net, calibration, method)
+    static_qdq.write(static_qdq.quantize(net, ranges, per_channel=per_channel), to)
 
 
 def slices(count: int, seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:

@@ -13,12 +13,12 @@ from lungcli.metrics.referral import CoveragePoint, Referral
 from lungcli.modelfile import model_card
 from lungcli.modelfile.model_card import (
     DataCard,
-    Elsewhere,
+    ExternalFigures,
     Int8Proof,
     ModelCard,
-    RungFigures,
+    RobustnessFigures,
     SplitCard,
-    StressFigures,
+    TrialFigures,
 )
 
 CARD = ModelCard(
@@ -66,8 +66,8 @@ def test_figures_of_calibration_and_stress_survive() -> None:
         calibration=Calibration(n=9, before=errors, after=errors),
         referral=Referral(threshold=0.5, target="risk ≤ 0.2", coverage=0.75, risk=0.125, n=9),
         risk_coverage=(CoveragePoint(threshold=0.0, coverage=1.0, risk=0.25, malignant_sensitivity=None),),
-        stress=(
-            StressFigures(
+        robustness=(
+            RobustnessFigures(
                 change="none",
                 strength=0,
                 setting="as it is",
@@ -78,9 +78,9 @@ def test_figures_of_calibration_and_stress_survive() -> None:
                 malignant_flips=None,
             ),
         ),
-        rung="minmax per channel",
-        ladder=(
-            RungFigures(
+        strategy="minmax per channel",
+        trials=(
+            TrialFigures(
                 name="minmax per channel",
                 bytes=9,
                 p50=1.5,
@@ -94,8 +94,8 @@ def test_figures_of_calibration_and_stress_survive() -> None:
                 fails=("agreement",),
             ),
         ),
-        elsewhere=(
-            Elsewhere(
+        external=(
+            ExternalFigures(
                 label="normal",
                 digest="22",
                 n=3,
@@ -115,5 +115,5 @@ def test_a_card_from_before_these_figures_is_read() -> None:
     fields = msgspec.json.decode(model_card.encode(CARD))
     for name in ("calibration", "referral", "risk_coverage", "stress", "elsewhere", "rung", "ladder"):
         del fields[name]
-    plain = msgspec.structs.replace(CARD, calibration=None, referral=None, risk_coverage=(), stress=(), elsewhere=())
+    plain = msgspec.structs.replace(CARD, calibration=None, referral=None, risk_coverage=(), robustness=(), external=())
     assert model_card.decode(msgspec.json.encode(fields).decode(), "a.onnx") == plain

@@ -16,7 +16,7 @@ from tests.modelfile import graphs
 def test_the_views_of_a_dot() -> None:
     slices = np.zeros((1, 96, 96), dtype=np.uint8)
     slices[0, 40, 30] = 200
-    places = [tuple(int(at) for at in np.argwhere(view[0])[0]) for view in tta.of(slices)]
+    places = [tuple(int(at) for at in np.argwhere(view[0])[0]) for view in tta.ten_views(slices)]
     # 96 / 48 = 2 pixels; the mirror image of column 30 is 65.
     assert places == [
         *((40, 30), (40, 65), (38, 30), (38, 65), (42, 30), (42, 65)),
@@ -29,7 +29,7 @@ def test_the_views_of_a_dot() -> None:
 def test_views_are_contiguous_slices_of_the_same_kind(count: int, side: int, seed: int) -> None:
     slices = np.random.default_rng(seed).integers(1, 256, (count, side, side), dtype=np.uint8)
     kept = slices.copy()
-    found = list(tta.of(slices))
+    found = list(tta.ten_views(slices))
     assert len(found) == tta.COUNT
     step = max(1, round(side / 48))
     for view in found:
@@ -48,7 +48,7 @@ def test_a_model_that_averages_gives_the_mean_of_calibrated_probabilities(tmp_pa
     model_file.write(graph, graphs.card(), tmp_path / "m.onnx")
     model = model_file.load(tmp_path / "m.onnx", threads=1)
     slices = graphs.slices(3)
-    expected = np.mean([calibration.softmax(model.logits(view), 2.0) for view in tta.of(slices)], axis=0)
+    expected = np.mean([calibration.softmax(model.logits(view), 2.0) for view in tta.ten_views(slices)], axis=0)
     averaging = dataclasses.replace(model, averages=True)
     np.testing.assert_allclose(averaging.probabilities(slices), expected, atol=1e-12)
     assert np.abs(expected - model.probabilities(slices)).max() > 1e-4

@@ -1,4 +1,4 @@
-"""A net that no model file can be made of is refused before its first epoch, and checking changes nothing."""
+"""A net that cannot be exported is refused before its first epoch, and checking changes nothing."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,6 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import RunStarted
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.datasets.phantom import dataset
 from lungcli.pipeline import export_check, jobs, stages
 from lungcli.training import trainer
 
@@ -29,90 +28,101 @@ class _Net(nn.Module):
         return self.head(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
-class _Sorting(_Net):
+class _UnsupportedOperator(_Net):
     """Its graph has an operator that no model file has."""
 
     def forward(self, slices: Tensor) -> Tensor:
         return self.logits(self.stem(slices).sort(dim=3).values)
 
 
-class _Moody(_Net):
-    """It does one thing or another by what it sees, which cannot be exported."""
+class _DataDependent(_Net):
+    """Its branch depends on pixel values, which cannot be exported."""
 
     def forward(self, slices: Tensor) -> Tensor:
         features = self.stem(slices)
         return self.logits(features if features.sum() > 0 else -features)
 
 
-class _Asking(_Net):
-    """It does one thing or another by a size, which can be exported, but not taken apart."""
+class _SizeDependent(_Net):
+    """Its branch depends on a size, which can be exported but not fine-tuned in int8."""
 
     def forward(self, slices: Tensor) -> Tensor:
         features = self.stem(slices)
         return self.logits(features if features.shape[2] > 1 else -features)
 
 
-def asking(num_classes: int) -> nn.Module:
+def size_dependent(num_classes: int) -> nn.Module:
     assert num_classes == 3
-    return _Asking()
+    return _SizeDependent()
 
 
-def sorting(num_classes: int) -> nn.Module:
+def unsupported(num_classes: int) -> nn.Module:
     assert num_classes == 3
-    return _Sorting()
+    return _UnsupportedOperator()
 
 
-def moody(num_classes: int) -> nn.Module:
+def data_dependent(num_classes: int) -> nn.Module:
     assert num_classes == 3
-    return _Moody()
+    return _DataDependent()
 
 
 @pytest.fixture(autouse=True)
-def odd(monkeypatch: pytest.MonkeyPatch) -> None:
+def unexportable_nets(phantom: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry with nets that cannot become model files, or not everything that others can."""
-    for name in ("asking", "moody", "sorting"):
-        row = registry.ArchSpec(name=name, about="", build=f"tests.pipeline.test_export_check:{name}", millions=0.1)
+    del phantom
+    for name in ("size-dependent", "data-dependent", "unsupported"):
+        row = registry.ArchSpec(
+            name=name, about="", build=f"tests.pipeline.test_export_check:{name.replace('-', '_')}", millions=0.1
+        )
         monkeypatch.setitem(registry.NETS, name, row)
 
 
 def started(kind: runs.Kind, **settings: object) -> tuple[Run, stages.RunData]:
-    dataset.make_dataset(slices=45, side=64)
     run = jobs.start(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
     return run, stages.load_run_data(run.recipe)
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("sorting", "it has the operator '"), ("moody", "moody cannot be exported, so it is not trained")]
+    ("kind", "settings", "why"),
+    [
+        ("train", {"model": "unsupported"}, "it has the operator '"),
+        (
+            "distill",
+            {"model": "data-dependent", "teacher": "ownmodel"},
+            "data-dependent cannot be exported, so it is not trained",
+        ),
+    ],
 )
-def test_a_net_that_cannot_become_a_model_file_is_refused_before_any_work(name: str, why: str) -> None:
-    for kind, settings in (("train", {"model": name}), ("distill", {"model": name, "teacher": "ownmodel"})):
-        run, found = started(kind, **settings)  # type: ignore[arg-type]
-        events = jobs.work(run, found)
-        assert isinstance(next(events), RunStarted)
-        with pytest.raises(UsageError, match=why) as caught:
-            list(events)
-        assert not set("\n\x1b") & set(caught.value.message)
-        assert "lungcli models list" in caught.value.hint
-        assert not [path for path in run.folder.rglob("*") if "checkpoint" in path.name or path.suffix == ".onnx"]
+def test_a_net_that_cannot_become_a_model_file_is_refused_before_any_work(
+    kind: runs.Kind, settings: dict[str, str], why: str
+) -> None:
+    run, run_data = started(kind, **settings)
+    events = jobs.execute(run, run_data)
+    assert isinstance(next(events), RunStarted)
+    with pytest.raises(UsageError, match=why) as caught:
+        list(events)
+    assert not set("\n\x1b") & set(caught.value.message)
+    assert "lungcli models list" in caught.value.hint
+    assert not [path for path in run.folder.rglob("*") if "checkpoint" in path.name or path.suffix == ".onnx"]
 
 
 def test_too_large_a_graph_is_refused_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lungcli.modelfile.graph_limits.MOST_VALUES", 1000)
-    run, found = started("train", model="ownmodel")
+    run, run_data = started("train", model="ownmodel")
     with pytest.raises(UsageError, match=r"no model file can be made of ownmodel at 64 pixels.* values a slice"):
-        export_check.require_exportable(run, len(found.manifest.classes))
+        export_check.require_exportable(run, len(run_data.manifest.classes))
 
 
 def test_what_cannot_be_fine_tuned_in_int8_is_refused_as_well() -> None:
-    run, found = started("compress", model="asking", teacher="asking", qat_epochs=1)
-    with pytest.raises(UsageError, match="asking cannot be fine-tuned in int8"):
-        export_check.require_exportable(run, len(found.manifest.classes))
-    run, found = started("compress", model="asking", teacher="asking")
-    export_check.require_exportable(run, len(found.manifest.classes))
+    run, run_data = started("compress", model="size-dependent", teacher="size-dependent", qat_epochs=1)
+    with pytest.raises(UsageError, match="size-dependent cannot be fine-tuned in int8"):
+        export_check.require_exportable(run, len(run_data.manifest.classes))
+    run, run_data = started("compress", model="size-dependent", teacher="size-dependent")
+    export_check.require_exportable(run, len(run_data.manifest.classes))
 
 
-def test_checking_draws_nothing_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, found = started("compress", model="ownmodel", teacher="ownmodel")
+def test_checking_changes_no_random_state_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, run_data = started("compress", model="ownmodel", teacher="ownmodel")
     exported: list[str] = []
     real = trainer.export_untrained
 
@@ -122,41 +132,42 @@ def test_checking_draws_nothing_and_is_done_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(trainer, "export_untrained", counted)
     before = torch.get_rng_state()
-    export_check.require_exportable(run, len(found.manifest.classes))
+    export_check.require_exportable(run, len(run_data.manifest.classes))
     assert torch.equal(torch.get_rng_state(), before)
     assert exported == ["ownmodel"]
-    export_check.require_exportable(run, len(found.manifest.classes))
+    export_check.require_exportable(run, len(run_data.manifest.classes))
     assert exported == ["ownmodel"]
 
     changed = dataclasses.replace(registry.net("ownmodel"), grey_mean=1.0)
     monkeypatch.setitem(registry.NETS, "ownmodel", changed)
-    export_check.require_exportable(run, len(found.manifest.classes))
+    export_check.require_exportable(run, len(run_data.manifest.classes))
     assert exported == ["ownmodel", "ownmodel"]
 
 
 def test_a_training_that_has_begun_is_not_checked_again() -> None:
-    run, found = started("train", model="sorting")
+    run, run_data = started("train", model="unsupported")
     run.stage("train").mkdir()
     (run.stage("train") / "checkpoint.safetensors").touch()
-    export_check.require_exportable(run, len(found.manifest.classes))
+    export_check.require_exportable(run, len(run_data.manifest.classes))
 
 
-def able(kind: runs.Kind, **settings: object) -> Recipe:
-    dataset.make_dataset(slices=45, side=64)
-    return jobs.settled(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
+def resolved(kind: runs.Kind, **settings: object) -> Recipe:
+    return jobs.resolve(kind, recipes.make(data="phantom", **{**PLACE, **settings}))[0]
 
 
-def test_what_a_row_says_a_net_cannot_do_is_refused_before_a_run_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_registry_excludes_is_refused_before_a_run_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="no ImageNet weights for ownmodel") as caught:
-        able("distill", model="ownmodel", teacher="resnet18", pretrained=True)
+        resolved("distill", model="ownmodel", teacher="resnet18", pretrained=True)
     assert "--pretrained" in caught.value.hint
     for pair in ({"model": "vit-b-16", "teacher": "resnet18"}, {"model": "resnet18", "teacher": "vit-b-16"}):
         with pytest.raises(UsageError, match="--method attention compares feature maps, and vit-b-16 has none"):
-            able("distill", method="attention", **pair)
-        able("distill", method="kd", **pair)
-    monkeypatch.setitem(registry.NETS, "sorting", dataclasses.replace(registry.NETS["sorting"], quantizable="no"))
-    with pytest.raises(UsageError, match="sorting cannot be quantized to int8"):
-        able("compress", model="sorting", teacher="resnet18")
+            resolved("distill", method="attention", **pair)
+        resolved("distill", method="kd", **pair)
+    monkeypatch.setitem(
+        registry.NETS, "unsupported", dataclasses.replace(registry.NETS["unsupported"], quantizable="no")
+    )
+    with pytest.raises(UsageError, match="unsupported cannot be quantized to int8"):
+        resolved("compress", model="unsupported", teacher="resnet18")
     with pytest.raises(UsageError, match="convnext-tiny cannot be pruned"):
-        able("compress", model="convnext-tiny", teacher="resnet18", prune=0.5)
+        resolved("compress", model="convnext-tiny", teacher="resnet18", prune=0.5)
     assert not runs.known()

@@ -19,8 +19,8 @@ from lungcli.pipeline import export_check, jobs, stages
 RIGHT, WRONG, SURELY_RIGHT = (0.4, 0.6), (0.6, 0.4), (0.1, 0.9)
 
 
-def judged(*malignant: tuple[float, float]) -> Evaluation:
-    """Verdicts on as many malignant slices, and on benign ones that are all told."""
+def evaluation(*malignant: tuple[float, float]) -> Evaluation:
+    """Predictions of as many malignant slices, and of benign ones that are all correct."""
     count = len(malignant)
     return Evaluation(
         classes=("benign", "malignant"),
@@ -37,17 +37,19 @@ def judged(*malignant: tuple[float, float]) -> Evaluation:
 @pytest.mark.parametrize(
     ("teachers", "difference"),
     [
-        ({"teacher": judged(WRONG, WRONG)}, 0.25),
-        ({"teacher": judged(WRONG, WRONG), "teacher-2": judged(SURELY_RIGHT, WRONG)}, 0.0),
+        ({"teacher": evaluation(WRONG, WRONG)}, 0.25),
+        ({"teacher": evaluation(WRONG, WRONG), "teacher-2": evaluation(SURELY_RIGHT, WRONG)}, 0.0),
     ],
     ids=["one teacher", "the mean of two"],
 )
-def test_the_gate_holds_int8_against_what_taught(teachers: dict[str, Evaluation], difference: float) -> None:
+def test_the_gate_compares_int8_with_the_mean_of_its_teachers(
+    teachers: dict[str, Evaluation], difference: float
+) -> None:
     """Two teachers together are right where one is surer of it than the other of its error."""
     recipe = recipes.make(data="d", model="m", teacher=["resnet18"] * len(teachers))
     run = runs.create("r", "compress", recipe)
-    for stage, verdicts in {**teachers, "int8": judged(RIGHT, WRONG)}.items():
-        evaluate.save(verdicts, run.stage(stage) / stages.EVALUATION)
+    for stage, predictions in {**teachers, "int8": evaluation(RIGHT, WRONG)}.items():
+        evaluate.save(predictions, run.stage(stage) / stages.EVALUATION)
     decision = jobs.decide(run)
     assert decision is not None
     assert decision.difference.value == pytest.approx(difference)
@@ -57,30 +59,30 @@ def test_only_compressions_have_a_gate() -> None:
     assert jobs.decide(runs.create("r", "train", recipes.make(data="d", model="m"))) is None
 
 
-def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_is_done_once_and_its_event_follows_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     run = runs.create("r", "train", recipes.make(data="d", model="m", epochs=3))
     finished: list[datetime.datetime] = []
 
-    def export(run: Run, stage: str, found: object) -> str:
+    def export(run: Run, stage: str, run_data: object) -> str:
         run.stage(stage).mkdir()
         (run.stage(stage) / model_paths.MODEL).touch()
         finished.append(now())
         return "a net"
 
-    def evaluate_all(run: Run, stages: list[str], found: object) -> None:
+    def evaluate_all(run: Run, stages: list[str], run_data: object) -> None:
         finished.append(now())
 
     monkeypatch.setattr(export_check, "require_exportable", mock.Mock())
     monkeypatch.setattr(stages, "training_in_words", mock.Mock(return_value="train a net"))
-    monkeypatch.setattr(stages, "learn", mock.Mock(return_value=()))
+    monkeypatch.setattr(stages, "train", mock.Mock(return_value=()))
     monkeypatch.setattr(stages, "export", export)
     monkeypatch.setattr(stages, "not_evaluated", mock.Mock(return_value=["train"]))
     monkeypatch.setattr(stages, "evaluate", evaluate_all)
-    found: Any = SimpleNamespace(
+    run_data: Any = SimpleNamespace(
         manifest=SimpleNamespace(classes=("a", "b")), split=SimpleNamespace(digest="s", test=(1, 2))
     )
 
-    begun, training, trained, ended = jobs.work(run, found, without=(jobs.EVALUATE,))
+    begun, training, trained, ended = jobs.execute(run, run_data, without=(jobs.EVALUATE,))
     assert isinstance(begun, RunStarted)
     assert begun.stages == ("train",)
     assert isinstance(training, StageStarted)
@@ -88,10 +90,13 @@ def test_a_stage_is_done_once_and_told_when_its_work_is_over(monkeypatch: pytest
     assert isinstance(trained, StageDone)
     assert trained.about == "a net"
     assert isinstance(ended, RunDone)
-    begun, judging, told, _ = jobs.work(run, found)
+    begun, evaluating, evaluated, _ = jobs.execute(run, run_data)
     assert isinstance(begun, RunStarted)
     assert begun.stages == ("train", "evaluate")
-    assert isinstance(judging, StageStarted)
-    assert judging.about == "judge 2 test slices with train"
-    assert isinstance(told, StageDone)
-    assert [trained.time >= finished[0] >= training.time, told.time >= finished[1] >= judging.time] == [True, True]
+    assert isinstance(evaluating, StageStarted)
+    assert evaluating.about == "evaluate train on 2 test slices"
+    assert isinstance(evaluated, StageDone)
+    assert [trained.time >= finished[0] >= training.time, evaluated.time >= finished[1] >= evaluating.time] == [
+        True,
+        True,
+    ]

@@ -1,4 +1,4 @@
-"""Doing a run again: the same weights where nothing differs, and what differs where something does."""
+"""Reproducing a run: identical weights are the same, and what differs is named."""
 
 import msgspec
 import pytest
@@ -8,7 +8,6 @@ from lungcli.core import runs
 from lungcli.core.errors import UsageError
 from lungcli.core.runs import Run
 from lungcli.datasets import manifest
-from lungcli.datasets.phantom import dataset
 from lungcli.evaluation import evaluate
 from lungcli.modelfile import model_paths
 from lungcli.pipeline import reproduce, stages
@@ -18,43 +17,43 @@ from tests.modelfile import graphs
 RECIPE = recipes.make(data="phantom", model="tiny")
 
 
-def finished(name: str, verdicts: str = "bbmmnn", weights: bytes = b"w", cpu: str = "A", torch: str = "2.9") -> Run:
+def finished(name: str, predicted: str = "bbmmnn", weights: bytes = b"w", cpu: str = "A", torch: str = "2.9") -> Run:
     """A training with one stage, done."""
     run = runs.create(name, "train", RECIPE)
     folder = run.stage("train")
     folder.mkdir()
     graphs.model_file(folder / model_paths.MODEL, versions={"torch": torch, "onnxruntime": "1"})
     (folder / "best.safetensors").write_bytes(weights)
-    evaluate.save(evaluation(verdicts), folder / stages.EVALUATION)
+    evaluate.save(evaluation(predicted), folder / stages.EVALUATION)
     return msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="done", cpu=cpu))
 
 
-def test_the_same_outcome_is_the_same_bit_for_bit() -> None:
-    found = reproduce.compare(finished("a"), finished("a-again"))
+def test_identical_stages_are_the_same_bit_for_bit() -> None:
+    reproduction = reproduce.compare(finished("a"), finished("a-again"))
 
-    (outcome,) = found.stages
-    assert (found.run, found.again, found.same) == ("a", "a-again", True)
-    assert (outcome.weights, outcome.graph, outcome.flips, outcome.largest_change) == (True, True, 0, 0.0)
-    assert found.surroundings == {}
+    (stage,) = reproduction.stages
+    assert (reproduction.run, reproduction.again, reproduction.same) == ("a", "a-again", True)
+    assert (stage.weights, stage.graph, stage.flips, stage.largest_change) == (True, True, 0, 0.0)
+    assert reproduction.environment == {}
 
 
-def test_what_differs_is_named_and_what_may_be_to_blame() -> None:
+def test_differences_are_named_with_those_of_the_environment() -> None:
     again = finished("a-again", "bnmmnn", b"v", "B", torch="3.0")
 
-    found = reproduce.compare(finished("a"), again)
+    reproduction = reproduce.compare(finished("a"), again)
 
-    (outcome,) = found.stages
-    assert not found.same
-    assert (outcome.weights, outcome.graph, outcome.flips, outcome.n) == (False, True, 1, 6)
-    assert outcome.largest_change == pytest.approx(0.7)
-    assert found.surroundings == {"torch": ("2.9", "3.0"), "processor": ("A", "B")}
+    (stage,) = reproduction.stages
+    assert not reproduction.same
+    assert (stage.weights, stage.graph, stage.flips, stage.n) == (False, True, 1, 6)
+    assert stage.largest_change == pytest.approx(0.7)
+    assert reproduction.environment == {"torch": ("2.9", "3.0"), "processor": ("A", "B")}
 
 
-def test_other_weights_are_a_difference_even_with_the_same_verdicts() -> None:
+def test_other_weights_are_a_difference_even_with_the_same_predictions() -> None:
     assert not reproduce.compare(finished("a"), finished("a-again", weights=b"v")).same
 
 
-def test_a_run_without_an_outcome_cannot_be_reproduced() -> None:
+def test_an_unfinished_run_cannot_be_reproduced() -> None:
     with pytest.raises(UsageError, match="is not finished") as caught:
         reproduce.start(runs.create("a", "train", RECIPE))
     assert "lungcli runs resume 'a'" in caught.value.hint
@@ -65,8 +64,8 @@ def done(name: str, split: str) -> Run:
     return msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, state="done"))
 
 
+@pytest.mark.usefixtures("phantom")
 def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
-    dataset.make_dataset(slices=45, side=64)
     run = done("a", stages.load_with_split(RECIPE)[1].digest)
 
     again = reproduce.start(run)
@@ -75,15 +74,15 @@ def test_the_repetition_has_the_recipe_and_is_found_again() -> None:
     assert reproduce.start(run) == again
 
 
+@pytest.mark.usefixtures("phantom")
 def test_another_run_of_that_name_is_no_repetition() -> None:
-    dataset.make_dataset(slices=45, side=64)
     runs.create("a-again", "train", recipes.make(data="phantom", model="other"))
     with pytest.raises(UsageError, match="the run 'a-again' does not repeat 'a'"):
         reproduce.start(done("a", ""))
 
 
-def test_changed_data_is_told_before_anything_is_trained() -> None:
-    dataset.make_dataset(slices=45, side=64)
+@pytest.mark.usefixtures("phantom")
+def test_changed_data_is_reported_before_anything_is_trained() -> None:
     with pytest.raises(UsageError, match="'phantom' has changed since"):
         reproduce.start(done("a", "another digest"))
     assert list(runs.known()) == ["a"]

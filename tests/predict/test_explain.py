@@ -97,7 +97,7 @@ def test_heat_of_the_int8_file_points_at_nodules(cases: list[Case], tmp_path: Pa
     slices = np.stack([case.image.prepared for case in cases])
     model = _int8(tmp_path, _model(tmp_path), slices)
     assert model.gives_evidence
-    assert int8_coverage.executed(model)["QLinearConv"] == 3
+    assert int8_coverage.executed_operators(model)["QLinearConv"] == 3
     hits, chance = won(model, cases)
     assert hits > chance + MARGIN
 
@@ -178,7 +178,7 @@ def test_evidence_of_another_shape_than_the_classes_is_refused(tmp_path: Path) -
     )
     onnx.save(net, tmp_path / "net")
     model_file.write(tmp_path / "net", graphs.card(size=SIZE), tmp_path / "m.onnx")
-    with pytest.raises(ModelFileError, match="gives evidence"):
+    with pytest.raises(ModelFileError, match="gives activation maps"):
         model_file.load(tmp_path / "m.onnx")
 
 

@@ -258,5 +258,5 @@ def test_the_chest_is_looked_for_once(tmp_path: Path, model: model_file.Model, m
 def test_a_model_file_with_unknown_signs_is_refused(tmp_path: Path) -> None:
     known = statistics(_picture(tmp_path / "a.png"))
     strange = msgspec.structs.replace(known, signs=("smell", *known.signs[1:]))
-    with pytest.raises(ModelFileError, match="by signs that this lungcli does not measure"):
+    with pytest.raises(ModelFileError, match="by features that this lungcli does not measure"):
         guarded(tmp_path, guard=strange)

@@ -25,7 +25,9 @@ def net(tmp_path: Path) -> onnx.ModelProto:
 
 
 def rounded(net: onnx.ModelProto, *in_float: str) -> onnx.ModelProto:
-    return static_qdq.rounded(net, static_qdq.measure(net, SLICES, "minmax"), per_channel=False, in_float=in_float)
+    return static_qdq.quantize(
+        net, static_qdq.measure_ranges(net, SLICES, "minmax"), per_channel=False, in_float=in_float
+    )
 
 
 def means(net: onnx.ModelProto, layer: str) -> NDArray[np.float64]:

@@ -26,8 +26,8 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def proved(before: Path, after: Path, slices: NDArray[np.uint8]) -> Int8Proof:
     models = model_file.load(before), model_file.load(after)
-    ours, theirs = (evaluate.probabilities_of(model, slices, range(len(slices))) for model in models)
-    return int8_coverage.compared(before, models[1], ours, theirs)
+    ours, theirs = (evaluate.predict_probabilities(model, slices, range(len(slices))) for model in models)
+    return int8_coverage.prove(before, models[1], ours, theirs)
 
 
 def test_an_int8_file_is_proved(pair: tuple[Path, Path]) -> None:

@@ -17,12 +17,12 @@ from onnx import TensorProto, helper
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StageStarted, now
 from lungcli.evaluation.acceptance import Decision
-from lungcli.evaluation.evaluate import logits_of
+from lungcli.evaluation.evaluate import predict_logits
 from lungcli.metrics import calibration
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import Int8Proof, RungFigures
+from lungcli.modelfile.model_card import Int8Proof, TrialFigures
 from lungcli.quantize import int8_coverage, search, sensitivity, static_qdq
 from lungcli.quantize.search import STRATEGIES, Limits, QuantizationContext, Strategy, Trial
 from tests.modelfile import graphs
@@ -34,7 +34,7 @@ LIMITS = Limits()
 @pytest.fixture(autouse=True)
 def _timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latencies mean nothing here."""
-    monkeypatch.setattr(search, "_SECONDS", 0.0)
+    monkeypatch.setattr(search, "_TIMING_SECONDS", 0.0)
 
 
 def wide_range(path: Path) -> Path:
@@ -69,10 +69,10 @@ def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION
     """A ladder's ground whose truth is what the float file says."""
     source = folder / "float.onnx"
     model_file.write(graph, graphs.card(temperature=1.0), source)
-    truth = logits_of(model_file.load(source), validation, range(len(validation))).argmax(axis=1)
+    truth = predict_logits(model_file.load(source), validation, range(len(validation))).argmax(axis=1)
 
     def judge(model: model_file.Model) -> Evaluation:
-        probabilities = calibration.softmax(logits_of(model, validation, range(len(validation))))
+        probabilities = calibration.softmax(predict_logits(model, validation, range(len(validation))))
         return Evaluation(
             classes=graphs.CLASSES,
             part="val",
@@ -87,7 +87,7 @@ def ground(folder: Path, graph: Path, validation: NDArray[np.uint8] = VALIDATION
     def finish(graph: Path, to: Path) -> None:
         model_file.write(graph, graphs.card(temperature=1.0, precision="int8"), to)
 
-    return QuantizationContext(source=source, calibration=CALIBRATION, finish=finish, judge=judge)
+    return QuantizationContext(source=source, calibration=CALIBRATION, write_model=finish, evaluate=judge)
 
 
 def climbed(
@@ -98,22 +98,22 @@ def climbed(
 
 def test_a_net_that_collapses_per_tensor_is_rescued_on_a_later_rung(tmp_path: Path) -> None:
     tried = climbed(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path)
-    assert [tried[0].rung.name, tried[1].rung.name] == ["float32", "minmax per tensor"]
+    assert [tried[0].strategy.name, tried[1].strategy.name] == ["float32", "minmax per tensor"]
     collapsed, rescued = tried[1], tried[-1]
-    assert not collapsed.holds
+    assert not collapsed.passes
     assert collapsed.figures.agreement < 0.9
-    assert rescued.holds
+    assert rescued.passes
     assert rescued.figures.agreement == 1
-    assert all(not each.holds for each in tried[1:-1])
+    assert all(not each.passes for each in tried[1:-1])
     assert search.best_trial(tried) is rescued
-    operators = int8_coverage.executed(model_file.load(rescued.path))
+    operators = int8_coverage.executed_operators(model_file.load(rescued.path))
     assert rescued.figures.int8_nodes == operators["QLinearConv"] + operators["QGemm"] >= 1
 
 
 def test_it_stops_at_the_first_rung_that_holds_and_tells_each_before_it_is_tried(tmp_path: Path) -> None:
     steps = list(search.search(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, Limits()))
     told = [
-        step.name if isinstance(step, Strategy) else f"{step.rung.name} tried"
+        step.name if isinstance(step, Strategy) else f"{step.strategy.name} tried"
         for step in steps
         if isinstance(step, Strategy | Trial)
     ]
@@ -140,13 +140,13 @@ def test_the_last_rungs_quantize_the_net_that_was_fine_tuned_once(tmp_path: Path
 
     rungs = (
         STRATEGIES["int8"][0],
-        Strategy(name="tuned", tuned=True, ends=True),
-        Strategy(name="tuned again", tuned=True),
+        Strategy(name="tuned", fine_tuned=True, ends_in_float=True),
+        Strategy(name="tuned again", fine_tuned=True),
     )
-    able = dataclasses.replace(where, tune=tune)
+    able = dataclasses.replace(where, fine_tune=tune)
     steps = list(search.search(able, tmp_path, Limits(min_agreement=1, max_drop=-1), rungs))
     names = [
-        step.rung.name if isinstance(step, Trial) else step.name if isinstance(step, Strategy) else step.stage
+        step.strategy.name if isinstance(step, Trial) else step.name if isinstance(step, Strategy) else step.stage
         for step in steps
         if isinstance(step, Trial | Strategy | StageStarted)
     ]
@@ -171,21 +171,21 @@ def test_where_none_holds_the_best_is_kept(tmp_path: Path) -> None:
     """All must agree, and no rung that is tried gets there: the one that lost least is named."""
     rungs = (STRATEGIES["int8"][0], Strategy(name="again", method="percentile", per_channel=False))
     tried = climbed(ground(tmp_path, wide_range(tmp_path / "net")), tmp_path, rungs=rungs)
-    assert [each.holds for each in tried] == [True, False, False]
+    assert [each.passes for each in tried] == [True, False, False]
     chosen = search.best_trial(tried)
     assert chosen in tried[1:]
     assert chosen.figures.agreement == max(each.figures.agreement for each in tried[1:])
 
 
 def test_nodes_put_back_are_counted_as_float(tmp_path: Path) -> None:
-    rungs = (Strategy(name="ends", ends=True), Strategy(name="worst", worst=0.2))
+    rungs = (Strategy(name="ends", ends_in_float=True), Strategy(name="worst", sensitive_in_float=0.2))
     where = ground(tmp_path, graphs.convolutional(tmp_path / "net"))
     tried = climbed(where, tmp_path, Limits(min_agreement=1, max_drop=0), rungs)
     ends = tried[1]
     assert (ends.figures.int8_nodes, ends.figures.nodes) == (2, 4)
-    operators = int8_coverage.executed(model_file.load(ends.path))
+    operators = int8_coverage.executed_operators(model_file.load(ends.path))
     assert (operators["QLinearConv"], operators["QGemm"]) == (2, 0)
-    if not ends.holds:
+    if not ends.passes:
         assert tried[2].figures.int8_nodes in (3, 4)
 
 
@@ -193,11 +193,11 @@ def test_nodes_put_back_are_counted_as_float(tmp_path: Path) -> None:
 def test_forms_that_save_size_only_compute_in_float(form: str, ratio: float, tmp_path: Path) -> None:
     tried = climbed(ground(tmp_path, _heavy(tmp_path / "net")), tmp_path, rungs=STRATEGIES[form])  # type: ignore[index]
     float_file, made = tried
-    assert made.holds
+    assert made.passes
     assert made.figures.int8_nodes == 0
     assert made.figures.bytes < ratio * float_file.figures.bytes
     assert made.figures.largest_change < 0.05
-    operators = int8_coverage.executed(model_file.load(made.path))
+    operators = int8_coverage.executed_operators(model_file.load(made.path))
     # The weights are turned back once, at the start: nothing is left to be done a call.
     assert operators["DequantizeLinear"] == 0
     assert operators["Mul"] <= 1
@@ -254,7 +254,7 @@ def decision(difference: float | None = 0.0, malignant: float | None = 0.0) -> D
     ],
 )
 def test_what_makes_a_rung_fail(seen: Decision, proved: Int8Proof, limits: Limits, fails: tuple[str, ...]) -> None:
-    assert search.shortfalls(seen, proved, limits, int8_coverage.ENOUGH) == fails
+    assert search.shortfalls(seen, proved, limits, int8_coverage.FULL_SHARE) == fails
 
 
 @given(drop=st.floats(0, 0.2), lost=st.integers(0, 50), allowed=st.floats(0, 0.2), more=st.floats(0, 0.2))
@@ -267,7 +267,7 @@ def test_who_allows_more_fails_no_rung_that_held(drop: float, lost: int, allowed
 
 
 def row(name: str, agreement: float, drop: float, **changes: object) -> Trial:
-    figures = RungFigures(
+    figures = TrialFigures(
         name=name,
         bytes=1,
         p50=1.0,
@@ -279,7 +279,7 @@ def row(name: str, agreement: float, drop: float, **changes: object) -> Trial:
         difference=Estimate(value=drop, low=drop, high=drop),
         fails=("agreement",),
     )
-    return Trial(rung=Strategy(name=name), path=Path(name), figures=figures, evidence=evidence(**changes))
+    return Trial(strategy=Strategy(name=name), path=Path(name), figures=figures, proof=evidence(**changes))
 
 
 def test_the_best_lost_least_in_all_and_is_int8() -> None:
@@ -300,21 +300,21 @@ def test_the_first_layer_and_all_last_ones_are_the_ends(tmp_path: Path) -> None:
     for number, node in enumerate(net.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     named = {node.output[0]: node.name for node in net.graph.node}
-    assert set(sensitivity.ends(net)) == {named["stem"], named["logits"], "evidence"}
-    assert sensitivity.count(net) == 4
-    assert "evidence" not in {node.name for node in sensitivity.towards(net, "logits")}
+    assert set(sensitivity.end_layers(net)) == {named["stem"], named["logits"], "evidence"}
+    assert sensitivity.count_layers(net) == 4
+    assert "evidence" not in {node.name for node in sensitivity.ancestors(net, "logits")}
 
 
 def test_rungs_do_what_their_names_say() -> None:
-    for rung in [*STRATEGIES["int8"], *search.TUNED]:
+    for rung in [*STRATEGIES["int8"], *search.FINE_TUNED]:
         share = re.search(r"worst (\d+) %", rung.name)
         method = re.match("minmax|percentile|entropy", rung.name)
         assert rung.method == (method.group() if method else None)
         assert rung.per_channel == ("per tensor" not in rung.name)
-        assert rung.corrected == ("corrected" in rung.name)
-        assert rung.tuned == ("fine-tuned" in rung.name)
-        assert rung.ends == ("in float" in rung.name)
-        assert rung.worst == (int(share.group(1)) / 100 if share else 0)
+        assert rung.corrects_biases == ("corrected" in rung.name)
+        assert rung.fine_tuned == ("fine-tuned" in rung.name)
+        assert rung.ends_in_float == ("in float" in rung.name)
+        assert rung.sensitive_in_float == (int(share.group(1)) / 100 if share else 0)
         assert rung.form == "int8"
     names = [rung.name for rung in STRATEGIES["int8"]]
     assert len(set(names)) == len(names) == 11
@@ -322,19 +322,23 @@ def test_rungs_do_what_their_names_say() -> None:
 
 def test_how_much_of_a_net_must_run_on_integers() -> None:
     """Nine in ten, or half where some are left in float; files that are only smaller promise nothing."""
-    assert [Strategy(name="a").least, Strategy(name="a", ends=True).least, Strategy(name="a", worst=0.05).least] == [
+    assert [
+        Strategy(name="a").min_int8_share,
+        Strategy(name="a", ends_in_float=True).min_int8_share,
+        Strategy(name="a", sensitive_in_float=0.05).min_int8_share,
+    ] == [
         0.9,
         0.5,
         0.5,
     ]
-    assert [rung.least for form in ("float16", "int8-weights") for rung in STRATEGIES[form]] == [0, 0]
+    assert [rung.min_int8_share for form in ("float16", "int8-weights") for rung in STRATEGIES[form]] == [0, 0]
     assert (LIMITS.max_drop, LIMITS.min_agreement, LIMITS.metric) == (0.01, 0.99, "balanced_accuracy")
 
 
 def test_nodes_are_ranked_by_how_far_each_alone_moves_the_logits(tmp_path: Path) -> None:
     net = static_qdq.prepare(ground(tmp_path, graphs.convolutional(tmp_path / "net")).source)
-    ranges, slices = static_qdq.measure(net, CALIBRATION, "minmax"), CALIBRATION[:8]
-    ranked = sensitivity.by_sensitivity(net, ranges, slices, per_channel=True)
+    ranges, slices = static_qdq.measure_ranges(net, CALIBRATION, "minmax"), CALIBRATION[:8]
+    ranked = sensitivity.rank_by_sensitivity(net, ranges, slices, per_channel=True)
 
     def logits(model: onnx.ModelProto) -> NDArray[np.float32]:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -342,7 +346,7 @@ def test_nodes_are_ranked_by_how_far_each_alone_moves_the_logits(tmp_path: Path)
 
     before = logits(net)
     moved = [
-        np.square(logits(static_qdq.rounded(net, ranges, per_channel=True, only=[n])) - before).mean() for n in ranked
+        np.square(logits(static_qdq.quantize(net, ranges, per_channel=True, only=[n])) - before).mean() for n in ranked
     ]
     kinds = {node.name: node.op_type for node in net.graph.node}
     assert sorted(kinds[name] for name in ranked) == ["Add", *["Conv"] * 3, "Gemm", "GlobalAveragePool", "Mul"]
@@ -353,7 +357,7 @@ def test_nodes_are_ranked_by_how_far_each_alone_moves_the_logits(tmp_path: Path)
 def test_the_collapsing_layer_is_the_most_sensitive(tmp_path: Path) -> None:
     where = ground(tmp_path, wide_range(tmp_path / "net"))
     net = static_qdq.prepare(where.source)
-    ranges = static_qdq.measure(net, CALIBRATION, "minmax")
-    ranked = sensitivity.by_sensitivity(net, ranges, CALIBRATION[:8], per_channel=False)
+    ranges = static_qdq.measure_ranges(net, CALIBRATION, "minmax")
+    ranked = sensitivity.rank_by_sensitivity(net, ranges, CALIBRATION[:8], per_channel=False)
     named = {node.name: node.output[0] for node in net.graph.node}
     assert named[ranked[0]] == "mix"

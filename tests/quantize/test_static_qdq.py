@@ -36,7 +36,7 @@ def test_the_int8_net_says_nearly_the_same(method: str, per_channel: bool, sourc
 
 
 def test_convolutions_sum_and_head_run_on_integers(source: Path, tmp_path: Path) -> None:
-    operators = int8_coverage.executed(_int8(tmp_path, source))
+    operators = int8_coverage.executed_operators(_int8(tmp_path, source))
     assert operators["QLinearConv"] == 3
     assert operators["QLinearAdd"] == 1
     assert operators["QGemm"] == 1
@@ -48,10 +48,10 @@ def test_a_layer_left_in_float_between_int8_ones_is_computed_in_float(source: Pa
     net = static_qdq.prepare(source)
     slices = graphs.slices(20, seed=1)
     name = next(node.name for node in net.graph.node if "point.w" in node.input)
-    made = static_qdq.rounded(net, static_qdq.measure(net, slices, "minmax"), in_float=[name])
+    made = static_qdq.quantize(net, static_qdq.measure_ranges(net, slices, "minmax"), in_float=[name])
     static_qdq.write(made, tmp_path / "int8")
     model_file.write(tmp_path / "int8", graphs.card(precision="int8"), tmp_path / "int8.onnx")
-    operators = int8_coverage.executed(model_file.load(tmp_path / "int8.onnx"))
+    operators = int8_coverage.executed_operators(model_file.load(tmp_path / "int8.onnx"))
     assert operators["QLinearConv"] == 2
     assert operators["Conv"] + operators["FusedConv"] == 1
 

@@ -47,7 +47,7 @@ def kept(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def test_weights_become_float16_as_near_as_that_goes(net: Path, tmp_path: Path) -> None:
-    weight_compression.shrink(net, tmp_path / "small", "float16")
+    weight_compression.compress_weights(net, tmp_path / "small", "float16")
 
     found = kept(tmp_path / "small")
     assert {name for name, value in found.items() if value.dtype == np.float16} == {"wide.float16", "head.float16"}
@@ -56,7 +56,7 @@ def test_weights_become_float16_as_near_as_that_goes(net: Path, tmp_path: Path) 
 
 
 def test_weights_become_int8_with_a_scale_an_output_channel(net: Path, tmp_path: Path) -> None:
-    weight_compression.shrink(net, tmp_path / "small", "int8-weights")
+    weight_compression.compress_weights(net, tmp_path / "small", "int8-weights")
 
     found = kept(tmp_path / "small")
     assert {name for name, value in found.items() if value.dtype == np.int8} == {"wide.int8", "head.int8"}
@@ -74,7 +74,7 @@ def test_weights_become_int8_with_a_scale_an_output_channel(net: Path, tmp_path:
 def test_what_is_small_or_no_matrix_stays_and_the_logits_are_near(
     form: weight_compression.Kept, net: Path, tmp_path: Path
 ) -> None:
-    weight_compression.shrink(net, tmp_path / "small", form)
+    weight_compression.compress_weights(net, tmp_path / "small", form)
 
     found = kept(tmp_path / "small")
     np.testing.assert_array_equal(found["narrow"], WEIGHTS["narrow"])
@@ -92,4 +92,4 @@ def test_what_is_small_or_no_matrix_stays_and_the_logits_are_near(
 def test_what_is_no_net_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no net")
     with pytest.raises(ModelFileError, match="cannot quantize"):
-        weight_compression.shrink(tmp_path / "text", tmp_path / "small", "float16")
+        weight_compression.compress_weights(tmp_path / "text", tmp_path / "small", "float16")

@@ -129,7 +129,7 @@ def test_trials_share_a_teacher_and_read_no_slice_of_the_test_part(monkeypatch: 
     assert model_file.read_card(student.stage("student") / model_paths.MODEL).teacher == "ownmodel"
     # The guard guards: what a run does beyond a trial is to judge the test part.
     with pytest.raises(AssertionError, match="a slice of the test part was read"):
-        list(jobs.work(student, guarded(real(student.recipe))))
+        list(jobs.execute(student, guarded(real(student.recipe))))
 
 
 def _last(outcome: TrialOutcome) -> str:

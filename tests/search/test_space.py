@@ -68,7 +68,7 @@ def test_a_recipe_combines_fixed_settings_and_drawn_values() -> None:
     settings = {"data": "d", "teacher": ["resnet18"], "epochs": 3}
     plan = StudyPlan(axes={"model": ("mnasnet",), "bits": (8, 32), "method": ("seed",)}, settings=settings, split="s")
 
-    kind, recipe = space.recipe_of(plan, {"model": "mnasnet", "bits": 8, "method": "seed"})
+    kind, recipe = space.recipe_of(plan, {"model": "mnasnet", "bits": 8, "method": "kd-mean"})
     assert (kind, recipe.model, recipe.teacher, recipe.epochs) == ("compress", "mnasnet", "resnet18", 3)
     assert (recipe.temperature, recipe.alpha) == (20.0, 0.8)  # what the method settles
     assert space.recipe_of(plan, {"model": "mnasnet", "bits": 32, "method": "kd"})[0] == "distill"

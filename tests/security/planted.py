@@ -60,7 +60,11 @@ def _sha256(content: bytes) -> str:
 
 def _card() -> model_card.ModelCard:
     card = graphs.card(
-        model=f"net{NASTY}", stage=f"student{NASTY}", classes=CLASSES, teacher=f"teacher{NASTY}", rung=f"rung{NASTY}"
+        model=f"net{NASTY}",
+        stage=f"student{NASTY}",
+        classes=CLASSES,
+        teacher=f"teacher{NASTY}",
+        strategy=f"strategy{NASTY}",
     )
     data = msgspec.structs.replace(card.data, name=DATA, licence=f"licence{NASTY}", citation=f"cite{NASTY}")
     split = msgspec.structs.replace(card.split, protocol=f"grouped{NASTY}", name=f"split{NASTY}")

@@ -45,7 +45,7 @@ def test_passes_in_the_other_mode_are_not_kept_and_so_no_validation_of_a_copy() 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenetv2", "swin-t"])
 def test_nets_have_the_maps_their_rows_say(name: str) -> None:
-    assert registry.net(name).maps
+    assert registry.net(name).feature_maps
     net = nets.build(name, 3, 64)
     watched = features.capture_features(net, 64, training=False)
     with torch.inference_mode():

@@ -163,7 +163,7 @@ def require_as_row_says(name: str, net: nets.Normalised, folder: Path) -> None:
     graphs.quantized(folder / "float.onnx", graphs.slices(2, size=SIZE), folder / "int8")
     model_file.write(folder / "int8", graphs.card(size=SIZE, precision="int8"), folder / "int8.onnx")
     proof = proved_int8(folder / "float.onnx", folder / "int8.onnx", slices)
-    assert int8_coverage.is_int8(proof, int8_coverage.ENOUGH) == (row.quantizable != "no")
+    assert int8_coverage.is_int8(proof, int8_coverage.FULL_SHARE) == (row.quantizable != "no")
     assert proof.size_ratio < 0.4
 
 

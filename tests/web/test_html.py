@@ -14,7 +14,7 @@ from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import StressFigures
+from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 from lungcli.web import html
 from lungcli.web.html import Upload
@@ -109,7 +109,7 @@ def test_the_model_card_names_data_figures_and_limits(tmp_path: Path) -> None:
 
 
 def test_a_card_without_figures_shows_those_of_unchanged_slices_under_stress(tmp_path: Path) -> None:
-    whole = StressFigures(
+    whole = RobustnessFigures(
         change="none",
         strength=0,
         setting="as it is",

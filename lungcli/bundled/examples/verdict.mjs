@@ -1,4 +1,4 @@
-// The verdict of a model that `lungcli export` wrote: node verdict.mjs MODEL.onnx SLICE.png
+// The prediction of a model that `lungcli export` wrote: node verdict.mjs MODEL.onnx SLICE.png
 // Needs npm packages onnxruntime-web and pngjs (in a browser, a canvas reads the picture instead). The facts lie beside
 // the model in MODEL.json; SLICE.png is a slice as `lungcli predict --prepared-to` writes it.
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-"""The verdict of a model that `lungcli export` wrote: python verdict.py MODEL.onnx SLICE.png
+"""The prediction of a model that `lungcli export` wrote: python verdict.py MODEL.onnx SLICE.png
 
 Needs numpy, pillow and onnxruntime. SLICE.png is a slice as `lungcli predict --prepared-to` writes it. Call it with
 ORT_DISABLE_TELEMETRY=1 in the environment, or onnxruntime tells its maker of the model.
@@ -16,9 +16,9 @@ facts = json.loads(session.get_modelmeta().custom_metadata_map["lungcli-export"]
 pixels = np.asarray(Image.open(sys.argv[2]).convert("L"))[None, None]
 probabilities = session.run(["probabilities"], {"slice": pixels})[0][0].tolist()
 surest = max(probabilities)
-verdict = {
+prediction = {
     "label": facts["classes"][probabilities.index(surest)],
     "probabilities": dict(zip(facts["classes"], probabilities, strict=True)),
     "referred": surest < (facts["referral_threshold"] or 0),
 }
-print(json.dumps(verdict))
+print(json.dumps(prediction))

@@ -13,7 +13,7 @@ import numpy as np
 
 from lungcli.metrics import classification
 from lungcli.metrics.classification import Floats, Ints
-from lungcli.metrics.intervals import Estimate, by_group, estimate
+from lungcli.metrics.intervals import Estimate, confusion_by_group, estimate
 
 # At p = 1 % the standard error of p is then 0.4 points.
 SHUFFLES = 499
@@ -86,7 +86,7 @@ def run_test(features: Floats, labels: Ints, groups: Ints, classes: int, seed: i
     if not white.size or int(group.max()) == 0:
         return None
     predictions = leave_group_out(white, labels, group, classes)
-    accuracy = estimate(classification.balanced_accuracy, by_group(labels, predictions, group, classes))
+    accuracy = estimate(classification.balanced_accuracy, confusion_by_group(labels, predictions, group, classes))
     shuffled = _by_chance(white, labels, group, classes, seed)
     # Sums of the same fractions in another order may differ in the last bit.
     reached = int((shuffled >= (accuracy.value or 0.0) - 1e-12).sum())

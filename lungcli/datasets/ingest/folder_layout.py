@@ -93,7 +93,7 @@ def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
     folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
     for row in DATA_SETS.values():
         labels = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
-        if len(labels) == len(row.folders) or (row.telling in folders and len(set(labels)) > 1):
+        if len(labels) == len(row.folders) or (row.distinctive_folder in folders and len(set(labels)) > 1):
             return row
     return None
 

@@ -1,6 +1,6 @@
 """Published data sets that are not on this machine yet, and what to know before one is downloaded."""
 
-from lungcli.core import settings
+from lungcli.core import paths
 from lungcli.core.errors import NetworkError
 from lungcli.core.formatting import plain
 from lungcli.core.registry import DATA_SETS, DataSet
@@ -43,7 +43,7 @@ def _size(row: DataSet) -> str:
 
 def require_network(row: DataSet) -> None:
     """Raise NetworkError where the user forbade it by LUNGCLI_OFFLINE."""
-    if settings.forbidden():
+    if paths.is_offline():
         raise NetworkError(
             f"{row.name} is not fetched: LUNGCLI_OFFLINE forbids the network", published.manual_hint(row)
         )

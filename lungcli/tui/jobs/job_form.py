@@ -36,7 +36,7 @@ def arguments(kind: str, values: Mapping[str, str]) -> tuple[str, ...]:
     words = [kind]
     for field in of_kind(kind):
         value = values.get(field.field, "").strip()
-        if not value or (value == field.usual and not is_needed(field)):
+        if not value or (value == field.default_text and not is_needed(field)):
             continue
         if field.kind is bool:
             words.append(field.names[0])
@@ -87,8 +87,10 @@ def _problem(field: Option, value: str, known: Mapping[str, tuple[str, ...]]) ->
         except LungcliError as error:
             return error.hint
         return ""
-    if field.known in ("nets", "teachers", "data"):
-        return next(filter(None, (_unknown(name, known.get(field.known, ())) for name in _items(field, value))), "")
+    if field.choices_from in ("nets", "teachers", "data"):
+        return next(
+            filter(None, (_unknown(name, known.get(field.choices_from, ())) for name in _items(field, value))), ""
+        )
     if field.field == "protocol":
         missing = value.endswith(".json") and not Path(value).is_file()
         return f"there is no file {value}" if missing else ""

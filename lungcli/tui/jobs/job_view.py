@@ -83,7 +83,7 @@ class StartView(View):
         self._check()
 
     def _defaults(self) -> dict[str, str]:
-        return {field.field: field.usual for field in job_form.of_kind(self._kind)}
+        return {field.field: field.default_text for field in job_form.of_kind(self._kind)}
 
     def _preset(self) -> None:
         """Choose a data set that is there where the usual one is not; a model is quantized with its own."""
@@ -105,8 +105,8 @@ class StartView(View):
         ]
 
     def _box(self, field: Option) -> Input | Select[str]:
-        value = self._values.get(field.field, field.usual)
-        choices = field.values or self._known.get(field.known, ())
+        value = self._values.get(field.field, field.default_text)
+        choices = field.values or self._known.get(field.choices_from, ())
         if field.kind is bool or (field.values and not field.free):
             options = [("no", ""), ("yes", "yes")] if field.kind is bool else [(choice, choice) for choice in choices]
             return Select(options, value=value, allow_blank=False, compact=True, name=field.field)

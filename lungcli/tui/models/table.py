@@ -120,7 +120,7 @@ def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool 
     `usual` stands in for a pinned one that is not there. An unusable file is an entry with a problem. With `trials`,
     only the final models of search trials, with their predictions on the validation part.
     """
-    find = compare.validation if trials else compare.verdicts
+    find = compare.stored_validation if trials else compare.stored_evaluation
     files = {name: path for name, path in model_paths.files().items() if not trials or _is_trial(path)}
     pinned = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
     anchor, reference = _pinned_model(files.get(pinned), find)
@@ -160,20 +160,20 @@ def _entry(
     latency: Measurement | None,
     anchor: ModelCard | None,
     reference: Evaluation | None,
-    find: compare.Find,
+    find: compare.FindEvaluation,
 ) -> Entry:
     try:
         card = model_file.read_card(path)
-        reason = compare.why_not(card, anchor) if anchor else ""
-        if find is compare.validation:
+        reason = compare.reason_not_comparable(card, anchor) if anchor else ""
+        if find is compare.stored_validation:
             card = msgspec.structs.replace(card, figures=None)
-        row = compare.row(path, card, latency, reference, reason, find)
+        row = compare.make_row(path, card, latency, reference, reason, find)
     except LungcliError as error:
         return Entry(name=name, path=path, problem=error.message)
     return Entry(name=name, path=path, row=row)
 
 
-def _pinned_model(path: Path | None, find: compare.Find) -> tuple[ModelCard | None, Evaluation | None]:
+def _pinned_model(path: Path | None, find: compare.FindEvaluation) -> tuple[ModelCard | None, Evaluation | None]:
     try:
         return (None, None) if path is None else (model_file.read_card(path), find(path))
     except LungcliError:

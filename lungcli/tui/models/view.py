@@ -13,8 +13,7 @@ from textual.widgets import DataTable, Static
 
 from lungcli.core import package_data, paths
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.core.formatting import plain
-from lungcli.core.json_output import as_json
+from lungcli.core.formatting import as_json, plain
 from lungcli.datasets import manifest
 from lungcli.evaluation import benchmark, compare
 from lungcli.evaluation.benchmark import Measurement
@@ -334,7 +333,7 @@ class ModelsView(View):
         """Return the evaluation saved beside a model file. Raises LungcliError, saying how to get one."""
         if entry.row is None:
             raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
-        evaluation = (compare.validation if self._trials else compare.verdicts)(entry.path)
+        evaluation = (compare.stored_validation if self._trials else compare.stored_evaluation)(entry.path)
         if evaluation is None:
             resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
             raise UsageError(

@@ -110,7 +110,7 @@ def test_mixed_slices_answer_to_both_classes_in_their_shares() -> None:
 
 def test_the_published_loss_can_be_made_again() -> None:
     """0.2 · cross-entropy + 0.8 · T² · KLDivLoss(), T = 20; neither class weights nor label smoothing."""
-    recipe = recipes.make(data="d", model="m", method="seed")
+    recipe = recipes.make(data="d", model="m", method="kd-mean")
     labels, slices, logits = torch.tensor([0, 1, 1, 1]), torch.rand(4, 1, 4, 4), torch.randn(4, 3)
     teacher = Frozen(1.0, 2.0, -1.0)
     ours = criteria.distillation_loss(recipe, labels, 3, [teacher], STUDENT)(logits, slices, whole(labels))
@@ -120,7 +120,7 @@ def test_the_published_loss_can_be_made_again() -> None:
 
 
 def test_the_published_nets_without_a_teacher_saw_plain_cross_entropy_too() -> None:
-    recipe = recipes.make(data="d", model="m", method="seed")
+    recipe = recipes.make(data="d", model="m", method="kd-mean")
     labels, logits = torch.tensor([0, 1, 1, 1]), torch.randn(4, 3)
     ours = criteria.label_loss(recipe, labels, 3)(logits, torch.rand(4, 1, 4, 4), whole(labels))
     torch.testing.assert_close(ours, functional.cross_entropy(logits, labels))

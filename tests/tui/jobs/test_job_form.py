@@ -40,9 +40,9 @@ def test_values_and_defaults_are_those_of_the_command(kind: str) -> None:
         assert tuple(getattr(option.type, "choices", field.values)) == field.values
         assert option.required == (field.default is msgspec.NODEFAULT)
         if isinstance(option.default, list):
-            assert ", ".join(option.default) == field.usual
-        elif field.usual:
-            assert type(option.default)(field.usual) == option.default, field.label
+            assert ", ".join(option.default) == field.default_text
+        elif field.default_text:
+            assert type(option.default)(field.default_text) == option.default, field.label
 
 
 def test_every_setting_of_a_recipe_can_be_made_in_the_form_of_a_compression() -> None:

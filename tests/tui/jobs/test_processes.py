@@ -90,7 +90,7 @@ def test_what_cannot_be_stopped_says_why() -> None:
     run = fakes.run("live", end="stopped")
     with pytest.raises(UsageError, match="no process works on the run 'live'"):
         processes.signal_worker(run, signal.SIGINT)
-    with runs._lock(run):
+    with runs._working_alone(run):
         (run.folder / "worker.json").write_bytes(msgspec.json.encode(Worker(pid=1, host="elsewhere")))
         with pytest.raises(UsageError, match="is worked on by elsewhere"):
             processes.signal_worker(run, signal.SIGINT)

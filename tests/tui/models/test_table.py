@@ -158,7 +158,7 @@ def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypat
     assert [first.name, teacher.name] == ["bundled", "mine/teacher"]
     assert first.row is not None
     assert first.row.difference is None
-    assert first.row.not_compared == "one of the two has no verdicts on its test part"
+    assert first.row.not_compared == "one of the two has not been evaluated on its test part"
     assert student.row is not None
     assert student.row.difference is not None
 

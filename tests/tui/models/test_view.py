@@ -255,7 +255,7 @@ def test_flips_without_the_data_set_and_of_other_slices() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "down", "f")
-        assert "judged on different slices" in app.messages()[-1]
+        assert "evaluated on different slices" in app.messages()[-1]
         await press(app, pilot, "down", "f")
         assert "its data set is not on this machine" in app.text()
 
