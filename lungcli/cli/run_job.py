@@ -102,7 +102,8 @@ def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
         console.info(quantize.speed_in_words(student.p50, int8.p50, card.precision))
     if not quantize.passes(card):
         console.warn(
-            f"no quantization strategy passes the gate: int8 uses the best, {card.strategy}; the float student is kept too"
+            f"no quantization strategy passes the gate: int8 uses the best, {card.strategy}; "
+            "the float student is kept too"
         )
 
 
