@@ -38,10 +38,11 @@ def calibrate(
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Fit temperature and referral threshold on validation slices, and store both in the model file.
+    """Fit temperature and referral threshold of a model.
 
-    The threshold is the smallest that reaches the target and refers at most four fifths of the slices. Without a
-    target, the one in the file is used again (initially risk 0.2). The test part is evaluated, never fitted on.
+    Both are fitted on validation slices and stored in the model file. The threshold is the smallest that reaches the
+    target and refers at most four fifths of the slices. Without a target, the one in the file is used again (initially
+    risk 0.2). The test part is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95

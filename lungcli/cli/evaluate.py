@@ -65,7 +65,7 @@ def evaluate(
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a model: confusion matrix, figures by class with intervals, calibration, referral.
+    """Evaluate a model: figures with intervals, calibration.
 
     On the model's own data set only its test part is used; on another data set, all slices. --folder-as alone needs no
     data set.
@@ -203,9 +203,9 @@ def _show(results: _Results) -> None:
         console.out().print(reliability(evaluation))
         if results.model.card.referral:
             calibrate.show_selective(referral.of(evaluation, results.model.card.referral.threshold))
-        if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
+        if len(classes := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(
-                f"every slice is predicted {evaluation.classes[given.pop()]}: the model cannot tell classes apart"
+                f"every slice is predicted {evaluation.classes[classes.pop()]}: the model cannot tell classes apart"
             )
         if warning:
             console.warn(warning)

@@ -93,14 +93,15 @@ def predict(
     shard_size: predict_ray.ShardSize = 1000,
     address: predict_ray.Address = "",
 ) -> None:
-    """Predict the class of lung CT slices, with calibrated probabilities.
+    """Predict the class of lung CT slices.
 
-    A picture that is no axial lung CT slice is refused. A slice that the model is not sure of, or whose acquisition is
-    unlike that of its training slices, is referred to a radiologist. Exit code 4 if a picture was refused or could not
-    be read. Predictions come in the order of the paths. In folders and .zip files, other files are skipped, and a DICOM
-    series is sorted from feet to head. A series of several slices also gets a prediction of its own, the mean of its
-    slices that were neither refused nor referred. It is referred if those are fewer than half, if its confidence is
-    below the threshold, or if one of them is predicted malignant and the mean is not.
+    Probabilities are calibrated. A picture that is no axial lung CT slice is refused. A slice that the model is not
+    sure of, or whose acquisition is unlike that of its training slices, is referred to a radiologist. Exit code 4 if a
+    picture was refused or could not be read. Predictions come in the order of the paths. In folders and .zip files,
+    other files are skipped, and a DICOM series is sorted from feet to head. A series of several slices also gets a
+    prediction of its own, the mean of its slices that were neither refused nor referred. It is referred if those are
+    fewer than half, if its confidence is below the threshold, or if one of them is predicted malignant and the mean is
+    not.
 
     With several models, each at its own size, the probabilities are averaged; a prediction is referred where the models
     disagree, or below the mean of their thresholds. --tta averages probabilities, after the temperature.

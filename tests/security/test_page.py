@@ -121,7 +121,7 @@ def overheard(served: Served, session: str, seconds: float) -> bytes:
     ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],
 )
 def test_files_that_were_not_uploaded_are_not_predicted(served: Served, claimed: str) -> None:
-    answers = request_answers(served, claimed, "two")
+    answers = request_prediction(served, claimed, "two")
     assert b"root:" not in answers
     assert b'"success":true' not in answers.replace(b" ", b"")
 
