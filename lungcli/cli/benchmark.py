@@ -14,7 +14,9 @@ def benchmark(
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Measure the latency of the net alone: 20 warm-up calls, then percentiles, with models timed in turns.
+    """Measure the latency of models.
+
+    Times the net alone, models in turns: 20 warm-up calls, then percentiles.
 
     \b
     Example: lungcli benchmark compress-mobilenetv2-phantom/student compress-mobilenetv2-phantom/int8

@@ -15,33 +15,37 @@ if TYPE_CHECKING:
 
 _WIDTH = 30
 
+TargetRisk = Annotated[
+    float | None,
+    typer.Option(
+        "--target-risk", min=0, max=1, help="Largest share of wrong predictions among slices that are not referred."
+    ),
+]
+TargetSensitivity = Annotated[
+    float | None,
+    typer.Option(
+        "--target-sensitivity",
+        min=0,
+        max=1,
+        help="Smallest malignant sensitivity among slices that are not referred.",
+    ),
+]
+
 
 def calibrate(
     spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")],
-    risk: Annotated[
-        float | None,
-        typer.Option(
-            "--target-risk", min=0, max=1, help="Largest share of wrong predictions among slices that are not referred."
-        ),
-    ] = None,
-    sensitivity: Annotated[
-        float | None,
-        typer.Option(
-            "--target-sensitivity",
-            min=0,
-            max=1,
-            help="Smallest malignant sensitivity among slices that are not referred.",
-        ),
-    ] = None,
+    risk: TargetRisk = None,
+    sensitivity: TargetSensitivity = None,
     data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.")] = None,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Fit temperature and referral threshold on validation slices, and store both in the model file.
+    """Fit temperature and referral threshold of a model.
 
-    The threshold is the smallest that reaches the target and refers at most four fifths of the slices. Without a
-    target, the one in the file is used again (initially risk 0.2). The test part is evaluated, never fitted on.
+    Both are fitted on validation slices and stored in the model file. The threshold is the smallest that reaches the
+    target and refers at most four fifths of the slices. Without a target, the one in the file is used again (initially
+    risk 0.2). The test part is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95

@@ -31,10 +31,11 @@ def compare(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Compare models side by side: size, latency, accuracy with intervals, paired differences.
+    """Compare models: size, latency, accuracy, differences.
 
-    Models evaluated on different test parts have no difference, which is said under the table. A named file without
-    stored predictions is evaluated again, if its data set is on this machine.
+    Accuracy comes with intervals, and differences are paired. Named models that were evaluated on different
+    test parts are refused; without names, a footnote lists them. A named file without stored predictions is evaluated
+    again, if its data set is on this machine.
 
     \b
     Examples:

@@ -110,11 +110,11 @@ def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     from lungcli.views.figures import difference, p_value
 
     lines = []
-    for reference in dict.fromkeys(found.reference for found in pooled.differences):
-        found = [_difference_of(pooled, stage, reference) for stage in pooled.stages]
-        tests = [each.significance if each else None for each in found]
+    for reference in dict.fromkeys(item.reference for item in pooled.differences):
+        differences = [_difference_of(pooled, stage, reference) for stage in pooled.stages]
+        tests = [item.significance if item else None for item in differences]
         lines += [
-            (f"to {reference}", [interval_below(difference(each.difference)) if each else "–" for each in found]),
+            (f"to {reference}", [interval_below(difference(item.difference)) if item else "–" for item in differences]),
             ("p bootstrap", [p_value(test.bootstrap) if test else "–" for test in tests]),
             ("p McNemar", [p_value(test.mcnemar) if test else "–" for test in tests]),
         ]
@@ -122,7 +122,7 @@ def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
 
 
 def _difference_of(pooled: "Pooled", stage: "PooledStage", reference: str) -> "Difference | None":
-    pairs = {(found.stage, found.reference): found for found in pooled.differences}
+    pairs = {(item.stage, item.reference): item for item in pooled.differences}
     return pairs.get((stage.stage, reference))
 
 

@@ -11,7 +11,7 @@ def dashboard(
     once: Annotated[bool, typer.Option("--once", help="Print one view as text and exit.")] = False,
     view: Annotated[Shown, typer.Option("--view", help="View that --once prints, or that is opened first.")] = "runs",
 ) -> None:
-    """Watch runs live, compare models, predict slices, browse data, all in full screen.
+    """Watch runs, compare models, predict, in full screen.
 
     Slices are drawn with half blocks, or as pictures where the terminal supports Sixel (not in tmux, nor with NO_COLOR
     or LUNGCLI_GRAPHICS=off). LUNGCLI_GRAPHICS=kitty uses the protocol of Kitty 0.28 and later, and of Ghostty.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
     from lungcli.datasets.verify import Verification
 
-app = typer.Typer(help="Data sets: download, import, draw, list, check, split, verify, remove.", no_args_is_help=True)
+app = typer.Typer(help="Data sets: download, import, draw, check, split.", no_args_is_help=True)
 
 DataName = Annotated[str, typer.Argument(metavar="NAME")]
 NewName = Annotated[
@@ -35,7 +35,9 @@ def import_(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Import a folder or .zip file of slices, and group near-duplicates.
+    """Import a folder or .zip file of slices.
+
+    Near-duplicates are grouped, so that a split keeps them together.
 
     With --labels, a table gives the class and patient of each file, instead of its folder, and the slices of a patient
     stay in one group.
@@ -109,7 +111,7 @@ def show(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show counts by class, near-duplicate groups, exact copies, and rejected files."""
+    """Show what a data set contains: classes, groups, copies."""
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
@@ -151,7 +153,7 @@ def path(name: DataName) -> None:
 
 @app.command()
 def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Delete a data set, or an unfinished download of it, from this machine."""
+    """Delete a data set, or an unfinished download of it."""
     from lungcli.cli import console
     from lungcli.core import registry
     from lungcli.core.errors import UnreadableInputError

@@ -22,7 +22,9 @@ def check(
     split_seed: options.SplitSeed = 0,
     json: options.Json = False,
 ) -> None:
-    """Audit a data set: leakage, copies, label conflicts, shortcuts, damaged files.
+    """Audit a data set for what would mislead a classifier.
+
+    It looks for leakage, copies, label conflicts, shortcuts and damaged files.
 
     \b
     Example: lungcli data check iqothnccd --html audit.html

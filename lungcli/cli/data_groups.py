@@ -8,7 +8,7 @@ from lungcli.cli import options
 
 
 def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.Json = False) -> None:
-    """Show how the similarity threshold changes the near-duplicate groups.
+    """Show the near-duplicate groups at several thresholds.
 
     For each threshold: the number of groups, the largest, and the share of near-duplicates in different groups.
 

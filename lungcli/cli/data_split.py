@@ -32,10 +32,10 @@ def split(
     ] = "",
     json: options.Json = False,
 ) -> None:
-    """Write a split, or the folds of a cross-validation, to a file; or check one.
+    """Write a split to a file, or check one.
 
-    Splits are stratified by class and keep near-duplicate groups whole. The same data, seed and protocol give the same
-    file on any machine.
+    A file holds one split, or the folds of a cross-validation. Splits are stratified by class and keep near-duplicate
+    groups whole. The same data, seed and protocol give the same file on any machine.
 
     \b
     Examples: lungcli data split iqothnccd --folds 5
@@ -62,14 +62,14 @@ def split(
     console.info(f"next: lungcli train --model resnet18 --data '{dataset.name}' --split '{split_name}'")
 
 
-def _report_leaks(found: "Manifest", first: "Split") -> None:
+def _report_leaks(manifest: "Manifest", first: "Split") -> None:
     from lungcli.cli import console
     from lungcli.datasets import splits
 
     if first.protocol == "grouped":
         console.info("checked: no near-duplicate group, exact copy or known patient is in more than one part")
         return
-    leak = splits.count_leaks(found, first)
+    leak = splits.count_leaks(manifest, first)
     console.warn(
         f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies "
         f"are in several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
@@ -91,12 +91,12 @@ def _summary(manifest: "Manifest", path: "Path", splits_in_file: "Sequence[Split
         "folds": file.folds,
         "splits": [
             {
-                "fold": one.fold,
-                "digest": one.digest,
-                "parts": _counts(manifest, one),
-                "count_leaks": splits.count_leaks(manifest, one),
+                "fold": split_.fold,
+                "digest": split_.digest,
+                "parts": _counts(manifest, split_),
+                "leak": splits.count_leaks(manifest, split_),
             }
-            for one in splits_in_file
+            for split_ in splits_in_file
         ],
     }
 

@@ -33,6 +33,15 @@ class _Results:
     folder_results: "list[ExternalResult]"
 
 
+Stress = Annotated[
+    bool,
+    typer.Option("--stress", help="Also evaluate under other windows, kernels, doses and crops, at three strengths."),
+]
+Reliability = Annotated[
+    Path | None, typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.")
+]
+
+
 def evaluate(
     spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")],
     data: Annotated[
@@ -41,12 +50,7 @@ def evaluate(
     split: Annotated[
         Protocol, typer.Option("--split", help="random: also evaluate on a random split, as in the literature.")
     ] = "grouped",
-    stress: Annotated[
-        bool,
-        typer.Option(
-            "--stress", help="Also evaluate under other windows, kernels, doses and crops, at three strengths."
-        ),
-    ] = False,
+    stress: Stress = False,
     folder_as: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,13 +63,11 @@ def evaluate(
         typer.Option("--save/--no-save", help="Store the figures of --stress and --folder-as in the model file."),
     ] = True,
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
-    reliability: Annotated[
-        Path | None, typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.")
-    ] = None,
+    reliability: Reliability = None,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a model: confusion matrix, figures by class with intervals, calibration, referral.
+    """Evaluate a model: figures with intervals, calibration.
 
     On the model's own data set only its test part is used; on another data set, all slices. --folder-as alone needs no
     data set.
@@ -76,7 +78,6 @@ def evaluate(
       lungcli evaluate compress-mobilenetv2-phantom --folder-as normal=~/healthy
     """
     from lungcli.cli import console
-    from lungcli.evaluation import plots
 
     _check_pictures(png, reliability, stress=stress)
     # With --stress and --folder-as many slices are predicted at once: one thread each is the fastest.
@@ -96,12 +97,18 @@ def evaluate(
         _print_json(results, name)
     else:
         _show(results)
+    _draw(results, reliability, png)
+    if save or tta:
+        _save(results)
+
+
+def _draw(results: _Results, reliability: Path | None, png: Path | None) -> None:
+    from lungcli.evaluation import plots
+
     if reliability:
         plots.save(_reliability(results), reliability)
     if png:
         plots.save(_under_stress(results), png)
-    if save or tta:
-        _save(results)
 
 
 def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool) -> None:
@@ -210,9 +217,9 @@ def _show(results: _Results) -> None:
         console.out().print(reliability(evaluation))
         if results.model.card.referral:
             calibrate.show_selective(referral.measure(evaluation, results.model.card.referral.threshold))
-        if len(given := set(probabilities.argmax(axis=1).tolist())) == 1:
+        if len(classes := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(
-                f"every slice is predicted {evaluation.classes[given.pop()]}: the model cannot tell classes apart"
+                f"every slice is predicted {evaluation.classes[classes.pop()]}: the model cannot tell classes apart"
             )
         if warning:
             console.warn(warning)

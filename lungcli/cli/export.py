@@ -52,7 +52,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Export a model to another runtime, and check that the predictions are the same.
+    """Export a model to another runtime.
 
     The file takes prepared slices (uint8, n × 1 × size × size) and returns calibrated probabilities. Class names, size,
     preprocessing version, temperature, referral threshold and provenance are in it, and beside it in FILE.json.

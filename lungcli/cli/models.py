@@ -4,7 +4,7 @@ import typer
 
 from lungcli.cli import options
 
-app = typer.Typer(help="Nets that can be trained, and model files that have been made.", no_args_is_help=True)
+app = typer.Typer(help="Nets to train, and model files on this machine.", no_args_is_help=True)
 
 
 @app.command("list")

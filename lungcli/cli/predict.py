@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -11,13 +11,12 @@ from lungcli.core import cpu
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lungcli.cli.predict_output import Format, Write
     from lungcli.modelfile.model_file import Model
     from lungcli.predict.inputs import Item, Naming
-    from lungcli.predict.predict import Capture
-    from lungcli.predict.prediction_json import Found
+    from lungcli.predict.predict import Capture, Outcome
 
 MAX_STDIN_BYTES = 1 << 30
 
@@ -93,14 +92,14 @@ def predict(
     shard_size: predict_ray.ShardSize = 1000,
     address: predict_ray.Address = "",
 ) -> None:
-    """Predict the class of lung CT slices, with calibrated probabilities.
+    """Predict the class of lung CT slices.
 
-    A picture that is no axial lung CT slice is refused. A slice that the model is not sure of, or whose acquisition is
-    unlike that of its training slices, is referred to a radiologist. Exit code 4 if a picture was refused or could not
-    be read. Predictions come in the order of the paths. In folders and .zip files, other files are skipped, and a DICOM
-    series is sorted from feet to head. A series of several slices also gets a prediction of its own, the mean of its
-    slices that were neither refused nor referred. It is referred if those are fewer than half, if its confidence is
-    below the threshold, or if one of them is predicted malignant and the mean is not.
+    Probabilities are calibrated. A picture that is no axial lung CT slice is refused. A slice that the model is not
+    sure of, or that was acquired unlike its training slices, is referred to a radiologist. Exit code 4 if a picture was
+    refused or could not be read. In folders and .zip files other files are skipped, and a DICOM series is sorted from
+    feet to head. A series also gets a prediction of its own, the mean of its slices that were neither refused nor
+    referred. It is referred if those are fewer than half, if its confidence is below the threshold, or if one of them
+    is predicted malignant and the mean is not.
 
     With several models, each at its own size, the probabilities are averaged; a prediction is referred where the models
     disagree, or below the mean of their thresholds. --tta averages probabilities, after the temperature.
@@ -112,53 +111,58 @@ def predict(
       lungcli predict --engine ray s3://bucket/slices --output predictions/
       find . -name '*.dcm' | lungcli predict --csv -
     """
-    from lungcli.cli import console, predict_output, progress
-    from lungcli.predict import ensemble, inputs, predict, series
+    from lungcli.cli import console, predict_output
+    from lungcli.predict import inputs, predict
 
     pictures = predict_explain.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
     if engine == "ray":
         predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
-    named_paths = paths or []
+    named_paths, threads = paths or [], threads or cpu.physical_cores()
     form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
     single = _is_single(named_paths, stdin=stdin)
-    threads = threads or cpu.physical_cores()
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
     naming = inputs.Naming(phi=include_phi)
     items = _items(named_paths, naming, stdin=stdin)
-    workers = 1 if single else threads
-    predicted = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted)
+    outcomes = predict.predict(items, loaded, force=force, workers=1 if single else threads, capture=pictures.wanted)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
-    with (
-        predict_output.output_writer(form, loaded, single=single, top=top) as write,
-        progress.predicting(total) as advance,
-    ):
+    with predict_output.output_writer(form, loaded, single=single, top=top) as write:
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
-        codes = _show_outcomes(series.combined(predicted, ensemble.card(loaded)), writers, loaded[0], pictures, advance)
+        codes = _show_outcomes(outcomes, writers, loaded, pictures, total)
+    _exit(predict_output.exit_code(codes, strict=strict), naming)
+
+
+def _exit(code: int, naming: "Naming") -> NoReturn:
+    """Say which files were passed over, and exit."""
+    from lungcli.cli import console
+    from lungcli.predict import inputs
+
     if passed_over := inputs.passed_over(naming):
         console.info(f"passed over: {passed_over}")
-    raise typer.Exit(predict_output.exit_code(codes, strict=strict))
+    raise typer.Exit(code)
 
 
 def _show_outcomes(
-    predicted: "Iterable[tuple[Found, Capture | None]]",
+    predicted: "Iterable[tuple[Outcome, Capture]]",
     writers: "Sequence[Write]",
-    model: "Model",
+    models: "Sequence[Model]",
     pictures: predict_explain.Pictures,
-    advance: "Callable[[], None]",
+    total: int | None,
 ) -> set[int]:
-    """Show every outcome as it comes, with the requested pictures; return the exit codes."""
-    from lungcli.cli import predict_output
+    """Show every outcome as it comes, series too, with the requested pictures; return the exit codes."""
+    from lungcli.cli import predict_output, progress
+    from lungcli.predict import ensemble, series
     from lungcli.predict.predict import Prediction
 
     codes = set()
-    for outcome, capture in predicted:
-        codes.add(predict_output.report_problem(outcome))
-        for write in writers:
-            write(outcome)
-        if isinstance(outcome, Prediction) and capture and capture.image:
-            predict_explain.show(outcome, capture.image, model, pictures)
-        advance()
+    with progress.predicting(total) as advance:
+        for outcome, capture in series.combined(predicted, ensemble.card(models)):
+            codes.add(predict_output.report_problem(outcome))
+            for write in writers:
+                write(outcome)
+            if isinstance(outcome, Prediction) and capture and capture.image:
+                predict_explain.show(outcome, capture.image, models[0], pictures)
+            advance()
     return codes
 
 

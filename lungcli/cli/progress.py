@@ -81,9 +81,9 @@ def predicting(total: int | None) -> Iterator[Callable[[], None]]:
             nonlocal done
             done += 1
             # Frames and members of .zip files are not counted beforehand.
-            known = None if total is None else max(total, done)
+            new_total = None if total is None else max(total, done)
             rate = units.images_per_second(done, time.monotonic() - began)
-            bars.update(task, total=known, completed=done, rate=rate)
+            bars.update(task, total=new_total, completed=done, rate=rate)
 
         yield advance
 

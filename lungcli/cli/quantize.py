@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @options.with_options_of("quantize")
 def quantize(settings: options.Settings) -> None:
-    """Quantize a float model with the first strategy that loses no more than allowed.
+    """Quantize a model, losing no more than allowed.
 
-    Calibrated on training slices, evaluated on validation slices. Exit code 5 if no strategy passes; the best is kept.
+    The first strategy that passes the gate is taken. Calibrated on training slices, evaluated on validation slices.
+    Exit code 5 if no strategy passes; the best is kept.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ import typer
 
 from lungcli.cli import options
 
-app = typer.Typer(help="Recipes that come with lungcli, for `lungcli compress --recipe NAME`.", no_args_is_help=True)
+app = typer.Typer(help="Bundled recipes, for `lungcli compress --recipe`.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ from lungcli.cli import options
 if TYPE_CHECKING:
     from lungcli.core.runs import Run
 
-app = typer.Typer(help="Runs on this machine: list, show, resume, reproduce, remove.", no_args_is_help=True)
+app = typer.Typer(help="Runs: list, show, resume, reproduce, remove.", no_args_is_help=True)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
 
@@ -78,7 +78,7 @@ def show(name: RunName, json: options.Json = False) -> None:
 
 @app.command()
 def resume(name: RunName, devices: options.Devices = 1) -> None:
-    """Continue a run that was stopped, killed or failed, on any number of devices."""
+    """Continue a run that was stopped, killed or failed."""
     from lungcli.cli import distributed, run_job
     from lungcli.core import runs
 

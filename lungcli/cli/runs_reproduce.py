@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 def reproduce(name: RunName, json: options.Json = False) -> None:
-    """Repeat a finished run from its recipe and compare the results; exit code 1 if they differ.
+    """Repeat a finished run, and compare the results.
 
-    The repetition is a run of its own, RUN-again. If it is stopped, the same command continues it.
+    Exit code 1 if they differ. The repetition is a run of its own, RUN-again. If it is stopped, the same command
+    continues it.
 
     \b
     Example: lungcli runs reproduce compress-mobilenetv2-phantom

@@ -58,7 +58,9 @@ def search(
     show: Show = False,
     json: options.Json = False,
 ) -> None:
-    """Search students, sizes, losses and bits for the Pareto front of file size, latency and balanced accuracy.
+    """Search settings for small, fast and accurate students.
+
+    The result is the Pareto front of file size, latency and balanced accuracy over students, sizes, losses and bits.
 
     An option given once is fixed; given several times, or as LOW:HIGH, it is searched. Every trial is a run tagged
     with the name of the study and evaluated on the validation part of the grouped split; no trial sees the test part.
@@ -170,10 +172,10 @@ def _announce(name: str, where: str, plan: "StudyPlan") -> None:
     from lungcli.search import studies
     from lungcli.search.space import Range
 
-    searched = [
-        f"{axis.replace('_', ' ')} {f'{it.low:g} to {it.high:g}' if isinstance(it, Range) else ', '.join(map(str, it))}"
-        for axis, it in plan.axes.items()
-    ]
+    searched = []
+    for field, axis in plan.axes.items():
+        values = f"{axis.low:g} to {axis.high:g}" if isinstance(axis, Range) else ", ".join(map(str, axis))
+        searched.append(f"{field.replace('_', ' ')} {values}")
     console.info(f"study {name} in {studies.redacted_storage(where)}: {'; '.join(searched)}")
 
 

@@ -30,10 +30,10 @@ def serve(
         int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture accepted.")
     ] = 64,
 ) -> None:
-    """Serve a web page that predicts dropped slices: class, probabilities, heat-map, referral.
+    """Serve a web page that predicts slices.
 
-    Needs the extra `web`: pip install 'lungcli[web]'. Nothing leaves this machine, and uploads are deleted once
-    read.
+    It shows class, probabilities, heat-map and referral. Needs the extra `web`: pip install 'lungcli[web]'. Nothing
+    leaves this machine, and uploads are deleted once read.
 
     \b
     Example: lungcli serve

@@ -6,7 +6,7 @@ from lungcli.core.errors import UsageError
 
 @options.with_options_of("train")
 def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
-    """Train a net on a data set, and evaluate it once on its test part.
+    """Train a net on a data set, and evaluate it on the test part.
 
     With --devices N the result is that of one device, except for rounding and the random numbers of dropout. On a CPU,
     batch normalisation sees the slices of each process alone, as with --micro-batch at an Nth of the batch.
@@ -44,9 +44,11 @@ def distill(settings: options.Settings, name: options.Name = "", devices: option
 def compress(
     settings: options.Settings, recipe: options.RecipeName = "", name: options.Name = "", devices: options.Devices = 1
 ) -> None:
-    """Train a teacher, a base student and a distilled one, quantize it, and compare all; exit code 5 if a gate fails.
+    """Train teacher and student, distil, quantize, compare.
 
-    Every stage is kept: run the same command again to continue where it stopped.
+    The stages are the teacher, the student without it, the distilled student, and its int8 file, with a table that
+    compares them. Exit code 5 if a gate fails. Every stage is kept: run the same command again to continue where it
+    stopped.
 
     With --recipe, settings come from the recipe; options beside it override them.
 

@@ -1,8 +1,7 @@
 """Limits of a graph's operators, memory and multiplications, computed from the file before the runtime sees it.
 
-A small file can describe a graph that fills any memory or never ends. Model files use few operators, whose output
-shapes follow from those of their inputs (ONNX operator specification, opset 18); all others are refused. Shapes are
-computed for a batch of 32 slices, the largest there is.
+A small file can describe a graph that fills any memory or never ends. Only operators whose output shapes follow from
+their inputs' (ONNX specification, opset 18) are taken. Shapes are computed for 32 slices, the largest batch there is.
 """
 
 import math

@@ -126,4 +126,4 @@ def test_a_random_split_is_warned_about(own_workshop: Path) -> None:
     done = call(own_workshop, "train", "--model", "ownmodel", *SMALL, "--split", "random", "--name", "Zufall ä [1]")
     assert "figures on it are too high" in done.stderr
     compared = call(own_workshop, "compare", "Zufall ä [1]", "--seconds", 0)
-    assert "random split: the same bodies were trained on" in compared.stderr
+    assert "random split: training has slices of the same bodies" in compared.stderr

@@ -176,7 +176,7 @@ def test_the_front_is_printed_at_the_end_and_again(searched: Searched) -> None:
     assert "validation slices of" in shown.stderr
     assert "the figures of the best of 4 trials are too high" in shown.stderr
     assert "the test part was not used: the best of these need not be the best there" in shown.stderr
-    command = re.search(r"judge it once on the test part: lungcli (evaluate) '(rates-\d+)'", shown.stderr)
+    command = re.search(r"evaluate it once on the test part: lungcli (evaluate) '(rates-\d+)'", shown.stderr)
     assert command
     assert "test part of the model's own grouped split" in typed(home, *command.groups()).stdout
 
@@ -203,8 +203,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--student", "ownmodel", "--size", "64:128"], "--size 64:128 is neither values nor a range"),
     (["--student", "ownmodel", "--lr", "1e-2:1e-4"], "--learning-rate 1e-2:1e-4 is no range"),
     (["--student", "ownmodel", "--temperature", "warm"], "--temperature 'warm' is no number"),
-    (["--student", "ownmodel", "--split", "random"], "a search selects models on the validation part"),
-    (["--student", "ownmodel", "--max-size", "1 apple"], "--max-size '1 apple' is no size"),
+    (["--student", "ownmodel", "--split", "random"], "a search chooses by the validation part"),
+    (["--student", "ownmodel", "--max-size", "1 apple"], "--max-size '1 apple' is not a size"),
     (["--student", "ownmodel", "--study", "my study"], "'my study' cannot be the name of a study"),
     (["--student", "ownmodel", "--data", "nothing"], "unknown data set 'nothing'"),
     (["--study", "other", "--show"], "there is no study 'other' in "),

@@ -66,20 +66,22 @@ def licence(distribution: metadata.Distribution) -> str:
     about = distribution.metadata
     if "License-Expression" in about:
         return about["License-Expression"]
-    output = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
-    return ", ".join(output) or (about["License"] if "License" in about else "").strip().partition("\n")[0]  # noqa: SIM401
+    classifiers = [
+        line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")
+    ]
+    return ", ".join(classifiers) or (about["License"] if "License" in about else "").strip().partition("\n")[0]  # noqa: SIM401
 
 
 def unsuitable(found: dict[str, metadata.Distribution]) -> dict[str, str]:
-    """Packages whose licence does not suit, or is not told."""
-    output = {
+    """Packages whose licence does not suit, or is missing."""
+    licences = {
         name: KNOWN.get(name) or licence(each)
         for name, each in found.items()
         if not name.startswith(VENDOR) and not (name in USED_UNCHANGED and licence(each).startswith("LGPL"))
     }
     return {
         name: text
-        for name, text in output.items()
+        for name, text in licences.items()
         # One licence of several may be chosen.
         if not SUITABLE.search(text) or (COPYLEFT.search(text) and " OR " not in text)
     }
@@ -92,7 +94,7 @@ def main() -> int:
         print(f"{name:28} {distribution.version:14} {KNOWN.get(name) or licence(distribution) or '?'}")
     bad = unsuitable(found)
     for name, text in bad.items():
-        print(f"does not suit Apache-2.0: {name}: {text or 'no licence told'}", file=sys.stderr)
+        print(f"does not suit Apache-2.0: {name}: {text or 'no licence given'}", file=sys.stderr)
     return len(bad)
 
 

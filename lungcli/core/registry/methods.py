@@ -12,7 +12,7 @@ class Method:
     """One way to distil a teacher.
 
     `former_name` is what an earlier version called it, which stays readable. `loss` is `"module:function"`: `on` logits
-    a `training.losses.distillation.Method`, on features a `FeatureMethod`. `preset` are the recipe's fields that it sets
+    a `training.losses.distillation.Method`, on features a `FeatureMethod`. `preset`: the recipe's fields that it sets
     where the user has not; `balanced`: the cross-entropy beside it weighs classes equally; `scaled`: it has the factor
     T²; `shift_invariant`: adding a number to all logits changes nothing.
     """
