@@ -34,7 +34,7 @@ def test_a_command_lacks_what_it_does_not_do(command: str, lacking: set[str]) ->
     assert {option.field for option in commands.options(command)} == every - lacking
 
 
-def test_a_net_that_learns_from_another_is_called_a_student_and_both_must_be_named() -> None:
+def test_a_distilled_net_is_called_a_student_and_both_must_be_named() -> None:
     names = {command: {option.field: option.names for option in commands.options(command)} for command in RUN}
     assert {command: found["model"] for command, found in names.items()} == {
         "train": ("--model", "-m"),

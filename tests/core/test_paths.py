@@ -93,7 +93,7 @@ with paths.atomic_replace(pathlib.Path(sys.argv[1])) as partial:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody can tell there who writes a file")
-def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+def test_partial_files_of_killed_processes_are_deleted_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
     target = tmp_path / "a [1].json"
     command = [sys.executable, "-c", WRITER, str(target)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:

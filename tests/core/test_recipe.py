@@ -62,7 +62,7 @@ def test_every_setting_is_declared_in_a_line_and_its_default_is_in_its_range() -
             assert option.range or field.name in ("split_seed", "seed") or option.kind not in (int, float)
 
 
-def test_a_method_settles_what_is_left_out_and_nothing_else() -> None:
+def test_a_method_presets_what_is_left_out_and_nothing_else() -> None:
     patient = recipes.make(data="d", model="m", method="Patient")
     assert (patient.method, patient.alpha, patient.mixup, patient.epochs) == ("patient", 1.0, 1.0, 300)
     assert patient.patience == 0

@@ -31,7 +31,7 @@ def test_damaged_tags_are_none() -> None:
     assert run_trash.tags(run.folder) == ()
 
 
-def test_a_renamed_run_keeps_everything_and_those_it_taught_follow() -> None:
+def test_a_renamed_run_keeps_everything_and_its_students_follow() -> None:
     run, pupil = new("first"), new("pupil", "first/teacher")
     renamed = run_trash.rename(run, "second")
     assert (renamed.name, renamed.info, renamed.recipe) == ("second", run.info, run.recipe)
@@ -77,7 +77,7 @@ def test_names_that_cannot_be_given_leave_the_run_alone(name: str, message: str)
     assert runs.load("first") == run
 
 
-def test_a_run_put_away_comes_back_whole() -> None:
+def test_a_run_in_the_trash_is_restored_whole() -> None:
     run = new("first")
     place = run_trash.move_to_trash(run)
     assert runs.known() == {}
@@ -85,7 +85,7 @@ def test_a_run_put_away_comes_back_whole() -> None:
     assert runs.load("first") == run
 
 
-def test_a_run_taken_back_gets_a_fresh_name_if_its_own_is_taken() -> None:
+def test_a_restored_run_gets_a_new_name_if_its_own_is_taken() -> None:
     place = run_trash.move_to_trash(new("first"))
     new("first")
     assert run_trash.restore_from_trash(place) == "first-2"

@@ -100,7 +100,7 @@ def test_a_run_that_cannot_be_opened_can_be_removed() -> None:
     assert list(paths.runs_home().iterdir()) == []
 
 
-def test_what_a_killed_process_was_writing_is_cleared_when_the_run_goes_on() -> None:
+def test_partial_files_are_deleted_when_a_run_is_resumed() -> None:
     run = new()
     run.stage("train").mkdir()
     for folder in (run.folder, run.stage("train")):
@@ -120,7 +120,7 @@ def test_looking_at_a_run_writes_nothing() -> None:
     assert sorted(run.folder.iterdir()) == before
 
 
-def test_a_disk_that_takes_half_a_line_is_told_and_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     run = new()
     recording = runs.record(run, three_batches())
     next(recording)
@@ -141,7 +141,7 @@ def test_events_are_passed_on_and_kept() -> None:
     assert runs.state(again) == "done"
 
 
-def test_nobody_consuming_stops_the_work() -> None:
+def test_closing_the_recording_stops_the_work() -> None:
     closed = []
 
     def work() -> Generator[Event, None, None]:

@@ -11,7 +11,7 @@ TEACHER = evaluation("bbmmnn")
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "max_drop", "met"),
+    ("predicted", "max_drop", "met"),
     [
         ("bbmmnn", 0.0, True),
         ("bnmmnn", 0.02, False),
@@ -20,13 +20,13 @@ TEACHER = evaluation("bbmmnn")
         ("mmbbmm", 1.0, True),
     ],
 )
-def test_a_drop_is_held_against_what_is_allowed(verdicts: str, max_drop: float, met: bool) -> None:
-    decision = acceptance.decide(evaluation(verdicts), TEACHER, max_drop)
+def test_a_drop_is_held_against_what_is_allowed(predicted: str, max_drop: float, met: bool) -> None:
+    decision = acceptance.decide(evaluation(predicted), TEACHER, max_drop)
     assert decision.met is met
     assert decision.max_drop == max_drop
 
 
-def test_cancers_missed_outweigh_what_is_won_elsewhere() -> None:
+def test_missed_cancers_outweigh_a_gain_in_balanced_accuracy() -> None:
     """Balanced accuracy rises by a sixth, but half of the malignant slices are no longer found."""
     decision = acceptance.decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.02)
     assert decision.difference.value == pytest.approx(1 / 6)
@@ -36,7 +36,7 @@ def test_cancers_missed_outweigh_what_is_won_elsewhere() -> None:
     assert acceptance.decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.5).met
 
 
-def test_the_gate_looks_at_the_figure_it_is_told() -> None:
+def test_the_gate_uses_the_metric_it_is_given() -> None:
     decision = acceptance.decide(evaluation("bnmmnn"), TEACHER, 0.02, "malignant_specificity")
     assert decision.metric == "malignant_specificity"
     assert decision.difference.value == 0
@@ -64,7 +64,7 @@ def test_the_difference_has_a_paired_interval() -> None:
     assert difference.low < -1 / 6
 
 
-def test_models_judged_on_different_slices_are_not_compared() -> None:
+def test_models_evaluated_on_different_slices_are_not_compared() -> None:
     other = msgspec.structs.replace(TEACHER, split_digest="other")
     with pytest.raises(UsageError, match="different slices"):
         acceptance.decide(TEACHER, other, 0.02)

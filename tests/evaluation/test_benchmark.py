@@ -14,13 +14,13 @@ from tests.modelfile import graphs
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...]]]:
-    """Record which model judged slices of which shape."""
+    """Record which model was given slices of which shape."""
     seen: list[tuple[str, tuple[int, ...]]] = []
-    judge = model_file.Model.logits
+    logits = model_file.Model.logits
 
     def recorded(self: model_file.Model, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         seen.append((self.path.stem, slices.shape))
-        return judge(self, slices)
+        return logits(self, slices)
 
     monkeypatch.setattr(model_file.Model, "logits", recorded)
     return seen
@@ -41,7 +41,7 @@ def test_models_take_turns_after_the_warm_up(
         assert row.mean > 0
 
 
-def test_time_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_limit_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**12, 5_000_000))
     monkeypatch.setattr("lungcli.evaluation.benchmark.time.perf_counter_ns", lambda: next(clock))
     (found,) = benchmark.benchmark([graphs.model_file(tmp_path / "m.onnx")], seconds=0.1, warmups=0)
@@ -80,7 +80,7 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["cpu", "cores", "flags", "system", "onnxruntime", "python"]
 
 
-def test_whoever_waits_hears_how_far_it_is_and_may_end_it(tmp_path: Path) -> None:
+def test_progress_is_reported_and_may_stop_the_benchmark(tmp_path: Path) -> None:
     model = model_file.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
     heard: list[tuple[int, int]] = []
     benchmark.benchmark([model], seconds=0.01, advance=lambda done, total: heard.append((done, total)))

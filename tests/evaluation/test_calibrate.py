@@ -37,7 +37,7 @@ def test_no_temperature_of_a_fine_grid_is_better(seed: int, temperature: float) 
     assert loss(found) <= min(loss(t) for t in np.geomspace(0.05, 20, 120)) + 1e-9
 
 
-def test_verdicts_stay() -> None:
+def test_predictions_stay() -> None:
     logits, labels = _drawn(3.0, count=200)
     tempered = calibration.softmax(logits, calibrate.fit_temperature(logits, labels))
     np.testing.assert_array_equal(tempered.argmax(axis=1), logits.argmax(axis=1))

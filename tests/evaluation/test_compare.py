@@ -22,11 +22,11 @@ from tests.modelfile import graphs
 FIRST = SplitCard(protocol="grouped", seed=0, digest="s", folds=5, fold=1)
 
 
-def finished(name: str, verdicts: str, **changes: object) -> Path:
-    """A model file of a run and its verdicts on six slices."""
+def finished(name: str, predicted: str, **changes: object) -> Path:
+    """A model file of a run and its predictions of six slices."""
     path = paths.runs_home() / name / "train" / "model.onnx"
     path.parent.mkdir(parents=True)
-    evaluate.save(evaluation(verdicts), path.parent / "evaluation.json")
+    evaluate.save(evaluation(predicted), path.parent / "evaluation.json")
     return graphs.model_file(path, **changes)
 
 
@@ -96,7 +96,7 @@ def test_splits_that_only_their_digests_tell_apart() -> None:
     assert reason_not_comparable(ours, theirs).endswith("seed 0 (s), the baseline on another (another)")
 
 
-def test_a_file_without_verdicts_is_listed_without_a_difference(tmp_path: Path) -> None:
+def test_a_file_without_an_evaluation_is_listed_without_a_difference(tmp_path: Path) -> None:
     moved = graphs.model_file(tmp_path / "moved.onnx")
 
     found = compare([finished("a", "bbmmnn"), moved], seconds=0)
@@ -127,7 +127,7 @@ def test_flips_follow_a_slice_through_all_models() -> None:
         ("slices/1.png", "benign"),
         ("slices/5.png", "normal"),
     ]
-    assert [verdict.label for verdict in found.slices[1].predictions] == ["normal", "benign", "malignant"]
+    assert [prediction.label for prediction in found.slices[1].predictions] == ["normal", "benign", "malignant"]
     assert found.slices[0].predictions[0] == LabelWithConfidence(label="benign", confidence=0.8)
     assert found.counts == (
         FlipCount(mended=1, broken=1, both_wrong=0),
@@ -143,12 +143,12 @@ def test_models_that_agree_flip_nothing_and_one_alone_cannot() -> None:
         find_flips([a], a)
 
 
-def test_no_flips_without_verdicts(tmp_path: Path) -> None:
+def test_no_flips_without_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has not been evaluated on its test part"):
         find_flips([finished("a", "bbmmnn"), graphs.model_file(tmp_path / "moved.onnx")])
 
 
-def test_without_verdicts_of_the_baseline_nothing_is_compared(tmp_path: Path) -> None:
+def test_a_baseline_without_an_evaluation_is_not_compared(tmp_path: Path) -> None:
     moved, kept = graphs.model_file(tmp_path / "moved.onnx"), finished("a", "bbmmnn")
 
     found = compare([kept, moved], moved, seconds=0)
@@ -157,7 +157,7 @@ def test_without_verdicts_of_the_baseline_nothing_is_compared(tmp_path: Path) ->
     assert [(row.difference, row.significance) for row in found.rows] == [(None, None)] * 2
 
 
-def test_verdicts_on_other_slices_of_the_same_split_give_no_difference() -> None:
+def test_evaluations_of_other_slices_give_no_difference() -> None:
     a, b = finished("a", "bbmmnn"), finished("b", "bbmmnn")
     evaluate.save(evaluation("bbmmnn", digest="other"), b.parent / "evaluation.json")
 
@@ -199,7 +199,7 @@ def test_nothing_to_compare() -> None:
         compare([], seconds=0)
 
 
-def test_verdicts_of_a_trial_are_those_beside_its_model() -> None:
+def test_the_evaluation_of_a_trial_is_the_one_beside_its_model() -> None:
     path = finished("a", "bbmmnn")
     assert compare_module.stored_validation(path) is None
     evaluate.save(evaluation("bbmmnm", part="val"), path.parent / "validation.json")

@@ -49,7 +49,9 @@ def test_no_indices_no_logits(model: model_file.Model, pixels: NDArray[np.uint8]
     assert evaluate.predict_logits(model, pixels, np.array([], dtype=np.int64)).shape == (0, 3)
 
 
-def test_every_slice_keeps_its_own_label_group_and_verdict(model: model_file.Model, pixels: NDArray[np.uint8]) -> None:
+def test_every_slice_keeps_its_own_label_group_and_probabilities(
+    model: model_file.Model, pixels: NDArray[np.uint8]
+) -> None:
     found = evaluate.evaluate(model, pixels, SPLIT.test, _manifest(), SPLIT, "test")
     assert found.slices == ("slices/3.png", "slices/4.png", "slices/5.png")
     assert found.labels == (0, 1, 2)
@@ -65,7 +67,7 @@ def test_other_classes_are_refused(model: model_file.Model, pixels: NDArray[np.u
         evaluate.evaluate(model, pixels, SPLIT.test, _manifest(("cat", "dog")), SPLIT, "test")
 
 
-def test_verdicts_survive_the_file(tmp_path: Path, model: model_file.Model, pixels: NDArray[np.uint8]) -> None:
+def test_an_evaluation_survives_the_file(tmp_path: Path, model: model_file.Model, pixels: NDArray[np.uint8]) -> None:
     found = evaluate.evaluate(model, pixels, SPLIT.test, _manifest(), SPLIT, "test")
     evaluate.save(found, tmp_path / "new" / "evaluation.json")
     again = evaluate.load(tmp_path / "new" / "evaluation.json")
@@ -74,7 +76,7 @@ def test_verdicts_survive_the_file(tmp_path: Path, model: model_file.Model, pixe
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff\xfe", b"[1, 2]"])
-def test_missing_or_damaged_verdicts(content: bytes | None, tmp_path: Path) -> None:
+def test_missing_or_damaged_evaluations(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     if content is not None:
         path.write_bytes(content)

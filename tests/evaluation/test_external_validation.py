@@ -38,15 +38,15 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def test_slices_groups_verdicts_and_what_is_left_out(tmp_path: Path, folder: Path) -> None:
-    told: list[tuple[int, int]] = []
-    found = external_validation.evaluate_folder(
-        _model(tmp_path, referral=REFERRAL), "normal", folder, lambda done, total: told.append((done, total))
+def test_slices_groups_predictions_and_unreadable_files_are_counted(tmp_path: Path, folder: Path) -> None:
+    progress: list[tuple[int, int]] = []
+    result = external_validation.evaluate_folder(
+        _model(tmp_path, referral=REFERRAL), "normal", folder, lambda done, total: progress.append((done, total))
     )
-    figures = found.figures
+    figures = result.figures
     assert (figures.label, figures.n, figures.groups, figures.unreadable) == ("normal", 5, 4, 2)
-    assert told[-1] == (7, 7)
-    assert found.predictions == {"benign": 0, "malignant": 0, "normal": 5}
+    assert progress[-1] == (7, 7)
+    assert result.predictions == {"benign": 0, "malignant": 0, "normal": 5}
     assert figures.right.value == 1
     assert figures.specificity is not None
     assert figures.specificity.value == 1
@@ -55,10 +55,10 @@ def test_slices_groups_verdicts_and_what_is_left_out(tmp_path: Path, folder: Pat
     assert figures.referred is not None
     assert figures.referred.value == 0
     assert figures.threshold == 0.34
-    assert all("text.png" in reason or "empty.png" in reason for reason in found.unreadable)
+    assert all("text.png" in reason or "empty.png" in reason for reason in result.unreadable)
 
 
-def test_benign_slices_can_be_right_about_malignancy_alone(tmp_path: Path, folder: Path) -> None:
+def test_benign_slices_can_be_correct_about_malignancy_alone(tmp_path: Path, folder: Path) -> None:
     figures = external_validation.evaluate_folder(_model(tmp_path), "benign", folder).figures
     assert figures.right.value == 0
     assert figures.specificity is not None
@@ -72,7 +72,7 @@ def test_malignant_slices_have_no_specificity(tmp_path: Path, folder: Path) -> N
     assert figures.right.value == 0
 
 
-def test_unsure_verdicts_are_referred(tmp_path: Path, folder: Path) -> None:
+def test_unsure_predictions_are_referred(tmp_path: Path, folder: Path) -> None:
     unsure = msgspec.structs.replace(REFERRAL, threshold=0.99)
     figures = external_validation.evaluate_folder(_model(tmp_path, referral=unsure), "normal", folder).figures
     assert figures.referred is not None
@@ -97,7 +97,7 @@ def test_the_same_slices_elsewhere_have_the_same_digest(tmp_path: Path, folder: 
 
 
 @pytest.mark.parametrize("content", [{}, {"a.txt": b"text"}, {"a.png": b"no picture"}])
-def test_nothing_to_judge(content: dict[str, bytes], tmp_path: Path) -> None:
+def test_nothing_to_evaluate(content: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     for name, data in content.items():
         (tmp_path / "own" / name).write_bytes(data)

@@ -61,7 +61,7 @@ def test_the_curve_of_risk() -> None:
     assert _has(without, BLUE) == 0
 
 
-def test_every_row_under_stress_is_drawn() -> None:
+def test_every_row_of_the_robustness_plot_is_drawn() -> None:
     rows = [_row(number, 0.5) for number in range(len(robustness.CONDITIONS))]
     image = plots.robustness(rows, "title")
     assert image.size[0] < 1400

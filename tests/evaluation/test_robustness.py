@@ -1,4 +1,4 @@
-"""A model under stress: the unchanged slices give the ordinary verdicts, the changed ones are counted right."""
+"""A model under perturbation: the unchanged slices give the ordinary predictions, flips are counted."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def _prepared(folder: Path) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def judged(folder: Path, model: model_file.Model) -> Evaluation:
+def evaluation(folder: Path, model: model_file.Model) -> Evaluation:
     return Evaluation(
         classes=graphs.CLASSES,
         part="test",
@@ -73,40 +73,40 @@ def judged(folder: Path, model: model_file.Model) -> Evaluation:
 
 
 def test_a_row_for_the_slices_as_they_are_and_for_every_change_and_strength(
-    model: model_file.Model, judged: Evaluation, folder: Path
+    model: model_file.Model, evaluation: Evaluation, folder: Path
 ) -> None:
-    told: list[tuple[int, int]] = []
-    rows = robustness.evaluate_robustness(model, judged, folder, lambda done, total: told.append((done, total)))
-    assert told == [(number + 1, COUNT) for number in range(COUNT)]
+    progress: list[tuple[int, int]] = []
+    rows = robustness.evaluate_robustness(model, evaluation, folder, lambda done, total: progress.append((done, total)))
+    assert progress == [(number + 1, COUNT) for number in range(COUNT)]
     assert [(row.change, row.strength) for row in rows] == [
         ("none", 0),
         *((change.name, strength) for change in perturbations.CHANGES for strength in (1, 2, 3)),
     ]
-    own = judged.figures().estimates
+    own = evaluation.figures().estimates
     assert rows[0].balanced_accuracy == own["balanced_accuracy"]
     assert rows[0].malignant_sensitivity == own["malignant_sensitivity"]
     assert rows[0].malignant_specificity == own["malignant_specificity"]
     assert (rows[0].flips, rows[0].malignant_flips) == (0, 0)
 
 
-def test_a_row_by_hand(model: model_file.Model, judged: Evaluation, folder: Path) -> None:
+def test_a_row_by_hand(model: model_file.Model, evaluation: Evaluation, folder: Path) -> None:
     """The strongest noise, done one slice at a time."""
-    rows = robustness.evaluate_robustness(model, judged, folder)
+    rows = robustness.evaluate_robustness(model, evaluation, folder)
     row = next(row for row in rows if (row.change, row.strength) == ("noise", 3))
-    noisy = np.stack([prepare(perturbations.noise(read(folder / path).grey, 0.12), 32) for path in judged.slices])
-    verdicts = model.logits(noisy).argmax(axis=1)
-    labels, probabilities, _ = judged.arrays()
-    flipped = verdicts != probabilities.argmax(axis=1)
+    noisy = np.stack([prepare(perturbations.noise(read(folder / path).grey, 0.12), 32) for path in evaluation.slices])
+    predicted = model.logits(noisy).argmax(axis=1)
+    labels, probabilities, _ = evaluation.arrays()
+    flipped = predicted != probabilities.argmax(axis=1)
     assert row.flips == pytest.approx(flipped.mean())
     assert row.malignant_flips == pytest.approx(flipped[labels == 1].mean())
-    assert row.malignant_sensitivity.value == pytest.approx((verdicts[labels == 1] == 1).mean())
-    assert row.malignant_specificity.value == pytest.approx((verdicts[labels != 1] != 1).mean())
+    assert row.malignant_sensitivity.value == pytest.approx((predicted[labels == 1] == 1).mean())
+    assert row.malignant_specificity.value == pytest.approx((predicted[labels != 1] != 1).mean())
     assert row.setting == "sigma 12%"
 
 
-def test_verdicts_do_flip(model: model_file.Model, judged: Evaluation, folder: Path) -> None:
+def test_predictions_do_flip(model: model_file.Model, evaluation: Evaluation, folder: Path) -> None:
     """A net without training reacts to something, or the test above would compare nothing with nothing."""
-    assert max(row.flips for row in robustness.evaluate_robustness(model, judged, folder)) > 0
+    assert max(row.flips for row in robustness.evaluate_robustness(model, evaluation, folder)) > 0
 
 
 def test_changes_act_before_the_preparation(folder: Path) -> None:
@@ -118,17 +118,17 @@ def test_changes_act_before_the_preparation(folder: Path) -> None:
     np.testing.assert_array_equal(changed[-1], prepare(perturbations.jpeg(grey, 15), 32))
 
 
-def test_classes_without_malignant(tmp_path: Path, folder: Path, judged: Evaluation) -> None:
+def test_classes_without_malignant(tmp_path: Path, folder: Path, evaluation: Evaluation) -> None:
     model = model_file.load(graphs.model_file(tmp_path / "m.onnx", classes=("bird", "cat", "dog")), threads=1)
     renamed = Evaluation(
         classes=("bird", "cat", "dog"),
-        part=judged.part,
-        protocol=judged.protocol,
-        split_digest=judged.split_digest,
-        slices=judged.slices,
-        labels=judged.labels,
-        groups=judged.groups,
-        probabilities=judged.probabilities,
+        part=evaluation.part,
+        protocol=evaluation.protocol,
+        split_digest=evaluation.split_digest,
+        slices=evaluation.slices,
+        labels=evaluation.labels,
+        groups=evaluation.groups,
+        probabilities=evaluation.probabilities,
     )
     row = robustness.evaluate_robustness(model, renamed, folder)[1]
     assert row.malignant_sensitivity.value is None
@@ -136,6 +136,6 @@ def test_classes_without_malignant(tmp_path: Path, folder: Path, judged: Evaluat
     assert row.balanced_accuracy.value is not None
 
 
-def test_a_slice_that_is_gone(model: model_file.Model, judged: Evaluation, tmp_path: Path) -> None:
+def test_a_slice_that_is_gone(model: model_file.Model, evaluation: Evaluation, tmp_path: Path) -> None:
     with pytest.raises(UnreadableInputError, match="there is no such file"):
-        robustness.evaluate_robustness(model, judged, tmp_path)
+        robustness.evaluate_robustness(model, evaluation, tmp_path)

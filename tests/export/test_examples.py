@@ -1,4 +1,4 @@
-"""The example programs reproduce lungcli's verdict from the exported files alone."""
+"""The example programs reproduce lungcli's prediction from the exported files alone."""
 
 import ast
 import json
@@ -49,7 +49,7 @@ def said(*command: object, cwd: Path) -> dict[str, Any]:
 
 
 def require_same(found: dict[str, Any], to: Path, tolerance: float) -> None:
-    """Hold a program's verdict against the one that lungcli wrote down."""
+    """Compare a program's prediction with the one that lungcli wrote."""
     expected = json.loads(to.with_suffix(".json").read_text())["sample"]
     assert (found["label"], found["referred"]) == (expected["label"], expected["referred"])
     assert list(found["probabilities"]) == list(expected["probabilities"])

@@ -1,4 +1,4 @@
-"""What is exported computes what the model file says, calibrated, and carries all that a verdict needs."""
+"""What is exported computes what the model file says, calibrated, and carries all that a prediction needs."""
 
 import json
 import sys
@@ -80,7 +80,7 @@ def test_the_file_holds_one_output_and_the_facts(model: Model) -> None:
     assert "not a medical device" in facts["disclaimer"]
 
 
-def test_evidence_is_left_out_with_what_only_it_needs(tmp_path: Path) -> None:
+def test_the_activation_map_is_left_out_with_what_only_it_needs(tmp_path: Path) -> None:
     graph = graphs.nodules(tmp_path / "g.onnx", 64)
     model_file.write(graph, graphs.card(size=64), tmp_path / "m.onnx")
     net = onnx.load(tmp_path / "m.onnx")
@@ -104,15 +104,15 @@ def test_a_file_that_says_something_else_does_not_pass(model: Model) -> None:
     found = checked(model, hotter)
     assert not found.met
     assert found.largest_change > 1e-3
-    # A temperature turns no verdict.
+    # A temperature changes no prediction.
     assert found.agreement == 1.0
 
 
-def test_too_few_same_verdicts_do_not_pass() -> None:
+def test_too_low_an_agreement_does_not_pass() -> None:
     found = parity.Parity(pixels="x", n=10, largest_change=0.01, agreement=0.9, tolerance=0.05, least_agreement=0.95)
     assert not found.met
     assert msgspec.structs.replace(found, agreement=0.95).met
-    assert not msgspec.structs.replace(found, same_verdicts=1.0, largest_change=0.06).met
+    assert not msgspec.structs.replace(found, agreement=1.0, largest_change=0.06).met
 
 
 def test_phantoms_are_slices_and_always_the_same() -> None:

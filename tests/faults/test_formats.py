@@ -30,7 +30,7 @@ from tests.faults.formats.make import archived, data, happened, net, searched
 
 FORMATS = Path(__file__).with_name("formats")
 EARLIER = FORMATS / "home-0.1.0"
-"""What version 0.1.0 left of a compression, a search and a folder of verdicts, made from phantoms"""
+"""What version 0.1.0 left of a compression, a search and a folder of predictions, made from phantoms"""
 
 
 @pytest.mark.parametrize("version", range(1, runs.FORMAT_VERSION + 1))
@@ -50,7 +50,7 @@ def test_a_run_of_an_earlier_version_becomes_one_of_this_version_when_it_goes_on
 
 
 @pytest.mark.parametrize("version", range(1, checkpoint.FORMAT_VERSION + 1))
-def test_checkpoints_of_every_version_are_gone_on_with(version: int) -> None:
+def test_checkpoints_of_every_version_are_resumed(version: int) -> None:
     layer, average = net(), net()
     optimizer = torch.optim.AdamW(layer.parameters())
     path = FORMATS / f"checkpoint-{version}.safetensors"
@@ -86,7 +86,7 @@ def test_manifests_splits_and_models_of_every_version_are_read() -> None:
     assert model.logits(np.zeros((1, 128, 128), dtype=np.uint8)).shape == (1, 3)
 
 
-def test_archives_and_studies_of_every_version_are_gone_on_with(tmp_path: Path) -> None:
+def test_archives_and_studies_of_every_version_are_resumed(tmp_path: Path) -> None:
     shutil.copytree(FORMATS / "archive-1", tmp_path / "archive")
     job_manifest.write_checked(archived(), filesystem.open_location(str(tmp_path / "archive")))
     journal = shutil.copy(FORMATS / "study-1.journal", tmp_path)
@@ -136,8 +136,8 @@ def test_a_run_of_an_earlier_release_opens(earlier: Path) -> None:
     lines, read = run.events.read_bytes().splitlines(), tuple(runs.events(run))
     assert len(read) == len(lines) == 32
     assert all(nothing_is_lost(*pair) for pair in zip(lines, read, strict=True))
-    judged = run.stage("int8") / "evaluation.json"
-    assert nothing_is_lost(judged.read_bytes(), evaluate.load(judged))
+    evaluation = run.stage("int8") / "evaluation.json"
+    assert nothing_is_lost(evaluation.read_bytes(), evaluate.load(evaluation))
 
 
 def test_a_recipe_of_an_earlier_release_opens(earlier: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_study_of_an_earlier_release_opens(earlier: Path) -> None:
     assert (first.n, first.groups, first.balanced_accuracy.high) == (11, 3, 1.0)
 
 
-def test_a_folder_of_verdicts_of_an_earlier_release_opens(earlier: Path) -> None:
+def test_an_output_folder_of_an_earlier_release_opens(earlier: Path) -> None:
     output = filesystem.open_location(str(earlier / "output"))
     written = (earlier / "output" / job_manifest.MANIFEST).read_bytes()
     again = msgspec.json.decode(written, type=job_manifest.JobManifest)
@@ -198,7 +198,7 @@ def newer(content: str) -> str:
     return json.dumps({**found, "classes": 7})
 
 
-def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) -> None:
+def test_files_of_a_newer_version_are_refused_by_its_version(tmp_path: Path) -> None:
     shutil.copytree(FORMATS, tmp_path / "f")
     here = tmp_path / "f"
     for path in (here / "run-2" / "run.json", here / "manifest-1" / "manifest.json", here / "split-1.json"):
@@ -237,7 +237,7 @@ def test_what_a_newer_version_wrote_is_refused_by_its_version(tmp_path: Path) ->
         checkpoint.restore(saved, "digest", layer, layer, torch.optim.AdamW(layer.parameters()))
 
 
-def test_what_a_newer_version_wrote_is_refused_by_the_command(made: Path) -> None:
+def test_files_of_a_newer_version_are_refused_by_the_command(made: Path) -> None:
     path = made / "runs" / RUN / "run.json"
     path.write_text(newer(path.read_text()))
     for words in (("runs", "show", RUN), ("runs", "resume", RUN)):

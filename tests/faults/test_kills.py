@@ -125,12 +125,12 @@ def test_an_export_that_was_killed_is_done_again(made: Path, phantoms: Path, cou
 
 @both(0)
 def test_a_distillation_that_was_killed_ends_as_an_unbroken_one(made: Path, count: int) -> None:
-    arguments = ("distill", "-t", RUN, "-s", "ownmodel", "--name", "taught", *TINY)
+    arguments = ("distill", "-t", RUN, "-s", "ownmodel", "--name", "distilled", *TINY)
     whole = made.with_name("whole")
     shutil.copytree(made, whole)
     finished(Call(home=whole, arguments=arguments))
-    broken(Call(home=made, arguments=arguments), "taught", work_of(whole, "taught"), count)
-    same(whole, made, "taught")
+    broken(Call(home=made, arguments=arguments), "distilled", work_of(whole, "distilled"), count)
+    same(whole, made, "distilled")
 
 
 @both(1)
@@ -141,7 +141,7 @@ def test_a_quantization_that_was_killed_leaves_no_half_file(made: Path, tmp_path
     call = Call(home=made, arguments=arguments, extra=(("TMPDIR", str(tmp_path / "scratch")),))
     (tmp_path / "scratch").mkdir()
     for rng in draws(count):
-        kill(call, appears(tmp_path / "scratch", "lungcli-scratch-ladder-*"), 1.5, rng)
+        kill(call, appears(tmp_path / "scratch", "lungcli-scratch-quantization-*"), 1.5, rng)
         require_whole(to.parent)
         require_whole(made)
         # It was over, or had nothing left to do but to say so.
@@ -229,8 +229,8 @@ def test_a_run_that_is_renamed_or_put_away_is_in_one_place_whole(made: Path, cou
         places = [*(made / "runs").glob("[mo]*"), *(made / "trash").glob("*")]
         assert len(places) == 1
         assert contents(places[0]) == before
-        taught_by = json.loads((made / "runs" / "pupil" / "run.json").read_bytes())["teacher_run"]
-        assert taught_by in ("made/train", "other/train")
+        teacher_run = json.loads((made / "runs" / "pupil" / "run.json").read_bytes())["teacher_run"]
+        assert teacher_run in ("made/train", "other/train")
     finished(Call(home=made, arguments=("runs", "list")))
 
 

@@ -1,4 +1,4 @@
-"""A full disk, closed folders, no home, a clock that jumps back: told in one line, and nothing is lost."""
+"""A full disk, closed folders, no home, a clock that jumps back: reported in one line, and nothing is lost."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_a_model_onto_a_full_disk_is_whole_or_not_there(
     assert {item.name for item in little_disk.iterdir()} <= {"rest", "m.json"}
 
 
-def test_verdicts_onto_a_full_disk_are_whole_or_not_there(slices: Path, little_disk: Path, tmp_path: Path) -> None:
+def test_predictions_onto_a_full_disk_are_whole_or_not_there(slices: Path, little_disk: Path, tmp_path: Path) -> None:
     to = little_disk / "to"
     to.mkdir()
     (little_disk / "rest").write_bytes(bytes(3 * 2**20 - 12 * 4096))

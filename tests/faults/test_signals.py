@@ -37,8 +37,8 @@ ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SHOW_CURSOR, HIDE_CURSOR, LEAVE_SCREEN = b"\x1b[?25h", b"\x1b[?25l", b"\x1b[?1049l"
 
 
-def judging(home: Path, slices: Path, to: Path, *more: str) -> Call:
-    """Thread-pool workers that judge far more pictures than there is time for."""
+def predicting(home: Path, slices: Path, to: Path, *more: str) -> Call:
+    """Thread-pool workers that classify far more pictures than there is time for."""
     return Call(home=home, arguments=("predict", "--jsonl", "--output", to, *[slices] * 50, *more))
 
 
@@ -48,9 +48,9 @@ def training(home: Path, name: str, *more: object) -> Call:
 
 
 @pytest.mark.parametrize("number", ENDINGS, ids=lambda number: number.name)
-def test_while_pictures_are_judged(slices: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_while_pictures_are_predicted(slices: Path, tmp_path: Path, number: signal.Signals) -> None:
     """The last of the pictures are those of a list that has no end before the signal has come."""
-    call = judging(tmp_path / "home", slices, tmp_path / "to", "-")
+    call = predicting(tmp_path / "home", slices, tmp_path / "to", "-")
     with started(call, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         wait_until(appears(tmp_path / "to", "*.json"), process)
         process.send_signal(number)
@@ -116,7 +116,7 @@ def test_a_second_time_ends_a_training_at_once(phantoms: Path) -> None:
 
 
 def done_by(home: Path, name: str) -> int:
-    """Batches and judged epochs that a run has told of."""
+    """Batches and evaluated epochs that a run has told of."""
     path = home / "runs" / name / "events.jsonl"
     content = path.read_bytes() if path.exists() else b""
     return content.count(b'"batch-done"') + content.count(b'"epoch-done"')
@@ -143,7 +143,7 @@ STOPPED = (130, -signal.SIGINT)
     "pause", [0.0, 0.04, 0.15, *(pytest.param(each, marks=pytest.mark.long) for each in (0.02, 0.08))]
 )
 def test_a_second_time_while_a_pool_of_threads_is_tidied_up(slices: Path, tmp_path: Path, pause: float) -> None:
-    call = judging(tmp_path / "home", slices, tmp_path / "to", "--threads", "2")
+    call = predicting(tmp_path / "home", slices, tmp_path / "to", "--threads", "2")
     code, errors = told_twice(call, appears(tmp_path / "to", "*.json"), pause)
     assert code in STOPPED, errors.decode()
     assert b"Traceback" not in errors
@@ -172,7 +172,7 @@ def test_a_second_time_while_a_data_set_is_read_or_prepared(phantoms: Path, slic
 
 @pytest.mark.parametrize("number", [*ENDINGS, signal.SIGKILL], ids=lambda number: number.name)
 def test_the_process_that_decodes_goes_too(tmp_path: Path, number: signal.Signals) -> None:
-    """Of all that judges pictures only the decoder of JPEG-LS is a process of its own."""
+    """In prediction only the decoder of JPEG-LS is a process of its own."""
     (tmp_path / "a.dcm").write_bytes(transcoded(JPEGLSLossless))
     call = Call(home=tmp_path / "home", arguments=("predict", "--jsonl", "--force", "-"))
     with started(call, stdin=subprocess.PIPE) as process:
@@ -267,7 +267,7 @@ def _read(master: int, process: "subprocess.Popen[bytes]", until: bytes | None) 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
 @pytest.mark.parametrize("number", ENDINGS[:2], ids=lambda number: number.name)
 def test_the_terminal_is_left_clean_while_a_bar_is_shown(slices: Path, tmp_path: Path, number: signal.Signals) -> None:
-    shown, code = on_a_terminal(judging(tmp_path / "home", slices, tmp_path / "to"), HIDE_CURSOR, number)
+    shown, code = on_a_terminal(predicting(tmp_path / "home", slices, tmp_path / "to"), HIDE_CURSOR, number)
     assert code == 130
     assert shown.rfind(SHOW_CURSOR) > shown.rfind(HIDE_CURSOR)
     assert b"Traceback" not in shown

@@ -11,7 +11,7 @@ from lungcli.metrics.classification import Ints
 # 10 benign (6 found), 20 malignant (18 found), 30 normal (24 found).
 MATRIX = np.array([[6, 1, 3], [1, 18, 1], [4, 2, 24]])
 
-verdicts = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
+pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
 
 def test_by_hand() -> None:
@@ -33,7 +33,7 @@ def test_a_class_without_slices_does_not_count() -> None:
     assert np.isnan(classification.balanced_accuracy(np.zeros((3, 3), dtype=np.int64)))
 
 
-@given(verdicts)
+@given(pairs)
 def test_confusion_counts_every_slice(pairs: list[tuple[int, int]]) -> None:
     labels, given_ = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
     matrix = classification.confusion(labels, given_, 3)
@@ -43,7 +43,7 @@ def test_confusion_counts_every_slice(pairs: list[tuple[int, int]]) -> None:
         assert matrix[label].sum() == (labels == label).sum()
 
 
-@given(st.lists(verdicts, min_size=2, max_size=4))
+@given(st.lists(pairs, min_size=2, max_size=4))
 def test_stacked_matrices_give_the_same_as_one_by_one(many: list[list[tuple[int, int]]]) -> None:
     matrices: list[Ints] = [
         classification.confusion(np.array([a for a, _ in pairs]), np.array([b for _, b in pairs]), 3) for pairs in many

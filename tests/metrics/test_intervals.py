@@ -1,4 +1,4 @@
-"""The bootstrap over look-alike groups."""
+"""The bootstrap over near-duplicate groups."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Ints
 
 
-def verdicts(rng: np.random.Generator, groups: int, each: int, right: float) -> tuple[Ints, Ints, Ints]:
-    """Slices of `groups` groups, judged right or wrong group by group."""
+def sample(rng: np.random.Generator, groups: int, each: int, accuracy: float) -> tuple[Ints, Ints, Ints]:
+    """Slices of `groups` groups, classified correctly or not group by group."""
     group = np.repeat(np.arange(groups), each)
     labels = np.repeat(rng.integers(0, 3, groups), each)
-    good = np.repeat(rng.random(groups) < right, each)
+    good = np.repeat(rng.random(groups) < accuracy, each)
     return labels, np.where(good, labels, (labels + 1) % 3), group
 
 
 def test_groups_are_summed_whole() -> None:
-    labels, given = np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])
-    matrices = intervals.confusion_by_group(labels, given, np.array([7, 7, 9, 9]), 3)
+    labels, predicted = np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])
+    matrices = intervals.confusion_by_group(labels, predicted, np.array([7, 7, 9, 9]), 3)
     assert matrices.shape == (2, 3, 3)
     np.testing.assert_array_equal(matrices[0], [[1, 0, 0], [0, 1, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(matrices.sum(axis=0), classification.confusion(labels, given, 3))
+    np.testing.assert_array_equal(matrices.sum(axis=0), classification.confusion(labels, predicted, 3))
 
 
 def test_every_resample_draws_as_many_groups_as_there_are() -> None:
@@ -35,8 +35,8 @@ def test_draws_are_two_thousand_of_one_seed() -> None:
 
 
 def test_interval_holds_the_value_and_is_the_same_every_time() -> None:
-    labels, given, groups = verdicts(np.random.default_rng(0), 40, 8, 0.7)
-    matrices = intervals.confusion_by_group(labels, given, groups, 3)
+    labels, predicted, groups = sample(np.random.default_rng(0), 40, 8, 0.7)
+    matrices = intervals.confusion_by_group(labels, predicted, groups, 3)
     first = intervals.estimate(classification.accuracy, matrices)
     assert first == intervals.estimate(classification.accuracy, matrices)
     assert first.low is not None
@@ -46,8 +46,8 @@ def test_interval_holds_the_value_and_is_the_same_every_time() -> None:
 
 
 def test_interval_leaves_two_and_a_half_percent_on_each_side() -> None:
-    labels, given, groups = verdicts(np.random.default_rng(0), 100, 3, 0.7)
-    matrices = intervals.confusion_by_group(labels, given, groups, 3)
+    labels, predicted, groups = sample(np.random.default_rng(0), 100, 3, 0.7)
+    matrices = intervals.confusion_by_group(labels, predicted, groups, 3)
     found = intervals.estimate(classification.balanced_accuracy, matrices)
     resampled = classification.balanced_accuracy(intervals.resample(matrices))
     assert found.low is not None
@@ -56,12 +56,12 @@ def test_interval_leaves_two_and_a_half_percent_on_each_side() -> None:
     assert (resampled > found.high).mean() == pytest.approx(0.025, abs=0.001)
 
 
-def test_look_alikes_widen_the_interval() -> None:
+def test_near_duplicates_widen_the_interval() -> None:
     """320 slices in 40 groups that stand or fall together know less than 320 that do not."""
-    labels, given, groups = verdicts(np.random.default_rng(0), 40, 8, 0.7)
-    together = intervals.estimate(classification.accuracy, intervals.confusion_by_group(labels, given, groups, 3))
+    labels, predicted, groups = sample(np.random.default_rng(0), 40, 8, 0.7)
+    together = intervals.estimate(classification.accuracy, intervals.confusion_by_group(labels, predicted, groups, 3))
     alone = intervals.estimate(
-        classification.accuracy, intervals.confusion_by_group(labels, given, np.arange(len(labels)), 3)
+        classification.accuracy, intervals.confusion_by_group(labels, predicted, np.arange(len(labels)), 3)
     )
     assert together.low is not None
     assert together.high is not None
@@ -70,31 +70,31 @@ def test_look_alikes_widen_the_interval() -> None:
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
-def test_coverage_is_near_95_percent() -> None:
+def test_interval_covers_95_percent_of_samples() -> None:
     """Of 200 experiments with a known accuracy, the interval holds it about as often as it says."""
     held = 0
     for seed in range(200):
-        labels, given, groups = verdicts(np.random.default_rng(seed), 60, 3, 0.7)
+        labels, predicted, groups = sample(np.random.default_rng(seed), 60, 3, 0.7)
         found = intervals.estimate(
-            classification.accuracy, intervals.confusion_by_group(labels, given, groups, 3), seed
+            classification.accuracy, intervals.confusion_by_group(labels, predicted, groups, 3), seed
         )
         held += found.low is not None and found.high is not None and found.low <= 0.7 <= found.high
     assert 0.90 <= held / 200 <= 0.99
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
-    labels, given, groups = verdicts(np.random.default_rng(0), 30, 5, 0.7)
-    matrices = intervals.confusion_by_group(labels, given, groups, 3)
+    labels, predicted, groups = sample(np.random.default_rng(0), 30, 5, 0.7)
+    matrices = intervals.confusion_by_group(labels, predicted, groups, 3)
     same = intervals.paired_difference(classification.balanced_accuracy, matrices, matrices)
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_pairing_narrows_the_difference() -> None:
     rng = np.random.default_rng(0)
-    labels, given, groups = verdicts(rng, 40, 8, 0.7)
-    other = given.copy()
+    labels, predicted, groups = sample(rng, 40, 8, 0.7)
+    other = predicted.copy()
     other[:8] = labels[:8]
-    ours, theirs = (intervals.confusion_by_group(labels, v, groups, 3) for v in (other, given))
+    ours, theirs = (intervals.confusion_by_group(labels, v, groups, 3) for v in (other, predicted))
     paired = intervals.paired_difference(classification.accuracy, ours, theirs)
     single = intervals.estimate(classification.accuracy, theirs)
     assert paired.low is not None
@@ -139,8 +139,8 @@ def test_a_p_value_below_a_level_is_an_interval_that_leaves_out_zero() -> None:
     rng = np.random.default_rng(5)
     seen = set()
     for right in (0.6, 0.7, 0.8, 0.9, 0.97):
-        labels, worse, group = verdicts(rng, 40, 3, right)
-        ours, theirs = (intervals.confusion_by_group(labels, given, group, 3) for given in (labels, worse))
+        labels, worse, group = sample(rng, 40, 3, right)
+        ours, theirs = (intervals.confusion_by_group(labels, predicted, group, 3) for predicted in (labels, worse))
         found = intervals.paired_difference(classification.balanced_accuracy, ours, theirs)
         p = intervals.paired_p(classification.balanced_accuracy, ours, theirs)
         assert found.low is not None

@@ -17,8 +17,8 @@ from lungcli.metrics.predictions import (
 CLASSES = ("benign", "malignant", "normal")
 
 
-def evaluation(verdicts: str, part: str = "test", digest: str = "d") -> Evaluation:
-    """Six slices in three groups, two of each class; a letter of `verdicts` names each one's verdict."""
+def evaluation(predicted: str, part: str = "test", digest: str = "d") -> Evaluation:
+    """Six slices in three groups, two of each class; a letter of `predicted` names the class predicted for each."""
     letters = {name[0]: index for index, name in enumerate(CLASSES)}
     return Evaluation(
         classes=CLASSES,
@@ -29,7 +29,7 @@ def evaluation(verdicts: str, part: str = "test", digest: str = "d") -> Evaluati
         labels=(0, 0, 1, 1, 2, 2),
         groups=(4, 4, 7, 7, 9, 9),
         probabilities=tuple(
-            tuple(0.8 if index == letters[letter] else 0.1 for index in range(3)) for letter in verdicts
+            tuple(0.8 if index == letters[letter] else 0.1 for index in range(3)) for letter in predicted
         ),
     )
 
@@ -74,12 +74,12 @@ def test_an_ensemble_has_the_mean_of_probabilities() -> None:
     assert ensemble([one]) == one
 
 
-def test_no_ensemble_of_verdicts_on_different_slices() -> None:
+def test_no_ensemble_of_evaluations_on_different_slices() -> None:
     with pytest.raises(UsageError, match="evaluated on different slices"):
         ensemble([evaluation("bbmmnn"), evaluation("bbmmnn", digest="another")])
 
 
-def test_flips_name_the_slices_and_both_verdicts() -> None:
+def test_flips_name_the_slices_and_both_predictions() -> None:
     (flip,) = flips(evaluation("bnmmnn"), evaluation("bbmmnn"))
     assert (flip.slice, flip.label, flip.ours, flip.theirs) == ("slices/1.png", "benign", "normal", "benign")
     assert flip.our_confidence == pytest.approx(0.8)
@@ -91,9 +91,9 @@ def test_flips_of_different_slices_mean_nothing() -> None:
         flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))
 
 
-def fold(number: int, verdicts: str) -> Evaluation:
+def fold(number: int, predicted: str) -> Evaluation:
     """The six slices of another fold, in groups of their own."""
-    plain = evaluation(verdicts, digest=f"fold {number}")
+    plain = evaluation(predicted, digest=f"fold {number}")
     return msgspec.structs.replace(
         plain,
         slices=tuple(f"slices/{number}-{i}.png" for i in range(6)),

@@ -18,9 +18,9 @@ VERDICTS = (1, 1, 0, 0, 2, 1, 0, 2, 1, 0)
 LABELS = np.array((1, 1, 0, 1, 2, 1, 2, 2, 0, 2), dtype=np.int64)
 
 
-def _probabilities(confidence: tuple[float, ...] = CONFIDENCE, verdicts: tuple[int, ...] = VERDICTS) -> Floats:
+def _probabilities(confidence: tuple[float, ...] = CONFIDENCE, predicted: tuple[int, ...] = VERDICTS) -> Floats:
     rows = np.repeat([(1 - c) / 2 for c in confidence], 3).reshape(-1, 3)
-    rows[np.arange(len(rows)), verdicts] = confidence
+    rows[np.arange(len(rows)), predicted] = confidence
     return rows
 
 
@@ -81,7 +81,7 @@ def test_targets_are_written_and_read() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 80), st.floats(0, 1))
-def test_no_kept_slice_is_less_sure_than_a_referred_one(seed: int, count: int, value: float) -> None:
+def test_no_accepted_slice_has_a_lower_confidence_than_a_referred_one(seed: int, count: int, value: float) -> None:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(3), count)
     labels: Ints = rng.integers(0, 3, count)
@@ -119,9 +119,9 @@ def test_all_referred_leaves_nothing_to_be_right_about() -> None:
 
 def test_the_threshold_itself_is_sure_enough() -> None:
     """Of six slices two are less sure: one right, one wrong; what is at the threshold stays."""
-    judged = evaluation("bnmmnm")
-    rows = list(judged.probabilities)
+    predictions = evaluation("bnmmnm")
+    rows = list(predictions.probabilities)
     rows[1], rows[4] = (0.2, 0.2, 0.6), (0.2, 0.2, 0.6)
-    found = referral.measure(msgspec.structs.replace(judged, probabilities=tuple(rows)), 0.8)
+    found = referral.measure(msgspec.structs.replace(predictions, probabilities=tuple(rows)), 0.8)
     assert found.coverage.value == pytest.approx(4 / 6)
     assert found.risk.value == pytest.approx(1 / 4)

@@ -54,7 +54,7 @@ def many(verdicts: str, groups: int) -> Evaluation:
     )
 
 
-def test_the_same_verdicts_differ_by_nothing() -> None:
+def test_the_same_predictions_differ_by_nothing() -> None:
     found = significance.between(many("mbmb", 4), many("mbmb", 4))
     assert (found.gained, found.lost, found.mcnemar, found.bootstrap) == (0, 0, 1, 1)
 
@@ -75,6 +75,6 @@ def test_a_difference_in_every_group_is_no_chance_and_has_a_sign() -> None:
     assert (better.gained, better.lost, worse.gained, worse.lost) == (100, 0, 0, 100)
 
 
-def test_models_judged_on_different_slices_are_not_tested() -> None:
+def test_models_evaluated_on_different_slices_are_not_tested() -> None:
     with pytest.raises(UsageError, match="evaluated on different slices"):
         significance.between(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))

@@ -58,7 +58,7 @@ def test_damage_is_told(text: str) -> None:
         model_card.decode(text, "a.onnx")
 
 
-def test_figures_of_calibration_and_stress_survive() -> None:
+def test_figures_of_calibration_and_robustness_survive() -> None:
     share = Estimate(value=0.5, low=0.25, high=0.75)
     errors = CalibrationErrors(ece=0.1, nll=0.2, brier=0.3)
     full = msgspec.structs.replace(

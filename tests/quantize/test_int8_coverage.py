@@ -39,7 +39,7 @@ def test_an_int8_file_is_proved(pair: tuple[Path, Path]) -> None:
     int8_coverage.require_int8(found)
 
 
-def test_a_float_file_is_found_out(pair: tuple[Path, Path]) -> None:
+def test_a_float_file_is_not_proved_int8(pair: tuple[Path, Path]) -> None:
     found = proved(pair[0], pair[0], graphs.slices(3))
     assert (found.nodes, found.int8_nodes) == (4, 0)
     assert (found.size_ratio, found.agreement, found.largest_change) == (1.0, 1.0, 0.0)
@@ -47,7 +47,7 @@ def test_a_float_file_is_found_out(pair: tuple[Path, Path]) -> None:
         int8_coverage.require_int8(found)
 
 
-def test_each_judges_with_its_own_temperature(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_each_model_uses_its_own_temperature(pair: tuple[Path, Path], tmp_path: Path) -> None:
     hot = tmp_path / "hot.onnx"
     model_file.write(pair[0], graphs.card(temperature=20.0), hot)
     slices = graphs.slices(4)

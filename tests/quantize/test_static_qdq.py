@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_the_int8_net_says_nearly_the_same(method: str, per_channel: bool, source: Path, tmp_path: Path) -> None:
+def test_the_int8_net_predicts_nearly_the_same(method: str, per_channel: bool, source: Path, tmp_path: Path) -> None:
     slices = graphs.slices(30, seed=2)
     before = model_file.load(source).logits(slices)
     after = _int8(tmp_path, source, method=method, per_channel=per_channel).logits(slices)
