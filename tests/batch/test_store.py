@@ -74,7 +74,6 @@ def test_a_missing_file_is_a_failure_and_an_unreachable_store_an_error(
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
         monkeypatch.setattr(filesystem, "_PAUSE", 0.0)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         with pytest.raises(NetworkError, match="cannot reach s3://second"):
             filesystem.content(filesystem.open_location("s3://second"), "a.png")
 
