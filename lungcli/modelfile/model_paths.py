@@ -50,7 +50,7 @@ def resolve(spec: str) -> Path:
     found = run.stage(wanted) / MODEL
     if not found.is_file():
         raise ModelFileError(
-            f"the run {run.name!r} has not made its {wanted} model yet", f"go on with: lungcli runs resume '{run.name}'"
+            f"the run {run.name!r} has not made its {wanted} model yet", f"to continue: lungcli runs resume '{run.name}'"
         )
     return found
 

@@ -24,7 +24,7 @@ def test_processor_memory_gpu_and_jobs(looks: list[Usage], size: tuple[int, int]
         app.query_one(SystemView).look()
         await settle(app, pilot)
         text = app.text()
-        for part in ("processor", "8.0 GB of 16.0 GB", "A100 [1]", "run [1]", "1 h 05", "load 1.5"):
+        for part in ("processor", "8.0 GB of 16.0 GB", "A100 [1]", "run [1]", "65m", "load 1.5"):
             assert part in text
         assert app.query_one("#jobs").region.height >= 4
 
