@@ -213,7 +213,7 @@ def record(run: Run, work: Generator[Event, None, None]) -> Generator[Event, Non
         except KeyboardInterrupt as interrupt:
             raise InterruptedRunError(
                 f"stopped; the work is saved in the run {run.name!r}",
-                f"go on with: lungcli runs resume '{run.name}'",
+                f"to continue: lungcli runs resume '{run.name}'",
             ) from interrupt
         except Exception as error:
             ended, last = "failed", RunFailed(time=now(), error=str(error) or type(error).__name__)

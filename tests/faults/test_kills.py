@@ -169,7 +169,7 @@ def test_an_export_to_files_that_was_killed_says_what_is_there(made: Path, tmp_p
         assert found.items() <= whole.items()
         if found:
             said = finished(call, 2)[1]
-            assert "is there already" in said
+            assert "exists already" in said
             assert "add --overwrite" in said
             finished(anew)
         else:

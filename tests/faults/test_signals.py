@@ -60,7 +60,7 @@ def test_while_pictures_are_predicted(slices: Path, tmp_path: Path, number: sign
     assert process.returncode == 130
     assert errors.decode().splitlines()[-2:] == [
         "error: stopped",
-        "  what was finished is kept; the same command does the rest",
+        "  finished work is kept; run the same command again to continue",
     ]
     assert b"Traceback" not in errors
     assert not list((tmp_path / "to").glob(".*"))
@@ -103,7 +103,7 @@ def test_a_second_time_ends_a_training_at_once(phantoms: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         said = b""
-        while b"once more to stop at once" not in said:
+        while b"press Ctrl-C again to stop at once" not in said:
             said += (line := process.stderr.readline())
             assert line, said.decode()
         done = done_by(phantoms, "twice")
