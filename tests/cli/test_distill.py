@@ -68,7 +68,7 @@ def test_a_teacher_is_not_named_twice_and_a_method_must_exist(workshop: Path) ->
     assert "unknown teacher ''" in done.stderr
     done = call(workshop, *DISTILL, "--teacher", RUN, "--method", "magic", check=2)
     assert "unknown method 'magic'" in done.stderr
-    assert "known: attention, dist, dkd, kd, patient, seed" in done.stderr
+    assert "known: attention, dist, dkd, kd, kd-mean, patient" in done.stderr
 
 
 def test_several_teachers_and_a_method_with_its_settings(own_workshop: Path) -> None:
