@@ -50,9 +50,6 @@ _SHAPE_OF_FIRST = frozenset(
     }
 )
 _BROADCAST = frozenset({"Add", "Div", "Max", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum"})
-_POOLS = frozenset({"AveragePool", "MaxPool"})
-_GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool"})
-_REDUCED = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,7 +391,7 @@ _RULES: "dict[str, Callable[[ShapedNode], tuple[list[Shape], int]]]" = {
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
-    **dict.fromkeys(_POOLS, _pool),
-    **dict.fromkeys(_GLOBAL, _global_pool),
-    **dict.fromkeys(_REDUCED, _reduce),
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), _reduce),
 }
