@@ -161,8 +161,13 @@ def _gas(signs: Features) -> Rejection | None:
     if _cut_off(signs):
         return None
     # Lung tissue is about 150 HU above air, emphysema at least 50; bowel, sinuses and hollow phantoms are air.
-    limit = 0.06 if signs.lungs < 0.1 or signs.unevenness < 0.03 else 0.04
-    return _below(signs.aeration, limit, _AIR) or _below(signs.unevenness, 0.018, _AIR)
+    if signs.unevenness < 0.018:
+        limit = 0.12
+    elif signs.lungs < 0.1 or signs.unevenness < 0.03:
+        limit = 0.06
+    else:
+        limit = 0.04
+    return _below(signs.aeration, limit, _AIR)
 
 
 def _uneven(signs: Features) -> Rejection | None:

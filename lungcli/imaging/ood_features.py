@@ -35,8 +35,9 @@ class Features:
     `apart`, distance of the lungs from the body's middle along x over the spread of the body there;
     `under`, height of the body below the lungs over theirs, where the body runs out of the picture there;
     `thin`, share of what is bright in strokes; `aeration`, where the inside of the lungs lies between the darkest grey
-    (0) and soft tissue (1), and `unevenness`, its spread on that scale; `middle`, share of lungs in the middle tenth of
-    the body's columns; `aspect`, width of the body over its height, 1 where the picture cuts it off on a side.
+    (0) and soft tissue (1), 1 where no air is seen around the body; `unevenness`, its spread on that scale; `middle`,
+    share of lungs in the middle tenth of the body's columns; `aspect`, width of the body over its height, 1 where the
+    picture cuts it off on a side.
 
     Acquisition: `noise` in the tissue and `sharpness` of the steepest edges, of the contrast, log10; `grain`, the
     noise two pixels apart over that of neighbours, log10; `lung` and `tissue`, grey levels; `texture`, spread within
@@ -111,7 +112,7 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
         under=under,
         apart=apart,
         thin=1 - _share(_dilated(_eroded(bright)) & bright, bright),
-        aeration=(lung_segmentation.median(inner) - low) / depth,
+        aeration=(lung_segmentation.median(inner) - low) / depth if outside.size > _BINS else 1.0,
         unevenness=float(inner.std()) / depth if inner.size else 0.0,
         middle=_middle(lungs, body),
         aspect=_aspect(body),

@@ -117,7 +117,7 @@ PLAIN = Features(
         ("apart", -0.5, {"upright": 0.7}, "dark in the middle of the body instead of on both sides, as in a brain"),
         ("under", 0.6, {"balance": 0.15, "upright": 0.62}, "the body goes on below the lungs: a coronal or sagittal"),
         ("unevenness", 0.13, {}, "its dark regions are too uneven to be lungs, as in an X-ray or MRI"),
-        ("unevenness", -0.018, {}, AIR),
+        ("aeration", -0.12, {"unevenness": 0.017}, AIR),
         ("aeration", -0.04, {}, AIR),
         ("aeration", -0.06, {"lungs": 0.099}, AIR),
         ("aeration", -0.06, {"unevenness": 0.029}, AIR),

@@ -85,9 +85,9 @@ _DATA_SETS = (
     ),
     DataSet(
         name="chest-ctscan",
-        about="LungSegmentation CT-Scan images: three kinds of lung cancer and normal; few scenes, many near copies",
+        about="Chest CT-Scan images: three kinds of lung cancer and normal; few scenes, many near copies",
         licence="as on its page",
-        citation="Mohamed Hany, LungSegmentation CT-Scan images dataset, Kaggle mohamedhanyyy/chest-ctscan-images",
+        citation="Mohamed Hany, Chest CT-Scan images dataset, Kaggle mohamedhanyyy/chest-ctscan-images",
         page="https://www.kaggle.com/datasets/mohamedhanyyy/chest-ctscan-images",
         mirrors=(_kaggle("mohamedhanyyy/chest-ctscan-images"),),
         counts=(("malignant", 785), ("normal", 215)),
