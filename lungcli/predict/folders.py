@@ -20,8 +20,8 @@ class Folder:
 def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Folder]:
     """Yield a folder and those in it whose names are `wanted`, each before its own subfolders, which come by name.
 
-    Links to folders elsewhere are followed, each such folder once; what a link leads to inside `root` is met at its own
-    place. So there are no loops.
+    Links to folders elsewhere are followed after the folders, each such folder once; what a link leads to inside `root`
+    is met at its own place. So there are no loops.
     """
     real_root = os.path.realpath(root)
     visited: set[str] = set()
@@ -34,6 +34,7 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Folder]:
         visited.add(real)
         files: list[str] = []
         folders: list[str] = []
+        links: list[str] = []
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -41,13 +42,16 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Folder]:
                         continue
                     if not _is_folder(entry):
                         files.append(entry.name)
-                    elif not entry.is_symlink() or not _lies_in(os.path.realpath(entry.path), real_root):
+                    elif not entry.is_symlink():
                         folders.append(entry.name)
+                    elif not _lies_in(os.path.realpath(entry.path), real_root):
+                        links.append(entry.name)
         except OSError as error:
             yield Folder(path=path, error=error)
             continue
         yield Folder(path=path, files=tuple(sorted(files, key=natural)))
-        waiting += [path / name for name in sorted(folders, key=natural, reverse=True)]
+        ordered = sorted(folders, key=natural) + sorted(links, key=natural)
+        waiting += [path / name for name in reversed(ordered)]
 
 
 def exists(path: Path) -> bool:
