@@ -21,12 +21,14 @@ _RESCALE = "PixelValueTransformationSequence"
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 # HU as they are, from 12-bit scanners (-1024 is 0), and as unsigned 16 bits keep signed ones (-32768 is 0).
 _OFFSETS = (0.0, 1024.0, 32_768.0)
-_AIR_BELOW, _TISSUE = -600.0, (-200.0, 200.0)
+# Below the fat of the body only air and lungs lie: no scale but the Hounsfield one reaches there.
+BELOW_TISSUE = -200.0
+_AIR_BELOW, _TISSUE = -600.0, (BELOW_TISSUE, 200.0)
 # Of a slice, most is air, lung, or tissue, and little lies between them.
 _LEAST_PART, _LEAST_SUM = 0.08, 0.75
 
 
-def windowed(hounsfield: NDArray[np.floating]) -> Grey:
+def windowed(hounsfield: NDArray[np.floating | np.integer]) -> Grey:
     """Hounsfield units in the lung window, 0..1."""
     grey: Grey = np.clip((hounsfield - np.float32(WINDOW_LOW)) / np.float32(WINDOW_WIDTH), 0, 1).astype(np.float32)
     return grey
@@ -105,8 +107,7 @@ def _without_rescale(
     if int(dataset.BitsStored) <= 8:
         return _displayed(dataset, values)
     measured = values[~padding]
-    # Below the fat of the body only air and lungs lie: no scale but the Hounsfield one reaches there.
-    if not measured.size or measured.min() < _TISSUE[0]:
+    if not measured.size or measured.min() < BELOW_TISSUE:
         return windowed(values)
     shift = offset(measured)
     if shift is None and not identity:

@@ -1,6 +1,7 @@
 """Folders as users name them: with what lies in their subfolders, and in folders that links lead to."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +21,22 @@ class Folder:
 def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Folder]:
     """Yield a folder and those in it whose names are `wanted`, each before its own subfolders, which come by name.
 
-    Links to folders elsewhere are followed after the folders, each such folder once; what a link leads to inside `root`
-    is met at its own place. So there are no loops.
+    Links are followed, each folder is met once, and so there are no loops. Links to folders that lie within what is
+    walked come last, for most of those are met at their own place.
     """
-    real_root = os.path.realpath(root)
+    walked: list[str] = []
     visited: set[str] = set()
-    waiting = [root]
-    while waiting:
-        path = waiting.pop()
+    waiting, inner_links = [root], deque[Path]()
+    while waiting or inner_links:
+        path = waiting.pop() if waiting else inner_links.popleft()
         real = os.path.realpath(path)
         if real in visited:
             continue
         visited.add(real)
+        if not any(_lies_in(real, folder) for folder in walked):
+            walked.append(real)
         files: list[str] = []
-        folders: list[str] = []
-        links: list[str] = []
+        folders: list[Path] = []
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -42,16 +44,15 @@ def walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Folder]:
                         continue
                     if not _is_folder(entry):
                         files.append(entry.name)
-                    elif not entry.is_symlink():
-                        folders.append(entry.name)
-                    elif not _lies_in(os.path.realpath(entry.path), real_root):
-                        links.append(entry.name)
+                    elif entry.is_symlink() and any(_lies_in(os.path.realpath(entry.path), base) for base in walked):
+                        inner_links.append(path / entry.name)
+                    else:
+                        folders.append(path / entry.name)
         except OSError as error:
             yield Folder(path=path, error=error)
             continue
         yield Folder(path=path, files=tuple(sorted(files, key=natural)))
-        ordered = sorted(folders, key=natural) + sorted(links, key=natural)
-        waiting += [path / name for name in reversed(ordered)]
+        waiting += sorted(folders, key=lambda folder: natural(folder.name), reverse=True)
 
 
 def exists(path: Path) -> bool:

@@ -20,7 +20,7 @@ from lungcli.core.errors import UnreadableInputError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
-from lungcli.imaging import dicom, privacy
+from lungcli.imaging import dicom, nifti, privacy
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
@@ -131,6 +131,7 @@ def is_picture(name: str, head: bytes) -> bool:
     """Say whether a file in a folder is taken for a picture, by its name or its first 132 bytes."""
     return (
         dicom.is_dicom(head, name)
+        or nifti.is_nifti(name)
         or may_be_picture(PurePosixPath(PurePosixPath(name).name))
         or head.startswith(dicom.PICTURE_MAGIC)
     )
@@ -198,15 +199,26 @@ def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
     if dicom.is_dicom(file.head(), file.path):
         yield from _of_dicom(file, _header(file), naming)
     else:
-        yield _of_picture(file, naming)
+        yield from _of_picture(file, naming)
 
 
-def _of_picture(file: _File, naming: Naming) -> Item:
+def _of_picture(file: _File, naming: Naming) -> Iterator[Item]:
+    """Yield a picture, or the axial slices of a NIfTI volume, which is a series of its own."""
     shown = _shown(file.path, naming)
     try:
-        return Item(shown=shown, source=file.get())
+        source = file.get()
+        if not nifti.is_nifti(file.path):
+            yield Item(shown=shown, source=source)
+            return
+        volume = nifti.opened(source, printable(shown))
     except UnreadableInputError as error:
-        return Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
+        yield Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
+        return
+    series = _series(Header(series=shown), naming)
+    for number in range(volume.slices):
+        name = f"{shown}, slice {number + 1}"
+        read_slice = functools.partial(nifti.read_slice, volume, number, printable(name))
+        yield Item(shown=name, source=read_slice, series=series)
 
 
 def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
@@ -260,11 +272,11 @@ def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming
                 continue
             headers[name] = header
             series.setdefault(header.series or name, []).append(name)
-        elif may_be_picture(PurePosixPath(name)) or head.startswith(dicom.PICTURE_MAGIC):
+        elif is_picture(name, head):
             pictures.add(name)
     for name in names:
         if name in pictures:
-            yield _of_picture(make(name), naming)
+            yield from _of_picture(make(name), naming)
         if name not in headers:
             continue
         for file_name in sorted(series.pop(headers[name].series or name, ()), key=lambda name: headers[name].place):

@@ -164,11 +164,17 @@ def test_links_to_folders_elsewhere_are_followed_once_and_loops_are_not(tmp_path
     (mixed / "up").symlink_to(tmp_path)
     (mixed / "self").symlink_to(mixed / "self")
     (tmp_path / "set" / "benign" / "back").symlink_to(mixed)
-    assert shown(mixed, named(mixed)) == ["normal/c.png", "again/b.png", "benign/a.png"]
+    assert shown(mixed, named(mixed)) == ["again/b.png", "benign/a.png", "normal/c.png"]
     assert inputs.count([str(mixed)]) == 4
     linked = tmp_path / "linked"
     linked.symlink_to(tmp_path / "set")
-    assert shown(linked, named(linked)) == ["benign/a.png", "benign/sub/b.png", "benign/back/normal/c.png"]
+    assert shown(linked, named(linked)) == ["benign/a.png", "benign/back/normal/c.png", "benign/sub/b.png"]
+
+
+def test_a_link_to_a_hidden_folder_within_is_followed(tmp_path: Path) -> None:
+    write(tmp_path, {".store/a.png": png(1), "z.png": png(2)})
+    (tmp_path / "benign").symlink_to(tmp_path / ".store")
+    assert shown(tmp_path, named(tmp_path)) == ["z.png", "benign/a.png"]
 
 
 def test_a_name_too_long_is_one_failure_and_the_others_are_read(tmp_path: Path) -> None:
@@ -199,6 +205,19 @@ def test_objects_without_a_picture_are_passed_over_in_folders_and_counted(tmp_pa
     assert list(inputs.of_listed("a.dcm", lambda: objects["a.dcm"], Naming())) == []
     (alone,) = named(folder / "a.dcm")
     assert refused(alone).endswith("it is an RT Structure Set, not a CT slice")
+
+
+def test_a_volume_is_a_series_of_its_axial_slices(tmp_path: Path) -> None:
+    from tests.imaging import test_nifti
+
+    folder = write(tmp_path / "in", {"a.nii": test_nifti.encoded(), "b.png": png(1), "c.nii.gz": b"no volume"})
+    slices = named(folder)
+    names = [f"a.nii, slice {number}" for number in (1, 2, 3)]
+    assert shown(folder, slices) == [*names, "b.png", "c.nii.gz"]
+    assert [item.series for item in slices] == [*["series 1"] * 3, "", ""]
+    assert slices[2].read().kind == "nifti"
+    assert refused(slices[4]).endswith("c.nii.gz: it is damaged or cut off")
+    assert shown(folder, named(folder / "a.nii")) == names
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
