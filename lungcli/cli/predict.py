@@ -28,7 +28,7 @@ Paths = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PATH…",
-        help="PNG, JPEG, TIFF, BMP, DICOM, NIfTI; folders, .zip files, patterns; `-`: a list on stdin, one name a line.",
+        help="PNG, JPEG, TIFF, BMP, DICOM, NIfTI; folders, .zip files, patterns; `-`: a list on stdin, a name a line.",
     ),
 ]
 Stdin = Annotated[bool, typer.Option("--stdin", help="Judge the one picture that comes on stdin.")]
