@@ -55,14 +55,14 @@ def elsewhere(dataset: "Dataset") -> str:
     )
     for anatomy in (item for group in groups for item in dicom_tags.items(group, "FrameAnatomySequence")):
         codes += dicom_tags.items(anatomy, "AnatomicRegionSequence")
-    found = dicom_tags.texts(dataset, _TEXTS)
-    found += [text for code in codes for text in dicom_tags.texts(code, ("CodeMeaning",))]
-    return named_in(found)
+    texts = dicom_tags.texts(dataset, _TEXTS)
+    texts += [text for code in codes for text in dicom_tags.texts(code, ("CodeMeaning",))]
+    return named_in(texts)
 
 
-def named_in(found: list[str]) -> str:
+def named_in(texts: list[str]) -> str:
     """Return the part of the body that texts name, the first text first; empty where one of them names the chest."""
-    plain = [_plain(text) for text in found]
+    plain = [_plain(text) for text in texts]
     if any(_CHEST.search(text) for text in plain):
         return ""
     regions = (region for text in plain for region, words in _ELSEWHERE if re.search(words, text))

@@ -44,7 +44,7 @@ def no_picture(dataset: "Dataset") -> str:
     stored = getattr(meta, "MediaStorageSOPClassUID", None)
     sop_class = UID(str(dicom_tags.value(dataset, "SOPClassUID") or stored or ""))
     if _DIRECTORY in (sop_class, stored):
-        return "DICOMDIR, the table of contents of a disc"
+        return "DICOMDIR (contents of a disc)"
     # Of what the dictionary does not know, the name is the number.
     name = sop_class.name
     if name.endswith("Storage") or "Storage - " in name:

@@ -15,28 +15,28 @@ def value(dataset: "Dataset", name: str) -> Any:
 
     Raises what pydicom raises on other damage.
     """
-    found = getattr(dataset, name, None)
-    if found is None or (isinstance(found, str) and not found.strip()):
+    content = getattr(dataset, name, None)
+    if content is None or (isinstance(content, str) and not content.strip()):
         return None
     # pydicom leaves a decimal string that is no number a string.
-    parts = [found] if isinstance(found, str) else found if isinstance(found, MutableSequence) else []
+    parts = [content] if isinstance(content, str) else content if isinstance(content, MutableSequence) else []
     if any(isinstance(part, str) and "," in part for part in parts) and dataset[name].VR == "DS":
         numbers = [float(str(part).replace(",", ".")) for part in parts]
         return numbers if len(numbers) > 1 else numbers[0]
-    return found
+    return content
 
 
 def number(dataset: "Dataset", name: str) -> int | None:
     """Return a tag as an integer, None where it is missing or empty."""
-    found = value(dataset, name)
-    return None if found is None else int(found)
+    content = value(dataset, name)
+    return None if content is None else int(content)
 
 
 def texts(dataset: "Dataset", names: Iterable[str]) -> list[str]:
     """Return every value of some tags as text."""
-    values = [found for name in names if (found := value(dataset, name)) is not None]
+    values = [entry for name in names if (entry := value(dataset, name)) is not None]
     # Names are iterable as well, letter by letter; several values are a sequence of pydicom's own.
-    return [str(item) for found in values for item in (found if isinstance(found, MutableSequence) else [found])]
+    return [str(item) for entry in values for item in (entry if isinstance(entry, MutableSequence) else [entry])]
 
 
 def items(dataset: "Dataset", sequence: str) -> list["Dataset"]:
@@ -55,8 +55,8 @@ def of_frame(dataset: "Dataset", frame: int, sequence: str, name: str) -> Any:
     shared = items(dataset, "SharedFunctionalGroupsSequence")[:1]
     for group in (*own, *shared):
         for item in items(group, sequence)[:1]:
-            if (found := value(item, name)) is not None:
-                return found
+            if (content := value(item, name)) is not None:
+                return content
     return value(dataset, name)
 
 
@@ -88,10 +88,10 @@ def normal(dataset: "Dataset", frame: int) -> tuple[float, ...]:
     return tuple(component / turned for component in product)
 
 
-def finite(found: Any, count: int) -> tuple[float, ...]:
-    """Return `found` as so many finite numbers; empty where it is anything else."""
+def finite(sequence: Any, count: int) -> tuple[float, ...]:
+    """Return `sequence` as so many finite numbers; empty where it is anything else."""
     try:
-        numbers = tuple(float(item) for item in found)
+        numbers = tuple(float(item) for item in sequence)
     except (TypeError, ValueError):
         return ()
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else ()

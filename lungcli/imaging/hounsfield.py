@@ -86,15 +86,15 @@ def read(dataset: "FileDataset", frame: int, stored: NDArray[np.integer], shown:
     """
     padding = _padding(dataset, stored)
     values = modality_values(dataset, frame, stored)
-    told = bool(dicom_tags.items(dataset, "ModalityLUTSequence"))
+    has_table = bool(dicom_tags.items(dataset, "ModalityLUTSequence"))
     slope, intercept = _rescale(dataset, frame)
-    if not told and (slope or 1.0, intercept or 0.0) == (1.0, 0.0):
+    if not has_table and (slope or 1.0, intercept or 0.0) == (1.0, 0.0):
         grey = _without_rescale(dataset, values, padding, shown, identity=intercept is not None)
     else:
         grey = windowed(values)
     # MONOCHROME1 wants the smallest value shown white after windowing (PS3.3 C.7.6.3.1.2): a wish for the display,
     # which leaves Hounsfield units as they are. Without a rescale there are none, only what is shown.
-    if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None and not told:
+    if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None and not has_table:
         grey = 1 - grey
     grey[padding] = (AIR - WINDOW_LOW) / WINDOW_WIDTH
     return grey
@@ -133,11 +133,11 @@ def _rescale(dataset: "FileDataset", frame: int) -> tuple[float | None, float | 
     return slope, _first(dicom_tags.of_frame(dataset, frame, _RESCALE, "RescaleIntercept"))
 
 
-def _first(found: Any) -> float | None:
+def _first(numbers: Any) -> float | None:
     """Return a number, or the first of several."""
-    if found is None or isinstance(found, (int, float)):
-        return found
-    return float(found[0]) if len(found) else None
+    if numbers is None or isinstance(numbers, (int, float)):
+        return numbers
+    return float(numbers[0]) if len(numbers) else None
 
 
 def _looked_up(dataset: "FileDataset", item: Any, stored: NDArray[np.integer]) -> NDArray[np.float32]:

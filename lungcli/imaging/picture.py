@@ -66,12 +66,12 @@ def printable(name: str) -> str:
 def content_of(path: Path, shown: str) -> bytes:
     """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
     try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise UnreadableInputError(f"cannot read {shown}: it is a folder", "name the picture in it")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise UnreadableInputError(f"cannot read {shown}: it is not a file", "name a picture")
-        if found.st_size > MAX_BYTES:
+        if status.st_size > MAX_BYTES:
             raise UnreadableInputError(f"cannot read {shown}: it is larger than 1 GiB", "name one slice, not a volume")
         return path.read_bytes()
     except FileNotFoundError as error:

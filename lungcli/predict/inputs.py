@@ -169,7 +169,7 @@ def passed_over(naming: Naming) -> str:
 
 def is_single(named: Sequence[str]) -> bool:
     """Say whether the user named one file, so that one prediction is to be expected."""
-    if len(named) != 1 or named[0] == LIST:
+    if len(named) != 1 or named[0] == LIST or nifti.is_nifti(named[0]):
         return False
     path = Path(named[0])
     if not folders.exists(path):

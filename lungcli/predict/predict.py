@@ -1,6 +1,6 @@
-"""Judging pictures: one session, a few pictures at a time, whatever cannot be judged reported and passed over.
+"""Predicting pictures: one session, a few pictures at a time, whatever cannot be predicted reported and passed over.
 
-Before every verdict stands the guard: a picture that is no axial lung slice is refused; one that was acquired unlike
+Before every prediction stands the guard: a picture that is no axial lung slice is refused; one that was acquired unlike
 the training slices, or that the model is not sure of, or models disagree on, is referred to a radiologist.
 """
 
@@ -37,16 +37,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """The verdict on one picture.
+    """The prediction for one picture.
 
-    `probabilities` are calibrated, in the order of the model's classes; `seconds` runs from the file to the verdict;
+    `probabilities` are calibrated, in the order of the model's classes; `seconds` runs from the file to the prediction;
     a model trained on `synthetic` slices knows nothing about people. `referred` to a radiologist for a `reason`, or
     not, and then the reason is empty. `guard` is how far the acquisition is from the training slices: 1 is the limit,
     0 stands for a model file that knows nothing of theirs. `forced`: the guard would have refused the picture.
     `series` names the DICOM series that it is a slice of, empty for other pictures.
 
     Of several models, `probabilities` are the mean, and of several views of a slice too, of which there were `views`.
-    `opinions` are the models' own verdicts, empty for one model, and `agreement` the share of them that say `label`.
+    `opinions` are the models' own predictions, empty for one model, and `agreement` the share of them that say `label`.
     """
 
     source: str
@@ -92,7 +92,7 @@ _AHEAD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceImage:
-    """What a prediction rests on: the slice as read [H, W], the chest found in it, and what the net saw, [S, S].
+    """What a prediction rests on: the slice as read [H, W], the chest segmented in it, and what the net saw, [S, S].
 
     Of several nets, what the first saw.
     """
@@ -143,15 +143,15 @@ def in_order(
     """
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
-        for each in given:
-            waiting.append((each, pool.submit(work, each)))
+        for item in given:
+            waiting.append((item, pool.submit(work, item)))
             if len(waiting) > ahead:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
     finally:
-        for _, left in waiting:
-            left.cancel()
+        for _, future in waiting:
+            future.cancel()
 
 
 def opened(item: Item) -> Picture | Failure:
@@ -170,30 +170,35 @@ def capture_and_predict(
     Several models predict it each at its own size; the outcome is the mean of their probabilities.
     """
     start = time.perf_counter()
-    with during(f"while judging {item.shown}"):
+    with during(f"while predicting {item.shown}"):
         picture = opened(item)
         if isinstance(picture, Failure):
             return picture, Capture(item=item)
         image = lung_segmentation.as_image(picture.grey)
-        found = lung_segmentation.segment_image(image)
-        measured = ood_features.measure(picture, found)
-        objection = ood.rejection(picture, measured)
+        chest = lung_segmentation.segment_image(image)
+        features = ood_features.measure(picture, chest)
+        objection = ood.rejection(picture, features)
         members = ensemble.members(models)
-        prepared = functools.cache(lambda size: prepare_in(image, size, found))
+        prepared = functools.cache(lambda size: prepare_in(image, size, chest))
         outcome: Outcome
         if objection and not force:
             outcome = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
         else:
             rows = [model.probabilities(prepared(model.card.size)[None])[0] for model in members]
-            outcome = _prediction(item, members, rows, measured, objection, start)
+            outcome = _prediction(item, members, rows, features, objection, start)
         if not capture:
             return outcome, Capture(item=item)
-        kept = SliceImage(grey=picture.grey, chest=found, prepared=prepared(members[0].card.size))
-        return outcome, Capture(item=item, image=kept)
+        captured = SliceImage(grey=picture.grey, chest=chest, prepared=prepared(members[0].card.size))
+        return outcome, Capture(item=item, image=captured)
 
 
 def _prediction(
-    item: Item, models: Sequence[Model], rows: Sequence[Floats], seen: Features, refused: Rejection | None, start: float
+    item: Item,
+    models: Sequence[Model],
+    rows: Sequence[Floats],
+    features: Features,
+    refused: Rejection | None,
+    start: float,
 ) -> Prediction:
     """Combine the probabilities (K,) of each model; the work began at `start` on the clock for performance."""
     card = ensemble.card(models)
@@ -204,8 +209,8 @@ def _prediction(
         if len(models) > 1
         else ()
     )
-    strangeness = [ood.distance(seen, model.card.guard) for model in models if model.card.guard]
-    reason = refused.reason if refused else _why_referred(seen, float(mean.max()), models, opinions)
+    strangeness = [ood.distance(features, model.card.guard) for model in models if model.card.guard]
+    reason = refused.reason if refused else _why_referred(features, float(mean.max()), models, opinions)
     return Prediction(
         source=item.shown,
         label=label,
@@ -219,17 +224,17 @@ def _prediction(
         forced=refused is not None,
         series=item.series,
         views=max(tta.COUNT if model.averages else 1 for model in models),
-        agreement=sum(each.label == label for each in opinions) / len(opinions) if opinions else 1.0,
+        agreement=sum(opinion.label == label for opinion in opinions) / len(opinions) if opinions else 1.0,
         opinions=opinions,
     )
 
 
 def _why_referred(
-    seen: Features, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
+    features: Features, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
 ) -> str:
-    """Say why a verdict of this calibrated probability is left to a radiologist; empty when it is not."""
+    """Say why a prediction of this calibrated probability is left to a radiologist; empty when it is not."""
     for model in models:
-        if model.card.guard and (stranger := ood.ood_reason(seen, model.card.guard)):
+        if model.card.guard and (stranger := ood.ood_reason(features, model.card.guard)):
             return stranger.reason
     if disagreement := ensemble.disagreement_reason(opinions):
         return disagreement

@@ -347,7 +347,7 @@ def test_raw_values_that_nothing_explains_are_refused_as_such() -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.1"}, "a Grayscale Softcopy Presentation State"),
         ({"SOPClassUID": EncapsulatedPDFStorage}, "an Encapsulated PDF"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "a Segmentation"),
-        ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "a DICOMDIR, the table of contents of a disc"),
+        ({"SOPClassUID": "1.2.840.10008.1.3.10"}, "a DICOMDIR (contents of a disc)"),
         ({"SOPClassUID": "1.2.3.4", "Modality": "KO"}, "a Key Object Selection"),
     ],
 )

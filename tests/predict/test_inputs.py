@@ -218,6 +218,7 @@ def test_a_volume_is_a_series_of_its_axial_slices(tmp_path: Path) -> None:
     assert slices[2].read().kind == "nifti"
     assert refused(slices[4]).endswith("c.nii.gz: it is damaged or cut off")
     assert shown(folder, named(folder / "a.nii")) == names
+    assert not inputs.is_single([str(folder / "a.nii")])
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
