@@ -118,6 +118,8 @@ def main() -> None:
     if not sys.warnoptions:
         # Warnings of libraries, such as of Pillow about a damaged tag, help no user.
         warnings.simplefilter("ignore")
+    if not console.prepare_streams():
+        console.warn("stdout is closed: what would be printed there is lost")
     signals.install_default_handlers()
     try:
         code = signals.flush_or_devnull(_code())

@@ -1,6 +1,11 @@
 """The two consoles: data on stdout, messages on stderr. Foreign names are never read as markup."""
 
+import codecs
 import functools
+import io
+import json
+import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +16,46 @@ from lungcli.core.formatting import plain as plain
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+
+# The signs that lungcli prints beyond ASCII, for encodings that lack them.
+_ASCII = {
+    "█": "#",
+    "░": ".",
+    "┃": "|",
+    "–": "-",
+    "…": "...",
+    "·": "-",
+    "→": "->",
+    "←": "<-",
+    "≤": "<=",
+    "≥": ">=",
+    "×": "x",
+}
+_ASCII |= dict.fromkeys("▏▎▍▌▋▊▉", "#")
+
+
+def prepare_streams() -> bool:
+    """Make stdout and stderr fit to be written to; return whether stdout was open.
+
+    What their encoding lacks is written in ASCII, foreign letters as question marks: Windows redirects to cp1252, and
+    LC_ALL=C means ASCII. A closed stream becomes the null device, so that no file opened later takes its number.
+    """
+    codecs.register_error("lungcli", _in_ascii)
+    stdout_open = sys.stdout is not None
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="lungcli")
+    return stdout_open
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
 
 
 class ConsoleOptions:
@@ -71,7 +116,16 @@ def disclaim() -> None:
 
 def print_json(value: object) -> None:
     """Print a value as one JSON object with its schema version and the disclaimer."""
-    sys.stdout.write(as_json(value))
+    print_json_text(as_json(value))
+
+
+def print_json_text(text: str) -> None:
+    """Print JSON; what the encoding of stdout cannot say is escaped, so that nothing is lost."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match.group())[1:-1], text)
+    sys.stdout.write(text)
 
 
 def print_text(text: str) -> None:

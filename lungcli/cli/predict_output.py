@@ -131,7 +131,7 @@ def _show_one(result: "Prediction", model: str, top: int) -> None:
 def _write_line(outcome: "Found") -> None:
     from lungcli.predict.prediction_json import line
 
-    console.print_text(line(outcome).decode())
+    console.print_json_text(line(outcome).decode() + "\n")
     # A reader wants each prediction as soon as it is made.
     sys.stdout.flush()
 

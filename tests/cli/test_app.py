@@ -1,6 +1,8 @@
 """The command as such: help, version, completion, exit codes, errors a person can read."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lungcli
-from lungcli.cli import app
+from lungcli.cli import app, console
 from lungcli.core import errors
 from tests.cli.conftest import LUNGCLI, RUN, call, environment
 
@@ -35,6 +37,43 @@ def test_help_begins_with_examples(home: Path) -> None:
         "predict",
     ):
         assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "iso8859-1", "ascii", "cp932"])
+def test_every_encoding_of_stdout_will_do(home: Path, tmp_path: Path, encoding: str) -> None:
+    scan = tmp_path / "scän → 肺.png"
+    scan.write_bytes(b"no picture")
+    settings = environment(home) | {"PYTHONIOENCODING": encoding}
+
+    def printed(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([LUNGCLI, *map(str, arguments)], env=settings, capture_output=True, check=False)
+
+    card = printed("models", "card", "bundled")
+    assert (card.returncode, card.stderr) == (0, b"")
+    assert json.loads(card.stdout.decode(encoding))["referral"]["target"] == "risk ≤ 0.27"
+    assert printed("--help").returncode == 0
+    assert printed("models", "list").returncode == 0
+    unread = printed("predict", "--jsonl", scan)
+    assert unread.returncode == 4
+    assert b"it is not a picture" in unread.stderr
+    assert json.loads(unread.stdout.decode(encoding))["source"] == str(scan)
+
+
+def test_signs_that_an_encoding_lacks_are_written_in_ascii() -> None:
+    console.prepare_streams()
+    assert "█▌░ a – b … 12 ≤ 13 肺é".encode("ascii", "lungcli") == b"##. a - b ... 12 <= 13 ??"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell there cannot close a stream")
+@pytest.mark.parametrize(("closed", "left"), [(">&-", "stderr"), ("2>&-", "stdout"), ("<&- >&- 2>&-", "")])
+def test_a_closed_stream_is_no_crash(home: Path, closed: str, left: str) -> None:
+    command = f"{shlex.quote(str(LUNGCLI))} models list {closed}"
+    done = subprocess.run(["sh", "-c", command], env=environment(home), capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    if left == "stderr":
+        assert done.stderr == "warning: stdout is closed: what would be printed there is lost\n"
+    if left == "stdout":
+        assert "ownmodel" in done.stdout
 
 
 def test_completion_of_commands(home: Path) -> None:
