@@ -18,13 +18,12 @@ from typing import BinaryIO
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.names import natural
-from lungcli.datasets.ingest import safe_zip
+from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
 from lungcli.imaging import dicom, nifti, privacy
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
-from lungcli.predict import folders
 
 Source = Path | bytes | Callable[[], Picture]
 

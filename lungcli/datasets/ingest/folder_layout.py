@@ -1,6 +1,7 @@
 """The class of each file of a source, from its path alone."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -54,8 +55,11 @@ def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = 
 
 
 def class_name(folder: str) -> str:
-    """Return the class a folder is named after: `Bengin cases` is `benign`; other names in lower case."""
-    plain = folder.strip().casefold()
+    """Return the class a folder is named after: `Bengin cases` is `benign`; other names in lower case.
+
+    The same letters in another Unicode form are the same class: macOS writes ö as o and a mark.
+    """
+    plain = unicodedata.normalize("NFC", folder).strip().casefold()
     spelled = re.sub(r"[\s_-]+cases?$", "", plain)
     return _CLASSES.get(spelled, plain)
 

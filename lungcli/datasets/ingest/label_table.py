@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError
@@ -12,6 +13,9 @@ from lungcli.datasets.ingest import folder_layout
 from lungcli.imaging.picture import content_of, printable
 
 FORM = "its first line must be: path,label,patient; the column patient may be left out"
+
+# Spreadsheets write semicolons where the comma is a decimal sign.
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +40,19 @@ def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[LabelRow, ...]:
     except UnicodeDecodeError as error:
         raise UnreadableInputError(f"cannot read {shown}: it is not UTF-8 text", "save it as CSV UTF-8") from error
     try:
-        return tuple(_rows(text, shown, frozenset(files)))
+        return tuple(_rows(text, shown, {_composed(path): path for path in files}))
     except csv.Error as error:
         raise UnreadableInputError(f"cannot read {shown}: it is no CSV file: {error}", FORM) from error
 
 
-def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[LabelRow]:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _composed(path: PurePosixPath) -> str:
+    """One spelling of paths whose letters are the same: file systems differ in the Unicode form they keep."""
+    return unicodedata.normalize("NFC", str(path))
+
+
+def _rows(text: str, shown: str, files: Mapping[str, PurePosixPath]) -> Iterator[LabelRow]:
+    delimiter = max(_NAMES, key=text.partition("\n")[0].count)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
         raise UnreadableInputError(f"cannot read {shown}: it has not one column {' and one '.join(missing)}", FORM)
@@ -54,19 +64,20 @@ def _rows(text: str, shown: str, files: frozenset[PurePosixPath]) -> Iterator[La
         if len(values) != len(header):
             raise UnreadableInputError(
                 f"{where}: it has {len(values)} fields, and the first line has {len(header)}",
-                "put quotes around fields that hold a comma",
+                f"put quotes around fields that hold a {_NAMES[delimiter]}",
             )
         row = _row(dict(zip(header, (value.strip() for value in values), strict=True)), where)
-        if row.path not in files:
+        path = files.get(_composed(row.path))
+        if path is None:
             raise UnreadableInputError(
                 f"{where}: there is no file {printable(str(row.path))!r}", "paths are relative to the folder given"
             )
-        if row.path in line_of:
+        if path in line_of:
             raise UnreadableInputError(
-                f"{where}: {printable(str(row.path))!r} is in line {line_of[row.path]} already", "list every file once"
+                f"{where}: {printable(str(path))!r} is in line {line_of[path]} already", "list every file once"
             )
-        line_of[row.path] = lines.line_num
-        yield row
+        line_of[path] = lines.line_num
+        yield replace(row, path=path)
     if not line_of:
         raise UnreadableInputError(f"cannot read {shown}: it lists no files", FORM)
 

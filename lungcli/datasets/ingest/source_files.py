@@ -2,12 +2,11 @@
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lungcli.datasets.ingest import safe_zip
+from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.manifest import Rejected
 from lungcli.imaging.picture import content_of, printable
 
@@ -49,20 +48,13 @@ def read_content(content: Content, shown: str) -> bytes:
 
 
 def _walk(source: Path) -> tuple[tuple[PurePosixPath, ...], tuple[Rejected, ...]]:
-    """List the files under a folder, relative to it, and the folders that were not entered."""
+    """List the files under a folder, relative to it, and the folders that could not be read; links are followed."""
     files: list[PurePosixPath] = []
     rejected: list[Rejected] = []
-
-    def relative(path: str | Path) -> PurePosixPath:
-        return PurePosixPath(Path(path).relative_to(source).as_posix())
-
-    def refuse(error: OSError) -> None:
-        where = relative(str(error.filename)) if error.filename else PurePosixPath()
-        rejected.append(Rejected(path=printable(str(where)), reason=(error.strerror or "unreadable").lower()))
-
-    for folder, folders, names in os.walk(source, onerror=refuse):
-        parent = Path(folder)
-        links = [parent / item for item in folders if (parent / item).is_symlink()]
-        rejected += [Rejected(path=printable(str(relative(i))), reason="a link to a folder") for i in links]
-        files += [relative(parent / item) for item in names]
+    for folder in folders.walk(source, wanted=lambda _: True):
+        parent = PurePosixPath(folder.path.relative_to(source).as_posix())
+        files += [parent / name for name in folder.files]
+        if folder.error:
+            reason = (folder.error.strerror or "unreadable").lower()
+            rejected.append(Rejected(path=printable(str(parent)), reason=reason))
     return tuple(sorted(files)), tuple(rejected)

@@ -490,9 +490,8 @@ def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
     assert left_behind() == []
 
 
-def test_unreadable_file_and_folder_link_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "x", PLAIN | {"benign/locked.png": png(8)})
-    (source / "more").symlink_to(source / "benign", target_is_directory=True)
     read_bytes = Path.read_bytes
 
     def locked(path: Path) -> bytes:
@@ -504,7 +503,29 @@ def test_unreadable_file_and_folder_link_are_named(tmp_path: Path, monkeypatch: 
 
     made = import_dataset(source)
 
-    assert reasons(made) == {"more": "a link to a folder", "benign/locked.png": "permission denied"}
+    assert reasons(made) == {"benign/locked.png": "permission denied"}
+
+
+def test_linked_class_folders_are_followed_without_loops(tmp_path: Path) -> None:
+    source = write(tmp_path / "x", PLAIN)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in source.iterdir():
+        (linked / folder.name).symlink_to(folder, target_is_directory=True)
+    (source / "benign" / "back").symlink_to(linked, target_is_directory=True)
+
+    made = import_dataset(linked)
+
+    assert sorted(item.sha256 for item in made.slices) == sorted(
+        hashlib.sha256(content).hexdigest() for name, content in PLAIN.items() if name.endswith(".png")
+    )
+
+
+def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    source = write(tmp_path / "x", {"bösartig/1.png": png(1), "bo\u0308sartig/2.png": png(2), "gut/3.png": png(3)})
+    made = import_dataset(source)
+    assert made.classes == ("bösartig", "gut")
+    assert [item.label for item in made.slices].count("bösartig") == 2
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,29 @@ def test_patients_may_be_unknown(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_spreadsheet_may_separate_by_semicolons_or_tabs(tmp_path: Path, delimiter: str) -> None:
+    text = "path,label,patient\na/1.png,x,p\n".replace(",", delimiter) + delimiter.join(["b, c.png", "y", "q\n"])
+    assert [(str(row.path), row.label, row.patient) for row in read(tmp_path, text)] == [
+        ("a/1.png", "x", "p"),
+        ("b, c.png", "y", "q"),
+    ]
+
+
+def test_a_path_in_another_unicode_form_is_the_same_file(tmp_path: Path) -> None:
+    composed, decomposed = "größe/é.png", "gro\u0308ße/e\u0301.png"
+    table = tmp_path / "t.csv"
+    for kept, written in ((composed, decomposed), (decomposed, composed)):
+        table.write_text(f"path,label\n{written},x\n", encoding="utf-8")
+        (row,) = label_table.read(table, [PurePosixPath(kept)])
+        assert str(row.path) == kept
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         ("", "it has not one column path and one label"),
-        ("path;label\na/1.png;x", "it has not one column path and one label"),
+        ("path|label\na/1.png|x", "it has not one column path and one label"),
         ("path,label,path\n", "it has not one column path"),
         ("path,label\n", "it lists no files"),
         ("path,label\na/1.png,x\n,x", "line 3: the path is empty"),
