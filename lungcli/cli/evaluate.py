@@ -174,7 +174,7 @@ def _print_json(results: _Results, name: str) -> None:
                 "classes": evaluation.classes,
                 "confusion": evaluation.matrices().sum(axis=0).tolist(),
                 "before_temperature": calibration.calibration_errors(before, labels),
-                "reliability_bins": calibration.reliability_bins(probabilities, labels),
+                "reliability": calibration.reliability_bins(probabilities, labels),
                 "selective": referral.measure(evaluation, results.model.card.referral.threshold)
                 if results.model.card.referral
                 else None,
@@ -184,7 +184,7 @@ def _print_json(results: _Results, name: str) -> None:
     folders = [
         {
             "folder": str(item.folder),
-            "predictions": item.predictions,
+            "verdicts": item.predictions,
             "left_out": item.unreadable,
             "figures": item.figures,
         }

@@ -314,5 +314,5 @@ def _summary(name: str, where: str, plan: "StudyPlan", outcomes: "tuple[TrialOut
         "plan": plan,
         "part": "val",
         "trials": outcomes,
-        "pareto_front": [outcome.trial for outcome in space.pareto_front(outcomes)],
+        "front": [outcome.trial for outcome in space.pareto_front(outcomes)],
     }

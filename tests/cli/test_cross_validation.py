@@ -52,7 +52,7 @@ def test_an_interrupted_fold_is_resumed_by_the_same_command(workshop: Path, tmp_
 
 
 def test_impossible_folds_start_no_run(workshop: Path) -> None:
-    for count, why in ((2, "2 folds can't be meant"), (19, "and 19 folds need at least 19"), (-1, "folds is -1")):
+    for count, why in ((2, "2 folds are not possible"), (19, "and 19 folds need at least 19"), (-1, "folds is -1")):
         done = call(workshop, "train", "--model", "ownmodel", *SMALL, "--folds", count, "--name", "none", check=2)
         assert why in done.stderr
     assert "none-fold" not in call(workshop, "runs", "list").stdout

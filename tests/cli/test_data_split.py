@@ -81,7 +81,7 @@ def test_train_distill_and_evaluate_on_one_fold(own_workshop: Path) -> None:
         "it was evaluated on fold 2 of 3 of the grouped split with seed 0, the baseline on the grouped"
         in refused.stderr
     )
-    assert "has no difference: it was judged on" in call(own_workshop, "compare", "--seconds", 0).stderr
+    assert "has no difference: it was evaluated on" in call(own_workshop, "compare", "--seconds", 0).stderr
 
     # The split it names changes: nothing may be judged by it any more.
     path = own_workshop / "data" / "phantom" / "splits" / "cv.json"

@@ -203,7 +203,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--student", "ownmodel", "--size", "64:128"], "--size 64:128 is neither values nor a range"),
     (["--student", "ownmodel", "--lr", "1e-2:1e-4"], "--learning-rate 1e-2:1e-4 is no range"),
     (["--student", "ownmodel", "--temperature", "warm"], "--temperature 'warm' is no number"),
-    (["--student", "ownmodel", "--split", "random"], "a search chooses by the validation part"),
+    (["--student", "ownmodel", "--split", "random"], "a search selects models on the validation part"),
     (["--student", "ownmodel", "--max-size", "1 apple"], "--max-size '1 apple' is not a size"),
     (["--student", "ownmodel", "--study", "my study"], "'my study' cannot be the name of a study"),
     (["--student", "ownmodel", "--data", "nothing"], "unknown data set 'nothing'"),

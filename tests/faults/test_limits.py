@@ -175,7 +175,7 @@ def test_a_clock_that_jumps_back_changes_no_figure(made: Path) -> None:
 # As of a machine short of memory, and then of a loss that is no number, both in the first step of the second epoch.
 TROUBLED = """
 from lungcli.training.losses import criteria as losses
-made = losses.from_labels
+made = losses.label_loss
 def troubled(recipe, labels, classes):
     right, calls = made(recipe, labels, classes), iter(range(10**6))
     def criterion(logits, slices, targets):
@@ -184,7 +184,7 @@ def troubled(recipe, labels, classes):
             raise MemoryError
         return loss * float("nan") if call == 4 else loss
     return criterion
-losses.from_labels = troubled
+losses.label_loss = troubled
 from lungcli.cli.app import main
 main()
 """

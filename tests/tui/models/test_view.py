@@ -380,23 +380,6 @@ def test_the_bundled_model_is_in_the_table_and_the_run_is_pinned(
     play(ModelsView(), scenario, (120, 60))
 
 
-def test_a_key_is_on_the_screen_within_50_ms() -> None:
-    for number in range(8):
-        run(f"run-{number}")
-
-    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        took = []
-        for _ in range(5):
-            start = time.thread_time()
-            app.query_one("#models", DataTable).action_cursor_down()
-            app.query_one(ModelsView).on_data_table_row_highlighted()
-            app.text()
-            took.append(time.thread_time() - start)
-        assert min(took) < 0.05
-
-    play(ModelsView(), scenario, (200, 60))
-
-
 @pytest.mark.parametrize("colours", ["no", "16"])
 def test_without_colours_everything_is_still_there(colours: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR" if colours == "no" else "TERM", "1" if colours == "no" else "xterm")

@@ -29,7 +29,7 @@ def test_a_prediction_in_words() -> None:
     assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
     assert max(map(len, lines[1:4])) <= 40
     assert "not a medical" in lines[4]
-    assert "no record" in lines[5]
+    assert "not recorded" in lines[5]
     assert lines[6] == "run/int8 (tiny) · 12 ms"
 
 
