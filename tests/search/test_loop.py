@@ -336,6 +336,7 @@ def test_two_processes_share_a_study_in_a_journal_file(home: Path) -> None:
     assert not list((home / "searches" / "workers").iterdir())
 
 
+@pytest.mark.long
 def test_two_machines_share_a_study_in_postgresql_and_one_goes_on_where_the_other_was_killed(
     cluster: str, home: Path, tmp_path: Path
 ) -> None:

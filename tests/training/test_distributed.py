@@ -32,7 +32,8 @@ from lungcli.training.losses import criteria
 from tests.cli.conftest import LUNGCLI, call, environment
 from tests.training.test_loop import material
 
-together = pytest.mark.xdist_group("ranks")
+# One process of pytest, so that what the tests share is trained once.
+pytestmark = pytest.mark.xdist_group("ranks")
 
 RECIPE = recipes.make(
     data="d",
@@ -138,7 +139,6 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@together
 def test_two_ranks_equal_one_rank_with_both_micro_batches(by_two: Path, tmp_path: Path) -> None:
     """Bit for bit without batch normalisation; with it, running statistics are composed in another order of sums."""
     for name, recipe in RECIPES.items():
@@ -152,7 +152,6 @@ def test_two_ranks_equal_one_rank_with_both_micro_batches(by_two: Path, tmp_path
         assert apart <= TOLERANCE[name]
 
 
-@together
 def test_only_rank_0_writes(by_two: Path) -> None:
     """Each rank had a folder of its own to train in."""
     kept = {loop.BEST, checkpoint.EPOCH_CHECKPOINT, "figures.json"}
@@ -161,7 +160,6 @@ def test_only_rank_0_writes(by_two: Path) -> None:
     assert not [path for path in (by_two / "worker").rglob("*") if path.is_file()]
 
 
-@together
 def test_a_failure_of_a_worker_is_reported_by_rank_0(by_two: Path) -> None:
     told = json.loads((by_two / "failed.json").read_text())
     assert told == ["LungcliError", "device 1: there is no data set 'd'", "import it here too"]
@@ -215,7 +213,6 @@ def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return sorted(psutil.Process(process.pid).children(recursive=True), key=lambda each: each.environ()["RANK"])
 
 
-@together
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_rank_restarts_all_from_the_checkpoint(alone: Path, own: Path, rank: int) -> None:
     process = started(own)
@@ -233,10 +230,8 @@ def test_a_killed_rank_restarts_all_from_the_checkpoint(alone: Path, own: Path, 
     assert not any(each.is_running() for each in there)
 
 
-@together
-@pytest.mark.parametrize(
-    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=lambda stop: stop.name
-)
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
 def test_a_signal_saves_and_one_process_resumes(alone: Path, own: Path, stop: signal.Signals) -> None:
     process = started(own)
     there = workers(process)
@@ -252,7 +247,7 @@ def test_a_signal_saves_and_one_process_resumes(alone: Path, own: Path, stop: si
     assert weights(own) == weights(alone)
 
 
-@together
+@pytest.mark.long
 def test_no_rank_outlives_its_launcher(own: Path) -> None:
     process = started(own)
     there = workers(process)
@@ -266,7 +261,6 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 @pytest.mark.long
-@together
 def test_torchrun_around_the_command_is_the_same_training(alone: Path, own: Path) -> None:
     done = subprocess.run(
         [*TORCHRUN, *TRAIN, *ALIKE, "--name", "run"],
@@ -293,8 +287,8 @@ except LungcliError as error:
 """
 
 
-@together
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_device_that_fails_after_all_restarts_is_named(own: Path, rank: int) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *TRAIN, *ALIKE, "--name", "run"],
@@ -315,7 +309,6 @@ def test_a_device_that_fails_after_all_restarts_is_named(own: Path, rank: int) -
     assert not any(each.is_running() for each in there)
 
 
-@together
 def test_an_error_is_one_line_and_ends_all_ranks(own: Path) -> None:
     victim = next((own / "data" / "phantom" / "slices").rglob("*.png"))
     victim.unlink()

@@ -139,6 +139,7 @@ def until(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_a_job_from_the_form_is_watched_stopped_resumed_and_compared(terminal: Opening) -> None:
     subprocess.run(
         [sys.executable, "-m", "lungcli", "data", "phantom", "--slices", "72"], check=True, capture_output=True
