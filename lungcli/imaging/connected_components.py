@@ -25,9 +25,9 @@ def label(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     # The first run of a region is the one that is its own first.
     numbers = (first == np.arange(len(first))).cumsum()
     lengths, regions = ends - starts, numbers[first]
-    found = np.zeros((height, width), dtype=np.intp)
-    found[mask] = np.repeat(regions, lengths)
-    return found, np.bincount(regions, lengths, 1).astype(np.intp)
+    labels = np.zeros((height, width), dtype=np.intp)
+    labels[mask] = np.repeat(regions, lengths)
+    return labels, np.bincount(regions, lengths, 1).astype(np.intp)
 
 
 def _joined(starts: Places, ends: Places, stride: int) -> list[int]:

@@ -40,13 +40,13 @@ _CONTRAST_AT_LEAST = 0.08
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LungSegmentation:
-    """What was found in a slice.
+    """The body and the lungs of a slice.
 
     `box` is the square around the lungs as (left, top, right, bottom) in pixels of the picture; it may reach beyond
     it. `body` and `lungs` are masks of `small`, a copy each pixel of which is `factor`² pixels of the picture. `air`
-    and `tissue` are the median greys, 0..1, of the lungs and of the soft tissue around them. `missing` says in words
-    why no lungs were found; the box is then that of the body, or the whole picture, and the greys are the 1st and the
-    99th percentile of what is in it.
+    and `tissue` are the median greys, 0..1, of the lungs and of the soft tissue around them. `failure_reason` says in
+    words why no lungs were found; the box is then that of the body, or the whole picture, and the greys are the 1st and
+    the 99th percentile of what is in it.
     """
 
     box: tuple[float, float, float, float]
@@ -62,7 +62,8 @@ class LungSegmentation:
 def segment(grey: Grey) -> LungSegmentation:
     """Find the chest in a slice, float32 [H, W] in 0..1.
 
-    The body is the largest bright region; lungs are the dark regions within it. Never fails: see `Chest.missing`.
+    The body is the largest bright region; lungs are the dark regions within it. Never fails: where there are no
+    lungs, `failure_reason` says why.
     """
     return segment_image(as_image(grey))
 

@@ -1,4 +1,4 @@
-"""The guard before every verdict: is this an axial slice of the lungs, and was it taken like those learned from?
+"""The guard before every prediction: is this an axial slice of the lungs, and was it taken like those learned from?
 
 Hard rules on the layout refuse what cannot be such a slice (`layout_rejection`). A Mahalanobis distance to the
 training slices (Lee et al. 1807.03888, section 2, on a handful of measures instead of features) marks an unfamiliar
@@ -89,7 +89,7 @@ def layout_rejection(signs: Features) -> Rejection | None:
     Limits leave room around windows from soft tissue to full range, gamma .7 to 1.4, crops, blur, and margins of any
     grey. The first rule broken is told.
     """
-    return next((found for rule in _RULES if (found := rule(signs))), None)
+    return next((rejection for rule in _RULES if (rejection := rule(signs))), None)
 
 
 def _coloured(signs: Features) -> Rejection | None:
@@ -252,9 +252,9 @@ def fit_files(train: Iterable[Path], validation: Iterable[Path]) -> OodStatistic
     )
 
 
-def feature_rows(found: Iterable[Features]) -> Rows:
+def feature_rows(features: Iterable[Features]) -> Rows:
     """Acquisition signs of several pictures: float64 (n, 11), in the order of `FEATURES`."""
-    rows = [[getattr(signs, name) for name in FEATURES] for signs in found]
+    rows = [[getattr(signs, name) for name in FEATURES] for signs in features]
     return np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES))
 
 
@@ -293,6 +293,6 @@ def _mahalanobis(away: NDArray[np.floating], precision: NDArray[np.floating]) ->
 
 def _limit(away: NDArray[np.floating], precision: NDArray[np.floating]) -> float:
     """Distance within which 99 % of the rows lie, 0 without any."""
-    found = sorted(_mahalanobis(row, precision) for row in away)
+    distances = sorted(_mahalanobis(row, precision) for row in away)
     # The k-th of n is the smallest value that lets the share k/n through.
-    return found[math.ceil(_ACCEPTED * len(found)) - 1] if found else 0.0
+    return distances[math.ceil(_ACCEPTED * len(distances)) - 1] if distances else 0.0

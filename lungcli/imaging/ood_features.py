@@ -1,6 +1,6 @@
 """What tells an axial lung slice from other pictures, and one acquisition from another: a few cheap measures.
 
-The layout is measured on the small copy that the chest was found in, noise and sharpness on rows of the picture itself.
+The layout is measured on the small copy that the lungs are segmented in, noise and sharpness on rows of the picture.
 """
 
 import math
@@ -72,19 +72,19 @@ class Features:
     white: float
 
 
-def measure(picture: Picture, found: LungSegmentation | None = None) -> Features:
+def measure(picture: Picture, segmentation: LungSegmentation | None = None) -> Features:
     """Measure a picture, in about half a millisecond at 512×512.
 
-    `found` is what `chest.find` says of it, if it was asked already.
+    `segmentation` is that of the picture, where it is known already.
     """
-    found = found or lung_segmentation.segment(picture.grey)
+    segmentation = segmentation or lung_segmentation.segment(picture.grey)
     with lung_segmentation.SHORT_STEPS:
-        return _signs(picture, found)
+        return _signs(picture, segmentation)
 
 
-def _signs(picture: Picture, found: LungSegmentation) -> Features:
-    within = _unframed(found.small)
-    small, body, lungs = found.small[within], found.body[within], found.lungs[within]
+def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
+    within = _unframed(segmentation.small)
+    small, body, lungs = segmentation.small[within], segmentation.body[within], segmentation.lungs[within]
     low, high = _ends(small)
     span = max(high - low, 1e-6)
     cut, separation = threshold(small, low, high)
@@ -92,10 +92,10 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
     outside = small[~(body | bright)]
     flesh, within_lungs = small[body & bright], small[lungs]
     edge = _edge(bright)
-    noise, grain, sharpness = _texture(_within(picture.grey, found.box), found.tissue, span)
+    noise, grain, sharpness = _texture(_within(picture.grey, segmentation.box), segmentation.tissue, span)
     upright, balance, apart, under = _posture(lungs, body)
     inner = small[_eroded(lungs)] if lungs.any() else within_lungs
-    depth = max(found.tissue - low, 1e-6)
+    depth = max(segmentation.tissue - low, 1e-6)
     return Features(
         colour=picture.colour,
         contrast=high - low,
@@ -105,7 +105,7 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
         lungs=_share(lungs, body),
         # Only a picture bright all around can be a negative.
         inverted=_lungs_of_negative(picture.grey) if edge > 0.5 else 0.0,
-        hollow=(found.air - low) / span,
+        hollow=(segmentation.air - low) / span,
         ambient=float(outside.std()) / span if outside.size > _BINS else 0.0,
         balance=balance,
         upright=upright,
@@ -119,8 +119,8 @@ def _signs(picture: Picture, found: LungSegmentation) -> Features:
         noise=noise,
         sharpness=sharpness,
         grain=grain,
-        lung=found.air,
-        tissue=found.tissue,
+        lung=segmentation.air,
+        tissue=segmentation.tissue,
         texture=float(within_lungs.std()) / span if within_lungs.size else 0.0,
         black=_part(within_lungs < 1 / 255),
         white=_part(flesh > 254 / 255),
@@ -203,7 +203,7 @@ def _share(part: Mask, whole: Mask) -> float:
 
 
 def _posture(lungs: Mask, body: Mask) -> tuple[float, float, float, float]:
-    """Return `upright`, `balance`, `apart` and `under` of Signs, 0 where there are no lungs."""
+    """Return `upright`, `balance`, `apart` and `under` of `Features`, 0 where there are no lungs."""
     rows, columns = lungs.sum(axis=1), lungs.sum(axis=0)
     area = int(rows.sum())
     if not area:
@@ -250,7 +250,7 @@ def _within(grey: Grey, box: tuple[float, float, float, float]) -> Grey:
 
 
 def _texture(part: Grey, tissue: float, span: float) -> tuple[float, float, float]:
-    """Return `noise`, `grain` and `sharpness` of Signs, from rows of the chest.
+    """Return `noise`, `grain` and `sharpness` of `Features`, from rows of the chest.
 
     Noise is the median second difference along x where all is tissue, as for a normal distribution (median |x| is
     .6745 σ, and the difference has √6 times the spread): anatomy is smooth there, and edges are too few to matter.

@@ -33,15 +33,15 @@ def prepare(grey: Grey, size: int) -> NDArray[np.uint8]:
     return prepare_in(picture, size, lung_segmentation.segment_image(picture))
 
 
-def prepare_in(picture: Image.Image, size: int, found: LungSegmentation) -> NDArray[np.uint8]:
-    """`prepare` for who has the slice as `chest.as_image` makes it, and what was found in it."""
-    values = _cropped(picture, found.box, size)
-    low, high = (0.0, 1.0) if found.failure_reason else (AIR, TISSUE)
-    values -= np.float32(found.air)
-    values *= np.float32((high - low) / max(found.tissue - found.air, 1e-6))
+def prepare_in(picture: Image.Image, size: int, segmentation: LungSegmentation) -> NDArray[np.uint8]:
+    """`prepare` of a slice as `lung_segmentation.as_image` makes it, with its segmentation."""
+    values = _cropped(picture, segmentation.box, size)
+    low, high = (0.0, 1.0) if segmentation.failure_reason else (AIR, TISSUE)
+    values -= np.float32(segmentation.air)
+    values *= np.float32((high - low) / max(segmentation.tissue - segmentation.air, 1e-6))
     values += np.float32(low)
-    left, top, right, bottom = (edge / found.factor for edge in found.box)
-    values *= _cropped(lung_segmentation.as_image(found.body), (left, top, right, bottom), size)
+    left, top, right, bottom = (edge / segmentation.factor for edge in segmentation.box)
+    values *= _cropped(lung_segmentation.as_image(segmentation.body), (left, top, right, bottom), size)
     np.minimum(np.maximum(values, 0, out=values), 1, out=values)
     values *= 255
     prepared: NDArray[np.uint8] = np.rint(values, out=values).astype(np.uint8)

@@ -18,7 +18,7 @@ ModelOrEnsemble = Model | Sequence[Model]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberPrediction:
-    """What one model of several says: its name and net, its verdict and calibrated probabilities."""
+    """What one model of several says: its name and net, its predicted class and calibrated probabilities."""
 
     name: str
     model: str
@@ -39,7 +39,7 @@ def check_compatible(models: Sequence[Model]) -> None:
         if other.card.classes != first.card.classes:
             raise UsageError(
                 f"{name} tells {', '.join(other.card.classes)} apart, but {name_of(first.path)} "
-                f"{', '.join(first.card.classes)}: they have no verdict together",
+                f"{', '.join(first.card.classes)}: they cannot be averaged",
                 "name models of the same classes: lungcli models card MODEL",
             )
         if any(other.path.resolve() == earlier.path.resolve() for earlier in models[:number]):

@@ -1,4 +1,4 @@
-"""Why a verdict: which places of a slice speak for a class, found from the model file alone, float or int8.
+"""Why a prediction: which regions of a slice support a class, from the model file alone, float or int8.
 
 Where the net gives evidence, heat is read from it, in one pass; where it does not, parts of the slice are covered one
 after another. Heat says where the net looked, not what a radiologist would see there.
@@ -41,10 +41,10 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Explained:
-    """What speaks for `label`, ready to be shown.
+    """The regions that support `label`, ready to be shown.
 
     `picture` is the whole picture with its heat, uint8 RGB [H, W, 3], and `peak` where heat is greatest in it, None
-    where nothing speaks for the label. `slice` is what the net saw, grey, `strength` its heat (0: none, 255: most),
+    where no region supports the label. `slice` is what the net saw, grey, `strength` its heat (0: none, 255: most),
     both uint8 [S, S], and `overlay` the one painted over the other, RGB [S, S, 3].
     """
 
@@ -60,7 +60,7 @@ def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     """Heat of class number `label` over a prepared slice, uint8 [S, S]: float32 [h, w], in logits.
 
     Heat is what a place adds to the logit of the class beyond what it adds to the mean logit of all classes: what it
-    adds to all alike changes no probability. Negative heat speaks against the class. Raises ValueError when the slice
+    adds to all alike changes no probability. Negative heat counts against the class. Raises ValueError when the slice
     is of another size or type than the net takes, or there is no such class.
     """
     if not 0 <= label < len(model.card.classes):
@@ -85,12 +85,12 @@ def explained(model: Model, image: SliceImage, label: str) -> Explained:
     )
 
 
-def png(found: Explained) -> bytes:
+def png(explained: Explained) -> bytes:
     """Encode the whole picture with its heat as PNG; it says in itself what it shows."""
     about = PngInfo()
-    about.add_text("Description", f"what speaks for {found.label}, from violet to yellow. {DISCLAIMER}")
+    about.add_text("Description", f"regions that support {explained.label}, from violet to yellow. {DISCLAIMER}")
     file = io.BytesIO()
-    Image.fromarray(found.picture).save(file, "PNG", pnginfo=about, compress_level=1)
+    Image.fromarray(explained.picture).save(file, "PNG", pnginfo=about, compress_level=1)
     return file.getvalue()
 
 
@@ -119,13 +119,13 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     return heat
 
 
-def in_picture(heat: Heat, found: LungSegmentation, shape: tuple[int, int]) -> Heat:
+def in_picture(heat: Heat, segmentation: LungSegmentation, shape: tuple[int, int]) -> Heat:
     """Lay heat [h, w] over the picture of `shape` (H, W) that the slice was cropped from: float32 [H, W].
 
     Between the middles of places it is interpolated bilinearly. What the net did not see has no heat.
     """
     height, width = heat.shape
-    left, top, right, bottom = found.box
+    left, top, right, bottom = segmentation.box
     across, down = width / (right - left), height / (bottom - top)
     laid = Image.fromarray(heat).transform(
         (shape[1], shape[0]),
@@ -137,7 +137,7 @@ def in_picture(heat: Heat, found: LungSegmentation, shape: tuple[int, int]) -> H
 
 
 def peak(heat: Heat) -> Peak | None:
-    """Return the middle of where heat is greatest; None where nothing speaks for the class."""
+    """Return the middle of where heat is greatest; None where no region supports the class."""
     most = float(heat.max())
     if most <= 0:
         return None
@@ -147,7 +147,7 @@ def peak(heat: Heat) -> Peak | None:
 
 
 def strength(heat: Heat) -> Heat:
-    """Heat that speaks for the class as a share of the greatest, 0 to 1; what speaks against it is 0."""
+    """Heat that supports the class as a share of the greatest, 0 to 1; heat against it is 0."""
     positive: Heat = np.maximum(heat, np.float32(0))
     share: Heat = positive / np.float32(max(float(positive.max()), 1e-30))
     return share

@@ -38,22 +38,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     series: list[SeriesVerdict]
 
 
-def report(found: list[Found], names: Sequence[str], *, synthetic: bool) -> Report:
+def report(outcomes: list[Found], names: Sequence[str], *, synthetic: bool) -> Report:
     """Sort outcomes by kind; `names` are those of the model files."""
     return Report(
         model=" + ".join(names),
         models=tuple(names),
         synthetic=synthetic,
-        predictions=[each for each in found if isinstance(each, Prediction)],
-        refusals=[each for each in found if isinstance(each, Refusal)],
-        failures=[each for each in found if isinstance(each, Failure)],
-        series=[each for each in found if isinstance(each, SeriesVerdict)],
+        predictions=[outcome for outcome in outcomes if isinstance(outcome, Prediction)],
+        refusals=[outcome for outcome in outcomes if isinstance(outcome, Refusal)],
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+        series=[outcome for outcome in outcomes if isinstance(outcome, SeriesVerdict)],
     )
 
 
-def line(found: Found) -> bytes:
+def line(outcome: Found) -> bytes:
     """Write one outcome as a JSON object on one line that says its own kind, without the line's end."""
     encoded = msgspec.json.encode(
-        {"schema_version": SCHEMA_VERSION, "kind": KINDS[type(found)]} | msgspec.to_builtins(found)
+        {"schema_version": SCHEMA_VERSION, "kind": KINDS[type(outcome)]} | msgspec.to_builtins(outcome)
     )
     return plain_json(encoded.decode()).encode()

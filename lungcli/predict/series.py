@@ -1,4 +1,4 @@
-"""One verdict per DICOM series out of those of its slices, by a rule that is stated wherever the verdict is shown."""
+"""One prediction for a DICOM series out of those of its slices, by a rule that is stated wherever it is shown."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ _ENOUGH = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesVerdict:
-    """The verdict on one series of at least two slices, made by `RULE`.
+    """The prediction for one series of at least two slices, made by `RULE`.
 
     Of `slices`, `used` ones count; `referred_slices` were left to a radiologist, and `not_judged` refused or not
     readable; `malignant_slices` of those used are called malignant. `label` is empty and `probabilities` are too
@@ -57,7 +57,7 @@ class _Tally:
 def combined(
     predicted: Iterable[tuple[Outcome, Capture]], card: ModelCard
 ) -> Iterator[tuple[Outcome | SeriesVerdict, Capture | None]]:
-    """Pass everything on, and after the last slice give the verdict on each series, in order of appearance."""
+    """Pass everything on, and after the last slice give the prediction for each series, in order of appearance."""
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
     for outcome, capture in predicted:
         if series := capture.item.series:
@@ -69,7 +69,7 @@ def combined(
 
 
 def of_slices(name: str, outcomes: Iterable[Outcome], card: ModelCard) -> SeriesVerdict:
-    """Give the verdict on one series out of the outcomes of all its slices."""
+    """Give the prediction for one series out of the outcomes of all its slices."""
     tally = _Tally()
     for outcome in outcomes:
         _add(tally, outcome, card)
@@ -108,7 +108,7 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
 
 
 def _why_referred(tally: _Tally, label: str, probability: float, malignant: int, card: ModelCard) -> str:
-    """Say why the verdict on a series is left to a radiologist; empty when it is not."""
+    """Say why the prediction for a series is left to a radiologist; empty when it is not."""
     used = tally.labels.total()
     if used < _ENOUGH * tally.slices:
         return f"only {used} of {tally.slices} slices count: the others were refused or referred"

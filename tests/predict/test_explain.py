@@ -242,7 +242,7 @@ def test_the_png_is_the_whole_picture_and_says_what_it_shows(cases: list[Case], 
     picture = Image.open(io.BytesIO(explain.png(found)))
     assert picture.size == (SIDE, SIDE)
     assert picture.mode == "RGB"
-    assert picture.info["Description"].startswith("what speaks for malignant")
+    assert picture.info["Description"].startswith("regions that support malignant")
     assert "not a medical device" in picture.info["Description"]
     np.testing.assert_array_equal(np.asarray(picture), found.picture)
     assert found.overlay.shape == (SIZE, SIZE, 3)
