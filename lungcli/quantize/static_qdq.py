@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import logging
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -216,8 +217,11 @@ def _operators() -> list[str]:
 
 @contextlib.contextmanager
 def _scratch(net: str) -> Iterator[Path]:
-    """Yield a folder for the quantizer, silence its logs and prints, and turn its errors into ModelFileError."""
-    disabled = logging.root.manager.disable
+    """Yield a folder for the quantizer, silence its logs and prints, and turn its errors into ModelFileError.
+
+    Temporary files of its own lie there too: elsewhere, those of a killed process would never be deleted.
+    """
+    disabled, elsewhere = logging.root.manager.disable, tempfile.tempdir
     logging.disable(logging.ERROR)
     try:
         with (
@@ -225,9 +229,11 @@ def _scratch(net: str) -> Iterator[Path]:
             contextlib.redirect_stdout(io.StringIO()),
             paths.os_errors_as(folder),
         ):
+            tempfile.tempdir = str(folder)
             yield folder
     except RUNTIME_ERRORS as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelFileError(f"cannot quantize {net}: {reason}", "export the net again") from error
     finally:
+        tempfile.tempdir = elsewhere
         logging.disable(disabled)

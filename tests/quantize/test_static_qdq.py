@@ -1,10 +1,13 @@
 import logging
+import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import shape_inference
 
 from lungcli.core import cpu
 from lungcli.core.errors import ModelFileError, UsageError
@@ -123,3 +126,20 @@ def test_what_is_no_net_is_refused_and_the_old_file_stays(tmp_path: Path) -> Non
 def test_slices_of_another_size_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot quantize"):
         graphs.quantized(source, graphs.slices(2, size=16), tmp_path / "int8")
+
+
+def test_temporary_files_of_the_runtime_lie_in_a_folder_that_the_next_call_deletes(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[str] = []
+    real = shape_inference.quant_pre_process
+
+    def watched(*arguments: Any, **options: Any) -> None:
+        folders.append(tempfile.gettempdir())
+        real(*arguments, **options)
+
+    monkeypatch.setattr(shape_inference, "quant_pre_process", watched)
+    before = tempfile.gettempdir()
+    static_qdq.prepare(source)
+    assert Path(folders[0]).name.startswith("lungcli-scratch-")
+    assert tempfile.gettempdir() == before
