@@ -17,11 +17,11 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["in"], "judges one folder or URI and needs --output"),
-        (["in", "in", "--output", "out"], "judges one folder or URI"),
-        (["-", "--output", "out"], "judges one folder or URI"),
-        (["in", "--output", "out", "--jsonl"], "--jsonl is of --engine here"),
-        (["in", "--output", "out", "--explain"], "--explain is of --engine here"),
+        (["in"], "needs one folder or URI, and --output"),
+        (["in", "in", "--output", "out"], "needs one folder or URI, and --output"),
+        (["-", "--output", "out"], "needs one folder or URI, and --output"),
+        (["in", "--output", "out", "--jsonl"], "--jsonl works with --engine here only"),
+        (["in", "--output", "out", "--explain"], "--explain works with --engine here only"),
         (["in", "--output", "out", "--shard-size", "0"], "shard-size"),
     ],
     ids=str,
@@ -65,7 +65,7 @@ def test_another_model_is_refused(home: Path, model: Path, tmp_path: Path) -> No
     (tmp_path / "in" / "a.png").write_bytes(b"x")
     asked = (tmp_path / "in", "--output", tmp_path / "out")
     done = typed(*asked, "--model", model, "--threads", 1, home=home, check=4)
-    assert "1 not readable" in done.stderr
+    assert "1 unreadable" in done.stderr
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     other = graphs.model_file(tmp_path / "other.onnx", temperature=3.0)
     done = typed(*asked, "--model", other, home=home, check=2)

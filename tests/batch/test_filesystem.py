@@ -81,4 +81,4 @@ def test_every_worker_reads_and_writes_through_fsspec(model: Path, home: Path, t
     assert all(name.startswith(f"local://{tmp_path}/in/") for name in rows)
     again = typed(*asked, "--shard-size", 4, home=home, check=4)
     shards = len(list((tmp_path / "out").glob("*.parquet")))
-    assert f"{shards} of {shards} shards were there already" in again.stderr
+    assert f"{shards} of {shards} shards were complete already" in again.stderr

@@ -141,7 +141,7 @@ def test_a_killed_job_goes_on_with_what_is_missing(
     done = typed(*asked, "--json", home=home, check=4, extra=short)
     summary = json.loads(done.stdout)
     assert summary["found"] == len(before) - 1
-    assert f"{len(before) - 1} of {summary['shards']} shards were there already" in done.stderr
+    assert f"{len(before) - 1} of {summary['shards']} shards were complete already" in done.stderr
     kept = {path.name: path.stat().st_mtime_ns for path in output.glob("verdicts-*.parquet")}
     assert all(kept[name] == changed for name, changed in before.items() if name != torn)
     require_same(output, folder, model)

@@ -102,4 +102,4 @@ def test_from_a_store_into_a_store(store: dict[str, str], model: Path, home: Pat
         f"s3://third/in/{name}" for name in archives.pictures() if not name.endswith(("notes.txt", ".hidden.png"))
     )
     again = typed(*asked, home=home, check=4, extra=store)
-    assert f"{len(names) - 1} of {len(names) - 1} shards were there already" in again.stderr
+    assert f"{len(names) - 1} of {len(names) - 1} shards were complete already" in again.stderr
