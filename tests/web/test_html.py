@@ -120,7 +120,7 @@ def test_a_card_without_figures_shows_those_of_unchanged_slices_under_stress(tmp
         malignant_flips=0.0,
     )
     blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
-    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, stress=(blurred, whole)), "m")
+    shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, robustness=(blurred, whole)), "m")
     assert "<td>0.600 [.500, .700] on the test part</td>" in shown
     assert "<td>0.900 [.800, 1.000] on the test part</td>" in shown
     assert "0.100" not in shown
