@@ -92,7 +92,7 @@ def _found(small: Grey, factor: int) -> LungSegmentation:
         return _without_lungs(factor, small, np.ones_like(body), "no body found")
     if not lungs.any():
         return _without_lungs(factor, small, body, "no lungs found")
-    around = _square(_bounds(_balanced(lungs, body)), margin=0.06)
+    around = _square(bounds(_balanced(lungs, body)), margin=0.06)
     air, tissue = _anchors(small, lungs, body & bright, around)
     if tissue - air < _CONTRAST_AT_LEAST:
         return _without_lungs(factor, small, body, "lungs and soft tissue have the same grey")
@@ -143,7 +143,7 @@ def _unframed(lines: Grey) -> tuple[int, int]:
 
 def _middle(content: Mask) -> Mask:
     """The ellipse that fills the content: beyond it a scanner shows nothing, in a grey of its own."""
-    left, top, right, bottom = _bounds(content)
+    left, top, right, bottom = bounds(content)
     height, width = content.shape
     down = (2 * np.arange(height) + 1 - top - bottom) / (bottom - top)
     across = (2 * np.arange(width) + 1 - left - right) / (right - left)
@@ -233,7 +233,7 @@ def _balanced(lungs: Mask, body: Mask) -> Mask:
     return lungs | mirrored
 
 
-def _bounds(mask: Mask) -> tuple[int, int, int, int]:
+def bounds(mask: Mask) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of a mask that is not empty; right and bottom are beyond it."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -263,7 +263,7 @@ def median(values: NDArray[np.float32]) -> float:
 
 
 def _without_lungs(factor: int, small: Grey, body: Mask, missing: str) -> LungSegmentation:
-    around = _square(_bounds(body), margin=0.0)
+    around = _square(bounds(body), margin=0.0)
     dark, bright = np.percentile(small[body], (1, 99))
     return LungSegmentation(
         box=_enlarged(around, factor),

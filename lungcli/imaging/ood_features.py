@@ -222,18 +222,18 @@ def _posture(lungs: Mask, body: Mask) -> tuple[float, float, float, float]:
 
 def _middle(lungs: Mask, body: Mask) -> float:
     """Share of lungs in the middle tenth of the body's columns, where a chest has its spine and its heart."""
-    columns, rows = np.flatnonzero(body.any(axis=0)), np.flatnonzero(body.any(axis=1))
-    if not len(columns):
+    if not body.any():
         return 0.0
-    centre, half = (int(columns[0]) + int(columns[-1])) // 2, max(1, len(columns) // 20)
-    return _part(lungs[rows[0] : rows[-1] + 1, max(0, centre - half) : centre + half + 1])
+    left, top, right, bottom = lung_segmentation.bounds(body)
+    centre, half = (left + right - 1) // 2, max(1, (right - left) // 20)
+    return _part(lungs[top:bottom, max(0, centre - half) : centre + half + 1])
 
 
 def _aspect(body: Mask) -> float:
-    columns, rows = np.flatnonzero(body.any(axis=0)), np.flatnonzero(body.any(axis=1))
-    if not len(columns) or columns[0] == 0 or columns[-1] == body.shape[1] - 1:
+    if not body.any():
         return 1.0
-    return len(columns) / len(rows)
+    left, top, right, bottom = lung_segmentation.bounds(body)
+    return (right - left) / (bottom - top) if left > 0 and right < body.shape[1] else 1.0
 
 
 def _moments(counts: NDArray[np.int64]) -> tuple[float, float]:
