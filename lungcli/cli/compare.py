@@ -101,8 +101,8 @@ def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
         table.add_column(console.plain(title), overflow="fold")
     for row in flipped.slices:
         cells = [
-            f"{'' if verdict.label == row.label else '✗ '}{verdict.label} {verdict.confidence:.0%}"
-            for verdict in row.predictions
+            f"{'' if prediction.label == row.label else '✗ '}{prediction.label} {prediction.confidence:.0%}"
+            for prediction in row.predictions
         ]
         table.add_row(console.plain(row.slice.rpartition("/")[2]), row.label, *cells)
     if flipped.slices:

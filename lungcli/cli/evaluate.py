@@ -25,7 +25,7 @@ Tta = Annotated[bool, typer.Option("--tta", help="Average ten views of each slic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Results:
-    """The results of one call; `evaluations` as `pipeline.evaluate.judge` returns them."""
+    """The results of one call; `evaluations` as `_judge` returns them."""
 
     model: "Model"
     evaluations: "list[Titled]"

@@ -52,8 +52,8 @@ def show(rows: Sequence[RobustnessFigures]) -> None:
 def show_folder(scored: ExternalResult) -> None:
     """Print the evaluation of one folder of slices of a known class."""
     figures, out = scored.figures, console.out()
-    verdicts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
-    out.print(f"{console.plain(scored.folder)}, as {figures.label}: {verdicts}", style="bold", soft_wrap=True)
+    counts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
+    out.print(f"{console.plain(scored.folder)}, as {figures.label}: {counts}", style="bold", soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(f"predicted {figures.label}", with_interval(figures.right))
     if figures.specificity is not None:
