@@ -15,6 +15,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name files and long texts by their kind: some hold a date or a random uid, and workers must name a test alike."""
+    return type(val).__name__ if isinstance(val, bytes | str) and len(val) > 100 else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _heard() -> Iterator[None]:
     """Have the commands that tests start hear all signals, where `nohup` or a shell's `&` has this process ignore some.
