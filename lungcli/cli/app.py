@@ -4,6 +4,7 @@ import contextlib
 import gc
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,8 +21,9 @@ from lungcli.cli import (
     distributed,
     evaluate,
     export,
+    help_pages,
+    help_topics,
     models,
-    options,
     predict,
     quantize,
     recipes,
@@ -45,49 +47,39 @@ EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
     (errors.LungcliError, 1),
 )
 
-HELP = """\b
-Examples:
-  lungcli data phantom                          draw a synthetic data set, to try everything
-  lungcli data download iqothnccd               download a published data set, every file checked
-  lungcli data import ~/slices.zip              import your own slices, near-duplicates grouped
-  lungcli compress --student mobilenetv2        teacher, student, int8, and a table that compares them
-  lungcli predict scan.png                      predict a slice, or several: lungcli predict *.dcm
-  lungcli compare                               all models: size, latency, accuracy with intervals
-  lungcli dashboard                             watch runs live, full screen
+HELP = """\
+Small lung CT classifiers: train, distil, quantize, measure, predict.
 
-lungcli trains, distils, quantizes and measures small lung CT classifiers (benign, malignant, normal).
-Research software, not a medical device.
+\b
+Examples:
+  lungcli predict scan.png                # a model comes with the program
+  lungcli data import slices.zip          # one folder for each class
+  lungcli compress --student mobilenetv2  # teacher, student, int8, a table
+  lungcli compare                         # size, latency, accuracy
+  lungcli dashboard                       # watch it live, full screen
+
+Classes: benign, malignant, normal. Research software, not a medical device.
 """
 
-app = typer.Typer(
-    help=HELP,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+COMMANDS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
+    "Predict": (predict.predict, serve.serve, export.export),
+    "Train and compress": (train.compress, train.train, train.distill, quantize.quantize, search.search, recipes.app),
+    "Measure": (evaluate.evaluate, compare.compare, calibrate.calibrate, benchmark.benchmark),
+    "Data": (data.app,),
+    "Watch": (dashboard.dashboard, runs.app, models.app),
+    "Help and settings": (help_topics.help_,),
+}
+"""Every command, in the panels of the help."""
+
+app = help_pages.App(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 data.app.command()(data_download.download)
 runs.app.command()(runs_reproduce.reproduce)
-app.add_typer(data.app, name="data")
-app.add_typer(runs.app, name="runs")
-app.add_typer(models.app, name="models")
-app.add_typer(recipes.app, name="recipes")
-for command in (
-    train.train,
-    train.distill,
-    quantize.quantize,
-    train.compress,
-    search.search,
-    compare.compare,
-    evaluate.evaluate,
-    calibrate.calibrate,
-    benchmark.benchmark,
-    predict.predict,
-    export.export,
-    dashboard.dashboard,
-    serve.serve,
-):
-    app.command(cls=options.Command)(command)
+for panel, members in COMMANDS.items():
+    for member in members:
+        if isinstance(member, typer.Typer):
+            app.add_typer(member, rich_help_panel=panel)
+        else:
+            app.command(member.__name__.rstrip("_"), rich_help_panel=panel)(member)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,8 +9,12 @@ from lungcli.cli import options
 
 def benchmark(
     specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, in turns.")],
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Seconds to time each model.")] = 10.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, max=1024, help="Slices per call.")] = 1,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="Seconds to time each model.", rich_help_panel="Hardware")
+    ] = 10.0,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, max=1024, help="Slices per call.", rich_help_panel="Hardware")
+    ] = 1,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:

@@ -18,7 +18,11 @@ _WIDTH = 30
 TargetRisk = Annotated[
     float | None,
     typer.Option(
-        "--target-risk", min=0, max=1, help="Largest share of wrong predictions among slices that are not referred."
+        "--target-risk",
+        min=0,
+        max=1,
+        help="Largest share of wrong predictions among slices that are not referred.",
+        rich_help_panel="Referral",
     ),
 ]
 TargetSensitivity = Annotated[
@@ -28,16 +32,26 @@ TargetSensitivity = Annotated[
         min=0,
         max=1,
         help="Smallest malignant sensitivity among slices that are not referred.",
+        rich_help_panel="Referral",
     ),
+]
+
+Spec = Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")]
+Data = Annotated[
+    str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.", rich_help_panel="Data")
+]
+Png = Annotated[
+    Path | None,
+    typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.", rich_help_panel="Output"),
 ]
 
 
 def calibrate(
-    spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")],
+    spec: Spec,
     risk: TargetRisk = None,
     sensitivity: TargetSensitivity = None,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.")] = "",
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.")] = None,
+    data: Data = "",
+    png: Png = None,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:

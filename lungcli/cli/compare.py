@@ -12,24 +12,39 @@ from lungcli.cli import options
 if TYPE_CHECKING:
     from lungcli.evaluation.compare import FindEvaluation, Flipped
 
+Specs = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUN|FILE]…", help="All models on this machine if left out.")
+]
+Baseline = Annotated[
+    str,
+    typer.Option(
+        "--baseline",
+        metavar="MODEL",
+        help="Reference model: shown first, differences are to it.",
+        rich_help_panel="Net",
+    ),
+]
+Seconds = Annotated[
+    float,
+    typer.Option("--seconds", min=0, help="Seconds to time each model; 0: do not time.", rich_help_panel="Hardware"),
+]
+Flips = Annotated[
+    bool,
+    typer.Option("--flips", help="List the slices that the models classify differently.", rich_help_panel="Output"),
+]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.", rich_help_panel="Output")]
+
 
 def compare(
-    specs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN|FILE]…", help="All models on this machine if left out.")
-    ] = None,
-    baseline: Annotated[
-        str, typer.Option("--baseline", metavar="MODEL", help="Reference model: shown first, differences are to it.")
-    ] = "",
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="Seconds to time each model; 0: do not time.")
-    ] = 2.0,
+    specs: Specs = None,
+    baseline: Baseline = "",
+    seconds: Seconds = 2.0,
     threads: options.Threads = 0,
-    flips: Annotated[
-        bool, typer.Option("--flips", help="List the slices that the models classify differently.")
-    ] = False,
+    flips: Flips = False,
     json: options.Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    csv: Csv = False,
+    markdown: Markdown = False,
 ) -> None:
     """Compare models: size, latency, accuracy, differences.
 

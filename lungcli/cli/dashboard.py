@@ -8,8 +8,13 @@ Shown = Literal["runs", "models"]
 
 
 def dashboard(
-    once: Annotated[bool, typer.Option("--once", help="Print one view as text and exit.")] = False,
-    view: Annotated[Shown, typer.Option("--view", help="View that --once prints, or that is opened first.")] = "runs",
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one view as text and exit.", rich_help_panel="Output")
+    ] = False,
+    view: Annotated[
+        Shown,
+        typer.Option("--view", help="View that --once prints, or that is opened first.", rich_help_panel="Output"),
+    ] = "runs",
 ) -> None:
     """Watch runs, compare models, predict, in full screen.
 

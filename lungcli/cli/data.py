@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lungcli.cli import data_groups, data_split, options
+from lungcli.cli import data_groups, data_split, help_pages, options
 from lungcli.cli.data_check import check, write_file
 from lungcli.core.recipe import OPTIONS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
     from lungcli.datasets.verify import Verification
 
-app = typer.Typer(help="Data sets: download, import, draw, check, split.", no_args_is_help=True)
+app = help_pages.App(name="data", help="Data sets: download, import, draw, check, split.")
 
 DataName = Annotated[str, typer.Argument(metavar="NAME")]
 NewName = Annotated[
@@ -64,7 +64,7 @@ def phantom(
     name: NewName = "phantom",
     json: options.Json = False,
 ) -> None:
-    """Draw a synthetic data set, to try everything without a download.
+    """Draw a synthetic data set, to try everything offline.
 
     \b
     Example: lungcli data phantom --slices 240

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     Titled = tuple[str, str, Evaluation]
 
 
-Tta = Annotated[bool, typer.Option("--tta", help="Average ten views of each slice, as `lungcli predict --tta` does.")]
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta", help="Average ten views of each slice, as `lungcli predict --tta` does.", rich_help_panel="Net"
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,34 +40,60 @@ class _Results:
 
 Stress = Annotated[
     bool,
-    typer.Option("--stress", help="Also evaluate under other windows, kernels, doses and crops, at three strengths."),
+    typer.Option(
+        "--stress",
+        help="Also evaluate under other windows, kernels, doses and crops, at three strengths.",
+        rich_help_panel="Data",
+    ),
 ]
 Reliability = Annotated[
-    Path | None, typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.")
+    Path | None,
+    typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.", rich_help_panel="Output"),
+]
+
+Spec = Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")]
+Data = Annotated[
+    str,
+    typer.Option("--data", "-d", metavar="NAME", help="The model's own data set if left out.", rich_help_panel="Data"),
+]
+Split = Annotated[
+    Protocol,
+    typer.Option(
+        "--split", help="random: also evaluate on a random split, as in the literature.", rich_help_panel="Data"
+    ),
+]
+FolderAs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--folder-as",
+        metavar="CLASS=DIR",
+        help="Evaluate on your own slices of a known class; repeatable.",
+        rich_help_panel="Data",
+    ),
+]
+Save = Annotated[
+    bool,
+    typer.Option(
+        "--save/--no-save",
+        help="Store the figures of --stress and --folder-as in the model file.",
+        rich_help_panel="Output",
+    ),
+]
+Png = Annotated[
+    Path | None,
+    typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.", rich_help_panel="Output"),
 ]
 
 
 def evaluate(
-    spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")],
-    data: Annotated[
-        str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set if left out.")
-    ] = "",
-    split: Annotated[
-        Protocol, typer.Option("--split", help="random: also evaluate on a random split, as in the literature.")
-    ] = "grouped",
+    spec: Spec,
+    data: Data = "",
+    split: Split = "grouped",
     stress: Stress = False,
-    folder_as: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--folder-as", metavar="CLASS=DIR", help="Evaluate on your own slices of a known class; repeatable."
-        ),
-    ] = None,
+    folder_as: FolderAs = None,
     tta: Tta = False,
-    save: Annotated[
-        bool,
-        typer.Option("--save/--no-save", help="Store the figures of --stress and --folder-as in the model file."),
-    ] = True,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.")] = None,
+    save: Save = True,
+    png: Png = None,
     reliability: Reliability = None,
     threads: options.Threads = 0,
     json: options.Json = False,

@@ -21,23 +21,52 @@ Target = Annotated[
         "--to",
         help="onnx: any ONNX runtime; ort: ONNX Runtime on phones and in browsers; openvino: OpenVINO IR (extra "
         "`openvino`).",
+        rich_help_panel="Output",
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="File to write; NAME-export in this folder if left out."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="File to write; NAME-export in this folder if left out.",
+        rich_help_panel="Output",
+    ),
 ]
 Data = Annotated[
-    str, typer.Option("--data", "-d", metavar="NAME", help="Compare on slices of this data set; phantoms if left out.")
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="NAME",
+        help="Compare on slices of this data set; phantoms if left out.",
+        rich_help_panel="Data",
+    ),
 ]
 Tolerance = Annotated[
-    float, typer.Option("--tolerance", min=0, max=1, help="Largest difference of a probability that passes.")
+    float,
+    typer.Option(
+        "--tolerance", min=0, max=1, help="Largest difference of a probability that passes.", rich_help_panel="Check"
+    ),
 ]
 MinAgreement = Annotated[
-    float, typer.Option("--min-agreement", min=0, max=1, help="Smallest share of equal predictions that passes.")
+    float,
+    typer.Option(
+        "--min-agreement",
+        min=0,
+        max=1,
+        help="Smallest share of equal predictions that passes.",
+        rich_help_panel="Check",
+    ),
 ]
 WithExamples = Annotated[
-    bool, typer.Option("--with-examples", help="Also write example programs that reproduce a prediction, and a slice.")
+    bool,
+    typer.Option(
+        "--with-examples",
+        help="Also write example programs that reproduce a prediction, and a slice.",
+        rich_help_panel="Output",
+    ),
 ]
 
 
@@ -49,7 +78,9 @@ def export(
     tolerance: Tolerance = 0.05,
     min_agreement: MinAgreement = 0.95,
     with_examples: WithExamples = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel="Output")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Export a model to another runtime.

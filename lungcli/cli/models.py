@@ -1,10 +1,8 @@
 """`lungcli models`."""
 
-import typer
+from lungcli.cli import help_pages, options
 
-from lungcli.cli import options
-
-app = typer.Typer(help="Nets to train, and model files on this machine.", no_args_is_help=True)
+app = help_pages.App(name="models", help="Nets to train, and model files on this machine.")
 
 
 @app.command("list")

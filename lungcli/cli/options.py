@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from typer.core import TyperCommand
 
-from lungcli.core import commands, registry
+from lungcli.core import commands
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option
 from lungcli.core.recipe import OPTIONS
@@ -32,25 +31,6 @@ class Settings:
     def given(self) -> dict[str, Any]:
         """What the user typed, with the defaults of data and teacher; `recipe.make` fills in the rest."""
         return {field: self.values[field] for field in ("data", "teacher") if field in self.values} | self.chosen
-
-
-class Command(TyperCommand):
-    """A command whose help shows options in groups."""
-
-    # Depending on its version, Typer passes classes of click or of its own copy of it.
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group, and one for the methods of distillation."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-            if title == "Distillation":
-                with formatter.section("Methods, with the settings they change"):
-                    formatter.write_dl([(method.name, _method_text(method)) for method in registry.METHODS.values()])
 
 
 def with_options_of(
@@ -85,8 +65,8 @@ def with_options_of(
 
 def typer_option(option: Option, metavar: str | None = None) -> Any:
     """Return the Typer option or argument for a declared option."""
-    facts = "; ".join(filter(None, (option.default_text and f"default: {option.default_text}", option.range)))
-    text = f"{option.help}.  [{facts}]" if facts else f"{option.help}."
+    facts = ", ".join(filter(None, (option.default_text and f"default {option.default_text}", option.range)))
+    text = f"{option.help} [{facts}]" if facts else option.help
     metavar = metavar or option.metavar
     if option.argument:
         return typer.Argument(metavar=metavar, help=text, rich_help_panel=option.group)
@@ -94,7 +74,7 @@ def typer_option(option: Option, metavar: str | None = None) -> Any:
 
 
 def _parameter(option: Option, many: bool) -> inspect.Parameter:
-    metavar = "VALUE|LOW:HIGH" if many and option.kind is float else None
+    metavar = "X|LOW:HIGH" if many and option.kind is float else None
     kind = list[str] if many else str if option.free else option.kind
     default: Any = inspect.Parameter.empty
     if option.default is not msgspec.NODEFAULT:
@@ -112,18 +92,13 @@ def _is_typed(field: str, context: typer.Context) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _method_text(method: registry.Method) -> str:
-    settled = ", ".join(f"{field.replace('_', ' ')} {value:g}" for field, value in method.preset.items())
-    return f"{method.about}{f' ({settled})' if settled else ''}"
-
-
 Name = Annotated[str, typer_option(commands.NAME)]
 RecipeName = Annotated[
     str,
     typer.Option(
         "--recipe",
         metavar="NAME|FILE",
-        help="Settings to start from; see `lungcli recipes list`.",
+        help="Settings to start from: `lungcli recipes list`.",
         rich_help_panel="Net",
     ),
 ]
@@ -135,13 +110,21 @@ Devices = Annotated[
         metavar="N",
         min=1,
         max=1024,
-        help="Split each batch among N GPUs, or N processes on a CPU.",
+        help="GPUs, or processes on a CPU, that share a batch.",
         rich_help_panel="Hardware",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: one per core.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0: one a core.", rich_help_panel="Hardware")
+]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", metavar="MODEL", help="Run, RUN/STAGE or .onnx file; `bundled` if left out."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Run, RUN/STAGE or .onnx file; `bundled` if left out.",
+        rich_help_panel="Net",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]

@@ -28,46 +28,58 @@ Paths = Annotated[
         help="PNG, JPEG, TIFF, BMP, DICOM, NIfTI; folders, .zip files, patterns; `-`: a list on stdin, a name a line.",
     ),
 ]
-Stdin = Annotated[bool, typer.Option("--stdin", help="Predict the one picture on stdin.")]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Predict the one picture on stdin.", rich_help_panel="Input")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="Run, RUN/STAGE or .onnx file; `bundled` if left out. Repeat it for an ensemble.",
+        help="Run, RUN/STAGE or .onnx file; repeat for an ensemble.",
+        rich_help_panel="Net",
     ),
 ]
 Tta = Annotated[
     bool,
-    typer.Option(
-        "--tta",
-        help="Test-time augmentation: average ten views, mirrored and shifted; ten times slower.",
-    ),
+    typer.Option("--tta", help="Average ten views, mirrored and shifted; ten times slower.", rich_help_panel="Net"),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 6 when a prediction is referred.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 6 when a prediction is referred.", rich_help_panel="Output")
+]
 Force = Annotated[
-    bool, typer.Option("--force", help="Predict pictures that are no axial lung slices too, and mark them.")
+    bool, typer.Option("--force", help="Predict what is no axial lung slice too, and mark it.", rich_help_panel="Input")
 ]
 Top = Annotated[
     int,
     typer.Option(
-        "--top", min=0, help="Classes to show for each picture; 0: all for a single picture, one for several."
+        "--top", min=0, help="Classes to show; 0: all of one picture, one of several.", rich_help_panel="Output"
     ),
 ]
 IncludePhi = Annotated[
-    bool, typer.Option("--include-phi", help="Show paths of DICOM files in full, and series by their UID.")
+    bool, typer.Option("--include-phi", help="Show DICOM paths in full, and series by UID.", rich_help_panel="Output")
 ]
 Output = Annotated[
     str | None,
-    typer.Option("--output", metavar="FOLDER", help="Also write each outcome to a JSON file in this folder."),
+    typer.Option(
+        "--output",
+        metavar="FOLDER",
+        help="Also write each outcome to a JSON file in this folder.",
+        rich_help_panel="Output",
+    ),
 ]
 PreparedTo = Annotated[
     Path | None,
-    typer.Option("--prepared-to", metavar="DIR", help="Write each slice as given to the net to DIR, as PNG."),
+    typer.Option(
+        "--prepared-to",
+        metavar="DIR",
+        help="Write each slice as given to the net to DIR, as PNG.",
+        rich_help_panel="Pictures",
+    ),
 ]
-JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print JSON lines, one for each outcome as it comes.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+JsonLines = Annotated[
+    bool, typer.Option("--jsonl", help="Print JSON lines, one for each outcome as it comes.", rich_help_panel="Output")
+]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
 
 
 def predict(
@@ -94,15 +106,9 @@ def predict(
 ) -> None:
     """Predict the class of lung CT slices.
 
-    Probabilities are calibrated. A picture that is no axial lung CT slice is refused. A slice that the model is not
-    sure of, or that was acquired unlike its training slices, is referred to a radiologist. Exit code 4 if a picture was
-    refused or could not be read. In folders and .zip files other files are skipped, and a DICOM series is sorted from
-    feet to head. A series also gets a prediction of its own, the mean of its slices that were neither refused nor
-    referred. It is referred if those are fewer than half, if its confidence is below the threshold, or if one of them
-    is predicted malignant and the mean is not.
-
-    With several models, each at its own size, the probabilities are averaged; a prediction is referred where the models
-    disagree, or below the mean of their thresholds. --tta averages probabilities, after the temperature.
+    A picture that is no axial lung CT slice is refused (exit code 4). A slice that the model is not sure of, or that
+    was acquired unlike its training slices, is referred to a radiologist. A DICOM series also gets a prediction of its
+    own. More: `lungcli help predictions`.
 
     \b
     Examples:

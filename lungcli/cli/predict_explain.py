@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from lungcli.predict.explain import Explained
     from lungcli.predict.predict import Prediction, SliceImage
 
-Explain = Annotated[bool, typer.Option("--explain", help="Draw a heat-map of the regions that support the prediction.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Draw a heat-map of what supports the prediction.", rich_help_panel="Pictures")
+]
 ExplainTo = Annotated[
     Path | None,
-    typer.Option("--explain-to", metavar="DIR", help="Write each picture with its heat-map to DIR, as PNG."),
+    typer.Option(
+        "--explain-to",
+        metavar="DIR",
+        help="Write each picture with its heat-map to DIR, as PNG.",
+        rich_help_panel="Pictures",
+    ),
 ]
 
 # Largest drawing in cells, and its size where there is no terminal.

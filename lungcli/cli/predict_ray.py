@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 Engine = Annotated[
     Literal["here", "ray"],
     typer.Option(
-        "--engine",
-        help="here: in this process; ray: whole archives, with Ray workers, into Parquet files (extra `ray`).",
+        "--engine", help="ray: Ray workers write Parquet files (extra `ray`).", rich_help_panel="Whole archives"
     ),
 ]
 ShardSize = Annotated[
-    int, typer.Option("--shard-size", min=1, help="With --engine ray: most input files per Parquet file.")
+    int,
+    typer.Option("--shard-size", min=1, help="Most input files per Parquet file.", rich_help_panel="Whole archives"),
 ]
 Address = Annotated[
     str,
     typer.Option(
-        "--address", metavar="HOST:PORT", help="With --engine ray: a running cluster; a local one if left out."
+        "--address",
+        metavar="HOST:PORT",
+        help="A running cluster; a local one if left out.",
+        rich_help_panel="Whole archives",
     ),
 ]
 

@@ -20,7 +20,7 @@ def quantize(settings: options.Settings) -> None:
     Examples:
       lungcli quantize train-resnet18-phantom
       lungcli quantize train-resnet18-phantom --max-drop 0.005 --min-agreement 0.98
-      lungcli quantize train-resnet18-phantom --qat-epochs 5        (fine-tune where nothing else passes)
+      lungcli quantize train-resnet18-phantom --qat-epochs 5
       lungcli quantize train-resnet18-phantom --to float16
     """
     import msgspec

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import help_pages, options
 
-app = typer.Typer(help="Bundled recipes, for `lungcli compress --recipe`.", no_args_is_help=True)
+app = help_pages.App(name="recipes", help="Settings to start from, for `compress --recipe`.")
 
 
 @app.command("list")

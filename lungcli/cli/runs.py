@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import help_pages, options
 
 if TYPE_CHECKING:
     from lungcli.core.runs import Run
 
-app = typer.Typer(help="Runs: list, show, resume, reproduce, remove.", no_args_is_help=True)
+app = help_pages.App(name="runs", help="Runs: list, show, resume, reproduce, remove.")
 
 RunName = Annotated[str, typer.Argument(metavar="RUN")]
 

@@ -25,23 +25,48 @@ _CALL_OPTIONS = frozenset({"trials", "study", "storage", "timeout", "show", "jso
 """Options of this call; all others define the study."""
 _UNITS = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
-Bits = Annotated[list[str] | None, typer.Option("--bits", metavar="8|32", help="Bits per weight to try; 8: int8.")]
-Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials of the study, over all processes.")]
-Study = Annotated[str, typer.Option("--study", metavar="NAME", help="Name of the study; `search-DATA` if left out.")]
+Bits = Annotated[
+    list[str] | None,
+    typer.Option("--bits", metavar="8|32", help="Bits per weight to try; 8: int8.", rich_help_panel="Study"),
+]
+Trials = Annotated[
+    int, typer.Option("--trials", min=1, help="Trials of the study, over all processes.", rich_help_panel="Study")
+]
+Study = Annotated[
+    str,
+    typer.Option(
+        "--study", metavar="NAME", help="Name of the study; `search-DATA` if left out.", rich_help_panel="Study"
+    ),
+]
 Storage = Annotated[
     str,
     typer.Option(
         "--storage",
         metavar="URL|FILE",
-        help="Where the study is stored, to share it between machines: a database, as postgresql://USER@HOST/DB, or a "
-        "journal file on a shared disk. A local journal file if left out.",
+        help="Database or journal file, to share between machines.",
+        rich_help_panel="Study",
     ),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Start no trial after this time.")]
-MaxSize = Annotated[str, typer.Option("--max-size", metavar="BYTES", help="Largest model file, for example 1MB.")]
-MaxP50 = Annotated[float, typer.Option("--max-p50", min=0, metavar="MS", help="Largest median latency of one slice.")]
-SearchSeed = Annotated[int, typer.Option("--search-seed", help="Random seed of the settings drawn for trials.")]
-Show = Annotated[bool, typer.Option("--show", help="Print the results of the study, without new trials.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0,
+        metavar="SECONDS",
+        help="Start no trial after this time; 0: no limit.",
+        rich_help_panel="Study",
+    ),
+]
+MaxSize = Annotated[
+    str,
+    typer.Option("--max-size", metavar="BYTES", help="Largest model file, for example 1MB.", rich_help_panel="Study"),
+]
+MaxP50 = Annotated[
+    float,
+    typer.Option("--max-p50", min=0, metavar="MS", help="Largest median latency; 0: any.", rich_help_panel="Study"),
+]
+SearchSeed = Annotated[int, typer.Option("--search-seed", help="Seed of the settings drawn.", rich_help_panel="Study")]
+Show = Annotated[bool, typer.Option("--show", help="Print the results; no new trials.", rich_help_panel="Output")]
 
 
 @options.with_options_of("search", several=AXES)
@@ -60,24 +85,15 @@ def search(
 ) -> None:
     """Search settings for small, fast and accurate students.
 
-    The result is the Pareto front of file size, latency and balanced accuracy over students, sizes, losses and bits.
-
-    An option given once is fixed; given several times, or as LOW:HIGH, it is searched. Every trial is a run tagged
-    with the name of the study and evaluated on the validation part of the grouped split; no trial sees the test part.
-    Run the same command in other processes, or on other machines with --storage, to share the trials (`--study NAME`
-    is enough once the study exists). Run it again to continue, also with trials that were killed.
-
-    With --max-size or --max-p50 the only objective is balanced accuracy within these limits: a trial is stopped early
-    when it is below the median of the others after the same epoch, or when its net exceeded the limits before. With
-    several objectives no trial is stopped early. Latencies are comparable only where nothing else runs.
-
-    Needs the extra `sweep`: pip install 'lungcli[sweep]'.
+    The result is the Pareto front of file size, latency and balanced accuracy. Options given several times, or as
+    LOW:HIGH, are searched; others are fixed. No trial sees the test part. Run it again to continue; more in `lungcli
+    help studies`. Needs the extra `sweep`: pip install 'lungcli[sweep]'.
 
     \b
     Examples:
-      lungcli search --student mobilenetv2 --student shufflenetv2 --size 128 --size 224 --data iqothnccd
-      lungcli search --study search-iqothnccd --show
-      lungcli search --student mnasnet --lr 1e-4:1e-2 --max-size 4MB --max-p50 5 --study small
+      lungcli search -s mobilenetv2 -s shufflenetv2 --size 128 --size 224 -d mine
+      lungcli search -s mnasnet --lr 1e-4:1e-2 --max-size 4MB --max-p50 5
+      lungcli search --study search-mine --show
     """
     from lungcli.search import loop, studies
 

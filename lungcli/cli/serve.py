@@ -15,20 +15,35 @@ from lungcli.core.formatting import plain_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        help="Address to serve on; other than 127.0.0.1, other machines can connect.",
+        rich_help_panel="Page",
+    ),
+]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to serve on.", rich_help_panel="Page")]
+Auth = Annotated[
+    Path | None,
+    typer.Option(
+        "--auth",
+        metavar="FILE",
+        help="Require a login; a file with one NAME:PASSWORD per line.",
+        rich_help_panel="Page",
+    ),
+]
+MaxUpload = Annotated[
+    int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture accepted.", rich_help_panel="Page")
+]
+
 
 def serve(
     model: options.Model = "",
-    host: Annotated[
-        str, typer.Option("--host", help="Address to serve on; other than 127.0.0.1, other machines can connect.")
-    ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to serve on.")] = 7860,
-    auth: Annotated[
-        Path | None,
-        typer.Option("--auth", metavar="FILE", help="Require a login; a file with one NAME:PASSWORD per line."),
-    ] = None,
-    max_upload: Annotated[
-        int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture accepted.")
-    ] = 64,
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    auth: Auth = None,
+    max_upload: MaxUpload = 64,
 ) -> None:
     """Serve a web page that predicts slices.
 

@@ -8,14 +8,14 @@ from lungcli.core.errors import UsageError
 def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
     """Train a net on a data set, and evaluate it on the test part.
 
-    With --devices N the result is that of one device, except for rounding and the random numbers of dropout. On a CPU,
-    batch normalisation sees the slices of each process alone, as with --micro-batch at an Nth of the batch.
+    With --devices N the result is that of one device, but for rounding and dropout. On a CPU, batch normalisation sees
+    the slices of each process alone, as with --micro-batch at an Nth of the batch.
 
     \b
     Examples:
       lungcli train --model resnet18 --data phantom
-      lungcli train --model resnet18 --data phantom --folds 5      (cross-validation)
-      lungcli train --model resnet18 --data phantom --devices 2    (each gets half of every batch)
+      lungcli train --model resnet18 --data phantom --folds 5
+      lungcli train --model resnet18 --data phantom --devices 2
     """
     from lungcli.cli import distributed, run_job
 
@@ -32,8 +32,8 @@ def distill(settings: options.Settings, name: options.Name = "", devices: option
     Examples:
       lungcli distill --teacher resnet18 --student mobilenetv2 --data phantom
       lungcli distill -t resnet18 -t densenet121 -s mobilenetv2 --method dkd
-      lungcli distill -t OTHER-RUN/student -s shufflenetv2      (a chain)
-      lungcli distill -t OTHER -s shufflenetv2 --folds 5        (teacher OTHER-fold1 in fold 1, and so on)
+      lungcli distill -t OTHER-RUN/student -s shufflenetv2  # a chain
+      lungcli distill -t OTHER -s shufflenetv2 --folds 5  # of OTHER-fold1, …
     """
     from lungcli.cli import distributed, run_job
 
@@ -46,17 +46,14 @@ def compress(
 ) -> None:
     """Train teacher and student, distil, quantize, compare.
 
-    The stages are the teacher, the student without it, the distilled student, and its int8 file, with a table that
-    compares them. Exit code 5 if a gate fails. Every stage is kept: run the same command again to continue where it
-    stopped.
-
-    With --recipe, settings come from the recipe; options beside it override them.
+    Stages: teacher, student without it, distilled student, its int8 file, a table that compares them. Exit code 5 if a
+    check fails. Run the same command again to continue where it stopped. Options override a recipe's settings.
 
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
       lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
-      lungcli compress --student mobilenetv2 --prune 0.5        (narrower, then distilled again)
+      lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
       lungcli compress --recipe fast --data mine
     """
     from lungcli.cli import distributed, run_job

@@ -15,7 +15,13 @@ AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rat
 """What a search can vary, in the order in which it is drawn; all but `bits` are fields of the recipe."""
 
 NAME = Option(
-    "Output", "Name of the run; made up if left out", names=("--name",), label="Name", field="name", default=""
+    "Output",
+    "Name of the run; made up if left out",
+    names=("--name",),
+    label="Name",
+    metavar="NAME",
+    field="name",
+    default="",
 )
 
 
@@ -25,14 +31,12 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     source: Annotated[
         str, Option("Net", "A float model", argument=True, label="Model", metavar="RUN|FILE", choices_from="models")
     ]
-    form: Annotated[Form, Option("Compression", "int8 is small and fast, the others only small", names=("--to",))] = (
-        "int8"
-    )
-    max_drop: Annotated[float, Option("Compression", "Loss of --metric and malignant sensitivity allowed", 0, 1)] = 0.01
-    min_agreement: Annotated[
-        float, Option("Compression", "Share of predictions to stay; below 1, one may differ", 0, 1)
-    ] = 0.99
-    metric: Annotated[Metric, Option("Compression", "The figure that the gate looks at")] = "balanced-accuracy"
+    form: Annotated[Form, Option("Compression", "int8: small and fast; others: small only", names=("--to",))] = "int8"
+    max_drop: Annotated[float, Option("Compression", "Largest drop, float to quantized", 0, 1)] = 0.01
+    min_agreement: Annotated[float, Option("Compression", "Share of predictions to stay", 0, 1)] = 0.99
+    metric: Annotated[
+        Metric, Option("Compression", "Or malignant-sensitivity, macro-f1, kappa, accuracy", metavar="FIGURE")
+    ] = "balanced-accuracy"
     qat_epochs: QatEpochs = 0
     data: Annotated[
         str,

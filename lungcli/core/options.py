@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-Group = Literal["Net", "Distillation", "Compression", "Data", "Training", "Augmentation", "Hardware", "Output"]
+Group = Literal["Data", "Net", "Distillation", "Compression", "Schedule", "Augmentation", "Hardware", "Output"]
 """What settings are about, in the order in which they are shown."""
 
 

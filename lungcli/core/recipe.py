@@ -19,7 +19,7 @@ Teachers = str | tuple[str, ...]
 
 QatEpochs = Annotated[
     int,
-    Option("Compression", "Epochs of int8 fine-tuning if nothing else passes; 0: none", 0, 1000, label="QAT epochs"),
+    Option("Compression", "Epochs to fine-tune int8, if needed", 0, 1000, label="QAT epochs"),
 ]
 
 
@@ -70,7 +70,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Option(
             "Net",
-            "Net to train; see `lungcli models list`",
+            "Net to train: `lungcli models list`",
             names=("--model", "-m"),
             metavar="NET",
             choices_from="nets",
@@ -80,7 +80,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Teachers,
         Option(
             "Distillation",
-            "Trained run, or net to train; of several, their mean",
+            "Run or net; repeat for a mean",
             names=("--teacher", "-t"),
             metavar="RUN|NET",
             choices_from="teachers",
@@ -93,51 +93,54 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Protocol,
         Option(
             "Data",
-            "By near-duplicate groups, random (flatters), or a file",
+            "grouped, random (flatters) or a file",
             names=("--split",),
-            metavar="grouped|random|SPLIT|FILE",
+            metavar="SPLIT",
             free=True,
         ),
     ] = "grouped"
     split: str = ""
     split_seed: Annotated[int, Option("Data", "Seed of the split")] = 0
-    folds: Annotated[int, Option("Data", "Cross-validate, a run per fold; 0: one split", 0, 20)] = 0
-    fold: Annotated[int, Option("Data", "Train on this fold alone, from 1; 0: on all", 0, 20)] = 0
-    seed: Annotated[int, Option("Training", "Seed of weights, batches and augmentation")] = 0
-    epochs: Annotated[int, Option("Training", "Most passes over the training part", 1, 10_000)] = 30
-    batch: Annotated[int, Option("Training", "Batch size in slices", 2, 4096)] = 32
-    micro_batch: Annotated[int, Option("Training", "Slices of a batch in memory at once; 0: all", 0, 4096)] = 0
+    folds: Annotated[int, Option("Data", "Folds to cross-validate on; 0: one split", 0, 20)] = 0
+    fold: Annotated[int, Option("Data", "Train on this fold alone; 0: on all", 0, 20)] = 0
+    seed: Annotated[int, Option("Schedule", "Seed of weights, batches and augmentation")] = 0
+    epochs: Annotated[int, Option("Schedule", "Most passes over the data", 1, 10_000)] = 30
+    batch: Annotated[int, Option("Schedule", "Batch size in slices", 2, 4096)] = 32
+    micro_batch: Annotated[int, Option("Schedule", "In memory at once; 0: all", 0, 4096)] = 0
     learning_rate: Annotated[
         float,
-        Option("Training", "Peak of AdamW after warm-up, then a cosine", 1e-7, 10, names=("--learning-rate", "--lr")),
+        Option("Schedule", "Peak of AdamW", 1e-7, 10, names=("--learning-rate", "--lr")),
     ] = 1e-3
     weight_decay: Annotated[float, Option(None, "Weight decay of AdamW", 0, 10)] = 0.02
     warmup: Annotated[float, Option(None, "Epochs until the learning rate's peak", 0, 10_000)] = 2.0
     ema: Annotated[float, Option(None, "Decay of the weights' moving average", 0, 0.99999)] = 0.99
     label_smoothing: Annotated[float, Option(None, "Share of each label given to all classes", 0, 0.9)] = 0.05
-    patience: Annotated[int, Option("Training", "Epochs without a better one until it stops; 0: never", 0, 10_000)] = 10
+    patience: Annotated[int, Option("Schedule", "Epochs without a better one until it stops; 0: never", 0, 10_000)] = 10
     # On few slices, the best epoch is the luckiest.
-    keep: Annotated[Keep, Option("Training", "Epoch to keep: the best by validation, or the last")] = "best"
-    mixup: Annotated[float, Option("Augmentation", "Blend slices by Beta(m, m); 1: evenly, 0: not at all", 0, 10)] = 0.0
+    keep: Annotated[Keep, Option("Schedule", "Epoch to keep, best by validation")] = "best"
+    mixup: Annotated[float, Option("Augmentation", "Blend pairs of slices by Beta(m, m); 0: never", 0, 10)] = 0.0
     method: Annotated[
         str,
-        Option("Distillation", "How to learn from the teacher", metavar="METHOD", values=tuple(registry.METHODS)),
+        Option(
+            "Distillation",
+            "How to learn: `lungcli help methods`",
+            metavar="METHOD",
+            values=tuple(registry.METHODS),
+        ),
     ] = _DEFAULT_METHOD
-    alpha: Annotated[float, Option("Distillation", "Share of the teacher in the loss", 0, 1)] = 0.7
+    alpha: Annotated[float, Option("Distillation", "Teacher's share of the loss", 0, 1)] = 0.7
     temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
-    max_drop: Annotated[float, Option("Compression", "Balanced accuracy that int8 may lose to the teacher", 0, 1)] = (
-        0.02
-    )
+    max_drop: Annotated[float, Option("Compression", "Largest drop, student to teacher", 0, 1)] = 0.02
     # Beyond, little is left but the narrowest width that layers are rounded to.
     prune: Annotated[
         float,
-        Option("Compression", "Share of the student's channels to cut; 0: none", 0, 0.9, metavar="SHARE"),
+        Option("Compression", "Share of channels to cut", 0, 0.9, metavar="SHARE"),
     ] = 0.0
     qat_epochs: QatEpochs = 0
     pretrained: Annotated[bool, Option("Net", "ImageNet weights: extra `pretrained`, or a download")] = False
-    precision: Annotated[Precision, Option("Hardware", "Precision to train in")] = "auto"
-    device: Annotated[str, Option("Hardware", "Where to train: auto, cpu, cuda or mps", metavar="DEVICE")] = "auto"
-    threads: Annotated[int, Option("Hardware", "CPU threads of each device; 0: one a core", 0, 1024)] = 0
+    precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"
+    device: Annotated[str, Option("Hardware", "auto, cpu, cuda or mps", metavar="DEVICE")] = "auto"
+    threads: Annotated[int, Option("Hardware", "CPU threads; 0: one a core", 0, 1024)] = 0
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ def test_the_script_and_the_module_print_the_version() -> None:
 
 def test_help_begins_with_examples(home: Path) -> None:
     text = call(home, "--help").stdout
-    assert text.index("Examples:") < text.index("Options:")
+    assert text.index("Examples:") < text.index("Predict:") < text.index("Options:")
     assert "lungcli compress --student mobilenetv2" in text
     for command in (
         "train",

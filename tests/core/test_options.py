@@ -10,8 +10,8 @@ from lungcli.core.options import Option, declared
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nets: Annotated[str | tuple[str, ...], Option("Net", "Nets", many=True, default=("a", "b"))] = ""
-    slices_at_once: Annotated[int, Option("Training", "Slices", 2, 10_000)] = 32
-    rate: Annotated[float, Option("Training", "Rate", 1e-7, 10, names=("--learning-rate", "--lr"))] = 1e-3
+    slices_at_once: Annotated[int, Option("Schedule", "Slices", 2, 10_000)] = 32
+    rate: Annotated[float, Option("Schedule", "Rate", 1e-7, 10, names=("--learning-rate", "--lr"))] = 1e-3
     form: Annotated[Literal["int8", "float16"], Option("Output", "Form", names=("--to",))] = "int8"
     fast: Annotated[bool, Option("Hardware", "Fast")] = False
     source: Annotated[str, Option("Net", "File", argument=True)]
