@@ -18,7 +18,7 @@ def prune(run: Run, run_data: RunData) -> str:
     from lungcli.training import loop, trainer
 
     recipe, to = stages.recipe_of(run.recipe, "pruned"), run.stage("pruned") / loop.BEST
-    cut = trainer.prune_weights(recipe, stages.training_material(run_data), run.stage("base") / loop.BEST, to)
+    cut = trainer.prune_weights(recipe, stages.training_material(run_data, recipe), run.stage("base") / loop.BEST, to)
     stages.export(run, "pruned", run_data, cut)
     return in_words(cut)
 

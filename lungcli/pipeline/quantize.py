@@ -164,7 +164,7 @@ def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> 
                 "go on without --devices: lungcli runs resume RUN",
             )
         recipe = msgspec.structs.replace(draft.recipe, model=draft.model, size=draft.size)
-        return qat.tune(recipe, tuning, stages.training_material(run_data), source.parent / loop.BEST, to)
+        return qat.tune(recipe, tuning, stages.training_material(run_data, recipe), source.parent / loop.BEST, to)
 
     return QuantizationContext(
         source=source,

@@ -21,12 +21,13 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.datasets import cache, files, manifest, split_files
+from lungcli.datasets import cache, files, lesions, manifest, split_files
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
@@ -81,7 +82,7 @@ def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, Non
     return trainer.train(
         stage,
         recipe_of(run.recipe, stage),
-        training_material(run_data),
+        training_material(run_data, run.recipe),
         run.stage(stage),
         _teachers(run, stage),
         pruned / loop.BEST if pruned else None,
@@ -116,17 +117,28 @@ def _pruned(run: Run, stage: str) -> Path | None:
     return run.stage("pruned") if stage == "student" and run.recipe.prune else None
 
 
-def training_material(run_data: RunData) -> "TrainingData":
-    """Return the training and validation parts of `run_data` as the training loop takes them."""
+def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
+    """Return the training and validation parts of `run_data` as the training loop takes them, and the recipe's lesions.
+
+    Lesions of patients that have slices in the validation or the test part are left out. Raises UsageError where the
+    recipe's lesions have no masks, or nothing is called malignant.
+    """
     from lungcli.training import loop
 
+    data, split = run_data.manifest, run_data.split
+    names = sorted(set(data.institutions()))
+    held_out = frozenset(data.slices[row].patient for row in (*split.val, *split.test))
+    if recipe.lesions and MALIGNANT not in data.classes:
+        raise UsageError(f"lesions are malignant, and {data.name!r} has no such class", "leave --lesions out")
     return loop.TrainingData(
         pixels=run_data.pixels,
-        labels=np.array(run_data.manifest.labels(), dtype=np.int64),
-        classes=run_data.manifest.classes,
-        train=np.array(run_data.split.train, dtype=np.int64),
-        validation=np.array(run_data.split.val, dtype=np.int64),
-        digest=run_data.split.digest,
+        labels=np.array(data.labels(), dtype=np.int64),
+        classes=data.classes,
+        train=np.array(split.train, dtype=np.int64),
+        validation=np.array(split.val, dtype=np.int64),
+        digest=split.digest + (manifest.load(recipe.lesions).digest if recipe.lesions else ""),
+        institutions=np.array([names.index(name) for name in data.institutions()], dtype=np.int64),
+        lesions=lesions.load(recipe.lesions, held_out) if recipe.lesions else None,
     )
 
 

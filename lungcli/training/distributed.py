@@ -324,7 +324,7 @@ def synchronized_batch_norm(net: nn.Module) -> Iterator[None]:
     on r: the k and d of each rank are applied one after the other.
     """
     group = process_group()
-    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d) and layer.training]
     if group.size == 1 or not layers:
         yield
         return

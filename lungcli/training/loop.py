@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from lungcli.core import recipe as recipes
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
 from lungcli.core.recipe import Recipe
+from lungcli.datasets.lesions import Lesions
 from lungcli.metrics import calibration, classification
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.predictions import MALIGNANT
-from lungcli.training import checkpoint, devices, distributed, recovery
+from lungcli.training import checkpoint, devices, distributed, fine_tuning, recovery, sampling
 from lungcli.training.augmentation import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses.criteria import Criterion
 from lungcli.training.mixup import Targets, mixup
+from lungcli.training.transplant import transplant
 
 BEST = "best.safetensors"
 VALIDATION_BATCH = 64
@@ -34,7 +36,11 @@ SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """Prepared slices uint8 (n, S, S), labels (n,), and the rows of the training and the validation part."""
+    """Prepared slices uint8 (n, S, S), labels (n,), and the rows of the training and the validation part.
+
+    `institutions` (n,) number where each slice was taken; empty where all are of one. `lesions` are transplanted into
+    slices that are not malignant.
+    """
 
     pixels: NDArray[np.uint8]
     labels: Ints
@@ -42,6 +48,13 @@ class TrainingData:
     train: Ints
     validation: Ints
     digest: str
+    institutions: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    lesions: Lesions | None = None
+
+    def sampling_weights(self) -> Floats:
+        """Probabilities (t,) of the rows of the training part that make classes and institutions even."""
+        institutions = self.institutions if len(self.institutions) else np.zeros_like(self.labels)
+        return sampling.balancing_weights(self.labels[self.train], institutions[self.train])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +106,13 @@ def _prepare(
     """Move the net to its device, and load the checkpoint to resume from, if there is one."""
     compute = devices.choose_compute(recipe)
     net.to(compute.device).to(memory_format=torch.channels_last)
+    fine_tuning.freeze(net, recipe.freeze)
     step = TrainStep(
         stage=stage,
         net=net,
         wrapped=net,
         average=copy.deepcopy(net),
-        optimizer=_optimizer(net, recipe),
+        optimizer=fine_tuning.optimizer(net, recipe),
         criterion=criterion,
         recipe=recipe,
         data=data,
@@ -258,7 +272,11 @@ class TrainStep:
     def epoch(self, position: Position) -> _Epoch:
         """Return the batches of the epoch of `position`, of which the first are done already."""
         began = time.perf_counter()
-        rows = _shuffled_batches(self.data.train, self.recipe.seed, position.epoch, self.batches)
+        seed, train = self.recipe.seed, self.data.train
+        if self.recipe.balance:
+            rows = sampling.drawn(train, self.data.sampling_weights(), seed, position.epoch, self.batches)
+        else:
+            rows = sampling.shuffled(train, seed, position.epoch, self.batches)
         return _Epoch(rows=rows, first=position.batch, began=began)
 
     def save(self, path: Path, position: Position) -> None:
@@ -288,15 +306,16 @@ class TrainStep:
         done = epoch * self.batches + batch
         rate = self.rate(done, position)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         # One seed per step, for augmentation, mixup and dropout: a resumed run draws what an uninterrupted one would.
-        generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch, batch))
-        torch.manual_seed(_seed(self.recipe.seed, epoch, batch) + distributed.process_group().rank)
-        slices = augment(_slice_tensor(self.data, rows, self.compute), self.recipe.augment, generator)
-        labels = torch.from_numpy(self.data.labels[rows]).to(self.compute.device)
+        seed = sampling.seed_of(self.recipe.seed, epoch, batch)
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed + distributed.process_group().rank)
+        slices, labels = self._with_lesions(_slice_tensor(self.data, rows, self.compute), rows, generator)
+        slices = augment(slices, self.recipe.augment, generator)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
-        self.net.train()
+        fine_tuning.set_training_mode(self.net, self.recipe)
         self.optimizer.zero_grad(set_to_none=True)
         with distributed.synchronized_batch_norm(self.net):
             value = self._gradients(slices, targets, recovery.micro_batch_size(position, self.recipe))
@@ -306,6 +325,17 @@ class TrainStep:
         # Early averages would remember the random initial weights: the decay grows with the number of steps.
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
+
+    def _with_lesions(self, slices: Tensor, rows: Ints, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Add copies with a lesion of some slices that are not malignant, and return all with their labels."""
+        labels = torch.from_numpy(self.data.labels[rows]).to(self.compute.device)
+        if self.data.lesions is None:
+            return slices, labels
+        malignant = self.data.classes.index(MALIGNANT)
+        hosts = (labels != malignant).nonzero()[:, 0][: round(self.recipe.transplants * len(rows))]
+        changed, masks = transplant(slices[hosts], self.data.lesions, generator)
+        changed = changed[masks.flatten(1).any(dim=1)]
+        return torch.cat([slices, changed]), torch.cat([labels, labels.new_full((len(changed),), malignant)])
 
     def _gradients(self, slices: Tensor, targets: Targets, at_a_time: int) -> float:
         """Accumulate the gradients of the batch in micro-batches of `at_a_time` slices; return its mean loss.
@@ -337,30 +367,9 @@ def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
-def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW that decays kernels and matrices but neither biases nor normalisation."""
-    weights = [weight for weight in net.parameters() if weight.requires_grad]
-    decayed = [weight for weight in weights if weight.ndim > 1]
-    others = [weight for weight in weights if weight.ndim <= 1]
-    return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-    )
-
-
 def _slice_tensor(data: TrainingData, rows: Ints, compute: devices.ComputeSettings) -> Tensor:
     """Slices of `rows` as uint8 (n, 1, S, S) on the device."""
     return torch.from_numpy(data.pixels[rows][:, np.newaxis]).to(compute.device)
-
-
-def _shuffled_batches(rows: Ints, seed: int, epoch: int, batches: int) -> list[Ints]:
-    """Shuffle `rows` into batches of nearly equal size: a small last one would have misleading batch statistics."""
-    generator = torch.Generator().manual_seed(_seed(seed, epoch, -1))
-    return np.array_split(rows[torch.randperm(len(rows), generator=generator).numpy()], batches)
-
-
-def _seed(*numbers: int) -> int:
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
 
 
 @torch.no_grad()

@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import Pruning
-from lungcli.training import checkpoint, devices, loop, nets, onnx_export, prune, qat
+from lungcli.training import checkpoint, devices, fine_tuning, loop, nets, onnx_export, prune, qat
 from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
+from lungcli.training.transplant import transplant
 
 # Slices of the training part that the importance of channels is computed on.
 _PRUNING_SLICES = 128
+# Slices whose features are computed at a time.
+_BATCH = 64
 _OTHER_NET_HINT = "choose another net: lungcli models list"
 
 
@@ -39,7 +44,7 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train the net of `recipe` on labels, or on labels and `teachers`; see `loop.train` for the files in `folder`.
 
-    It starts from the weights `start` if given, with their widths.
+    It starts from the weights `start` if given, with their widths; else the recipe may have the head fitted first.
     """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
@@ -52,7 +57,9 @@ def train(
     if teachers:
         trained = [_load_teacher(teacher, recipe, classes) for teacher in teachers]
         criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
-    return loop.train(stage, net, criterion, recipe, data, folder)
+    if recipe.probe and not start and not checkpoint.latest(folder).exists():
+        _fit_head(net, recipe, data)
+    yield from loop.train(stage, net, criterion, recipe, data, folder)
 
 
 def prune_weights(recipe: Recipe, data: TrainingData, weights: Path, to: Path) -> Pruning:
@@ -115,6 +122,25 @@ def remove_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of a finished stage: only its weights, a third of their size, are needed later."""
     for name in (checkpoint.EPOCH_CHECKPOINT, checkpoint.STEP_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
+
+
+def _fit_head(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:
+    """Fit the head of `net` to the frozen features of the training part, and of a lesion in every healthy slice of it.
+
+    Slices are not augmented otherwise. Raises UsageError for a net whose last layer is not linear.
+    """
+    compute = devices.choose_compute(recipe)
+    net.to(compute.device).to(memory_format=torch.channels_last)
+    slices, labels = torch.from_numpy(data.pixels[data.train][:, None]), data.labels[data.train]
+    weights = data.sampling_weights()
+    if data.lesions:
+        malignant = data.classes.index(MALIGNANT)
+        hosts = np.flatnonzero(labels != malignant)
+        changed, _ = transplant(slices[hosts], data.lesions, torch.Generator().manual_seed(recipe.seed))
+        slices, labels = torch.cat([slices, changed]), np.append(labels, np.full(len(hosts), malignant))
+        weights = np.append(weights, recipe.transplants * weights[hosts] / weights[hosts].sum())
+    batches = (slices[start : start + _BATCH].to(compute.device).float() for start in range(0, len(slices), _BATCH))
+    fine_tuning.fit_head(net, batches, labels, weights / weights.sum(), recipe.label_smoothing)
 
 
 def _load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:

@@ -7,7 +7,6 @@ seam where there is lung. After the idea of copy-and-paste augmentation (Ghiasi 
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lungcli.datasets.lesions import Lesions
 from lungcli.imaging import preprocessing
 
 # Both are averages: crops of LIDC-IDRI, and the width of the two lungs' box of adults in the sources seen.
@@ -30,17 +30,6 @@ _LUNG = (255 * preprocessing.AIR * 0.35, 255 * (preprocessing.AIR + 0.4 * (prepr
 _SMOOTHING = 5
 # Distance of a lesion's centre from what is not lung, as a share of the slice; below it, lung is a rim or a fissure.
 _MARGIN = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lesions:
-    """Crops uint8 (m, C, C) with the lesion in the middle, each on its own grey scale, and their masks, 0 or 1."""
-
-    crops: NDArray[np.uint8]
-    masks: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.crops)
 
 
 def transplant(slices: Tensor, lesions: Lesions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -80,7 +69,12 @@ def _transplant_one(
     if not len(centres):
         return host, none
     side = len(host)
-    zoom = MILLIMETRES_PER_CROP_PIXEL * side / MILLIMETRES_PER_SLICE * math.exp(_SCALE[0] + (_SCALE[1] - _SCALE[0]) * scale)
+    zoom = (
+        MILLIMETRES_PER_CROP_PIXEL
+        * side
+        / MILLIMETRES_PER_SLICE
+        * math.exp(_SCALE[0] + (_SCALE[1] - _SCALE[0]) * scale)
+    )
     patch, shape = _resampled(crop, mask, zoom, 2 * math.pi * angle, mirror=mirror < 0.5)
     row, column = centres[min(int(place * len(centres)), len(centres) - 1)].tolist()
     # The window of the host that the patch covers, and the part of the patch that lies inside the host.

@@ -82,7 +82,8 @@ class DistillationLoss:
 
 def label_loss(recipe: Recipe, labels: Tensor, classes: int) -> LabelLoss:
     """Criterion of `recipe` without a teacher; `labels` (n,) are those of the training part."""
-    balanced = registry.method(recipe.method).balanced
+    # Batches that are balanced already need no weights.
+    balanced = registry.method(recipe.method).balanced and not recipe.balance
     weights = class_weights(labels, classes) if balanced else torch.ones(classes)
     return LabelLoss(weights=weights, smoothing=recipe.label_smoothing)
 
