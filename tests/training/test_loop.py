@@ -20,7 +20,9 @@ from torch import nn
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import LungcliError
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event
-from lungcli.core.recipe import Recipe
+from lungcli.core.recipe import Augment, Recipe
+from lungcli.datasets.lesions import Lesions
+from lungcli.imaging import preprocessing
 from lungcli.training import devices, loop, nets
 from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
@@ -45,6 +47,21 @@ def material() -> TrainingData:
         train=np.arange(42),
         validation=np.arange(42, 60),
         digest="d",
+    )
+
+
+def with_lesions() -> TrainingData:
+    """The same, with lungs in every slice and two lesions to put there, from two institutions."""
+    plain = material()
+    pixels = plain.pixels.copy()
+    pixels[:, 2:62, :8] = round(255 * preprocessing.AIR)
+    mask = np.zeros((2, 32, 32), dtype=np.uint8)
+    mask[:, 8:24, 8:24] = 1
+    return dataclasses.replace(
+        plain,
+        pixels=pixels,
+        institutions=np.arange(60) % 2,
+        lesions=Lesions(crops=(50 + 150 * mask).astype(np.uint8), masks=mask),
     )
 
 
@@ -103,6 +120,44 @@ def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_uninterrupted_one(
     seen += list(training(tmp_path, recipe))
     assert figures(seen) == figures(expected)
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("stop_after", [2, 7])
+def test_a_run_with_lesions_and_balanced_draws_ends_bit_for_bit_like_an_uninterrupted_one(
+    tmp_path: Path, stop_after: int
+) -> None:
+    recipe = msgspec.structs.replace(RECIPE, balance=True, freeze_norm=True, stem_rate=0.1)
+    whole = list(training(tmp_path / "whole", recipe, with_lesions()))
+    first = training(tmp_path / "parts", recipe, with_lesions())
+    seen = [next(first) for _ in range(stop_after)]
+    first.close()
+    seen += list(training(tmp_path / "parts", recipe, with_lesions()))
+
+    assert figures(seen) == figures(whole)
+    weights = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_slices_with_a_lesion_are_added_beside_themselves_as_malignant(tmp_path: Path) -> None:
+    """The criterion sees every slice of a batch and its label."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def spy(logits: torch.Tensor, slices: torch.Tensor, targets: Targets) -> torch.Tensor:
+        seen.append((slices, targets[0][0]))
+        return logits.sum() * 0
+
+    off = Augment(rotation=0, shift=0, scale=0, flip=0, gamma=0, window=0, blur=0, noise=0, resolution=0)
+    recipe = msgspec.structs.replace(RECIPE, epochs=1, batch=42, transplants=0.25, augment=off)
+    list(loop.train("train", tiny_net(), spy, recipe, with_lesions(), tmp_path))
+
+    ((slices, labels),) = seen
+    added = slices[42:]
+    assert len(added) == round(0.25 * 42)
+    assert (labels[42:] == 1).all()
+    hosts = slices[:42][labels[:42] != 1][: len(added)]
+    changed = (added - hosts).abs().flatten(1).gt(0.5).sum(dim=1)
+    assert (changed > 0).all()
+    assert (changed < 0.25 * 64 * 64).all()
 
 
 def test_a_killed_training_repeats_from_the_last_checkpoint(
@@ -209,13 +264,6 @@ def test_balanced_accuracy_ranks_epochs_and_the_loss_those_that_are_equal() -> N
     assert score(0.800002, 0.5) > score(0.8, 0.4)
 
 
-def test_every_step_has_a_seed_of_its_own_that_never_changes() -> None:
-    """A run that an earlier version began goes on with the draws it would have made."""
-    assert loop._seed(0, 1, 2) == 4444528474906858
-    seeds = {loop._seed(seed, epoch, batch) for seed in range(3) for epoch in range(9) for batch in range(-1, 9)}
-    assert len(seeds) == 3 * 9 * 10
-
-
 def test_a_checkpoint_is_written_every_minute_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 25)
     monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
@@ -299,13 +347,3 @@ def test_the_decay_of_the_average_grows_up_to_that_of_the_recipe(
     behind = second * (first * 0.1 + 0.05)
     torch.testing.assert_close(found["start.3.bias"] - found["net.3.bias"], torch.full((3,), 0.15))
     torch.testing.assert_close(found["average.3.bias"] - found["net.3.bias"], torch.full((3,), behind))
-
-
-@given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))
-def test_an_epoch_has_every_slice_once_in_batches_of_nearly_equal_size(count: int, batch: int, epoch: int) -> None:
-    rows = np.arange(count)
-    batches = loop._shuffled_batches(rows, 0, epoch, -(-count // batch))
-    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
-    sizes = {len(part) for part in batches}
-    assert max(sizes) - min(sizes) <= 1
-    assert max(sizes) <= batch

@@ -8,13 +8,6 @@ from hypothesis.extra.numpy import arrays
 from lungcli.training import sampling
 
 
-def test_shuffled_batches_hold_every_row_once_and_are_nearly_equal() -> None:
-    batches = sampling.shuffled(np.arange(5, 50), seed=1, epoch=2, batches=4)
-
-    assert sorted(np.concatenate(batches)) == list(range(5, 50))
-    assert {len(batch) for batch in batches} == {11, 12}
-
-
 def test_weights_of_a_small_example() -> None:
     labels = np.array([0, 0, 0, 0, 0, 1])
     institutions = np.array([0, 0, 0, 0, 1, 1])
@@ -44,3 +37,20 @@ def test_draws_follow_the_weights_and_repeat_by_seed_and_epoch() -> None:
     one, again, other = (np.concatenate(sampling.drawn(rows, weights, 0, epoch, 2)).tolist() for epoch in (1, 1, 2))
     assert one == again
     assert one != other or one != np.concatenate(sampling.drawn(rows, weights, 0, 3, 2)).tolist()
+
+
+def test_every_step_has_a_seed_of_its_own_that_never_changes() -> None:
+    """A run that an earlier version began goes on with the draws it would have made."""
+    assert sampling.seed_of(0, 1, 2) == 4444528474906858
+    seeds = {sampling.seed_of(seed, epoch, batch) for seed in range(3) for epoch in range(9) for batch in range(-1, 9)}
+    assert len(seeds) == 3 * 9 * 10
+
+
+@given(st.integers(2, 200), st.integers(2, 64), st.integers(0, 5))
+def test_an_epoch_has_every_slice_once_in_batches_of_nearly_equal_size(count: int, batch: int, epoch: int) -> None:
+    rows = np.arange(count)
+    batches = sampling.shuffled(rows, 0, epoch, -(-count // batch))
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    sizes = {len(part) for part in batches}
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch

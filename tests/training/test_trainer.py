@@ -9,11 +9,11 @@ import pytest
 
 from lungcli.core import registry
 from lungcli.core.errors import LungcliError
-from lungcli.core.events import BatchDone
+from lungcli.core.events import BatchDone, EpochDone
 from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, loop, trainer
 from lungcli.training.trainer import Teacher
-from tests.training.test_loop import RECIPE, material
+from tests.training.test_loop import RECIPE, material, with_lesions
 
 SHORT = msgspec.structs.replace(RECIPE, epochs=1)
 
@@ -31,6 +31,18 @@ def test_with_alpha_0_the_student_is_the_base_student(tmp_path: Path) -> None:
     assert losses_of(ignoring, msgspec.structs.replace(SHORT, alpha=0.0), teacher) == alone
     assert (ignoring / loop.BEST).read_bytes() == (base / loop.BEST).read_bytes()
     assert losses_of(distilled, msgspec.structs.replace(SHORT, alpha=0.9), teacher) != alone
+
+
+def test_the_head_is_fitted_first_unless_the_training_goes_on(tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(SHORT, probe=True, freeze=1.0, epochs=2)
+    events = [
+        event for event in trainer.train("train", recipe, with_lesions(), tmp_path) if isinstance(event, EpochDone)
+    ]
+    # Nothing but the fit has moved a weight, and it tells the classes apart.
+    assert events[0].balanced_accuracy > 0.9
+    weights = (tmp_path / loop.BEST).read_bytes()
+    assert not list(event for event in trainer.train("train", recipe, with_lesions(), tmp_path))
+    assert (tmp_path / loop.BEST).read_bytes() == weights
 
 
 def test_methods_and_a_second_teacher_change_the_student(tmp_path: Path) -> None:
