@@ -16,6 +16,7 @@ from lungcli.cli import (
     console,
     dashboard,
     data,
+    data_combine,
     data_download,
     distributed,
     evaluate,
@@ -66,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+data.app.command()(data_combine.combine)
 data.app.command()(data_download.download)
 runs.app.command()(runs_reproduce.reproduce)
 app.add_typer(data.app, name="data")
