@@ -17,6 +17,7 @@ from lungcli.cli import (
     console,
     dashboard,
     data,
+    data_combine,
     data_download,
     distributed,
     evaluate,
@@ -72,6 +73,7 @@ COMMANDS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
 """Every command, in the panels of the help."""
 
 app = help_pages.App(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+data.app.command()(data_combine.combine)
 data.app.command()(data_download.download)
 runs.app.command()(runs_reproduce.reproduce)
 for panel, members in COMMANDS.items():

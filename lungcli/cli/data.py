@@ -13,6 +13,7 @@ from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
     from lungcli.datasets.manifest import Manifest
+    from lungcli.datasets.summary import DatasetSummary
     from lungcli.datasets.verify import Verification
 
 app = help_pages.App(name="data", help="Data sets: download, import, draw, check, split.")
@@ -28,10 +29,13 @@ _SHOWN_FILES = 20
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or .zip file with one folder per class.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Folder or .zip file with one folder per class, or labels.csv.")
+    ],
     name: NewName = "",
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="CSV", help="Table with the columns path,label,patient.")
+        Path | None,
+        typer.Option("--labels", metavar="CSV", help="Table: path,label and, if known, patient,institution,mask."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -39,8 +43,8 @@ def import_(
 
     Near-duplicates are grouped, so that a split keeps them together.
 
-    With --labels, a table gives the class and patient of each file, instead of its folder, and the slices of a patient
-    stay in one group.
+    A table, by --labels or as labels.csv in PATH, gives the class of each file, instead of its folder, and where known
+    its patient, institution and lesion mask. The slices of a patient stay in one group; names of patients are not kept.
 
     \b
     Example: lungcli data import ~/Downloads/iqothnccd.zip
@@ -232,7 +236,40 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
         console.print_json(summary.summarize(manifest))
         return
     _show_summary(manifest)
+    if len(manifest.classes) < 2:
+        console.info(
+            f"a classifier needs two classes; combine it with others: lungcli data combine '{manifest.name}' OTHER "
+            "--name BOTH"
+        )
+        return
     console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'")
+
+
+def _show_institutions(dataset: "Manifest", facts: "DatasetSummary") -> None:
+    """Print the slices of each institution by class, and name those where there is but one."""
+    from rich.table import Table
+
+    from lungcli.cli import console
+    from lungcli.datasets import summary
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("institution", "slices", "groups", "patients", "classes"):
+        is_text = title in ("institution", "classes")
+        table.add_column(title, justify="left" if is_text else "right", overflow="fold")
+    for item in facts.institutions:
+        numbers = (str(sum(item.classes.values())), str(item.groups), str(item.patients or "unknown"))
+        classes = ", ".join(f"{count} {label}" for label, count in item.classes.items())
+        table.add_row(console.plain(item.name), *numbers, console.plain(classes))
+    out = console.out()
+    out.print("", table, "", sep="\n")
+    if facts.masks:
+        out.print(f"{facts.masks} slices have a mask of their lesion")
+    if one_class := summary.one_class_institutions(dataset):
+        described = ", ".join(f"{item.name} ({next(iter(item.classes))})" for item in one_class)
+        console.warn(
+            f"institutions with one class only: {described}. A model may learn the scanner in place of the disease; "
+            "test it on institutions left out: --protocol institution"
+        )
 
 
 def _show_summary(dataset: "Manifest") -> None:
@@ -259,6 +296,8 @@ def _show_summary(dataset: "Manifest") -> None:
         table.add_row(console.plain(label), str(count), str(in_groups[label]))
     table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
+    if len(facts.institutions) > 1 or any(item.institution for item in dataset.slices):
+        _show_institutions(dataset, facts)
     out.print(
         f"{facts.exact_copies} exact copies; the largest near-duplicate group has {facts.largest_group} slices; "
         f"{facts.mixed_groups} groups contain several classes",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lungcli.datasets import groups, manifest
 from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.groups import NEAR, NEIGHBOUR, Order, Thumbs
-from lungcli.datasets.manifest import Manifest, Slice
+from lungcli.datasets.manifest import Manifest
 from lungcli.imaging.image_io import read
 from lungcli.metrics.classification import Ints
 
@@ -61,12 +61,17 @@ def evaluate_thresholds(data: Manifest, advance: Advance | None = None) -> tuple
 def read_thumbnails(data: Manifest, advance: Advance | None = None) -> Thumbs:
     """Read every slice of a data set: thumbnails, float32 [n, 4096]. Raises UnreadableInputError."""
     folder = manifest.folder(data.name)
+    return thumbnails_of([folder / item.path for item in data.slices], advance)
 
-    def thumbnail(item: Slice) -> Thumbs:
-        return groups.thumbnail(read(folder / item.path, colour=False).grey)
 
-    thumbs = np.empty((len(data.slices), groups.SIDE**2), dtype=np.float32)
-    for i, row in enumerate(map_in_order(thumbnail, data.slices, advance)):
+def thumbnails_of(files: Sequence[Path], advance: Advance | None = None) -> Thumbs:
+    """Read slices from their files: thumbnails, float32 [n, 4096]. Raises UnreadableInputError."""
+
+    def thumbnail(file: Path) -> Thumbs:
+        return groups.thumbnail(read(file, colour=False).grey)
+
+    thumbs = np.empty((len(files), groups.SIDE**2), dtype=np.float32)
+    for i, row in enumerate(map_in_order(thumbnail, files, advance)):
         thumbs[i] = row
     return thumbs
 

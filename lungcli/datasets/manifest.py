@@ -1,4 +1,4 @@
-"""A data set on disk: a folder with `slices/` and a `manifest.json` that says what each file is."""
+"""A data set on disk: a folder with `slices/`, `masks/` and a `manifest.json` that says what each file is."""
 
 import hashlib
 import re
@@ -15,15 +15,18 @@ from lungcli.datasets import atomic_dir
 FORMAT_VERSION = 1
 FILE = "manifest.json"
 FOLDER = "slices"
+MASKS = "masks"
+SPLITS = "splits"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Slice(msgspec.Struct, frozen=True, kw_only=True):
+class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One axial CT image. `path` is relative to the data set's folder, `size` is (width, height) in pixels.
 
-    `group` is the number of its near-duplicate group, which a split keeps together; `patient` is empty where the source
-    does not say.
+    `group` is the number of its near-duplicate group, which a split keeps together. `patient` is a pseudonym (see
+    `pseudonyms`), `institution` where and by what scanner it was taken; both are empty where the source does not say.
+    `mask` is the path of a picture of its size that marks the lesion, not 0 inside, relative to the data set's folder.
     """
 
     path: str
@@ -32,6 +35,9 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     group: int
     patient: str = ""
+    institution: str = ""
+    mask: str | None = None
+    mask_sha256: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +66,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The slices of one data set in file order, its classes in alphabetical order, and its `digest`.
 
-    The digest covers path, label, content and group of every slice: whatever decides a split or a training.
+    The digest covers path, label, content, group, institution and mask of every slice: whatever decides a split or a
+    training.
     """
 
     format_version: int = FORMAT_VERSION
@@ -75,6 +82,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Class index of every slice."""
         index = {label: i for i, label in enumerate(self.classes)}
         return tuple(index[item.label] for item in self.slices)
+
+    def institutions(self) -> tuple[str, ...]:
+        """Institution of every slice; the data set's name where its source does not say."""
+        return tuple(item.institution or self.name for item in self.slices)
 
 
 _FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Manifest, error=UnreadableInputError)
@@ -93,10 +104,19 @@ def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], 
 
 
 def digest(slices: tuple[Slice, ...]) -> str:
-    """Return a sha256 over path, label, content and group of the slices, in order."""
+    """Return a sha256 over path, label, content and group of the slices, in order, their institutions and masks.
+
+    Institutions count by number, in order of their first slices: their names may be pseudonyms of one machine.
+    """
     state = hashlib.sha256()
+    numbers: dict[str, int] = {}
     for item in slices:
         state.update(msgspec.json.encode((item.path, item.label, item.sha256, item.group)))
+        # Data sets of one institution without masks have the digest that they had before there were any.
+        if number := numbers.setdefault(item.institution, len(numbers)):
+            state.update(msgspec.json.encode(number))
+        if item.mask:
+            state.update(msgspec.json.encode((item.mask, item.mask_sha256)))
     return state.hexdigest()
 
 
@@ -145,10 +165,15 @@ def _damage(manifest: Manifest) -> str:
     for item in manifest.slices:
         if item.label not in classes:
             return f"{item.path!r} is of a class that it does not name"
-        parts = item.path.split("/")
-        if parts[0] != FOLDER or ".." in parts or not item.path.isprintable() or "\\" in item.path:
-            return f"the path {item.path!r} does not lie in its folder {FOLDER!r}"
+        for path, folder in ((item.path, FOLDER), (item.mask, MASKS)):
+            if path is not None and not _lies_in(path, folder):
+                return f"the path {path!r} does not lie in its folder {folder!r}"
     return ""
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    parts = path.split("/")
+    return parts[0] == folder and ".." not in parts and path.isprintable() and "\\" not in path
 
 
 def find(name: str) -> Path:

@@ -1,17 +1,31 @@
 """The counts of a data set."""
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
 import msgspec
 
 from lungcli.core import registry
+from lungcli.core.names import natural
 from lungcli.datasets import groups
 from lungcli.datasets.ingest import published_hashes
-from lungcli.datasets.manifest import Manifest, Rejected, Source
+from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
+
+
+class InstitutionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one institution: slices of each class it has, groups, and patients that the source names."""
+
+    name: str
+    classes: dict[str, int]
+    groups: int
+    patients: int
 
 
 class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one data set: slices of each class; `mixed_groups` have slices of several classes.
 
-    `known` of the `published` slices of a published set are there; both are 0 for other data.
+    `known` of the `published` slices of a published set are there; both are 0 for other data. `patients` are those that
+    the source names, `masks` the slices with a lesion mask.
     """
 
     name: str
@@ -25,6 +39,9 @@ class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True):
     largest_group: int
     mixed_groups: int
     exact_copies: int
+    patients: int
+    masks: int
+    institutions: tuple[InstitutionSummary, ...]
     rejected: tuple[Rejected, ...]
 
 
@@ -45,10 +62,39 @@ def summarize(manifest: Manifest) -> DatasetSummary:
         largest_group=max(map(len, members.values()), default=0),
         mixed_groups=groups.count_mixed(numbers, manifest.labels()),
         exact_copies=groups.count_exact_copies([item.sha256 for item in manifest.slices]),
+        patients=_patients(manifest.slices),
+        masks=sum(item.mask is not None for item in manifest.slices),
+        institutions=institutions(manifest),
         rejected=manifest.rejected,
     )
+
+
+def institutions(manifest: Manifest) -> tuple[InstitutionSummary, ...]:
+    """Count the slices of each institution, by name."""
+    slices: defaultdict[str, list[Slice]] = defaultdict(list)
+    for item, name in zip(manifest.slices, manifest.institutions(), strict=True):
+        slices[name].append(item)
+    return tuple(
+        InstitutionSummary(
+            name=name,
+            classes=dict(sorted(Counter(item.label for item in own).items())),
+            groups=len({item.group for item in own}),
+            patients=_patients(own),
+        )
+        for name, own in sorted(slices.items(), key=lambda pair: natural(pair[0]))
+    )
+
+
+def one_class_institutions(manifest: Manifest) -> tuple[InstitutionSummary, ...]:
+    """Return the institutions whose slices are all of one class, of several: where a slice is from tells its class."""
+    counted = institutions(manifest)
+    return tuple(item for item in counted if len(item.classes) == 1) if len(counted) > 1 else ()
 
 
 def groups_by_class(manifest: Manifest) -> dict[str, int]:
     """Count the near-duplicate groups that each class has slices in."""
     return {label: len({item.group for item in manifest.slices if item.label == label}) for label in manifest.classes}
+
+
+def _patients(slices: Iterable[Slice]) -> int:
+    return len({item.patient for item in slices if item.patient})

@@ -1,6 +1,7 @@
 """Checking the files of a data set against its manifest."""
 
 import hashlib
+from collections.abc import Set
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -11,14 +12,14 @@ from lungcli.datasets import manifest
 from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.ingest import ingest, published_hashes
 from lungcli.datasets.ingest.folder_layout import is_system_file
-from lungcli.datasets.manifest import Manifest, Slice
+from lungcli.datasets.manifest import Manifest
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a check; paths are relative to the data set's folder.
 
     `known` of the `published` slices of a published set are there, both 0 for other data; `altered`: the manifest does
-    not match its own digest.
+    not match its own digest. Split files are not compared: they are checked whenever they are read.
     """
 
     name: str
@@ -44,33 +45,41 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 def verify(data: Manifest, advance: Advance | None = None) -> Verification:
     """Hash every file of a data set again and compare it with the manifest; `advance(done, total)` counts files."""
     folder = manifest.folder(data.name)
-    damaged: list[Slice] = []
-    missing: list[Slice] = []
-    intact: list[Slice] = []
+    expected = {item.path: item.sha256 for item in data.slices}
+    expected |= {item.mask: item.mask_sha256 for item in data.slices if item.mask}
+    damaged: list[str] = []
+    missing: list[str] = []
 
-    def digest(item: Slice) -> str:
-        return _digest(folder / item.path)
+    def digest(path: str) -> str:
+        return _digest(folder / path)
 
-    for item, sha256 in zip(data.slices, map_in_order(digest, data.slices, advance), strict=True):
-        kind = intact if sha256 == item.sha256 else damaged if sha256 else missing
-        kind.append(item)
+    for path, sha256 in zip(expected, map_in_order(digest, [*expected], advance), strict=True):
+        if sha256 != expected[path]:
+            (damaged if sha256 else missing).append(path)
+    changed = {*damaged, *missing}
+    intact = [item for item in data.slices if item.path not in changed]
     row = registry.DATA_SETS.get(data.source.data_set)
     return Verification(
         name=data.name,
         slices=len(data.slices),
-        damaged=tuple(item.path for item in damaged),
-        missing=tuple(item.path for item in missing),
-        extra=_extra(data, folder),
+        damaged=tuple(damaged),
+        missing=tuple(missing),
+        extra=_extra(folder, {*expected, manifest.FILE, ingest.SOURCE}),
         altered=manifest.digest(data.slices) != data.digest,
         known=published_hashes.count_published(row, intact) if row else 0,
         published=row.slices if row else 0,
     )
 
 
-def _extra(data: Manifest, folder: Path) -> tuple[str, ...]:
-    ours = {*(item.path for item in data.slices), manifest.FILE, ingest.SOURCE}
+def _extra(folder: Path, ours: Set[str]) -> tuple[str, ...]:
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    extra = (file for file in files if file not in ours and not is_system_file(PurePosixPath(file)))
+    extra = (
+        file
+        for file in files
+        if file not in ours
+        and not is_system_file(PurePosixPath(file))
+        and PurePosixPath(file).parent != PurePosixPath(manifest.SPLITS)
+    )
     return tuple(sorted(extra, key=natural))
 
 

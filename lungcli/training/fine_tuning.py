@@ -24,7 +24,7 @@ _LEAST_DEVIATION = 1e-3
 def freeze(net: nn.Module, share: float) -> None:
     """Keep the weights of the first `share` of the layers of `net` as they are; a layer has weights of its own."""
     layers = [module for module in net.modules() if any(True for _ in module.parameters(recurse=False))]
-    for layer in layers[: round(share * len(layers))]:
+    for layer in layers[: int(share * len(layers))]:
         layer.requires_grad_(requires_grad=False)
 
 

@@ -67,7 +67,7 @@ def test_the_published_layout_alone_makes_no_published_set(home: Path, workshop:
     ("name", "code", "says"),
     [
         ("missing", 4, "No such file"),
-        ("one class", 2, "at least two classes"),
+        ("one folder", 2, "not named after a class"),
         ("empty folder", 4, "cannot import"),
         ("no zip.zip", 4, "zip"),
         ("evil.zip", 4, ".."),
@@ -78,8 +78,8 @@ def test_unusable_sources_are_refused_with_a_reason(
 ) -> None:
     source = tmp_path / name
     normal = workshop / "data" / "phantom" / "slices" / "normal"
-    if name == "one class":
-        shutil.copytree(normal, source / "normal")
+    if name == "one folder":
+        shutil.copytree(normal, source / "some")
     elif name == "empty folder":
         source.mkdir()
     elif name == "no zip.zip":
@@ -118,3 +118,37 @@ def test_a_taken_name_is_refused_and_removal_asks(own_workshop: Path) -> None:
 
 def test_too_few_phantoms_are_refused(home: Path) -> None:
     assert "error: " in call(home, "data", "phantom", "--slices", 5, check=2).stderr
+
+
+def test_combining_renames_classes_and_counts_institutions(home: Path, workshop: Path, tmp_path: Path) -> None:
+    slices = workshop / "data" / "phantom" / "slices"
+    for name, label in (("north", "malignant"), ("south", "normal")):
+        shutil.copytree(slices / label, tmp_path / name / label)
+        imported = call(home, "data", "import", tmp_path / name)
+        assert f"combine it with others: lungcli data combine '{name}'" in imported.stderr
+
+    done = call(home, "data", "combine", "north", "south", "--map", "normal=tumour-free", "--name", "both")
+
+    counts = {label: len(list((slices / label).iterdir())) for label in ("malignant", "normal")}
+    assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith(("north", "south"))] == [
+        ["north", str(counts["malignant"])],
+        ["south", str(counts["normal"])],
+    ]
+    assert "institutions with one class only: north (malignant), south (tumour-free)" in done.stderr
+    facts = json.loads(call(home, "data", "show", "both", "--json").stdout)
+    assert facts["classes"] == {"malignant": counts["malignant"], "tumour-free": counts["normal"]}
+    assert [item["name"] for item in facts["institutions"]] == ["north", "south"]
+
+
+@pytest.mark.parametrize(
+    ("renaming", "says"),
+    [("lesion=malignant", "unknown class 'lesion'"), ("normal", "--map 'normal' does not rename a class")],
+)
+def test_a_bad_renaming_is_one_line(home: Path, workshop: Path, renaming: str, says: str) -> None:
+    for name in ("north", "south"):
+        call(home, "data", "import", workshop / "data" / "phantom" / "slices", "--name", name)
+
+    done = call(home, "data", "combine", "north", "south", "--map", renaming, "--name", "both", check=2)
+
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -54,6 +54,26 @@ def test_thumbnail_of_a_flat_picture_resembles_nothing() -> None:
     assert not flat.any()
 
 
+def test_two_named_patients_are_one_group_only_by_copies() -> None:
+    alike, copy = at_correlations(0.97), at_correlations(0.981)
+
+    for thumbs, patients, expected in (
+        (alike, ["p", "q"], [0, 1]),
+        (copy, ["p", "q"], [0, 0]),
+        (alike, ["p", ""], [0, 0]),
+        (alike, ["", ""], [0, 0]),
+    ):
+        assert near_duplicate_groups(thumbs, ["a", "b"], [None] * 2, patients=patients).tolist() == expected
+
+
+def test_what_is_one_group_already_stays_one() -> None:
+    thumbs = at_correlations(0.0, 0.1, 0.2)
+
+    numbers = near_duplicate_groups(thumbs, ["a", "b", "c", "d"], [None] * 4, joined=["x/1", "y/1", "x/1", ""])
+
+    assert numbers.tolist() == [0, 1, 0, 2]
+
+
 def test_no_thumbnails() -> None:
     assert found(np.zeros((0, 4096), dtype=np.float32)) == []
 

@@ -13,6 +13,8 @@ from lungcli.datasets import manifest
 from lungcli.datasets.manifest import Rejected, Slice, Source
 from tests.imaging.pictures import described
 
+MADE_UP = Source(about="made up")
+
 
 def saved(name: str = "some") -> manifest.Manifest:
     made = described([("normal", 2), ("benign", 1)], name)
@@ -34,6 +36,35 @@ def test_digest_changes_with_what_decides_a_training(change: dict[str, object]) 
     changed = msgspec.structs.replace(first, **change)
 
     assert manifest.digest((changed, *others)) != manifest.digest((first, *others))
+
+
+def test_digest_follows_institutions_and_masks_but_not_their_names() -> None:
+    first, *others = described([("normal", 2), ("benign", 1)]).slices
+    named = [tuple(msgspec.structs.replace(item, institution=name) for item in (first, *others)) for name in "ab"]
+    mixed = [(msgspec.structs.replace(first, institution=name), *others) for name in "ab"]
+    masked = [(msgspec.structs.replace(first, mask="masks/a.png", mask_sha256=sha), *others) for sha in "ab"]
+
+    # As before there were any, for a data set of one institution without masks.
+    assert {manifest.digest(item) for item in named} == {manifest.digest((first, *others))}
+    assert len({manifest.digest(item) for item in mixed}) == 1
+    assert len({manifest.digest(item) for item in (*named, *mixed, *masked)}) == 4
+
+
+def test_institution_is_the_name_of_the_set_where_the_source_does_not_say() -> None:
+    first, *others = described([("normal", 2)], "ours").slices
+    data = manifest.build("ours", (msgspec.structs.replace(first, institution="Clinic A"), *others), (), MADE_UP)
+
+    assert data.institutions() == ("Clinic A", "ours")
+
+
+@pytest.mark.parametrize("mask", ["slices/a.png", "masks/../../a.png", "/masks/a.png", "masks\\a.png"])
+def test_a_mask_that_leads_outside_is_refused(mask: str) -> None:
+    first, *others = described([("normal", 1), ("benign", 1)]).slices
+    data = manifest.build("some", (msgspec.structs.replace(first, mask=mask), *others), (), MADE_UP)
+    manifest.save(data, manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="does not lie in its folder 'masks'"):
+        manifest.load("some")
 
 
 def test_digest_changes_with_the_order_but_not_with_the_name() -> None:
@@ -62,6 +93,9 @@ SLICES = st.builds(
     size=st.tuples(st.integers(32, 8000), st.integers(32, 8000)),
     group=st.integers(0, 2**53),
     patient=TEXT,
+    institution=TEXT,
+    mask=st.none() | PLAIN.map(lambda name: f"masks/{name.replace('..', '')}"),
+    mask_sha256=TEXT,
 )
 
 

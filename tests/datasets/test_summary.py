@@ -1,6 +1,10 @@
 """A data set in numbers."""
 
-from lungcli.datasets import summary
+import msgspec
+
+from lungcli.datasets import manifest, summary
+from lungcli.datasets.manifest import Source
+from lungcli.datasets.summary import InstitutionSummary
 from tests.imaging.pictures import described
 
 
@@ -11,3 +15,25 @@ def test_counts_by_hand() -> None:
     assert counted.classes == {"benign": 2, "malignant": 4}
     assert (counted.groups, counted.largest_group, counted.mixed_groups, counted.exact_copies) == (3, 3, 0, 0)
     assert summary.groups_by_class(found) == {"benign": 1, "malignant": 2}
+
+
+def test_institutions_by_hand_and_those_of_one_class() -> None:
+    first, second, *others = described([("benign", 2), ("malignant", 2), ("normal", 1)], "ours").slices
+    north = (
+        msgspec.structs.replace(first, institution="North", patient="p", mask="masks/a.png"),
+        msgspec.structs.replace(second, institution="North", patient="p"),
+    )
+    data = manifest.build("ours", (*north, *others), (), Source(about="made up"))
+
+    counted = summary.summarize(data)
+
+    assert (counted.patients, counted.masks) == (1, 1)
+    assert counted.institutions == (
+        InstitutionSummary(name="North", classes={"benign": 2}, groups=1, patients=1),
+        InstitutionSummary(name="ours", classes={"malignant": 2, "normal": 1}, groups=2, patients=0),
+    )
+    assert [item.name for item in summary.one_class_institutions(data)] == ["North"]
+
+
+def test_a_single_institution_of_one_class_is_no_shortcut() -> None:
+    assert summary.one_class_institutions(described([("benign", 2)])) == ()

@@ -68,3 +68,20 @@ def test_other_data_has_no_published_files(tmp_path: Path) -> None:
     assert found.whole
     assert not found.partial
     assert (found.known, found.published) == (0, 0)
+
+
+def test_masks_are_verified_and_split_files_are_nobodys_business(tmp_path: Path) -> None:
+    table = b"path,label,mask\na.png,malignant,m.png\nb.png,normal,\n"
+    files = {"labels.csv": table, "a.png": png(1), "b.png": png(2), "m.png": png(3)}
+    data = importer.import_dataset(write(tmp_path / "set", files))
+    folder = manifest.folder(data.name)
+    write(folder, {"splits/grouped-seed0.json": b"{}"})
+
+    assert verify.verify(data).whole
+
+    mask = folder / str(data.slices[0].mask)
+    mask.write_bytes(png(4))
+    write(folder, {"splits/deep/er.json": b"{}"})
+    damaged = verify.verify(data)
+    assert damaged.damaged == ("masks/malignant/a.png.png",)
+    assert damaged.extra == ("splits/deep/er.json",)

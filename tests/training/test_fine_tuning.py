@@ -22,7 +22,7 @@ def net() -> nn.Sequential:
 
 def test_the_first_layers_are_frozen() -> None:
     module = net()
-    fine_tuning.freeze(module, 2 / 3)
+    fine_tuning.freeze(module, 0.7)
 
     assert [weight.requires_grad for weight in module.parameters()] == [False] * 4 + [True] * 2
 
@@ -35,7 +35,7 @@ def test_nothing_is_frozen_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "freeze_norm", "training"), [(0, False, True), (0, True, False), (2 / 3, False, False)]
+    ("share", "freeze_norm", "training"), [(0, False, True), (0, True, False), (0.7, False, False)]
 )
 def test_frozen_normalisation_keeps_its_statistics(share: float, freeze_norm: bool, training: bool) -> None:
     module = net()

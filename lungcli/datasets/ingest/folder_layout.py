@@ -39,10 +39,10 @@ def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = 
     """Recognize the layout of a source from the relative paths of its files, or use that of `data_set`.
 
     Either a published set, at any depth, where other folders are left out; or one folder per class: the uppermost
-    level with two or more folders that hold pictures. Folders named train, valid, test and the like are ignored, since
-    the program makes its own splits.
+    level with two or more folders that hold pictures, or with one that is named benign, malignant or normal. Folders
+    named train, valid, test and the like are ignored, since the program makes its own splits.
 
-    Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single class.
+    Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single unknown class.
     """
     pictures = [path for path in files if may_be_picture(path)]
     if not pictures:
@@ -112,13 +112,14 @@ def _class_level(pictures: Sequence[PurePosixPath]) -> int:
         if not labels:
             if looked_through:
                 raise UnreadableInputError("its pictures are not in class folders", LAYOUTS)
-            raise _single_class()
-        if len(labels) > 1 and not parts:
+            raise _unnamed_class()
+        if (len(labels) > 1 and not parts) or labels <= set(_CLASSES.values()):
             return depth
-        if labels <= set(_CLASSES.values()):
-            raise _single_class()
         depth, looked_through = depth + 1, parts
 
 
-def _single_class() -> UsageError:
-    return UsageError("a classifier needs at least two classes, and all pictures are in one class folder", LAYOUTS)
+def _unnamed_class() -> UsageError:
+    return UsageError(
+        "all pictures are in one folder, which is not named after a class",
+        f"{LAYOUTS}; for one class alone, call it benign, malignant or normal",
+    )

@@ -1,25 +1,29 @@
-"""Importing a folder or .zip file: as published, by class folders, or by a label table."""
+"""Importing a folder or .zip file: by a label table, as published, or by class folders."""
 
 import contextlib
 import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lungcli.core import names
 from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
-from lungcli.datasets import manifest
+from lungcli.datasets import manifest, pseudonyms
 from lungcli.datasets.files import Advance
 from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files
 from lungcli.datasets.ingest.folder_layout import Layout
-from lungcli.datasets.ingest.ingest import IncomingFile, write_dataset
+from lungcli.datasets.ingest.ingest import IncomingFile, Mask, write_dataset
+from lungcli.datasets.ingest.label_table import LabelRow
 from lungcli.datasets.ingest.published_hashes import Comparison
 from lungcli.datasets.ingest.source_files import SourceFiles
 from lungcli.datasets.manifest import Manifest, Rejected, Source
-from lungcli.imaging.picture import printable
+from lungcli.imaging.picture import content_of, printable
+
+TABLE = "labels.csv"
+"""A source's own label table."""
 
 # File names in a message; more would fill the screen.
 _NAMED = 5
@@ -28,18 +32,21 @@ _NAMED = 5
 def import_dataset(source: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
     """Copy the slices of a folder or .zip file into a new data set and return its manifest.
 
-    See `folder_layout.recognize_layout` for the layouts. No file is dropped silently: those that are not slices are in
-    `manifest.rejected` with the reason. A source with the folders of a published set is that set if any of its files
-    are the published ones; otherwise, or if it differs and a `name` is given, it is imported as other data. `name`
-    defaults to that of the published set, else to one made from the source's; `advance(done, total)` counts files.
+    See `folder_layout.recognize_layout` for the layouts; a label table called `labels.csv` comes before them. No file
+    is dropped silently: those that are not slices are in `manifest.rejected` with the reason. A source with the folders
+    of a published set is that set if any of its files are the published ones; otherwise, or if it differs and a `name`
+    is given, it is imported as other data. `name` defaults to that of the published set, else to one made from the
+    source's; `advance(done, total)` counts files.
 
-    Raises UsageError (name taken, single class), UnreadableInputError (nothing usable, or an unsafe .zip file),
+    Raises UsageError (name taken, one unknown class), UnreadableInputError (nothing usable, or an unsafe .zip file),
     NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left behind then, nor
     after Ctrl-C.
     """
     if name is not None:
         manifest.require_new(name)
     with source_files.open_source(source) as listing:
+        if rows := _own_table(listing):
+            return _import_table(source, listing, rows, name, advance)
         layout = _layout_of(source, listing, None)
         if row := layout.data_set:
             comparison = _compare_with_published(row, listing, layout, advance)
@@ -77,7 +84,7 @@ def import_published(row: DataSet, source: Path, advance: Advance | None = None,
 
 
 def import_labelled(source: Path, table: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
-    """Copy the slices of a folder or .zip file that a CSV file (`path,label,patient`) lists into a new data set.
+    """Copy the slices of a folder or .zip file that a CSV file lists (see `label_table`) into a new data set.
 
     Slices of one patient are one group. Pictures that the table does not list are in `manifest.rejected`. Raises as
     `import_dataset` does, and UnreadableInputError naming the row of the table that is off.
@@ -85,28 +92,62 @@ def import_labelled(source: Path, table: Path, name: str | None = None, advance:
     if name is not None:
         manifest.require_new(name)
     with source_files.open_source(source) as listing:
-        rows = {item.path: item for item in label_table.read(table, listing.files)}
-        listed = [rows.get(file) for file in listing.files]
-        shown = [printable(str(file)) for file in listing.files]
-        return write_dataset(
-            name or default_name(source),
-            [
-                IncomingFile(label=row.label, filename=file.name, content=content, origin=origin, patient=row.patient)
-                for file, content, origin, row in zip(listing.files, listing.contents, shown, listed, strict=True)
-                if row
-            ],
-            Source(about=f"imported from {printable(source.resolve().name)}"),
-            ordered=False,
-            rejected=(
-                *listing.rejected,
-                *(
-                    Rejected(path=origin, reason="not in the table")
-                    for file, origin, row in zip(listing.files, shown, listed, strict=True)
-                    if not row and folder_layout.may_be_picture(file)
-                ),
+        shown = printable(str(table))
+        rows = label_table.parse(content_of(table, shown), shown, listing.files)
+        return _import_table(source, listing, rows, name, advance)
+
+
+def _own_table(listing: SourceFiles) -> tuple[LabelRow, ...]:
+    """Return the rows of the uppermost `labels.csv` of a source; none where there is no label table of that name."""
+    content_of_file = dict(zip(listing.files, listing.contents, strict=True))
+    tables = sorted((path for path in listing.files if path.name == TABLE), key=lambda path: len(path.parts))
+    for path in tables[:1]:
+        content = source_files.read_content(content_of_file[path], printable(str(path)))
+        if label_table.is_table(content):
+            return label_table.parse(content, printable(str(path)), listing.files, path.parent)
+    return ()
+
+
+def _import_table(
+    source: Path, listing: SourceFiles, rows: Sequence[LabelRow], name: str | None, advance: Advance | None
+) -> Manifest:
+    content_of_file = dict(zip(listing.files, listing.contents, strict=True))
+    used = {path for row in rows for path in (row.path, row.mask)}
+    return write_dataset(
+        name or default_name(source),
+        [
+            IncomingFile(
+                label=row.label,
+                filename=row.path.name,
+                content=content_of_file[row.path],
+                origin=printable(str(row.path)),
+                patient=pseudonyms.pseudonym(row.patient),
+                institution=row.institution,
+                mask=Mask(content=content_of_file[row.mask], origin=printable(str(row.mask))) if row.mask else None,
+            )
+            for row in rows
+        ],
+        Source(
+            about=f"imported from {printable(source.resolve().name)}",
+            licence=_distinct(row.licence for row in rows) or "unknown",
+            citation=_distinct(row.source for row in rows),
+        ),
+        ordered=False,
+        rejected=(
+            *listing.rejected,
+            *(
+                Rejected(path=printable(str(file)), reason="not in the table")
+                for file in listing.files
+                if file not in used and folder_layout.may_be_picture(file)
             ),
-            advance=advance,
-        )
+        ),
+        advance=advance,
+    )
+
+
+def _distinct(values: Iterable[str]) -> str:
+    """Return all different values, but empty ones, in one line."""
+    return "; ".join(sorted({printable(value) for value in values if value}, key=names.natural))
 
 
 def default_name(source: Path) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,17 +26,27 @@ SOURCE = "SOURCE.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """The mask of a slice's lesion: a picture of the slice's size, which `origin` names if it is rejected."""
+
+    content: Content
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingFile:
     """One file to import: its class, its name, and its content or how to get it (called once, in a thread).
 
-    `patient` joins slices into one group where the source knows patients; `origin` names the file if it is rejected;
-    `sha256`, if given, is that of the expected content.
+    `patient`, a pseudonym, joins slices into one group where the source knows patients; `origin` names the file if it
+    is rejected; `sha256`, if given, is that of the expected content.
     """
 
     label: str
     filename: str
     content: Content
     patient: str = ""
+    institution: str = ""
+    mask: Mask | None = None
     origin: str = ""
     sha256: str = ""
 
@@ -46,6 +56,7 @@ class _IngestedFile:
     slice: Slice
     thumb: groups.Thumbs
     place: tuple[str, int] | None
+    rejected_mask: Rejected | None = None
 
 
 def write_dataset(
@@ -60,17 +71,22 @@ def write_dataset(
     """Write the data set `name` from `files` and return its manifest; the folder appears whole or not at all.
 
     Slices are sorted by class and number-aware file name. `ordered`: file numbers of a class follow the scans, so
-    that neighbours may be near-duplicates. Unreadable files are added to `rejected`.
+    that neighbours may be near-duplicates. Unreadable files are added to `rejected`; a slice is kept without a mask
+    that cannot be read or is of another size.
 
-    Raises UsageError (name taken, fewer than two classes left), UnreadableInputError (no slice left), LungcliError
+    Raises UsageError (name taken, one class left of several), UnreadableInputError (no slice left), LungcliError
     (cannot write).
     """
     target = manifest.require_new(name)
     with atomic_directory(target) as partial:
         outcomes = list(_ingest_all(partial, files, ordered, advance))
         ingested = [item for item in outcomes if isinstance(item, _IngestedFile)]
-        refused = (*rejected, *(item for item in outcomes if isinstance(item, Rejected)))
-        _require_classes(ingested, refused)
+        refused = (
+            *rejected,
+            *(item for item in outcomes if isinstance(item, Rejected)),
+            *(item.rejected_mask for item in ingested if item.rejected_mask),
+        )
+        _require_classes({item.label for item in files}, ingested, refused)
         dataset = manifest.build(name, _grouped(ingested), refused, msgspec.structs.replace(source, ordered=ordered))
         manifest.save(dataset, partial)
         if source.citation:
@@ -99,8 +115,10 @@ def _ingest_all(
     """Import every file, several at a time, in the order of the data set."""
     items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
     targets = _targets(items)
+    folders = {target.parent for target in targets}
+    folders |= {_mask_path(target, "").parent for item, target in zip(items, targets, strict=True) if item.mask}
     with paths.os_errors_as(into):
-        for folder in {target.parent for target in targets}:
+        for folder in folders:
             (into / folder).mkdir(parents=True, exist_ok=True)
 
     def ingest(item_and_target: tuple[IncomingFile, PurePosixPath]) -> _IngestedFile | Rejected:
@@ -123,18 +141,47 @@ def _ingest_file(into: Path, item: IncomingFile, target: PurePosixPath, ordered:
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
     with paths.os_errors_as(into / target):
         (into / target).write_bytes(content)
+    ingested = Slice(
+        path=str(target),
+        label=item.label,
+        sha256=sha256,
+        size=picture.size,
+        group=0,
+        patient=item.patient,
+        institution=item.institution,
+    )
+    outcome = _with_mask(into, ingested, item.mask) if item.mask else ingested
+    rejected_mask = outcome if isinstance(outcome, Rejected) else None
     return _IngestedFile(
-        slice=Slice(
-            path=str(target),
-            label=item.label,
-            sha256=sha256,
-            size=picture.size,
-            group=0,
-            patient=item.patient,
-        ),
+        slice=ingested if isinstance(outcome, Rejected) else outcome,
         thumb=groups.thumbnail(picture.grey),
         place=groups.sequence_position(item.label, item.filename) if ordered else None,
+        rejected_mask=rejected_mask,
     )
+
+
+def _with_mask(into: Path, item: Slice, mask: Mask) -> Slice | Rejected:
+    """Copy the mask of a slice, and return the slice with it."""
+    try:
+        content = source_files.read_content(mask.content, mask.origin)
+        size = read(content, name=mask.origin, colour=False).size
+    except UnreadableInputError as error:
+        return Rejected(path=mask.origin, reason=error.message.removeprefix(f"cannot read {mask.origin}: "))
+    if size != item.size:
+        return Rejected(path=mask.origin, reason=f"a mask of {_pixels(size)} for a slice of {_pixels(item.size)}")
+    target = _mask_path(PurePosixPath(item.path), PurePosixPath(mask.origin).suffix)
+    with paths.os_errors_as(into / target):
+        (into / target).write_bytes(content)
+    return msgspec.structs.replace(item, mask=str(target), mask_sha256=hashlib.sha256(content).hexdigest())
+
+
+def _mask_path(path: PurePosixPath, suffix: str) -> PurePosixPath:
+    """Return the path of a slice's mask: `masks/normal/1.jpg.png` is that of `slices/normal/1.jpg`."""
+    return PurePosixPath(manifest.MASKS, *path.parts[1:-1], f"{path.name}{safe_filename(suffix) if suffix else ''}")
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]} pixels"
 
 
 def _targets(items: Sequence[IncomingFile]) -> list[PurePosixPath]:
@@ -156,15 +203,13 @@ def _targets(items: Sequence[IncomingFile]) -> list[PurePosixPath]:
     return targets
 
 
-def _require_classes(ingested: Sequence[_IngestedFile], rejected: Sequence[Rejected]) -> None:
-    labels = sorted({item.slice.label for item in ingested})
+def _require_classes(expected: Set[str], ingested: Sequence[_IngestedFile], rejected: Sequence[Rejected]) -> None:
+    labels = {item.slice.label for item in ingested}
+    why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
     if not labels:
-        why = f"; the first: {rejected[0].path}: {rejected[0].reason}" if rejected else ""
         raise UnreadableInputError(f"none of its files is a slice{why}", folder_layout.LAYOUTS)
-    if len(labels) < 2:
-        raise UsageError(
-            f"a classifier needs at least two classes, and all readable slices are {labels[0]!r}", folder_layout.LAYOUTS
-        )
+    if len(labels) == 1 < len(expected):
+        raise UsageError(f"all readable slices are {labels.pop()!r}{why}", folder_layout.LAYOUTS)
 
 
 def _grouped(ingested: Sequence[_IngestedFile]) -> tuple[Slice, ...]:
@@ -176,8 +221,5 @@ def _grouped(ingested: Sequence[_IngestedFile]) -> tuple[Slice, ...]:
         patients=[item.patient for item in slices],
     )
     return tuple(
-        Slice(
-            path=item.path, label=item.label, sha256=item.sha256, size=item.size, group=int(group), patient=item.patient
-        )
-        for item, group in zip(slices, group_numbers, strict=True)
+        msgspec.structs.replace(item, group=int(group)) for item, group in zip(slices, group_numbers, strict=True)
     )

@@ -1,48 +1,74 @@
-"""Label tables: CSV files with the class and patient of each file of a source."""
+"""Label tables: CSV files with class, patient, institution and lesion mask of each file of a source."""
 
 import csv
 import io
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.ingest import folder_layout
 from lungcli.imaging.picture import content_of, printable
 
-FORM = "its first line must be: path,label,patient; the column patient may be left out"
+FORM = "its first line must name the columns: path,label and, where known, patient,institution,mask,split"
 
 # Spreadsheets write semicolons where the comma is a decimal sign.
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
+_HERE = PurePosixPath()
+# Bytes; a first line is shorter.
+_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """One slice: its path within the source, its class, and its patient, empty where the table does not say."""
+    """One slice: its path within the source and its class; the rest is empty where the table does not say.
+
+    `mask` is the path of a picture of its lesion, `licence` and `source` are those of the slice.
+    """
 
     path: PurePosixPath
     label: str
-    patient: str
+    patient: str = ""
+    institution: str = ""
+    mask: PurePosixPath | None = None
+    split: str = ""
+    licence: str = ""
+    source: str = ""
 
 
 def read(table: Path, files: Sequence[PurePosixPath]) -> tuple[LabelRow, ...]:
-    """Read a CSV file with the columns `path`, `label` and, if known, `patient`; further columns are ignored.
-
-    Paths are relative to the source, whose files are `files`. Class names are put in the usual spelling.
-    Raises UnreadableInputError naming the invalid line: a path that is absolute, leads outside, is listed twice or
-    is not among `files`, or an empty field.
-    """
+    """Read the CSV file `table`; see `parse`."""
     shown = printable(str(table))
+    return parse(content_of(table, shown), shown, files)
+
+
+def parse(
+    content: bytes, shown: str, files: Sequence[PurePosixPath], base: PurePosixPath = _HERE
+) -> tuple[LabelRow, ...]:
+    """Read a CSV file that messages call `shown`: the columns `path`, `label`, and those of `LabelRow` that it has.
+
+    Paths are relative to `base`, a folder of the source whose files are `files`; further columns are ignored. Class
+    names are put in the usual spelling. Raises UnreadableInputError naming the invalid line: a path that is absolute,
+    leads outside, is listed twice or is not among `files`, or an empty field.
+    """
     try:
-        text = content_of(table, shown).decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableInputError(f"cannot read {shown}: it is not UTF-8 text", "save it as CSV UTF-8") from error
+    here = {_composed(path.relative_to(base)): path for path in files if path.is_relative_to(base)}
     try:
-        return tuple(_rows(text, shown, {_composed(path): path for path in files}))
+        return tuple(_rows(text, shown, here))
     except csv.Error as error:
         raise UnreadableInputError(f"cannot read {shown}: it is no CSV file: {error}", FORM) from error
+
+
+def is_table(content: bytes) -> bool:
+    """Say whether a file is a label table, by its first line."""
+    first, *_ = content[:_LINE].decode("utf-8-sig", "replace").splitlines() or [""]
+    names = {name.strip(' "').casefold() for name in first.split(_delimiter(first))}
+    return {"path", "label"} <= names
 
 
 def _composed(path: PurePosixPath) -> str:
@@ -50,8 +76,12 @@ def _composed(path: PurePosixPath) -> str:
     return unicodedata.normalize("NFC", str(path))
 
 
+def _delimiter(text: str) -> str:
+    return max(_NAMES, key=text.partition("\n")[0].count)
+
+
 def _rows(text: str, shown: str, files: Mapping[str, PurePosixPath]) -> Iterator[LabelRow]:
-    delimiter = max(_NAMES, key=text.partition("\n")[0].count)
+    delimiter = _delimiter(text)
     lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
@@ -66,31 +96,41 @@ def _rows(text: str, shown: str, files: Mapping[str, PurePosixPath]) -> Iterator
                 f"{where}: it has {len(values)} fields, and the first line has {len(header)}",
                 f"put quotes around fields that hold a {_NAMES[delimiter]}",
             )
-        row = _row(dict(zip(header, (value.strip() for value in values), strict=True)), where)
-        path = files.get(_composed(row.path))
-        if path is None:
+        row = _row(dict(zip(header, (value.strip() for value in values), strict=True)), where, files)
+        if row.path in line_of:
             raise UnreadableInputError(
-                f"{where}: there is no file {printable(str(row.path))!r}", "paths are relative to the folder given"
+                f"{where}: {printable(str(row.path))!r} is in line {line_of[row.path]} already", "list every file once"
             )
-        if path in line_of:
-            raise UnreadableInputError(
-                f"{where}: {printable(str(path))!r} is in line {line_of[path]} already", "list every file once"
-            )
-        line_of[path] = lines.line_num
-        yield replace(row, path=path)
+        line_of[row.path] = lines.line_num
+        yield row
     if not line_of:
         raise UnreadableInputError(f"cannot read {shown}: it lists no files", FORM)
 
 
-def _row(fields: dict[str, str], where: str) -> LabelRow:
+def _row(fields: dict[str, str], where: str, files: Mapping[str, PurePosixPath]) -> LabelRow:
     for name in ("path", "label"):
         if not fields[name]:
             raise UnreadableInputError(f"{where}: the {name} is empty", FORM)
-    path = fields["path"].replace("\\", "/")
+    mask = fields.get("mask", "")
+    return LabelRow(
+        path=_file(fields["path"], where, files),
+        label=folder_layout.class_name(fields["label"]),
+        mask=_file(mask, where, files) if mask else None,
+        licence=fields.get("licence", "") or fields.get("license", ""),
+        **{name: fields.get(name, "") for name in ("patient", "institution", "split", "source")},
+    )
+
+
+def _file(named: str, where: str, files: Mapping[str, PurePosixPath]) -> PurePosixPath:
+    """Return the file of the source that a field names. Raises UnreadableInputError."""
+    path = named.replace("\\", "/")
     if path.startswith("/") or re.match(r"[A-Za-z]:", path) or ".." in path.split("/") or "\0" in path:
         raise UnreadableInputError(
             f"{where}: the path {printable(path)!r} leads outside", "paths are relative to the folder given"
         )
-    return LabelRow(
-        path=PurePosixPath(path), label=folder_layout.class_name(fields["label"]), patient=fields.get("patient", "")
-    )
+    file = files.get(_composed(PurePosixPath(path)))
+    if file is None:
+        raise UnreadableInputError(
+            f"{where}: there is no file {printable(path)!r}", "paths are relative to the folder given"
+        )
+    return file

@@ -126,7 +126,8 @@ def make_dataset(
             label=patient.label,
             filename=f"{patient.name}-s{number:02d}.png",
             content=functools.partial(_png, patient, z, side),
-            patient=patient.name,
+            # Another seed draws other bodies, and data sets of both may be combined.
+            patient=f"phantom-{seed}-{patient.name}",
         )
         for patient in patients(slices, seed)
         for number, z in enumerate(patient.positions(), start=1)

@@ -107,13 +107,16 @@ def test_no_class_folders(files: list[str]) -> None:
         placed(*files)
 
 
+def test_a_single_folder_is_a_class_only_by_its_name() -> None:
+    with pytest.raises(UsageError, match="not named after a class"):
+        placed("a/1.png")
+
+
 @pytest.mark.parametrize(
-    "files",
-    [["a/1.png"], ["x/benign/1.png"], ["benign/p1/1.png", "benign/p2/1.png"], ["benign/1.png", "Bengin cases/1.png"]],
+    "files", [["x/benign/1.png"], ["benign/p1/1.png", "benign/p2/1.png"], ["benign/1.png", "Bengin cases/1.png"]]
 )
-def test_single_class(files: list[str]) -> None:
-    with pytest.raises(UsageError, match="at least two classes"):
-        placed(*files)
+def test_a_hospital_may_have_one_class(files: list[str]) -> None:
+    assert placed(*files) == ["benign"] * len(files)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, sou
 from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
 from lungcli.datasets.ingest.ingest import IncomingFile, safe_filename, write_dataset
 from lungcli.datasets.manifest import Manifest, Rejected, Source
+from lungcli.datasets.pseudonyms import pseudonym
 from tests.datasets import published
 from tests.imaging.pictures import encoded, noise, png, write, zipped
 
@@ -209,11 +210,68 @@ def test_a_table_says_class_and_patient(packed: Callable[[dict[str, bytes]], Pat
 
     assert made.name == "my-set-1"
     assert [(item.path, item.label, item.patient, item.group) for item in made.slices] == [
-        ("slices/malignant/1.png", "malignant", "p1", 0),
-        ("slices/malignant/2.png", "malignant", "p1", 0),
-        ("slices/normal/3.png", "normal", "p2", 1),
+        ("slices/malignant/1.png", "malignant", pseudonym("p1"), 0),
+        ("slices/malignant/2.png", "malignant", pseudonym("p1"), 0),
+        ("slices/normal/3.png", "normal", pseudonym("p2"), 1),
     ]
     assert reasons(made) == {"4.png": "not in the table"}
+
+
+OWN_TABLE = (
+    "path,label,patient,institution,mask,licence,source\n"
+    "a/1.png,malignant,Jane Doe,Clinic A,m/1.png,CC BY 3.0,The collection\n"
+    "a/2.png,tumour-free,Jane Doe,Clinic A,,CC BY 3.0,The collection\n"
+)
+WITH_OWN_TABLE = {"labels.csv": OWN_TABLE.encode(), "a/1.png": png(1), "a/2.png": png(2), "m/1.png": png(3)}
+
+
+@pytest.mark.parametrize("above", ["", "the pack/"])
+def test_labels_csv_of_a_source_is_its_table(packed: Callable[[dict[str, bytes]], Path], above: str) -> None:
+    made = import_dataset(packed({f"{above}{name}": content for name, content in WITH_OWN_TABLE.items()}))
+
+    assert (made.source.licence, made.source.citation) == ("CC BY 3.0", "The collection")
+    assert [(item.label, item.institution, item.group) for item in made.slices] == [
+        ("malignant", "Clinic A", 0),
+        ("tumour-free", "Clinic A", 0),
+    ]
+    first, second = made.slices
+    assert (first.mask, second.mask) == ("masks/malignant/1.png.png", None)
+    assert (manifest.folder(made.name) / "masks/malignant/1.png.png").read_bytes() == png(3)
+    assert first.mask_sha256 == hashlib.sha256(png(3)).hexdigest()
+    assert made.rejected == ()
+
+
+def test_names_of_patients_are_written_nowhere(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    made = import_dataset(packed(WITH_OWN_TABLE))
+
+    written = b"".join(path.read_bytes() for path in paths.home().rglob("*") if path.is_file())
+    assert b"Jane" not in written
+    assert {item.patient for item in made.slices} == {pseudonym("Jane Doe")}
+
+
+def test_a_labels_csv_of_something_else_is_no_table(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    made = import_dataset(packed({"labels.csv": b"id,colour\n1,red\n", **PLAIN}))
+
+    assert made.classes == ("benign", "normal")
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [(b"x", "it is not a picture"), (encoded(noise(3, 64, 48)), "a mask of 48×64 pixels for a slice of 48×48 pixels")],
+)
+def test_a_slice_is_kept_without_a_bad_mask(
+    packed: Callable[[dict[str, bytes]], Path], mask: bytes, reason: str
+) -> None:
+    made = import_dataset(packed(WITH_OWN_TABLE | {"m/1.png": mask}))
+
+    assert [item.mask for item in made.slices] == [None, None]
+    assert reasons(made) == {"m/1.png": reason}
+
+
+def test_a_data_set_may_have_one_class(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    made = import_dataset(packed({"normal/1.png": png(1), "normal/2.png": png(2)}))
+
+    assert made.classes == ("normal",)
 
 
 def test_a_bad_table_leaves_nothing(tmp_path: Path) -> None:
@@ -412,7 +470,7 @@ def test_names_that_cannot_be_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "error", "match"),
     [
-        ({"benign/1.png": png(1), "benign/2.png": png(2)}, UsageError, "at least two classes"),
+        ({"some/1.png": png(1), "some/2.png": png(2)}, UsageError, "not named after a class"),
         ({"benign/1.png": png(1), "normal/2.png": b""}, UsageError, "all readable slices are 'benign'"),
         ({"1.png": png(1)}, UnreadableInputError, "not in class folders"),
         ({"a/1.txt": b"x", "b/2.txt": b"x"}, UnreadableInputError, "no pictures"),

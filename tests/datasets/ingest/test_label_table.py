@@ -36,6 +36,47 @@ def test_patients_may_be_unknown(tmp_path: Path) -> None:
     )
 
 
+def test_institution_mask_split_licence_and_source_are_read_where_there_are_any(tmp_path: Path) -> None:
+    text = (
+        "path,label,institution,mask,split,License,source\na/1.png,x,Clinic A,a\\2.png,train,CC0,page\na/2.png,y,,,,,\n"
+    )
+
+    assert read(tmp_path, text) == (
+        LabelRow(
+            path=FILES[0],
+            label="x",
+            institution="Clinic A",
+            mask=FILES[1],
+            split="train",
+            licence="CC0",
+            source="page",
+        ),
+        LabelRow(path=FILES[1], label="y"),
+    )
+
+
+def test_paths_are_relative_to_the_folder_of_the_table() -> None:
+    files = [PurePosixPath("set/a.png"), PurePosixPath("a.png")]
+
+    (row,) = label_table.parse(b"path,label\na.png,x", "t.csv", files, PurePosixPath("set"))
+
+    assert row.path == files[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (b"\xef\xbb\xbfLabel;Path;age\n", True),
+        (b'"path","label"', True),
+        (b"id,label\n1,path", False),
+        (b"", False),
+        (b"\xff\x00", False),
+    ],
+)
+def test_a_table_has_its_columns_in_the_first_line(content: bytes, is_one: bool) -> None:
+    assert label_table.is_table(content) is is_one
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_a_spreadsheet_may_separate_by_semicolons_or_tabs(tmp_path: Path, delimiter: str) -> None:
     text = "path,label,patient\na/1.png,x,p\n".replace(",", delimiter) + delimiter.join(["b, c.png", "y", "q\n"])
@@ -67,6 +108,8 @@ def test_a_path_in_another_unicode_form_is_the_same_file(tmp_path: Path) -> None
         ("path,label\nb, c.png,x", "line 2: it has 3 fields"),
         ("path,label\na/1.png,x\n\na/1.png,x", "line 4: 'a/1.png' is in line 2 already"),
         ("path,label\na/3.png,x", "line 2: there is no file 'a/3.png'"),
+        ("path,label,mask\na/1.png,x,a/3.png", "line 2: there is no file 'a/3.png'"),
+        ("path,label,mask\na/1.png,x,../a/3.png", "leads outside"),
         ("path,label\n/a/1.png,x", "line 2: the path '/a/1.png' leads outside"),
         ("path,label\na/../a/1.png,x", "leads outside"),
         ("path,label\n..\\a.png,x", "leads outside"),

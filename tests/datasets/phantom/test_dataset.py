@@ -163,12 +163,12 @@ def test_the_data_set_is_written_with_its_patients_and_where_it_comes_from() -> 
     assert made.source.licence == "CC0-1.0"
     assert "seed 3" in made.source.about
     assert heard[-1] == (36, 36)
-    labels = {patient.name: patient.label for patient in drawn(36, 3)}
+    labels = {f"phantom-3-{patient.name}": patient.label for patient in drawn(36, 3)}
     assert {item.patient: item.label for item in made.slices} == labels
     assert len({item.group for item in made.slices}) >= 9
     for item in made.slices:
         assert item.size == (SIDE, SIDE)
-        assert item.path.startswith(f"slices/{item.label}/{item.patient}-s")
+        assert item.path.startswith(f"slices/{item.label}/{item.patient.removeprefix('phantom-3-')}-s")
     assert [item.path for item in made.slices] == sorted(item.path for item in made.slices)
 
 
