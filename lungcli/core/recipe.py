@@ -139,7 +139,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     qat_epochs: QatEpochs = 0
     pretrained: Annotated[bool, Option("Net", "ImageNet weights: extra `pretrained`, or a download")] = False
     probe: Annotated[bool, Option("Schedule", "Fit the head first, to frozen features")] = False
-    freeze: Annotated[float, Option("Schedule", "Share of layers that stay as they start", 0, 0.95, metavar="SHARE")] = 0.0
+    freeze: Annotated[float, Option("Schedule", "Layers that stay as they start", 0, 0.95, metavar="SHARE")] = 0.0
     freeze_norm: Annotated[bool, Option(None, "Keep the statistics of batch normalisation")] = False
     stem_rate: Annotated[float, Option(None, "First layer's learning rate, of the head's", 1e-6, 1)] = 1.0
     balance: Annotated[bool, Option("Data", "Draw classes and institutions evenly")] = False
