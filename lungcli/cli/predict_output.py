@@ -1,8 +1,6 @@
 """Output of `lungcli predict`: lines for people; JSON, JSON lines or CSV for programs; one JSON file per picture."""
 
 import contextlib
-import csv
-import io
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lungcli.cli import console
+from lungcli.core.formatting import csv_row
 from lungcli.views import prediction
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
         "agreement",
         *(f"{name}: {what}" for name in member_names for what in ("verdict", "probability")),
     ]
-    _write_row([*head, *ensemble_columns] if member_names else head)
+    console.print_text(csv_row([*head, *ensemble_columns] if member_names else head))
     empty_cells = [""] * len(ensemble_columns) if member_names else []
 
     def write(outcome: "Found") -> None:
@@ -161,14 +160,25 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
             cells += ["yes" if outcome.referred else "no", outcome.reason]
             if isinstance(outcome, Prediction):
                 cells += [outcome.guard, "yes" if outcome.forced else "no", round(outcome.seconds, 4)]
-                _write_row([kind, outcome.source, *cells, *_ensemble_cells(outcome)])
+                row = [kind, outcome.source, *cells, *_ensemble_cells(outcome)]
             else:
-                _write_row([kind, "", *cells, "", "", "", *empty_cells])
+                row = [kind, "", *cells, "", "", "", *empty_cells]
         else:
             score = outcome.score if isinstance(outcome, Refusal) else ""
-            _write_row(
-                [kind, outcome.source, "", "", *("" for _ in classes), "", outcome.reason, score, "", "", *empty_cells]
-            )
+            row = [
+                kind,
+                outcome.source,
+                "",
+                "",
+                *("" for _ in classes),
+                "",
+                outcome.reason,
+                score,
+                "",
+                "",
+                *empty_cells,
+            ]
+        console.print_text(csv_row(row))
 
     return write
 
@@ -177,9 +187,3 @@ def _ensemble_cells(prediction_: "Prediction") -> list[object]:
     """Agreement, and the class and probability of each of several models; empty for one model."""
     cells = [cell for opinion in prediction_.opinions for cell in (opinion.label, opinion.probabilities[opinion.label])]
     return [prediction_.agreement, *cells] if cells else []
-
-
-def _write_row(cells: Sequence[object]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    console.print_text(text.getvalue())

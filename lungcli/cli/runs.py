@@ -67,7 +67,7 @@ def show(name: RunName, json: options.Json = False) -> None:
     for event in epochs:
         if event.stage != stage:
             stage = event.stage
-            console.out().print(stage, style="bold")
+            console.out().print(console.plain(stage), style="bold")
         console.out().print(progress.epoch_line(event), soft_wrap=True)
     failed = [event for event in happened if isinstance(event, RunFailed)]
     if failed and runs.state(run) == "failed":

@@ -17,6 +17,8 @@ _DEFAULT_METHOD = "kd"
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
 
+Strength = Annotated[float, msgspec.Meta(ge=0, le=360)]
+
 QatEpochs = Annotated[
     int,
     Option("Compression", "Epochs to fine-tune int8, if needed", 0, 1000, label="QAT epochs"),
@@ -33,18 +35,18 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     amplitude spectrum. `clean` is the share of slices whose acquisition is not changed.
     """
 
-    rotation: float = 10.0
-    shift: float = 0.06
-    scale: float = 0.12
-    flip: float = 0.5
-    gamma: float = 0.4
-    window: float = 0.15
-    blur: float = 1.0
-    noise: float = 0.03
-    resolution: float = 0.4
-    sharpen: float = 0.0
-    spectrum: float = 0.0
-    clean: float = 0.3
+    rotation: Strength = 10.0
+    shift: Strength = 0.06
+    scale: Strength = 0.12
+    flip: Strength = 0.5
+    gamma: Strength = 0.4
+    window: Strength = 0.15
+    blur: Strength = 1.0
+    noise: Strength = 0.03
+    resolution: Strength = 0.4
+    sharpen: Strength = 0.0
+    spectrum: Strength = 0.0
+    clean: Strength = 0.3
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ anything else in it is read; fields that this version does not know are ignored.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +15,16 @@ from lungcli.core import paths
 from lungcli.core.errors import LungcliError
 
 UPGRADE = "upgrade lungcli: pipx upgrade lungcli"
+
+# A mean of shares may be beyond its limit by the last bit.
+_ROUNDING = 1e-9
+Share = Annotated[float, msgspec.Meta(ge=-_ROUNDING, le=1 + _ROUNDING)]
+Difference = Annotated[float, msgspec.Meta(ge=-1 - _ROUNDING, le=1 + _ROUNDING)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+"""Ranges of numbers in files, checked when they are read; in JSON all numbers are finite."""
 
 Content = TypeVar("Content")
 Default = TypeVar("Default")

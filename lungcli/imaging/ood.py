@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core.versioned import Count
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood_features import Features, measure
 from lungcli.imaging.picture import Picture
@@ -25,6 +27,8 @@ _MOST = 100.0
 # Of each covariance, this share is dropped: few slices leave it uncertain.
 _SHRINKAGE = 0.1
 _ACCEPTED = 0.99
+# A spread is at least 0.02, so a precision is at most in the thousands.
+_MOST_STATISTIC = 1e9
 
 
 class OodStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +42,19 @@ class OodStatistics(msgspec.Struct, frozen=True, kw_only=True):
     mean: tuple[float, ...]
     spread: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
-    threshold: float
-    n: int
+    threshold: Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+    n: Count
+
+    def __post_init__(self) -> None:
+        rows = (self.mean, self.spread, *self.precision)
+        count = len(self.signs)
+        if not count or len(self.precision) != count or any(len(row) != count for row in rows):
+            raise ValueError("each sign of the acquisition needs a mean, a spread and a row of the precision")
+        # What is beyond would overflow, and a distance that is no number is none.
+        if min(self.spread) <= 0 or any(abs(value) > _MOST_STATISTIC for row in rows for value in row):
+            raise ValueError("its statistics of the acquisition are out of range")
+        if np.linalg.eigvalsh(np.array(self.precision)).min() <= 0:
+            raise ValueError("the precision of its statistics of the acquisition is not positive definite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core.versioned import Count, NotNegative, Share
 from lungcli.metrics.classification import Floats, Ints
 
 # scikit-learn's calibration curve and Guo et al. (1706.04599) use equal-width bins of the top probability.
@@ -13,15 +14,15 @@ ECE_BINS = 15
 class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
     """Expected calibration error, mean negative log-likelihood (nats) and Brier score of probabilities."""
 
-    ece: float
-    nll: float
-    brier: float
+    ece: Share
+    nll: NotNegative
+    brier: NotNegative
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Calibration errors of `n` validation slices before and after the temperature that was fitted on them."""
 
-    n: int
+    n: Count
     before: CalibrationErrors
     after: CalibrationErrors
 

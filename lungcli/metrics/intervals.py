@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core.versioned import Difference
 from lungcli.metrics.classification import Floats, Ints
 
 RESAMPLES = 2000
@@ -23,11 +24,11 @@ Figure = Callable[[Floats | Ints], Floats]
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure with its 95 % percentile interval; NaN is written as null."""
+    """A share, or a difference of shares, with its 95 % percentile interval; NaN is written as null."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: Difference | None
+    low: Difference | None
+    high: Difference | None
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):

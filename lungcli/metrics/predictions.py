@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from lungcli.core.errors import UsageError
+from lungcli.core.versioned import Count, NotNegative, Share
 from lungcli.metrics import calibration, classification, intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate, Figure, Spread
@@ -28,7 +29,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[str, ...]
     labels: tuple[int, ...]
     groups: tuple[int, ...]
-    probabilities: tuple[tuple[float, ...], ...]
+    probabilities: tuple[tuple[Share, ...], ...]
+
+    def __post_init__(self) -> None:
+        if {len(self.labels), len(self.groups), len(self.probabilities)} - {len(self.slices)}:
+            raise ValueError("slices, labels, groups and probabilities differ in number")
+        if any(len(row) != len(self.classes) for row in self.probabilities):
+            raise ValueError("a slice does not have a probability for each class")
+        if self.labels and not 0 <= min(self.labels) <= max(self.labels) < len(self.classes):
+            raise ValueError("a label is that of no class")
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return labels (n,), probabilities (n, K) and groups (n,) as arrays."""
@@ -63,14 +72,14 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups."""
 
-    n: int
-    groups: int
+    n: Count
+    groups: Count
     part: str
     protocol: str
     estimates: dict[str, Estimate]
-    ece: float
-    nll: float
-    brier: float
+    ece: Share
+    nll: NotNegative
+    brier: NotNegative
 
 
 def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:

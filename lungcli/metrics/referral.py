@@ -5,6 +5,7 @@ selective risk the error rate among those (El-Yaniv & Wiener, JMLR 11, 2010, sec
 section 2).
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UsageError
+from lungcli.core.versioned import Count, Share
 from lungcli.metrics import intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate
@@ -49,11 +51,11 @@ class Referral(msgspec.Struct, frozen=True, kw_only=True):
     `risk` the error rate among those; they show whether the target was reached.
     """
 
-    threshold: float
+    threshold: Share
     target: str
-    coverage: float
-    risk: float
-    n: int
+    coverage: Share
+    risk: Share
+    n: Count
 
 
 class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +64,10 @@ class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
     `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
     """
 
-    threshold: float
-    coverage: float
-    risk: float
-    malignant_sensitivity: float | None
+    threshold: Share
+    coverage: Share
+    risk: Share
+    malignant_sensitivity: Share | None
 
 
 class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ def parse_target(text: str) -> Target:
     """Read a target as `str(target)` wrote it. Raises UsageError."""
     for kind in get_args(TargetKind):
         name, sign, value = text.partition(f" {_SIGNS[kind]} ")
-        if sign and name == kind:
+        if sign and name == kind and re.fullmatch(r"[0-9.]{1,20}", value) and value.count(".") < 2:
             return Target(kind=kind, value=float(value))
     raise UsageError(f"unknown referral target {text!r}", f"for example {DEFAULT}")
 

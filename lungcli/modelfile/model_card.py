@@ -4,7 +4,7 @@ Where a field is called otherwise in the file, that is the name that version 0.1
 """
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from lungcli import DISCLAIMER
 from lungcli.core import versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
+from lungcli.core.versioned import AtLeastOne, Count, NotNegative, Positive, Share
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
@@ -22,14 +23,19 @@ FORMAT_VERSION = 1
 FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
 """How a file keeps its weights; the last two compute in float32."""
 
+Size = Annotated[int, msgspec.Meta(ge=8, le=1024)]
+# The search for one ends at 0.05 and 20.
+Temperature = Annotated[float, msgspec.Meta(ge=0.001, le=1000)]
+_MOST_CLASSES, _LONGEST_NAME = 1000, 200
+
 
 class DataCard(msgspec.Struct, frozen=True, kw_only=True):
     """The data a model was trained on. A model of `synthetic` data says nothing about people."""
 
     name: str
     digest: str
-    slices: int
-    groups: int
+    slices: Count
+    groups: Count
     synthetic: bool
     licence: str
     citation: str
@@ -45,8 +51,8 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     digest: str
     name: str = ""
-    folds: int = 0
-    fold: int = 0
+    folds: Count = 0
+    fold: Count = 0
 
     def in_words(self) -> str:
         """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
@@ -61,12 +67,12 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     `largest_change` the largest change of any of their probabilities.
     """
 
-    nodes: int
-    int8_nodes: int
-    size_ratio: float
-    agreement: float
-    largest_change: float
-    n: int
+    nodes: Count
+    int8_nodes: Count
+    size_ratio: Positive
+    agreement: Share
+    largest_change: Share
+    n: Count
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,11 +81,11 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     Parameters, and multiply-adds of convolutions and matrix products for one slice, before and after.
     """
 
-    share: float
-    parameters_before: int
-    parameters: int
-    multiply_adds_before: int
-    multiply_adds: int
+    share: Share
+    parameters_before: AtLeastOne
+    parameters: AtLeastOne
+    multiply_adds_before: AtLeastOne
+    multiply_adds: AtLeastOne
 
 
 class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +98,13 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    bytes: int
-    p50: float
-    balanced_accuracy: float | None
-    agreement: float
-    largest_change: float
-    nodes: int
-    int8_nodes: int
+    bytes: Count
+    p50: NotNegative
+    balanced_accuracy: Share | None
+    agreement: Share
+    largest_change: Share
+    nodes: Count
+    int8_nodes: Count
     difference: Estimate | None = None
     malignant: Estimate | None = None
     fails: tuple[str, ...] = ()
@@ -112,13 +118,13 @@ class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     change: str
-    strength: int
+    strength: Count
     setting: str
     balanced_accuracy: Estimate
     malignant_sensitivity: Estimate
     malignant_specificity: Estimate
-    flips: float
-    malignant_flips: float | None
+    flips: Share
+    malignant_flips: Share | None
 
 
 class ExternalFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,13 +137,13 @@ class ExternalFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     digest: str
-    n: int
-    groups: int
-    unreadable: int
+    n: Count
+    groups: Count
+    unreadable: Count
     right: Estimate
     specificity: Estimate | None
     referred: Estimate | None
-    threshold: float | None
+    threshold: Share | None
 
 
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,10 +161,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     stage: str
     precision: FilePrecision
     classes: tuple[str, ...]
-    size: int
-    preparation: int
-    temperature: float
-    parameters: int
+    size: Size
+    preparation: Count
+    temperature: Temperature
+    parameters: Count
     teacher: str
     data: DataCard
     split: SplitCard
@@ -174,9 +180,17 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     risk_coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[RobustnessFigures, ...] = msgspec.field(default=(), name="stress")
     external: tuple[ExternalFigures, ...] = msgspec.field(default=(), name="elsewhere")
-    created: datetime.datetime
+    created: Annotated[datetime.datetime, msgspec.Meta(tz=True)]
     versions: dict[str, str]
     disclaimer: str = DISCLAIMER
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) <= _MOST_CLASSES or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes: there must be 2 to {_MOST_CLASSES}, each once")
+        split, data = self.split, self.data
+        names = (*self.classes, self.model, self.stage, self.teacher, self.strategy, data.name, split.name)
+        if "" in self.classes or not all(len(name) <= _LONGEST_NAME and name.isprintable() for name in names):
+            raise ValueError("a name in it is no line of text")
 
 
 def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:

@@ -59,7 +59,7 @@ class Model:
         """Return the logits (n, K) of prepared slices, uint8 (n, S, S).
 
         Raises ValueError when the slices are of another size or type than the net takes, ModelFileError when the
-        runtime cannot run the net.
+        runtime cannot run the net, or its values are no finite numbers (n, K).
         """
         self._require_fit(slices)
         if not len(slices):
@@ -91,6 +91,10 @@ class Model:
             values: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
         except RUNTIME_ERRORS as error:
             raise _cannot_run(self.path, error) from error
+        if values.shape[:2] != (len(slices), len(self.card.classes)) or not np.isfinite(values).all():
+            raise ModelFileError(
+                f"{self.path} gives {output} that are no finite numbers for each of its classes", _HOW_TO_MAKE_ONE
+            )
         return values
 
     def _require_fit(self, slices: NDArray[np.uint8]) -> None:

@@ -1,9 +1,8 @@
 """A comparison of models as Markdown and CSV; the columns of every comparison table."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 
+from lungcli.core.formatting import csv_row, plain
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.significance import Significance
@@ -92,21 +91,19 @@ def comma_separated(comparison: Comparison) -> str:
     for name in [*names, "difference"]:
         head += [name, f"{name}_low", f"{name}_high"]
     head += ["p_bootstrap", "gained", "lost", "p_mcnemar"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    lines = [csv_row(head)]
     for row in comparison.rows:
         cells: list[object] = [row.name, row.model, row.stage, row.precision, row.data]
         cells += [row.figures.protocol if row.figures else "", row.bytes, row.parameters]
         cells += [row.latency.p50, row.latency.p90] if row.latency else ["", ""]
         for name in names:
             cells += _parts(row.figures.estimates.get(name) if row.figures else None)
-        writer.writerow([*cells, *_parts(row.difference), *_tests(row.significance)])
-    return text.getvalue()
+        lines.append(csv_row([*cells, *_parts(row.difference), *_tests(row.significance)]))
+    return "".join(lines)
 
 
 def _piped(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(map(plain, cells)) + " |"
 
 
 def _tests(significance: Significance | None) -> list[object]:

@@ -117,3 +117,47 @@ def test_a_card_from_before_these_figures_is_read() -> None:
         del fields[name]
     plain = msgspec.structs.replace(CARD, calibration=None, referral=None, risk_coverage=(), robustness=(), external=())
     assert model_card.decode(msgspec.json.encode(fields).decode(), "a.onnx") == plain
+
+
+DAMAGE = {
+    "a negative temperature": ("temperature", -1.5),
+    "a temperature of 0": ("temperature", 0),
+    "an endless temperature": ("temperature", 1e300),
+    "a number that is none": ("temperature", None),
+    "no size": ("size", 0),
+    "a class twice": ("classes", ["benign", "malignant", "benign"]),
+    "a class without a name": ("classes", ["benign", ""]),
+    "one class": ("classes", ["benign"]),
+    "a class of two lines": ("classes", ["benign\nmalignant 99.9%", "malignant"]),
+    "a net of two lines": ("model", "x\nmalignant 99.9%"),
+    "a name that turns the line": ("model", "\u202e"),
+    "a stage of a whole page": ("stage", "x" * 10_000),
+    "a time without a zone": ("created", "2025-01-01T00:00:00"),
+    "fewer than no slices": ("data.slices", -1),
+    "a threshold above 1": ("referral.threshold", 1.5),
+    "a threshold below 0": ("referral.threshold", -0.1),
+    "a threshold that refers nothing": ("guard.threshold", 1e300),
+    "a threshold of 0": ("guard.threshold", 0),
+    "a spread of 0": ("guard.spread", [0]),
+    "a mean that overflows": ("guard.mean", [1e300]),
+    "a mean for no sign": ("guard.mean", [0.5, 0.5]),
+    "a precision by which nothing is far": ("guard.precision", [[0]]),
+    "a precision by which far is near": ("guard.precision", [[-16]]),
+    "a row too few": ("guard.precision", []),
+    "no signs": ("guard.signs", []),
+    "a file of no size": ("int8.size_ratio", 0),
+    "more than all": ("int8.agreement", 2),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_every_value_of_a_card_is_checked_when_it_is_read(name: str) -> None:
+    (field, value), card = DAMAGE[name], msgspec.json.decode(model_card.encode(CARD))
+    part = card
+    *outer, last = field.split(".")
+    for key in outer:
+        part = part[key]
+    assert last in part
+    part[last] = value
+    with pytest.raises(ModelFileError, match=r"the model card in a\.onnx is damaged"):
+        model_card.decode(msgspec.json.encode(card).decode(), "a.onnx")

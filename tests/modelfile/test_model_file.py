@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,29 @@ def test_probabilities_are_tempered(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         model.probabilities(slices), calibration.softmax(np.array([[0.0, 0.25, 0.5]])), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_finite_numbers_are_an_error_of_the_model(tmp_path: Path, value: float) -> None:
+    """The slice with a white corner has such values alone, and spoils no other answer by them."""
+    nodes = [
+        helper.make_node("Cast", ["slice"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("GlobalMaxPool", ["float"], ["most"]),
+        helper.make_node("Flatten", ["most"], ["flat"]),
+        helper.make_node("Sub", ["flat", "white"], ["zero"]),
+        helper.make_node("Div", ["top", "zero"], ["logits"]),
+    ]
+    top = np.array([[{np.nan: 0, np.inf: 1, -np.inf: -1}.get(value, 0), 1, 1]], dtype=np.float32)
+    weights = {"white": np.full(1, 255, dtype=np.float32), "top": top}
+    model_file.write(graphs.save(nodes, weights, tmp_path / "net.onnx", 3, 32), graphs.card(), tmp_path / "m.onnx")
+    model = model_file.load(tmp_path / "m.onnx")
+    slices = np.zeros((3, 32, 32), dtype=np.uint8)
+    assert np.isfinite(model.probabilities(slices)).all()
+    slices[1] = 255
+    averaging = dataclasses.replace(model, averages=True)
+    for values in (model.logits, model.probabilities, averaging.probabilities):
+        with pytest.raises(ModelFileError, match="no finite numbers for each of its classes"):
+            values(slices)
 
 
 def test_a_batch_gives_what_single_slices_give(tmp_path: Path) -> None:

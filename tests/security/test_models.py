@@ -21,6 +21,7 @@ from lungcli.core import paths, recipe, runs
 from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.modelfile import graph_limits, model_card, model_file, model_paths
 from lungcli.training import checkpoint
+from lungcli.web import html
 from tests import forked
 from tests.cli.conftest import environment
 from tests.fuzz.test_fuzz import forget_peak, peak
@@ -234,6 +235,32 @@ def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_
         ["compare", path, path, "--seconds", "0.1"],
     ):
         one_clear_error(home, asked)
+
+
+def no_number() -> onnx.ModelProto:
+    """Logits of 0 / 0."""
+    return net(
+        helper.make_node("ReduceMean", ["float", "places"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["mean", "mean"], ["zero"]),
+        helper.make_node("Div", ["zero", "none"], ["logits"]),
+        weights=(floats("none", 3), ints("places", 2, 3)),
+    )
+
+
+def test_answers_that_are_no_numbers_are_an_error_of_the_model_and_no_prediction(home: Path, tmp_path: Path) -> None:
+    path, sound = tmp_path / "m.onnx", graphs.model_file(tmp_path / "sound.onnx")
+    path.write_bytes(no_number().SerializeToString())
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    upload = html.example("malignant")
+    (folder / "x.png").write_bytes(upload.content)
+    for how in ((folder / "x.png",), (folder,), (folder, "--json"), (folder, "--tta"), (folder, "--model", sound)):
+        done = forked.run(["predict", "--force", "--model", path, *how], environment(home), timeout=60)
+        assert done.returncode == 3, done
+        assert "no finite numbers" in done.stderr
+        assert not done.stdout
+    with pytest.raises(ModelFileError, match="no finite numbers"):
+        html.prediction_cards((upload,), model_file.load(path, threads=1))
 
 
 def test_a_pickle_as_model_run_or_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:
