@@ -93,7 +93,7 @@ def _prepared_slice(path: Path, sha256: str, size: int) -> NDArray[np.uint8]:
         with during(f"while preparing {path}"):
             content = content_of(path, str(path))
             changed = hashlib.sha256(content).hexdigest() != sha256
-            prepared = preprocessing.prepare(read(content, str(path), colour=False).grey, size)
+            prepared = preprocessing.prepare(read(content, str(path), colour=False).pixels, size)
     except UnreadableInputError as error:
         raise UnreadableInputError(error.message, _IMPORT_HINT) from error
     if changed:

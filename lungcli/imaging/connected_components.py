@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.intp]
 Places = NDArray[np.intp]
 
 
-def label(mask: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def label(mask: Mask) -> tuple[Labels, NDArray[np.intp]]:
     """Number the connected regions (sides, not corners) of a mask [H, W]: [H, W] from 1, 0 outside; and their pixels.
 
     The sizes are [n + 1], that of the outside is 0.

@@ -17,7 +17,16 @@ import numpy as np
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import body_region, dicom_content, dicom_decoder, dicom_tags, hounsfield, jpeg_header, privacy
-from lungcli.imaging.picture import DAMAGED, DICOM_SUFFIXES, QUIET, Picture, check_size, content_of, damaged
+from lungcli.imaging.picture import (
+    DAMAGED,
+    DICOM_SUFFIXES,
+    QUIET,
+    Picture,
+    check_size,
+    content_of,
+    damaged,
+    quantized,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -132,7 +141,7 @@ def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "choose the axial slices of the scan")
     if grey.shape != (int(dataset.Rows), int(dataset.Columns)) or not np.isfinite(grey).all():
         raise damaged(shown)
-    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="dicom", region=region)
+    return Picture(pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="dicom", region=region)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,18 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import dicom, hounsfield
-from lungcli.imaging.picture import DAMAGED, QUIET, Grey, Picture, check_size, content_of, damaged, printable
+from lungcli.imaging.picture import (
+    DAMAGED,
+    QUIET,
+    Grey,
+    Picture,
+    Pixels,
+    check_size,
+    content_of,
+    damaged,
+    printable,
+    quantized,
+)
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _TIFF = (b"II", b"MM")
@@ -20,6 +31,9 @@ _MIN_IS_WHITE_TAG = 262
 _EXIF_IN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 # Pictures of 12 bits in 16 are nearly black by the whole range; no slice in a window is so dark.
 _LEAST_OF_16_BITS = 4096
+# Darker than this is no more than what compression leaves of black.
+_BLACK = 16
+_END_OF_JPEG = b"\xff\xd9"
 
 
 def read(source: Path | bytes, name: str = "", *, colour: bool = True) -> Picture:
@@ -65,10 +79,12 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
     if pages > 1:
         raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
     try:
-        grey, colourfulness = _pixels(image, shown, colour=colour)
+        colourfulness = _jpeg_colour(content) if colour and _has_luma(image) else 0.0
+        pixels, other = _pixels(image, shown, colour=colour)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
-    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind=_kind(image), colour=colourfulness)
+    size = (pixels.shape[1], pixels.shape[0])
+    return Picture(pixels=pixels, size=size, kind=_kind(image), colour=max(colourfulness, other))
 
 
 @functools.cache
@@ -93,24 +109,39 @@ def _kind(image: Image.Image) -> str:
     return "jpeg" if image.format == "MPO" else (image.format or "").lower()
 
 
-def _pixels(image: Image.Image, shown: str, *, colour: bool) -> tuple[Grey, float]:
-    """Decode into grey values 0..1 and the colour measure. Raises what Pillow raises, and UnreadableInputError."""
+def _pixels(image: Image.Image, shown: str, *, colour: bool) -> tuple[Pixels, float]:
+    """Decode into levels of grey and the colour measure. Raises what Pillow raises, and UnreadableInputError."""
     if _has_luma(image):
         # Luminance is what such a file holds: to make colours of it and take them back costs as much as the rest.
-        image.draft("YCbCr" if colour else "L", image.size)
+        image.draft("L", image.size)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return _deep_pixels(image, shown), 0.0
+        return quantized(_deep_pixels(image, shown)), 0.0
     colourfulness = 0.0
     if image.mode not in ("1", "L", "LA"):
         image.info.pop("transparency", None)
-        image = image if image.mode in ("RGB", "YCbCr") else image.convert("RGB")
+        image = image if image.mode == "RGB" else image.convert("RGB")
         colourfulness = _colour(image) if colour else 0.0
-    grey = image.getchannel(0) if image.mode == "YCbCr" else image.convert("L")
-    values = np.asarray(grey).astype(np.float32)
-    values *= np.float32(1 / 255)
-    return values, colourfulness
+    return np.asarray(image.convert("L")), colourfulness
+
+
+def _jpeg_colour(content: bytes) -> float:
+    """Colour of a JPEG of luminance and colour differences: of the rows that its first quarter holds, or of all.
+
+    Made small on the way, and of a part, since a decoder spends its time on the data more than on the pixels.
+    """
+    for part in (content[: len(content) // 4] + _END_OF_JPEG, content):
+        with contextlib.suppress(OSError, *DAMAGED), Image.open(io.BytesIO(part), formats=("JPEG", "MPO")) as image:
+            image.draft("YCbCr", (image.width // 8, image.height // 8))
+            red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
+            differences = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+            # What the data did not reach is one middle grey; and a black margin, which has no colour, tells nothing.
+            rows = (green != 128).any(axis=1) & (green > _BLACK).any(axis=1)
+            # Progressive data holds all rows, with colour coming late.
+            if part is content or (rows.any() and "progressive" not in image.info):
+                return float(differences[rows].mean() / 255) if rows.any() else 0.0
+    return 0.0
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -151,5 +182,6 @@ def _deep_pixels(image: Image.Image, shown: str) -> Grey:
         return hounsfield.windowed(values.astype(np.float32) - np.float32(offset))
     if image.mode == "F" or values.min() < 0 or not _LEAST_OF_16_BITS <= values.max() <= 65_535:
         raise hounsfield.unknown_scale(shown)
-    grey = values.astype(np.float32) / np.float32(65_535)
+    # Of the bits that are used: what is made 8 bits of a scale ten times as long would have ten times fewer levels.
+    grey = values.astype(np.float32) / np.float32((1 << int(values.max()).bit_length()) - 1)
     return 1 - grey if min_is_white else grey

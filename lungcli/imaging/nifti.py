@@ -9,7 +9,7 @@ import numpy as np
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import dicom_decoder, hounsfield
-from lungcli.imaging.picture import DAMAGED, MAX_BYTES, QUIET, Picture, check_size, content_of, damaged
+from lungcli.imaging.picture import DAMAGED, MAX_BYTES, QUIET, Picture, check_size, content_of, damaged, quantized
 
 SUFFIXES = (".nii", ".nii.gz")
 MAX_SLICES = 4096
@@ -100,7 +100,7 @@ def read_slice(volume: Volume, number: int, shown: str) -> Picture:
     if shift is None:
         raise hounsfield.unknown_scale(shown)
     grey = hounsfield.windowed(plane - np.float32(shift))
-    return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind="nifti")
+    return Picture(pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="nifti")
 
 
 def _header_size(content: bytes) -> int:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.connected_components import Mask
 from lungcli.imaging.lung_segmentation import LungSegmentation
-from lungcli.imaging.picture import Grey, Picture
+from lungcli.imaging.picture import Grey, Picture, Pixels
 
 # Rows of the picture that noise is measured on.
 ROWS = 32
 _BINS = 64
 # A border is flat where its grey differs by less than this: JPEG ripples by less.
-_FLAT = 0.04
+_FLAT = 10
 # What is left without margins has more lines than this.
 _FEWEST = 8
 
@@ -77,14 +77,15 @@ def measure(picture: Picture, segmentation: LungSegmentation | None = None) -> F
 
     `segmentation` is that of the picture, where it is known already.
     """
-    segmentation = segmentation or lung_segmentation.segment(picture.grey)
+    segmentation = segmentation or lung_segmentation.segment(picture.pixels)
     with lung_segmentation.SHORT_STEPS:
         return _signs(picture, segmentation)
 
 
 def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
     within = _unframed(segmentation.small)
-    small, body, lungs = segmentation.small[within], segmentation.body[within], segmentation.lungs[within]
+    small = segmentation.small[within].astype(np.float32) * np.float32(1 / 255)
+    body, lungs = segmentation.body[within], segmentation.lungs[within]
     low, high = _ends(small)
     span = max(high - low, 1e-6)
     cut, separation = threshold(small, low, high)
@@ -92,7 +93,7 @@ def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
     outside = small[~(body | bright)]
     flesh, within_lungs = small[body & bright], small[lungs]
     edge = _edge(bright)
-    noise, grain, sharpness = _texture(_within(picture.grey, segmentation.box), segmentation.tissue, span)
+    noise, grain, sharpness = _texture(_within(picture.pixels, segmentation.box), segmentation.tissue, span)
     upright, balance, apart, under = _posture(lungs, body)
     inner = small[_eroded(lungs)] if lungs.any() else within_lungs
     depth = max(segmentation.tissue - low, 1e-6)
@@ -104,7 +105,7 @@ def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
         body=_part(body),
         lungs=_share(lungs, body),
         # Only a picture bright all around can be a negative.
-        inverted=_lungs_of_negative(picture.grey) if edge > 0.5 else 0.0,
+        inverted=_lungs_of_negative(picture.pixels) if edge > 0.5 else 0.0,
         hollow=(segmentation.air - low) / span,
         ambient=float(outside.std()) / span if outside.size > _BINS else 0.0,
         balance=balance,
@@ -127,8 +128,8 @@ def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
     )
 
 
-def _lungs_of_negative(grey: Grey) -> float:
-    negative = lung_segmentation.segment(1 - grey)
+def _lungs_of_negative(pixels: Pixels) -> float:
+    negative = lung_segmentation.segment(255 - pixels)
     return _share(negative.lungs, negative.body)
 
 
@@ -152,13 +153,13 @@ def threshold(small: Grey, low: float, high: float) -> tuple[float, float]:
     return low + (middle + 1) * (high - low) / _BINS, best / total if total else 0.0
 
 
-def _unframed(small: Grey) -> tuple[slice, slice]:
+def _unframed(small: Pixels) -> tuple[slice, slice]:
     """Rows and columns without flat margins, whatever their grey, and without the next one, which may hold some."""
     rows = _uneven(small)
     return rows, _uneven(small[rows].T)
 
 
-def _uneven(lines: Grey) -> slice:
+def _uneven(lines: Pixels) -> slice:
     uneven = np.flatnonzero(lines.max(axis=1) - lines.min(axis=1) > _FLAT)
     if len(uneven) <= _FEWEST:
         return slice(None)
@@ -243,19 +244,19 @@ def _moments(counts: NDArray[np.int64]) -> tuple[float, float]:
     return mean, math.sqrt(float(counts @ (places - mean) ** 2) / total)
 
 
-def _within(grey: Grey, box: tuple[float, float, float, float]) -> Grey:
+def _within(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels:
     """The part of a picture in the box (left, top, right, bottom), so that margins and table have no say."""
     left, top, right, bottom = (max(0, round(edge)) for edge in box)
-    return grey[top:bottom, left:right]
+    return pixels[top:bottom, left:right]
 
 
-def _texture(part: Grey, tissue: float, span: float) -> tuple[float, float, float]:
+def _texture(part: Pixels, tissue: float, span: float) -> tuple[float, float, float]:
     """Return `noise`, `grain` and `sharpness` of `Features`, from rows of the chest.
 
     Noise is the median second difference along x where all is tissue, as for a normal distribution (median |x| is
     .6745 σ, and the difference has √6 times the spread): anatomy is smooth there, and edges are too few to matter.
     """
-    rows = part[:: max(1, len(part) // ROWS)]
+    rows = part[:: max(1, len(part) // ROWS)].astype(np.float32) * np.float32(1 / 255)
     if rows.shape[1] < _FEWEST:
         return 0.0, 0.0, 0.0
     flesh = np.abs(rows - np.float32(tissue)) < np.float32(0.15 * span)

@@ -6,6 +6,7 @@ import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UnreadableInputError
 
 Grey = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 30
@@ -42,18 +44,34 @@ QUIET = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One slice as read: `grey` float32 [H, W] in 0..1, `size` (width, height) in pixels, `kind` as `png` or `dicom`.
+    """One slice as read: `pixels` uint8 [H, W], `size` (width, height) in pixels, `kind` as `png` or `dicom`.
 
+    8 bits are what nearly all pictures have; of Hounsfield units in the lung window a level is 6 HU, less than noise.
     `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1; it
-    is 0, too, where nobody asked for it. `region` is the part of the body that a DICOM header names where it is not
-    the chest, as `the HEAD`.
+    is 0, too, where nobody asked for it, and of a JPEG that of its first rows alone. `region` is the part of the body
+    that a DICOM header names where it is not the chest, as `the HEAD`.
     """
 
-    grey: Grey
+    pixels: Pixels
     size: tuple[int, int]
     kind: str
     colour: float = 0.0
     region: str = ""
+
+    @property
+    def grey(self) -> Grey:
+        """The slice as float32 [H, W] in 0..1: a copy."""
+        grey = self.pixels.astype(np.float32)
+        grey *= np.float32(1 / 255)
+        return grey
+
+
+def quantized(slice_: Grey | Pixels) -> Pixels:
+    """Return a slice, any shape, in levels of grey: float32 in 0..1 rounded, and uint8 as it is."""
+    if slice_.dtype == np.uint8:
+        return cast(Pixels, slice_)
+    levels: Pixels = np.rint(np.clip(cast(Grey, slice_), 0, 1) * np.float32(255)).astype(np.uint8)
+    return levels
 
 
 def printable(name: str) -> str:

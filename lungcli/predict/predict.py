@@ -174,7 +174,7 @@ def capture_and_predict(
         picture = opened(item)
         if isinstance(picture, Failure):
             return picture, Capture(item=item)
-        image = lung_segmentation.as_image(picture.grey)
+        image = lung_segmentation.as_image(picture.pixels)
         chest = lung_segmentation.segment_image(image)
         features = ood_features.measure(picture, chest)
         objection = ood.rejection(picture, features)

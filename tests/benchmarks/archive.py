@@ -145,13 +145,13 @@ def in_turn(file: Path, model: Model) -> dict[str, float]:
     """Judge a slice part by part, each in the state the one before left the processor's caches in."""
     content, reading = timed(file.read_bytes)
     picture, decoding = timed(lambda: read(content, file.name))
-    found, finding = timed(lambda: lung_segmentation.segment(picture.grey))
+    found, finding = timed(lambda: lung_segmentation.segment(picture.pixels))
     seen, looking = timed(lambda: ood_features.measure(picture, found))
     _, guarding = timed(
         lambda: ood.layout_rejection(seen) or (model.card.guard and ood.distance(seen, model.card.guard))
     )
     prepared, preparing = timed(
-        lambda: prepare_in(lung_segmentation.as_image(picture.grey), model.card.size, found)[None]
+        lambda: prepare_in(lung_segmentation.as_image(picture.pixels), model.card.size, found)[None]
     )
     _, net = timed(lambda: model.probabilities(prepared))
     _, whole = timed(lambda: capture_and_predict(Item(shown=file.name, source=file), model))

@@ -111,13 +111,13 @@ def parts(files: Sequence[Path]) -> dict[str, float]:
 
         for start in range(0, len(files), AT_ONCE):
             pictures = timed("read", read, files[start : start + AT_ONCE])
-            found = timed("find the lungs", lambda each: lung_segmentation.segment(each.grey), pictures)
+            found = timed("find the lungs", lambda each: lung_segmentation.segment(each.pixels), pictures)
             pairs = list(zip(pictures, found, strict=True))
             looks = timed("guard", lambda pair: ood_features.measure(*pair), pairs)
             timed("guard", lambda look: (ood.layout_rejection(look), known and ood.distance(look, known)), looks)
             slices = timed(
                 "crop and scale",
-                lambda pair: prepare_in(lung_segmentation.as_image(pair[0].grey), size, pair[1]),
+                lambda pair: prepare_in(lung_segmentation.as_image(pair[0].pixels), size, pair[1]),
                 pairs,
             )
             timed("net", lambda each: model.probabilities(each[None]), slices)

@@ -113,7 +113,7 @@ def _cost(path: Path) -> None:
         machine.say(f"cost not measured: {error.message}")
         return
     picture = read(path)
-    found = lung_segmentation.segment(picture.grey)
+    found = lung_segmentation.segment(picture.pixels)
     statistics = model.card.guard
 
     def guarded() -> object:

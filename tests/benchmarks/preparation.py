@@ -63,13 +63,13 @@ def files() -> Iterator[bytes]:
 def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name what is done to one file."""
     picture = read(file, "slice.jpg")
-    found = lung_segmentation.segment(picture.grey)
+    found = lung_segmentation.segment(picture.pixels)
     yield "read a file", lambda: read(file, "slice.jpg", colour=False)
     yield "read it, and how coloured it is", lambda: read(file, "slice.jpg")
-    yield "find the lungs", lambda: lung_segmentation.segment(picture.grey)
+    yield "find the lungs", lambda: lung_segmentation.segment(picture.pixels)
     yield (
         f"crop and scale to {SIZE}×{SIZE}",
-        lambda: prepare_in(lung_segmentation.as_image(picture.grey), SIZE, found),
+        lambda: prepare_in(lung_segmentation.as_image(picture.pixels), SIZE, found),
     )
     yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
     yield "the guard's look", lambda: ood_features.measure(picture, found)

@@ -7,15 +7,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lungcli.datasets.phantom import dataset
-from lungcli.imaging.picture import Grey, Picture
+from lungcli.imaging.picture import Grey, Picture, quantized
 
 SIDE = 256
 
 
 def picture(grey: Grey, colour: float = 0.0) -> Picture:
     """A picture of these greys, clipped to 0..1 and rounded to 8 bits."""
-    rounded = np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8).astype(np.float32) / np.float32(255)
-    return Picture(grey=rounded, size=(grey.shape[1], grey.shape[0]), kind="png", colour=colour)
+    return Picture(pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="png", colour=colour)
 
 
 def slices(count: int, seed: int = 0, side: int = SIDE) -> list[Grey]:

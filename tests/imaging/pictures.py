@@ -13,6 +13,9 @@ from PIL import Image
 from lungcli.datasets import manifest
 from lungcli.datasets.manifest import Manifest, Slice, Source
 
+# A slice is read into 256 levels of grey.
+HALF_A_LEVEL = 0.5 / 255 + 1e-6
+
 
 def noise(seed: int, height: int = 48, width: int = 48) -> NDArray[np.uint8]:
     """Coarse noise: any two seeds are unlike, and shrinking keeps it so."""

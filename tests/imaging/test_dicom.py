@@ -37,6 +37,7 @@ from lungcli.imaging import hounsfield as to_hounsfield
 from lungcli.imaging.image_io import read
 from tests.imaging import dicoms
 from tests.imaging.dicoms import AXIAL, hounsfield, windowed
+from tests.imaging.pictures import HALF_A_LEVEL
 
 
 def refusal(content: bytes) -> UnreadableInputError:
@@ -68,16 +69,16 @@ def twelve_bits(signed: bool) -> bytes:
 @pytest.mark.parametrize(
     ("content", "tolerance"),
     [
-        (dicoms.dicom(), 1e-5),
-        (unsigned(), 1e-5),
-        (twelve_bits(signed=True), 1e-5),
-        (twelve_bits(signed=False), 1e-5),
-        (deflated(), 1e-5),
-        (dicoms.run_lengths(), 1e-5),
-        (dicoms.jpeg2000(), 1e-5),
+        (dicoms.dicom(), HALF_A_LEVEL),
+        (unsigned(), HALF_A_LEVEL),
+        (twelve_bits(signed=True), HALF_A_LEVEL),
+        (twelve_bits(signed=False), HALF_A_LEVEL),
+        (deflated(), HALF_A_LEVEL),
+        (dicoms.run_lengths(), HALF_A_LEVEL),
+        (dicoms.jpeg2000(), HALF_A_LEVEL),
         (dicoms.jpeg(), 0.03),
-        (dicoms.dicom(Modality=None), 1e-5),
-        (dicoms.dicom(ImageOrientationPatient=AXIAL, ImageType=["ORIGINAL", "PRIMARY", "AXIAL"]), 1e-5),
+        (dicoms.dicom(Modality=None), HALF_A_LEVEL),
+        (dicoms.dicom(ImageOrientationPatient=AXIAL, ImageType=["ORIGINAL", "PRIMARY", "AXIAL"]), HALF_A_LEVEL),
     ],
     ids=[
         "plain",
@@ -120,7 +121,7 @@ def transcoded(syntax: str) -> bytes:
 
 @pytest.mark.parametrize("syntax", [JPEGLossless, JPEGLosslessSV1, JPEGLSLossless])
 def test_compression_that_gdcm_decodes(syntax: str) -> None:
-    np.testing.assert_allclose(read(transcoded(syntax)).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(read(transcoded(syntax)).grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSTOP"])
@@ -142,7 +143,7 @@ def test_a_decoder_that_dies_or_hangs_is_told_of_its_file_and_the_next_one_is_de
     monkeypatch.setattr(dicom_decoder, "MOST_SECONDS", 1.0)
     assert "x.dcm" in refusal(content).message
     monkeypatch.setattr(dicom_decoder, "MOST_SECONDS", 60.0)
-    np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
     assert process.poll() is not None
 
 
@@ -250,7 +251,7 @@ def test_bits_that_end_at_any_high_bit(signed: bool, high: int, run_lengths: boo
     )
     if run_lengths:
         made.compress(RLELossless)
-    np.testing.assert_allclose(read(dicoms.written(made)).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(read(dicoms.written(made)).grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 def with_table(descriptor: list[int], values: list[int], kind: str = "US", **tags: Any) -> bytes:
@@ -265,13 +266,15 @@ def with_table(descriptor: list[int], values: list[int], kind: str = "US", **tag
 @pytest.mark.parametrize("kind", ["US", "OW"])
 def test_a_lookup_table_gives_hounsfield_units(kind: str) -> None:
     values = [(value - 1200) & 0xFFFF for value in range(4096)]
-    np.testing.assert_allclose(read(with_table([4096, 0, 16], values, kind)).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(
+        read(with_table([4096, 0, 16], values, kind)).grey, windowed(hounsfield()), atol=HALF_A_LEVEL
+    )
 
 
 def test_a_lookup_table_that_covers_a_part_repeats_its_ends() -> None:
     values = [(value - 1200) & 0xFFFF for value in range(500, 1000)]
     grey = read(with_table([500, 500, 16], values)).grey
-    np.testing.assert_allclose(grey, windowed(np.clip(hounsfield(), -700, -201)), atol=1e-5)
+    np.testing.assert_allclose(grey, windowed(np.clip(hounsfield(), -700, -201)), atol=HALF_A_LEVEL)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +284,7 @@ def test_a_lookup_table_that_covers_a_part_repeats_its_ends() -> None:
 def test_tags_with_one_sensible_value_are_taken_for_granted(missing: str) -> None:
     stored = (hounsfield() + 2000).astype(np.uint16)
     content = dicoms.dicom(stored, **{"RescaleIntercept": -2000, missing: None})
-    np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 @pytest.mark.parametrize("missing", ["Rows", "Columns"])
@@ -300,7 +303,7 @@ def test_decimal_commas() -> None:
     assert content.count(b"1.5 ") == 1
     content = content.replace(b"1.5 ", b"1,5 ").replace(b"0.0\\2.5", b"0.0\\2,5").replace(b"7.5 ", b"7,5 ")
     stored = (hounsfield() + 1024) * 1.5 - 1024
-    np.testing.assert_allclose(read(content).grey, windowed(stored), atol=1e-5)
+    np.testing.assert_allclose(read(content).grey, windowed(stored), atol=HALF_A_LEVEL)
     assert dicom.header(content).place[0] == 2.5
 
 
@@ -314,11 +317,11 @@ def test_a_secondary_capture_of_8_bits_is_what_it_shows() -> None:
             {"WindowCenter": [128, 5], "WindowWidth": [256, 9]},
         ):
             content = dicoms.dicom(shown, SOPClassUID=SecondaryCaptureImageStorage, Modality="OT", **(tags | window))
-            np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=0.003)
+            np.testing.assert_allclose(read(content).grey, windowed(hounsfield()), atol=0.003 + HALF_A_LEVEL)
     turned = dicoms.dicom(255 - shown, PhotometricInterpretation="MONOCHROME1", **without)
-    np.testing.assert_allclose(read(turned).grey, windowed(hounsfield()), atol=0.003)
+    np.testing.assert_allclose(read(turned).grey, windowed(hounsfield()), atol=0.003 + HALF_A_LEVEL)
     narrow = read(dicoms.dicom(shown, WindowCenter=100, WindowWidth=51, **without)).grey
-    np.testing.assert_allclose(narrow, np.clip((shown - 74.5) / 50, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(narrow, np.clip((shown - 74.5) / 50, 0, 1), atol=HALF_A_LEVEL)
 
 
 def test_raw_values_are_hounsfield_units_where_air_and_tissue_say_so() -> None:
@@ -329,7 +332,7 @@ def test_raw_values_are_hounsfield_units_where_air_and_tissue_say_so() -> None:
         dicoms.dicom((hu + 1024).astype(np.uint16), RescaleSlope=1, RescaleIntercept=0),
         dicoms.dicom(hu, **without),
     ):
-        np.testing.assert_allclose(read(content).grey, windowed(hu), atol=1e-5)
+        np.testing.assert_allclose(read(content).grey, windowed(hu), atol=HALF_A_LEVEL)
 
 
 def test_raw_values_that_nothing_explains_are_refused_as_such() -> None:
@@ -453,7 +456,7 @@ def test_private_tags_do_not_matter() -> None:
     nested = Dataset()
     nested.PatientName = dicoms.NAME
     block.add_new(0x11, "SQ", [nested])
-    np.testing.assert_allclose(read(dicoms.written(made)).grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(read(dicoms.written(made)).grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 def test_header_says_series_place_and_patient() -> None:
@@ -579,14 +582,14 @@ def test_every_frame_has_its_own_rescale_and_place() -> None:
     assert [place for place, _ in dicom.places(dataset)] == [0, -10, -20]
     for frame in range(3):
         grey = dicom.read_frame(dataset, frame, "x").grey
-        np.testing.assert_allclose(grey, windowed(hounsfield()), atol=1e-5)
+        np.testing.assert_allclose(grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 def test_frames_that_run_on_through_all_compressed_ones() -> None:
     made = dicoms.dataset(np.stack([hounsfield() + 1024] * 4).astype(np.int16), NumberOfFrames=4)
     made.compress(RLELossless)
     dataset = dicom.opened(dicoms.written(made), "x")
-    np.testing.assert_allclose(dicom.read_frame(dataset, 3, "x").grey, windowed(hounsfield()), atol=1e-5)
+    np.testing.assert_allclose(dicom.read_frame(dataset, 3, "x").grey, windowed(hounsfield()), atol=HALF_A_LEVEL)
 
 
 WHOLE: list[bytes] = [dicoms.dicom(), dicoms.jpeg(), dicoms.jpeg2000(), dicoms.run_lengths(), enhanced(), deflated()]

@@ -196,7 +196,8 @@ def test_heat_lies_where_its_place_lies_in_the_picture(column: int, row: int, le
     mask = np.ones((1, 1), dtype=np.bool_)
     found = lung_segmentation.LungSegmentation(
         box=(left, top, left + side, top + side),
-        small=np.ones((1, 1), dtype=np.float32),
+        outline=(),
+        small=np.ones((1, 1), dtype=np.uint8),
         body=mask,
         lungs=mask,
         factor=1,
