@@ -19,7 +19,7 @@ from lungcli.imaging import preprocessing
 
 # Both are averages: crops of LIDC-IDRI, and the width of the two lungs' box of adults in the sources seen.
 MILLIMETRES_PER_CROP_PIXEL = 0.7
-MILLIMETRES_PER_SLICE = 320.0
+MILLIMETRES_PER_SLICE = 300.0
 
 # Range of the log of the change of a lesion's scale: most masses that are found late are larger than screened nodules.
 _SCALE = (-0.2, 0.6)

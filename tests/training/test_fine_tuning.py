@@ -73,7 +73,7 @@ def separable() -> tuple[Tensor, np.ndarray]:
 def test_the_fitted_head_tells_separable_classes_apart_and_leaves_the_rest() -> None:
     module, (slices, labels) = net(), separable()
     before = [weight.clone() for weight in module[:5].state_dict().values()]
-    fine_tuning.fit_head(module, iter(slices.split(16)), labels, np.full(40, 1 / 40), 0.0)
+    fine_tuning.fit_head(module, iter((slices[:16], slices[16:])), labels, np.full(40, 1 / 40), 0.0)
 
     with torch.no_grad():
         predicted = module.eval()(slices).argmax(dim=1).numpy()
