@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +14,11 @@ from lungcli.metrics.predictions import MALIGNANT
 
 # Fewer pixels show no shape; a crop of LIDC-IDRI has about 0.7 mm a pixel, so this is 9 mm across.
 _LEAST_PIXELS = 130
+_PARTS = 5
 _HINT = "import crops of lesions with a column `mask`: see lungcli/datasets/README.md"
+
+
+Part = Literal["train", "val"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +32,22 @@ class Lesions:
         return len(self.crops)
 
 
-def load(name: str, patients: frozenset[str] = frozenset()) -> Lesions:
-    """Read the malignant lesions of the data set `name` but for those of `patients`, which learning may not see.
+def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesions:
+    """Read the malignant lesions of a part of the data set `name` but for those of `patients`.
 
-    A class such as `malignant_rating` counts, too: readers' opinions are no diagnoses, and named apart. Raises
-    UsageError when there is none with a mask, UnreadableInputError when a file cannot be read.
+    One group in five, patients and near-duplicates together, is for validation, whatever is trained. A class such as
+    `malignant_rating` counts, too: readers' opinions are no diagnoses, and named apart. Raises UsageError when there is
+    none with a mask, UnreadableInputError when a file cannot be read.
     """
     data = manifest.load(name)
     folder = manifest.folder(data.name)
     files = [
         (folder / item.path, folder / item.mask)
         for item in data.slices
-        if item.mask and item.label.startswith(MALIGNANT) and not (item.patient and item.patient in patients)
+        if item.mask
+        and item.label.startswith(MALIGNANT)
+        and (item.group % _PARTS == 0) is (part == "val")
+        and not (item.patient and item.patient in patients)
     ]
     lesions = [(crop, mask) for crop, mask in map(_read, files) if mask.sum() >= _LEAST_PIXELS]
     if not lesions:

@@ -138,7 +138,7 @@ def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
         validation=np.array(split.val, dtype=np.int64),
         digest=split.digest + (manifest.load(recipe.lesions).digest if recipe.lesions else ""),
         institutions=np.array([names.index(name) for name in data.institutions()], dtype=np.int64),
-        lesions=lesions.load(recipe.lesions, held_out) if recipe.lesions else None,
+        lesions=lesions.load(recipe.lesions, "train", held_out) if recipe.lesions else None,
     )
 
 

@@ -1,6 +1,8 @@
 """Crops of lesions with their masks."""
 
+import contextlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from lungcli.core.errors import UsageError
 from lungcli.datasets import lesions, manifest
 from lungcli.datasets.ingest import importer
+from lungcli.datasets.lesions import Lesions
 
 
 def crop(radius: int, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +32,15 @@ def data_set(folder: Path, *rows: tuple[str, str, int, int]) -> str:
     return importer.import_dataset(folder, "crops").name
 
 
+def both_parts(name: str, patients: frozenset[str] = frozenset()) -> list[Lesions]:
+    """The lesions of each part; a part that has none is left out."""
+    parts = []
+    for part in get_args(lesions.Part):
+        with contextlib.suppress(UsageError):
+            parts.append(lesions.load(name, part, patients))
+    return parts
+
+
 def test_malignant_lesions_of_some_size_come_with_their_masks(tmp_path: Path) -> None:
     name = data_set(
         tmp_path,
@@ -37,13 +49,24 @@ def test_malignant_lesions_of_some_size_come_with_their_masks(tmp_path: Path) ->
         ("malignant_rating", "c", 3, 64),
         ("malignant", "d", 12, 64),
     )
-    read = lesions.load(name)
+    crops, masks = (np.concatenate([getattr(part, field) for part in both_parts(name)]) for field in ("crops", "masks"))
 
-    assert read.crops.shape == read.masks.shape == (2, 64, 64)
-    for index, radius in enumerate((10, 12)):
-        grey, mask = crop(radius)
-        np.testing.assert_array_equal(read.crops[index], grey)
-        np.testing.assert_array_equal(read.masks[index], mask > 0)
+    assert crops.shape == masks.shape == (2, 64, 64)
+    expected = sorted((crop(radius) for radius in (10, 12)), key=lambda pair: pair[0].sum())
+    order = np.argsort(crops.sum(axis=(1, 2)))
+    for index, (grey, mask) in zip(order, expected, strict=True):
+        np.testing.assert_array_equal(crops[index], grey)
+        np.testing.assert_array_equal(masks[index], mask > 0)
+
+
+def test_a_fifth_of_the_groups_is_for_validation(tmp_path: Path) -> None:
+    rows = [("malignant", f"patient {number}", 9 + number, 64) for number in range(15)]
+    name = data_set(tmp_path, *rows, ("benign", "other", 8, 64))
+    groups = {item.group for item in manifest.load(name).slices if item.label == "malignant"}
+    train, validation = (lesions.load(name, part) for part in ("train", "val"))
+
+    assert len(validation) == sum(group % 5 == 0 for group in groups) > 0
+    assert len(train) + len(validation) == 15
 
 
 def test_lesions_of_patients_that_learning_may_not_see_are_left_out(tmp_path: Path) -> None:
@@ -51,19 +74,19 @@ def test_lesions_of_patients_that_learning_may_not_see_are_left_out(tmp_path: Pa
     one, other = (item.patient for item in manifest.load(name).slices if item.label == "malignant")
 
     assert one != other
-    assert len(lesions.load(name)) == 2
-    assert len(lesions.load(name, frozenset({one}))) == 1
+    assert sum(map(len, both_parts(name))) == 2
+    assert sum(map(len, both_parts(name, frozenset({one})))) == 1
 
 
-@pytest.mark.parametrize(
-    ("rows", "reason"),
-    [
-        ((("benign", "a", 10, 64), ("normal", "b", 10, 64)), "has no malignant lesion with a mask"),
-        ((("malignant", "a", 10, 64), ("malignant", "b", 10, 48), ("benign", "c", 9, 64)), "crops of several sizes"),
-    ],
-)
-def test_data_without_usable_lesions_is_named(
-    tmp_path: Path, rows: tuple[tuple[str, str, int, int], ...], reason: str
-) -> None:
-    with pytest.raises(UsageError, match=reason):
-        lesions.load(data_set(tmp_path, *rows))
+def test_data_without_lesions_that_have_masks_is_named(tmp_path: Path) -> None:
+    name = data_set(tmp_path, ("benign", "a", 10, 64), ("normal", "b", 10, 64))
+
+    with pytest.raises(UsageError, match="has no malignant lesion with a mask"):
+        lesions.load(name, "train")
+
+
+def test_crops_of_several_sizes_are_refused(tmp_path: Path) -> None:
+    rows = [("malignant", f"patient {number}", 9 + number, 48 + 16 * (number % 2)) for number in range(10)]
+
+    with pytest.raises(UsageError, match="crops of several sizes"):
+        lesions.load(data_set(tmp_path, *rows, ("benign", "other", 8, 64)), "train")
