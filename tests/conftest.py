@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.core import package_data
+from lungcli.core import package_data, settings
 
 # Workers that each spin a thread a core wait for one another ten times longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -39,9 +39,10 @@ def _heard() -> Iterator[None]:
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cut the test off from the user's data, runs and settings."""
     folder = tmp_path_factory.mktemp("home")
-    for name in ("LUNGCLI_DATA", "LUNGCLI_OFFLINE", "NO_COLOR", "FORCE_COLOR"):
+    for name in (*(setting.variable for setting in settings.SETTINGS.values()), "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LUNGCLI_HOME", str(folder))
+    monkeypatch.setenv("LUNGCLI_CONFIG", str(folder / "config.toml"))
     monkeypatch.setenv("COLUMNS", "120")
     # A list of all models is then that of the test's own; the bundled one has tests of its own.
     monkeypatch.setattr(package_data, "MODEL", folder / "no bundled model")

@@ -14,12 +14,15 @@ from lungcli.cli import (
     benchmark,
     calibrate,
     compare,
+    config,
     console,
     dashboard,
     data,
     data_combine,
     data_download,
+    demo,
     distributed,
+    doctor,
     evaluate,
     export,
     help_pages,
@@ -34,6 +37,7 @@ from lungcli.cli import (
     serve,
     signals,
     train,
+    welcome,
 )
 from lungcli.core import errors
 
@@ -63,16 +67,21 @@ Classes: benign, malignant, normal. Research software, not a medical device.
 """
 
 COMMANDS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
-    "Predict": (predict.predict, serve.serve, export.export),
+    "Predict": (predict.predict, demo.demo, serve.serve, export.export),
     "Train and compress": (train.compress, train.train, train.distill, quantize.quantize, search.search, recipes.app),
     "Measure": (evaluate.evaluate, compare.compare, calibrate.calibrate, benchmark.benchmark),
     "Data": (data.app,),
     "Watch": (dashboard.dashboard, runs.app, models.app),
-    "Help and settings": (help_topics.help_,),
+    "Help and settings": (doctor.doctor, config.app, help_topics.help_),
 }
 """Every command, in the panels of the help."""
 
-app = help_pages.App(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+app = help_pages.App(
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
 data.app.command()(data_combine.combine)
 data.app.command()(data_download.download)
 runs.app.command()(runs_reproduce.reproduce)
@@ -92,6 +101,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -105,6 +115,8 @@ def _global_options(
         not no_color,
         debug,
     )
+    if context.invoked_subcommand is None:
+        welcome.show()
 
 
 def main() -> None:

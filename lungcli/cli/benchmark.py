@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 
 
 def benchmark(
-    specs: Annotated[list[str], typer.Argument(metavar="RUN|FILE…", help="Models to time, in turns.")],
+    specs: Annotated[
+        list[str], typer.Argument(autocompletion=complete.models, metavar="RUN|FILE…", help="Models to time, in turns.")
+    ],
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Seconds to time each model.", rich_help_panel="Hardware")
     ] = 10.0,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
@@ -36,9 +36,19 @@ TargetSensitivity = Annotated[
     ),
 ]
 
-Spec = Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")]
+Spec = Annotated[
+    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")
+]
 Data = Annotated[
-    str, typer.Option("--data", "-d", metavar="NAME", help="The model's own data set.", rich_help_panel="Data")
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        autocompletion=complete.data_sets,
+        metavar="NAME",
+        help="The model's own data set.",
+        rich_help_panel="Data",
+    ),
 ]
 Png = Annotated[
     Path | None,

@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from lungcli.evaluation.compare import FindEvaluation, Flipped
 
 Specs = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUN|FILE]…", help="All models on this machine if left out.")
+    list[str] | None,
+    typer.Argument(
+        autocompletion=complete.models, metavar="[RUN|FILE]…", help="All models on this machine if left out."
+    ),
 ]
 Baseline = Annotated[
     str,
@@ -32,6 +38,7 @@ Flips = Annotated[
     bool,
     typer.Option("--flips", help="List the slices that the models classify differently.", rich_help_panel="Output"),
 ]
+Wide = Annotated[bool, typer.Option("--wide", help="Show every column.", rich_help_panel="Output")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.", rich_help_panel="Output")]
 
@@ -42,20 +49,22 @@ def compare(
     seconds: Seconds = 2.0,
     threads: options.Threads = 0,
     flips: Flips = False,
+    wide: Wide = False,
     json: options.Json = False,
     csv: Csv = False,
     markdown: Markdown = False,
 ) -> None:
     """Compare models: size, latency, accuracy, differences.
 
-    Accuracy comes with intervals, and differences are paired. Named models that were evaluated on different
-    test parts are refused; without names, a footnote lists them. A named file without stored predictions is evaluated
-    again, if its data set is on this machine.
+    Accuracy comes with intervals, and differences are paired. Named models of different data sets are evaluated anew on
+    the test part of one of them; models of different splits of one data set are refused, since one may know the test
+    slices of the other. Without names, a footnote lists both.
 
     \b
     Examples:
       lungcli compare RUN/teacher RUN/student RUN/int8
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
+      lungcli compare bundled RUN
       lungcli compare --baseline RUN/teacher
     """
     from lungcli.cli import console, tables
@@ -69,13 +78,13 @@ def compare(
     if flips:
         if csv or markdown:
             raise UsageError("--flips prints a table or JSON", "leave --csv and --markdown out")
-        with _evaluation_finder() as find:
+        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
             changed = compare.find_flips(paths, baseline_path, find)
         _show_flips(changed, as_json=json)
         return
     if specs:
-        with _evaluation_finder() as find:
-            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find)
+        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, anew):
+            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew)
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
         comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True)
@@ -86,17 +95,32 @@ def compare(
     elif markdown:
         console.print_text(comparison_table.markdown(comparison))
     else:
-        tables.show_comparison(comparison)
+        tables.show_comparison(comparison, wide=wide)
 
 
 @contextlib.contextmanager
-def _evaluation_finder() -> "Iterator[FindEvaluation]":
-    """Yield a function that returns the evaluation of a model file, computed once; shows the progress of reading."""
+def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluation, str]]":
+    """Yield a function that returns the evaluation of a model file, computed once; shows the progress of reading.
+
+    Models of several data sets are evaluated anew on the test part of one of them, which is named beside the function
+    (empty: each on its own test part).
+    """
     from lungcli.cli import progress
+    from lungcli.evaluation.compare import reason_not_comparable
+    from lungcli.modelfile import model_file
     from lungcli.pipeline import evaluate
 
+    cards = [model_file.read_card(path) for path in paths]
+    differ = any(reason_not_comparable(card, cards[0]) for card in cards)
+    shared = evaluate.with_shared_test_part(cards) if differ else None
     with progress.preparing("reading slices") as advance:
-        yield functools.cache(lambda path: evaluate.evaluation_of(path, advance))
+        if shared is None:
+            yield functools.cache(lambda path: evaluate.evaluation_of(path, advance)), ""
+        else:
+            yield (
+                functools.cache(lambda path: evaluate.evaluation_beside(path, shared, advance)),
+                shared.data.name,
+            )
 
 
 def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:

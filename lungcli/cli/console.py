@@ -14,6 +14,8 @@ from lungcli.core.formatting import as_json, plain_lines
 from lungcli.core.formatting import plain as plain
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from rich.console import Console
     from rich.text import Text
 
@@ -126,6 +128,16 @@ def print_json_text(text: str) -> None:
     except UnicodeEncodeError:
         text = re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match.group())[1:-1], text)
     sys.stdout.write(text)
+
+
+def print_table(
+    headings: "Sequence[str]", rows: "Sequence[Sequence[str]]", best: "Collection[tuple[int, int]]" = ()
+) -> None:
+    """Print a table, in a pipe each row as one line; a terminal that is too narrow gets its last column wrapped."""
+    from lungcli.views import text_table
+
+    for line in text_table.lines(headings, rows, best, out().width if out().is_terminal else None):
+        out().print(line, soft_wrap=True)
 
 
 def print_text(text: str) -> None:

@@ -40,10 +40,9 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
         _report_fold(run)
     pooled = cross_validation.pool(fold_runs)
     show(pooled)
-    if pooled.decision:
-        from lungcli.cli import tables
+    from lungcli.cli import tables
 
-        tables.require_accepted(pooled.decision, pooled.differences[0].reference)
+    tables.require_accepted(pooled.decisions)
 
 
 def show(pooled: "Pooled") -> None:

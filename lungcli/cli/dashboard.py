@@ -40,11 +40,16 @@ def dashboard(
         raise UsageError("the dashboard needs a terminal", "without one, print it as text: lungcli dashboard --once")
     # Nothing loaded before the first screen is garbage; the dashboard turns collection on again.
     gc.disable()
+    from lungcli.core import settings
+    from lungcli.tui import settings as dashboard_settings
     from lungcli.tui.app import Dashboard
     from lungcli.tui.widgets import terminal_capabilities
 
     # Textual reads from stdin and writes to stderr.
-    app = Dashboard(view, terminal_capabilities.ask(os.environ, sys.stdin.fileno(), sys.stderr.fileno()))
+    environ = os.environ | {"LUNGCLI_GRAPHICS": str(settings.current("graphics").value)}
+    if theme := settings.current("theme").value:
+        dashboard_settings.keep(theme=theme)
+    app = Dashboard(view, terminal_capabilities.ask(environ, sys.stdin.fileno(), sys.stderr.fileno()))
 
     def leave(number: int, frame: object) -> None:
         # Textual shows an interrupt as a crash, so it is told to exit, and woken up for it.
@@ -81,4 +86,4 @@ def _print(view: Shown) -> None:
     if not files:
         console.info("there are no models yet; train some: lungcli compress --student mobilenetv2")
         return
-    tables.show_comparison(compare.compare(files, seconds=0.0))
+    tables.show_comparison(compare.compare(files, seconds=0.0, listing=True))

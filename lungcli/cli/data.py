@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lungcli.cli import data_groups, data_split, help_pages, options
+from lungcli.cli import complete, data_groups, data_split, help_pages, options
 from lungcli.cli.data_check import check, write_file
 from lungcli.core.recipe import OPTIONS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = help_pages.App(name="data", help="Data sets: download, import, draw, check, split.")
 
-DataName = Annotated[str, typer.Argument(metavar="NAME")]
+DataName = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete.data_sets)]
 NewName = Annotated[
     str, typer.Option("--name", metavar="NAME", help="Name of the data set; derived from PATH if left out.")
 ]

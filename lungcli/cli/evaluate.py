@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 from lungcli.core.recipe import Protocol
 
 if TYPE_CHECKING:
@@ -51,10 +51,19 @@ Reliability = Annotated[
     typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.", rich_help_panel="Output"),
 ]
 
-Spec = Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")]
+Spec = Annotated[
+    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")
+]
 Data = Annotated[
     str,
-    typer.Option("--data", "-d", metavar="NAME", help="The model's own data set if left out.", rich_help_panel="Data"),
+    typer.Option(
+        "--data",
+        "-d",
+        autocompletion=complete.data_sets,
+        metavar="NAME",
+        help="The model's own data set if left out.",
+        rich_help_panel="Data",
+    ),
 ]
 Split = Annotated[
     Protocol,
@@ -183,7 +192,7 @@ def _stress(model: "Model", name: str, evaluation: "Evaluation") -> "tuple[Robus
 
 def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
     from lungcli.cli import progress
-    from lungcli.evaluation import external_validation
+    from lungcli.pipeline import external_validation
 
     with progress.preparing(f"evaluating {folder}") as advance:
         return external_validation.evaluate_folder(model, label, folder, advance)

@@ -1,7 +1,7 @@
 """Executing a run while showing its progress; the first Ctrl-C stops it after the current batch."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 
 from lungcli.cli import console, progress, signals
@@ -9,8 +9,11 @@ from lungcli.core.errors import InterruptedRunError
 from lungcli.core.runs import Run
 
 
-def execute(run: Run) -> None:
-    """Execute `run` and show its progress. Raises InterruptedRunError after Ctrl-C, and what `jobs.work` does."""
+def execute(run: Run, without: Collection[str] = ()) -> None:
+    """Execute the stages of `run` but those `without`, and show their progress.
+
+    Raises InterruptedRunError after Ctrl-C, and what `jobs.execute` does.
+    """
     from lungcli.datasets import splits
     from lungcli.pipeline import jobs, stages
 
@@ -22,7 +25,7 @@ def execute(run: Run) -> None:
         f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
         f"{len(run_data.split.test)} test slices ({splits.describe(run_data.split)}, {run_data.split.digest[:8]})"
     )
-    events = jobs.execute(run, run_data)
+    events = jobs.execute(run, run_data, without)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)

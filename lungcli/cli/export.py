@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 from lungcli.core.errors import GateNotMetError, UsageError
 from lungcli.views import units
 
@@ -39,6 +39,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         "-d",
+        autocompletion=complete.data_sets,
         metavar="NAME",
         help="Compare on slices of this data set; phantoms if left out.",
         rich_help_panel="Data",
@@ -71,7 +72,12 @@ WithExamples = Annotated[
 
 
 def export(
-    spec: Annotated[str, typer.Argument(metavar="MODEL", help="Run, RUN/STAGE, .onnx file or `bundled`.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file or `bundled`."
+        ),
+    ],
     form: Target = "onnx",
     output: Output = None,
     data: Data = "",

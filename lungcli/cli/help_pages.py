@@ -66,7 +66,8 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command. Raises UsageError with the nearest where there is none."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        unknown = args and args[0] not in self.commands and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:
             wanted = _SYNONYMS.get(args[0], args[0])
             raise UsageError(
                 f"`{ctx.command_path}` has no command {args[0]!r}", names.suggestion(wanted, self.commands)
@@ -78,7 +79,7 @@ class App(typer.Typer):
     """A Typer program whose commands have such pages."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Group, rich_markup_mode=None, no_args_is_help=True, **settings)
+        super().__init__(**{"cls": Group, "rich_markup_mode": None, "no_args_is_help": True} | settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """As Typer's."""

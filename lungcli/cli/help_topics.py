@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lungcli.cli import help_pages
-from lungcli.core import names, registry
+from lungcli.core import names, registry, settings
 
 
 def method_text(method: registry.Method) -> str:
@@ -15,31 +15,29 @@ def method_text(method: registry.Method) -> str:
 
 
 EXIT_CODES: tuple[help_pages.Record, ...] = (
-    ("0", "Done."),
-    ("1", "Failed; what is finished is kept."),
-    ("2", "Usage: an option, a name or a file is wrong."),
-    ("3", "The model file is damaged, foreign or of a newer version."),
-    ("4", "A picture was refused or could not be read; the others are done."),
-    ("5", "A check was not passed: accuracy lost in compression or export."),
-    ("6", "A prediction is referred, with --strict."),
-    ("7", "Network, or a checksum that differs."),
-    ("130", "Interrupted; the work is saved, and the message says how to continue."),
-    ("141", "Nobody reads the output any more."),
+    ("0", "Done"),
+    ("1", "Failed; what is finished is kept"),
+    ("2", "Usage: an option, a name or a file is wrong"),
+    ("3", "The model file is damaged, foreign or of a newer version"),
+    ("4", "A picture was refused or could not be read; the others are done"),
+    ("5", "A check was not passed: accuracy lost in compression or export"),
+    ("6", "A prediction is referred, with --strict"),
+    ("7", "Network, or a checksum that differs"),
+    ("130", "Interrupted; the work is saved, and the message says how to continue"),
+    ("141", "Nobody reads the output any more"),
 )
 ENVIRONMENT: tuple[help_pages.Record, ...] = (
-    ("LUNGCLI_HOME", "Folder of everything that lungcli keeps."),
-    ("LUNGCLI_DATA", "Folder of the data sets, if they lie elsewhere."),
-    ("LUNGCLI_OFFLINE", "1: never use the network."),
-    ("LUNGCLI_GRAPHICS", "Pictures in the dashboard: auto, kitty or off."),
-    ("NO_COLOR", "1: no colours. TERM=dumb also means no bars and no dashboard."),
-    ("COLUMNS", "Width of help and tables where there is no terminal."),
+    *((setting.variable, setting.about) for setting in settings.SETTINGS.values()),
+    ("LUNGCLI_CONFIG", "The settings file, see `lungcli config list`"),
+    ("NO_COLOR", "1: no colours. TERM=dumb also means no bars and no dashboard"),
+    ("COLUMNS", "Width of help and tables where there is no terminal"),
 )
 FILES: tuple[help_pages.Record, ...] = (
-    ("data/NAME/", "A data set: slices/, manifest.json, and its splits."),
-    ("runs/NAME/run.json", "What a run is and how it stands."),
-    ("runs/NAME/recipe.toml", "What decides its result."),
-    ("runs/NAME/events.jsonl", "What happened, a line each; the dashboard reads it."),
-    ("runs/NAME/STAGE/", "model.onnx, with its card inside, and evaluation.json."),
+    ("data/NAME/", "A data set: slices/, manifest.json, and its splits"),
+    ("runs/NAME/run.json", "What a run is and how it stands"),
+    ("runs/NAME/recipe.toml", "What decides its result"),
+    ("runs/NAME/events.jsonl", "What happened, a line each; the dashboard reads it"),
+    ("runs/NAME/STAGE/", "model.onnx, with its card inside, and evaluation.json"),
 )
 PREDICTIONS = (
     "Probabilities are calibrated. A picture that is no axial lung CT slice is refused. A slice is referred to a "

@@ -1,6 +1,10 @@
 """`lungcli models`."""
 
-from lungcli.cli import help_pages, options
+from typing import Annotated
+
+import typer
+
+from lungcli.cli import complete, help_pages, options
 
 app = help_pages.App(name="models", help="Nets to train, and model files on this machine.")
 
@@ -12,8 +16,6 @@ def list_(json: options.Json = False) -> None:
     ImageNet: pretrained weights exist. int8: `loses` where quantization costs more than usual. CAM: heat-maps are class
     activation maps; for other nets they come from occlusion.
     """
-    from rich.table import Table
-
     from lungcli.cli import console
     from lungcli.core import registry
     from lungcli.modelfile import model_paths
@@ -35,29 +37,29 @@ def list_(json: options.Json = False) -> None:
         ]
         console.print_json({"nets": nets, "files": {name: str(path) for name, path in files.items()}})
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("net", min_width=max(map(len, registry.NETS)))
-    for title in ("parameters", "ImageNet", "int8", "CAM", "prune", "about"):
-        table.add_column(title)
-    for net in registry.NETS.values():
-        able = ("yes" if supported else "–" for supported in (net.evidence, net.prunable))
-        start = "yes" if net.pretrained else "–"
-        table.add_row(net.name, f"{net.millions:.1f} M", start, net.quantizable, *able, net.about)
-    console.out().print(table)
+    console.print_table(
+        ("net", "parameters", "ImageNet", "int8", "CAM", "prune", "about"),
+        [
+            (
+                net.name,
+                f"{net.millions:.1f} M",
+                *("yes" if net.pretrained else "–", net.quantizable),
+                *("yes" if supported else "–" for supported in (net.evidence, net.prunable)),
+                net.about,
+            )
+            for net in registry.NETS.values()
+        ],
+    )
     console.out().print()
     if not files:
         console.info("there are no model files yet; train one: lungcli compress --student mobilenetv2")
         return
-    files_table = Table(box=None, pad_edge=False)
-    for title in ("model file", "size", "path"):
-        files_table.add_column(title, overflow="fold")
-    for name, path in files.items():
-        files_table.add_row(console.plain(name), size(path.stat().st_size), console.plain(path))
-    console.out().print(files_table)
+    rows = [(console.plain(name), size(path.stat().st_size), console.plain(path)) for name, path in files.items()]
+    console.print_table(("model file", "size", "path"), rows)
 
 
 @app.command()
-def card(spec: str) -> None:
+def card(spec: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=complete.models)]) -> None:
     """Print the card of a model file as JSON."""
     from lungcli.cli import console
     from lungcli.modelfile import model_file, model_paths

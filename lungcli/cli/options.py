@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from lungcli.core import commands
+from lungcli.cli import complete
+from lungcli.core import commands, settings
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option
 from lungcli.core.recipe import OPTIONS
@@ -68,9 +69,17 @@ def typer_option(option: Option, metavar: str | None = None) -> Any:
     facts = ", ".join(filter(None, (option.default_text and f"default {option.default_text}", option.range)))
     text = f"{option.help} [{facts}]" if facts else option.help
     metavar = metavar or option.metavar
+    completion = complete.methods if option.field == "method" else complete.BY_CHOICES.get(option.choices_from)
     if option.argument:
-        return typer.Argument(metavar=metavar, help=text, rich_help_panel=option.group)
-    return typer.Option(*option.names, metavar=metavar, help=text, show_default=False, rich_help_panel=option.group)
+        return typer.Argument(metavar=metavar, help=text, rich_help_panel=option.group, autocompletion=completion)
+    return typer.Option(
+        *option.names,
+        metavar=metavar,
+        help=text,
+        show_default=False,
+        rich_help_panel=option.group,
+        autocompletion=completion,
+    )
 
 
 def _parameter(option: Option, many: bool) -> inspect.Parameter:
@@ -92,6 +101,13 @@ def _is_typed(field: str, context: typer.Context) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
+def _threads(context: typer.Context, value: int) -> int:
+    """Return the number of threads as typed, else that of the settings."""
+    if _is_typed("threads", context) or context.resilient_parsing:
+        return value
+    return int(settings.current("threads").value)
+
+
 Name = Annotated[str, typer_option(commands.NAME)]
 RecipeName = Annotated[
     str,
@@ -99,10 +115,20 @@ RecipeName = Annotated[
         "--recipe",
         metavar="NAME|FILE",
         help="Settings to start from: `lungcli recipes list`.",
+        autocompletion=complete.recipes,
         rich_help_panel="Net",
     ),
 ]
 SplitSeed = Annotated[int, typer_option(OPTIONS["split_seed"])]
+Notify = Annotated[
+    str,
+    typer.Option(
+        "--notify",
+        metavar="COMMAND",
+        help="Command to run at the end; `bell`: ring",
+        rich_help_panel="Output",
+    ),
+]
 Devices = Annotated[
     int,
     typer.Option(
@@ -115,7 +141,15 @@ Devices = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0: one a core.", rich_help_panel="Hardware")
+    int,
+    typer.Option(
+        "--threads",
+        min=0,
+        max=1024,
+        help="CPU threads; 0: one a core.",
+        rich_help_panel="Hardware",
+        callback=_threads,
+    ),
 ]
 Model = Annotated[
     str,
@@ -125,6 +159,7 @@ Model = Annotated[
         metavar="MODEL",
         help="Run, RUN/STAGE or .onnx file; `bundled` if left out.",
         rich_help_panel="Net",
+        autocompletion=complete.models,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]

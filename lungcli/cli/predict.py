@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from lungcli.cli import options, predict_explain, predict_ray
-from lungcli.core import cpu
+from lungcli.cli import complete, options, predict_explain, predict_ray
+from lungcli.core import cpu, settings
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
+        autocompletion=complete.models,
         metavar="MODEL",
         help="Run, RUN/STAGE or .onnx file; repeat for an ensemble.",
         rich_help_panel="Net",
@@ -181,19 +182,35 @@ def _load_models(
     from lungcli.cli import console
     from lungcli.modelfile import model_file, model_paths
     from lungcli.predict import ensemble
+    from lungcli.views import acceptance
     from lungcli.views.prediction import SYNTHETIC
 
     paths = [model_paths.resolve(spec) if spec else model_paths.default() for spec in specs]
     loaded = [dataclasses.replace(model_file.load(path, threads), averages=averages) for path in paths]
+    if threshold := float(settings.current("referral").value):
+        loaded = [_with_threshold(model, threshold) for model in loaded]
     ensemble.check_compatible(loaded)
     if pictures.wanted and len(loaded) > 1:
         raise UsageError("heat-maps and prepared slices need a single model, and several are named", "name one --model")
     console.disclaim()
     for model in loaded:
-        if model.card.data.synthetic:
-            name = model_paths.name_of(model.path)
-            console.warn(f"{name}: {SYNTHETIC}")
+        synthetic = [SYNTHETIC] if model.card.data.synthetic else []
+        for reason in (*synthetic, *acceptance.reservations(model.card)):
+            console.warn(f"{model_paths.name_of(model.path)}: {reason}")
     return tuple(loaded)
+
+
+def _with_threshold(model: "Model", threshold: float) -> "Model":
+    """Return the model with a referral threshold of the user's instead of its own."""
+    import dataclasses
+
+    import msgspec
+
+    card = model.card
+    if card.referral is None:
+        return model
+    referral = msgspec.structs.replace(card.referral, threshold=threshold, target="the setting `referral`")
+    return dataclasses.replace(model, card=msgspec.structs.replace(card, referral=referral))
 
 
 def _format(*, json: bool, jsonl: bool, csv: bool, explain: bool) -> "Format":

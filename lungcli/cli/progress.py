@@ -23,6 +23,7 @@ from lungcli.core.events import (
     StrategyStarted,
 )
 from lungcli.views import units
+from lungcli.views.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
@@ -119,7 +120,7 @@ def transferring(what: str) -> Iterator[tuple[Callable[[int, int], None], Callab
 def showing_events() -> Iterator[Callable[[Event], None]]:
     """Show the events of a run as they come; yields a function to call with each."""
     if not console.err().is_terminal or console.ConsoleOptions.quiet:
-        yield _report_event
+        yield _log_events()
         return
     from rich import progress
 
@@ -132,8 +133,13 @@ def showing_events() -> Iterator[Callable[[Event], None]]:
     )
     with progress.Progress(*columns, console=console.err(), transient=True) as bars:
         task = bars.add_task("", total=None, note="")
+        whole = bars.add_task("whole run", total=1.0, note="", visible=False)
+        run = RunProgress()
 
         def show(event: Event) -> None:
+            nonlocal run
+            run = run.after(event)
+            bars.update(whole, completed=run.share, note=run.in_words(), visible=len(run.stages) > 1)
             match event:
                 case StageStarted():
                     bars.reset(task, total=None, description=event.stage, note="")
@@ -148,6 +154,21 @@ def showing_events() -> Iterator[Callable[[Event], None]]:
             _report_event(event)
 
         yield show
+
+
+def _log_events() -> Callable[[Event], None]:
+    """Report events in a log, and every ten seconds how far the run is."""
+    run, last = RunProgress(), time.monotonic()
+
+    def show(event: Event) -> None:
+        nonlocal run, last
+        run = run.after(event)
+        _report_event(event)
+        if run.stages and time.monotonic() - last > _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            console.info(f"  {run.stage}: {run.in_words()}")
+
+    return show
 
 
 def show_and_return_card(events: Generator[Event, None, "ModelCard"]) -> "ModelCard":

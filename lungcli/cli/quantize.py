@@ -7,19 +7,20 @@ from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
+    from lungcli.quantize.search import Limits
 
 
 @options.with_options_of("quantize")
 def quantize(settings: options.Settings) -> None:
     """Quantize a model, losing no more than allowed.
 
-    The first strategy that passes the gate is taken. Calibrated on training slices, evaluated on validation slices.
-    Exit code 5 if no strategy passes; the best is kept.
+    The first strategy that passes the quantization check is taken: calibrated on training slices, checked on validation
+    slices. Exit code 5 if none passes; the best is kept.
 
     \b
     Examples:
       lungcli quantize train-resnet18-phantom
-      lungcli quantize train-resnet18-phantom --max-drop 0.005 --min-agreement 0.98
+      lungcli quantize train-resnet18-phantom --max-int8-drop 0.005
       lungcli quantize train-resnet18-phantom --qat-epochs 5
       lungcli quantize train-resnet18-phantom --to float16
     """
@@ -45,22 +46,22 @@ def quantize(settings: options.Settings) -> None:
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
     limits = Limits(
-        max_drop=request.max_drop, min_agreement=request.min_agreement, metric=request.metric.replace("-", "_")
+        max_drop=request.max_int8_drop, min_agreement=request.min_agreement, metric=request.metric.replace("-", "_")
     )
     card_of_quantized = progress.show_and_return_card(
         quantize.compress_file(source, to, run_data, limits, request.form, request.qat_epochs)
     )
-    _report(card_of_quantized, source, to, tuned=bool(request.qat_epochs))
+    _report(card_of_quantized, source, to, limits)
     console.info(f"next: lungcli benchmark '{request.source}' '{to}'")
 
 
-def _report(card: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
+def _report(card: "ModelCard", source: Path, to: Path, limits: "Limits") -> None:
     """Show the quantization search and its result. Raises GateNotMetError where no strategy passes."""
     from lungcli.cli import console, tables
     from lungcli.core.errors import GateNotMetError
     from lungcli.evaluation import benchmark
     from lungcli.pipeline import quantize
-    from lungcli.views import units
+    from lungcli.views import acceptance, units
 
     tables.show_quantization_search(card)
     console.info(quantize.proof_in_words(card))
@@ -68,10 +69,12 @@ def _report(card: "ModelCard", source: Path, to: Path, *, tuned: bool) -> None:
     before, after = benchmark.benchmark([source, to], seconds=2.0)
     console.info(quantize.speed_in_words(before.p50, after.p50, card.precision))
     console.out().print(console.plain(to), soft_wrap=True)
-    if not quantize.passes(card):
+    decision = quantize.check_of(card, limits)
+    if not decision.met:
         fails = ", ".join(next(row.fails for row in card.trials if row.name == card.strategy))
         raise GateNotMetError(
-            f"no quantization strategy passes; the best, {card.strategy}, fails on {fails} and is kept: {to}",
-            f"keep the float model, {'' if tuned else 'add --qat-epochs 5, '}"
-            "or allow more with --max-drop or --min-agreement",
+            f"{acceptance.check(decision)}; no strategy passes; "
+            f"the best, {card.strategy}, fails on {fails} and is kept: {to}",
+            f"{acceptance.WHAT_TO_DO['quantization']} or --min-agreement",
         )
+    console.info(acceptance.check(decision), style="green")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import help_pages, options
+from lungcli.cli import complete, help_pages, options
 
 app = help_pages.App(name="recipes", help="Settings to start from, for `compress --recipe`.")
 
@@ -12,8 +12,6 @@ app = help_pages.App(name="recipes", help="Settings to start from, for `compress
 @app.command("list")
 def list_(json: options.Json = False) -> None:
     """List the bundled recipes, with their purpose and duration."""
-    from rich.table import Table
-
     from lungcli.cli import console
     from lungcli.core import package_data
 
@@ -21,17 +19,15 @@ def list_(json: options.Json = False) -> None:
     if json:
         console.print_json({"recipes": recipe_files})
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("recipe", "runs", "takes", "about"):
-        table.add_column(title, overflow="fold")
-    for name, item in recipe_files.items():
-        table.add_row(name, str(len(item.jobs)), item.takes, item.about)
-    console.out().print(table)
+    console.print_table(
+        ("recipe", "runs", "about"),
+        [(name, str(len(item.jobs)), f"{item.about}; takes {item.takes}") for name, item in recipe_files.items()],
+    )
     console.info("next: lungcli compress --recipe fast; options beside --recipe override it")
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
+def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", autocompletion=complete.recipes)]) -> None:
     """Print a recipe as TOML; save and edit it for `--recipe FILE`.
 
     \b
@@ -43,6 +39,4 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
     from lungcli.cli import console
     from lungcli.core import package_data
 
-    console.out().print(
-        tomli_w.dumps(msgspec.to_builtins(package_data.load(name))), markup=False, highlight=False, end=""
-    )
+    console.print_text(tomli_w.dumps(msgspec.to_builtins(package_data.load(name))))

@@ -59,7 +59,7 @@ def show_folder(scored: ExternalResult) -> None:
     if figures.specificity is not None:
         table.add_row("specificity (not predicted malignant)", with_interval(figures.specificity))
     if figures.referred is not None:
-        table.add_row(f"referred (below {figures.threshold:.3f})", with_interval(figures.referred))
+        table.add_row("referred to a radiologist", with_interval(figures.referred))
     out.print(table)
     out.print(f"{rests_on(figures.n, figures.groups)}\n")
     for reason in scored.unreadable[:_MOST_REASONS]:

@@ -8,6 +8,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Protocol, make_folds
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
+from lungcli.views import acceptance
 
 if TYPE_CHECKING:
     from lungcli.cli.options import Settings
@@ -86,9 +87,16 @@ def run_and_report(run: Run) -> None:
     if run.info.kind == "compress":
         _report_int8(comparison, model_file.read_card(model_files[-1]))
     console.info(f"model file: {model_files[-1]}")
-    console.info(f"next: lungcli predict --model '{run.name}' scan.png")
-    if decision := jobs.decide(run):
-        tables.require_accepted(decision, "teacher" if len(run.recipe.teachers) == 1 else "mean of teachers")
+    tables.require_accepted(jobs.decide(run))
+    _show_next_step(run, model_file.read_card(model_files[-1]))
+
+
+def _show_next_step(run: Run, card: "ModelCard") -> None:
+    if reasons := acceptance.reservations(card):
+        console.warn(f"{run.name} {'; '.join(reasons)}")
+        console.info(f"next: train it longer or on more slices, as in --epochs {3 * run.recipe.epochs}")
+    else:
+        console.info(f"next: lungcli predict --model '{run.name}' scan.png")
 
 
 def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
@@ -102,7 +110,7 @@ def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
         console.info(quantize.speed_in_words(student.p50, int8.p50, card.precision))
     if not quantize.passes(card):
         console.warn(
-            f"no quantization strategy passes the gate: int8 uses the best, {card.strategy}; "
+            f"no quantization strategy passes on the validation part: int8 uses the best, {card.strategy}; "
             "the float student is kept too"
         )
 

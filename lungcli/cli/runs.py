@@ -4,21 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import help_pages, options
+from lungcli.cli import complete, help_pages, options
 
 if TYPE_CHECKING:
     from lungcli.core.runs import Run
 
 app = help_pages.App(name="runs", help="Runs: list, show, resume, reproduce, remove.")
 
-RunName = Annotated[str, typer.Argument(metavar="RUN")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete.runs)]
 
 
 @app.command("list")
 def list_(json: options.Json = False) -> None:
     """List the runs, the newest last."""
-    from rich.table import Table
-
     from lungcli.cli import console
     from lungcli.core import runs
 
@@ -31,20 +29,21 @@ def list_(json: options.Json = False) -> None:
     if not readable_runs:
         console.info("there are no runs yet; start one: lungcli compress --student mobilenetv2")
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"):
-        table.add_column(title, overflow="fold")
-    for run in readable_runs:
-        table.add_row(
-            console.plain(run.name),
-            runs.state(run),
-            run.info.kind,
-            run.recipe.model,
-            " + ".join(run.recipe.teachers) or "–",
-            console.plain(run.recipe.data),
-            f"{run.info.changed:%Y-%m-%d %H:%M}",
-        )
-    console.out().print(table)
+    console.print_table(
+        ("run", "state", "kind", "net", "teacher", "data", "changed (UTC)"),
+        [
+            (
+                console.plain(run.name),
+                runs.state(run),
+                run.info.kind,
+                run.recipe.model,
+                " + ".join(run.recipe.teachers) or "–",
+                console.plain(run.recipe.data),
+                f"{run.info.changed:%Y-%m-%d %H:%M}",
+            )
+            for run in readable_runs
+        ],
+    )
 
 
 @app.command()
@@ -79,10 +78,14 @@ def show(name: RunName, json: options.Json = False) -> None:
 @app.command()
 def resume(name: RunName, devices: options.Devices = 1) -> None:
     """Continue a run that was stopped, killed or failed."""
-    from lungcli.cli import distributed, run_job
+    from lungcli.cli import console, distributed, run_job
     from lungcli.core import runs
 
-    distributed.run_on_devices(devices, runs.load(name).recipe.device, lambda: run_job.resume(name))
+    run = runs.load(name)
+    if runs.state(run) == "done":
+        console.info(f"the run {run.name!r} is finished already, so nothing was done")
+        return
+    distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.resume(name))
 
 
 @app.command()

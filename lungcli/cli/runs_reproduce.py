@@ -30,7 +30,7 @@ def reproduce(name: RunName, json: options.Json = False) -> None:
         console.info(f"the run {again.name!r} is finished already; remove it to repeat {run.name!r} once more")
     else:
         try:
-            execution.execute(again)
+            execution.execute(again, reproduce.skipped_stages(run))
         except InterruptedRunError as error:
             raise InterruptedRunError(error.message, "run the same command again to continue") from error
     reproduction = reproduce.compare(run, runs.load(again.name))
@@ -42,27 +42,25 @@ def reproduce(name: RunName, json: options.Json = False) -> None:
 
 
 def _show(reproduction: "Reproduction") -> None:
-    from rich.table import Table
-
     from lungcli.cli import console
     from lungcli.views.units import number
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("stage", "weights", "graph", "predictions", "largest change", "balanced accuracy"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for outcome in reproduction.stages:
         before, again = (
             number(figures.estimates["balanced_accuracy"].value) for figures in (outcome.before, outcome.again)
         )
-        table.add_row(
-            outcome.stage,
-            "–" if outcome.weights is None else _same(outcome.weights),
-            _same(outcome.graph),
-            f"{outcome.flips} of {outcome.n} differ" if outcome.flips else f"all {outcome.n} the same",
-            f"{outcome.largest_change:.1g}",
-            before if before == again else f"{before} → {again}",
+        rows.append(
+            (
+                outcome.stage,
+                "–" if outcome.weights is None else _same(outcome.weights),
+                _same(outcome.graph),
+                f"{outcome.flips} of {outcome.n} differ" if outcome.flips else f"all {outcome.n} the same",
+                f"{outcome.largest_change:.1g}",
+                before if before == again else f"{before} → {again}",
+            )
         )
-    console.out().print(table)
+    console.print_table(("stage", "weights", "graph", "predictions", "largest change", "balanced accuracy"), rows)
 
 
 def _same(same: bool) -> str:

@@ -9,33 +9,39 @@ from lungcli.core.errors import GateNotMetError
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
 from lungcli.modelfile.model_card import ModelCard
-from lungcli.views import comparison_table
-from lungcli.views.figures import difference
+from lungcli.views import acceptance, comparison_table, text_table
 from lungcli.views.units import number, size
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """Print a comparison with a column for each model, as many side by side as fit into the terminal."""
-    runs = {row.name.rpartition("/")[0] for row in comparison.rows}
+def show_comparison(comparison: Comparison, *, wide: bool = False) -> None:
+    """Print a comparison with a row for each model: the main columns that fit into the terminal, or all if `wide`."""
+    rows, out = comparison.rows, console.out()
+    runs = {row.name.rpartition("/")[0] for row in rows}
     one_run = len(runs) == 1 and "" not in runs
-    if one_run:
-        console.out().print(console.plain(*runs), style="bold")
-    lines = [
-        (
-            title,
-            [
-                console.plain(show(row)) if title in comparison_table.NAMES else interval_below(show(row))
-                for row in comparison.rows
-            ],
-        )
-        for title, show in comparison_table.COLUMNS[one_run:]
+    columns = comparison_table.COLUMNS if wide else comparison_table.COLUMNS[: comparison_table.BRIEF]
+    titles = [title for title, _ in columns]
+    cells = [
+        [show(row) if wide else comparison_table.brief(title, show(row)) for title, show in columns] for row in rows
     ]
-    show_side_by_side([row.stage for row in comparison.rows], lines)
-    for line in comparison_table.footnotes(comparison):
+    if one_run:
+        out.print(console.plain(*runs), style="bold", soft_wrap=True)
+        cells = [[row.stage, *others] for row, (_, *others) in zip(rows, cells, strict=True)]
+    cells = [[console.plain(cell) for cell in line] for line in cells]
+    headings = [comparison_table.HEADINGS.get(title, title) for title in titles]
+    shown = text_table.fitting(headings, cells, out.width) if out.is_terminal and not wide else len(titles)
+    best = {(row, column) for column, title in enumerate(titles) for row in comparison_table.best(rows, title)}
+    console.print_table(headings[:shown], [line[:shown] for line in cells], best)
+    footnotes = [line for line in comparison_table.footnotes(comparison) if wide or line != comparison_table.P_VALUES]
+    for line in (*footnotes, *_hidden(titles[shown:], wide=wide)):
         console.info(line, style="dim")
+
+
+def _hidden(titles: Sequence[str], *, wide: bool) -> list[str]:
+    rest = "" if wide else "all columns: lungcli compare --wide"
+    return [f"no room here for {', '.join(titles)}; {rest}"] if titles else [rest] * bool(rest)
 
 
 def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
@@ -59,7 +65,7 @@ def interval_below(cell: str) -> str:
 
 
 def show_quantization_search(card: ModelCard) -> None:
-    """Print the strategies tried for a quantized file, and the differences that the gate of the chosen one saw."""
+    """Print the strategies tried for a quantized file."""
     table = Table(box=None, pad_edge=False)
     table.add_column("strategy", no_wrap=True)
     for heading in ("size", "p50 ms", "balanced\naccuracy", "agree-\nment", "largest\nchange"):
@@ -77,29 +83,14 @@ def show_quantization_search(card: ModelCard) -> None:
         )
         table.add_row(console.plain(row.name), *cells, f"fails: {verdict}" if row.fails else verdict)
     console.err().print(table)
-    for row in card.trials:
-        if row.name == card.strategy:
-            malignant = f", {difference(row.malignant)} malignant sensitivity" if row.malignant else ""
-            console.info(
-                f"{row.name} minus float32: {difference(row.difference)} in the metric of the gate{malignant} "
-                "(validation part, paired over near-duplicate groups)"
-            )
 
 
-def acceptance_sentence(decision: Decision, reference: str) -> str:
-    """What the gate saw when it compared int8 with `reference`."""
-    malignant = f" and {difference(decision.malignant)} malignant sensitivity" if decision.malignant else ""
-    return (
-        f"int8 minus {reference} is {difference(decision.difference)} {decision.metric.replace('_', ' ')}{malignant}, "
-        f"allowed is {-decision.max_drop:+.3f}"
-    )
-
-
-def require_accepted(decision: Decision, reference: str) -> None:
-    """Report that the gate is met. Raises GateNotMetError where it is not."""
-    sentence = acceptance_sentence(decision, reference)
-    if not decision.met:
+def require_accepted(decisions: Sequence[Decision]) -> None:
+    """Print the checks of the gate. Raises GateNotMetError where one failed."""
+    for decision in decisions:
+        console.info(acceptance.check(decision), style="green" if decision.met else "bold yellow")
+    if failed := [decision.name for decision in decisions if not decision.met]:
         raise GateNotMetError(
-            f"gate not met: {sentence}", "the files are kept; allow a larger --max-drop, or train longer with --epochs"
+            f"{acceptance.gate(False, failed)}; the files are kept",
+            "; ".join(acceptance.WHAT_TO_DO[name] for name in failed),
         )
-    console.info(f"gate met: {sentence}", style="green")

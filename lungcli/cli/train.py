@@ -1,11 +1,19 @@
 """`lungcli train`, `lungcli distill` and `lungcli compress`."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from lungcli.cli import options
 from lungcli.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from lungcli.core.runs import Kind
+
 
 @options.with_options_of("train")
-def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
+def train(
+    settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
+) -> None:
     """Train a net on a data set, and evaluate it on the test part.
 
     With --devices N the result is that of one device, but for rounding and dropout. On a CPU, batch normalisation sees
@@ -17,13 +25,13 @@ def train(settings: options.Settings, name: options.Name = "", devices: options.
       lungcli train --model resnet18 --data phantom --folds 5
       lungcli train --model resnet18 --data phantom --devices 2
     """
-    from lungcli.cli import distributed, run_job
-
-    distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("train", settings, name))
+    _run(devices, settings, notify, lambda: _start("train", settings, name))
 
 
 @options.with_options_of("distill")
-def distill(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
+def distill(
+    settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
+) -> None:
     """Distil one or several teachers into a small student.
 
     A teacher that was trained on another split is refused: it may have seen the test slices.
@@ -35,14 +43,16 @@ def distill(settings: options.Settings, name: options.Name = "", devices: option
       lungcli distill -t OTHER-RUN/student -s shufflenetv2  # a chain
       lungcli distill -t OTHER -s shufflenetv2 --folds 5  # of OTHER-fold1, …
     """
-    from lungcli.cli import distributed, run_job
-
-    distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("distill", settings, name))
+    _run(devices, settings, notify, lambda: _start("distill", settings, name))
 
 
 @options.with_options_of("compress")
 def compress(
-    settings: options.Settings, recipe: options.RecipeName = "", name: options.Name = "", devices: options.Devices = 1
+    settings: options.Settings,
+    recipe: options.RecipeName = "",
+    name: options.Name = "",
+    devices: options.Devices = 1,
+    notify: options.Notify = "",
 ) -> None:
     """Train teacher and student, distil, quantize, compare.
 
@@ -56,12 +66,22 @@ def compress(
       lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
       lungcli compress --recipe fast --data mine
     """
-    from lungcli.cli import distributed, run_job
-
     if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
-    distributed.run_on_devices(
-        devices,
-        settings.values["device"],
-        lambda: run_job.run_recipe(recipe, settings, name) if recipe else run_job.start_run("compress", settings, name),
-    )
+    _run(devices, settings, notify, lambda: _start("compress", settings, name, recipe))
+
+
+def _start(kind: "Kind", settings: options.Settings, name: str, recipe: str = "") -> None:
+    from lungcli.cli import run_job
+
+    if recipe:
+        run_job.run_recipe(recipe, settings, name)
+    else:
+        run_job.start_run(kind, settings, name)
+
+
+def _run(devices: int, settings: options.Settings, command: str, work: Callable[[], None]) -> None:
+    from lungcli.cli import distributed, notify
+
+    with notify.notified(command):
+        distributed.run_on_devices(devices, settings.values["device"], work)

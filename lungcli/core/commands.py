@@ -32,7 +32,10 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         str, Option("Net", "A float model", argument=True, label="Model", metavar="RUN|FILE", choices_from="models")
     ]
     form: Annotated[Form, Option("Compression", "int8: small and fast; others: small only", names=("--to",))] = "int8"
-    max_drop: Annotated[float, Option("Compression", "Largest drop, float to quantized", 0, 1)] = 0.01
+    max_int8_drop: Annotated[
+        float,
+        Option("Compression", "Largest drop, float to quantized", 0, 1, names=("--max-int8-drop", "--max-drop")),
+    ] = 0.01
     min_agreement: Annotated[float, Option("Compression", "Share of predictions to stay", 0, 1)] = 0.99
     metric: Annotated[
         Metric, Option("Compression", "Or malignant-sensitivity, macro-f1, kappa, accuracy", metavar="FIGURE")

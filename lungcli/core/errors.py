@@ -30,7 +30,7 @@ class UnreadableInputError(LungcliError):
 
 
 class GateNotMetError(LungcliError):
-    """The compressed model lost more than `--max-drop` allows."""
+    """The compressed model lost more than its gate allows."""
 
 
 class NetworkError(LungcliError):

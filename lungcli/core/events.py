@@ -118,9 +118,10 @@ class RunFailed(_Event, frozen=True, kw_only=True, tag="run-failed"):
 
 
 class RunDone(_Event, frozen=True, kw_only=True, tag="run-done"):
-    """Every stage is complete."""
+    """Every stage is complete; `failed_checks` are those for which the gate was not met."""
 
     gate_met: bool | None = None
+    failed_checks: tuple[str, ...] = ()
 
 
 Event = (

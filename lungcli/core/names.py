@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from lungcli.core.errors import UsageError
@@ -18,15 +18,17 @@ def spelling(name: str) -> str:
     return re.sub(r"[\s_\-./]", "", name.casefold())
 
 
-def find(name: str, known: Mapping[str, T], kind: str, hint: str = "") -> T:
+def find(
+    name: str, known: Mapping[str, T], kind: str, hint: str = "", offered: Callable[[], Iterable[str]] | None = None
+) -> T:
     """Return the entry of `known` that `name` means, forgiving case, dashes and underscores.
 
-    Raises UsageError listing the nearest and all known names.
+    Raises UsageError listing the nearest and all known names, or of these only those that are `offered`.
     """
     by_spelling = {spelling(key): value for key, value in known.items()}
     if (key := spelling(name)) in by_spelling:
         return by_spelling[key]
-    raise UsageError(f"unknown {kind} {name!r}", suggestion(name, known, hint))
+    raise UsageError(f"unknown {kind} {name!r}", suggestion(name, offered() if offered else known, hint))
 
 
 def suggestion(name: str, known: Iterable[str], hint: str = "") -> str:

@@ -45,6 +45,11 @@ def recipe_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((FOLDER / "recipes").glob("*.toml"))}
 
 
+def slices() -> dict[str, Path]:
+    """Real slices that come with the program, by class."""
+    return {path.stem: path for path in sorted((FOLDER / "slices").glob("*.jpg"))}
+
+
 def load(name: str) -> RecipeFile:
     """Read the bundled recipe that `name` means, or the recipe file at that path. Raises UsageError."""
     path = Path(name)

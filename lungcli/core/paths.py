@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from lungcli.core import settings
 from lungcli.core.errors import LungcliError, UsageError
 
 _PARTIAL = ".partial"
@@ -18,17 +19,15 @@ _PARTIAL = ".partial"
 _SCRATCH = "lungcli-scratch-"
 # A scratch folder is locked within this time after it was made.
 _UNLOCKED_SECONDS = 10
-# As a user may set LUNGCLI_OFFLINE to mean no.
-_NO = ("", "0", "false", "f", "no", "n", "off")
 
 
 def home() -> Path:
-    """Folder of everything lungcli keeps: `$LUNGCLI_HOME`, else the platform's data folder.
+    """Folder of everything lungcli keeps: the setting `home`, else the platform's data folder.
 
     Raises UsageError where the user has no home folder that this could lie in.
     """
-    if override := os.environ.get("LUNGCLI_HOME"):
-        return _expanded(override, "LUNGCLI_HOME")
+    if override := settings.current("home").value:
+        return _expanded(str(override), "LUNGCLI_HOME")
     import platformdirs
 
     hint = "say where to keep things: export LUNGCLI_HOME=/a/folder"
@@ -43,9 +42,9 @@ def home() -> Path:
 
 
 def data_home() -> Path:
-    """Folder of the data sets, one folder each: `$LUNGCLI_DATA`, else `data` in `home()`."""
-    if override := os.environ.get("LUNGCLI_DATA"):
-        return _expanded(override, "LUNGCLI_DATA")
+    """Folder of the data sets, one folder each: the setting `data`, else `data` in `home()`."""
+    if override := settings.current("data").value:
+        return _expanded(str(override), "LUNGCLI_DATA")
     return home() / "data"
 
 
@@ -55,8 +54,8 @@ def runs_home() -> Path:
 
 
 def is_offline() -> bool:
-    """Say whether the user forbids the network: `LUNGCLI_OFFLINE` is set to anything that means yes."""
-    return os.environ.get("LUNGCLI_OFFLINE", "").strip().lower() not in _NO
+    """Say whether the user forbids the network: the setting `offline`."""
+    return bool(settings.current("offline").value)
 
 
 @contextlib.contextmanager

@@ -133,6 +133,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     alpha: Annotated[float, Option("Distillation", "Teacher's share of the loss", 0, 1)] = 0.7
     temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
     max_drop: Annotated[float, Option("Compression", "Largest drop, student to teacher", 0, 1)] = 0.02
+    max_int8_drop: Annotated[float, Option("Compression", "Largest drop, student to int8", 0, 1)] = 0.01
     # Beyond, little is left but the narrowest width that layers are rounded to.
     prune: Annotated[
         float,
@@ -160,6 +161,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for field, option in OPTIONS.items():
             if reason := option.problem(getattr(self, field)):
                 raise OutOfRangeError(field, reason)
+        if self.folds == 1:
+            raise OutOfRangeError("folds", "is 1, and a cross-validation has 2 to 20 folds; 0 means a single split")
         if self.folds and not 1 <= self.fold <= self.folds:
             raise OutOfRangeError("fold", f"is {self.fold}, outside 1 to {self.folds}: a run trains on one fold")
         if self.fold and not self.folds:

@@ -46,11 +46,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows in the order asked for, a pinned baseline first; `machine` says where the latencies were measured."""
+    """Rows in the order asked for, a pinned baseline first; `machine` says where the latencies were measured.
+
+    `evaluated_anew` names the data set whose test part all were evaluated on, for models of several data sets.
+    """
 
     baseline: str
     machine: dict[str, str]
     rows: tuple[Row, ...]
+    evaluated_anew: str = ""
 
 
 class LabelWithConfidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,10 +112,12 @@ def compare(
     *,
     listing: bool = False,
     find: FindEvaluation = stored_evaluation,
+    anew: str = "",
 ) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
 
-    `find` returns the evaluation of a file on its test part, or None.
+    `find` returns the evaluation of a file on its test part, or None; with `anew` on that of the data set so called,
+    and the figures in the cards are left aside.
 
     Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
     was evaluated on another test part than the baseline; a `listing` says so in that model's row instead.
@@ -122,7 +128,7 @@ def compare(
     pinned = paths[0]
     loaded = [model_file.load(path, threads) for path in paths]
     baseline_card = model_file.read_card(pinned)
-    reasons = [reason_not_comparable(model.card, baseline_card) for model in loaded]
+    reasons = ["" if anew else reason_not_comparable(model.card, baseline_card) for model in loaded]
     for model, reason in zip(loaded, reasons, strict=True):
         if reason and not listing:
             raise UsageError(
@@ -142,9 +148,17 @@ def compare(
         baseline=model_paths.name_of(pinned),
         machine=benchmark.machine(),
         rows=tuple(
-            make_row(model.path, model.card, latency, None if model.path == pinned else reference, reason, find)
+            make_row(
+                model.path,
+                msgspec.structs.replace(model.card, figures=None) if anew else model.card,
+                latency,
+                None if model.path == pinned else reference,
+                reason,
+                find,
+            )
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
+        evaluated_anew=anew,
     )
 
 

@@ -1,27 +1,19 @@
 """External validation: a model on a user's own folder of slices of one known class, from another scanner."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import names
-from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.core.errors import UsageError
 from lungcli.datasets import groups
-from lungcli.datasets.files import Advance, files_in
-from lungcli.datasets.ingest.folder_layout import may_be_picture
-from lungcli.imaging.image_io import read
-from lungcli.imaging.picture import content_of
-from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import intervals
 from lungcli.metrics.predictions import MALIGNANT
-from lungcli.modelfile.model_card import ExternalFigures
-from lungcli.modelfile.model_file import Model
+from lungcli.modelfile.model_card import ExternalFigures, ModelCard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +29,17 @@ class ExternalResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Classified:
-    """One file: its content's hash, its thumbnail and probabilities (K,), or in `reason` why it cannot be read.
+class ClassifiedFile:
+    """One picture: its content's hash, its thumbnail, the class predicted, and whether a radiologist is to decide.
 
     `place` is its folder and its number there, by natural order.
     """
 
     place: tuple[str, int]
-    sha256: str = ""
-    thumb: NDArray[np.float32] | None = None
-    probabilities: NDArray[np.float64] | None = None
-    reason: str = ""
+    sha256: str
+    thumb: NDArray[np.float32]
+    label: str
+    referred: bool
 
 
 def parse_label_and_folder(spec: str, classes: Sequence[str]) -> tuple[str, Path]:
@@ -62,65 +54,28 @@ def parse_label_and_folder(spec: str, classes: Sequence[str]) -> tuple[str, Path
     return chosen, path
 
 
-def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | None = None) -> ExternalResult:
-    """Classify every picture in `folder`, however deep, as a slice of the class `label`.
-
-    Near-duplicate groups are found as in an import, so that a hundred slices of one body don't count as a hundred.
-    Files that are no pictures by name are left out. Raises UnreadableInputError when none can be read.
-    """
-    files = [path for path in files_in(folder) if may_be_picture(PurePosixPath(path.name))]
-    classified: list[_Classified] = []
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    try:
-        for item in pool.map(lambda number, path: _classify(number, path, model), range(len(files)), files):
-            classified.append(item)
-            if advance:
-                advance(len(classified), len(files))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    reasons = tuple(item.reason for item in classified if item.reason)
-    if len(reasons) == len(files):
-        why = f"; the first: {reasons[0]}" if reasons else ""
-        raise UnreadableInputError(f"there is no slice in {folder} that can be read{why}", "check the folder")
-    return _summarize(model, label, folder, [item for item in classified if not item.reason], reasons)
-
-
 def with_folder(earlier: tuple[ExternalFigures, ...], new: ExternalFigures) -> tuple[ExternalFigures, ...]:
     """Add figures to those of a card, in place of earlier ones of the same slices under the same label."""
     others = (item for item in earlier if (item.label, item.digest) != (new.label, new.digest))
     return (*others, new)
 
 
-def _classify(number: int, path: Path, model: Model) -> _Classified:
-    place = (str(path.parent), number)
-    try:
-        content = content_of(path, str(path))
-        grey = read(content, str(path)).grey
-    except UnreadableInputError as error:
-        return _Classified(place=place, reason=error.message)
-    return _Classified(
-        place=place,
-        sha256=hashlib.sha256(content).hexdigest(),
-        thumb=groups.thumbnail(grey),
-        probabilities=model.probabilities(prepare(grey, model.card.size)[None])[0],
-    )
-
-
-def _summarize(
-    model: Model, label: str, folder: Path, classified: Sequence[_Classified], reasons: tuple[str, ...]
+def summarize(
+    card: ModelCard, label: str, folder: Path, classified: Sequence[ClassifiedFile], reasons: tuple[str, ...]
 ) -> ExternalResult:
-    card = model.card
+    """Compute the figures of at least one picture of the class `label`; `reasons` say why others were left out.
+
+    Near-duplicate groups are found as in an import, so that a hundred slices of one body don't count as a hundred.
+    """
     hashes = [item.sha256 for item in classified]
-    thumbs = np.stack([item.thumb for item in classified if item.thumb is not None])
-    probabilities = np.stack([item.probabilities for item in classified if item.probabilities is not None])
+    thumbs = np.stack([item.thumb for item in classified])
     group_numbers = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in classified])
-    predicted = probabilities.argmax(axis=1)
-    threshold = card.referral.threshold if card.referral else None
+    predicted = np.array([card.classes.index(item.label) for item in classified])
     specificity = referred = None
     if MALIGNANT in card.classes and label != MALIGNANT:
         specificity = intervals.share_estimate(predicted != card.classes.index(MALIGNANT), group_numbers)
-    if threshold is not None:
-        referred = intervals.share_estimate(probabilities.max(axis=1) < threshold, group_numbers)
+    if card.referral or card.guard:
+        referred = intervals.share_estimate(np.array([item.referred for item in classified]), group_numbers)
     return ExternalResult(
         folder=folder,
         figures=ExternalFigures(
@@ -132,7 +87,7 @@ def _summarize(
             right=intervals.share_estimate(predicted == card.classes.index(label), group_numbers),
             specificity=specificity,
             referred=referred,
-            threshold=threshold,
+            threshold=card.referral.threshold if card.referral else None,
         ),
         predictions={name: int((predicted == index).sum()) for index, name in enumerate(card.classes)},
         unreadable=reasons,

@@ -153,7 +153,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     that makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
     pruned, student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the registry builds
     them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `strategy` is the one of the quantization
-    search's `trials` that the file was made by.
+    search's `trials` that the file was made by, `failed_checks` the names of the checks of the gate that it failed.
     """
 
     format_version: int = FORMAT_VERSION
@@ -174,6 +174,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     int8: Int8Proof | None = None
     strategy: str = msgspec.field(default="", name="rung")
     trials: tuple[TrialFigures, ...] = msgspec.field(default=(), name="ladder")
+    failed_checks: tuple[str, ...] = ()
     guard: OodStatistics | None = None
     calibration: Calibration | None = None
     referral: Referral | None = None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lungcli.core import names, package_data, paths, runs
+from lungcli.core import names, package_data, paths, runs, settings
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
@@ -40,7 +40,7 @@ def resolve(spec: str) -> Path:
     if path.is_file():
         return path
     if spec == BUNDLED and BUNDLED not in runs.known():
-        return default()
+        return bundled()
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
@@ -77,6 +77,11 @@ def teachers(spec: str) -> tuple[str, ...]:
 
 
 def default() -> Path:
+    """Return the model for where none is named: that of the setting `model`. Raises as `resolve` does."""
+    return resolve(str(settings.current("model").value))
+
+
+def bundled() -> Path:
     """Return the model that comes with the program. Raises ModelFileError where it is missing."""
     if not package_data.MODEL.is_file():
         raise ModelFileError(
@@ -93,6 +98,11 @@ def files() -> dict[str, Path]:
             if (path := run.stage(stage) / MODEL).is_file():
                 by_name[f"{run.name}/{stage}"] = path
     return by_name
+
+
+def finished_runs() -> list[str]:
+    """Name the runs that are done, to be offered as models and teachers; others may lack what they are for."""
+    return [run.name for run in runs.readable()[0] if run.info.state == "done"]
 
 
 def name_of(path: Path) -> str:
@@ -117,4 +127,4 @@ def _run(name: str) -> Run:
             f"{name!r} is no model file, and there are no runs yet",
             "make a model: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
         )
-    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`"))
+    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`", finished_runs))

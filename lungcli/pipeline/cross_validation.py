@@ -40,13 +40,13 @@ class PooledStage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pooled(msgspec.Struct, frozen=True, kw_only=True):
-    """All folds of a cross-validation. `decision` is the gate's on all slices, None where nothing is compressed."""
+    """All folds of a cross-validation. `decisions` are the gate's on all slices, none where nothing is compressed."""
 
     runs: tuple[str, ...]
     synthetic: bool
     stages: tuple[PooledStage, ...]
     differences: tuple[Difference, ...]
-    decision: Decision | None
+    decisions: tuple[Decision, ...]
 
 
 def start(kind: Kind, folds: Sequence[Recipe], name: str = "") -> list[Run]:
@@ -89,10 +89,10 @@ def pool(folds: Sequence[Run]) -> Pooled:
             for stage, ours, reference, theirs in pairs
             if stage != reference
         ),
-        decision=(
-            acceptance.decide(pooled["int8"], teacher, folds[0].recipe.max_drop)
-            if "int8" in pooled and teacher is not None
-            else None
+        decisions=(
+            acceptance.gate([pooled[stage] for stage in teachers], pooled["student"], pooled["int8"], folds[0].recipe)
+            if "int8" in pooled
+            else ()
         ),
     )
 

@@ -1,7 +1,8 @@
 """Evaluating a model file on a data set, and storing the figures in the file."""
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import msgspec
 from lungcli.core.errors import UsageError
 from lungcli.datasets import cache, files, manifest, splits
 from lungcli.metrics.predictions import Evaluation
-from lungcli.modelfile.model_card import ExternalFigures, RobustnessFigures
+from lungcli.modelfile.model_card import ExternalFigures, ModelCard, RobustnessFigures
 from lungcli.pipeline import stages
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
     if (stored := compare.stored_evaluation(path)) is not None:
         return stored
     model = model_file.load(path)
-    # The validation predictions lie beside the model that the trial ends with; its student is of the same trial.
-    if model.card.figures is None and any(path.parent.parent.glob(f"*/{compare.VALIDATION}")):
+    if _is_trial(model):
         return None
     name, digest = model.card.data.name, model.card.data.digest
     try:
@@ -93,6 +93,47 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
         if run_data is not None and run_data.split.digest == model.card.split.digest
         else None
     )
+
+
+def with_shared_test_part(cards: Sequence[ModelCard]) -> ModelCard | None:
+    """Return the first card whose test part all these models may be evaluated on; None where there is none.
+
+    Its data set is on this machine, and every other model was trained on the same split, or on other data.
+    """
+    for card in cards:
+        may_be = all(
+            other.split.digest == card.split.digest or other.data.digest != card.data.digest for other in cards
+        )
+        if may_be and all(other.classes == card.classes for other in cards):
+            with contextlib.suppress(UsageError):
+                if manifest.load(card.data.name).digest == card.data.digest:
+                    return card
+    return None
+
+
+def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None = None) -> Evaluation | None:
+    """Evaluate a model file on the test part of the model with `card`; None for a trial, as in `evaluation_of`.
+
+    Raises UsageError where that split has changed.
+    """
+    from lungcli.modelfile import model_file
+
+    model = model_file.load(path)
+    if _is_trial(model):
+        return None
+    recipe = msgspec.structs.replace(card.recipe, data=card.data.name, size=model.card.size)
+    run_data = stages.load_run_data(recipe, advance)
+    if run_data.split.digest != card.split.digest:
+        raise UsageError(f"{card.split.in_words()} of {card.data.name!r} has changed", "train its model again")
+    return _evaluate_test_part(model, run_data)
+
+
+def _is_trial(model: "Model") -> bool:
+    """Whether a model is a search's trial that was not chosen."""
+    from lungcli.evaluation import compare
+
+    # The validation predictions lie beside the model that the trial ends with; its student is of the same trial.
+    return model.card.figures is None and any(model.path.parent.parent.glob(f"*/{compare.VALIDATION}"))
 
 
 def _training_data(model: "Model", name: str, advance: files.Advance | None) -> stages.RunData:

@@ -11,7 +11,6 @@ from lungcli.core.events import Event, RunDone, RunStarted, StageDone, StageStar
 from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance
-from lungcli.metrics import predictions
 from lungcli.modelfile import model_paths
 from lungcli.pipeline import export_check, prune, quantize, stages
 from lungcli.pipeline.stages import RunData
@@ -60,18 +59,17 @@ def execute(run: Run, run_data: RunData, without: Collection[str] = ()) -> Gener
     return runs.record(run, _stage_events(run, run_data, without))
 
 
-def decide(run: Run) -> acceptance.Decision | None:
-    """Compare the int8 model of a finished `compress` run with its teacher, or with the mean of several.
-
-    None for other kinds of run.
-    """
+def decide(run: Run) -> tuple[acceptance.Decision, ...]:
+    """Return the checks of a finished `compress` run on its test part; none for other kinds of run."""
     if run.info.kind != "compress":
-        return None
+        return ()
     from lungcli.evaluation import evaluate
 
-    ours = evaluate.load(run.stage("int8") / stages.EVALUATION)
-    teachers = [evaluate.load(run.stage(stage) / stages.EVALUATION) for stage in model_paths.teacher_stages(run.recipe)]
-    return acceptance.decide(ours, predictions.ensemble(teachers), run.recipe.max_drop)
+    *teachers, student, int8 = (
+        evaluate.load(run.stage(stage) / stages.EVALUATION)
+        for stage in (*model_paths.teacher_stages(run.recipe), "student", "int8")
+    )
+    return acceptance.gate(teachers, student, int8, run.recipe)
 
 
 def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Generator[Event, None, None]:
@@ -110,8 +108,11 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
         yield StageStarted(time=now(), stage=EVALUATE, about=f"evaluate {', '.join(unevaluated)} on {slices}")
         stages.evaluate(run, unevaluated, run_data)
         yield StageDone(time=now(), stage=EVALUATE, about=slices)
-    decision = decide(run) if evaluates else None
-    yield RunDone(time=now(), gate_met=None if decision is None else decision.met)
+    decisions = decide(run) if evaluates else ()
+    failed = tuple(decision.name for decision in decisions if not decision.met)
+    if decisions:
+        stages.record_failed_checks(run, failed)
+    yield RunDone(time=now(), gate_met=not failed if decisions else None, failed_checks=failed)
 
 
 def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
@@ -152,7 +153,9 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
     from lungcli.modelfile import model_file
 
     if name.partition("/")[0] not in runs.known():
-        raise UsageError(f"unknown teacher {name!r}", names.suggestion(name, [*registry.NETS, *runs.known()]))
+        raise UsageError(
+            f"unknown teacher {name!r}", names.suggestion(name, [*registry.NETS, *model_paths.finished_runs()])
+        )
     _, split = stages.load_with_split(recipe)
     pairs = []
     for spec in model_paths.teachers(name):

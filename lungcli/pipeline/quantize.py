@@ -12,7 +12,9 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StrategyDone, StrategyStarted, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
+from lungcli.evaluation.acceptance import Decision
 from lungcli.metrics import referral
+from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard, TrialFigures
@@ -27,11 +29,8 @@ _SAME_SPEED = 0.05
 
 
 def quantize(run: Run, run_data: RunData) -> Generator[Event, None, ModelCard]:
-    """Make the int8 model file out of the student's; see `compress_file`.
-
-    The limits are the search's defaults, unless the run allows less to be lost.
-    """
-    limits = Limits(max_drop=min(Limits().max_drop, run.recipe.max_drop))
+    """Make the int8 model file out of the student's; see `compress_file`."""
+    limits = Limits(max_drop=run.recipe.max_int8_drop)
     source, to = (run.stage(stage) / stages.MODEL for stage in ("student", "int8"))
     return compress_file(source, to, run_data, limits, tuning=run.recipe.qat_epochs)
 
@@ -87,6 +86,7 @@ def compress_file(
             int8=chosen.proof if form == "int8" else None,
             strategy=chosen.strategy.name,
             trials=tuple(trial.figures for trial in trials),
+            failed_checks=card.failed_checks + (() if chosen.passes else ("quantization",)),
         )
         model_file.write(chosen.path, final, to)
     return final
@@ -106,6 +106,22 @@ def require_weights(source: Path) -> None:
 def passes(card: ModelCard) -> bool:
     """Whether the strategy that a file was made by passed; True for files without one."""
     return not any(row.fails for row in card.trials if row.name == card.strategy)
+
+
+def check_of(card: ModelCard, limits: Limits) -> Decision:
+    """Return the quantization check of a file that a search has made, on the validation part."""
+    chosen = next(row for row in card.trials if row.name == card.strategy)
+    return Decision(
+        name="quantization",
+        model=card.precision,
+        reference="float32",
+        part="val",
+        met=not chosen.fails,
+        max_drop=limits.max_drop,
+        difference=chosen.difference or Estimate(value=None, low=None, high=None),
+        metric=limits.metric,
+        malignant=chosen.malignant,
+    )
 
 
 def proof_in_words(card: ModelCard) -> str:

@@ -11,15 +11,16 @@ from lungcli.core.errors import UsageError
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics import predictions
-from lungcli.metrics.predictions import Figures
+from lungcli.metrics.predictions import Evaluation, Figures
 from lungcli.modelfile import model_file, model_paths
-from lungcli.pipeline import stages
+from lungcli.pipeline import jobs, stages
 
 
 class StageReproduction(msgspec.Struct, frozen=True, kw_only=True):
     """One stage and its repetition: whether weights (None for a stage without) and graph are identical bit for bit.
 
-    Of `n` test slices `flips` are classified differently; `largest_change` is that of any probability.
+    Of `n` test slices, or validation slices of a search's trial, `flips` are classified differently; `largest_change`
+    is that of any probability.
     """
 
     stage: str
@@ -75,7 +76,9 @@ def start(run: Run) -> Run:
 
 def compare(run: Run, again: Run) -> Reproduction:
     """Compare a finished repetition with the run that it repeats."""
-    reproductions = tuple(_compare_stage(run, again, stage) for stage in model_paths.stages(run))
+    reproductions = tuple(
+        _compare_stage(run, again, stage) for stage in model_paths.stages(run) if stage not in skipped_stages(run)
+    )
     return Reproduction(
         run=run.name,
         again=again.name,
@@ -89,7 +92,10 @@ def _compare_stage(run: Run, again: Run, stage: str) -> StageReproduction:
     from lungcli.training import loop
 
     ours, theirs = again.stage(stage), run.stage(stage)
-    evaluation, before = evaluate.load(ours / stages.EVALUATION), evaluate.load(theirs / stages.EVALUATION)
+    if jobs.EVALUATE in skipped_stages(run):
+        evaluation, before = (_validation(item, stage) for item in (again, run))
+    else:
+        evaluation, before = (evaluate.load(folder / stages.EVALUATION) for folder in (ours, theirs))
     change = np.abs(evaluation.arrays()[1] - before.arrays()[1])
     return StageReproduction(
         stage=stage,
@@ -101,6 +107,21 @@ def _compare_stage(run: Run, again: Run, stage: str) -> StageReproduction:
         before=before.figures(),
         again=evaluation.figures(),
     )
+
+
+def skipped_stages(run: Run) -> tuple[str, ...]:
+    """Return the stages that `run` went without: a search's trial has no base student, and never met the test part."""
+    all_stages = model_paths.stages(run)
+    missing = tuple(stage for stage in all_stages if not (run.stage(stage) / model_paths.MODEL).exists())
+    is_evaluated = any((run.stage(stage) / stages.EVALUATION).exists() for stage in all_stages)
+    return missing if is_evaluated else (*missing, jobs.EVALUATE)
+
+
+def _validation(run: Run, stage: str) -> Evaluation:
+    """Evaluate the model of a stage on the validation part."""
+    run_data = stages.load_run_data(run.recipe)
+    model = model_file.load(run.stage(stage) / model_paths.MODEL)
+    return evaluate.evaluate(model, run_data.pixels, run_data.split.val, run_data.manifest, run_data.split, part="val")
 
 
 def _same_weights(ours: Path, theirs: Path) -> bool | None:

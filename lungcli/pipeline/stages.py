@@ -233,6 +233,16 @@ def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
         model_file.recard(path, msgspec.structs.replace(model.card, figures=predictions.figures()))
 
 
+def record_failed_checks(run: Run, failed: tuple[str, ...]) -> None:
+    """Write the checks that a compression failed into the cards of the models that failed them."""
+    from lungcli.modelfile import model_file
+
+    for stage, checks in (("student", tuple(name for name in failed if name == "distillation")), ("int8", failed)):
+        path = run.stage(stage) / MODEL
+        if (card := model_file.read_card(path)).failed_checks != checks:
+            model_file.recard(path, msgspec.structs.replace(card, failed_checks=checks))
+
+
 def recipe_of(recipe: Recipe, stage: str) -> Recipe:
     """Return the recipe of `stage`: a teacher is another net with the same budget.
 

@@ -251,7 +251,9 @@ def _evaluate_trial(
     limits: Limits,
 ) -> Trial:
     evaluation = context.evaluate(after)
-    decision = acceptance.decide(evaluation, reference, limits.max_drop, limits.metric)
+    decision = acceptance.decide(
+        "quantization", (strategy.form, evaluation), ("float32", reference), limits.max_drop, limits.metric
+    )
     proof = int8_coverage.prove(context.source, after, reference.arrays()[1], evaluation.arrays()[1])
     figures = msgspec.structs.replace(
         _figures(strategy.name, before, after, evaluation),

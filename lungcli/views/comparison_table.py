@@ -12,6 +12,9 @@ from lungcli.views.units import number, size
 
 Column = tuple[str, Callable[[Row], str]]
 
+HEADINGS = {"balanced accuracy": "balanced\naccuracy", "malignant sensitivity": "malignant\nsensitivity"}
+"""Headings longer than what stands below them, on two lines."""
+
 P_VALUES = (
     "p-values are two-sided: p bootstrap is of that difference, over groups; p McNemar (mid-p) treats slices as "
     "independent, so it is too small where near-duplicates get the same prediction"
@@ -29,17 +32,16 @@ def _figure(name: str) -> Callable[[Row], str]:
     return show
 
 
-NAMES = ("model", "net")
 COLUMNS: tuple[Column, ...] = (
     ("model", lambda row: row.name),
-    ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
     ("size", lambda row: size(row.bytes)),
-    ("parameters", lambda row: f"{row.parameters / 1e6:.2f} M"),
     ("p50 ms", lambda row: _latency(row, "p50")),
-    ("p90 ms", lambda row: _latency(row, "p90")),
     ("balanced accuracy", _figure("balanced_accuracy")),
     ("malignant sensitivity", _figure("malignant_sensitivity")),
     ("to baseline", lambda row: difference(row.difference)),
+    ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
+    ("parameters", lambda row: f"{row.parameters / 1e6:.2f} M"),
+    ("p90 ms", lambda row: _latency(row, "p90")),
     ("p bootstrap", lambda row: p_value(row.significance.bootstrap) if row.significance else "–"),
     ("p McNemar", lambda row: p_value(row.significance.mcnemar) if row.significance else "–"),
     ("accuracy", _figure("accuracy")),
@@ -47,6 +49,49 @@ COLUMNS: tuple[Column, ...] = (
     ("kappa", _figure("kappa")),
     ("ECE", lambda row: number(row.figures.ece) if row.figures else "–"),
 )
+
+BRIEF = 6
+"""So many columns, the first ones, are shown where not all are asked for."""
+
+
+def _least(value: Callable[[Row], float | None]) -> Callable[[Row], float | None]:
+    return lambda row: None if (found := value(row)) is None else -found
+
+
+def _most(name: str) -> Callable[[Row], float | None]:
+    return lambda row: row.figures.estimates[name].value if row.figures and name in row.figures.estimates else None
+
+
+_MERITS: dict[str, Callable[[Row], float | None]] = {
+    "size": _least(lambda row: row.bytes),
+    "parameters": _least(lambda row: row.parameters),
+    "p50 ms": _least(lambda row: row.latency.p50 if row.latency else None),
+    "p90 ms": _least(lambda row: row.latency.p90 if row.latency else None),
+    "balanced accuracy": _most("balanced_accuracy"),
+    "malignant sensitivity": _most("malignant_sensitivity"),
+    "accuracy": _most("accuracy"),
+    "macro-F1": _most("macro_f1"),
+    "kappa": _most("kappa"),
+    "ECE": _least(lambda row: row.figures.ece if row.figures else None),
+}
+"""How good a model is in a column, the more the better."""
+
+
+def best(rows: Sequence[Row], title: str) -> set[int]:
+    """Return which of several rows have the best value of a column; none for figures on different slices."""
+    if title not in _MERITS:
+        return set()
+    merits = {index: value for index, row in enumerate(rows) if (value := _MERITS[title](row)) is not None}
+    parts = {(row.data, row.figures.n, row.figures.part, row.figures.protocol) for row in rows if row.figures}
+    depends_on_slices = title not in ("size", "parameters", "p50 ms", "p90 ms")
+    if len(set(merits.values())) < 2 or (depends_on_slices and len(parts) > 1):
+        return set()
+    return {index for index, value in merits.items() if value == max(merits.values())}
+
+
+def brief(title: str, cell: str) -> str:
+    """Shorten a difference to its value where not all columns are asked for."""
+    return cell.partition(" [")[0] if title == "to baseline" else cell
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -61,6 +106,11 @@ def footnotes(comparison: Comparison) -> list[str]:
         f"evaluated on {rests_on(n, groups, part, protocol)}; 95 % intervals by bootstrap over groups"
         for n, groups, part, protocol in sorted(parts)
     ]
+    if comparison.evaluated_anew:
+        lines.append(
+            f"all evaluated anew on the test part of {comparison.evaluated_anew!r}, since the models come from "
+            "different data sets; if these share pictures, a model may have seen some of them"
+        )
     if any(protocol == "random" for _, _, _, protocol in parts):
         lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):

@@ -24,7 +24,12 @@ RUN = "compress-ownmodel-phantom"
 def environment(home: Path) -> dict[str, str]:
     """The environment of a process with its own home."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LUNGCLI", "NO_COLOR"))}
-    return kept | {"LUNGCLI_HOME": str(home), "COLUMNS": "120", "PYTHONWARNINGS": "error::DeprecationWarning:lungcli"}
+    return kept | {
+        "LUNGCLI_HOME": str(home),
+        "LUNGCLI_CONFIG": str(home / "config.toml"),
+        "COLUMNS": "120",
+        "PYTHONWARNINGS": "error::DeprecationWarning:lungcli",
+    }
 
 
 def call(home: Path, *arguments: object, check: int | None = 0, timeout: float = 300) -> Done:

@@ -20,19 +20,19 @@ def test_compress_reports_its_stages_and_ends_with_the_table(made: tuple[Path, D
     for stage in ("teacher", "base", "student", "int8"):
         assert f"{stage}: " in done.stderr
         assert (home / "runs" / RUN / stage / "model.onnx").is_file()
-    for title in ("size", "parameters", "p50", "p90", "balanced", "malignant", "accuracy", "macro-F1", "kappa"):
+    for title in ("size", "p50", "balanced", "malignant", "to baseline"):
         assert title in done.stdout
     assert "layers run on integers" in done.stderr
-    assert "gate met: int8 minus teacher" in done.stderr
+    assert "distillation check passed: student minus teacher is " in done.stderr
+    assert "quantization check passed: int8 minus student is " in done.stderr
     assert "synthetic data" in done.stderr
-    assert f"next: lungcli predict --model '{RUN}'" in done.stderr
 
 
 def test_compress_repeats_no_finished_stage(own_workshop: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (own_workshop / "runs" / RUN).glob("*/model.onnx")}
     done = call(own_workshop, *COMPRESS)
     assert f"resuming the run '{RUN}'" in done.stderr
-    assert "epoch" not in done.stderr
+    assert "epoch  " not in done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -45,9 +45,31 @@ def test_the_gate_fails_with_its_own_code(own_workshop: Path) -> None:
     perfect = json.loads(path.read_text())
     perfect["probabilities"] = [[float(k == label) for k in range(3)] for label in perfect["labels"]]
     path.write_text(json.dumps(perfect))
-    done = call(own_workshop, "runs", "resume", RUN, check=5)
-    assert "error: gate not met: int8 minus teacher is -" in done.stderr
-    assert (run / "int8" / "model.onnx").exists()
+    done = call(own_workshop, *COMPRESS[:-1], "0.02", check=5)
+    assert "distillation check failed: student minus teacher is -" in done.stderr
+    assert "quantization check passed: int8 minus student is " in done.stderr
+    assert "error: gate not met: distillation; the files are kept" in done.stderr
+    assert json.loads(call(own_workshop, "models", "card", RUN).stdout)["failed_checks"] == ["distillation"]
+
+
+def test_a_finished_run_is_not_resumed_and_an_unfinished_one_not_offered(own_workshop: Path) -> None:
+    done = call(own_workshop, "runs", "resume", RUN)
+    assert done.stderr == f"the run '{RUN}' is finished already, so nothing was done\n"
+    info = own_workshop / "runs" / RUN / "run.json"
+    info.write_text(info.read_text().replace('"done"', '"failed"'))
+    for command in (["predict", "-m", "compress", "x.png"], ["distill", "-t", "compress", "-s", "ownmodel"]):
+        assert RUN not in call(own_workshop, *command, check=2).stderr
+
+
+def test_a_model_that_nobody_should_use_is_warned_about(own_workshop: Path, slices: list[Path]) -> None:
+    """Two epochs teach nothing, and a failed check is remembered."""
+    done = call(own_workshop, *COMPRESS)
+    assert f"warning: {RUN} is not shown to be better than chance" in done.stderr
+    assert "next: train it longer or on more slices, as in --epochs 6" in done.stderr
+    assert (
+        f"{RUN}/int8: is not shown to be better than chance"
+        in call(own_workshop, "predict", "-m", RUN, slices[0]).stderr
+    )
 
 
 def test_figures_are_in_the_model_file(workshop: Path) -> None:

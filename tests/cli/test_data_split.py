@@ -108,6 +108,8 @@ def test_a_run_on_changed_data_is_refused(own_workshop: Path) -> None:
     shutil.rmtree(own_workshop / "data" / "phantom")
     call(own_workshop, "data", "phantom", "--slices", 72, "--seed", 1)
 
+    info = own_workshop / "runs" / RUN / "run.json"
+    info.write_text(info.read_text().replace('"done"', '"stopped"'))
     done = call(own_workshop, "runs", "resume", RUN, check=2)
     judged = call(own_workshop, "evaluate", RUN)
 

@@ -11,11 +11,12 @@ from PIL import Image
 from lungcli.cli import evaluate
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
-from lungcli.evaluation import external_validation
+from lungcli.datasets.phantom import dataset
 from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
+from lungcli.pipeline import external_validation
 from tests.cli.conftest import RUN, call
 from tests.cli.test_calibrate import card_of
 from tests.metrics.test_predictions import evaluation
@@ -60,7 +61,7 @@ def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
     (own_workshop / "data").rename(tmp_path / "away")
     done = call(own_workshop, "evaluate", RUN, "--folder-as", f"normal={healthy}")
     assert "specificity (not predicted malignant)" in done.stdout
-    assert "referred (below" in done.stdout
+    assert "referred to a radiologist" in done.stdout
     assert "6 slices of" in done.stdout
     assert "broken.png: it is empty" in done.stderr
     card = card_of(own_workshop, RUN)["elsewhere"]
@@ -147,7 +148,8 @@ def test_a_model_file_that_may_not_be_written_is_no_failure(
         raise LungcliError(f"cannot write {path}: Permission denied")
 
     (tmp_path / "own").mkdir()
-    Image.fromarray(graphs.slices(1, size=64)[0]).save(tmp_path / "own" / "a.png")
+    patient = next(iter(dataset.patients(40, 0)))
+    Image.fromarray(dataset.render(patient, 0.0, 128)).save(tmp_path / "own" / "a.png")
     scored = external_validation.evaluate_folder(tiny, "normal", tmp_path / "own")
     monkeypatch.setattr(paths, "atomic_write", refuse)
     evaluate._save(evaluate._Results(model=tiny, evaluations=[], stress_figures=(), folder_results=[scored]))

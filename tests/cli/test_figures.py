@@ -75,6 +75,17 @@ def test_the_table_fits_80_columns(workshop: Path, monkeypatch: pytest.MonkeyPat
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
+def test_models_of_different_data_sets_are_evaluated_anew_on_one(workshop: Path) -> None:
+    document = json.loads(call(workshop, "compare", "bundled", RUN, "--seconds", 0, "--json").stdout)
+    first, second = document["rows"]
+    assert document["evaluated_anew"] == "phantom"
+    assert [first["name"], second["name"]] == ["bundled", f"{RUN}/int8"]
+    assert first["figures"]["n"] == second["figures"]["n"] < 72
+    assert second["difference"]["value"] is not None
+    done = call(workshop, "compare", "bundled", RUN, "--seconds", 0)
+    assert "all evaluated anew on the test part of 'phantom'" in done.stderr
+
+
 def test_without_runs_the_bundled_model_is_listed(home: Path) -> None:
     (row,) = json.loads(call(home, "compare", "--seconds", "0", "--json").stdout)["rows"]
     assert (row["name"], row["precision"], row["synthetic"]) == ("bundled", "int8", False)
@@ -156,8 +167,10 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
     card = model_file.read_card(output)
     assert [row.fails for row in card.trials] == [(), ("agreement",), ("agreement",)]
     assert card.strategy in ("minmax per tensor", "minmax per channel")
-    told = f"no quantization strategy passes; the best, {card.strategy}, fails on agreement and is kept: {output}"
-    assert caught.value.message == told
+    assert caught.value.message.startswith("quantization check failed: int8 minus float32 is ")
+    kept = f"no strategy passes; the best, {card.strategy}, fails on agreement and is kept: {output}"
+    assert caught.value.message.endswith(kept)
+    assert card.failed_checks == ("quantization",)
 
 
 def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:

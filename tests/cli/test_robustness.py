@@ -85,7 +85,7 @@ def test_a_folder_is_shown_with_its_unreadable_files(capsys: pytest.CaptureFixtu
         "a [red], as normal: 1 malignant, 3 normal",
         "predicted normal 0.750 [.500, 1.000]",
         "specificity (not predicted malignant) 0.750 [.500, 1.000]",
-        "referred (below 0.600) 0.750 [.500, 1.000]",
+        "referred to a radiologist 0.750 [.500, 1.000]",
         "4 slices of 2 near-duplicate groups",
         "",
     ]

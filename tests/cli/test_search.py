@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -227,3 +228,11 @@ def test_sizes_are_read_as_people_write_them(typed: str, meant: int) -> None:
     from lungcli.cli import search
 
     assert search.parse_size(typed) == meant
+
+
+def test_a_trial_is_reproduced_without_the_test_part(searched: Searched, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(searched[0], home)
+    done = call(home, "runs", "reproduce", "rates-0001")
+    assert "rates-0001-again repeats rates-0001" in done.stderr
+    assert not list((home / "runs" / "rates-0001-again").glob("*/evaluation.json"))

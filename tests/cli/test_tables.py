@@ -1,9 +1,11 @@
 """The comparison table against golden output, in every format."""
 
+from unittest import mock
+
 import msgspec
 import pytest
 
-from lungcli.cli import tables
+from lungcli.cli import console, tables
 from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics.intervals import Estimate
@@ -48,27 +50,10 @@ COMPARISON = Comparison(
 
 GOLDEN = """\
 run [1]
-              teacher         int8
-net           resnet18        resnet18 int8
-size          44.68 MB        11.30 MB
-parameters    11.17 M         11.17 M
-p50 ms        1.23            –
-p90 ms        1.50            –
-balanced      1.000           0.833
-accuracy      [1.000, 1.000]  [.500, 1.000]
-malignant     1.000           1.000
-sensitivity   [1.000, 1.000]  [1.000, 1.000]
-to baseline   –               -0.167 n.s.
-                              [-.500, +.000]
-p bootstrap   –               0.631
-p McNemar     –               0.500
-accuracy      1.000           0.833
-              [1.000, 1.000]  [.500, 1.000]
-macro-F1      1.000           0.822
-              [1.000, 1.000]  [.667, 1.000]
-kappa         1.000           0.750
-              [1.000, 1.000]  [.000, 1.000]
-ECE           0.200           0.033
+                           balanced              malignant
+model    size      p50 ms  accuracy              sensitivity           to baseline
+teacher  44.68 MB  1.23    1.000 [1.000, 1.000]* 1.000 [1.000, 1.000]  –
+int8     11.30 MB* –       0.833 [.500, 1.000]   1.000 [1.000, 1.000]  -0.167 n.s.
 """
 
 FOOTNOTES = [
@@ -81,26 +66,50 @@ FOOTNOTES = [
 ]
 
 
-def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_rows_and_the_best_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     tables.show_comparison(COMPARISON)
     shown = capsys.readouterr()
-    assert [line.rstrip() for line in shown.out.splitlines()] == GOLDEN.splitlines()
+    assert shown.out == GOLDEN
+    brief = [line for line in FOOTNOTES if line != comparison_table.P_VALUES]
+    assert shown.err.splitlines() == [*brief, "all columns: lungcli compare --wide"]
+
+
+def test_wide_shows_every_column_and_a_pipe_cuts_none(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show_comparison(COMPARISON, wide=True)
+    shown = capsys.readouterr()
+    head, teacher, int8 = shown.out.splitlines()[-3:]
+    assert head.split()[-5:] == ["McNemar", "accuracy", "macro-F1", "kappa", "ECE"]
     assert shown.err.splitlines() == FOOTNOTES
+    assert "resnet18 int8" in int8
+    assert "-0.167 n.s. [-.500, +.000]" in int8
+    assert len(teacher) > 80
+    assert "--wide" not in shown.err
 
 
-def test_more_models_than_fit_go_below(capsys: pytest.CaptureFixture[str]) -> None:
-    many = Comparison(baseline="b", machine={"cpu": ""}, rows=tuple(row(f"s{i}", "bbmmnn") for i in range(6)))
-    tables.show_comparison(many)
-    lines = capsys.readouterr().out.splitlines()
+def test_a_narrow_terminal_gets_fewer_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    with mock.patch.object(type(console.out()), "is_terminal", new=True):
+        name = "a-rather-long-name-of-a-run/student"
+        rows = (COMPARISON.rows[0], msgspec.structs.replace(COMPARISON.rows[1], name=name))
+        tables.show_comparison(msgspec.structs.replace(COMPARISON, rows=rows))
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert [line.split() for line in lines if "s0" in line or "s5" in line] == [
-        ["s0", "s1", "s2", "s3"],
-        ["s4", "s5"],
-    ]
+    assert lines[-1].startswith(name)
+    assert "no room here for malignant sensitivity, to baseline; all columns: lungcli compare --wide" in shown.err
+
+
+def test_nothing_is_best_on_different_slices_or_where_all_are_equal() -> None:
+    other = msgspec.structs.replace(COMPARISON.rows[1], data="mine")
+    assert comparison_table.best(COMPARISON.rows, "balanced accuracy") == {0}
+    assert comparison_table.best((COMPARISON.rows[0], other), "balanced accuracy") == set()
+    assert comparison_table.best((COMPARISON.rows[0], other), "size") == {1}
+    assert comparison_table.best(COMPARISON.rows, "malignant sensitivity") == set()
+    assert comparison_table.best(COMPARISON.rows, "p50 ms") == set()
+    assert comparison_table.best(COMPARISON.rows, "ECE") == {1}
 
 
 def test_models_of_several_runs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     other = msgspec.structs.replace(COMPARISON.rows[1], name="other/int8")
     tables.show_comparison(msgspec.structs.replace(COMPARISON, rows=(COMPARISON.rows[0], other)))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["model", "run", "[1]/teacher", "other/int8"] in lines
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in lines[-2:]] == ["run [1]/teacher", "other/int8"]

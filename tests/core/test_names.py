@@ -24,6 +24,13 @@ def test_unknown_name_suggests_the_nearest_and_lists_all() -> None:
     assert caught.value.hint.endswith("see the list")
 
 
+def test_only_what_is_offered_is_suggested_but_all_is_found() -> None:
+    with pytest.raises(UsageError) as caught:
+        names.find("mobilnetv2", KNOWN, "model", offered=lambda: ["resnet18"])
+    assert caught.value.hint == "known: resnet18"
+    assert names.find("mobilenetv2", KNOWN, "model", offered=lambda: ["resnet18"]) == 1
+
+
 def test_nothing_near_suggests_nothing() -> None:
     assert "did you mean" not in names.suggestion("xyz", KNOWN)
 

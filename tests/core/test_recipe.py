@@ -102,7 +102,13 @@ def test_one_teacher_is_written_as_before_and_several_as_a_list(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("folds", "fold", "why"),
-    [(5, 0, "outside 1 to 5"), (5, 6, "outside 1 to 5"), (0, 1, "no folds"), (21, 1, "outside 0 to 20")],
+    [
+        (5, 0, "outside 1 to 5"),
+        (5, 6, "outside 1 to 5"),
+        (0, 1, "no folds"),
+        (21, 1, "outside 0 to 20"),
+        (1, 1, "has 2 to 20 folds"),
+    ],
 )
 def test_a_fold_is_one_of_the_folds(folds: int, fold: int, why: str) -> None:
     with pytest.raises(UsageError, match=why):

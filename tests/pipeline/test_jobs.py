@@ -42,21 +42,22 @@ def evaluation(*malignant: tuple[float, float]) -> Evaluation:
     ],
     ids=["one teacher", "the mean of two"],
 )
-def test_the_gate_compares_int8_with_the_mean_of_its_teachers(
+def test_the_gate_compares_the_student_with_the_mean_of_its_teachers(
     teachers: dict[str, Evaluation], difference: float
 ) -> None:
     """Two teachers together are right where one is surer of it than the other of its error."""
     recipe = recipes.make(data="d", model="m", teacher=["resnet18"] * len(teachers))
     run = runs.create("r", "compress", recipe)
-    for stage, predictions in {**teachers, "int8": evaluation(RIGHT, WRONG)}.items():
+    student, int8 = evaluation(RIGHT, WRONG), evaluation(RIGHT, RIGHT)
+    for stage, predictions in {**teachers, "student": student, "int8": int8}.items():
         evaluate.save(predictions, run.stage(stage) / stages.EVALUATION)
-    decision = jobs.decide(run)
-    assert decision is not None
-    assert decision.difference.value == pytest.approx(difference)
+    distillation, quantization = jobs.decide(run)
+    assert distillation.difference.value == pytest.approx(difference)
+    assert quantization.difference.value == pytest.approx(0.25)
 
 
 def test_only_compressions_have_a_gate() -> None:
-    assert jobs.decide(runs.create("r", "train", recipes.make(data="d", model="m"))) is None
+    assert jobs.decide(runs.create("r", "train", recipes.make(data="d", model="m"))) == ()
 
 
 def test_a_stage_is_done_once_and_its_event_follows_its_work(monkeypatch: pytest.MonkeyPatch) -> None:

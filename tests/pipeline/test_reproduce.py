@@ -87,3 +87,25 @@ def test_changed_data_is_reported_before_anything_is_trained() -> None:
         reproduce.start(done("a", "another digest"))
     assert list(runs.known()) == ["a"]
     assert manifest.load("phantom").slices
+
+
+def test_a_trial_is_repeated_without_what_it_went_without() -> None:
+    """No trial meets the test part, not even when it is repeated."""
+    run = finished("a")
+    assert reproduce.skipped_stages(run) == ()
+    (run.stage("train") / stages.EVALUATION).unlink()
+    assert reproduce.skipped_stages(run) == ("evaluate",)
+    (run.stage("train") / model_paths.MODEL).unlink()
+    assert reproduce.skipped_stages(run) == ("train", "evaluate")
+
+
+def test_a_trial_is_compared_on_its_validation_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_ = [finished("a"), finished("a-again")]
+    for run in runs_:
+        (run.stage("train") / stages.EVALUATION).unlink()
+    predicted = {"a": evaluation("bbmmnn", part="val"), "a-again": evaluation("bnmmnn", part="val")}
+    monkeypatch.setattr(reproduce, "_validation", lambda run, _: predicted[run.name])
+
+    (stage,) = reproduce.compare(*runs_).stages
+
+    assert (stage.flips, stage.n, stage.before.part) == (1, 6, "val")

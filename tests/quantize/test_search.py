@@ -237,7 +237,16 @@ def decision(difference: float | None = 0.0, malignant: float | None = 0.0) -> D
     def estimate(value: float | None) -> Estimate:
         return Estimate(value=value, low=value, high=value)
 
-    return Decision(met=True, max_drop=0.01, difference=estimate(difference), malignant=estimate(malignant))
+    return Decision(
+        name="quantization",
+        model="int8",
+        reference="float32",
+        part="val",
+        met=True,
+        max_drop=0.01,
+        difference=estimate(difference),
+        malignant=estimate(malignant),
+    )
 
 
 @pytest.mark.parametrize(

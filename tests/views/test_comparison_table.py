@@ -6,8 +6,8 @@ from tests.cli.test_tables import COMPARISON, FOOTNOTES
 
 def test_markdown_has_a_row_a_model_and_the_footnotes() -> None:
     lines = comparison_table.markdown(COMPARISON).splitlines()
-    assert lines[0].startswith("| model | net | size |")
-    assert lines[3].startswith("| run [1]/int8 | resnet18 int8 | 11.30 MB |")
+    assert lines[0].startswith("| model | size | p50 ms |")
+    assert lines[3].startswith("| run [1]/int8 | 11.30 MB | – |")
     assert [line.removeprefix("- ") for line in lines[5:]] == FOOTNOTES
 
 

@@ -108,6 +108,7 @@ class Glance:
     loss: float | None = None
     error: str = ""
     gate_met: bool | None = None
+    failed_checks: tuple[str, ...] = ()
     more: bool = False
 
 
@@ -171,7 +172,7 @@ def _after(before: Glance, lines: list[bytes]) -> Glance:
             case RunFailed():
                 now = dataclasses.replace(now, error=event.error)
             case RunDone():
-                now = dataclasses.replace(now, gate_met=event.gate_met)
+                now = dataclasses.replace(now, gate_met=event.gate_met, failed_checks=event.failed_checks)
             case _:
                 pass
     batches = [event for event in events if isinstance(event, BatchDone) and event.stage == now.stage]

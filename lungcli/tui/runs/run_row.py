@@ -9,6 +9,7 @@ from pathlib import Path
 from lungcli.core.recipe import as_tuple
 from lungcli.core.runs import Kind, Run, State
 from lungcli.tui.runs.event_reader import UNREAD, Best, Glance
+from lungcli.views import acceptance
 from lungcli.views.units import duration
 
 MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
@@ -109,7 +110,7 @@ def sentence(row: Row) -> str:
     if row.tags:
         parts.append(" ".join(f"#{tag}" for tag in row.tags))
     if row.glance.gate_met is not None:
-        parts.append("gate met" if row.glance.gate_met else "gate not met")
+        parts.append(acceptance.gate(row.glance.gate_met, row.glance.failed_checks))
     return " · ".join(part for part in parts if part)
 
 

@@ -1,0 +1,78 @@
+"""What the shell offers for names: they are listed without opening what they name."""
+
+from collections.abc import Callable, Iterable
+
+Complete = Callable[[str], list[str]]
+
+
+def nets(incomplete: str) -> list[str]:
+    """Nets that can be trained."""
+    from lungcli.core import registry
+
+    return _starting(registry.NETS, incomplete)
+
+
+def methods(incomplete: str) -> list[str]:
+    """Methods of distillation."""
+    from lungcli.core import registry
+
+    return _starting(registry.METHODS, incomplete)
+
+
+def data_sets(incomplete: str) -> list[str]:
+    """Data sets on this machine."""
+    from lungcli.datasets import manifest
+
+    return _starting(manifest.existing(), incomplete)
+
+
+def published(incomplete: str) -> list[str]:
+    """Data sets that can be downloaded."""
+    from lungcli.core import registry
+
+    return _starting(registry.DATA_SETS, incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Runs on this machine."""
+    from lungcli.core import runs
+
+    return _starting(runs.known(), incomplete)
+
+
+def models(incomplete: str) -> list[str]:
+    """The bundled model, runs, and after `RUN/` the stages that have a model file."""
+    from lungcli.core import runs
+
+    known = runs.known()
+    run, slash, _ = incomplete.partition("/")
+    if slash and run in known:
+        return _starting((f"{run}/{file.parent.name}" for file in known[run].glob("*/model.onnx")), incomplete)
+    return _starting(("bundled", *known), incomplete)
+
+
+def teachers(incomplete: str) -> list[str]:
+    """Runs and nets."""
+    return runs(incomplete) + nets(incomplete)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Bundled recipes."""
+    from lungcli.core import package_data
+
+    return _starting(package_data.recipe_files(), incomplete)
+
+
+def settings(incomplete: str) -> list[str]:
+    """Settings of `lungcli config`."""
+    from lungcli.core import settings
+
+    return _starting(settings.SETTINGS, incomplete)
+
+
+BY_CHOICES: dict[str, Complete] = {"nets": nets, "teachers": teachers, "data": data_sets, "models": models}
+"""By what a declared option names; see `core.options.Option.choices_from`."""
+
+
+def _starting(names: Iterable[str], incomplete: str) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))
