@@ -150,7 +150,7 @@ def test_slices_with_a_lesion_are_added_beside_themselves_as_malignant(tmp_path:
     recipe = msgspec.structs.replace(RECIPE, epochs=1, batch=42, transplants=0.25, augment=off)
     list(loop.train("train", tiny_net(), spy, recipe, with_lesions(), tmp_path))
 
-    ((slices, labels),) = seen
+    slices, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
     added = slices[42:]
     assert len(added) == round(0.25 * 42)
     assert (labels[42:] == 1).all()
