@@ -1,4 +1,4 @@
-"""Crops of lesions with their masks, read from a data set that has both."""
+"""Crops of lesions with their masks, read from a data set of crops or of whole slices that has masks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from lungcli.metrics.predictions import MALIGNANT
 # Fewer pixels show no shape; a crop of LIDC-IDRI has about 0.7 mm a pixel, so this is 9 mm across.
 _LEAST_PIXELS = 130
 _PARTS = 5
+# As many pixels as the crops of LIDC-IDRI have; on whole slices, too, a pixel is about 0.7 mm.
+_SIDE = 128
 _HINT = "import crops of lesions with a column `mask`: see lungcli/datasets/README.md"
 
 
@@ -60,4 +62,14 @@ def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesio
 
 def _read(files: tuple[Path, Path]) -> tuple[Pixels, Pixels]:
     crop, mask = (read(path, colour=False).pixels for path in files)
-    return crop, (mask > 0).astype(np.uint8)
+    return _around(crop, mask), (_around(mask, mask) > 0).astype(np.uint8)
+
+
+def _around(pixels: Pixels, mask: Pixels) -> Pixels:
+    """Cut the square of `_SIDE` pixels around the middle of the mask out of a whole slice; a crop stays as it is."""
+    if max(pixels.shape) <= _SIDE:
+        return pixels
+    rows, columns = np.nonzero(mask)
+    padded = np.pad(pixels, _SIDE // 2, mode="edge")
+    top, left = (round(float(places.mean())) if len(places) else 0 for places in (rows, columns))
+    return padded[top : top + _SIDE, left : left + _SIDE]

@@ -59,6 +59,24 @@ def test_malignant_lesions_of_some_size_come_with_their_masks(tmp_path: Path) ->
         np.testing.assert_array_equal(masks[index], mask > 0)
 
 
+def test_a_lesion_is_cut_out_of_a_whole_slice(tmp_path: Path) -> None:
+    name = data_set(tmp_path, ("malignant", "a", 10, 512), ("malignant", "b", 12, 512), ("benign", "c", 9, 512))
+
+    for part in both_parts(name):
+        assert part.crops.shape[1:] == (128, 128)
+        for grey, mask in zip(part.crops, part.masks, strict=True):
+            assert mask[64, 64]
+            np.testing.assert_array_equal(grey > 100, mask > 0)
+
+
+def test_a_lesion_at_the_edge_of_a_slice_is_cut_out_too() -> None:
+    slice_, mask = np.zeros((2, 200, 300), dtype=np.uint8)
+    slice_[:9, -5:] = mask[:9, -5:] = 200
+
+    assert lesions._around(slice_, mask).shape == (128, 128)
+    assert lesions._around(slice_, mask)[64, 64] == 200
+
+
 def test_a_fifth_of_the_groups_is_for_validation(tmp_path: Path) -> None:
     rows = [("malignant", f"patient {number}", 9 + number, 64) for number in range(15)]
     name = data_set(tmp_path, *rows, ("benign", "other", 8, 64))
