@@ -7,7 +7,7 @@ import pytest
 
 from lungcli.cli import notify, progress
 from lungcli.core.errors import UsageError
-from lungcli.core.events import StageStarted
+from lungcli.core.events import Event, StageStarted
 from tests.views.test_run_progress import BEGIN, batch, started
 
 
@@ -17,7 +17,7 @@ def test_a_log_says_every_ten_seconds_how_far_the_run_is(
     clock = iter([0.0, 1.0, 2.0, 10.5, 10.5, 11.0, 21.0, 21.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     show = progress._log_events()
-    events = [started(), StageStarted(time=BEGIN, stage="teacher", about="train", epochs=2)]
+    events: list[Event] = [started(), StageStarted(time=BEGIN, stage="teacher", about="train", epochs=2)]
     for event in [*events, batch("teacher", 10, 1, 4), batch("teacher", 11, 1, 4), batch("teacher", 21, 2, 2)]:
         show(event)
     first, second, third = capsys.readouterr().err.splitlines()

@@ -8,7 +8,7 @@ from lungcli.core import paths, settings
 from lungcli.core.errors import UsageError
 from lungcli.core.settings import Resolved
 
-FILE = {"threads": 2, "offline": True, "model": "mine"}
+FILE: dict[str, settings.Value] = {"threads": 2, "offline": True, "model": "mine"}
 
 
 @pytest.mark.parametrize(
