@@ -11,12 +11,13 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import dicom, hounsfield
+from lungcli.imaging import dicom, hounsfield, jpeg_header
 from lungcli.imaging.picture import DAMAGED, QUIET, Grey, Picture, check_size, content_of, damaged, printable
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _TIFF = (b"II", b"MM")
 _MIN_IS_WHITE_TAG = 262
+_MOST_PAGES = 99
 _EXIF_IN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 # Pictures of 12 bits in 16 are nearly black by the whole range; no slice in a window is so dark.
 _LEAST_OF_16_BITS = 4096
@@ -50,7 +51,7 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
             if content.startswith(_TIFF):
                 _silence_libtiff()
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            pages = _pages(image)
     except Image.DecompressionBombError as error:
         raise UnreadableInputError(
             f"cannot read {shown}: it is too large to be one slice", "one slice has at most 64 million pixels"
@@ -63,12 +64,25 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
         raise damaged(shown) from error
     check_size(*image.size, shown)
     if pages > 1:
-        raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
+        many = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else pages
+        raise UnreadableInputError(f"cannot read {shown}: it holds {many} pages", "save each slice as its own file")
     try:
+        if image.format in ("JPEG", "MPO"):
+            jpeg_header.require_few_scans(content, image.width * image.height)
         grey, colourfulness = _pixels(image, shown, colour=colour)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
     return Picture(grey=grey, size=(grey.shape[1], grey.shape[0]), kind=_kind(image), colour=colourfulness)
+
+
+def _pages(image: Image.Image) -> int:
+    """Count the pages of a TIFF, as far as that takes no time; other pictures have one."""
+    pages = 1
+    with contextlib.suppress(EOFError):
+        while image.format == "TIFF" and pages <= _MOST_PAGES:
+            image.seek(pages)
+            pages += 1
+    return pages
 
 
 @functools.cache
