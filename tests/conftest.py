@@ -35,6 +35,14 @@ def _heard() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _home_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cut fixtures that several tests share off, which are made before `home`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGCLI_HOME", str(tmp_path_factory.mktemp("home of all")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cut the test off from the user's data, runs and settings."""

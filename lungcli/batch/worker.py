@@ -13,7 +13,7 @@ from lungcli.batch.filesystem import Location
 from lungcli.batch.parquet import ShardMetadata
 from lungcli.imaging import privacy
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import inputs
+from lungcli.predict import inputs, timed_reading
 from lungcli.predict.inputs import Item, Naming
 from lungcli.predict.predict import Outcome, Prediction, in_order, predict
 
@@ -39,7 +39,9 @@ def predict_shard(location: Location, names: Sequence[str], model: Model, option
     """
     naming = Naming(phi=options.include_phi)
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
-        predicted = predict(_items(location, names, naming, pool), model, force=options.force, workers=options.threads)
+        items = _items(location, names, naming, pool)
+        seconds = timed_reading.SECONDS
+        predicted = predict(items, model, force=options.force, workers=options.threads, seconds=seconds)
         # Only the file name is kept of an item, which may hold the whole content.
         predicted_files = [(outcome, capture.item.file) for outcome, capture in predicted]
     outcomes = [

@@ -89,7 +89,9 @@ def list_(json: options.Json = False) -> None:
     from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
-    manifests = [manifest.read(folder / "manifest.json") for folder in manifest.existing().values()]
+    manifests, problems = manifest.readable()
+    for problem in problems:
+        console.warn(problem.message)
     if json:
         console.print_json({"data": [summary.summarize(item) for item in manifests]})
         return

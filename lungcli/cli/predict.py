@@ -81,6 +81,17 @@ JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Print JSON lines, one for each outcome as it comes.", rich_help_panel="Output")
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        max=3600,
+        metavar="SECONDS",
+        help="Give up one of several pictures that takes longer to read.",
+        rich_help_panel="Pictures",
+    ),
+]
 
 
 def predict(
@@ -101,6 +112,7 @@ def predict(
     json: options.Json = False,
     jsonl: JsonLines = False,
     csv: Csv = False,
+    timeout: Timeout = 10.0,
     engine: predict_ray.Engine = "here",
     shard_size: predict_ray.ShardSize = 1000,
     address: predict_ray.Address = "",
@@ -131,7 +143,8 @@ def predict(
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
     naming = inputs.Naming(phi=include_phi)
     items = _items(named_paths, naming, stdin=stdin)
-    outcomes = predict.predict(items, loaded, force=force, workers=1 if single else threads, capture=pictures.wanted)
+    workers, seconds = (1, 0.0) if single else (threads, timeout)
+    outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=seconds)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
     with predict_output.output_writer(form, loaded, single=single, top=top) as write:
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]

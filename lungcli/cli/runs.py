@@ -36,8 +36,8 @@ def list_(json: options.Json = False) -> None:
                 console.plain(run.name),
                 runs.state(run),
                 run.info.kind,
-                run.recipe.model,
-                " + ".join(run.recipe.teachers) or "–",
+                console.plain(run.recipe.model),
+                console.plain(" + ".join(run.recipe.teachers)) or "–",
                 console.plain(run.recipe.data),
                 f"{run.info.changed:%Y-%m-%d %H:%M}",
             )

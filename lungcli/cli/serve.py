@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from lungcli.cli import options
+from lungcli.core import paths
 from lungcli.core.errors import LungcliError, ModelFileError, UsageError
 from lungcli.core.formatting import plain_lines
 
@@ -123,7 +124,8 @@ def _models(wanted: str) -> "Mapping[str, Path]":
 def _accounts(path: Path) -> tuple[tuple[str, str], ...]:
     """Read `NAME:PASSWORD` lines. Raises LungcliError, UsageError."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        text = paths.read_regular(path, 1 << 20).decode()
+        lines = [line for line in text.splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise LungcliError(f"cannot read {path}", "--auth needs a text file with one NAME:PASSWORD per line") from error
     pairs = [line.partition(":") for line in lines]

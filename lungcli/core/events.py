@@ -158,6 +158,8 @@ def decode(line: bytes) -> Event:
         fields = msgspec.json.decode(line)
         if not isinstance(fields, dict):
             raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     missing = {name for name, value in fields.items() if value is None and name != "malignant_sensitivity"}
     event: Event = msgspec.convert(fields | dict.fromkeys(missing, math.nan), type=Event)
     return event

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from lungcli.core import names, recipe
+from lungcli.core import names, recipe, versioned
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind
@@ -57,8 +57,8 @@ def load(name: str) -> RecipeFile:
         current_name = _FORMER_NAMES.get(names.spelling(name), name)
         path = names.find(current_name, recipe_files(), "recipe", "see `lungcli recipes list`, or name a .toml file")
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=RecipeFile)
+        return versioned.read_toml(path, RecipeFile)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}", "see `lungcli recipes list`") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except versioned.DAMAGE as error:
         raise UsageError(f"{path} is no recipe: {error}", "see `lungcli recipes show fast` for an example") from error

@@ -1,6 +1,7 @@
 """Where things lie on the user's machine, how they are written (whole or not at all), and whether it is offline."""
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lungcli.core import settings
 from lungcli.core.errors import LungcliError, UsageError
@@ -83,6 +85,26 @@ def atomic_replace(path: Path) -> Iterator[Path]:
         if sys.platform != "win32":
             os.close(handle)
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to be read. Raises OSError for another: a pipe would be waited for, a device never end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with os.fdopen(handle, "rb") as file:
+        yield file
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return the content of a regular file. Raises OSError for what is none, or exceeds `most` bytes."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it exceeds {most >> 10:,} kB")
+    return content
 
 
 def walk_files(folder: Path) -> dict[Path, os.stat_result]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lungcli.core import paths, registry
+from lungcli.core import paths, registry, versioned
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option, OutOfRangeError, declared
 
@@ -245,8 +245,8 @@ def save(recipe: Recipe, path: Path) -> None:
 def load(path: Path) -> Recipe:
     """Read a recipe. Raises UsageError when the file is missing or is no recipe."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+        return versioned.read_toml(path, Recipe)
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except versioned.DAMAGE as error:
         raise UsageError(f"{path} is no recipe: {error}") from error

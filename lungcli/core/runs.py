@@ -12,6 +12,7 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,8 @@ FORMAT_VERSION = 2
 """1: as 2, without the events `rate-lowered` and `batch-lowered`, and read the same way."""
 
 _LOCK = ".lock"
+_MOST_LINE = 1 << 20
+_USUAL = (stat.S_IFREG, stat.S_IFDIR)
 # In seconds: a check of the lock takes it for a moment.
 _LOCK_TIMEOUT = 0.5
 
@@ -113,7 +116,8 @@ def known() -> dict[str, Path]:
     for item in root.iterdir():
         # Another process may remove or rename a run just now.
         with contextlib.suppress(OSError):
-            if not item.name.startswith(".") and (item / "run.json").is_file():
+            # What is no file is named when it is opened, and can be removed.
+            if not item.name.startswith(".") and (item / "run.json").lstat():
                 created[item] = item.stat().st_ctime_ns
     return {item.name: item for item in sorted(created, key=lambda item: (created[item], item.name))}
 
@@ -135,22 +139,24 @@ def load(name: str) -> Run:
 
 
 def read(folder: Path) -> Run:
-    """Open the run in `folder`. Raises LungcliError when it is damaged, of a newer lungcli, or holds a link."""
-    if link := _link_in(folder):
-        # This program would write where the link leads.
-        raise LungcliError(
-            f"the run {folder.name!r} holds a link: {link.relative_to(folder)}", "put what it leads to in its place"
-        )
+    """Open the run in `folder`. Raises LungcliError when it is damaged or of a newer lungcli.
+
+    So is one with a link, for this program would write where that leads, or with a pipe, which would be waited for.
+    """
     hint = f"remove it and start again: lungcli runs remove '{folder.name}'"
+    if odd := _oddity_in(folder):
+        what = "link" if odd.is_symlink() else "pipe or device"
+        raise LungcliError(f"the run {folder.name!r} holds a {what}: {odd.relative_to(folder)}", hint)
     info = _FORMAT.read(folder / "run.json", hint, repr(folder.name))
     return Run(name=folder.name, folder=folder, info=info, recipe=recipes.load(folder / "recipe.toml"))
 
 
-def _link_in(folder: Path) -> Path | None:
-    """Return a link in the folder of a run or one of its stages, if there is one."""
+def _oddity_in(folder: Path) -> Path | None:
+    """Return what is neither file nor folder in the folder of a run or one of its stages, if there is any."""
     try:
-        stages = [folder, *(item for item in folder.iterdir() if item.is_dir() and not item.is_symlink())]
-        return next((item for stage in stages for item in stage.iterdir() if item.is_symlink()), None)
+        stages = [folder, *(item for item in folder.iterdir() if stat.S_ISDIR(item.lstat().st_mode))]
+        items = (item for stage in stages for item in stage.iterdir())
+        return next((item for item in items if stat.S_IFMT(item.lstat().st_mode) not in _USUAL), None)
     except OSError:
         return None
 
@@ -176,21 +182,24 @@ def remove(folder: Path) -> None:
     with paths.os_errors_as(folder):
         folder.rename(doomed)
     for leftover in folder.parent.glob(".*.removed-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_symlink():
+            leftover.unlink(missing_ok=True)
+        # Folders may be nested deeper than can be followed; what is left of them is no run any more.
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def events(run: Run) -> Iterator[Event]:
     """Read the events of the run; a last line cut off by a crash is left out."""
     if not run.events.exists():
         return
-    with run.events.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            try:
+    try:
+        with paths.open_regular(run.events) as file:
+            # No event is as long as the limit: decoding what is says that it is damaged.
+            while (line := file.readline(_MOST_LINE)).endswith(b"\n") or len(line) == _MOST_LINE:
                 yield decode(line)
-            except (msgspec.DecodeError, ValueError) as error:
-                raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise LungcliError(f"{run.events} is damaged: {error}", "remove the run and start again") from error
 
 
 def record(run: Run, work: Generator[Event, None, None]) -> Generator[Event, None, None]:
@@ -299,7 +308,10 @@ def _is_free(folder: Path) -> bool:
 
 def _is_locked(folder: Path) -> bool:
     """Whether a process works on the run in `folder`; writes nothing where none ever has."""
-    if not (folder / _LOCK).exists():
+    try:
+        if not stat.S_ISREG((folder / _LOCK).lstat().st_mode):
+            return False
+    except OSError:
         return False
     try:
         with filelock.FileLock(folder / _LOCK, timeout=0):

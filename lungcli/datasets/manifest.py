@@ -1,6 +1,7 @@
 """A data set on disk: a folder with `slices/`, `masks/` and a `manifest.json` that says what each file is."""
 
 import hashlib
+import os
 import re
 import secrets
 import shutil
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import names, paths, versioned
-from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.core import names, paths, runs, versioned
+from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError
+from lungcli.core.runs import Run
 from lungcli.datasets import atomic_dir
 
 FORMAT_VERSION = 1
@@ -88,7 +90,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(item.institution or self.name for item in self.slices)
 
 
-_FORMAT = versioned.Format(kind="manifest", version=FORMAT_VERSION, content=Manifest, error=UnreadableInputError)
+_FORMAT = versioned.Format(
+    kind="manifest",
+    version=FORMAT_VERSION,
+    content=Manifest,
+    error=UnreadableInputError,
+    most_bytes=versioned.MOST_LARGE,
+)
 
 
 def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
@@ -131,8 +139,22 @@ def existing() -> dict[str, Path]:
     if not root.is_dir():
         return {}
     return {
-        item.name: item for item in sorted(root.iterdir()) if not item.name.startswith(".") and (item / FILE).is_file()
+        item.name: item
+        for item in sorted(root.iterdir())
+        if not item.name.startswith(".") and os.path.lexists(item / FILE)
     }
+
+
+def readable() -> tuple[list[Manifest], list[LungcliError]]:
+    """Read every manifest; return them, and an error for each that cannot be read."""
+    manifests: list[Manifest] = []
+    problems: list[LungcliError] = []
+    for folder in existing().values():
+        try:
+            manifests.append(read(folder / FILE))
+        except LungcliError as error:
+            problems.append(error)
+    return manifests, problems
 
 
 def save(manifest: Manifest, into: Path) -> None:
@@ -162,6 +184,8 @@ def _damage(manifest: Manifest) -> str:
     if not _DIGEST.fullmatch(manifest.digest):
         return "its digest is none"
     classes = frozenset(manifest.classes)
+    if len(classes) < len(manifest.classes):
+        return "it names a class twice"
     for item in manifest.slices:
         if item.label not in classes:
             return f"{item.path!r} is of a class that it does not name"
@@ -184,8 +208,10 @@ def find(name: str) -> Path:
 
 
 def remove(name: str) -> None:
-    """Delete the data set called `name`. Raises UsageError when there is none."""
+    """Delete the data set called `name`. Raises UsageError when there is none, and while a run reads it."""
     target = find(name)
+    if reader := next((run.name for run in runs.readable()[0] if _reads(run, target.name)), ""):
+        raise UsageError(f"the run {reader!r} reads the data set {target.name!r}", "stop it first, or wait for it")
     with atomic_dir.exclusive_lock(
         target.parent, target.name, f"another process works on the data set {target.name!r}"
     ):
@@ -195,6 +221,10 @@ def remove(name: str) -> None:
             target.rename(doomed)
             shutil.rmtree(doomed)
         atomic_dir.remove_partial(target.parent)
+
+
+def _reads(run: Run, name: str) -> bool:
+    return names.spelling(run.recipe.data) == names.spelling(name) and runs.state(run) == "running"
 
 
 def require_new(name: str) -> Path:

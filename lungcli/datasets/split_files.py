@@ -47,7 +47,9 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-_FORMAT = versioned.Format(kind="split", version=FORMAT_VERSION, content=SplitFile, error=UnreadableInputError)
+_FORMAT = versioned.Format(
+    kind="split", version=FORMAT_VERSION, content=SplitFile, error=UnreadableInputError, most_bytes=versioned.MOST_LARGE
+)
 
 
 def build(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:

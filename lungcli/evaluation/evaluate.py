@@ -15,7 +15,9 @@ from lungcli.metrics.classification import Floats
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_file import Model
 
-_FORMAT = versioned.Format(kind="evaluation", version=1, content=Evaluation, error=UnreadableInputError)
+_FORMAT = versioned.Format(
+    kind="evaluation", version=1, content=Evaluation, error=UnreadableInputError, most_bytes=versioned.MOST_LARGE
+)
 
 Indices = Sequence[int] | NDArray[np.int64]
 

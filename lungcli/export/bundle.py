@@ -1,5 +1,6 @@
 """Files beside an exported one: its facts, example programs, and a sample slice with its expected prediction."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -69,11 +70,15 @@ def file_contents(
 def write(contents: dict[Path, bytes]) -> None:
     """Write every file atomically, the first one last: where it is, all are. Raises LungcliError.
 
-    Partial files that a killed process left are deleted.
+    Partial files that a killed process left are deleted, and where one cannot be written, those that are new.
     """
-    for path in reversed(list(contents)):
-        paths.remove_partial(path.parent, path.name)
-        paths.atomic_write(path, contents[path])
+    with contextlib.ExitStack() as new:
+        for path in reversed(list(contents)):
+            if not path.exists():
+                new.callback(path.unlink, missing_ok=True)
+            paths.remove_partial(path.parent, path.name)
+            paths.atomic_write(path, contents[path])
+        new.pop_all()
 
 
 def _sample_path(to: Path) -> Path:

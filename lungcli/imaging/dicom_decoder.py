@@ -7,15 +7,15 @@ frame, and whose end is one damaged file.
 import atexit
 import functools
 import importlib.util
-import subprocess
 import sys
-import threading
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core import worker_process
+from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import dicom_tags, jpeg_header
 from lungcli.imaging.picture import DAMAGED
 
@@ -39,7 +39,6 @@ _TAGS = {
     "pixel_representation": "PixelRepresentation",
     "photometric_interpretation": "PhotometricInterpretation",
 }
-_LENGTH = 8
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +106,7 @@ def decoded(dataset: "FileDataset", frame: int) -> NDArray[np.generic]:
         tags={name: str(value) if isinstance(value, str) else int(value) for name, value in tags.items()},
         encoded=encoded,
     )
-    reply = _worker().ask(_told_by_stream(request))
+    reply = _ask(_told_by_stream(request))
     return np.frombuffer(reply.values, dtype=reply.kind).reshape(reply.shape)
 
 
@@ -137,93 +136,27 @@ def _told_by_stream(request: Request) -> Request:
     return Request(syntax=_JPEG, tags={**request.tags, "bits_stored": bits}, encoded=request.encoded)
 
 
-class _Worker:
-    """The process that decodes, started when it is first needed and again after it has died."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def ask(self, request: Request) -> Reply:
-        """Raises ValueError where it dies, hangs, or can't decode."""
-        with self._lock:
-            process = self._running()
-            hangs = threading.Timer(MOST_SECONDS, process.kill)
-            hangs.start()
-            try:
-                _send(process.stdin, msgspec.msgpack.encode(request))
-                answer = _receive(process.stdout)
-            except (OSError, EOFError) as error:
-                self.end()
-                raise ValueError("the decoder died of it") from error
-            finally:
-                hangs.cancel()
-        reply = msgspec.msgpack.decode(answer, type=Reply)
-        if not reply.kind:
-            raise ValueError("the decoder cannot decode it")
-        return reply
-
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None or self._process.poll() is not None:
-            self.end()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lungcli.imaging.dicom_decoder"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        return self._process
-
-    def end(self) -> None:
-        """End the process, if there is one."""
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    # What it could not be sent any more does not matter.
-                    _close(pipe)
-            process.wait()
-
-
 @functools.cache
-def _worker() -> _Worker:
-    worker = _Worker()
+def _worker() -> WorkerProcess:
+    worker = WorkerProcess("lungcli.imaging.dicom_decoder")
     atexit.register(worker.end)
     return worker
 
 
-def _close(pipe: IO[bytes]) -> None:
+def _ask(request: Request) -> Reply:
+    """Raises ValueError where the process dies, hangs, or can't decode."""
     try:
-        pipe.close()
-    except OSError:
-        return
+        answer = _worker().ask(msgspec.msgpack.encode(request), MOST_SECONDS)
+    except (EOFError, TimeoutError) as error:
+        raise ValueError("the decoder died of it") from error
+    reply = msgspec.msgpack.decode(answer, type=Reply)
+    if not reply.kind:
+        raise ValueError("the decoder cannot decode it")
+    return reply
 
 
-def _send(pipe: IO[bytes] | None, content: bytes) -> None:
-    if pipe is None:
-        raise EOFError
-    pipe.write(len(content).to_bytes(_LENGTH, "little") + content)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes] | None) -> bytes:
-    head = pipe.read(_LENGTH) if pipe else b""
-    length = int.from_bytes(head, "little")
-    content = pipe.read(length) if pipe and len(head) == _LENGTH else b""
-    if len(head) < _LENGTH or len(content) < length:
-        raise EOFError
-    return content
-
-
-def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer requests until there are no more."""
-    while True:
-        try:
-            request = msgspec.msgpack.decode(_receive(requests), type=Request)
-        except EOFError:
-            return
-        _send(replies, msgspec.msgpack.encode(_reply(request)))
+def _answer(content: bytes) -> bytes:
+    return msgspec.msgpack.encode(_reply(msgspec.msgpack.decode(content, type=Request)))
 
 
 def _reply(request: Request) -> Reply:
@@ -245,15 +178,5 @@ def _reply(request: Request) -> Reply:
     return Reply(kind=values.dtype.str, shape=values.shape, values=values.tobytes())
 
 
-def _bounded() -> None:
-    """Let this process have no more memory than decoding needs, where the system can see to it."""
-    try:
-        import resource
-    except ImportError:
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-
-
 if __name__ == "__main__":
-    _bounded()
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    worker_process.serve(_answer, MOST_BYTES)

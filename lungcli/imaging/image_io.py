@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import dicom, hounsfield
+from lungcli.imaging import dicom, hounsfield, jpeg_header
 from lungcli.imaging.picture import (
     DAMAGED,
     QUIET,
@@ -28,6 +28,7 @@ from lungcli.imaging.picture import (
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 _TIFF = (b"II", b"MM")
 _MIN_IS_WHITE_TAG = 262
+_MOST_PAGES = 99
 _EXIF_IN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 # Pictures of 12 bits in 16 are nearly black by the whole range; no slice in a window is so dark.
 _LEAST_OF_16_BITS = 4096
@@ -64,7 +65,7 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
             if content.startswith(_TIFF):
                 _silence_libtiff()
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            pages = _pages(image)
     except Image.DecompressionBombError as error:
         raise UnreadableInputError(
             f"cannot read {shown}: it is too large to be one slice", "one slice has at most 64 million pixels"
@@ -77,14 +78,27 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
         raise damaged(shown) from error
     check_size(*image.size, shown)
     if pages > 1:
-        raise UnreadableInputError(f"cannot read {shown}: it holds {pages} pages", "save each slice as its own file")
+        many = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else pages
+        raise UnreadableInputError(f"cannot read {shown}: it holds {many} pages", "save each slice as its own file")
     try:
+        if image.format in ("JPEG", "MPO"):
+            jpeg_header.require_few_scans(content, image.width * image.height)
         colourfulness = _jpeg_colour(content) if colour and _has_luma(image) else 0.0
         pixels, other = _pixels(image, shown, colour=colour)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
     size = (pixels.shape[1], pixels.shape[0])
     return Picture(pixels=pixels, size=size, kind=_kind(image), colour=max(colourfulness, other))
+
+
+def _pages(image: Image.Image) -> int:
+    """Count the pages of a TIFF, as far as that takes no time; other pictures have one."""
+    pages = 1
+    with contextlib.suppress(EOFError):
+        while image.format == "TIFF" and pages <= _MOST_PAGES:
+            image.seek(pages)
+            pages += 1
+    return pages
 
 
 @functools.cache

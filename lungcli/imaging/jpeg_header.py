@@ -7,6 +7,8 @@ _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 # Values of noise may take a little more than uncompressed; headers come on top.
 _MOST_OVER_RAW, _HEADERS = 2, 1 << 16
+# A progressive picture has ten scans, and its thumbnail may have as many; then pixels of all scans, about 2 s of them.
+_USUAL_SCANS, _MOST_SCANNED = 20, 100_000_000
 
 
 def require(encoded: bytes, size: tuple[int, int], raw: int) -> None:
@@ -19,6 +21,17 @@ def require(encoded: bytes, size: tuple[int, int], raw: int) -> None:
     own = size_of(encoded)
     if own is not None and own != size:
         raise ValueError("of another size than the header says")
+    require_few_scans(encoded, size[0] * size[1])
+
+
+def require_few_scans(encoded: bytes, pixels: int) -> None:
+    """Raise ValueError for a JPEG stream whose scans of `pixels` each would be decoded for many seconds.
+
+    Of a start-of-scan marker and what follows it, decoded values hold none (T.81, B.1.1.5).
+    """
+    scans = encoded.count(b"\xff\xda")
+    if encoded[:2] == b"\xff\xd8" and scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED:
+        raise ValueError(f"it has {scans} scans")
 
 
 def size_of(encoded: bytes) -> tuple[int, int] | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from lungcli.core import cpu, package_data, paths, versioned
 from lungcli.core.errors import ModelFileError
@@ -16,7 +15,7 @@ from lungcli.imaging import ood
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
-from lungcli.modelfile import graph_limits, model_card, onnx_wire, tta
+from lungcli.modelfile import graph_rules, model_card, onnx_wire, trial_run, tta
 from lungcli.modelfile.model_card import ModelCard
 
 if TYPE_CHECKING:
@@ -29,17 +28,6 @@ INPUT, OUTPUT, EVIDENCE = "slice", "logits", "evidence"
 _LARGEST = 2**31 - 1
 _HOW_TO_MAKE_ONE = "make one with `lungcli compress`, or choose another of `lungcli models list`"
 _FATAL_ONLY = 4
-
-# The runtime's exceptions share no class of their own.
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    *(
-        error
-        for error in vars(onnxruntime_pybind11_state).values()
-        if isinstance(error, type) and issubclass(error, Exception)
-    ),
-    RuntimeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +77,7 @@ class Model:
     def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
             values: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
-        except RUNTIME_ERRORS as error:
+        except trial_run.RUNTIME_ERRORS as error:
             raise _cannot_run(self.path, error) from error
         if values.shape[:2] != (len(slices), len(self.card.classes)) or not np.isfinite(values).all():
             raise ModelFileError(
@@ -124,14 +112,19 @@ def write(graph: Path, card: ModelCard, to: Path) -> None:
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise ModelFileError(f"{graph} is not a valid ONNX file: {_first_line(error)}", "export it again") from error
     content = model.SerializeToString(deterministic=True)
-    require_bounded(content, graph)
+    try:
+        graph_rules.require(memoryview(content))
+    except ValueError as error:
+        raise ModelFileError(f"{graph} is no classifier of slices: {error}", _HOW_TO_MAKE_ONE) from error
+    trial_run.remember(content)
     paths.remove_partial(to.parent, to.name)
     paths.atomic_write(to, content)
 
 
 def recard(path: Path, card: ModelCard) -> None:
-    """Replace the card of the model file `path`, atomically. Raises ModelFileError when it is no model file."""
+    """Replace the card of the model file `path`, atomically. Raises ModelFileError as `load` does."""
     read_card(path)
+    require_bounded(path.read_bytes(), path)
     write(path, card, path)
 
 
@@ -194,14 +187,16 @@ def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> on
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except RUNTIME_ERRORS as error:
+    except trial_run.RUNTIME_ERRORS as error:
         raise _cannot_run(path, error) from error
 
 
 def require_bounded(content: bytes, path: Path) -> None:
-    """Raise ModelFileError where the graph in the bytes of `path` exceeds `graph_limits`."""
+    """Raise ModelFileError where the bytes of `path`, if not known, break `graph_rules` or fail their `trial_run`."""
     try:
-        graph_limits.require(memoryview(content))
+        if not trial_run.is_known(content):
+            graph_rules.require(memoryview(content))
+            trial_run.require(content)
     except ValueError as error:
         raise ModelFileError(f"{path} is no classifier of slices: {error}", _HOW_TO_MAKE_ONE) from error
 

@@ -7,7 +7,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5
+# The parts of a file, which are counted before they are read: registered nets have some 20,000.
+MAX_FIELDS = 500_000
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
@@ -35,9 +37,10 @@ def summary(content: memoryview) -> Summary:
     """Read the metadata and look through every tensor. Raises ValueError when `content` is no whole ONNX file."""
     metadata: dict[str, str] = {}
     field_numbers = set()
-    for number, wire, value, end in fields(content, 0, len(content)):
+    for count, (number, wire, value, end) in enumerate(fields(content, 0, len(content))):
+        _require_few(count)
         field_numbers.add(number)
-        if (number, wire) == (_METADATA, _BYTES):
+        if (number, wire) == (_METADATA, BYTES):
             key, text = _entry(content, value, end)
             metadata[key] = text
     if not {_IR_VERSION, _GRAPH} <= field_numbers:
@@ -49,32 +52,46 @@ def graph_digest(content: memoryview) -> str:
     """Return the sha256 of the graph, weights included, without metadata. Raises ValueError as `summary` does."""
     digest = hashlib.sha256()
     for number, wire, value, end in fields(content, 0, len(content)):
-        if (number, wire) == (_GRAPH, _BYTES):
+        if (number, wire) == (_GRAPH, BYTES):
             digest.update(content[value:end])
+    return digest.hexdigest()
+
+
+def program_digest(content: memoryview) -> str:
+    """Return the sha256 of all but the metadata: of everything that decides what a file computes, and at what cost."""
+    digest = hashlib.sha256()
+    at = 0
+    for number, wire, _, end in fields(content, 0, len(content)):
+        if (number, wire) != (_METADATA, BYTES):
+            digest.update(content[at:end])
+        at = end
     return digest.hexdigest()
 
 
 def _any_external(content: memoryview) -> bool:
     # A stack instead of recursion: a crafted file may nest graphs deeper than Python's call stack.
-    pending = [("model", 0, len(content))]
+    pending, count = [("model", 0, len(content))], 0
     while pending:
         message, start, end = pending.pop()
         if message == "tensor":
-            if _is_external(content, start, end):
-                return True
+            for number, _, value, _ in fields(content, start, end):
+                count += 1
+                _require_few(count)
+                if number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0):
+                    return True
             continue
         children = _CHILDREN[message]
         for number, wire, value, stop in fields(content, start, end):
-            if wire == _BYTES and number in children:
+            count += 1
+            _require_few(count)
+            if wire == BYTES and number in children:
                 pending.append((children[number], value, stop))
     return False
 
 
-def _is_external(content: memoryview, start: int, end: int) -> bool:
-    return any(
-        number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-        for number, _, value, _ in fields(content, start, end)
-    )
+def _require_few(count: int) -> None:
+    if count > MAX_FIELDS:
+        raise ValueError(f"it has more than {MAX_FIELDS:,} parts")
 
 
 def _entry(content: memoryview, start: int, end: int) -> tuple[str, str]:
@@ -94,7 +111,7 @@ def fields(content: memoryview, start: int, end: int) -> Iterator[tuple[int, int
             value, at = varint(content, at, end)
             yield number, wire, value, at
             continue
-        if wire == _BYTES:
+        if wire == BYTES:
             size, at = varint(content, at, end)
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
@@ -28,6 +28,7 @@ from lungcli.imaging.picture import Picture, printable
 Source = Path | bytes | Callable[[], Picture]
 
 LIST = "-"
+_LONGEST_NAME = 1 << 16
 _ZIP = b"PK\x03\x04"
 # A CD has its table of contents in a DICOM file of this name.
 _CONTENTS = "dicomdir"
@@ -138,10 +139,14 @@ def is_picture(name: str, head: bytes) -> bool:
 
 def listed(stdin: BinaryIO) -> Iterator[str]:
     """Yield the names of a list, one a line or ended by NUL as `find -print0` writes them, as they arrive."""
-    for line in stdin:
-        for name in line.rstrip(b"\r\n").split(b"\0"):
-            if name:
-                yield os.fsdecode(name)
+    begun, nameless = b"", 0
+    while part := stdin.readline(_LONGEST_NAME):
+        *names, begun = (begun + part.replace(b"\r\n", b"\0").replace(b"\n", b"\0")).split(b"\0")
+        nameless = 0 if any(names) or begun else nameless + len(part)
+        if max(len(begun), nameless) > _LONGEST_NAME:
+            raise UsageError("what is on stdin is no list of paths", "give one path a line, or ended by NUL")
+        yield from map(os.fsdecode, filter(None, names))
+    yield from map(os.fsdecode, filter(None, [begun]))
 
 
 def count(named: Iterable[str]) -> int | None:

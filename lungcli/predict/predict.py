@@ -27,7 +27,7 @@ from lungcli.imaging.preprocessing import prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import ensemble
+from lungcli.predict import ensemble, timed_reading
 from lungcli.predict.ensemble import MemberPrediction, ModelOrEnsemble
 from lungcli.predict.inputs import Item
 
@@ -114,14 +114,21 @@ class Capture:
 
 
 def predict(
-    items: Iterable[Item], models: ModelOrEnsemble, *, force: bool = False, workers: int = 1, capture: bool = False
+    items: Iterable[Item],
+    models: ModelOrEnsemble,
+    *,
+    force: bool = False,
+    workers: int = 1,
+    capture: bool = False,
+    seconds: float = 0.0,
 ) -> Iterator[tuple[Outcome, Capture]]:
     """Predict every item, in order, `workers` of them at a time; each outcome comes with what belongs to its picture.
 
     Items are asked for only a few ahead of what was predicted, and images kept only to `capture` them, so memory
-    doesn't grow with their number. With `force` what the guard refuses is predicted all the same, and marked.
+    doesn't grow with their number. With `force` what the guard refuses is predicted all the same, and marked. Reading
+    a picture ends after so many `seconds`; with 0 it is read in this process, and takes what it takes.
     """
-    one = functools.partial(capture_and_predict, models=models, force=force, capture=capture)
+    one = functools.partial(capture_and_predict, models=models, force=force, capture=capture, seconds=seconds)
     if workers < 2:
         yield from map(one, items)
         return
@@ -154,16 +161,16 @@ def in_order(
             future.cancel()
 
 
-def opened(item: Item) -> Picture | Failure:
-    """Read a picture; what cannot be read becomes a Failure."""
+def opened(item: Item, seconds: float = 0.0) -> Picture | Failure:
+    """Read a picture, for `seconds` at most if that is not 0; what cannot be read becomes a Failure."""
     try:
-        return item.read()
+        return timed_reading.read_timed(item, seconds) if seconds else item.read()
     except UnreadableInputError as error:
         return Failure(source=item.shown, reason=error.message, hint=error.hint)
 
 
 def capture_and_predict(
-    item: Item, models: ModelOrEnsemble, *, force: bool = False, capture: bool = False
+    item: Item, models: ModelOrEnsemble, *, force: bool = False, capture: bool = False, seconds: float = 0.0
 ) -> tuple[Outcome, Capture]:
     """Predict one picture; see `predict`.
 
@@ -171,7 +178,7 @@ def capture_and_predict(
     """
     start = time.perf_counter()
     with during(f"while predicting {item.shown}"):
-        picture = opened(item)
+        picture = opened(item, seconds)
         if isinstance(picture, Failure):
             return picture, Capture(item=item)
         image = lung_segmentation.as_image(picture.pixels)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from lungcli.core import cpu, paths
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.modelfile import graph_limits, onnx_wire
-from lungcli.modelfile.model_file import INPUT, RUNTIME_ERRORS
+from lungcli.modelfile import graph_rules, onnx_wire
+from lungcli.modelfile.model_file import INPUT
+from lungcli.modelfile.trial_run import RUNTIME_ERRORS
 
 if TYPE_CHECKING:
     import onnx
@@ -55,7 +56,7 @@ def prepare(source: Path) -> "onnx.ModelProto":
     with _scratch(str(source)) as folder:
         if onnx_wire.summary(memoryview(content)).external:
             raise ValueError("it keeps weights in another file")
-        graph_limits.require(memoryview(content))
+        graph_rules.require(memoryview(content))
         # Symbolic shapes are not needed: only the batch is open, which ONNX's own shape inference can handle.
         quant_pre_process(str(source), str(folder / "prepared.onnx"), skip_symbolic_shape=True)
         net = onnx.load(folder / "prepared.onnx")

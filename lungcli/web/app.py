@@ -17,7 +17,7 @@ from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
-from lungcli.web import html
+from lungcli.web import connections, html
 from lungcli.web.gradio_sessions import SessionCleanup, forgetter
 from lungcli.web.html import Upload
 from lungcli.web.middleware import FILES_PER_UPLOAD, LOCAL_ADDRESSES, AccessControl
@@ -85,10 +85,13 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
                 f"cannot serve on {service.host}, port {service.port}: {str(error).partition(chr(10))[0]}",
                 f"choose another port: lungcli serve --port {service.port + 1}",
             ) from error
+        connections.limit(blocks.server)
         try:
             ready(f"http://{service.host}:{service.port}")
             while not stop.wait(_SWEEP_SECONDS):
-                uploads.sweep()
+                # The next one will do what this one cannot.
+                with contextlib.suppress(OSError):
+                    uploads.sweep()
         finally:
             blocks.close(verbose=False)
 

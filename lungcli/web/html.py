@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from lungcli.metrics.intervals import Estimate
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import explain
+from lungcli.predict import explain, timed_reading
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Prediction, SliceImage, capture_and_predict
 from lungcli.views import prediction
@@ -26,6 +27,7 @@ from lungcli.views.figures import with_interval
 
 # Every card embeds two pictures in the page.
 MAX_PICTURES = 32
+_MOST_SECONDS = 30.0
 _SIDE = 448
 _HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
 
@@ -66,8 +68,18 @@ class Upload:
 
 
 def prediction_cards(uploads: tuple[Upload, ...], model: Model) -> str:
-    """Predict and explain each upload: HTML, a card each. Pictures beyond the first 32 are only counted."""
-    shown = [_card(upload, model) for upload in uploads[:MAX_PICTURES]]
+    """Predict and explain each upload: HTML, a card each. Pictures beyond the first 32 are only counted.
+
+    So are those whose turn comes only after 30 s: others wait for the page, too.
+    """
+    ends = time.monotonic() + _MOST_SECONDS
+    shown: list[str] = []
+    for upload in uploads[:MAX_PICTURES]:
+        if time.monotonic() > ends:
+            left = len(uploads[:MAX_PICTURES]) - len(shown)
+            shown.append(error_message(f"{left} more pictures have no prediction: these took too long", "send fewer"))
+            break
+        shown.append(_card(upload, model))
     if len(uploads) > MAX_PICTURES:
         shown.append(
             f'<p class="lung-failed">{len(uploads) - MAX_PICTURES} more pictures have no prediction: the page takes '
@@ -116,7 +128,8 @@ def example(label: str) -> Upload:
 
 
 def _card(upload: Upload, model: Model) -> str:
-    outcome, capture = capture_and_predict(Item(shown=upload.name, source=upload.content), model, capture=True)
+    item = Item(shown=upload.name, source=upload.content)
+    outcome, capture = capture_and_predict(item, model, capture=True, seconds=timed_reading.SECONDS)
     if isinstance(outcome, Prediction):
         return _prediction_card(outcome, capture.image, model) if capture.image else ""
     return error_message(*prediction.unpredicted(outcome))

@@ -47,6 +47,8 @@ MOST_UPLOADS_AT_ONCE = 16
 # An upload may be as large as so many largest files; unread uploads, as so many largest uploads.
 FILES_PER_UPLOAD, MAX_UNREAD_UPLOADS = 4, 8
 _SMALL_BODY = 1 << 20
+LOGIN = "/login"
+LOGIN_SECONDS, MAX_LOGIN_WAIT = 1.0, 10.0
 
 
 class AccessControl:
@@ -54,6 +56,7 @@ class AccessControl:
 
     def __init__(self, app: "ASGIApp", *, local: bool, megabytes: int, uploads: Uploads) -> None:
         self._app, self._local, self._uploads = app, local, uploads
+        self._logins = _Logins()
         self._most = FILES_PER_UPLOAD * megabytes << 20
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -72,6 +75,9 @@ class AccessControl:
         status = self._refused(scope, headers, most) or (self._full(headers) if upload else 0)
         if status:
             await answering.refuse(status)
+            return
+        if scope["path"].rstrip("/") == LOGIN and not await self._logins.turn(str((scope.get("client") or ("",))[0])):
+            await answering.refuse(429)
             return
         receive = _bounded(receive, most) if scope["method"] == "POST" else receive
         try:
@@ -102,6 +108,24 @@ class AccessControl:
             return 503
         coming = int(headers.get("content-length", self._most))
         return 507 if self._uploads.waiting() + coming > MAX_UNREAD_UPLOADS * self._most else 0
+
+
+class _Logins:
+    """Lets each client try a login a second, so that guessing takes long."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+
+    async def turn(self, client: str) -> bool:
+        """Wait for a client's turn; return whether it has one, which it has not where many of its own wait."""
+        now = asyncio.get_running_loop().time()
+        self._next = {name: at for name, at in self._next.items() if at > now}
+        at = self._next.get(client, now)
+        if at - now > MAX_LOGIN_WAIT:
+            return False
+        self._next[client] = at + LOGIN_SECONDS
+        await asyncio.sleep(at - now)
+        return True
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:

@@ -94,6 +94,11 @@ def forget_peak() -> None:
         return
 
 
+def spent() -> float:
+    """Seconds of processor time so far, those of processes that have ended included."""
+    return sum(os.times()[:4])
+
+
 def check(name: str, content: bytes) -> None:
     """Parse it. Raises AssertionError, or what the parser raises besides our own errors."""
     forget_peak()
@@ -170,7 +175,7 @@ def test_what_was_found_once(path: Path) -> None:
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", parsers())
 def test_damage_for_longer(name: str) -> None:
-    start, seed = time.process_time(), int(os.environ.get("FUZZ_SEED", "1"))
-    while time.process_time() - start < SECONDS:
+    start, seed = spent(), int(os.environ.get("FUZZ_SEED", "1"))
+    while spent() - start < SECONDS:
         fuzz(name, 300, seed)
         seed += 1

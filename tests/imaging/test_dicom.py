@@ -31,6 +31,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import dicom, dicom_content, dicom_decoder, jpeg_header
 from lungcli.imaging import hounsfield as to_hounsfield
@@ -130,7 +131,7 @@ def test_a_decoder_that_dies_or_hangs_is_told_of_its_file_and_the_next_one_is_de
 ) -> None:
     content = transcoded(JPEGLSLossless)
     read(content)
-    send, frames = dicom_decoder._send, iter([True, False])
+    send, frames = worker_process._send, iter([True, False])
     process = dicom_decoder._worker()._process
     assert process
 
@@ -139,7 +140,7 @@ def test_a_decoder_that_dies_or_hangs_is_told_of_its_file_and_the_next_one_is_de
             process.send_signal(getattr(signal, number))
         send(pipe, request)
 
-    monkeypatch.setattr(dicom_decoder, "_send", fatal)
+    monkeypatch.setattr(worker_process, "_send", fatal)
     monkeypatch.setattr(dicom_decoder, "MOST_SECONDS", 1.0)
     assert "x.dcm" in refusal(content).message
     monkeypatch.setattr(dicom_decoder, "MOST_SECONDS", 60.0)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.metrics import calibration
-from lungcli.modelfile import model_file
+from lungcli.modelfile import model_file, trial_run
 from tests.modelfile import graphs
 
 
@@ -220,12 +220,16 @@ def test_an_operator_the_runtime_lacks_is_refused_quietly(tmp_path: Path, capfd:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_net_that_turns_out_not_to_run(tmp_path: Path) -> None:
+def test_a_net_that_turns_out_not_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model_file.write(graphs.convolutional(tmp_path / "net"), graphs.card(), tmp_path / "m.onnx")
     net = onnx.load(tmp_path / "m.onnx")
     (group,) = (each for node in net.graph.node for each in node.attribute if each.name == "group")
     group.i = 17
     (tmp_path / "m.onnx").write_bytes(net.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"m\.onnx is no classifier .*onnxruntime cannot run it.*group: 17"):
+        model_file.load(tmp_path / "m.onnx")
+    # As if it had passed elsewhere.
+    monkeypatch.setattr(trial_run, "is_known", lambda _content: True)
     model = model_file.load(tmp_path / "m.onnx")
     with pytest.raises(ModelFileError, match=r"cannot run .*m\.onnx: .*group: 17"):
         model.logits(graphs.slices(1, size=32))

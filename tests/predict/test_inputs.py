@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydicom.uid import RTStructureSetStorage, generate_uid
 
-from lungcli.core.errors import UnreadableInputError
+from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.imaging.image_io import read
 from lungcli.predict import inputs
 from lungcli.predict.inputs import Item, Naming
@@ -271,3 +271,24 @@ def test_what_lies_beside_a_file_without_subfolders(tmp_path: Path) -> None:
     found = list(inputs.beside(tmp_path / "9.png", Naming()))
     assert shown(tmp_path, found) == ["9.png", "b.dcm", "a.dcm"]
     assert found[0].source == tmp_path / "9.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (b"a\nb\r\n\nc", ["a", "b", "c"]),
+        (b"a\0b c\0\0d\0", ["a", "b c", "d"]),
+        (b"x" * 60_000 + b"\n" + b"y" * 60_000 + b"\0z", ["x" * 60_000, "y" * 60_000, "z"]),
+        (b"", []),
+    ],
+)
+def test_a_list_is_read_name_by_name(content: bytes, names: list[str]) -> None:
+    assert list(inputs.listed(io.BytesIO(content))) == names
+
+
+@pytest.mark.parametrize("content", [bytes(1 << 18), b"x" * (1 << 18)], ids=["no name", "no end"])
+def test_what_is_no_list_is_refused_before_it_fills_memory(content: bytes) -> None:
+    stream = io.BytesIO(content)
+    with pytest.raises(UsageError, match="no list of paths"):
+        list(inputs.listed(stream))
+    assert stream.tell() <= 1 << 17

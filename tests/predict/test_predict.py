@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lungcli.core.errors import ModelFileError
+from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import OodStatistics
@@ -260,3 +261,24 @@ def test_a_model_file_with_unknown_signs_is_refused(tmp_path: Path) -> None:
     strange = msgspec.structs.replace(known, signs=("smell", *known.signs[1:]))
     with pytest.raises(ModelFileError, match="by features that this lungcli does not measure"):
         guarded(tmp_path, guard=strange)
+
+
+def test_a_picture_that_takes_too_long_stands_in_its_place(
+    tmp_path: Path, model: model_file.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = _picture(tmp_path / "slow.png"), _picture(tmp_path / "quick.png")
+    real = WorkerProcess.ask
+
+    def ask(worker: WorkerProcess, request: bytes, seconds: float) -> bytes:
+        return real(worker, request, 0.0 if b"slow" in request else seconds)
+
+    monkeypatch.setattr(WorkerProcess, "ask", ask)
+    named = inputs.items(map(str, (slow, quick)), inputs.Naming())
+    first, second = (outcome for outcome, _ in predict.predict(named, model, workers=2, seconds=60.0))
+    assert isinstance(first, Failure)
+    assert "it takes more than 60 s" in first.reason
+    assert "--timeout" in first.hint
+    assert isinstance(second, Prediction)
+    (here,) = judged([quick], model)
+    assert isinstance(here, Prediction)
+    assert second.probabilities == here.probabilities

@@ -33,7 +33,7 @@ UNPACKING = {"extractall", "extract", "unpack_archive", "mktemp"}
 IMPORTING = {"training/losses/criteria.py", "training/nets.py", "tui/app.py"}
 # All that are installed are looked at.
 ALL_EXTRAS = ("pretrained", "web", "sweep-postgresql", "openvino", "ray")
-STARTING = {"imaging/dicom_decoder.py", "tui/jobs/processes.py", "tui/system/system_stats.py"}
+STARTING = {"core/worker_process.py", "modelfile/trial_run.py", "tui/jobs/processes.py", "tui/system/system_stats.py"}
 
 
 def calls(tree: ast.AST) -> list[tuple[str, ast.Call]]:

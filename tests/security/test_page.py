@@ -1,5 +1,6 @@
 """Attacks on the page, against a real server on loopback."""
 
+import asyncio
 import contextlib
 import http.client
 import importlib.util
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.web import app, html, middleware
+from lungcli.web import app, connections, html, middleware
 from lungcli.web.uploads import Uploads
 from tests.modelfile import graphs
 from tests.web.test_app import Served, free_port, uploads_in
@@ -361,3 +362,64 @@ def waited(so: Callable[[], bool], seconds: float = 20.0) -> None:
     while not so():
         assert time.monotonic() < end
         threading.Event().wait(0.05)
+
+
+def still_open(links: list[socket.socket]) -> list[socket.socket]:
+    """Connections that the server has not cut off; it has sent nothing on any."""
+    left = []
+    for link in links:
+        link.settimeout(0)
+        try:
+            link.recv(1)
+        except BlockingIOError:
+            left.append(link)
+        except OSError:
+            continue
+    return left
+
+
+def test_half_requests_of_one_client_end_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are cut off, too many at once from the first; whoever asks a whole question gets its answer meanwhile."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "MAX_OF_CLIENT", 40)
+    half: list[socket.socket] = []
+    try:
+        for _ in range(300):
+            link = socket.create_connection(("127.0.0.1", served.service.port), timeout=10)
+            with contextlib.suppress(OSError):
+                link.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
+            half.append(link)
+        time.sleep(0.3)
+        assert 20 <= len(still_open(half)) <= 40
+        # Of a head that comes slowly, each byte in time, no more is waited for.
+        end = time.monotonic() + 10
+        while time.monotonic() < end and (left := still_open(half)):
+            for link in left:
+                with contextlib.suppress(OSError):
+                    link.sendall(b"y")
+            time.sleep(0.2)
+        assert not still_open(half)
+    finally:
+        for link in half:
+            link.close()
+    assert served.ask("GET", "/")[0] == 200
+
+
+def test_a_slow_answer_is_no_half_request(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    (path,) = json.loads(served.upload(html.example("malignant").content)[1])
+    assert b"malignant" in request_prediction(served, path, "slow")
+
+
+def test_guesses_of_a_password_have_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    logins, began = middleware._Logins(), time.monotonic()
+    monkeypatch.setattr(middleware, "LOGIN_SECONDS", 0.1)
+    monkeypatch.setattr(middleware, "MAX_LOGIN_WAIT", 0.45)
+
+    async def guess() -> list[bool]:
+        return list(await asyncio.gather(*(logins.turn("guesser") for _ in range(50)), logins.turn("another")))
+
+    *turns, other = asyncio.run(guess())
+    assert 4 <= sum(turns) <= 6
+    assert other
+    assert time.monotonic() - began < 30

@@ -2,12 +2,15 @@
 
 import contextlib
 import email.utils
+import errno
 import re
+import socket
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lungcli import __version__
 from lungcli.core.errors import NetworkError
@@ -15,11 +18,14 @@ from lungcli.imaging.picture import printable
 
 if TYPE_CHECKING:
     from requests import Response, Session
+    from requests.adapters import HTTPAdapter
 
 T = TypeVar("T")
 
 CHUNK = 1 << 18
 MAX_LIST = 1 << 20
+MAX_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
 _TOO_BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -36,7 +42,8 @@ class RetryPolicy:
     """When to retry and when to give up; all times in seconds.
 
     `tries` in a row without a new byte; waits between them double from `first_wait`, or are what the server asks for
-    if that is at most `longest_wait`; `connect` and `silence` are time-outs.
+    if that is at most `longest_wait`; `connect`, `silence` and `head` are time-outs: of the connection, of each byte,
+    and of the head of an answer. A body lasts at most `longest` and has `slowest` bytes a second in any `silence`.
     """
 
     tries: int = 5
@@ -44,6 +51,9 @@ class RetryPolicy:
     longest_wait: float = 120.0
     connect: float = 15.0
     silence: float = 60.0
+    head: float = 60.0
+    slowest: float = 1024.0
+    longest: float = 2 * 86_400.0
 
 
 DEFAULT_RETRY = RetryPolicy()
@@ -64,7 +74,7 @@ def fetch_small(url: str, progress: ProgressCallbacks, *, retry: RetryPolicy = D
         with request(session, url, {}, retry) as response:
             require_success(response)
             content = bytearray()
-            for chunk in chunks(response):
+            for chunk in chunks(response, retry):
                 content += chunk
                 if len(content) > MAX_LIST:
                     raise NetworkError("its list of files is larger than 1 MiB")
@@ -85,7 +95,7 @@ def with_retries(
     Raises NetworkError after too many failures in a row without a new byte.
     """
     failures = 0
-    with session(url) as http_session:
+    with session(url, retry) as http_session:
         while True:
             before = received()
             try:
@@ -108,7 +118,7 @@ def request(session: "Session", url: str, headers: dict[str, str], retry: RetryP
     from urllib3.exceptions import NameResolutionError
 
     try:
-        response = session.get(url, headers=headers, stream=True, timeout=(retry.connect, retry.silence))
+        response = _following(session, url, headers, retry)
     except requests.exceptions.SSLError as error:
         raise NetworkError(
             f"its certificate can't be verified: {_cause(error)}", "check the clock and the proxy; it is never skipped"
@@ -123,19 +133,51 @@ def request(session: "Session", url: str, headers: dict[str, str], retry: RetryP
         raise RetryableError(f"no connection: {_cause(error)}") from error
     except requests.exceptions.InvalidSchema as error:
         raise NetworkError("it leads from https to another kind of address", "use another source") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise NetworkError(f"it can't be asked: {_cause(error)}", "check the address") from error
     with response:
         yield response
 
 
-def chunks(response: "Response") -> Iterator[bytes]:
-    """Read the body as it arrives, so that nothing received before a break is lost. Raises AgainError at the break."""
+def _following(session: "Session", url: str, headers: dict[str, str], retry: RetryPolicy) -> "Response":
+    """Follow redirects without their bodies, of which a library would read all, however large. Raises NetworkError."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=(retry.connect, retry.silence))
+        location = response.headers.get("Location", "")
+        if response.status_code not in _REDIRECTS or not location:
+            return response
+        response.close()
+        # Servers send UTF-8, which the library takes for Latin-1.
+        url = urllib.parse.urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise NetworkError("it leads to another kind of address", "use another source")
+        if not parts.hostname or not url.isprintable():
+            raise NetworkError("it leads to no usable address", "use another source")
+    raise NetworkError(f"it leads on more than {MAX_REDIRECTS} times", "use another source")
+
+
+def chunks(response: "Response", retry: RetryPolicy) -> Iterator[bytes]:
+    """Read the body as it arrives, so that nothing received before a break is lost. Raises AgainError at the break.
+
+    Raises NetworkError, since trying again would not help, where it arrives too slowly.
+    """
     from urllib3.exceptions import HTTPError
 
+    began = since = time.monotonic()
+    arrived = 0
     try:
         while chunk := response.raw.read1(CHUNK):
             yield chunk
+            arrived += len(chunk)
+            passed = (now := time.monotonic()) - since
+            if passed < retry.silence:
+                continue
+            if arrived < retry.slowest * passed or now - began > retry.longest:
+                raise NetworkError(
+                    f"it sends {arrived / passed:.0f} bytes a second, which takes too long", "try again later"
+                )
+            since, arrived = now, 0
     except (HTTPError, OSError) as error:
         raise RetryableError("the connection broke") from error
 
@@ -172,7 +214,7 @@ def redacted_url(url: str) -> str:
 
 
 @contextlib.contextmanager
-def session(url: str) -> "Iterator[Session]":
+def session(url: str, retry: RetryPolicy = DEFAULT_RETRY) -> "Iterator[Session]":
     """Yield what asks for `url`: never unencrypted if that is an https address, always verified, by way of proxies."""
     # 30 ms, and only a download needs it.
     import requests
@@ -181,10 +223,56 @@ def session(url: str) -> "Iterator[Session]":
         http_session.headers["User-Agent"] = f"lungcli/{__version__}"
         # A compressed transfer could not be resumed, and a .zip file gains nothing.
         http_session.headers["Accept-Encoding"] = "identity"
-        http_session.max_redirects = 10
+        # See `_following`.
+        http_session.get_redirect_target = lambda _response: None  # type: ignore[assignment,method-assign]
+        for kind in ("http://", "https://"):
+            http_session.mount(kind, _adapter(retry))
         if url.casefold().startswith("https:"):
             del http_session.adapters["http://"]
         yield http_session
+
+
+def _adapter(retry: RetryPolicy) -> "HTTPAdapter":
+    """Return what connects, and gives up on the head of an answer that does not end; the library waits byte by byte."""
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+
+    def bounded(pool: Any) -> Any:
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def getresponse(self) -> Any:
+                over = threading.Event()
+                hangs = threading.Timer(retry.head, _shut, [self.sock, over])
+                hangs.daemon = True
+                hangs.start()
+                try:
+                    response = super().getresponse()
+                finally:
+                    hangs.cancel()
+                if over.is_set():
+                    raise ConnectionResetError(errno.ETIMEDOUT, "the head of its answer has no end")
+                return response
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    pools = {"http": bounded(HTTPConnectionPool), "https": bounded(HTTPSConnectionPool)}
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    return Adapter()
+
+
+def _shut(connection: socket.socket, over: threading.Event) -> None:
+    over.set()
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _cause(error: BaseException) -> str:

@@ -134,7 +134,7 @@ def _attempt(
         if remote.size and total not in (0, remote.size):
             raise NetworkError(f"it would send {total:,} bytes, not the {remote.size:,} it lists", "use another source")
         _require_space(part, max(0, (total or remote.size) - start) + room)
-        arriving = http.chunks(response)
+        arriving = http.chunks(response, retry)
         if step == "start over":
             # The part is deleted only once it is certain that a .zip file arrives.
             arriving = _from_magic(arriving)

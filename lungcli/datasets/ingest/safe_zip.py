@@ -14,6 +14,8 @@ from lungcli.imaging.picture import MAX_BYTES, printable
 
 MAX_TOTAL = 8 << 30
 MAX_MEMBERS = 200_000
+# Each would be an error of its own: 199,000 took minutes to be told.
+MAX_EMPTY = 1000
 MAX_RATIO = 200
 # Bytes; smaller members may have a higher ratio: a black picture is harmless.
 RATIO_FROM = 10 << 20
@@ -27,6 +29,9 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a .zip file for reading. Raises UnreadableInputError when it cannot be read or is not one."""
     shown = printable(str(path))
     try:
+        # A pipe would be waited for.
+        if path.exists() and not path.is_file():
+            raise UnreadableInputError(f"cannot read {shown}: it is no file", "name a folder or a .zip file")
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise UnreadableInputError(
@@ -103,6 +108,8 @@ def _alike(files: Sequence[zipfile.ZipInfo]) -> str:
 def _too_much(files: Sequence[zipfile.ZipInfo]) -> str:
     if len(files) > MAX_MEMBERS:
         return f"it has {len(files):,} members, more than {MAX_MEMBERS:,}"
+    if (empty := sum(not item.file_size for item in files)) > MAX_EMPTY:
+        return f"{empty:,} of its members are empty, more than {MAX_EMPTY:,}"
     total = sum(item.file_size for item in files)
     if total > MAX_TOTAL:
         return f"it would unpack to {total / (1 << 30):.1f} GiB, more than {MAX_TOTAL >> 30}"

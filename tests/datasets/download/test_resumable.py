@@ -1,10 +1,12 @@
 """Transfers: whatever a server does, the file is whole or not there, and nothing that has arrived is lost."""
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
 import socket
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterator
@@ -316,8 +318,62 @@ def test_redirect(served: Served, into: Path, heard: Heard) -> None:
 def test_redirect_in_circles(served: Served, into: Path, heard: Heard) -> None:
     url = served.give(Answer(status=302, headers={"Location": "/set.zip"}))
 
-    with pytest.raises(NetworkError, match="10 redirects"):
+    with pytest.raises(NetworkError, match="leads on more than 10 times"):
         transfer(Remote(url=url), into, heard.told(), retry=QUICK)
+
+
+@pytest.mark.parametrize("target", ["http://\x1b[31m/", "http://[", "https://"])
+def test_redirect_to_no_address(served: Served, into: Path, heard: Heard, target: str) -> None:
+    url = served.give(Answer(status=302, headers={"Location": target}))
+
+    with pytest.raises(NetworkError, match=r"no usable address|can't be asked"):
+        transfer(Remote(url=url), into, heard.told(), retry=QUICK)
+
+
+def test_the_body_of_a_redirect_is_not_read(served: Served, into: Path, heard: Heard) -> None:
+    """It may have no end; what is asked next comes while it is still open."""
+    endless = Answer(status=302, headers={"Location": "/set.zip"}, body=bytes(1 << 20), stuck=1000)
+    began = time.monotonic()
+
+    assert transfer(Remote(url=served.give(endless, Answer(body=FILE))), into, heard.told(), retry=QUICK) == SHA
+    assert time.monotonic() - began < QUICK.silence
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_not_waited_for(served: Served, into: Path, heard: Heard) -> None:
+    retry = RetryPolicy(tries=3, first_wait=0.0, silence=0.5)
+    answer = Answer(body=resumable.ZIP_MAGIC + bytes(6), pause=0.2)
+
+    with pytest.raises(NetworkError, match="bytes a second, which takes too long"):
+        transfer(Remote(url=served.give(answer)), into, heard.told(), retry=retry)
+    assert len(served.asked) == 1
+
+
+def test_a_head_without_end_is_not_waited_for(into: Path, heard: Heard, waits: list[float]) -> None:
+    """Each byte of it comes in time."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with contextlib.suppress(OSError), connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                    while True:
+                        connection.sendall(b"y")
+                        over.wait(0.05)
+
+    over = threading.Event()
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/set.zip"
+        with pytest.raises(NetworkError, match="3 times in a row"):
+            transfer(Remote(url=url), into, heard.told(), retry=RetryPolicy(tries=3, first_wait=0.0, head=0.5))
+    finally:
+        over.set()
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+        thread.join()
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])

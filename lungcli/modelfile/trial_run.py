@@ -1,0 +1,158 @@
+"""The first run of a model file that is not known good: in a process of its own, with bounded memory and time.
+
+A small file can describe a graph that fills any memory or never ends, and only running it tells. What one run takes,
+all take: see `graph_rules`. Digests of files that have passed, and of those made here, are kept, so that each is tried
+once. On Windows, which has no such limits, time alone is bounded.
+"""
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from lungcli.core import paths
+from lungcli.core.errors import UsageError
+from lungcli.modelfile import onnx_wire
+
+# Several times what the largest registered net takes, at 1,024 pixels and on one thread.
+BASE_BYTES, BYTES_A_BYTE = 1 << 30, 6
+MOST_SECONDS = 20
+# A busy machine gives a process a share of its time only.
+_MOST_WAITED = 3 * MOST_SECONDS
+# Registered nets take 312 bytes a pixel; the runtime asks for more than it needs.
+_RUN_BYTES, _RUN_BYTES_A_PIXEL = 128 << 20, 1280
+_KNOWN = "known-models.txt"
+_MOST_KNOWN = 1 << 22
+_REFUSED = 3
+
+# The runtime's exceptions share no class of their own.
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        error
+        for error in vars(onnxruntime_pybind11_state).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    ),
+    RuntimeError,
+    ValueError,
+)
+
+
+def require(content: bytes) -> None:
+    """Load and run a model file, and remember it as good. Raises ValueError where it takes too much, or fails."""
+    _try(content)
+    remember(content)
+
+
+def is_known(content: bytes) -> bool:
+    """Say whether a model file was made here, or has passed."""
+    return onnx_wire.program_digest(memoryview(content)) in _known()
+
+
+def remember(content: bytes) -> None:
+    """Remember a model file as good."""
+    digest = onnx_wire.program_digest(memoryview(content))
+    if digest in _known():
+        return
+    _known().add(digest)
+    # Where nothing can be written, a file is tried once a process.
+    with contextlib.suppress(OSError, UsageError):
+        paths.home().mkdir(parents=True, exist_ok=True)
+        handle = os.open(paths.home() / _KNOWN, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "ab") as file:
+            file.write(f"{digest}\n".encode())
+
+
+def _try(content: bytes) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "lungcli.modelfile.trial_run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        try:
+            told, _ = process.communicate(content, timeout=_MOST_WAITED)
+        except subprocess.TimeoutExpired:
+            told = b""
+        finally:
+            process.kill()
+    if process.returncode == _REFUSED:
+        raise ValueError(f"onnxruntime cannot run it: {told.decode(errors='replace')}")
+    if process.returncode:
+        raise ValueError(
+            f"to load it and to run it once takes more than {_most_bytes(content) >> 20:,} MB or {MOST_SECONDS} s"
+        )
+
+
+@functools.cache
+def _known() -> set[str]:
+    """Return the digests of files that are known good, for this process to add to."""
+    try:
+        return set(paths.read_regular(paths.home() / _KNOWN, _MOST_KNOWN).decode("ascii", "replace").split())
+    except (OSError, UsageError):
+        return set()
+
+
+def serve() -> None:
+    """Load the model file on stdin and run it once; end with a code and, where it fails, the reason on stdout."""
+    content = sys.stdin.buffer.read()
+    _bound(MOST_SECONDS)
+    _bound_memory(_most_bytes(content))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        fed = {}
+        for item in session.get_inputs():
+            # The batch is open; `model_file` refuses a file with another open dimension, or another type.
+            shape = [side if isinstance(side, int) else 1 for side in item.shape]
+            fed[item.name] = np.zeros(shape, dtype=np.uint8)
+        _bound_memory(_RUN_BYTES + _RUN_BYTES_A_PIXEL * sum(values.size for values in fed.values()), further=True)
+        session.run(None, fed)
+    except MemoryError:
+        os._exit(1)
+    except RUNTIME_ERRORS as error:
+        line = str(error).strip().partition("\n")[0][:500]
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        os._exit(1 if "bad_alloc" in line or "Failed to allocate memory" in line else _REFUSED)
+    # What the runtime would free at its end is gone with the process.
+    os._exit(0)
+
+
+def _most_bytes(content: bytes) -> int:
+    return BASE_BYTES + BYTES_A_BYTE * len(content)
+
+
+def _bound_memory(most: int, *, further: bool = False) -> None:
+    """Let this process have no more memory, or no more than it has and so much `further`."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        if further:
+            status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+            most += int(status.partition("VmData:")[2].split()[0]) << 10
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+
+
+def _bound(seconds: int) -> None:
+    """Let this process have no more time, and write no files."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    serve()

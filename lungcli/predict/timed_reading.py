@@ -1,0 +1,113 @@
+"""Reading pictures in processes of their own, so that none takes longer than it may.
+
+A decoder cannot be stopped from within, and one that hangs would stop all that waits for it.
+"""
+
+import atexit
+import os
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from lungcli.core import worker_process
+from lungcli.core.errors import UnreadableInputError
+from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import Picture, printable
+from lungcli.predict.inputs import Item
+
+SECONDS = 10.0
+"""What a picture may take; the largest there may be takes 2 to 4 s."""
+
+# Enough for 64 million pixels as they are decoded, several times over.
+_MOST_BYTES = 4 << 30
+_idle: deque[WorkerProcess] = deque()
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    shown: bytes
+    path: bytes = b""
+    content: bytes = b""
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture with its values as bytes; or else why there is none."""
+
+    width: int = 0
+    height: int = 0
+    grey: bytes = b""
+    kind: str = ""
+    colour: float = 0.0
+    region: str = ""
+    problem: str = ""
+    hint: str = ""
+
+
+def read_timed(item: Item, seconds: float) -> Picture:
+    """Read a picture as `item.read` does, but within so many seconds. Raises UnreadableInputError.
+
+    A frame of a file that is open already is read here: its size is known and bounded.
+    """
+    if callable(item.source):
+        return item.read()
+    if isinstance(item.source, bytes):
+        request = _Request(shown=os.fsencode(item.shown), content=item.source)
+    else:
+        request = _Request(shown=os.fsencode(item.shown), path=os.fsencode(item.source))
+    shown = printable(item.shown)
+    try:
+        answer = _ask(msgspec.msgpack.encode(request), seconds)
+    except TimeoutError as error:
+        raise UnreadableInputError(
+            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: --timeout SECONDS"
+        ) from error
+    except EOFError as error:
+        raise UnreadableInputError(
+            f"cannot read {shown}: its decoder ends or needs too much memory", "copy or download it again"
+        ) from error
+    reply = msgspec.msgpack.decode(answer, type=_Reply)
+    if reply.problem:
+        raise UnreadableInputError(reply.problem, reply.hint)
+    grey = np.frombuffer(reply.grey, dtype=np.float32).reshape(reply.height, reply.width)
+    return Picture(
+        grey=grey.copy(), size=(reply.width, reply.height), kind=reply.kind, colour=reply.colour, region=reply.region
+    )
+
+
+def _ask(request: bytes, seconds: float) -> bytes:
+    """Have a process that is idle, or a new one, answer; there are as many as have ever read at once."""
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = WorkerProcess("lungcli.predict.timed_reading")
+        atexit.register(worker.end)
+    try:
+        return worker.ask(request, seconds)
+    finally:
+        _idle.append(worker)
+
+
+def _reply(content: bytes) -> bytes:
+    request = msgspec.msgpack.decode(content, type=_Request)
+    source = Path(os.fsdecode(request.path)) if request.path else request.content
+    try:
+        picture = read(source, os.fsdecode(request.shown))
+    except UnreadableInputError as error:
+        return msgspec.msgpack.encode(_Reply(problem=error.message, hint=error.hint))
+    height, width = picture.grey.shape
+    return msgspec.msgpack.encode(
+        _Reply(
+            width=width,
+            height=height,
+            grey=np.ascontiguousarray(picture.grey, dtype=np.float32).tobytes(),
+            kind=picture.kind,
+            colour=picture.colour,
+            region=picture.region,
+        )
+    )
+
+
+if __name__ == "__main__":
+    worker_process.serve(_reply, _MOST_BYTES)
