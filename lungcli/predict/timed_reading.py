@@ -33,11 +33,11 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture with its values as bytes; or else why there is none."""
+    """A picture with its pixels as bytes; or else why there is none."""
 
     width: int = 0
     height: int = 0
-    grey: bytes = b""
+    pixels: bytes = b""
     kind: str = ""
     colour: float = 0.0
     region: str = ""
@@ -70,9 +70,12 @@ def read_timed(item: Item, seconds: float) -> Picture:
     reply = msgspec.msgpack.decode(answer, type=_Reply)
     if reply.problem:
         raise UnreadableInputError(reply.problem, reply.hint)
-    grey = np.frombuffer(reply.grey, dtype=np.float32).reshape(reply.height, reply.width)
     return Picture(
-        grey=grey.copy(), size=(reply.width, reply.height), kind=reply.kind, colour=reply.colour, region=reply.region
+        pixels=np.frombuffer(reply.pixels, dtype=np.uint8).reshape(reply.height, reply.width).copy(),
+        size=(reply.width, reply.height),
+        kind=reply.kind,
+        colour=reply.colour,
+        region=reply.region,
     )
 
 
@@ -96,12 +99,12 @@ def _reply(content: bytes) -> bytes:
         picture = read(source, os.fsdecode(request.shown))
     except UnreadableInputError as error:
         return msgspec.msgpack.encode(_Reply(problem=error.message, hint=error.hint))
-    height, width = picture.grey.shape
+    height, width = picture.pixels.shape
     return msgspec.msgpack.encode(
         _Reply(
             width=width,
             height=height,
-            grey=np.ascontiguousarray(picture.grey, dtype=np.float32).tobytes(),
+            pixels=picture.pixels.tobytes(),
             kind=picture.kind,
             colour=picture.colour,
             region=picture.region,
