@@ -72,7 +72,7 @@ Timeout = Annotated[
     float,
     typer.Option(
         "--timeout",
-        min=0.1,
+        min=1,
         max=3600,
         metavar="SECONDS",
         help="Give up one of several pictures that takes longer to read.",
