@@ -85,7 +85,7 @@ Timeout = Annotated[
     float,
     typer.Option(
         "--timeout",
-        min=0.1,
+        min=1,
         max=3600,
         metavar="SECONDS",
         help="Give up one of several pictures that takes longer to read.",
@@ -137,12 +137,10 @@ def predict(
     if engine == "ray":
         predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named_paths, threads = paths or [], threads or cpu.physical_cores()
-    form = _format(json=json, jsonl=jsonl, csv=csv, explain=explain)
-    single = _is_single(named_paths, stdin=stdin)
+    form, single = _format(json=json, jsonl=jsonl, csv=csv, explain=explain), _is_single(named_paths, stdin=stdin)
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
-    naming = inputs.Naming(phi=include_phi)
-    items = _items(named_paths, naming, stdin=stdin)
+    items = _items(named_paths, naming := inputs.Naming(phi=include_phi), stdin=stdin)
     workers, seconds = (1, 0.0) if single else (threads, timeout)
     outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=seconds)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None

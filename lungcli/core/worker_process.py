@@ -3,6 +3,7 @@
 Requests and replies are bytes, each after its length.
 """
 
+import signal
 import subprocess
 import sys
 import threading
@@ -67,6 +68,8 @@ class WorkerProcess:
 
 def serve(reply: Callable[[bytes], bytes], most_bytes: int) -> None:
     """Answer the requests on stdin, with no more memory than `most_bytes` where the system can see to it."""
+    # Ctrl-C reaches all processes of a terminal; what is worked on is finished, and then stdin ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _bound(most_bytes)
     while True:
         try:

@@ -1,1 +1,1 @@
-"""The model file: card, graph limits, loading, and finding one by name. ONNX Runtime lives here."""
+"""The model file: card, rules of a graph, trial run, loading, and finding one by name. ONNX Runtime lives here."""

@@ -94,7 +94,7 @@ def _ask(request: bytes, seconds: float) -> bytes:
 
 def _reply(content: bytes) -> bytes:
     request = msgspec.msgpack.decode(content, type=_Request)
-    source = Path(os.fsdecode(request.path)) if request.path else request.content
+    source: Path | bytes = Path(os.fsdecode(request.path)) if request.path else request.content
     try:
         picture = read(source, os.fsdecode(request.shown))
     except UnreadableInputError as error:

@@ -43,7 +43,7 @@ def test_a_decoder_that_hangs_or_dies_costs_its_own_picture(monkeypatch: pytest.
     for error, why in ((TimeoutError, "takes more than 0.5 s"), (EOFError, "its decoder ends")):
         with monkeypatch.context() as patch:
 
-            def failing(worker: WorkerProcess, request: bytes, seconds: float, error: type = error) -> bytes:
+            def failing(_: WorkerProcess, request: bytes, seconds: float, error: type[Exception] = error) -> bytes:
                 raise error
 
             patch.setattr(WorkerProcess, "ask", failing)
