@@ -50,7 +50,7 @@ def shoot(address: str, files: list[Path], into: Path) -> None:
 
 def main() -> None:
     """Serve the bundled model, and take the picture."""
-    served = Served(app.Service(models={model_paths.BUNDLED: model_paths.default()}, port=free_port()))
+    served = Served(app.Service(models={model_paths.BUNDLED: model_paths.bundled()}, port=free_port()))
     served.start()
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -108,7 +108,7 @@ def _photos() -> Iterator[Picture]:
 def _cost(path: Path) -> None:
     """Print what the guard takes of one prediction, file to verdict, with the newest model."""
     try:
-        model = model_file.load(model_paths.default(), threads=1)
+        model = model_file.load(model_paths.bundled(), threads=1)
     except ModelFileError as error:
         machine.say(f"cost not measured: {error.message}")
         return

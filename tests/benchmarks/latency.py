@@ -23,7 +23,7 @@ WARM_UP = 20
 
 def main() -> None:
     """Measure and print."""
-    path = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.default()
+    path = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.bundled()
     model = model_file.load(path)
     card = model.card
     torch.set_num_threads(model.threads)

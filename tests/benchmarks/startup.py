@@ -37,7 +37,7 @@ TORCHVISION = {"mobilenetv2": "mobilenet_v2", "shufflenetv2": "shufflenet_v2_x1_
 
 def main() -> None:
     """Measure and print."""
-    model = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.default()
+    model = model_paths.resolve(sys.argv[1]) if len(sys.argv) > 1 else model_paths.bundled()
     card = model_file.read_card(model)
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(sys.argv[2]) if len(sys.argv) > 2 else _phantom(Path(scratch))
