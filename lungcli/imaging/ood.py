@@ -116,9 +116,12 @@ def _blank(signs: Features) -> Rejection | None:
 
 
 def _negative(signs: Features) -> Rejection | None:
-    if signs.inverted > 0.08:
-        return _above(signs.edge, 0.6, "inverted grey: air is brighter than tissue")
-    return _above(signs.edge, 0.75, "no dark air around a body")
+    # A picture cut to the chest wall is bright all around as well: two lungs beside a mediastinum tell it.
+    if signs.lungs > max(0.2, signs.inverted) and signs.middle < 0.3 and signs.between <= _BETWEEN:
+        return None
+    if signs.inverted > max(0.08, signs.lungs):
+        return _above(signs.edge, 0.5, "inverted grey: air is brighter than tissue")
+    return _above(signs.edge, 0.5 if _cut_off(signs) else 0.75, "no dark air around a body")
 
 
 def _strokes(signs: Features) -> Rejection | None:
@@ -133,6 +136,11 @@ def _lungless(signs: Features) -> Rejection | None:
     return _below(signs.lungs, 0.04, "no lungs found")
 
 
+_MIXED = "grey values don't fall into air and tissue, as in an X-ray or MRI"
+# Of a chest, lungs and all, as much as this is neither: vessels, edges, and what fills lungs in disease.
+_BETWEEN = 0.15
+
+
 def _mixed(signs: Features) -> Rejection | None:
     # A window that cuts lungs off at black shows fat and muscle apart, and one that spans all of CT shows bone apart:
     # there two modes explain less. What lies in between like lungs may be lungs all the same.
@@ -142,11 +150,16 @@ def _mixed(signs: Features) -> Rejection | None:
         limit = 0.70
     else:
         limit = 0.84
-    return _below(signs.separation, limit, "grey values don't fall into air and tissue, as in an X-ray or MRI")
+    return _below(signs.separation, limit, _MIXED)
+
+
+def _graded(signs: Features) -> Rejection | None:
+    # A window that cuts lungs off at black shows fat between lungs and muscle.
+    return _above(signs.between, 0.28 if _cut_off(signs) else _BETWEEN, _MIXED)
 
 
 def _surroundings(signs: Features) -> Rejection | None:
-    return _above(signs.ambient, 0.16, "what surrounds the body is not air")
+    return _above(signs.ambient, 0.17, "what surrounds the body is not air")
 
 
 def _standing(signs: Features) -> Rejection | None:
@@ -188,7 +201,7 @@ def _gas(signs: Features) -> Rejection | None:
 def _uneven(signs: Features) -> Rejection | None:
     if _cut_off(signs):
         return None
-    return _above(signs.unevenness, 0.13, "its dark regions are too uneven to be lungs, as in an X-ray or MRI")
+    return _above(signs.unevenness, 0.145, "its dark regions are too uneven to be lungs, as in an X-ray or MRI")
 
 
 def _undivided(signs: Features) -> Rejection | None:
@@ -214,6 +227,7 @@ _RULES: tuple[Callable[[Features], Rejection | None], ...] = (
     _bodiless,
     _lungless,
     _mixed,
+    _graded,
     _surroundings,
     _uneven,
     _central,

@@ -35,8 +35,9 @@ class Features:
     `apart`, distance of the lungs from the body's middle along x over the spread of the body there;
     `under`, height of the body below the lungs over theirs, where the body runs out of the picture there;
     `thin`, share of what is bright in strokes; `aeration`, where the inside of the lungs lies between the darkest grey
-    (0) and soft tissue (1), 1 where no air is seen around the body; `unevenness`, its spread on that scale; `middle`,
-    share of lungs in the middle tenth of the body's columns; `aspect`, width of the body over its height, 1 where the
+    (0) and soft tissue (1), 1 where no air is seen around the body; `unevenness`, its spread on that scale; `between`,
+    share of the body in the middle half of the greys from lungs to soft tissue; `middle`, share of lungs in the middle
+    tenth of the body's columns; `aspect`, width of the body over its height, 1 where the
     picture cuts it off on a side.
 
     Acquisition: `noise` in the tissue and `sharpness` of the steepest edges, of the contrast, log10; `grain`, the
@@ -60,6 +61,7 @@ class Features:
     thin: float
     aeration: float
     unevenness: float
+    between: float
     middle: float
     aspect: float
     noise: float
@@ -115,6 +117,7 @@ def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
         thin=1 - _share(_dilated(_eroded(bright)) & bright, bright),
         aeration=(lung_segmentation.median(inner) - low) / depth if outside.size > _BINS else 1.0,
         unevenness=float(inner.std()) / depth if inner.size else 0.0,
+        between=_between(small[body], segmentation),
         middle=_middle(lungs, body),
         aspect=_aspect(body),
         noise=noise,
@@ -219,6 +222,11 @@ def _posture(lungs: Mask, body: Mask) -> tuple[float, float, float, float]:
     runs_out = np.count_nonzero(body[-1]) > 0.3 * body.shape[1]
     under = (len(rows) - int(bottom)) / max(1, int(bottom - top)) if runs_out else 0.0
     return upright, min(left, 1 - left), apart, under
+
+
+def _between(values: Grey, segmentation: LungSegmentation) -> float:
+    quarter = (segmentation.tissue - segmentation.air) / 4
+    return _part((values > segmentation.air + quarter) & (values < segmentation.tissue - quarter))
 
 
 def _middle(lungs: Mask, body: Mask) -> float:
