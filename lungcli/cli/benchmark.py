@@ -32,9 +32,12 @@ def benchmark(
     from lungcli.cli import console
     from lungcli.evaluation import benchmark
     from lungcli.modelfile import model_file, model_paths
+    from lungcli.views.comparison_table import disturbed
 
     loaded = [model_file.load(model_paths.resolve(spec), threads) for spec in specs]
     measured = benchmark.benchmark(loaded, seconds=seconds, threads=threads, batch=batch)
+    if batch == 1 and not threads:
+        benchmark.keep([model.path for model in loaded], measured)
     machine = benchmark.machine()
     if json:
         console.print_json({"machine": machine, "measurements": measured})
@@ -52,3 +55,5 @@ def benchmark(
         f"batch {batch}, {measured[0].threads} thread(s), {machine['cpu']} ({machine['flags']}), "
         f"onnxruntime {machine['onnxruntime']}"
     )
+    if measured[0].disturbed:
+        console.info(disturbed(measured[0]))

@@ -29,6 +29,21 @@ def name() -> str:
     return next((value for key, value in _cpuinfo() if key == "model name"), "") or platform.processor() or "unknown"
 
 
+def load() -> float | None:
+    """How many cores were busy on average in the last minute, with work that waited; None where unknown."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has had; None where unknown."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    # macOS counts bytes, other systems kibibytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
 def logical_cores() -> int:
     """Cores this process may run on, hyper-threads included."""
     if hasattr(os, "sched_getaffinity"):

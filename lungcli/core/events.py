@@ -41,7 +41,11 @@ class BatchDone(_Event, frozen=True, kw_only=True, tag="batch-done"):
 
 
 class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
-    """One pass over the training part, and the validation part measured after it (with averaged weights)."""
+    """One pass over the training part, and the validation part measured after it (with averaged weights).
+
+    `load` is how many cores of the machine were busy in the last minute, `memory` the most bytes this process had; both
+    are None where the system does not say, and in runs of earlier versions.
+    """
 
     stage: str
     epoch: int
@@ -53,6 +57,8 @@ class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     learning_rate: float
     images_per_second: float
     best: bool
+    load: float | None = None
+    memory: int | None = None
 
 
 class CheckpointWritten(_Event, frozen=True, kw_only=True, tag="checkpoint-written"):
@@ -139,6 +145,7 @@ Event = (
     | RunFailed
     | RunDone
 )
+_MAY_BE_NULL = ("malignant_sensitivity", "load", "memory")
 _DECODER: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
 
 
@@ -160,6 +167,6 @@ def decode(line: bytes) -> Event:
             raise
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    missing = {name for name, value in fields.items() if value is None and name != "malignant_sensitivity"}
+    missing = {name for name, value in fields.items() if value is None and name not in _MAY_BE_NULL}
     event: Event = msgspec.convert(fields | dict.fromkeys(missing, math.nan), type=Event)
     return event

@@ -23,7 +23,7 @@ import msgspec
 from lungcli.core import cpu, names, paths, versioned
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
-from lungcli.core.events import Event, RunDone, RunFailed, RunStopped, decode, now
+from lungcli.core.events import EpochDone, Event, RunDone, RunFailed, RunStopped, decode, now
 from lungcli.core.recipe import Recipe, Teachers
 
 FORMAT_VERSION = 2
@@ -214,7 +214,8 @@ def record(run: Run, work: Generator[Event, None, None]) -> Generator[Event, Non
         ended: State = "stopped"
         last: Event = RunStopped(time=now())
         try:
-            for event in work:
+            for happened in work:
+                event = _with_load(happened)
                 write(event)
                 if isinstance(event, RunDone):
                     ended = "done"
@@ -232,6 +233,13 @@ def record(run: Run, work: Generator[Event, None, None]) -> Generator[Event, Non
             if ended != "done":
                 write(last)
             versioned.write(run.folder / "run.json", msgspec.structs.replace(info, state=ended, changed=now()))
+
+
+def _with_load(event: Event) -> Event:
+    """Say with each epoch how busy the machine is, so that curves of that are there later too."""
+    if not isinstance(event, EpochDone):
+        return event
+    return msgspec.structs.replace(event, load=cpu.load(), memory=cpu.peak_memory())
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
-"""Latency of model files on this machine, the models taking turns call by call."""
+"""Latency of model files on this machine, the models taking turns call by call; what was measured last is kept."""
 
+import contextlib
+import datetime
 import platform
 import time
 from collections.abc import Sequence
@@ -10,7 +12,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lungcli.core import cpu
+from lungcli.core import cpu, paths, versioned
+from lungcli.core.errors import LungcliError
 from lungcli.datasets.files import Advance
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
@@ -18,12 +21,15 @@ from lungcli.modelfile.model_file import Model
 MOST_RUNS = 1000
 _INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 _SLICES = 8
+# Of one core. A machine at rest is below; a training beside the measurement takes whole cores.
+_BUSY = 0.25
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     """Time from prepared slices to logits, in milliseconds a call of `batch` slices, over `n` calls.
 
-    `bytes` is the size of the model file, `threads` how many the runtime may use.
+    `bytes` is the size of the model file, `threads` how many the runtime may use, `load` how many cores other processes
+    used meanwhile.
     """
 
     name: str
@@ -35,6 +41,20 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     batch: int
     bytes: int
+    load: float = 0.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether so much else ran that the times are too high."""
+        return self.load > _BUSY
+
+
+class KeptLatency(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of a model file last, when, and on which machine."""
+
+    measured: datetime.datetime
+    machine: dict[str, str]
+    measurement: Measurement
 
 
 def benchmark(
@@ -57,8 +77,53 @@ def benchmark(
     for model, slices in zip(loaded, inputs, strict=True):
         for turn in range(warmups):
             model.logits(slices[turn % _SLICES])
+    before = _Usage()
     times = _take_turns(loaded, inputs, seconds, advance)
-    return tuple(_measurement(model, model_times, batch) for model, model_times in zip(loaded, times, strict=True))
+    load = before.others()
+    return tuple(_measurement(model, each, batch, load) for model, each in zip(loaded, times, strict=True))
+
+
+class _Usage:
+    """Processor time of this machine and of this process, from when it is made on."""
+
+    def __init__(self) -> None:
+        self._all, self._own, self._time = _busy_seconds(), time.process_time(), time.perf_counter()
+
+    def others(self) -> float:
+        """How many cores other processes used since."""
+        all_seconds, own = _busy_seconds() - self._all, time.process_time() - self._own
+        return max(0.0, all_seconds - own) / max(1e-3, time.perf_counter() - self._time)
+
+
+def _busy_seconds() -> float:
+    """Seconds that the cores of this machine have worked; what guests used is part of `user`."""
+    import psutil
+
+    times: dict[str, float] = psutil.cpu_times()._asdict()
+    return sum(seconds for name, seconds in times.items() if name not in ("idle", "iowait", "guest", "guest_nice"))
+
+
+def keep(files: Sequence[Path], measurements: Sequence[Measurement]) -> None:
+    """Keep what was measured of model files with all cores, a slice a call; none where it cannot be written."""
+    for path, measurement in zip(files, measurements, strict=True):
+        content = KeptLatency(measured=datetime.datetime.now(datetime.UTC), machine=machine(), measurement=measurement)
+        with contextlib.suppress(LungcliError, OSError):
+            versioned.write(_kept_in(path), content)
+
+
+def kept(path: Path) -> Measurement | None:
+    """What was measured last of a model file as it is now, on a processor such as this machine's."""
+    try:
+        content = versioned.read_or(_kept_in(path), KeptLatency, None)
+    except (LungcliError, OSError):
+        return None
+    return content.measurement if content and content.machine.get("cpu") == cpu.name() else None
+
+
+def _kept_in(path: Path) -> Path:
+    """Where the latency of a model file is kept: it goes with a renamed run, and not with a file written anew."""
+    status = path.stat()
+    return paths.home() / "latencies" / f"{status.st_mtime_ns:x}-{status.st_size:x}.json"
 
 
 def machine() -> dict[str, str]:
@@ -93,7 +158,7 @@ def _take_turns(
     return times
 
 
-def _measurement(model: Model, times: Sequence[float], batch: int) -> Measurement:
+def _measurement(model: Model, times: Sequence[float], batch: int, load: float) -> Measurement:
     p50, p90, p99 = (float(value) for value in np.percentile(times, [50, 90, 99]))
     return Measurement(
         name=model.path.stem,
@@ -105,6 +170,7 @@ def _measurement(model: Model, times: Sequence[float], batch: int) -> Measuremen
         threads=model.threads,
         batch=batch,
         bytes=model.path.stat().st_size,
+        load=round(load, 2),
     )
 
 

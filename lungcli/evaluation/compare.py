@@ -137,7 +137,9 @@ def compare(
             )
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
-        latencies = benchmark.benchmark(loaded, seconds=seconds, threads=threads)
+        latencies = measured = benchmark.benchmark(loaded, seconds=seconds, threads=threads)
+        if not threads:
+            benchmark.keep(paths, measured)
     reference = find(pinned)
     if reference is None:
         reasons = [

@@ -1,5 +1,6 @@
 """The dashboard's frame: views in tabs, themes, help, the palette of all actions."""
 
+import functools
 import gc
 import importlib
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual import events
+from rich.terminal_theme import TerminalTheme
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.color import Color
@@ -16,12 +17,13 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
+from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from lungcli.core.formatting import CONTROL
-from lungcli.tui import NARROW, settings, terminal_driver
+from lungcli.tui import settings, terminal_driver
 from lungcli.tui.crashes import QuietApp
 from lungcli.tui.widgets import dialogs
+from lungcli.tui.widgets.key_footer import KeyFooter
 from lungcli.tui.widgets.terminal_capabilities import Graphics
 
 THEMES = (
@@ -66,6 +68,20 @@ THEMES = (
         foreground="#FFFFFF",
     ),
 )
+
+
+@functools.cache
+def named_colours(name: str) -> TerminalTheme:
+    """What `red`, `green`, `yellow`, `blue`, `magenta` and `cyan` are in texts: colours of the theme called so."""
+    theme = next((theme for theme in THEMES if theme.name == name), THEMES[0])
+    black, white = (theme.background, theme.foreground) if theme.dark else (theme.foreground, theme.background)
+    names = (black, theme.error, theme.success, theme.warning, theme.primary, theme.secondary, theme.primary, white)
+    colours = [Color.parse(name or theme.primary).rgb for name in names]
+    ground, text = (Color.parse(name or theme.primary).rgb for name in (theme.background, theme.foreground))
+    return TerminalTheme(ground, text, colours, colours)
+
+
+EVERYWHERE = "everywhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,26 +131,6 @@ class ControlCharacterFilter(LineFilter):
 _CONTROL_CHARACTER_FILTER = ControlCharacterFilter()
 
 
-class KeyFooter(Footer):
-    """Textual's footer, but made anew only where its text changes: opening a view asks for that four times."""
-
-    _shown: tuple[object, ...] | None = None
-
-    async def recompose(self) -> None:
-        """Show the keys that work now."""
-        if not self.is_attached:
-            return
-        active = self.screen.active_bindings.values()
-        keys = [(binding, enabled, tip) for _, binding, enabled, tip in active if binding.show]
-        shown = (self.show_command_palette, *keys)
-        if shown == self._shown:
-            return
-        self._shown = shown
-        await super().recompose()
-        # What is bound to this reactive keeps removed keys in memory until it is touched.
-        self.mutate_reactive(Footer.compact)
-
-
 class Dashboard(QuietApp):
     """`lungcli dashboard`."""
 
@@ -146,6 +142,7 @@ class Dashboard(QuietApp):
         Binding("question_mark,f1", "help", "Help", key_display="?"),
         Binding("T", "theme", "Theme", show=False, tooltip="dark, light, high contrast"),
         Binding("q,ctrl+q", "quit", "Quit", key_display="q"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
     ]
 
     def __init__(self, first: str = "runs", graphics: Graphics | None = None) -> None:
@@ -162,22 +159,21 @@ class Dashboard(QuietApp):
     def get_line_filters(self) -> Sequence[LineFilter]:
         return [*super().get_line_filters(), _CONTROL_CHARACTER_FILTER]
 
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        return named_colours(self.theme)
+
     def compose(self) -> ComposeResult:
         with TabbedContent(initial=self._first):
             for i, tab in enumerate(TABS, 1):
                 # Mounting a view later lays it out twice, so the first one is there from the start.
                 content = tab.make_view() if tab.name == self._first else Static("opening …", classes="opening")
                 yield TabPane(f"{i} {tab.title}", content, id=tab.name)
-        yield KeyFooter(compact=True)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Leave the keys to the views: tabs are opened by number or mouse."""
         self.query_one(Tabs).can_focus = False
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Hide the palette's key in a narrow terminal, where it would cover those of the view."""
-        for footer in self.query(KeyFooter):
-            footer.show_command_palette = event.size.width >= NARROW
 
     def on_ready(self) -> None:
         """Collect garbage again: the command turned that off until the first screen."""
@@ -225,15 +221,27 @@ class Dashboard(QuietApp):
     def action_view(self, name: str) -> None:
         self.query_one(TabbedContent).active = name
 
+    async def action_download(self) -> None:
+        """Open the data sets, and ask there which one to download."""
+        from lungcli.tui.data.view import DataView
+
+        self.action_view("data")
+
+        def ask() -> None:
+            self.query_one(DataView).action_download()
+
+        self.call_after_refresh(self.call_after_refresh, ask)
+
     def action_help(self) -> None:
-        keys: dict[str, tuple[str, str, str]] = {}
-        for _, binding, enabled, tooltip in self.screen.active_bindings.values():
-            if enabled and binding.description and not binding.system:
+        areas: dict[str, dict[str, tuple[str, str, str]]] = {}
+        for node, binding, enabled, tooltip in self.screen.active_bindings.values():
+            if enabled and binding.description and not binding.system and node is not self.screen:
+                area = binding.group.description if binding.group else EVERYWHERE if node is self else "here"
+                keys = areas.setdefault(area, {})
+                shown, *_ = keys.get(binding.action, ("",))
                 key = self.get_key_display(binding)
-                if binding.action in keys:
-                    key = f"{keys[binding.action][0]}, {key}"
-                keys[binding.action] = (key, binding.description, tooltip)
-        self.push_screen(dialogs.Help(tuple(keys.values())))
+                keys[binding.action] = (f"{shown} {key}" if key not in shown else shown, binding.description, tooltip)
+        self.push_screen(dialogs.Help({area: tuple(keys.values()) for area, keys in areas.items()}))
 
     def action_theme(self) -> None:
         names = [theme.name for theme in THEMES]
@@ -245,8 +253,11 @@ class Dashboard(QuietApp):
         """Every action that works here, and every view."""
         for tab in TABS:
             yield SystemCommand(f"Open: {tab.title}", "", lambda name=tab.name: self.action_view(name))
+        offered = set()
         for node, binding, enabled, tooltip in screen.active_bindings.values():
-            if enabled and binding.description and not binding.system and not binding.action.startswith("view("):
+            usable = enabled and binding.description and not binding.system and not binding.action.startswith("view(")
+            if usable and binding.action not in offered:
+                offered.add(binding.action)
 
                 async def act(action: str = binding.action, node: object = node) -> None:
                     await self.run_action(action, node)  # type: ignore[arg-type]

@@ -13,13 +13,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`smoothing` is a strength in `history`; `chart` the figure shown where only one fits; `pinned` a run.
 
     Of the models, `baseline` is the pinned one, `columns` those shown (none: the usual), `sorted` the title of one,
-    `down` its direction, and `latency` whether that is drawn rather than size.
+    `down` its direction, `latency` whether that is drawn rather than size, `intervals` whether figures have theirs in
+    a terminal that is not wide.
     """
 
     theme: str = "lungcli-dark"
-    smoothing: int = 1
+    smoothing: int = 0
     log: bool = False
-    chart: str = "loss"
+    chart: str = "validation balanced accuracy"
     teachers: bool = False
     grouped: bool = False
     pinned: str = ""
@@ -29,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sorted: str = ""
     down: bool = False
     latency: bool = False
+    intervals: bool = False
 
 
 def path() -> Path:

@@ -8,13 +8,13 @@ from rich.text import Text
 
 from lungcli.core.formatting import plain
 from lungcli.tui.runs import run_row, traces
-from lungcli.tui.runs.history import METRICS
+from lungcli.tui.runs.history import METRICS, value_range
 from lungcli.tui.runs.run_row import Row
 from lungcli.tui.runs.run_watcher import RunWatcher
 from lungcli.tui.widgets import braille_plot
 from lungcli.views.units import duration
 
-_CURVES = METRICS[:3]
+_CURVES = METRICS[:4]
 _MIN_WIDTH, _MAX_WIDTH, _HEIGHT = 40, 160, 14
 _SECONDS = 60.0
 _RUNS_DRAWN = 3
@@ -38,10 +38,13 @@ def runs(out: Console) -> None:
     histories = {name: history for name in names if (history := watcher.history(name))}
     drawn = traces.traces(list(histories.items()))
     for metric in _CURVES:
-        lines = traces.lines_of(drawn, histories, metric, 1)
+        lines = traces.lines_of(drawn, histories, metric, 0)
         if lines:
             out.print(Text(f"\n{metric}", style="bold"))
-            out.print(picture(lines, max(_MIN_WIDTH, min(_MAX_WIDTH, out.width))))
+            frame = braille_plot.Frame(
+                width=max(_MIN_WIDTH, min(_MAX_WIDTH, out.width)), height=_HEIGHT, values=value_range(metric)
+            )
+            out.print(braille_plot.as_text(lines, frame))
     for trace in drawn:
         out.print(Text(f"{trace.mark} {plain(trace.label)}", style=braille_plot.colour(trace.style)), soft_wrap=True)
 
@@ -54,17 +57,7 @@ def table(rows: tuple[Row, ...]) -> Table:
     now = datetime.datetime.now(datetime.UTC)
     for row in rows:
         best = run_row.figure(row.best.balanced_accuracy if row.best else None)
-        cells = (row.name, row.state, run_row.where(row), run_row.progress(row), duration(row.eta), best)
+        state = f"{row.state}: {row.concern}" if row.concern else row.state
+        cells = (row.name, state, run_row.where(row), run_row.progress(row), duration(row.eta), best)
         grid.add_row(*(Text(plain(cell)) for cell in (*cells, run_row.age(row, now))))
     return grid
-
-
-def picture(lines: list[braille_plot.Line], width: int) -> Text:
-    """One chart as text."""
-    text = Text()
-    for row in braille_plot.plot(lines, braille_plot.Frame(width=width, height=_HEIGHT)):
-        for span, style in row:
-            text.append(span, style=braille_plot.colour(style) if style >= 0 else "")
-        text.append("\n")
-    text.right_crop(1)
-    return text

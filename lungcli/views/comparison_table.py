@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from lungcli.core.formatting import csv_row, plain
+from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.significance import Significance
@@ -21,8 +22,19 @@ P_VALUES = (
 )
 
 
+UNDER_LOAD = "‡"
+"""Stands behind a latency that was taken while other work slowed it."""
+
+
 def _latency(row: Row, name: str) -> str:
-    return "–" if row.latency is None else f"{getattr(row.latency, name):.2f}"
+    if row.latency is None:
+        return "–"
+    return f"{getattr(row.latency, name):.2f}{UNDER_LOAD if row.latency.disturbed else ''}"
+
+
+def disturbed(latency: Measurement) -> str:
+    """Say how much else ran while a latency was measured."""
+    return f"{UNDER_LOAD} timed while other processes used {latency.load:.1f} cores: time it again at rest"
 
 
 def _figure(name: str) -> Callable[[Row], str]:
@@ -122,6 +134,9 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"latency of one prepared slice with {timed.threads} thread(s), models timed in turns, "
             f"on {comparison.machine['cpu']}"
         )
+    under_load = [row.latency for row in comparison.rows if row.latency and row.latency.disturbed]
+    if under_load:
+        lines.append(disturbed(max(under_load, key=lambda latency: latency.load)))
     if any(row.synthetic for row in comparison.rows):
         lines.append(SYNTHETIC)
     return lines
@@ -137,7 +152,7 @@ def markdown(comparison: Comparison) -> str:
 def comma_separated(comparison: Comparison) -> str:
     """The comparison as CSV, one number a cell: value, low and high of every figure."""
     names = sorted({name for row in comparison.rows if row.figures for name in row.figures.estimates})
-    head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters", "p50_ms", "p90_ms"]
+    head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters", "p50_ms", "p90_ms", "load"]
     for name in [*names, "difference"]:
         head += [name, f"{name}_low", f"{name}_high"]
     head += ["p_bootstrap", "gained", "lost", "p_mcnemar"]
@@ -145,7 +160,7 @@ def comma_separated(comparison: Comparison) -> str:
     for row in comparison.rows:
         cells: list[object] = [row.name, row.model, row.stage, row.precision, row.data]
         cells += [row.figures.protocol if row.figures else "", row.bytes, row.parameters]
-        cells += [row.latency.p50, row.latency.p90] if row.latency else ["", ""]
+        cells += [row.latency.p50, row.latency.p90, row.latency.load] if row.latency else ["", "", ""]
         for name in names:
             cells += _parts(row.figures.estimates.get(name) if row.figures else None)
         lines.append(csv_row([*cells, *_parts(row.difference), *_tests(row.significance)]))

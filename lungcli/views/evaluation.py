@@ -1,16 +1,20 @@
 """What is said of an evaluation: on what it rests, the confusion matrix, the figures, how reliable confidence is."""
 
+import math
 from typing import TYPE_CHECKING
 
 from lungcli.core.formatting import plain
 from lungcli.views.bars import coloured_bar
 from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Group
     from rich.table import Table
 
-    from lungcli.metrics.predictions import Evaluation, Figures
+    from lungcli.metrics.predictions import Evaluation, Figures, Flip
 
 RANDOM_SPLIT = "random split: training has slices of the same bodies, so these figures are too high"
 SYNTHETIC = "synthetic data: these figures say nothing about people"
@@ -35,7 +39,9 @@ def by_class(evaluation: "Evaluation") -> list[list[str]]:
     lines = [["true class", *(f"→ {plain(name)}" for name in evaluation.classes), "recall", "precision", "F1"]]
     for index, name in enumerate(evaluation.classes):
         counts = [str(count) for count in matrix[index]]
-        lines.append([plain(name), *counts, *(f"{values[index]:.3f}" for values in figures)])
+        # Nothing was predicted to be of a class: it has no precision.
+        shown = [None if math.isnan(values[index]) else float(values[index]) for values in figures]
+        lines.append([plain(name), *counts, *map(number, shown)])
     return lines
 
 
@@ -58,6 +64,20 @@ def confusion(evaluation: "Evaluation", title: str | None = None) -> "Table":
             shown.append(Text.assemble((str(count), style), (f" {count / total:4.0%}", "dim")))
         table.add_row(Text(name), *shown, *map(Text, cells[classes:]))
     return table
+
+
+def flip_outcome(flip: "Flip") -> str:
+    """`corrected` where only our prediction is right, `broken` where only theirs is, else `both wrong`."""
+    if flip.ours == flip.label:
+        return "corrected"
+    return "broken" if flip.theirs == flip.label else "both wrong"
+
+
+def flips_headline(flips: "Sequence[Flip]", slices: int) -> str:
+    """Count the predictions that differ between two models by which of the two is right."""
+    outcomes = [flip_outcome(flip) for flip in flips]
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in ("corrected", "broken", "both wrong"))
+    return f"{len(flips)} of {slices} predictions flipped: {counts}"
 
 
 def figures_table(figures: "Figures") -> "Table":

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lungcli.core.formatting import plain
-from lungcli.views import bars
+from lungcli.views import bars, colours
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -41,7 +41,8 @@ def probability_bars(probabilities: Mapping[str, float], width: int, top: int | 
     room = max(4, min(_LONGEST_BAR, width - _BEFORE_BAR))
     text = Text()
     for label, value in ranked(probabilities)[:top]:
-        text.append(f"{plain(label):<10} {value:6.1%} ").append_text(bars.coloured_bar(value, room)).append("\n")
+        bar = bars.coloured_bar(value, room, colours.of_class(label, tuple(probabilities)))
+        text.append(f"{plain(label):<10} {value:6.1%} ").append_text(bar).append("\n")
     return text
 
 

@@ -146,7 +146,7 @@ def test_the_dashboard_sets_trials_side_by_side_on_validation(
     monkeypatch.setenv("LUNGCLI_HOME", str(searched[0]))
     trials = facts(searched[0])["trials"]
     assert isinstance(trials, list)
-    entries = table.read_all("", {}, trials=True)
+    entries = table.read_all("", trials=True)
     scores = {entry.name.partition("/")[0]: entry.row.figures for entry in entries if entry.row}
     assert {name: found and found.estimates["balanced_accuracy"].value for name, found in scores.items()} == {
         each["run"]: each["balanced_accuracy"]["value"] for each in trials

@@ -13,7 +13,7 @@ import pytest
 from lungcli.core import paths, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
-from lungcli.core.events import BatchDone, Event, RunDone, RunFailed, RunStarted, RunStopped, now
+from lungcli.core.events import BatchDone, EpochDone, Event, RunDone, RunFailed, RunStarted, RunStopped, decode, now
 from lungcli.core.runs import Run
 
 RECIPE = recipes.make(data="phantom", model="resnet18")
@@ -139,6 +139,33 @@ def test_events_are_passed_on_and_kept() -> None:
     assert list(runs.events(again)) == passed
     assert [type(event) for event in passed] == [RunStarted, BatchDone, BatchDone, BatchDone, RunDone]
     assert runs.state(again) == "done"
+
+
+def test_each_epoch_is_recorded_with_the_load_of_the_machine() -> None:
+    epoch = EpochDone(
+        time=now(),
+        stage="train",
+        epoch=1,
+        epochs=1,
+        loss=math.nan,
+        validation_loss=1.0,
+        balanced_accuracy=0.5,
+        malignant_sensitivity=None,
+        learning_rate=0.1,
+        images_per_second=9.0,
+        best=True,
+    )
+    (passed,) = runs.record(new(), (event for event in [epoch]))
+    stored = next(event for event in runs.events(runs.load("first")) if isinstance(event, EpochDone))
+    assert isinstance(passed, EpochDone)
+    for event in (passed, stored):
+        assert event.load is not None
+        assert event.load >= 0
+        assert event.memory is not None
+        assert event.memory > 10_000_000
+    assert math.isnan(stored.loss), "null is a gap in a curve, but no load is no such gap"
+    without = runs.load("first").events.read_bytes().replace(f'"load":{stored.load}'.encode(), b'"load":null')
+    assert [event.load for event in map(decode, without.splitlines()) if isinstance(event, EpochDone)] == [None]
 
 
 def test_closing_the_recording_stops_the_work() -> None:

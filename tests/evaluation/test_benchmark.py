@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from lungcli.core import cpu
 from lungcli.core.errors import ModelFileError
 from lungcli.evaluation import benchmark
+from lungcli.evaluation.benchmark import Measurement
 from lungcli.modelfile import model_file
 from tests.modelfile import graphs
 
@@ -91,3 +94,46 @@ def test_progress_is_reported_and_may_stop_the_benchmark(tmp_path: Path) -> None
 
     with pytest.raises(InterruptedError):
         benchmark.benchmark([model], seconds=60, advance=enough)
+
+
+def measured(load: float = 0.0) -> Measurement:
+    return Measurement(name="m", p50=1, p90=2, p99=3, mean=1, n=9, threads=2, batch=1, bytes=1, load=load)
+
+
+def test_a_latency_is_kept_until_the_file_is_another(tmp_path: Path) -> None:
+    path = graphs.model_file(tmp_path / "a.onnx")
+    assert benchmark.kept(path) is None
+    benchmark.keep([path], [measured()])
+    assert benchmark.kept(path) == measured()
+    renamed = path.rename(tmp_path / "b.onnx")
+    assert benchmark.kept(renamed) == measured(), "it goes with the file"
+    renamed.write_bytes(renamed.read_bytes() + b"more")
+    assert benchmark.kept(renamed) is None
+
+
+def test_a_latency_of_another_processor_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = graphs.model_file(tmp_path / "a.onnx")
+    benchmark.keep([path], [measured()])
+    monkeypatch.setattr("lungcli.core.cpu.name", lambda: "another")
+    assert benchmark.kept(path) is None
+
+
+def test_what_cannot_be_kept_stops_nothing(tmp_path: Path, home: Path) -> None:
+    (home / "latencies").write_text("a file where a folder should be")
+    path = graphs.model_file(tmp_path / "a.onnx")
+    benchmark.keep([path], [measured()])
+    assert benchmark.kept(path) is None
+    assert benchmark.kept(tmp_path / "gone.onnx") is None
+
+
+def test_work_beside_a_measurement_is_noticed(tmp_path: Path) -> None:
+    path = graphs.model_file(tmp_path / "a.onnx")
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        (row,) = benchmark.benchmark([path], seconds=0.5)
+    finally:
+        busy.kill()
+        busy.wait()
+    assert row.load > 0.25
+    assert row.disturbed
+    assert not measured().disturbed

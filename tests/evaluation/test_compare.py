@@ -184,13 +184,22 @@ def test_all_models_are_timed_together_for_as_long_as_asked(monkeypatch: pytest.
         asked.append((len(loaded), seconds, threads))
         return bench.benchmark(loaded, seconds=0.01, threads=1)
 
-    monkeypatch.setattr(compare_module, "benchmark", SimpleNamespace(benchmark=benchmark, machine=bench.machine))
+    kept: list[Sequence[Path]] = []
+
+    def keep(files: Sequence[Path], measurements: Sequence[bench.Measurement]) -> None:
+        assert len(files) == len(measurements)
+        kept.append(files)
+
+    monkeypatch.setattr(
+        compare_module, "benchmark", SimpleNamespace(benchmark=benchmark, machine=bench.machine, keep=keep)
+    )
     both = [finished("a", "bbmmnn"), finished("b", "bbmmnn")]
 
     found = compare(both)
     compare(both, None, 0.5, 1)
 
     assert asked == [(2, 2.0, 0), (2, 0.5, 1)]
+    assert kept == [both], "with other threads than usual a latency is not that which is shown later"
     assert all(row.latency is not None and row.latency.p50 > 0 for row in found.rows)
 
 

@@ -61,6 +61,8 @@ def epoch(
         learning_rate=1e-3,
         images_per_second=30.0,
         best=True,
+        load=noise.uniform(1.8, 2.0),
+        memory=900_000_000,
     )
 
 

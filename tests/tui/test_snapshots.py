@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from lungcli.tui.app import Dashboard
 from lungcli.tui.runs.view import RunsView
-from tests.tui import fakes, pictures
+from tests.tui import fakes, pictures, stage
 from tests.tui.pilots import become, drive, has_read, press
 
 FOLDER = Path(__file__).with_name("snapshots")
@@ -33,6 +33,12 @@ def broken() -> None:
     fakes.run("train-broken", best=0.5, age=3.2 * DAY, end="failed")
 
 
+def models() -> None:
+    """Two runs whose models were evaluated."""
+    stage.run("compress-mobilenetv2-student-of-resnet18-first")
+    stage.run("compress-mobilenetv2-student-of-resnet18-other", teacher="bnmmnn", student="bbmmnm")
+
+
 def none() -> None:
     """No run."""
 
@@ -40,8 +46,10 @@ def none() -> None:
 @pytest.mark.parametrize(
     ("name", "made", "size", "keys"),
     [
-        ("wide", some, (140, 36), ("p", "down", "down", "space")),
+        ("wide", some, (200, 50), ("p", "down", "down", "space")),
+        ("medium", some, (120, 36), ("down",)),
         ("narrow", some, (80, 24), ()),
+        ("models", models, (80, 24), ("3",)),
         ("empty", none, (80, 24), ()),
         ("failed", broken, (80, 24), ()),
         ("no-color", some, (80, 24), ("down", "space", "up")),
@@ -62,6 +70,7 @@ def test_the_screen_is_as_it_was_looked_at(
             await pilot.pause(0.1)  # Curves follow when the cursor rests.
         await become(pilot, lambda: has_read(view))
         view.select()
+        await become(pilot, lambda: not any(worker.is_running for worker in app.workers))
         await pilot.pause()
         found.append(pictures.svg(app))
 

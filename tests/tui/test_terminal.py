@@ -160,7 +160,7 @@ def test_a_job_from_the_form_is_watched_stopped_resumed_and_compared(terminal: O
     one.see("1 running", "compress-ownmodel-phantom", "▶", seconds=WORK)
     run = runs.load("compress-ownmodel-phantom")
     until(lambda: b'"epoch":2,' in run.events.read_bytes(), WORK)
-    one.see("/4", "compress-ownmodel-phantom/teacher", "●")
+    one.see("/4", "compress-ownmodel-phantom", "● teacher")
     one.listens()
     one.press("x")
     one.see("‖", seconds=WORK)

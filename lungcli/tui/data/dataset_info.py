@@ -17,13 +17,10 @@ from lungcli.datasets.manifest import Manifest, Slice
 from lungcli.datasets.summary import DatasetSummary
 from lungcli.imaging.image_io import read
 from lungcli.tui.widgets.image_ops import on_screen
-from lungcli.views import audit
+from lungcli.views import audit, colours
 from lungcli.views.bars import coloured_bar
 from lungcli.views.terminal_image import Pixels
 
-# Red for malignant, as everywhere; other classes take turns.
-_CLASS_COLOURS = ((94, 169, 255), (255, 204, 77), (120, 220, 120), (200, 140, 255))
-_MALIGNANT = (255, 80, 80)
 _FRAME = 3
 _TILE = 96
 _SHOWN_FILES = 5
@@ -89,7 +86,7 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
     most = max(counted.classes.values(), default=1)
     text.append(f"{'class':<10} slices groups\n", "bold")
     for label, count in counted.classes.items():
-        bar = coloured_bar(count / most, max(4, min(30, width - 26)), _rgb(label, list(counted.classes)))
+        bar = coloured_bar(count / most, max(4, min(30, width - 26)), colours.of_class(label, list(counted.classes)))
         text.append(f"{plain(label):<10} {count:6d} {in_groups[label]:6d} ").append_text(bar).append("\n")
     text.append(f"{'all':<10} {counted.slices:6d} {counted.groups:6d}\n", "bold")
     text.append(
@@ -119,16 +116,8 @@ def sheet(group: Group, folder: Path, classes: Sequence[str], first: int, most: 
             pixels = on_screen(read(folder / item.path).grey)
         except UnreadableInputError:
             pixels, failed = np.full((_TILE, _TILE), 24, dtype=np.uint8), failed + 1
-        tiles.append(_framed(pixels, colour_of(item.label, classes)))
+        tiles.append(_framed(pixels, colours.of_class(item.label, classes)))
     return tiles, failed
-
-
-def colour_of(label: str, classes: Sequence[str]) -> tuple[int, int, int]:
-    """Return the colour of a class."""
-    if label == "malignant":
-        return _MALIGNANT
-    others = [name for name in classes if name != "malignant"]
-    return _CLASS_COLOURS[others.index(label) % len(_CLASS_COLOURS)]
 
 
 def caption(group: Group, first: int, shown: int, failed: int) -> str:
@@ -146,13 +135,8 @@ def legend(classes: Sequence[str]) -> Text:
     """Name the colours of the frames."""
     text = Text()
     for label in classes:
-        text.append("■ ", _rgb(label, classes)).append(f"{plain(label)}  ")
+        text.append("■ ", colours.of_class(label, classes)).append(f"{plain(label)}  ")
     return text
-
-
-def _rgb(label: str, classes: Sequence[str]) -> str:
-    red, green, blue = colour_of(label, classes)
-    return f"rgb({red},{green},{blue})"
 
 
 def class_counts(classes: Mapping[str, int]) -> str:
@@ -173,11 +157,11 @@ def findings_sheet(findings: Audit) -> tuple[Text, ...]:
     return (*(audit.finding(item) for item in findings.findings), Text(more, "dim"))
 
 
-def _framed(pixels: Pixels, colour: tuple[int, int, int]) -> Pixels:
-    from PIL import Image
+def _framed(pixels: Pixels, colour: str) -> Pixels:
+    from PIL import Image, ImageColor
 
     canvas = np.empty((_TILE, _TILE, 3), dtype=np.uint8)
-    canvas[:] = colour
+    canvas[:] = ImageColor.getrgb(colour)[:3]
     inner = _TILE - 2 * _FRAME
     image = Image.fromarray(pixels).convert("RGB")
     image.thumbnail((inner, inner), Image.Resampling.BILINEAR)

@@ -193,7 +193,7 @@ class DataView(View):
         def job() -> tuple[Pixels, Text]:
             tiles, failed = dataset_info.sheet(group, folder, classes, first, most)
             across = image_ops.across_for(len(tiles), *size)
-            caption = Text(dataset_info.caption(group, first, len(tiles), failed) + "   ")
+            caption = Text(dataset_info.caption(group, first, len(tiles), failed) + "\n")
             return image_ops.contact_sheet(tiles, across), caption.append_text(dataset_info.legend(classes))
 
         self.start(job, self._take_sheet, group="sheet")

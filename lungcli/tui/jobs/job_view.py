@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -66,6 +67,7 @@ class StartView(View):
             )
         yield VerticalScroll(*self._lines(), id="form", can_focus=False)
         with Vertical(id="start-below"):
+            yield Static(id="start-hint")
             yield Static(id="start-command")
             with Horizontal(id="start-buttons"):
                 yield Button("Start (^s)", id="begin", variant="primary", compact=True)
@@ -132,6 +134,12 @@ class StartView(View):
         self._problems = {}
         self._check()
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Write out what the field is for, which its line may have no room for."""
+        fields = {field.field: field for field in job_form.of_kind(self._kind)}
+        field = fields.get(event.widget.name or "")
+        self.query_one("#start-hint", Static).update(Text(f"{field.label}: {job_form.about(field)}" if field else ""))
+
     def on_input_changed(self, event: Input.Changed) -> None:
         self._values[str(event.input.name)] = event.value
         self._check()
@@ -166,7 +174,8 @@ class StartView(View):
 
     def action_begin(self) -> None:
         if not self._check():
-            problems = "; ".join(f"{name}: {problem}" for name, problem in self._problems.items())
+            labels = {field.field: field.label for field in job_form.of_kind(self._kind)}
+            problems = "; ".join(f"{labels[name]}: {problem}" for name, problem in self._problems.items())
             self.notify(problems, title="not yet", severity="error", markup=False)
             return
         try:

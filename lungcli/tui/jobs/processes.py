@@ -16,6 +16,8 @@ from lungcli.core.runs import Run
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LOG_END = 4096
+# By exit code; None while it runs.
+_STATES = {None: "running", 0: "done", 5: "gate not met", 130: "stopped", -signal.SIGINT: "stopped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,9 @@ def start(arguments: Sequence[str]) -> Job:
 
 
 def state(job: Job) -> str:
-    """`running`, `done`, `stopped` or `failed (exit 2)`."""
+    """`running`, `done`, `gate not met`, `stopped` or `failed (exit 2)`."""
     code = job.process.poll()
-    if code is None:
-        return "running"
-    return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else f"failed (exit {code})"
+    return _STATES.get(code, f"failed (exit {code})")
 
 
 def last_lines(log: Path, count: int = 1) -> list[str]:
@@ -61,6 +61,19 @@ def last_lines(log: Path, count: int = 1) -> list[str]:
     except OSError:
         return []
     return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+
+
+def log_of(run: str) -> Path | None:
+    """The log of the job that worked on a run last, of those that any dashboard started."""
+    for log in sorted((paths.home() / "jobs").glob("*.log"), reverse=True):
+        try:
+            with log.open("rb") as file:
+                began = file.read(_LOG_END).decode(errors="replace")
+        except OSError:
+            continue
+        if f"run {run}:" in began or f"'{run}'" in began:
+            return log
+    return None
 
 
 def failure(job: Job) -> str:

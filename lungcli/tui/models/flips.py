@@ -15,22 +15,9 @@ from lungcli.metrics.predictions import Flip
 from lungcli.tui.widgets.dialogs import Dialog
 from lungcli.tui.widgets.image_ops import on_screen
 from lungcli.tui.widgets.picture import Picture
+from lungcli.views.evaluation import flip_outcome, flips_headline
 
 _STYLES = {"corrected": "green", "broken": "red", "both wrong": "yellow"}
-
-
-def outcome(flip: Flip) -> str:
-    """`corrected` where only our prediction is right, `broken` where only theirs is, else `both wrong`."""
-    if flip.ours == flip.label:
-        return "corrected"
-    return "broken" if flip.theirs == flip.label else "both wrong"
-
-
-def headline(flips: tuple[Flip, ...], slices: int) -> str:
-    """Count the flips by which prediction is right."""
-    outcomes = [outcome(flip) for flip in flips]
-    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in _STYLES)
-    return f"{len(flips)} of {slices} predictions flipped: {counts}"
 
 
 class Flips(Dialog[None]):
@@ -53,7 +40,7 @@ class Flips(Dialog[None]):
         with Vertical(classes="frame") as frame:
             frame.border_title = Content(self._title)
             frame.border_subtitle = Content("↑↓ walks · esc closes")
-            yield Static(Text(headline(self._flips, self._slices)))
+            yield Static(Text(flips_headline(self._flips, self._slices)))
             with Horizontal():
                 yield DataTable[Text](cursor_type="row")
                 yield Picture()
@@ -65,7 +52,7 @@ class Flips(Dialog[None]):
             before = f"{flip.theirs} {flip.their_confidence:.0%}"
             after = f"{flip.ours} {flip.our_confidence:.0%}"
             cells = (flip.label, before, after, flip.slice.removeprefix("slices/"))
-            table.add_row(Text(outcome(flip), _STYLES[outcome(flip)]), *(Text(plain(cell)) for cell in cells))
+            table.add_row(Text(flip_outcome(flip), _STYLES[flip_outcome(flip)]), *(Text(plain(cell)) for cell in cells))
         if not self._flips:
             self.query_one(Picture).show(None, "both agree on every slice")
 

@@ -1,13 +1,16 @@
 """Cost against accuracy of models, drawn with the Pareto front: the models that no other beats in both."""
 
+import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual.widget import Widget
+
+from lungcli.tui.widgets import scales
+from lungcli.tui.widgets.scales import Scale
 
 FRONT, BEATEN, RANDOM, OTHER, INTERVAL = "●", "○", "◇", "·", "┊"
 
@@ -18,8 +21,10 @@ _MEANINGS = {
     OTHER: "evaluated on other slices",
     INTERVAL: "95 % interval of the row",
 }
-_LEFT = 6
+_LEFT = 8
 _BELOW = 2
+# Scores that differ by less are the same.
+_LEAST_SPAN = 0.01
 _LINE_STYLE = "cyan"
 _STYLES = {FRONT: "bold green", BEATEN: "", RANDOM: "yellow", OTHER: "dim"}
 # What a name may cover; the right half of a wide letter is an empty cell, and no such place.
@@ -69,55 +74,44 @@ def plot(points: Sequence[Point], width: int, height: int, unit: str, divide: fl
     inner, rows = width - _LEFT - 1, height - _BELOW
     if not points or inner < 10 or rows < 3:
         return Text("")
-    scale = _Scale.around(points, inner, rows)
+    plane = _Plane.around(points, inner, rows)
     canvas: Canvas = [[(" ", "")] * inner for _ in range(rows)]
     best = front(points)
-    _draw_front(canvas, scale, best)
-    _draw_interval(canvas, scale, points)
+    _draw_front(canvas, plane, best)
+    _draw_interval(canvas, plane, points)
     ordered = sorted(points, key=lambda point: (point.chosen, point in best))
     for point in ordered:
-        x, y = scale.place(point)
+        x, y = plane.place(point)
         symbol = _symbol(point, best)
         canvas[y][x] = (symbol, _STYLES[symbol] + (" reverse" if point.chosen else ""))
     for point in reversed(ordered):
-        _label(canvas, *scale.place(point), point)
-    return _framed(canvas, scale, unit, divide)
+        _label(canvas, *plane.place(point), point)
+    return _framed(canvas, plane, unit, divide)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
-    low_cost: float
-    high_cost: float
-    low: float
-    high: float
-    columns: int
-    rows: int
+class _Plane:
+    """Where points lie: `x` is the scale of costs in columns, `y` that of scores in dots."""
+
+    x: Scale
+    y: Scale
 
     @classmethod
-    def around(cls, points: Sequence[Point], columns: int, rows: int) -> "_Scale":
-        costs = [math.log(point.cost) for point in points]
-        scores = [point.score for point in points]
-        spare_cost = max((max(costs) - min(costs)) * 0.12, 0.05)
-        spare = max((max(scores) - min(scores)) * 0.15, 0.01)
+    def around(cls, points: Sequence[Point], columns: int, rows: int) -> "_Plane":
+        costs, scores = [point.cost for point in points], [point.score for point in points]
+        spare = max((max(costs) / min(costs)) ** 0.12, 1.05)
+        low, high = min(costs) / spare, max(costs) * spare
+        y = scales.upright(min(scores), max(*scores, min(scores) + _LEAST_SPAN), rows)
         return cls(
-            low_cost=min(costs) - spare_cost,
-            high_cost=max(costs) + spare_cost,
-            low=max(0.0, min(scores) - spare),
-            high=min(1.0, max(scores) + spare),
-            columns=columns,
-            rows=rows,
+            x=scales.across(low, high, columns, columns // 12, log=True),
+            y=dataclasses.replace(y, ticks=tuple(tick for tick in y.ticks if 0 <= tick <= 1)),
         )
 
+    def row(self, score: float) -> int:
+        return (self.y.dots - 1 - self.y.dot(score)) // scales.DOTS
+
     def place(self, point: Point) -> tuple[int, int]:
-        across = (math.log(point.cost) - self.low_cost) / (self.high_cost - self.low_cost)
-        up = (point.score - self.low) / (self.high - self.low)
-        return round(across * (self.columns - 1)), round((1 - up) * (self.rows - 1))
-
-    def score_at(self, row: int) -> float:
-        return self.high - (self.high - self.low) * row / (self.rows - 1)
-
-    def cost_at(self, column: int) -> float:
-        return math.exp(self.low_cost + (self.high_cost - self.low_cost) * column / (self.columns - 1))
+        return self.x.dot(point.cost), self.row(point.score)
 
 
 def _symbol(point: Point, best: Sequence[Point]) -> str:
@@ -128,11 +122,11 @@ def _symbol(point: Point, best: Sequence[Point]) -> str:
     return FRONT if point in best else BEATEN
 
 
-def _draw_front(canvas: Canvas, scale: _Scale, best: Sequence[Point]) -> None:
+def _draw_front(canvas: Canvas, plane: _Plane, best: Sequence[Point]) -> None:
     """Draw the staircase: along to the next point's cost, then up to its score, and on to the right edge."""
-    places = [scale.place(point) for point in best]
+    places = [plane.place(point) for point in best]
     for (x, y), after in itertools.zip_longest(places, places[1:]):
-        end = scale.columns if after is None else after[0]
+        end = plane.x.dots if after is None else after[0]
         for column in range(x, end):
             canvas[y][column] = ("─", _LINE_STYLE)
         if after is not None:
@@ -141,14 +135,13 @@ def _draw_front(canvas: Canvas, scale: _Scale, best: Sequence[Point]) -> None:
             canvas[y][after[0]] = ("╯" if after[1] < y else "─", _LINE_STYLE)
 
 
-def _draw_interval(canvas: Canvas, scale: _Scale, points: Sequence[Point]) -> None:
+def _draw_interval(canvas: Canvas, plane: _Plane, points: Sequence[Point]) -> None:
     """Draw the chosen point's interval as far as it is in the picture: what differs by less may be chance."""
     for point in points:
         if point.chosen and point.low is not None and point.high is not None:
-            x, _ = scale.place(point)
-            for row in range(scale.rows):
-                if point.low <= scale.score_at(row) <= point.high:
-                    canvas[row][x] = (INTERVAL, "magenta")
+            x, _ = plane.place(point)
+            for row in range(max(0, plane.row(point.high)), min(len(canvas) - 1, plane.row(point.low)) + 1):
+                canvas[row][x] = (INTERVAL, "magenta")
 
 
 def _label(canvas: Canvas, x: int, y: int, point: Point) -> None:
@@ -169,29 +162,16 @@ def _label(canvas: Canvas, x: int, y: int, point: Point) -> None:
             return
 
 
-def _framed(canvas: Canvas, scale: _Scale, unit: str, divide: float) -> Text:
+def _framed(canvas: Canvas, plane: _Plane, unit: str, divide: float) -> Text:
     text = Text(no_wrap=True)
-    every = max(1, (len(canvas) - 1) // 4)
+    labels = {plane.row(tick): scales.rounded(tick) for tick in plane.y.ticks}
     for row, cells in enumerate(canvas):
-        named = row % every == 0
-        text.append(f"{scale.score_at(row):.3f}"[:5].rjust(_LEFT - 1) + " " if named else " " * _LEFT, "dim")
-        text.append("┤" if named else "│", "dim")
+        text.append(f"{labels.get(row, ''):>{_LEFT - 1}} {'┤' if row in labels else '│'}", "dim")
         for style, same in itertools.groupby(cells, lambda cell: cell[1]):
             text.append("".join(letter for letter, _ in same), style)
         text.append("\n")
-    text.append(" " * _LEFT + "└" + "─" * scale.columns + "\n", "dim")
-    return text.append(_ticks(scale, unit, divide), "dim")
-
-
-def _ticks(scale: _Scale, unit: str, divide: float) -> str:
-    line = [" "] * (scale.columns + _LEFT + 1)
-    count = max(2, scale.columns // 18)
-    for index in range(count):
-        column = index * (scale.columns - 1) // (count - 1)
-        tick = f"{scale.cost_at(column) / divide:.3g}" + (f" {unit}" if index == count - 1 else "")
-        start = min(_LEFT + 1 + column - (len(tick) // 2 if index else 0), len(line) - len(tick))
-        line[start : start + len(tick)] = tick
-    return "".join(line)
+    text.append(" " * _LEFT + "└" + "─" * plane.x.dots + "\n", "dim")
+    return text.append(scales.labels_below(plane.x, plane.x.dots, _LEFT + 1, unit, divide=divide), "dim")
 
 
 class Chart(Widget):

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
-from lungcli.evaluation import compare
-from lungcli.evaluation.benchmark import Measurement
+from lungcli.evaluation import benchmark, compare
 from lungcli.evaluation.compare import Row
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
@@ -27,7 +26,9 @@ Value = float | str | None
 RANDOM_NOTE = "† random split: the same bodies were trained on, so these figures flatter"
 TRIALS_NOTE = "chosen by these slices, the best looks better here than it is: lungcli evaluate RUN"
 
-_LONGEST_NAME = 30
+BEST = "*"
+# Cells that names may take in a sentence.
+_NAME_ROOM = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column: what it shows of a row beside the pinned one, and the value that it sorts by."""
+    """One column: what it shows of a row beside the pinned one, and the value that it sorts by.
+
+    `better` is 1 where more is better, -1 where less is; `short` is the title where there is little room.
+    """
 
     title: str
     show: Callable[[Row, Row | None], str]
     value: Callable[[Row], Value]
     evaluated: bool = False
+    better: int = 0
+    short: str = ""
 
 
 def times(ours: float, pinned: float, less: str, more: str) -> str:
@@ -78,10 +84,25 @@ def _estimate(name: str) -> Callable[[Row], Value]:
     return value
 
 
-def _shared(title: str, value: Callable[[Row], Value], *, evaluated: bool = False, name: str = "") -> Column:
+def _shared(
+    title: str,
+    value: Callable[[Row], Value],
+    *,
+    evaluated: bool = False,
+    name: str = "",
+    better: int = 0,
+    short: str = "",
+) -> Column:
     """Make a column that shows what the command line's table shows under the same title."""
     shown = dict(comparison_table.COLUMNS)[title]
-    return Column(title=name or title, show=lambda row, _: shown(row), value=value, evaluated=evaluated)
+    return Column(
+        title=name or title,
+        show=lambda row, _: shown(row),
+        value=value,
+        evaluated=evaluated,
+        better=better,
+        short=short,
+    )
 
 
 def _protocol(row: Row) -> str:
@@ -90,10 +111,10 @@ def _protocol(row: Row) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     _shared("model", lambda row: row.name),
-    _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True),
-    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), evaluated=True),
-    _shared("size", lambda row: row.bytes),
-    _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None),
+    _shared("size", lambda row: row.bytes, better=-1),
+    _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None, better=-1),
+    _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True, better=1, short="bal. acc."),
+    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), evaluated=True, better=1, short="mal. sens."),
     _shared("p90 ms", lambda row: row.latency.p90 if row.latency else None),
     _shared("to baseline", lambda row: row.difference.value if row.difference else None, name="to pinned"),
     Column(title="size ratio", show=_size_ratio, value=lambda row: row.bytes),
@@ -114,8 +135,10 @@ NAME = TITLES[0]
 DEFAULT_TITLES = tuple(title for title in TITLES if title not in {"macro-F1", "kappa"})
 
 
-def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool = False) -> tuple[Entry, ...]:
+def read_all(pinned: str, *, trials: bool = False) -> tuple[Entry, ...]:
     """Read every model file of the runs on this machine, with its paired difference to the `pinned` one.
+
+    Latencies are those measured last, by whatever command.
 
     `usual` stands in for a pinned one that is not there. An unusable file is an entry with a problem. With `trials`,
     only the final models of search trials, with their predictions on the validation part.
@@ -125,7 +148,7 @@ def read_all(pinned: str, latencies: Mapping[str, Measurement], *, trials: bool 
     pinned = next((name for name in _preferred(files, pinned) if _readable(files[name])), "")
     anchor, reference = _pinned_model(files.get(pinned), find)
     return tuple(
-        _entry(name, path, latencies.get(name), *((None, None) if name == pinned else (anchor, reference)), find)
+        _entry(name, path, *((None, None) if name == pinned else (anchor, reference)), find)
         for name, path in files.items()
     )
 
@@ -157,7 +180,6 @@ def _is_trial(path: Path) -> bool:
 def _entry(
     name: str,
     path: Path,
-    latency: Measurement | None,
     anchor: ModelCard | None,
     reference: Evaluation | None,
     find: compare.FindEvaluation,
@@ -167,7 +189,7 @@ def _entry(
         reason = compare.reason_not_comparable(card, anchor) if anchor else ""
         if find is compare.stored_validation:
             card = msgspec.structs.replace(card, figures=None)
-        row = compare.make_row(path, card, latency, reference, reason, find)
+        row = compare.make_row(path, card, benchmark.kept(path), reference, reason, find)
     except LungcliError as error:
         return Entry(name=name, path=path, problem=error.message)
     return Entry(name=name, path=path, row=row)
@@ -200,45 +222,64 @@ def column_of(title: str) -> Column:
     return {column.title: column for column in COLUMNS}[title]
 
 
-def cell(column: Column, row: Row, pinned: Row | None) -> Text:
-    """Show one cell: the interval dimmed, figures of a random split marked, never by colour alone."""
+def cell(column: Column, row: Row, pinned: Row | None, *, interval: bool = True, best: bool = False) -> Text:
+    """Show one cell, with its interval if wanted; the best one and figures of a random split are marked."""
     text = plain(column.show(row, pinned))
-    figure, bracket, interval = text.partition(" [")
+    figure, bracket, limits = text.partition(" [")
     unfair = column.evaluated and row.figures is not None and row.figures.protocol == "random"
-    shown = Text(figure, "yellow" if unfair else "", no_wrap=True)
-    if bracket:
-        shown.append(bracket + interval, "dim")
+    shown = Text(figure, "yellow" if unfair else "bold" if best else "", no_wrap=True)
+    if best:
+        shown.append(BEST, "bold")
+    if bracket and interval:
+        shown.append(bracket + limits, "dim")
     return shown.append(" †", "bold yellow") if unfair else shown
 
 
-def shortened(names: Sequence[str]) -> dict[str, str]:
+def best(entries: Iterable[Entry], pinned: Row | None) -> set[tuple[str, str]]:
+    """The cells (name, title of the column) with the best value among models that were evaluated as the pinned one."""
+    if pinned is None:
+        return set()
+    rows = [entry.row for entry in entries if entry.row is not None]
+    fair = [row for row in rows if _rests_on(row) == _rests_on(pinned) and _protocol(row) != "random"]
+    found = set()
+    for column in COLUMNS:
+        values = {
+            row.name: value * column.better for row in fair if isinstance(value := column.value(row), int | float)
+        }
+        if column.better and len(set(values.values())) > 1:
+            found |= {(name, column.title) for name, value in values.items() if value == max(values.values())}
+    return found
+
+
+def shortened(names: Sequence[str], room: int) -> dict[str, str]:
     """Shorten names for the first column: only the stage where all are of one run, else cut out of the middle."""
     of_runs = [name for name in names if name != model_paths.BUNDLED]
     if len({name.rpartition("/")[0] for name in of_runs}) == 1 and len(of_runs) > 1:
         return {name: name.rpartition("/")[2] for name in names}
-    return {name: _cut(name) for name in names}
+    return {name: cut(name, room) for name in names}
 
 
-def _cut(name: str) -> str:
-    run, _, stage = name.rpartition("/")
-    room = max(4, _LONGEST_NAME - len(stage) - 1)
-    return name if len(name) <= _LONGEST_NAME else f"{shortened_middle(run, room)}/{stage}"
+def cut(name: str, room: int) -> str:
+    """A model's name in at most `room` cells: the middle of its run's is left out, its stage never."""
+    run, slash, stage = name.rpartition("/")
+    return f"{shortened_middle(run, max(4, room - len(stage) - 1))}{slash}{stage}"
 
 
 def summary(entry: Entry, pinned: Row | None) -> str:
     """Compare a row with the pinned one in a sentence."""
+    name = cut(entry.name, _NAME_ROOM)
     if entry.row is None:
-        return f"{entry.name} cannot be used: {entry.problem}"
+        return f"{name} cannot be used: {entry.problem}"
     if pinned is None or entry.name == pinned.name:
-        return f"{entry.name} is pinned: ratios and differences are to it"
+        return f"{name} is pinned: ratios and differences are to it"
     parts = [_size_ratio(entry.row, pinned)]
     if (faster := _speed_ratio(entry.row, pinned)) != "–":
         parts.append(faster)
     difference = column_of("to pinned").show(entry.row, pinned)
     if difference == "–":
         reason = entry.row.not_compared or "not evaluated on the same slices"
-        return f"{entry.name}: {', '.join(parts)} than {pinned.name}; {reason}"
-    return f"{entry.name}: {', '.join(parts)}, {difference} balanced accuracy to {pinned.name}"
+        return f"{name}: {', '.join(parts)} than {cut(pinned.name, _NAME_ROOM)}; {reason}"
+    return f"{name}: {', '.join(parts)}, {difference} balanced accuracy to {cut(pinned.name, _NAME_ROOM)}"
 
 
 def notes(entries: Iterable[Entry], *, trials: bool = False) -> list[str]:
@@ -246,18 +287,24 @@ def notes(entries: Iterable[Entry], *, trials: bool = False) -> list[str]:
     rows = [entry.row for entry in entries if entry.row is not None]
     warnings = [TRIALS_NOTE] if trials else []
     warnings += [RANDOM_NOTE] if any(_protocol(row) == "random" for row in rows) else []
-    return [*warnings, SYNTHETIC] if any(row.synthetic for row in rows) else warnings
+    warnings += [SYNTHETIC] if any(row.synthetic for row in rows) else []
+    under_load = [row.latency for row in rows if row.latency and row.latency.disturbed]
+    slowest = max(under_load, key=lambda latency: latency.load, default=None)
+    return [*warnings, comparison_table.disturbed(slowest)] if slowest else warnings
 
 
 def points(
     entries: Iterable[Entry], pinned: Row | None, names: Mapping[str, str], *, speed: bool, on: str
 ) -> list[Point]:
-    """Return the chart's points: size or latency against balanced accuracy, fair where evaluated as the pinned row."""
+    """Return the chart's points: size or latency against balanced accuracy, fair where evaluated as the pinned row.
+
+    Models of other data than the pinned one's are left out.
+    """
     drawn = []
     for entry in entries:
         row = entry.row
         estimate = row.figures.estimates.get("balanced_accuracy") if row and row.figures else None
-        if row is None or estimate is None or estimate.value is None:
+        if row is None or estimate is None or estimate.value is None or (pinned and row.data != pinned.data):
             continue
         cost = (row.latency.p50 if row.latency else 0) if speed else row.bytes
         if not cost:

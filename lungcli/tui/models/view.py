@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -16,12 +17,11 @@ from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.formatting import as_json, plain
 from lungcli.datasets import manifest
 from lungcli.evaluation import benchmark, compare
-from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics import predictions
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
-from lungcli.tui import settings
+from lungcli.tui import NARROW, settings
 from lungcli.tui.models import table
 from lungcli.tui.models.flips import Flips
 from lungcli.tui.models.pareto import Chart
@@ -43,14 +43,19 @@ FORMATS = (("md", "Markdown table"), ("csv", "CSV, one number a cell"), ("json",
 SECONDS = 2.0
 
 _MARKS = "marks"
+# Columns from which on titles and intervals have room; cells for names of models, and in a narrow terminal.
+_WIDE = 140
+_NAME_ROOM, _NARROW_NAME_ROOM = 36, 24
 
 
 class ModelsView(View):
     """The comparison table, the chart under it, and what can be done with a row."""
 
     DEFAULT_CSS = """
-    ModelsView #models { height: auto; min-height: 5; max-height: 55%; }
-    ModelsView #below { height: 1fr; min-height: 9; }
+    ModelsView #models { height: auto; min-height: 5; max-height: 55%; scrollbar-size-horizontal: 0; }
+    ModelsView #below { height: 1fr; min-height: 8; }
+    ModelsView #warnings { height: auto; padding: 0 1; color: $warning; text-style: bold; }
+    ModelsView .status { max-height: 2; }
     ModelsView #beside { width: 2fr; height: 1fr; padding: 0 1; }
     ModelsView.-narrow #beside { display: none; }
     ModelsView.-empty #models, ModelsView.-empty #below { display: none; }
@@ -60,6 +65,7 @@ class ModelsView(View):
         Binding("p", "pin", "Pin", id="models.pin", tooltip="Take ratios and differences to this row"),
         Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by a column; the same again turns the order"),
         Binding("o", "turn", "Turn", id="models.turn", tooltip="Turn the order of the rows", show=False),
+        Binding("b", "intervals", "Intervals", id="models.intervals", tooltip="95 % intervals of figures", show=False),
         Binding("c", "columns", "Columns", id="models.columns", tooltip="Choose the columns", show=False),
         Binding("x", "axis", "Axis", id="models.axis", tooltip="Draw size or latency against accuracy", show=False),
         Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
@@ -74,12 +80,11 @@ class ModelsView(View):
     def __init__(self) -> None:
         super().__init__()
         self._entries: tuple[Entry, ...] = ()
-        self._latencies: dict[str, Measurement] = {}
         self._marked: set[str] = set()
         self._trials = False
         saved = settings.load()
         self._titles = tuple(title for title in saved.columns if title in table.TITLES) or table.DEFAULT_TITLES
-        self._pinned, self._speed = saved.baseline, saved.latency
+        self._pinned, self._speed, self._intervals = saved.baseline, saved.latency, saved.intervals
         self._sorted, self._down = saved.sorted if saved.sorted in table.TITLES else "", saved.down
 
     def compose(self) -> ComposeResult:
@@ -88,17 +93,19 @@ class ModelsView(View):
         with Horizontal(id="below"):
             yield Chart()
             yield Static(id="beside", classes="panel")
+        yield Static(id="warnings")
         yield Static(classes="status")
 
     def on_mount(self) -> None:
         self.query_one("#beside").border_title = "beside the pinned"
+        self._grid().border_subtitle = f"{table.BEST} best · {PINNED} pinned · b intervals · → more columns"
         self.action_again()
 
     # What is shown.
 
     def action_again(self) -> None:
-        pinned, latencies, trials = self._pinned, dict(self._latencies), self._trials
-        self.start(lambda: table.read_all(pinned, latencies, trials=trials), self._take, group="read")
+        pinned, trials = self._pinned, self._trials
+        self.start(lambda: table.read_all(pinned, trials=trials), self._take, group="read")
 
     def action_trials(self) -> None:
         """Show the trials of searches, which know no test slices, instead of all models; and back."""
@@ -117,29 +124,52 @@ class ModelsView(View):
         self._pinned = table.usual(entries, self._pinned)
         self._grid().border_title = "trials, evaluated on validation slices" if self._trials else "models"
         self._fill()
+        warnings = table.notes(entries, trials=self._trials)
+        self.query_one("#warnings", Static).update("\n".join(f"! {line}" for line in warnings))
+        self.query_one("#warnings").display = bool(warnings)
         self.show_empty(empty=not entries)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Give names and intervals the room there is."""
+        super().on_resize(event)
+        self._fill()
 
     def _fill(self) -> None:
         """Put the rows into the table, the cursor staying on its row."""
         grid, current, pinned, names = self._grid(), self._current(), self._pinned_row(), self._names()
         entries = table.in_order(self._entries, self._sorted, down=self._down) if self._sorted else self._entries
+        best = table.best(entries, pinned)
         with self.app.batch_update():
             grid.clear(columns=True)
             grid.add_column(Text(""), width=2, key=_MARKS)
             for title in self._titles:
-                arrow = ("▼" if self._down else "▲") if title == self._sorted else ""
-                grid.add_column(Text(f"{title} {arrow}".rstrip()), key=title)
+                # The arrow's place is kept free, so that no column moves when rows are sorted.
+                arrow = ("▼" if self._down else "▲") if title == self._sorted else " "
+                heading = title if self._spacious else table.column_of(title).short or title
+                width = max(map(len, [*names.values(), heading])) + 2 if title == table.NAME else None
+                grid.add_column(Text(f"{heading} {arrow}"), key=title, width=width)
             for entry in entries:
-                grid.add_row(self._marks(entry.name), *self._cells(entry, names[entry.name], pinned), key=entry.name)
+                cells = self._cells(entry, names[entry.name], pinned, best)
+                grid.add_row(self._marks(entry.name), *cells, key=entry.name)
             if current is not None:
                 grid.move_cursor(row=grid.get_row_index(current.name))
         self._show_current()
 
-    def _cells(self, entry: Entry, name: str, pinned: Row | None) -> list[Text]:
+    @property
+    def _spacious(self) -> bool:
+        """Whether titles are written out, and figures have their intervals."""
+        return self._intervals or self.size.width >= _WIDE
+
+    def _cells(self, entry: Entry, name: str, pinned: Row | None, best: set[tuple[str, str]]) -> list[Text]:
         if entry.row is None:
             rest = len(self._titles) - 2
             return [Text(plain(name), "dim"), Text("cannot be used", "red"), *[Text("")] * rest][: len(self._titles)]
-        cells = [table.cell(table.column_of(title), entry.row, pinned) for title in self._titles]
+        cells = [
+            table.cell(
+                table.column_of(title), entry.row, pinned, interval=self._spacious, best=(entry.name, title) in best
+            )
+            for title in self._titles
+        ]
         return [Text(plain(name), "bold", no_wrap=True), *cells[1:]]
 
     def _show_current(self) -> None:
@@ -163,12 +193,9 @@ class ModelsView(View):
         return text
 
     def resting(self) -> Text:
-        """Return how the row under the cursor stands to the pinned one, and the warnings that always stand."""
+        """Return how the row under the cursor stands to the pinned one."""
         current = self._current()
-        text = Text(plain(table.summary(current, self._pinned_row())) if current else "")
-        for note in table.notes(self._entries, trials=self._trials):
-            text.append("\n" if text else "").append(note, "bold yellow")
-        return text
+        return Text(plain(table.summary(current, self._pinned_row())) if current else "")
 
     def on_data_table_row_highlighted(self) -> None:
         self._show_current()
@@ -211,6 +238,12 @@ class ModelsView(View):
             self.remember(sorted=title, down=self._down)
             self._fill()
 
+    def action_intervals(self) -> None:
+        """Show titles in full and intervals, or neither where there is little room."""
+        self._intervals = not self._intervals
+        self.remember(intervals=self._intervals)
+        self._fill()
+
     def action_columns(self) -> None:
         """Choose the columns to show; the name always stays."""
         self.ask(Tick("columns", table.TITLES[1:], self._titles), self._show_columns)
@@ -227,24 +260,24 @@ class ModelsView(View):
 
     def action_measure(self) -> None:
         """Time the marked rows, or all, in a thread."""
-        files = {entry.name: entry.path for entry in self._chosen()}
+        files = [entry.path for entry in self._chosen()]
         if not files:
             self.tell("there is no model to measure")
             return
 
-        def job() -> dict[str, Measurement]:
+        def job() -> int:
             advance = self.advance(f"measuring {len(files)} model{'s' * (len(files) > 1)}")
-            loaded = [model_file.load(path) for path in files.values()]
-            return dict(zip(files, benchmark.benchmark(loaded, SECONDS, advance=advance), strict=True))
+            loaded = [model_file.load(path) for path in files]
+            benchmark.keep(files, benchmark.benchmark(loaded, SECONDS, advance=advance))
+            return len(files)
 
-        self.start(job, self._take_latencies)
+        self.start(job, self._show_latencies)
         self.status("loading models …")
 
-    def _take_latencies(self, measured: dict[str, Measurement]) -> None:
-        self._latencies |= measured
+    def _show_latencies(self, count: int) -> None:
         self._speed = True
         self.action_again()
-        self.tell(f"measured {len(measured)} models, beside this dashboard: `lungcli benchmark` is calmer")
+        self.tell(f"measured {count} models, beside this dashboard: `lungcli benchmark` is calmer")
 
     def action_flips(self) -> None:
         """Show which predictions differ: between two marked rows, or between this row and the pinned one."""
@@ -298,6 +331,8 @@ class ModelsView(View):
             self.fail(error)
             return
         self.tell(f"wrote {len(comparison.rows)} models to {to}")
+        under_load = [note for note in table.notes(self._entries) if note.startswith(comparison_table.UNDER_LOAD)]
+        self.warn("".join(under_load))
 
     # Which rows.
 
@@ -343,7 +378,9 @@ class ModelsView(View):
         return evaluation
 
     def _names(self) -> dict[str, str]:
-        return {name: plain(short) for name, short in table.shortened([entry.name for entry in self._entries]).items()}
+        room = _NAME_ROOM if self.size.width >= NARROW else _NARROW_NAME_ROOM
+        names = table.shortened([entry.name for entry in self._entries], room)
+        return {name: plain(short) for name, short in names.items()}
 
 
 def _unused(folder: Path, suffix: str) -> Path:

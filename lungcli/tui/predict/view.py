@@ -22,12 +22,16 @@ from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure
 from lungcli.tui.predict import prediction_text, slice_prediction
 from lungcli.tui.predict.slice_prediction import HeatMap, ShownSlice
+from lungcli.tui.runs.run_list import shortened_middle
 from lungcli.tui.widgets.base_view import View
 from lungcli.tui.widgets.dialogs import Choose
 from lungcli.tui.widgets.picture import Picture
 
 EMPTY = "o  types the path of a slice\nor of a folder of slices\n\nor drop one onto the terminal"
 
+# Cells of the list's columns, their gaps and the scroll bar.
+_CLASS, _SHARE, _LEAST_NAME = 11, 6, 12
+_BEFORE_NAME = _CLASS + _SHARE + 8
 # How many pictures are kept, all of them small, so that leafing back and forth reads none again.
 _CACHED = 256
 
@@ -95,7 +99,7 @@ class PredictView(View):
         self.query_one("#text").border_title = "prediction"
         files = self.query_one("#files", DataTable)
         files.border_title = "slices"
-        for title, width in (("class", 11), ("prob.", 6), ("slice", None)):
+        for title, width in (("class", _CLASS), ("prob.", _SHARE), ("slice", None)):
             files.add_column(Text(title), width=width, key=title)
         self.query_one("#slice", Picture).show(None, EMPTY)
         self._load(slice_prediction.default_model)
@@ -176,10 +180,15 @@ class PredictView(View):
         with self.app.batch_update():
             files.clear()
             for item in self._items:
-                files.add_row(*prediction_text.cells(None), Text(plain(Path(item.shown).name), no_wrap=True))
+                name = shortened_middle(plain(Path(item.shown).name), self._name_room())
+                files.add_row(*prediction_text.cells(None), Text(name, no_wrap=True))
         files.move_cursor(row=first)
         files.focus()
         self._show()
+
+    def _name_room(self) -> int:
+        """Cells that the list has for names: cut in the middle, they still differ."""
+        return max(_LEAST_NAME, self.query_one("#files").size.width - _BEFORE_NAME)
 
     def on_data_table_row_highlighted(self) -> None:
         self._show()

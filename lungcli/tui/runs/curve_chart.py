@@ -10,10 +10,13 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lungcli.tui.widgets import braille_plot
+from lungcli.tui.runs.history import LOG_METRICS, value_range
+from lungcli.tui.widgets import braille_plot, scales
 from lungcli.tui.widgets.braille_plot import Frame, Line, Rows, Sketch, Span
 
 _PLAIN = -9
+# Cells of the widest value with its mark, and of `+3` after it.
+_VALUE_WIDTH = 13
 
 
 class CurveChart(Widget):
@@ -54,18 +57,26 @@ class CurveChart(Widget):
         self.border_title = metric
 
     def show(
-        self, lines: Sequence[Line], *, window: tuple[float, float] | None, log: bool, cursor: float | None
+        self,
+        lines: Sequence[Line],
+        *,
+        window: tuple[float, float] | None,
+        log: bool,
+        cursor: float | None,
+        smoothing: str = "",
     ) -> None:
-        """Draw these lines from now on; called as well when they have grown."""
+        """Draw these lines from now on; called as well when they have grown. `smoothing` is named where it is used."""
         low, high = window or (None, None)
-        frame = Frame(width=0, height=0, low=low, high=high, log=log, cursor=cursor)
+        log = log and self.metric in LOG_METRICS
+        values = value_range(self.metric)
+        frame = Frame(width=0, height=0, low=low, high=high, values=values, log=log, cursor=cursor)
         drawn = (window, log, self.app.theme, tuple(map(_fingerprint, lines)))
         if drawn != self._drawn:
             self._drawn, self._sketch, self._rows = drawn, None, None
         elif frame == self.frame:
             return
         self.lines, self.frame, self._rows = tuple(lines), frame, None
-        self.border_subtitle = "log" if log else ""
+        self.border_subtitle = " · ".join(filter(None, ("log" if log else "", smoothing)))
         self.refresh()
 
     def on_resize(self) -> None:
@@ -86,7 +97,7 @@ class CurveChart(Widget):
         """The values, then the plot."""
         width = self.size.width
         if y == 0:
-            spans: Sequence[Span] = readout(self.lines, self.frame)
+            spans: Sequence[Span] = readout(self.lines, self.frame, width)
         else:
             if self._rows is None:
                 self._rows = self._plot()
@@ -141,12 +152,14 @@ class CurveChart(Widget):
         self.post_message(self.Zoomed(self._x_at(event.x - 1), 1.25))
 
 
-def readout(lines: Sequence[Line], frame: Frame) -> list[Span]:
-    """The value of every line at the cursor, or its last one."""
+def readout(lines: Sequence[Line], frame: Frame, width: int) -> list[Span]:
+    """The value of every line at the cursor, or its last one, in `width` cells; `+3` stands for those without room."""
     spans: list[Span] = []
     if frame.cursor is not None:
-        spans.append((f"@{braille_plot.short(frame.cursor)}  ", braille_plot.CURSOR))
-    for line in lines:
+        spans.append((f"epoch {scales.rounded(frame.cursor)}  ", braille_plot.CURSOR))
+    for index, line in enumerate(lines):
+        if sum(len(text) for text, _ in spans) + _VALUE_WIDTH > width:
+            return [*spans, (f"+{len(lines) - index}", braille_plot.AXIS)]
         x = frame.cursor if frame.cursor is not None else line.xs[-1] if line.xs else 0.0
         mark = braille_plot.mark(line.style, level=line.level is not None)
         spans.append((f"{mark} {braille_plot.short(braille_plot.value_at(line, x))}  ", line.style))

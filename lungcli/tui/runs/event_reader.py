@@ -1,6 +1,7 @@
 """Reading `events.jsonl` while another process writes it: only what is new, and whatever happens to the file."""
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import BinaryIO
 import msgspec
 
 from lungcli.core import events
-from lungcli.core.events import BatchDone, EpochDone, Event, RunDone, RunFailed, RunStarted, StageStarted
+from lungcli.core.events import BatchDone, EpochDone, Event, RateLowered, RunDone, RunFailed, RunStarted, StageStarted
 
 CHUNK = 1 << 20
 """Bytes read at once: they take a few milliseconds, so that a key press never waits for long."""
 
 _TAIL = 1 << 13
 _FINGERPRINT = 64
-_EPOCH_DONE = b'"epoch-done"'
+_EPOCH_DONE, _RATE_LOWERED = b'"epoch-done"', b'"rate-lowered"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +85,26 @@ def decode(line: bytes) -> Event | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The best epoch of one stage on the validation part, and how many epochs are done."""
+    """The best epoch of one stage on the validation part, and how many epochs are done.
+
+    `loss` is the training loss of the last epoch, `lowest_loss` that of the best of them in this respect.
+    """
 
     balanced_accuracy: float
     malignant_sensitivity: float | None
     validation_loss: float
     epoch: int
     done: int
+    loss: float = math.nan
+    lowest_loss: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What the list shows of a run: read from the epochs and the last few lines of its events, never from all."""
+    """What the list shows of a run: read from the epochs and the last few lines of its events, never from all.
+
+    `not_finite` says where the loss was not finite, so that the learning rate was lowered.
+    """
 
     place: Place = Place()
     best: MappingProxyType[str, Best] = field(default_factory=lambda: MappingProxyType({}))
@@ -109,6 +118,7 @@ class Glance:
     error: str = ""
     gate_met: bool | None = None
     failed_checks: tuple[str, ...] = ()
+    not_finite: str = ""
     more: bool = False
 
 
@@ -121,10 +131,12 @@ def glance(path: Path, before: Glance, limit: int = 4 * CHUNK) -> Glance:
     news = read_on(path, before.place, limit)
     if news.rewritten:
         before = UNREAD
-    best = dict(before.best)
+    best, not_finite = dict(before.best), before.not_finite
     for line in news.lines:
         if _EPOCH_DONE in line and isinstance(event := decode(line), EpochDone):
             best[event.stage] = better(best.get(event.stage), event)
+        elif _RATE_LOWERED in line and isinstance(event := decode(line), RateLowered):
+            not_finite = f"{event.stage} epoch {event.epoch}"
     try:
         with path.open("rb") as file:
             first = decode(file.readline(_TAIL))
@@ -138,6 +150,7 @@ def glance(path: Path, before: Glance, limit: int = 4 * CHUNK) -> Glance:
         place=news.place,
         best=MappingProxyType(best),
         stages=first.stages if isinstance(first, RunStarted) else (),
+        not_finite=not_finite,
         more=news.more,
     )
     return _after(updated, tail[: tail.rfind(b"\n") + 1].splitlines()[start > 0 :])
@@ -145,6 +158,7 @@ def glance(path: Path, before: Glance, limit: int = 4 * CHUNK) -> Glance:
 
 def better(before: Best | None, event: EpochDone) -> Best:
     """Return the best of a stage after one more epoch; the writer alone decides what is best."""
+    lowest = min(event.loss, before.lowest_loss if before else math.inf)
     if before is None or event.best:
         return Best(
             balanced_accuracy=event.balanced_accuracy,
@@ -152,8 +166,10 @@ def better(before: Best | None, event: EpochDone) -> Best:
             validation_loss=event.validation_loss,
             epoch=event.epoch,
             done=event.epoch,
+            loss=event.loss,
+            lowest_loss=lowest,
         )
-    return dataclasses.replace(before, done=event.epoch)
+    return dataclasses.replace(before, done=event.epoch, loss=event.loss, lowest_loss=lowest)
 
 
 def _after(before: Glance, lines: list[bytes]) -> Glance:

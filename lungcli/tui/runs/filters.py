@@ -4,7 +4,7 @@ import fnmatch
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lungcli.core.errors import UsageError
 from lungcli.tui.runs.run_row import Row
@@ -14,7 +14,7 @@ Test = Callable[[Row], bool]
 WORDS: dict[str, Callable[[Row], tuple[str, ...]]] = {
     "name": lambda row: (row.name,),
     "kind": lambda row: (row.kind,),
-    "state": lambda row: (row.state,),
+    "state": lambda row: (row.state, row.standing),
     "stage": lambda row: (row.stage, *row.glance.best),
     "model": lambda row: (row.model,),
     "teacher": lambda row: (row.teacher, row.teacher_run),
@@ -54,6 +54,21 @@ def parse(query: str) -> Test:
     return lambda row: all(test(row) for test in tests)
 
 
+def suggestion(query: str, rows: Iterable[Row]) -> str | None:
+    """Complete the last word of a search: a field that begins so, or a value of the field that some run has."""
+    last = query.rpartition(" ")[2]
+    word = last.removeprefix("-")
+    key, colon, start = word.partition(":")
+    if colon:
+        values = {value for row in rows for value in WORDS[key](row)} if key in WORDS else set()
+        offered = [f"{key}:{value}" for value in sorted(values)]
+        start = word
+    else:
+        offered, start = [*(f"{word}:" for word in WORDS), *(f"{figure}>" for figure in FIGURES)], word
+    found = next((item for item in offered if start and item.startswith(start) and " " not in item), None)
+    return None if found is None else query + found[len(start) :]
+
+
 def _part(part: str) -> Test:
     if part.startswith("-") and len(part) > 1:
         inner = _part(part[1:])
@@ -64,7 +79,7 @@ def _part(part: str) -> Test:
     if not colon:
         return _word("name", part)
     if key not in WORDS:
-        raise UsageError(f"nothing is called {key!r}", f"known: {', '.join(WORDS)}")
+        raise UsageError(f"there is no field {key!r}", f"known: {', '.join(WORDS)}")
     return _word(key, pattern)
 
 
@@ -78,7 +93,7 @@ def _word(key: str, pattern: str) -> Test:
 
 def _figure(key: str, sign: str, number: str) -> Test:
     if key not in FIGURES:
-        raise UsageError(f"no figure is called {key!r}", f"known: {', '.join(FIGURES)}")
+        raise UsageError(f"there is no figure {key!r}", f"known: {', '.join(FIGURES)}")
     try:
         limit = float(number)
     except ValueError as error:

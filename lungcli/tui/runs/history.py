@@ -9,10 +9,21 @@ from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.tui.runs import event_reader
 from lungcli.tui.runs.event_reader import Best, Place
 
-METRICS = ("loss", "balanced accuracy", "malignant sensitivity", "validation loss", "learning rate", "images/s")
-"""Figures there are curves of, in the order they are shown."""
+LOSS, DISTILLATION, RATE, SPEED = "training loss", "distillation loss", "learning rate", "images/s"
+ACCURACY, SENSITIVITY = "validation balanced accuracy", "validation malignant sensitivity"
+VALIDATION_LOSS = "validation loss"
+LOAD, MEMORY = "busy cores", "memory in GB"
+METRICS = (ACCURACY, LOSS, DISTILLATION, SENSITIVITY, VALIDATION_LOSS, RATE, SPEED, LOAD, MEMORY)
+"""Figures there are curves of, in the order they are shown. A student's loss is another than that of a net without a
+teacher: the two are not drawn on one scale."""
 
-BATCH_METRICS = ("loss", "learning rate", "images/s")
+BATCH_METRICS = (LOSS, DISTILLATION, RATE, SPEED)
+SHARES = (ACCURACY, SENSITIVITY)
+"""Figures from 0 to 1."""
+
+LOG_METRICS = (LOSS, DISTILLATION, VALIDATION_LOSS, RATE)
+"""Figures of which a logarithmic scale makes sense."""
+
 SMOOTHINGS = (
     ("off", 0.0, 0.0),
     ("light", 0.9, 0.0),
@@ -22,9 +33,14 @@ SMOOTHINGS = (
 """Strengths of smoothing: name, and the weight of the past for figures of batches, and for figures of epochs."""
 
 
+def value_range(metric: str) -> tuple[float, float] | None:
+    """The values that a chart of `metric` spans whatever is drawn; None: those of its lines."""
+    return (0.0, 1.0) if metric in SHARES else None
+
+
 def weight(metric: str, strength: int) -> float:
-    """How much each past value of `metric` counts. A learning rate has no noise: it is never smoothed."""
-    if metric == "learning rate":
+    """How much each past value of `metric` counts. A learning rate has no noise, nor has memory."""
+    if metric in (RATE, MEMORY):
         return 0.0
     _, batches, epochs = SMOOTHINGS[strength % len(SMOOTHINGS)]
     return batches if metric in BATCH_METRICS else epochs
@@ -98,15 +114,19 @@ class History:
         match event:
             case BatchDone():
                 x = event.epoch - 1 + event.batch / max(1, event.batches)
-                self._add(event.stage, "loss", x, event.loss)
-                self._add(event.stage, "learning rate", x, event.learning_rate)
-                self._add(event.stage, "images/s", x, event.images_per_second)
+                self._add(event.stage, DISTILLATION if event.stage == "student" else LOSS, x, event.loss)
+                self._add(event.stage, RATE, x, event.learning_rate)
+                self._add(event.stage, SPEED, x, event.images_per_second)
             case EpochDone():
                 self.best[event.stage] = event_reader.better(self.best.get(event.stage), event)
                 sensitivity = math.nan if event.malignant_sensitivity is None else event.malignant_sensitivity
-                self._add(event.stage, "balanced accuracy", event.epoch, event.balanced_accuracy)
-                self._add(event.stage, "malignant sensitivity", event.epoch, sensitivity)
-                self._add(event.stage, "validation loss", event.epoch, event.validation_loss)
+                self._add(event.stage, ACCURACY, event.epoch, event.balanced_accuracy)
+                self._add(event.stage, SENSITIVITY, event.epoch, sensitivity)
+                self._add(event.stage, VALIDATION_LOSS, event.epoch, event.validation_loss)
+                if event.load is not None:
+                    self._add(event.stage, LOAD, event.epoch, event.load)
+                if event.memory is not None:
+                    self._add(event.stage, MEMORY, event.epoch, event.memory / 1e9)
             case _:
                 pass
 
@@ -120,7 +140,7 @@ class History:
     def final(self, stage: str, metric: str) -> float | None:
         """The value of the stage's saved weights: that of its best epoch."""
         best, curve = self.best.get(stage), self.curves.get((stage, metric))
-        if best is None or curve is None or not curve.ys or metric in ("learning rate", "images/s"):
+        if best is None or curve is None or not curve.ys or metric in (RATE, SPEED, LOAD, MEMORY):
             return None
         index = bisect.bisect_right(curve.xs, best.epoch + 1e-9) - 1
         return curve.ys[index] if index >= 0 else None

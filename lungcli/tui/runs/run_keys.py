@@ -21,19 +21,23 @@ from lungcli.views.units import size
 # Seconds that a run has to stop by itself before its process is killed.
 _GRACE = 4.0
 
+RUN = Binding.Group("the run under the cursor")
+
 
 class RunKeys(View):
     """What keys do to the run under the cursor. Each shows what it did, or why it could not."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", "Stop", tooltip="save and stop; once more: at once"),
-        Binding("r", "resume", "Resume", tooltip="go on where it was cut off"),
-        Binding("n", "rename", "Rename", show=False),
-        Binding("number_sign", "tag", "Tag", show=False, tooltip="words to find the run by"),
-        Binding("d,delete", "delete", "Delete", show=False, tooltip="to the trash; u takes it back"),
-        Binding("u", "undo", "Undo", show=False, tooltip="take back the run that was deleted last"),
-        Binding("E", "empty_trash", "Empty trash", show=False, tooltip="delete for good what lies in the trash"),
-        Binding("y", "copy", "Copy name", show=False, tooltip="the run's name, to the clipboard"),
+        Binding("x", "stop", "Stop", tooltip="save and stop; once more: at once", group=RUN),
+        Binding("r", "resume", "Resume", tooltip="go on where it was cut off", group=RUN),
+        Binding("n", "rename", "Rename", show=False, group=RUN),
+        Binding("number_sign", "tag", "Tag", show=False, tooltip="words to find the run by", group=RUN),
+        Binding("d,delete", "delete", "Delete", show=False, tooltip="to the trash; u takes it back", group=RUN),
+        Binding("u", "undo", "Undo", show=False, tooltip="take back the run that was deleted last", group=RUN),
+        Binding(
+            "E", "empty_trash", "Empty trash", show=False, tooltip="delete for good what lies in the trash", group=RUN
+        ),
+        Binding("y", "copy", "Copy name", show=False, tooltip="the run's name, to the clipboard", group=RUN),
     ]
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The list of runs: a thousand of them cost no more than those in view."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -13,15 +13,29 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.suggester import Suggester
 
 from lungcli.core.formatting import plain
-from lungcli.tui.runs import run_row
+from lungcli.tui.runs import filters, run_row
 from lungcli.tui.runs.run_row import Row
 from lungcli.views.bars import bar
 from lungcli.views.units import duration
 
+LIST = Binding.Group("list of runs")
+
 Item = tuple[Row, str]
 """A line of the list: a run, or (with the name of a stage) one of its stages."""
+
+
+class FieldSuggester(Suggester):
+    """Completes fields and their values as a search over `rows` is typed."""
+
+    def __init__(self, rows: Callable[[], Sequence[Row]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._rows = rows
+
+    async def get_suggestion(self, value: str) -> str | None:
+        return filters.suggestion(value, self._rows())
 
 
 class RunList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -34,17 +48,21 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         *(f"runlist--{state}" for state in run_row.MARK_OF_STATE),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "move(-1000000)", "First", show=False),
-        Binding("end", "move(1000000)", "Last", show=False),
-        Binding("space", "mark", "Overlay", tooltip="draw this run's curves together with those of other runs"),
+        Binding("enter", "open", "Open", tooltip="everything about this run", group=LIST),
+        Binding("space", "mark", "Overlay", tooltip="draw its curves together with those of others", group=LIST),
+        Binding("up,k", "move(-1)", "Up", show=False, group=LIST),
+        Binding("down,j", "move(1)", "Down", show=False, group=LIST),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-1000000)", show=False),
+        Binding("end", "move(1000000)", show=False),
     ]
 
     class Moved(Message):
         """The cursor is on another run."""
+
+    class Opened(Message):
+        """The run under the cursor is to be shown in full."""
 
     class Marked(Message):
         """The run under the cursor is to be overlaid, or no longer."""
@@ -75,7 +93,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         before = self._key()
         self.items = tuple(items)
         if not self._moved:
-            self.cursor = 0
+            self.cursor = next((i for i, (row, _) in enumerate(self.items) if row.state == "running"), 0)
         elif before is not None:
             places = {(row.name, stage): i for i, (row, stage) in enumerate(self.items)}
             last = max(0, len(self.items) - 1)
@@ -99,6 +117,10 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
     def action_mark(self) -> None:
         if self.current:
             self.post_message(self.Marked(self.current.name))
+
+    def action_open(self) -> None:
+        if self.current:
+            self.post_message(self.Opened())
 
     def select(self, name: str) -> None:
         """Put the cursor on the run called `name`, if it is in the list."""
@@ -171,9 +193,9 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         first = (f"{mark} ", Style(color=colour) if colour and not under_cursor else unstyled)
         if stage:
             return [first, (stage_line(row, stage, width - 2), unstyled)]
-        state = unstyled if under_cursor else self._style(f"runlist--{row.state or 'new'}")
+        state = unstyled if under_cursor else self._style(f"runlist--{row.standing}")
         line = run_line(row, width - 4, datetime.datetime.now(datetime.UTC))
-        return [first, (f"{run_row.MARK_OF_STATE.get(row.state, ' ')} ", state), (line, unstyled)]
+        return [first, (f"{run_row.MARK_OF_STATE[row.standing]} ", state), (line, unstyled)]
 
     @staticmethod
     def _strip(cells: list[tuple[str, Style]], width: int, base: Style) -> Strip:
@@ -188,7 +210,7 @@ _COLUMNS = {
     "progress": ("<8", 76),
     "epochs": (">7", 0),
     "ETA": (">5", 0),
-    "bacc": (">6", 0),
+    "val bacc": (">8", 0),
     "age": (">4", 50),
 }
 
@@ -213,7 +235,7 @@ def run_line(row: Row, width: int, now: datetime.datetime) -> str:
         "progress": bar(row.share, 8) if row.state == "running" and row.share is not None else "",
         "epochs": run_row.progress(row),
         "ETA": duration(row.eta),
-        "bacc": run_row.figure(row.best.balanced_accuracy if row.best else None),
+        "val bacc": run_row.figure(row.best.balanced_accuracy if row.best else None),
         "age": run_row.age(row, now),
     }
     return _line(plain(row.name), cells, width)

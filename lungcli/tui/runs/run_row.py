@@ -1,8 +1,9 @@
-"""What the list shows of a run: values, and these in words."""
+"""What the list shows of a run: values, and these in words. A run is not well because it is done."""
 
 import datetime
 import math
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +13,31 @@ from lungcli.tui.runs.event_reader import UNREAD, Best, Glance
 from lungcli.views import acceptance
 from lungcli.views.units import duration
 
-MARK_OF_STATE = {"new": "·", "running": "▶", "stopped": "‖", "failed": "✗", "done": "✓", "damaged": "!"}
+MARK_OF_STATE = {
+    "new": "·",
+    "running": "▶",
+    "stopped": "‖",
+    "failed": "✗",
+    "done": "✓",
+    "damaged": "?",
+    "concern": "!",
+}
 """One sign a state, so that nothing depends on colour."""
+
+# A net that always predicts one of three classes has this balanced accuracy.
+_CHANCE = 1 / 3
+# A training loss this many times its lowest has diverged.
+_DIVERGED = 2.0
 
 LONG_AGO = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One run in the list. `share` is how much of the stage's epochs is done; `eta` seconds to the stage's end."""
+    """One run in the list. `share` is how much of the stage's epochs is done; `eta` seconds to the stage's end.
+
+    `problem` is why it failed, `concern` what is wrong with one that did not.
+    """
 
     name: str
     folder: Path
@@ -39,7 +56,13 @@ class Row:
     created: datetime.datetime = LONG_AGO
     teacher_run: str = ""
     problem: str = ""
+    concern: str = ""
     glance: Glance = UNREAD
+
+    @property
+    def standing(self) -> str:
+        """Its state, or `concern` where work went on to its end but to no good one."""
+        return "concern" if self.concern and self.state in ("done", "running", "stopped") else self.state or "new"
 
 
 FINAL_STAGE: dict[Kind, str] = {"train": "train", "distill": "student", "compress": "student"}
@@ -70,8 +93,22 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
         created=run.info.created,
         teacher_run=" + ".join(name for name in as_tuple(run.info.teacher_run) if name),
         problem=glance.error if state == "failed" else "",
+        concern="; ".join(_concerns(glance, glance.best.get(final), state)),
         glance=glance,
     )
+
+
+def _concerns(glance: Glance, best: Best | None, state: State) -> Iterator[str]:
+    """What is wrong with a run that did not fail."""
+    if glance.gate_met is False:
+        yield acceptance.gate(False, glance.failed_checks)
+    if glance.not_finite:
+        yield f"the loss was not finite ({glance.not_finite}): learning rate lowered"
+    for stage, epochs in glance.best.items():
+        if not epochs.loss <= _DIVERGED * max(0.0, epochs.lowest_loss):
+            yield f"the loss of {stage} diverged: {figure(epochs.loss)} after {figure(epochs.lowest_loss)}"
+    if state == "done" and best is not None and best.balanced_accuracy <= _CHANCE + 0.001:
+        yield f"learned nothing: balanced accuracy {figure(best.balanced_accuracy)} is chance"
 
 
 def damaged(folder: Path, problem: str) -> Row:
@@ -102,15 +139,13 @@ def figure(value: float | None) -> str:
 
 def sentence(row: Row) -> str:
     """One line about the run for the panel under the list."""
-    parts = [row.kind, row.state]
+    parts = [row.kind, row.state, f"! {row.concern}" if row.concern else "gate met" if row.glance.gate_met else ""]
     if row.model:
         parts.append(f"{row.model} ← {row.teacher}" if row.teacher else row.model)
     if row.data:
         parts.append(f"on {row.data}")
     if row.tags:
         parts.append(" ".join(f"#{tag}" for tag in row.tags))
-    if row.glance.gate_met is not None:
-        parts.append(acceptance.gate(row.glance.gate_met, row.glance.failed_checks))
     return " · ".join(part for part in parts if part)
 
 
@@ -122,6 +157,8 @@ def advice(row: Row) -> str:
             return f"{row.problem or 'it failed'}\nr goes on, as does: lungcli runs resume {name}"
         case "stopped" | "new":
             return f"r goes on, as does: lungcli runs resume {name}"
+        case "done" if row.concern:
+            return "Enter shows its checks and figures; train longer (--epochs) or slower (--learning-rate)"
         case "done":
             return f"try it: lungcli predict --model {name} scan.png"
         case "damaged":

@@ -1,5 +1,6 @@
 """The view of runs: the list, its search, and the curves of what is marked in it."""
 
+import functools
 from typing import ClassVar
 
 import msgspec
@@ -8,18 +9,19 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain, plain_lines
 from lungcli.tui import settings
-from lungcli.tui.runs import filters, run_row, traces
-from lungcli.tui.runs.chart_grid import Charts, Legend
-from lungcli.tui.runs.curve_chart import CurveChart
+from lungcli.tui.runs import filters, run_row, run_sheets, traces
+from lungcli.tui.runs.chart_grid import LEAST_LEGEND, LEGEND, LOW_LEGEND, Charts, Legend
+from lungcli.tui.runs.first_steps import EMPTY, FirstSteps
 from lungcli.tui.runs.history import METRICS, SMOOTHINGS
 from lungcli.tui.runs.run_keys import RunKeys
-from lungcli.tui.runs.run_list import Item, RunList
+from lungcli.tui.runs.run_list import LIST, FieldSuggester, Item, RunList
 from lungcli.tui.runs.run_row import Row
 from lungcli.tui.runs.traces import Trace
 from lungcli.tui.widgets import braille_plot
@@ -31,35 +33,42 @@ TICK = 0.2
 _BUDGET, _FIRST_BUDGET = 0.025, 0.06
 # Seconds without a key after which the curves follow the cursor.
 _REST = 0.04
-EMPTY = """  No runs yet. Press 2 to start one here,
-  or type in another terminal:
-
-    lungcli data phantom
-    lungcli compress --student mobilenetv2"""
+CURVES = Binding.Group("curves")
 NO_MATCH = "  No run matches. / changes the search, Esc clears it."
 
 
-class RunsView(RunKeys):
+class RunsView(FirstSteps):
     """Runs as they go, whoever started them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", tooltip=filters.HELP),
-        Binding("escape", "clear", "Clear", show=False, tooltip="clear the search, the cursor and the zoom"),
-        Binding("p", "pin", "Pin", tooltip="make this run the baseline that others are compared with"),
-        Binding("s", "smooth", "Smooth", tooltip="moving average: off, light, medium, strong"),
-        Binding("l", "log", "Log", show=False, tooltip="logarithmic scale of values"),
-        Binding("t", "teachers", "Teachers", show=False, tooltip="teachers' curves in full, or their final value"),
-        Binding("g", "group", "Stages", show=False, tooltip="the stages of each job as lines under it"),
-        Binding("c", "chart(1)", "Chart", tooltip="the next figure"),
-        Binding("C", "chart(-1)", "Previous chart", show=False),
-        Binding("z", "enlarge", "Enlarge", show=False, tooltip="one chart alone, or all that have room"),
-        Binding("left", "cursor(-1)", "Cursor left", show=False, tooltip="read all curves at an epoch"),
-        Binding("right", "cursor(1)", "Cursor right", show=False),
-        Binding("shift+left,less_than_sign", "pan(-1)", "Pan left", show=False),
-        Binding("shift+right,greater_than_sign", "pan(1)", "Pan right", show=False),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False),
-        Binding("minus", "zoom(2.0)", "Zoom out", show=False),
-        Binding("0", "whole", "Whole", show=False, tooltip="all epochs"),
+        Binding("slash", "search", "Search", tooltip=filters.HELP, group=LIST),
+        Binding(
+            "escape", "clear", "Clear", show=False, tooltip="clear the search, the cursor and the zoom", group=LIST
+        ),
+        Binding("p", "pin", "Pin", tooltip="make this run the baseline that others are compared with", group=LIST),
+        Binding("s", "smooth", "Smooth", tooltip="moving average: off, light, medium, strong", group=CURVES),
+        Binding("l", "log", "Log", show=False, tooltip="logarithmic scale of values", group=CURVES),
+        Binding(
+            "t",
+            "teachers",
+            "Teachers",
+            show=False,
+            tooltip="teachers' curves in full, or their final value",
+            group=CURVES,
+        ),
+        Binding("v", "compare", "Compare", tooltip="settings, curves and predictions of two runs", group=LIST),
+        Binding("g", "group", "Stages", show=False, tooltip="the stages of each job as lines under it", group=LIST),
+        Binding("c", "chart(1)", "Chart", tooltip="the next figure", group=CURVES),
+        Binding("C", "chart(-1)", "Previous chart", show=False, group=CURVES),
+        Binding("z", "enlarge", "Enlarge", show=False, tooltip="one chart alone, or all that have room", group=CURVES),
+        Binding("left", "cursor(-1)", "Cursor left", show=False, tooltip="read all curves at an epoch", group=CURVES),
+        Binding("right", "cursor(1)", "Cursor right", show=False, group=CURVES),
+        Binding("shift+left,less_than_sign", "pan(-1)", "Pan left", show=False, group=CURVES),
+        Binding("shift+right,greater_than_sign", "pan(1)", "Pan right", show=False, group=CURVES),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, group=CURVES),
+        Binding("minus", "zoom(2.0)", "Zoom out", show=False, group=CURVES),
+        Binding("0", "whole", "Whole", show=False, tooltip="all epochs", group=CURVES),
+        *FirstSteps.BINDINGS,
         *RunKeys.BINDINGS,
     ]
 
@@ -68,19 +77,23 @@ class RunsView(RunKeys):
         self.charts = Charts()
         self.settings = settings.load()
         self.marked: tuple[str, ...] = ()
-        self.window: tuple[float, float] | None = None
-        self.x: float | None = None
         self.traces: tuple[Trace, ...] = ()
         self._beat = 0
         self._versions: tuple[object, ...] = ()
         self._catching_up: Timer | None = None
         self._resting: Timer | None = None
         self._before_start: set[str] | None = None
+        self._model_lines: dict[str, str] = {}
         self._parse_query()
 
     def compose(self) -> ComposeResult:
         with Vertical(id="runs-left"):
-            search = Input(placeholder="search: mobilenet* bacc>0.7 -state:failed", id="runs-search", compact=True)
+            search = Input(
+                placeholder="mobilenet* state:done model: data: bacc>0.7 -state:failed   → completes",
+                suggester=FieldSuggester(self.watcher.rows),
+                id="runs-search",
+                compact=True,
+            )
             search.display = False
             yield search
             yield self.listing
@@ -160,6 +173,9 @@ class RunsView(RunKeys):
         """Bring the list and the lines about the current run up to date."""
         items = self.items()
         self.listing.empty = NO_MATCH if self.watcher.rows() else EMPTY
+        if self.has_class("-bare") == bool(self.watcher.rows()):
+            self.set_class(not self.watcher.rows(), "-bare")
+            self.refresh_bindings()
         self.listing.marked, self.listing.pinned = frozenset(self.marked), self.settings.pinned
         self.listing.marks = self._marks()
         self.listing.border_title = self._title(len([item for item in items if not item[1]]))
@@ -189,10 +205,21 @@ class RunsView(RunKeys):
     def _describe(self, row: Row | None) -> None:
         text = Text(overflow="fold")
         if row is not None:
-            text.append(plain(row.name), style="bold")
-            text.append(f"\n{plain(run_row.sentence(row))}")
-            text.append(f"\n{plain_lines(run_row.advice(row))}")
+            text.append(f"{plain(run_row.sentence(row))}\n", "bold yellow" if row.standing == "concern" else "")
+            text.append(f"{plain(self._model_lines.get(row.name, ''))}\n" if row.name in self._model_lines else "")
+            text.append(plain_lines(run_row.advice(row)), "dim")
         self.query_one("#runs-detail", Static).update(text, layout=False)
+
+    def _describe_model(self) -> None:
+        """Say what is known of the last model of the run under the cursor, once that rests there."""
+        current = self.listing.current
+        run = self.watcher.run(current.name) if current else None
+        if run is not None:
+            run_sheets.describe_model(self, run, functools.partial(self._take_model_line, run.name))
+
+    def _take_model_line(self, name: str, line: str) -> None:
+        self._model_lines = {name: line} if line else {}
+        self._describe(self.listing.current)
 
     def shown(self) -> list[str]:
         """Names of the runs that are drawn: the pinned, the marked, the one under the cursor."""
@@ -207,7 +234,9 @@ class RunsView(RunKeys):
         self.watcher.read_points(_BUDGET)
         self._versions = ()
         self.draw_if_new()
+        self.charts.show_all_if_empty()
         self._describe(self.listing.current)
+        self._describe_model()
 
     def draw_if_new(self) -> None:
         """Draw again if points came."""
@@ -225,21 +254,15 @@ class RunsView(RunKeys):
     def draw(self) -> None:
         """Draw all charts that are seen, and the legend."""
         histories = {name: history for name in self.shown() if (history := self.watcher.history(name))}
-        for chart in self.charts.charts.values():
-            lines = traces.lines_of(self.traces, histories, chart.metric, self.settings.smoothing)
-            chart.show(lines, window=self.window, log=self.settings.log, cursor=self.x)
-        self.query_one("#runs-legend", Legend).show(self.traces, histories, self.settings.pinned)
+        self.charts.draw(self.traces, histories, strength=self.settings.smoothing, log=self.settings.log)
+        low, narrow = self.has_class("-low"), self.has_class("-narrow")
+        most = (LEAST_LEGEND if narrow else LOW_LEGEND) if low else LEGEND
+        self.query_one("#runs-legend", Legend).show(self.traces, histories, self.settings.pinned, most)
 
     def remember(self, **changes: object) -> None:
         """Change settings, and save them."""
         self.settings = msgspec.structs.replace(self.settings, **changes)
         super().remember(**changes)
-
-    def span(self) -> tuple[float, float]:
-        """The epochs in view."""
-        lines = [line for chart in self.charts.charts.values() for line in chart.lines]
-        low, high = self.window or (None, None)
-        return braille_plot.x_range(lines, braille_plot.Frame(width=0, height=0, low=low, high=high))
 
     def on_run_list_moved(self) -> None:
         """Show the name of another run under the cursor at once, its curves when the cursor rests."""
@@ -248,22 +271,28 @@ class RunsView(RunKeys):
             self._resting.stop()
         self._resting = self.set_timer(_REST, self.select)
 
+    def on_run_list_opened(self) -> None:
+        current = self.listing.current
+        run = self.watcher.run(current.name) if current else None
+        if current is None or run is None:
+            self.warn(current.problem if current else "there is no run here")
+            return
+        run_sheets.open_run(self, run, current)
+
+    def action_compare(self) -> None:
+        """Compare two overlaid runs, or the one under the cursor with the pinned one."""
+        names = self.marked if len(self.marked) == 2 else self.shown()
+        chosen = [run for name in names if (run := self.watcher.run(name))]
+        if len(chosen) == 2:
+            run_sheets.compare(self, *chosen)
+        else:
+            self.tell("overlay two runs with space, or pin one with p and move to another")
+
     def on_run_list_marked(self, event: RunList.Marked) -> None:
         others = tuple(name for name in self.marked if name != event.run)
         self.marked = others if event.run in self.marked else (*self.marked, event.run)
         self.select()
         self.show_list()
-
-    def on_curve_chart_picked(self, event: CurveChart.Picked) -> None:
-        self.x = event.x
-        self.draw()
-
-    def on_curve_chart_panned(self, event: CurveChart.Panned) -> None:
-        self._pan(event.by)
-
-    def on_curve_chart_zoomed(self, event: CurveChart.Zoomed) -> None:
-        """The wheel zooms around where it stands."""
-        self._zoom(event.x, event.factor)
 
     def _parse_query(self) -> str:
         """Make the filter of the list from the search; where that is wrong, let all runs through, and return why."""
@@ -277,7 +306,7 @@ class RunsView(RunKeys):
         """Search as it is typed; the tooltip says what is wrong with a search."""
         self.settings = msgspec.structs.replace(self.settings, query=event.value)
         problem = self._parse_query()
-        event.input.tooltip = problem or filters.HELP
+        self.listing.border_subtitle = Content(problem)
         event.input.set_class(bool(problem), "wrong")
         self.show_list()
 
@@ -305,10 +334,10 @@ class RunsView(RunKeys):
             self.listing.focus()
             self.show_list()
             return
-        self.x = self.window = None
         if self.charts.alone:
             self.action_enlarge()
-        self.draw()
+        self.charts.pick(None)
+        self.charts.show_window(None)
 
     def action_pin(self) -> None:
         current = self.listing.current
@@ -332,7 +361,7 @@ class RunsView(RunKeys):
         self.show_list()
 
     def action_chart(self, by: int) -> None:
-        metric = METRICS[(METRICS.index(self.charts.current) + by) % len(METRICS)]
+        metric = self.charts.next(by)
         self.charts.choose(metric, alone=self.charts.alone)
         self.remember(chart=metric)
 
@@ -340,42 +369,20 @@ class RunsView(RunKeys):
         self.charts.choose(self.charts.current, alone=not self.charts.alone)
 
     def action_cursor(self, by: int) -> None:
-        low, high = self.span()
-        charts = self.charts.shown
-        width = max(2, charts[0].size.width - braille_plot.GUTTER - 1) if charts else 50
-        step = by * (high - low) / width
-        self.x = min(high, max(low, high if self.x is None else self.x + step))
-        self.draw()
+        self.charts.step(by)
 
     def action_pan(self, by: int) -> None:
         """Move what is in view by a quarter."""
-        low, high = self.span()
-        self._pan(by * (high - low) / 4)
+        low, high = self.charts.span()
+        self.charts.pan(by * (high - low) / 4)
 
     def action_zoom(self, factor: float) -> None:
         """Show half or twice as many epochs, around the cursor or the middle."""
-        self._zoom(self.x if self.x is not None else sum(self.span()) / 2, factor)
+        x = self.charts.x
+        self.charts.zoom(x if x is not None else sum(self.charts.span()) / 2, factor)
 
     def action_whole(self) -> None:
-        self.window = None
-        self.draw()
-
-    def _pan(self, by: float) -> None:
-        """Move what is in view by so many epochs, but never past the curves' middle."""
-        low, high = self.span()
-        ends = [line.xs[-1] for chart in self.charts.charts.values() for line in chart.lines if line.xs]
-        most = max(0.0, max(ends, default=0.0) - (low + high) / 2)
-        step = max(-low, min(by, most))
-        self._show_window(low + step, high + step)
-
-    def _zoom(self, x: float, factor: float) -> None:
-        low, high = self.span()
-        self._show_window(x - (x - low) * factor, x + (high - x) * factor)
-
-    def _show_window(self, low: float, high: float) -> None:
-        if high - low > 0.02:
-            self.window = (max(0.0, low), high)
-            self.draw()
+        self.charts.show_window(None)
 
     def _redraw_with(self, **changes: object) -> None:
         self.remember(**changes)

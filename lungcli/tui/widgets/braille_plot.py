@@ -4,14 +4,20 @@ A line's style is a number: it stands for a mark and, in each theme, for a colou
 """
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.text import Text
+
+from lungcli.tui.widgets import scales
+from lungcli.tui.widgets.scales import DOTS, Scale
+
 AXIS, CURSOR = -1, -2
 """Styles of what is no line."""
 
-_MARKS, _LEVEL = "●■▲◆○□△◇★✚", "╌"
+_MARKS, _LEVEL, ABOVE, BELOW = "●■▲◆○□△◇★✚", "╌", "↑", "↓"
 # After Okabe and Ito (2008, Color Universal Design): told apart by the colour-blind too.
 _DARK = ("#E69F00", "#56B4E9", "#2FC99A", "#F0E442", "#CC79A7", "#FF7F50", "#9AA7FF", "#DDDDDD")
 _LIGHT = ("#B25F00", "#0072B2", "#00714F", "#7A6A00", "#9C3F78", "#C23B00", "#3F3FBF", "#333333")
@@ -38,12 +44,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What part is drawn, and how. `low` and `high` bound x (None: all there is); `cursor` is an x."""
+    """What part is drawn, and how. `low` and `high` bound x (None: all there is), `values` y; `cursor` is an x.
+
+    Without `values`, y goes from the lowest to the highest value in view, outliers left out: an arrow stands for them.
+    """
 
     width: int
     height: int
     low: float | None = None
     high: float | None = None
+    values: tuple[float, float] | None = None
     log: bool = False
     cursor: float | None = None
 
@@ -70,7 +80,7 @@ class Sketch:
     """A plot that lacks only its cursor: moving that costs a hundredth of drawing the lines again."""
 
     canvas: "_Canvas"
-    span: tuple[float, float]
+    x: Scale
     labels: dict[int, str]
     below: str
 
@@ -80,16 +90,25 @@ def plot(lines: Sequence[Line], frame: Frame) -> Rows:
     return finish(sketch(lines, frame), frame)
 
 
+def as_text(lines: Sequence[Line], frame: Frame) -> Text:
+    """The plot as coloured text."""
+    text = Text()
+    for row in plot(lines, frame):
+        for span, style in row:
+            text.append(span, style=colour(style) if style >= 0 else "")
+        text.append("\n")
+    text.right_crop(1)
+    return text
+
+
 def finish(drawn: Sketch | None, frame: Frame) -> Rows:
     """The rows of a sketch with the frame's cursor; empty ones where the frame is too small for a sketch."""
     if drawn is None:
         return (((" " * max(0, frame.width), AXIS),),) * max(0, frame.height)
-    cursor = frame.cursor
-    low, high = drawn.span
-    width, height, labels = drawn.canvas.width, drawn.canvas.height, drawn.labels
+    height, labels = drawn.canvas.height, drawn.labels
     column = None
-    if cursor is not None and low <= cursor <= high:
-        column = round((cursor - low) / (high - low) * (width - 1))
+    if frame.cursor is not None and drawn.x.low <= frame.cursor <= drawn.x.high:
+        column = drawn.x.dot(frame.cursor) // 2
     body = []
     for row in range(height):
         gutter = (f"{labels.get(row, ''):>{GUTTER - 1}.{GUTTER - 1}}{'┤' if row in labels else '│'}", AXIS)
@@ -102,17 +121,15 @@ def sketch(lines: Sequence[Line], frame: Frame) -> Sketch | None:
     width, height = frame.width - GUTTER, frame.height - 1
     if width < 6 or height < 2:
         return None
-    x_low, x_high = x_range(lines, frame)
-    bounds = _y_range(lines, x_low, x_high, frame.log)
+    low, high = x_range(lines, frame)
+    x = scales.across(low, high, 2 * width, max(2, width // 8))
     canvas = _Canvas(width, height)
-    if bounds is not None:
+    y = _y_scale(lines, x, height, frame)
+    if y is not None:
         for line in lines:
-            _draw(canvas, line, (x_low, x_high), bounds, frame.log)
+            _draw(canvas, line, x, y)
     return Sketch(
-        canvas=canvas,
-        span=(x_low, x_high),
-        labels=_y_labels(bounds, height, frame.log),
-        below=_x_labels(x_low, x_high, width),
+        canvas=canvas, x=x, labels=_y_labels(y, height), below=scales.labels_below(x, width, GUTTER, "epoch", dots=2)
     )
 
 
@@ -147,33 +164,17 @@ def short(value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
-def rounded(value: float) -> str:
-    """A round number on a scale, without zeros that say nothing."""
-    return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e+")
-
-
-def _y_range(lines: Sequence[Line], x_low: float, x_high: float, log: bool) -> tuple[float, float] | None:
-    lows, highs = [], []
+def _y_scale(lines: Sequence[Line], x: Scale, height: int, frame: Frame) -> Scale | None:
+    if frame.values and lines:
+        scale = scales.upright(*frame.values, height)
+        return dataclasses.replace(scale, ticks=tuple(tick for tick in scale.ticks if tick <= frame.values[1]))
+    in_view = []
     for line in lines:
-        if line.level is not None:
-            values: Sequence[float] = (line.level,)
-        else:
-            start, end = bisect.bisect_left(line.xs, x_low), bisect.bisect_right(line.xs, x_high)
-            values = line.ys[start:end]
-        if log:
-            values = [value for value in values if value > 0]
-        if values:
-            lows.append(min(values))
-            highs.append(max(values))
-    if not lows:
-        return None
-    low, high = _scaled(min(lows), log), _scaled(max(highs), log)
-    margin = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
-    return low - margin, high + margin
-
-
-def _scaled(value: float, log: bool) -> float:
-    return math.log10(value) if log else value
+        start, end = bisect.bisect_left(line.xs, x.low), bisect.bisect_right(line.xs, x.high)
+        values = line.ys[start:end] if line.level is None else (line.level,)
+        in_view.append([value for value in values if value > 0] if frame.log else values)
+    bounds = scales.robust_range(in_view)
+    return scales.upright(*bounds, height, log=frame.log) if bounds else None
 
 
 class _Canvas:
@@ -192,10 +193,10 @@ class _Canvas:
             self._dots[cell] |= _BITS[row & 3][column & 1]
             self._styles[cell] = style
 
-    def mark(self, column: int, row: int, style: int) -> None:
-        """Put the mark of `style` on a dot, where no other mark is."""
+    def mark(self, column: int, row: int, style: int, sign: str = "") -> None:
+        """Put the mark of `style`, or a `sign`, on a dot, where no other mark is."""
         cell = (row >> 2) * self.width + (column >> 1)
-        self._over.setdefault(cell, (mark(style), style))
+        self._over.setdefault(cell, (sign or mark(style), style))
 
     def level(self, row: int, style: int) -> None:
         """Draw a broken line across."""
@@ -221,22 +222,27 @@ class _Canvas:
         return spans
 
 
-def _draw(canvas: _Canvas, line: Line, xs: tuple[float, float], ys: tuple[float, float], log: bool) -> None:
-    top, scale = ys[1], (canvas.height * 4 - 1) / (ys[1] - ys[0])
+def _draw(canvas: _Canvas, line: Line, x: Scale, y: Scale) -> None:
+    last = y.dots - 1
 
     def row_of(value: float) -> int:
-        return round((top - (math.log10(value) if log else value)) * scale)
+        """The row of dots, from the top; values beyond the scale lie on its edge."""
+        return min(last, max(0, last - y.dot(value)))
 
     if line.level is not None:
-        if not log or line.level > 0:
+        if not y.log or line.level > 0:
             canvas.level(row_of(line.level), line.style)
         return
     before: tuple[int, int] | None = None
-    for column, first, lowest, highest, end, broken in columns(line, xs, canvas.width * 2, log):
+    for column, first, lowest, highest, end, broken in columns(line, x, log=y.log):
         if before is not None and not broken:
             _join(canvas, before, (column, row_of(first)), line.style)
             _mark_between(canvas, before, (column, row_of(first)), line.style)
         canvas.stroke(column, row_of(highest), row_of(lowest), line.style)
+        if y.dot(highest) > last:
+            canvas.mark(column, 0, line.style, ABOVE)
+        if y.dot(lowest) < 0:
+            canvas.mark(column, last, line.style, BELOW)
         before = (column, row_of(end))
     if before is not None:
         canvas.mark(*before, line.style)
@@ -252,12 +258,10 @@ def _mark_between(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int],
         canvas.mark(column, round(start[1] + share * (end[1] - start[1])), style)
 
 
-def columns(
-    line: Line, xs: tuple[float, float], width: int, log: bool
-) -> "list[tuple[int, float, float, float, float, bool]]":
+def columns(line: Line, x: Scale, *, log: bool) -> "list[tuple[int, float, float, float, float, bool]]":
     """Gather the points of each dot column: (column, first, lowest, highest, last value, whether the line broke)."""
-    low, high = xs
-    scale = (width - 1) / (high - low)
+    low, high = x.low, x.high
+    scale = (x.dots - 1) / (high - low)
     at, end = bisect.bisect_left(line.xs, low), bisect.bisect_right(line.xs, high)
     gaps = [gap for gap in line.gaps if at < gap < end]
     gathered = []
@@ -289,32 +293,6 @@ def _join(canvas: _Canvas, start: tuple[int, int], end: tuple[int, int], style: 
         row = goal
 
 
-def _y_labels(bounds: tuple[float, float] | None, height: int, log: bool) -> dict[int, str]:
-    if bounds is None:
-        return {}
-    low, high = bounds
-    labels: dict[int, str] = {}
-    for tick in ticks(low, high, max(2, height // 2)):
-        row = round((high - tick) / (high - low) * (height - 1))
-        labels.setdefault(row, rounded(10**tick if log else tick))
-    return labels
-
-
-def ticks(low: float, high: float, count: int) -> list[float]:
-    """About `count` round numbers between `low` and `high`: steps of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / max(1, count)
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.75)
-    first = math.ceil(low / step)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _x_labels(low: float, high: float, width: int) -> str:
-    row = [" "] * (width + GUTTER)
-    for tick in ticks(low, high, max(2, width // 8)):
-        text = rounded(tick)
-        at = GUTTER + round((tick - low) / (high - low) * (width - 1))
-        at = min(at, width + GUTTER - len(text))
-        if all(cell == " " for cell in row[max(0, at - 1) : at + len(text) + 1]):
-            row[at : at + len(text)] = text
-    return "".join(row)
+def _y_labels(y: Scale | None, height: int) -> dict[int, str]:
+    """The text of each tick, by the row in which the dot of its value lies."""
+    return {height - 1 - y.dot(tick) // DOTS: scales.rounded(tick) for tick in reversed(y.ticks)} if y else {}

@@ -1,6 +1,6 @@
 """Dialogs over a view: a question, a line of text, one or several of a list, something to read, the keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from rich.console import RenderableType
@@ -11,9 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, SelectionList, Static
+from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
 from lungcli.core.formatting import plain
 
@@ -122,22 +121,40 @@ class Tick(Dialog[tuple[str, ...]]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take", id="dialog.take", tooltip="Take the choice", priority=True),
+        Binding("space", "toggle", "Tick", tooltip="Tick or untick"),
     ]
 
     def __init__(self, title: str, options: Sequence[str], ticked: Sequence[str]) -> None:
         super().__init__()
-        self._title, self._options, self._ticked = title, options, ticked
+        self._title, self._options, self._ticked = title, options, {*ticked}
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="frame") as frame:
             frame.border_title = Content(self._title)
             frame.border_subtitle = Content("space ticks · enter takes · esc leaves")
-            yield SelectionList[str](*(Selection(Text(item), item, item in self._ticked) for item in self._options))
+            yield OptionList(*(Option(self._line(item), id=item) for item in self._options))
+
+    def _line(self, item: str) -> Text:
+        """A ticked box differs by its shape, not only by colour."""
+        return Text(f"[{'x' if item in self._ticked else ' '}] {item}")
+
+    def on_mount(self) -> None:
+        self.query_one(OptionList).highlighted = 0
+
+    def on_option_list_option_selected(self) -> None:
+        """A click ticks as well."""
+        self.action_toggle()
+
+    def action_toggle(self) -> None:
+        options = self.query_one(OptionList)
+        if options.highlighted is not None:
+            item = self._options[options.highlighted]
+            self._ticked ^= {item}
+            options.replace_option_prompt_at_index(options.highlighted, self._line(item))
 
     def action_take(self) -> None:
         """Return the ticked options in the order they were offered."""
-        chosen = set(self.query_one(SelectionList).selected)
-        self.dismiss(tuple(item for item in self._options if item in chosen))
+        self.dismiss(tuple(item for item in self._options if item in self._ticked))
 
 
 class Sheet(Dialog[None]):
@@ -156,12 +173,18 @@ class Sheet(Dialog[None]):
 
 
 class Help(Sheet):
-    """The keys that work in the view."""
+    """The keys that work in the view, by area: key, name, what it does."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark,f1", "close", "Close", show=False)]
 
-    def __init__(self, keys: tuple[tuple[str, str, str], ...]) -> None:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for key, what, why in keys:
-            table.add_row(Text(key, style="bold"), Text(what), Text(why, style="dim"))
-        super().__init__("keys here", table, Text(_HELP, style="dim"))
+    def __init__(self, areas: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
+        parts: list[RenderableType] = []
+        for area, keys in areas.items():
+            table = Table(box=None, pad_edge=False, show_header=False)
+            table.add_column(width=12, style="bold")
+            table.add_column(width=14)
+            table.add_column(style="dim")
+            for key, what, why in keys:
+                table.add_row(Text(key.strip()), Text(what), Text(why))
+            parts += [Text(area, style="bold underline"), table]
+        super().__init__("keys", *parts, Text(_HELP, style="dim"))

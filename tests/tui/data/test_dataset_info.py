@@ -1,9 +1,11 @@
 """What is said of data sets."""
 
 import numpy as np
+from PIL import ImageColor
 
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.tui.data import dataset_info
+from lungcli.views import colours
 from tests.tui import stage
 
 LEAK = NearestNeighbour(
@@ -52,7 +54,7 @@ def test_a_sheet_frames_slices_in_the_colour_of_their_class() -> None:
     tiles, failed = dataset_info.sheet(group, folder, found.manifest.classes, 0, 9)
     assert failed == 1
     frames = [tuple(tile[0, 0].tolist()) for tile in tiles]
-    assert frames == [dataset_info.colour_of("benign", found.manifest.classes), (255, 80, 80)]
+    assert frames == [ImageColor.getrgb(colours.CLASSES[label]) for label in ("benign", "malignant")]
     assert np.unique([tile.shape for tile in tiles], axis=0).tolist() == [[96, 96, 3]]
     assert dataset_info.caption(group, 0, 2, failed) == "1 benign, 2 malignant of 2 · 1 cannot be read"
     assert dataset_info.caption(group, 1, 1, 0) == "2 malignant of 2"

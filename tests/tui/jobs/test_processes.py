@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -94,3 +95,15 @@ def test_what_cannot_be_stopped_says_why() -> None:
         (run.folder / "worker.json").write_bytes(msgspec.json.encode(Worker(pid=1, host="elsewhere")))
         with pytest.raises(UsageError, match="is worked on by elsewhere"):
             processes.signal_worker(run, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(0, "done"), (5, "gate not met"), (130, "stopped"), (1, "failed (exit 1)"), (-9, "failed (exit -9)")],
+)
+def test_a_state_is_what_the_exit_code_says(tmp_path: Path, code: int, state: str) -> None:
+    command = f"import os, signal; os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
+    process = subprocess.Popen([sys.executable, "-c", command])
+    job = processes.Job(command=("x",), log=tmp_path / "log", process=process)
+    process.wait()
+    assert processes.state(job) == state

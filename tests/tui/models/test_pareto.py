@@ -10,7 +10,7 @@ POINTS = [
     Point(name="teacher", cost=44e6, score=0.71),
     Point(name="student", cost=9e6, score=0.70),
     Point(name="int8", cost=2.6e6, score=0.61, chosen=True, low=0.5, high=0.8),
-    Point(name="base", cost=9e6, score=0.60),
+    Point(name="base", cost=9e6, score=0.55),
     Point(name="memory", cost=9e6, score=0.99, fair=False, random=True),
 ]
 
@@ -86,3 +86,13 @@ def test_nothing_to_draw_and_no_room() -> None:
 
 def test_one_model_alone_is_drawn() -> None:
     assert pareto.FRONT in pareto.plot(POINTS[:1], 60, 12, "MB", 1e6).plain
+
+
+def test_ticks_are_round_and_on_the_row_that_they_name() -> None:
+    rows = pareto.plot(POINTS, 80, 20, "MB", 1e6).plain.split("\n")
+    labels = {row[:7].strip(): number for number, row in enumerate(rows) if row[8:9] == "┤"}
+    assert {float(label) * 100 % 5 for label in labels} == {0.0}
+    at = {name: next(number for number, row in enumerate(rows) if name in row) for name in ("int8", "memory")}
+    assert abs(at["int8"] - labels["0.6"]) <= 1
+    assert abs(at["memory"] - labels["1"]) <= 1
+    assert rows[-1].split() == ["MB", "2", "5", "10", "20", "50"]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from lungcli.core import package_data
+from lungcli.evaluation import benchmark
 from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import Row
 from lungcli.metrics.intervals import Estimate
@@ -84,6 +85,35 @@ def test_figures_of_a_random_split_are_marked_without_colour_too() -> None:
     assert table.notes(entries(random_split(TEACHER)))[0] == table.RANDOM_NOTE
 
 
+def test_the_best_of_those_evaluated_alike_are_marked() -> None:
+    best = table.best(entries(TEACHER, INT8, random_split(TEACHER)), TEACHER)
+    assert best == {(INT8.name, "size"), (TEACHER.name, "balanced accuracy")}, "nothing is best where all are alike"
+    column = table.column_of("size")
+    assert table.cell(column, INT8, TEACHER, best=True).plain == f"11.30 MB{table.BEST}"
+    assert table.best(entries(TEACHER, INT8), None) == set()
+
+
+def test_an_interval_is_left_out_where_there_is_no_room() -> None:
+    assert table.cell(table.column_of("balanced accuracy"), TEACHER, None, interval=False).plain == "1.000"
+
+
+def test_a_latency_taken_under_load_is_marked_and_named() -> None:
+    assert TEACHER.latency is not None
+    slowed = msgspec.structs.replace(TEACHER, latency=msgspec.structs.replace(TEACHER.latency, load=1.9))
+    assert table.cell(table.column_of("p50 ms"), slowed, None).plain == "1.23‡"
+    assert table.notes(entries(slowed))[-1].startswith("‡ timed while other processes used 1.9 cores")
+    assert not any("‡" in note for note in table.notes(entries(TEACHER)))
+
+
+def test_what_was_measured_once_is_shown_again() -> None:
+    path = stage.add(stage.run(), "base", evaluation("bbmmnn"))
+    assert TEACHER.latency is not None
+    benchmark.keep([path], [TEACHER.latency])
+    rows = {entry.name: entry.row for entry in table.read_all("")}
+    timed = {name: row.latency.p50 for name, row in rows.items() if row and row.latency}
+    assert timed == {"compress-tiny-phantom/base": 1.234}
+
+
 def test_synthetic_data_is_always_said() -> None:
     assert table.notes(entries(TEACHER)) == [SYNTHETIC]
 
@@ -95,17 +125,16 @@ def test_only_what_was_judged_alike_is_on_the_front() -> None:
         (True, False, False),
         (True, False, True),
         (False, True, False),
-        (False, False, False),
-    ]
+    ], "the model of other data is left out"
     timed = table.points(entries(TEACHER, INT8), TEACHER, {}, speed=True, on="")
     assert [point.cost for point in timed] == [1.234]
 
 
 def test_names_are_as_short_as_they_tell_apart() -> None:
-    assert table.shortened(["run/teacher", "run/int8"]) == {"run/teacher": "teacher", "run/int8": "int8"}
-    assert table.shortened(["bundled", "run/a", "run/b"]) == {"bundled": "bundled", "run/a": "a", "run/b": "b"}
+    assert table.shortened(["run/teacher", "run/int8"], 30) == {"run/teacher": "teacher", "run/int8": "int8"}
+    assert table.shortened(["bundled", "run/a", "run/b"], 30) == {"bundled": "bundled", "run/a": "a", "run/b": "b"}
     long = "compress-mobilenetv2-iqothnccd-with-more/student"
-    (short,) = set(table.shortened([long, "b/student"]).values()) - {"b/student"}
+    (short,) = set(table.shortened([long, "b/student"], 30).values()) - {"b/student"}
     assert len(short) <= 30
     assert short.startswith("compress")
     assert short.endswith("/student")
@@ -116,7 +145,7 @@ def test_reading_all_keeps_going_past_a_file_that_cannot_be_used() -> None:
     old = made.stage("base")
     old.mkdir()
     graphs.model_file(old / model_paths.MODEL, preparation=99)
-    found = {entry.name: entry for entry in table.read_all("compress-tiny-phantom/student", {})}
+    found = {entry.name: entry for entry in table.read_all("compress-tiny-phantom/student")}
     assert len(found) == 4
     assert found[f"{made.name}/base"].row is None
     assert "preparation 99" in found[f"{made.name}/base"].problem
@@ -146,7 +175,7 @@ def test_what_cannot_be_used_is_never_pinned(tmp_path: Path, monkeypatch: pytest
     made = stage.run()
     (made.stage("teacher") / model_paths.MODEL).write_bytes(b"no model")
     monkeypatch.setattr(package_data, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
-    found = table.read_all("", {})
+    found = table.read_all("")
     assert table.usual(found) == f"{made.name}/student"
     assert [entry.row.difference is not None for entry in found if entry.row] == [False, False, True]
 
@@ -154,7 +183,7 @@ def test_what_cannot_be_used_is_never_pinned(tmp_path: Path, monkeypatch: pytest
 def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package_data, "MODEL", graphs.model_file(tmp_path / "default.onnx"))
     stage.run("mine")
-    first, teacher, student, _ = table.read_all("", {})
+    first, teacher, student, _ = table.read_all("")
     assert [first.name, teacher.name] == ["bundled", "mine/teacher"]
     assert first.row is not None
     assert first.row.difference is None
@@ -164,4 +193,4 @@ def test_the_bundled_model_stands_beside_those_of_runs(tmp_path: Path, monkeypat
 
 
 def test_nothing_made_yet() -> None:
-    assert table.read_all("", {}) == ()
+    assert table.read_all("") == ()

@@ -34,7 +34,7 @@ def shown(app: Stage) -> list[list[str]]:
 
 
 def titles(app: Stage) -> list[str]:
-    return [str(column.label) for column in app.query_one("#models", DataTable).ordered_columns]
+    return [str(column.label).rstrip() for column in app.query_one("#models", DataTable).ordered_columns]
 
 
 def measured(times: dict[str, float]) -> object:
@@ -65,11 +65,46 @@ def test_the_table_the_chart_and_the_warning() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert [row[1] for row in shown(app)] == ["teacher", "student", "int8"]
-        assert shown(app)[0][2] == "1.000 [1.000, 1.000]"
+        assert titles(app)[1:6] == ["model", "size", "p50 ms", "balanced accuracy", "malignant sensitivity"]
+        assert shown(app)[0][4] == "1.000* [1.000, 1.000]"
         text = app.text()
         assert "balanced accuracy by size" in text
         assert "synthetic data: these figures say nothing about people" in text
         assert "is pinned" in text
+
+    play(ModelsView(), scenario, size=(150, 40))
+
+
+def test_size_latency_and_accuracy_stand_first_also_in_80_columns() -> None:
+    run("compress-mobilenetv2-student-of-resnet18-first")
+    run("compress-mobilenetv2-student-of-resnet18-other")
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        heading = next(line for line in app.text().splitlines() if "p50 ms" in line)
+        assert all(title in heading for title in ("size", "bal. acc.", "mal. sens."))
+        names = [row[1] for row in shown(app)]
+        assert len(set(names)) == 6, "cut in the middle, every name is still told from the others"
+        assert all(len(name) <= 24 and name.startswith("compress") for name in names)
+        assert "synthetic data: these figures say nothing about people" in app.text()
+        assert shown(app)[0][4] == "1.000*"
+        await press(app, pilot, "b")
+        assert shown(app)[0][4] == "1.000* [1.000, 1.000]"
+
+    play(ModelsView(), scenario, size=(80, 24))
+
+
+def test_no_column_moves_when_rows_are_sorted() -> None:
+    run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        def widths() -> list[int]:
+            return [column.get_render_width(grid) for column in grid.ordered_columns]
+
+        grid = app.query_one("#models", DataTable)
+        before = widths()
+        for _ in range(2):
+            await press(app, pilot, "o")
+            assert widths() == before
 
     play(ModelsView(), scenario)
 
@@ -113,12 +148,12 @@ def test_sorting_by_a_chosen_column_and_turning_it() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "s")
         assert app.screen.query_one(OptionList).option_count > 12
-        await press(app, pilot, "down", "enter")
+        await press(app, pilot, "down", "down", "down", "enter")
         assert [row[1] for row in shown(app)] == ["student", "int8", "teacher"]
-        assert "balanced accuracy ▲" in titles(app)
+        assert "bal. acc. ▲" in titles(app)
         await press(app, pilot, "o")
         assert [row[1] for row in shown(app)] == ["teacher", "int8", "student"]
-        assert "balanced accuracy ▼" in titles(app)
+        assert "bal. acc. ▼" in titles(app)
         await press(app, pilot, "s", "escape")
         assert [row[1] for row in shown(app)] == ["teacher", "int8", "student"]
 
@@ -131,7 +166,7 @@ def test_a_click_on_a_heading_sorts() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await pilot.click("#models", offset=(22, 1))
         await settle(app, pilot)
-        assert "balanced accuracy ▲" in titles(app)
+        assert "size ▲" in titles(app)
 
     play(ModelsView(), scenario)
 
@@ -141,10 +176,9 @@ def test_columns_are_chosen() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "c", "space", "enter")
-        assert "balanced accuracy" not in titles(app)
-        assert titles(app)[:3] == ["", "model", "malignant sensitivity"]
+        assert titles(app)[:3] == ["", "model", "p50 ms"]
         await press(app, pilot, "c", "space", "escape")
-        assert "balanced accuracy" not in titles(app)
+        assert "size" not in titles(app)
 
     play(ModelsView(), scenario)
 
@@ -153,12 +187,12 @@ def test_order_columns_axis_and_the_pinned_row_are_remembered() -> None:
     run()
 
     async def change(app: Stage, pilot: Pilot[None]) -> None:
-        await press(app, pilot, "down", "p", "x", "c", "space", "enter", "s", "down", "down", "enter", "o")
+        await press(app, pilot, "down", "p", "x", "c", "space", "enter", "s", *["down"] * 4, "enter", "o")
 
     async def look(app: Stage, pilot: Pilot[None]) -> None:
         titles = [str(column.label) for column in app.query_one("#models", DataTable).ordered_columns]
-        assert "balanced accuracy" not in titles
-        assert "malignant sensitivity ▼" in titles
+        assert "size  " not in titles
+        assert "mal. sens. ▼" in titles
         assert "◆" in str(app.query_one("#models", DataTable).get_row("compress-tiny-phantom/student")[0])
         assert "by latency" in app.text()
 
@@ -176,7 +210,7 @@ def test_latency_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         await press(app, pilot, "l")
         await settle(app, pilot)
         place = titles(app).index("p50 ms")
-        assert [row[place] for row in shown(app)] == ["8.00", "2.00", "1.00"]
+        assert [row[place] for row in shown(app)] == ["8.00", "2.00", "1.00*"]
         ratio = titles(app).index("speed ratio")
         assert [row[ratio] for row in shown(app)] == ["–", "4.0× faster", "8.0× faster"]
         assert "balanced accuracy by latency" in app.text()
@@ -332,7 +366,7 @@ def test_a_random_split_is_marked() -> None:
     add(made, "base", leaky)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
-        assert shown(app)[1][2].endswith("†")
+        assert shown(app)[1][titles(app).index("bal. acc.")].endswith("†")
         assert "† random split" in app.text()
         assert "◇" in app.text()
 
@@ -407,7 +441,7 @@ def test_trials_are_set_side_by_side_on_validation_slices_and_all_models_come_ba
         assert len(shown(app)) == 5
         await press(app, pilot, "t")
         assert {row[1] for row in shown(app)} == {"rates-0000/student", "rates-0001/student"}
-        at = titles(app).index("balanced accuracy")
+        at = titles(app).index("bal. acc.")
         assert [row[at][:5] for row in shown(app)] == ["1.000", "0.667"]
         assert "trials, evaluated on validation slices" in app.text()
         assert "val part, grouped split" in str(app.query_one("#beside", Static).content)

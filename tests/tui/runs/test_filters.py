@@ -53,8 +53,8 @@ def test_queries_let_through_what_they_say(query: str, good: bool, new: bool) ->
 @pytest.mark.parametrize(
     ("query", "message", "hint"),
     [
-        ("colour:red", "nothing is called 'colour'", "known: name, kind"),
-        ("acc>0.5", "no figure is called 'acc'", "known: bacc"),
+        ("colour:red", "there is no field 'colour'", "known: name, kind"),
+        ("acc>0.5", "there is no figure 'acc'", "known: bacc"),
         ("bacc>high", "'high' is no number", "as in bacc>0.7"),
     ],
 )
@@ -69,3 +69,23 @@ def test_a_part_that_means_nothing_is_named(query: str, message: str, hint: str)
 def test_whatever_is_typed_is_a_test_or_an_error_that_is_foreseen(query: str) -> None:
     with contextlib.suppress(UsageError):
         filters.parse(query)(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("sta", "state:"),
+        ("mobilenet sta", "mobilenet state:"),
+        ("-da", "-data:"),
+        ("bac", "bacc>"),
+        ("state:fa", "state:failed"),
+        ("-model:m", "-model:mobilenetv2"),
+        ("model:x", None),
+        ("colour:r", None),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_fields_and_their_values_are_completed(typed: str, completed: str | None) -> None:
+    rows = [Row(name="a", folder=Path(), state="failed", model="mobilenetv2"), Row(name="b", folder=Path())]
+    assert filters.suggestion(typed, rows) == completed

@@ -48,7 +48,7 @@ def test_smoothing_starts_without_bias() -> None:
 
 def test_a_learning_rate_is_never_smoothed() -> None:
     assert [weight("learning rate", strength) for strength in range(4)] == [0.0] * 4
-    assert weight("loss", 1) > weight("balanced accuracy", 1) == 0.0
+    assert weight("training loss", 1) > weight("validation balanced accuracy", 1) == 0.0
 
 
 def written(tmp_path: Path, content: bytes) -> History:
@@ -61,17 +61,17 @@ def test_a_history_has_every_figure_of_every_stage(tmp_path: Path) -> None:
     history = written(tmp_path, fakes.encoded(fakes.story("compress", epochs=3)))
     assert not history.read()
     assert history.stages == ["teacher", "base", "student"]
-    assert list(history.curves["student", "balanced accuracy"].xs) == [1, 2, 3]
-    assert len(history.curves["base", "loss"].xs) == 12
-    assert history.curves["base", "loss"].xs[0] == 0.25
+    assert list(history.curves["student", "validation balanced accuracy"].xs) == [1, 2, 3]
+    assert len(history.curves["base", "training loss"].xs) == 12
+    assert history.curves["base", "training loss"].xs[0] == 0.25
 
 
 def test_the_final_value_is_that_of_the_epoch_whose_weights_are_kept(tmp_path: Path) -> None:
     story = fakes.story(epochs=4, best=0.8)
     history = written(tmp_path, fakes.encoded(story))
     history.read()
-    curve = history.curves["train", "balanced accuracy"]
-    assert history.final("train", "balanced accuracy") == curve.ys[3]
+    curve = history.curves["train", "validation balanced accuracy"]
+    assert history.final("train", "validation balanced accuracy") == curve.ys[3]
     assert history.final("train", "images/s") is None
     assert history.final("nothing", "loss") is None
 
@@ -83,13 +83,13 @@ def test_a_history_follows_a_file_that_is_written_anew(tmp_path: Path) -> None:
     history.path.write_bytes(fakes.encoded(fakes.story(epochs=2)))
     history.read()
     assert history.version > before
-    assert list(history.curves["train", "balanced accuracy"].xs) == [1, 2]
+    assert list(history.curves["train", "validation balanced accuracy"].xs) == [1, 2]
 
 
 def test_lines_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     history = written(tmp_path, b"nonsense\n" + fakes.encoded(fakes.story(epochs=2)))
     history.read()
-    assert list(history.curves["train", "balanced accuracy"].xs) == [1, 2]
+    assert list(history.curves["train", "validation balanced accuracy"].xs) == [1, 2]
 
 
 def test_a_thousand_events_a_second_are_kept_up_with(tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_a_thousand_events_a_second_are_kept_up_with(tmp_path: Path) -> None:
         fakes.append(history.path, events)
         while history.read():
             pass
-    assert len(history.curves["train", "loss"].xs) == 3000
+    assert len(history.curves["train", "training loss"].xs) == 3000

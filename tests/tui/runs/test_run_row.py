@@ -1,10 +1,13 @@
 """What the list says of a run."""
 
+import dataclasses
 import datetime
+import math
 from pathlib import Path
 
 import pytest
 
+from lungcli.core import runs
 from lungcli.tui.runs import event_reader, run_list, run_row
 from lungcli.tui.runs.event_reader import Glance
 from lungcli.tui.runs.run_row import Row
@@ -61,3 +64,37 @@ def test_advice_is_a_command_that_can_be_pasted() -> None:
     assert run_row.advice(stopped) == "r goes on, as does: lungcli runs resume 'my run'"
     failed = Row(name="x", folder=Path(), state="failed", problem="the loss became nan")
     assert "the loss became nan\n" in run_row.advice(failed)
+
+
+def judged(**changes: object) -> Row:
+    """The row of a finished run with a glance so changed."""
+    run = runs.load("one") if "one" in runs.known() else fakes.run("one", "compress")
+    glance = dataclasses.replace(event_reader.glance(run.events, event_reader.UNREAD), **changes)  # type: ignore[arg-type]
+    return run_row.row(run, "done", glance, ())
+
+
+def test_a_run_that_met_its_gate_is_well() -> None:
+    row = judged()
+    assert (row.concern, row.standing) == ("", "done")
+    assert run_row.sentence(row).startswith("compress · done · gate met · ")
+
+
+def test_a_gate_not_met_a_diverged_loss_and_a_net_that_learned_nothing_are_named() -> None:
+    best = judged().glance.best["student"]
+    cases = {
+        "gate not met": judged(gate_met=False),
+        "the loss was not finite (student epoch 3): learning rate lowered": judged(not_finite="student epoch 3"),
+        "the loss of student diverged: 5.000 after 0.300": judged(
+            best={"student": dataclasses.replace(best, loss=5.0, lowest_loss=0.3)}
+        ),
+        "the loss of student diverged: – after 0.300": judged(
+            best={"student": dataclasses.replace(best, loss=math.nan, lowest_loss=0.3)}
+        ),
+        "learned nothing: balanced accuracy 0.333 is chance": judged(
+            best={"student": dataclasses.replace(best, balanced_accuracy=1 / 3)}
+        ),
+    }
+    for concern, row in cases.items():
+        assert (row.concern, row.standing) == (concern, "concern")
+        assert f"! {concern}" in run_row.sentence(row)
+        assert "try it" not in run_row.advice(row)

@@ -11,7 +11,8 @@ from lungcli.tui import settings
 from lungcli.tui.app import Dashboard
 from lungcli.tui.runs.run_list import RunList
 from lungcli.tui.runs.view import TICK, RunsView
-from lungcli.tui.widgets.dialogs import Ask, Confirm, Help
+from lungcli.tui.widgets import scales
+from lungcli.tui.widgets.dialogs import Ask, Confirm, Help, Sheet
 from tests.tui import fakes
 from tests.tui.pilots import become, drive, press, said, screen, settle
 
@@ -42,7 +43,7 @@ def test_runs_and_their_curves_are_there_at_once() -> None:
         assert names(app) == ["job", "alone", "broken"]
         assert current(app) == "job"
         whole = "\n".join(screen(app))
-        for expected in ("balanced accuracy", "job/student", "job/teacher", "3 runs", "gate met", "● ", "╌"):
+        for expected in ("balanced accuracy", "■ student", "╌ teacher", "3 runs", "gate met", "● ", "╌"):
             assert expected in whole
 
     drive(script)
@@ -51,10 +52,10 @@ def test_runs_and_their_curves_are_there_at_once() -> None:
 def test_without_runs_it_says_what_to_type() -> None:
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         whole = "\n".join(screen(app))
-        assert "No runs yet. Press 2 to start one here" in whole
-        assert "lungcli data phantom" in whole
-        await press(pilot, "x", "r", "d", "p", "space", "left", "plus", "z", "s")
-        assert "there is no run here" in said(app)
+        assert "No runs yet. A key each:" in whole
+        assert "M  demonstration" in whole
+        await press(pilot, "x", "r", "d", "p", "space", "enter", "left", "plus", "z", "s", "v")
+        assert "Stop" not in whole
 
     drive(script)
 
@@ -104,7 +105,7 @@ def test_runs_are_overlaid_and_compared_with_a_pinned_one() -> None:
         await press(pilot, "space", "down", "p", "down")
         assert view(app).shown() == ["alone", "job", "broken"]
         whole = "\n".join(screen(app))
-        assert "★alone/train" in whole
+        assert "★alone  ● train" in whole
         assert "-0.0" in whole
         marks = {trace.label: trace.style for trace in view(app).traces}
         assert len(set(marks.values())) == len(marks) == 5
@@ -135,7 +136,8 @@ def test_a_search_that_means_nothing_says_so_and_hides_nothing() -> None:
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         await press(pilot, "slash", *"colour:red", "enter")
-        assert any("nothing is called 'colour'" in text for text in said(app))
+        assert any("there is no field 'colour'" in text for text in said(app))
+        assert "there is no field 'colour'" in "\n".join(screen(app))
         assert len(names(app)) == 3
 
     drive(script)
@@ -146,10 +148,11 @@ def test_the_cursor_reads_all_charts_at_one_epoch() -> None:
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         await press(pilot, "left", "left", "left")
-        assert view(app).x is not None
-        assert sum("@" in line for line in screen(app)) >= 3
+        at = view(app).charts.x
+        assert at is not None
+        assert "\n".join(screen(app)).count(f"epoch {scales.rounded(at)} ") == len(view(app).charts.shown) > 1
         await press(pilot, "escape")
-        assert view(app).x is None
+        assert view(app).charts.x is None
 
     drive(script)
 
@@ -159,13 +162,16 @@ def test_zoom_pan_and_back() -> None:
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         await press(pilot, "plus")
-        assert view(app).span() == (2.5, 7.5)
+        assert view(app).charts.span() == (2.5, 7.5)
         await press(pilot, "shift+right")
-        assert view(app).span() == (3.75, 8.75)
+        assert view(app).charts.span() == (3.75, 8.75)
         await press(pilot, "minus", "minus", "minus")
-        assert view(app).span()[0] == 0.0
+        assert view(app).charts.span()[0] == 0.0
         await press(pilot, "0")
-        assert view(app).span() == (0.0, 10.0)
+        assert view(app).charts.span() == (0.0, 10.0)
+        view(app).charts.show_window((40.0, 50.0))
+        await press(pilot, "down")
+        await become(pilot, lambda: view(app).charts.window is None)
 
     drive(script)
 
@@ -181,8 +187,37 @@ def test_how_curves_are_drawn_is_remembered() -> None:
 
     drive(script)
     saved = settings.load()
-    assert (saved.smoothing, saved.log, saved.teachers, saved.grouped) == (2, True, True, True)
-    assert (saved.chart, saved.theme) == ("balanced accuracy", "lungcli-light")
+    assert (saved.smoothing, saved.log, saved.teachers, saved.grouped) == (1, True, True, True)
+    assert (saved.chart, saved.theme) == ("training loss", "lungcli-light")
+
+
+def test_enter_opens_everything_about_a_run() -> None:
+    three()
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        await become(pilot, lambda: isinstance(app.screen, Sheet))
+        await press(pilot, "escape")
+        assert not isinstance(app.screen, Sheet)
+
+    drive(script)
+
+
+def test_a_run_that_came_to_no_good_end_is_no_green_tick() -> None:
+    fakes.run("flat", best=0.333, age=10)
+    fakes.run("fine", best=0.8, age=20)
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        flat, fine = (next(line for line in screen(app) if name in line) for name in ("flat", "fine"))
+        assert "! flat" in flat
+        assert "✓ fine" in fine
+        whole = "\n".join(screen(app))
+        assert "learned nothing" in whole
+        assert "try it" not in whole
+        await press(pilot, "down")
+        assert "try it: lungcli predict" in "\n".join(screen(app))
+
+    drive(script, size=(140, 40))
 
 
 def test_deleting_is_asked_and_taken_back() -> None:
@@ -260,7 +295,7 @@ def test_help_lists_the_keys_and_the_palette_the_actions() -> None:
         assert {"Open: Start", "Stop", "Resume", "Rename", "Tag", "Delete", "Pin", "Smooth", "Log", "Theme"} <= commands
         await press(pilot, "question_mark")
         assert isinstance(app.screen, Help)
-        assert "draw this run's curves together" in "\n".join(screen(app))
+        assert "draw its curves together" in "\n".join(screen(app))
         await press(pilot, "escape")
         assert not isinstance(app.screen, Help)
 
@@ -359,19 +394,19 @@ def test_the_mouse_does_what_keys_do() -> None:
         assert view(app).marked == ("broken",)
         chart = view(app).charts.shown[0]
         await pilot.click(chart, offset=(20, 5))
-        assert view(app).x is not None
+        assert view(app).charts.x is not None
         await press(pilot, "0", "plus")
-        before, at = view(app).window, view(app).x
+        before, at = view(app).charts.window, view(app).charts.x
         assert before is not None
         await pilot.mouse_down(chart, offset=(20, 5))
         await pilot.hover(chart, offset=(15, 5))
         await pilot.mouse_up(chart, offset=(15, 5))
-        after = view(app).window
+        after = view(app).charts.window
         assert after is not None
         assert after[0] > before[0]
         assert after[1] - after[0] == pytest.approx(before[1] - before[0])
-        assert view(app).x == at
+        assert view(app).charts.x == at
         await pilot.hover(chart, offset=(25, 5))
-        assert view(app).window == after
+        assert view(app).charts.window == after
 
     drive(script)

@@ -19,13 +19,13 @@ RISING = Line(label="a", style=0, xs=[0, 1, 2, 3, 4], ys=[0.0, 0.25, 0.5, 0.75, 
 
 def test_a_rising_line_rises() -> None:
     assert text([RISING], Frame(width=24, height=7)) == [
-        "      1┤              ⣠●",
-        "       │           ⣠⠖⠋⠁ ",
-        "    0.5┤        ⢀⡴●⠁    ",
-        "       │     ⢀⣠⠖⠋       ",
-        "       │  ⢀⡤⠞⠉          ",
-        "      0┤⠴⠚●             ",
-        "        0       2      4",
+        "       │                ",
+        "      1┤              ⢀●",
+        "       │          ⢀⣠⠴⠋⠉ ",
+        "    0.5┤       ⣠⠴⠚●     ",
+        "       │   ⣠⠤⠞⠉⠁        ",
+        "      0┤⠤⠞●⠁            ",
+        " epoch  0       2      4",
     ]
 
 
@@ -62,7 +62,7 @@ def test_a_gap_stays_empty() -> None:
 def test_a_logarithm_leaves_out_what_has_none() -> None:
     line = Line(label="a", style=0, xs=[0, 1, 2], ys=[-1.0, 0.001, 1000.0])
     rows = text([line], Frame(width=40, height=8, log=True))
-    assert any("100┤" in row for row in rows)
+    assert any("1000┤" in row for row in rows)
     assert not any("-" in row for row in rows)
 
 
@@ -100,13 +100,3 @@ def test_only_what_is_in_view_sets_the_scale() -> None:
 )
 def test_figures_are_short(value: float | None, said: str) -> None:
     assert braille_plot.short(value) == said
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
-def test_ticks_are_within_and_not_too_many(low: float, span: float, count: int) -> None:
-    high = low + span
-    if high <= low:
-        return
-    found = braille_plot.ticks(low, high, count)
-    assert len(found) <= 2 * count + 3
-    assert all(low - span * 1e-6 <= tick <= high + span * 1e-6 for tick in found)

@@ -1,43 +1,85 @@
-"""The footer: made anew only for other keys, and removed keys do not stay in memory."""
+"""The footer: keys of the view and of the focus, none cut, Help and Quit always."""
 
 import gc
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets._footer import FooterKey
 
-from lungcli.tui.app import Dashboard
-from tests.tui.pilots import drive, press, settle
-
-
-def shown(app: Dashboard) -> list[FooterKey]:
-    return list(app.query(FooterKey))
+from lungcli.tui.app import TABS, Dashboard
+from lungcli.tui.widgets.dialogs import Help
+from lungcli.tui.widgets.key_footer import KeyFooter
+from tests.tui import fakes
+from tests.tui.pilots import drive, press, screen
 
 
-def test_keys_that_stay_the_same_are_left_alone() -> None:
+def shown(app: Dashboard) -> list[str]:
+    return [binding.description for binding, _ in app.query_one(KeyFooter).keys]
+
+
+def test_another_view_has_other_keys() -> None:
+    fakes.run("job")
+
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
-        before = shown(app)
-        app.screen.refresh_bindings()
-        await settle(pilot)
-        assert [id(key) for key in shown(app)] == [id(key) for key in before]
+        of_runs = shown(app)
+        assert {"Open", "Search", "Help", "Quit", "palette"} <= set(of_runs)
+        await press(pilot, "6")
+        assert "Search" not in shown(app)
+        assert "Hold" in shown(app)
+        await press(pilot, "1")
+        assert shown(app) == of_runs
+
+    drive(script, size=(140, 32))
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_in_every_view_the_last_line_ends_with_whole_keys(width: int) -> None:
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        for number, _ in enumerate(TABS, 1):
+            await press(pilot, str(number))
+            if app.focused is not None and number == 2:
+                await press(pilot, "escape")
+                continue
+            last = screen(app)[-1]
+            assert "? Help" in last
+            assert "q Quit" in last
+            assert len(last) <= width
+            assert len(shown(app)) >= 3
+
+    drive(script, size=(width, 24))
+
+
+def test_keys_that_would_be_typed_are_not_shown_in_a_field() -> None:
+    fakes.run("job")
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        assert "Stop" in shown(app)
+        await press(pilot, "slash")
+        assert "Stop" not in shown(app)
+        assert "esc Clear" in screen(app)[-1]
+        assert "^q Quit" in screen(app)[-1]
+        await press(pilot, "escape")
+        assert "Stop" in shown(app)
 
     drive(script)
 
 
-def test_another_view_has_other_keys_and_removed_ones_leave_memory() -> None:
+def test_a_click_presses_the_key() -> None:
+    fakes.run("job")
+
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
-        of_runs = [key.description for key in shown(app)]
-        assert {"Search", "palette"} <= set(of_runs)
-        await press(pilot, "6")
-        assert "Search" not in [key.description for key in shown(app)]
-        await press(pilot, "1", "6", "1")
-        assert [key.description for key in shown(app)] == of_runs
-        gc.collect()
-        gone = [key for key in gc.get_objects() if type(key) is FooterKey and not key.is_attached]
-        assert len(gone) < len(of_runs)
-        await pilot.resize_terminal(70, 32)
-        await press(pilot, "6")
-        assert "palette" not in [key.description for key in shown(app)]
+        at = screen(app)[-1].index("? Help")
+        await pilot.click(KeyFooter, offset=(at, 0))
+        await pilot.pause()
+        assert isinstance(app.screen, Help)
+
+    drive(script)
+
+
+def test_ctrl_c_leaves() -> None:
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "slash", "ctrl+c")
+        await pilot.pause()
+        assert not app.is_running
 
     drive(script)
 

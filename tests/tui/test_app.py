@@ -1,0 +1,59 @@
+"""The frame: colours of themes, help by area, and a palette that names everything once."""
+
+import pytest
+from textual.color import Color
+from textual.pilot import Pilot
+
+from lungcli.tui import settings
+from lungcli.tui.app import TABS, THEMES, Dashboard, named_colours
+from lungcli.tui.widgets.dialogs import Help
+from tests.tui import fakes
+from tests.tui.pilots import drive, press, screen
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_colours_that_texts_name_are_those_of_the_theme(theme: object) -> None:
+    name = getattr(theme, "name", "")
+    settings.keep(theme=name)
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        assert app.theme == name
+        assert app.ansi_theme is named_colours(name)
+        red, green, yellow = (Color(*app.ansi_theme.ansi_colors[number]) for number in (1, 2, 3))
+        current = app.current_theme
+        assert [red.hex, green.hex, yellow.hex] == [current.error, current.success, current.warning]
+
+    drive(script)
+
+
+def test_the_palette_has_no_doubles() -> None:
+    fakes.run("job")
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        for number, _ in enumerate(TABS, 1):
+            if number == 2:  # Its fields take the keys that would leave it.
+                continue
+            await press(pilot, str(number))
+            titles = [command.title for command in app.get_system_commands(app.screen)]
+            assert len(set(titles)) == len(titles), titles
+
+    drive(script)
+
+
+def test_help_is_by_area_each_with_its_keys() -> None:
+    fakes.run("job")
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "question_mark")
+        assert isinstance(app.screen, Help)
+        lines = screen(app)
+        areas = ("list of runs", "the run under the cursor", "curves", "everywhere")
+        of_list, of_run, curves, everywhere = (
+            next(number for number, line in enumerate(lines) if f"│ {area} " in line) for area in areas
+        )
+        assert of_list < of_run < curves < everywhere
+        assert any("│ x " in line and "Stop" in line for line in lines[of_run:curves])
+        assert any("│ + = " in line and "Zoom in" in line for line in lines[curves:everywhere])
+        assert not any("Focus Next" in line for line in lines)
+
+    drive(script, size=(120, 70))
