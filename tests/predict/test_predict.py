@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lungcli.core.errors import ModelFileError
-from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import OodStatistics
 from lungcli.imaging.picture import Picture
@@ -260,3 +260,13 @@ def test_a_model_file_with_unknown_signs_is_refused(tmp_path: Path) -> None:
     strange = msgspec.structs.replace(known, signs=("smell", *known.signs[1:]))
     with pytest.raises(ModelFileError, match="by features that this lungcli does not measure"):
         guarded(tmp_path, guard=strange)
+
+
+def test_a_prediction_says_the_scale_of_its_file(tmp_path: Path, model: model_file.Model) -> None:
+    path = _picture(tmp_path / "a.png")
+    named = Item(shown="a.png", source=path, scale=hounsfield.GreyScale(window=(-600, 1500)))
+
+    found = [outcome for outcome, _ in predict.predict([Item(shown="a.png", source=path), named], model)]
+
+    scales = [outcome.scale for outcome in found if isinstance(outcome, Prediction)]
+    assert [scale.split(",")[0] for scale in scales] == ["grey; window about -600", "window -600"]
