@@ -1,5 +1,6 @@
 """`lungcli predict`."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lungcli.cli.predict_output import Format, Write
+    from lungcli.imaging.hounsfield import GreyScale
     from lungcli.modelfile.model_file import Model
     from lungcli.predict.inputs import Item, Naming
     from lungcli.predict.predict import Capture, Outcome
@@ -92,6 +94,23 @@ Timeout = Annotated[
         rich_help_panel="Pictures",
     ),
 ]
+# No window or offset of CT reaches so far.
+_MOST_HU = 100_000.0
+
+Window = Annotated[
+    str,
+    typer.Option(
+        metavar="CENTER,WIDTH",
+        help="Window in HU that pictures show, from black to white; DICOM and NIfTI say theirs.",
+        rich_help_panel="Pictures",
+    ),
+]
+HuOffset = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", help="Values of pictures are HU plus N, such as 1024 or 32768.", rich_help_panel="Pictures"
+    ),
+]
 
 
 def predict(
@@ -108,6 +127,8 @@ def predict(
     explain: predict_explain.Explain = False,
     explain_to: predict_explain.ExplainTo = None,
     prepared_to: PreparedTo = None,
+    window: Window = "",
+    hu_offset: HuOffset = None,
     threads: options.Threads = 0,
     json: options.Json = False,
     jsonl: JsonLines = False,
@@ -141,6 +162,8 @@ def predict(
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
     items = _items(named_paths, naming := inputs.Naming(phi=include_phi), stdin=stdin)
+    if scale := _grey_scale(window, hu_offset):
+        items = (dataclasses.replace(item, scale=scale) for item in items)
     workers, seconds = (1, 0.0) if single else (threads, timeout)
     outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=seconds)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
@@ -148,6 +171,25 @@ def predict(
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
         codes = _show_outcomes(outcomes, writers, loaded, pictures, total)
     _exit(predict_output.exit_code(codes, strict=strict), naming)
+
+
+def _grey_scale(window: str, offset: float | None) -> "GreyScale | None":
+    """What the user says of pictures' greys, None for nothing. Raises UsageError."""
+    from lungcli.imaging.hounsfield import GreyScale
+
+    if window and offset is not None:
+        raise UsageError("--window and --hu-offset both say what the values of pictures are", "give one of them")
+    if offset is not None and not abs(offset) <= _MOST_HU:
+        raise UsageError(f"--hu-offset {offset} is no offset of Hounsfield units", "give one such as 1024 or 32768")
+    if not window:
+        return None if offset is None else GreyScale(offset=offset)
+    try:
+        centre, width = (float(number) for number in window.split(","))
+    except ValueError:
+        centre = width = 0.0
+    if not (1 <= width <= _MOST_HU and abs(centre) <= _MOST_HU):
+        raise UsageError(f"--window {window} is no window", "give its centre and width in HU, such as -600,1500")
+    return GreyScale(window=(centre, width))
 
 
 def _exit(code: int, naming: "Naming") -> NoReturn:

@@ -34,7 +34,19 @@ Address = Annotated[
 
 
 # What only the engine `here` can do.
-_ONE_PROCESS_OPTIONS = ("stdin", "tta", "explain", "explain_to", "prepared_to", "top", "jsonl", "csv")
+_ONE_PROCESS_OPTIONS = (
+    "stdin",
+    "tta",
+    "explain",
+    "explain_to",
+    "prepared_to",
+    "top",
+    "jsonl",
+    "csv",
+    "window",
+    "hu_offset",
+)
+_LEFT_OUT = (None, False, "")
 
 
 def predict(named_models: "Sequence[Model]", shard_size: int, address: str, context: typer.Context) -> NoReturn:
@@ -48,7 +60,7 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
         raise UsageError("--engine ray predicts with one model, and several are named", "name one --model")
     (model,) = named_models
     options = context.params
-    for option in (option.replace("_", "-") for option in _ONE_PROCESS_OPTIONS if options[option]):
+    for option in (option.replace("_", "-") for option in _ONE_PROCESS_OPTIONS if options[option] not in _LEFT_OUT):
         raise UsageError(
             f"--{option} works with --engine here only; --engine ray writes Parquet to --output",
             f"leave out --{option}",

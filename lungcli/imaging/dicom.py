@@ -138,7 +138,7 @@ def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
             why_not = dicom_content.not_axial(dataset, frame)
             if not why_not:
                 stored = hounsfield.stored_values(dataset, dicom_decoder.decoded(dataset, frame))
-                grey = hounsfield.read(dataset, frame, stored, shown)
+                grey, scale = hounsfield.read(dataset, frame, stored, shown)
                 region = body_region.elsewhere(dataset)
         except _damage() as error:
             raise _undecodable(shown) from error
@@ -146,7 +146,9 @@ def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "choose the axial slices of the scan")
     if grey.shape != (int(dataset.Rows), int(dataset.Columns)) or not np.isfinite(grey).all():
         raise damaged(shown)
-    return Picture(pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="dicom", region=region)
+    return Picture(
+        pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="dicom", region=region, scale=scale
+    )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Stored values of a slice as Hounsfield units (HU) in the lung window, and scales that no header tells."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +24,35 @@ _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _OFFSETS = (0.0, 1024.0, 32_768.0)
 # Below the fat of the body only air and lungs lie: no scale but the Hounsfield one reaches there.
 BELOW_TISSUE = -200.0
+_EXPORT = "export it as DICOM with a rescale, or as PNG of 8 bits in a lung window (centre -600, width 1500)"
+# What lungs and soft tissue have at the middle, in HU.
+_LUNG, _SOFT_TISSUE = -850.0, 40.0
 _AIR_BELOW, _TISSUE = -600.0, (BELOW_TISSUE, 200.0)
 # Of a slice, most is air, lung, or tissue, and little lies between them.
 _LEAST_PART, _LEAST_SUM = 0.08, 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GreyScale:
+    """What somebody says that the values of a picture are.
+
+    Either the `window` (centre and width in HU) from black to white, or Hounsfield units plus an `offset`.
+    """
+
+    window: tuple[float, float] | None = None
+    offset: float = 0.0
+
+    def __str__(self) -> str:
+        """`window 40,400` or `HU + 1024`."""
+        return f"window {self.window[0]:g},{self.window[1]:g}" if self.window else scale_name(self.offset)
+
+    def hounsfield(self, values: NDArray[Any], white: int) -> NDArray[np.float32]:
+        """Hounsfield units of values, of which the brightest that there may be is `white`."""
+        if not self.window:
+            return values.astype(np.float32) - np.float32(self.offset)
+        centre, width = self.window
+        hu: NDArray[np.float32] = values.astype(np.float32) * np.float32(width / white) + np.float32(centre - width / 2)
+        return hu
 
 
 def windowed(hounsfield: NDArray[np.floating | np.integer]) -> Grey:
@@ -45,11 +72,28 @@ def offset(values: NDArray[Any]) -> float | None:
     return None
 
 
-def unknown_scale(shown: str) -> UnreadableInputError:
+def scale_name(offset: float) -> str:
+    """`HU + 1024`: what stored values are from which `offset` is to be subtracted to get Hounsfield units."""
+    return f"HU + {offset:.0f}" if offset else "HU"
+
+
+def window_of(air: float, tissue: float) -> str:
+    """Say in which window a slice was probably exported whose lungs and soft tissue have these greys, 0..1.
+
+    Lungs have about -850 HU, soft tissue 40. Both ends are rounded, as the guess is no better.
+    """
+    if not 0 < air < tissue < 1:
+        return "grey; the window cuts lungs or tissue off"
+    width = (_SOFT_TISSUE - _LUNG) / (tissue - air)
+    centre = _LUNG + width * (0.5 - air)
+    return f"grey; window about {round(centre, -2):.0f},{round(width, -2):.0f}"
+
+
+def unknown_scale(shown: str, hint: str = _EXPORT) -> UnreadableInputError:
     """The error of a picture whose grey values nobody can turn into Hounsfield units."""
     return UnreadableInputError(
         f"cannot read {shown}: its grey scale is unknown, since nothing says which values are air and tissue",
-        "export it as DICOM with a rescale, or as PNG of 8 bits in a lung window (centre -600, width 1500)",
+        hint,
     )
 
 
@@ -78,8 +122,8 @@ def modality_values(dataset: "FileDataset", frame: int, stored: NDArray[np.integ
     return (stored * (slope or 1.0) + (intercept or 0.0)).astype(np.float32)
 
 
-def read(dataset: "FileDataset", frame: int, stored: NDArray[np.integer], shown: str) -> Grey:
-    """Return the stored values of a frame in the lung window, 0..1; padding becomes air.
+def read(dataset: "FileDataset", frame: int, stored: NDArray[np.integer], shown: str) -> tuple[Grey, str]:
+    """Return the stored values of a frame in the lung window, 0..1, and their scale; padding becomes air.
 
     Values that no rescale explains are Hounsfield units where they look like them, and what is shown where they have
     8 bits. Raises UnreadableInputError for a grey scale that is unknown.
@@ -89,30 +133,30 @@ def read(dataset: "FileDataset", frame: int, stored: NDArray[np.integer], shown:
     has_table = bool(dicom_tags.items(dataset, "ModalityLUTSequence"))
     slope, intercept = _rescale(dataset, frame)
     if not has_table and (slope or 1.0, intercept or 0.0) == (1.0, 0.0):
-        grey = _without_rescale(dataset, values, padding, shown, identity=intercept is not None)
+        grey, scale = _without_rescale(dataset, values, padding, shown, identity=intercept is not None)
     else:
-        grey = windowed(values)
+        grey, scale = windowed(values), scale_name(0)
     # MONOCHROME1 wants the smallest value shown white after windowing (PS3.3 C.7.6.3.1.2): a wish for the display,
     # which leaves Hounsfield units as they are. Without a rescale there are none, only what is shown.
     if dataset.PhotometricInterpretation == "MONOCHROME1" and intercept is None and not has_table:
         grey = 1 - grey
     grey[padding] = (AIR - WINDOW_LOW) / WINDOW_WIDTH
-    return grey
+    return grey, scale
 
 
 def _without_rescale(
     dataset: "FileDataset", values: NDArray[np.float32], padding: NDArray[np.bool_], shown: str, *, identity: bool
-) -> Grey:
+) -> tuple[Grey, str]:
     """Grey values of a slice without a rescale, or with an `identity` that says nothing of 8-bit values."""
     if int(dataset.BitsStored) <= 8:
-        return _displayed(dataset, values)
+        return _displayed(dataset, values), ""
     measured = values[~padding]
     if not measured.size or measured.min() < BELOW_TISSUE:
-        return windowed(values)
+        return windowed(values), scale_name(0)
     shift = offset(measured)
     if shift is None and not identity:
         raise unknown_scale(shown)
-    return windowed(values - np.float32(shift or 0.0))
+    return windowed(values - np.float32(shift or 0.0)), scale_name(shift or 0.0)
 
 
 def _displayed(dataset: "FileDataset", values: NDArray[np.float32]) -> Grey:

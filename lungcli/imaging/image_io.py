@@ -34,17 +34,22 @@ _EXIF_IN = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 _LEAST_OF_16_BITS = 4096
 # Darker than this is no more than what compression leaves of black.
 _BLACK = 16
+_SAY_SCALE = (
+    "say what it shows, black to white, with --window CENTER,WIDTH, or what HU lie higher by with --hu-offset N"
+)
 _END_OF_JPEG = b"\xff\xd9"
 
 
-def read(source: Path | bytes, name: str = "", *, colour: bool = True) -> Picture:
+def read(
+    source: Path | bytes, name: str = "", *, colour: bool = True, scale: hounsfield.GreyScale | None = None
+) -> Picture:
     """Read a PNG, JPEG, TIFF, BMP or DICOM file, told apart by content, from its path or its bytes.
 
     What an EXIF orientation says to turn is turned first. Colour becomes Rec. 601 luminance and alpha is ignored. Of
     more than 8 bits, values that lie as Hounsfield units do are taken for those, and others of 16 bits are scaled by
-    65,535. DICOM becomes Hounsfield units, padding becomes air,
-    and then comes the lung window (centre -600, width 1500). `name` stands for the source in messages; it defaults to
-    the path. Without `colour`, a JPEG is read in two thirds of the time.
+    the bits in use. DICOM becomes Hounsfield units, padding becomes air, and then comes the lung window (centre -600,
+    width 1500). `name` stands for the source in messages; it defaults to the path. Without `colour`, a JPEG is read in
+    two thirds of the time. `scale` is that of a picture, other than DICOM, where it is known.
 
     Raises UnreadableInputError for anything that is not one whole slice of at least 32×32 and at most 64 million
     pixels; no value of a DICOM tag gets into its message.
@@ -55,10 +60,10 @@ def read(source: Path | bytes, name: str = "", *, colour: bool = True) -> Pictur
         raise UnreadableInputError(f"cannot read {shown}: it is empty", "copy or download it again")
     if dicom.is_dicom(content[: dicom.HEAD], name or ("" if isinstance(source, bytes) else source.name)):
         return dicom.read_dicom(content, shown)
-    return _read_picture(content, shown, colour=colour)
+    return _read_picture(content, shown, colour=colour, known=scale)
 
 
-def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
+def _read_picture(content: bytes, shown: str, *, colour: bool, known: hounsfield.GreyScale | None) -> Picture:
     try:
         with QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,11 +89,11 @@ def _read_picture(content: bytes, shown: str, *, colour: bool) -> Picture:
         if image.format in ("JPEG", "MPO"):
             jpeg_header.require_few_scans(content, image.width * image.height)
         colourfulness = _jpeg_colour(content) if colour and _has_luma(image) else 0.0
-        pixels, other = _pixels(image, shown, colour=colour)
+        pixels, other, scale = _pixels(image, shown, colour=colour, known=known)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
     size = (pixels.shape[1], pixels.shape[0])
-    return Picture(pixels=pixels, size=size, kind=_kind(image), colour=max(colourfulness, other))
+    return Picture(pixels=pixels, size=size, kind=_kind(image), colour=max(colourfulness, other), scale=scale)
 
 
 def _pages(image: Image.Image) -> int:
@@ -123,21 +128,30 @@ def _kind(image: Image.Image) -> str:
     return "jpeg" if image.format == "MPO" else (image.format or "").lower()
 
 
-def _pixels(image: Image.Image, shown: str, *, colour: bool) -> tuple[Pixels, float]:
-    """Decode into levels of grey and the colour measure. Raises what Pillow raises, and UnreadableInputError."""
+def _pixels(
+    image: Image.Image, shown: str, *, colour: bool, known: hounsfield.GreyScale | None
+) -> tuple[Pixels, float, str]:
+    """Decode into levels of grey, the colour measure, and the scale, which may be `known`.
+
+    Raises what Pillow raises, and UnreadableInputError.
+    """
     if _has_luma(image):
         # Luminance is what such a file holds: to make colours of it and take them back costs as much as the rest.
         image.draft("L", image.size)
     image.load()
     image = _upright(image)
     if image.mode.startswith("I") or image.mode == "F":
-        return quantized(_deep_pixels(image, shown)), 0.0
+        grey, scale = _deep_pixels(image, shown, known)
+        return quantized(grey), 0.0, scale
     colourfulness = 0.0
     if image.mode not in ("1", "L", "LA"):
         image.info.pop("transparency", None)
         image = image if image.mode == "RGB" else image.convert("RGB")
         colourfulness = _colour(image) if colour else 0.0
-    return np.asarray(image.convert("L")), colourfulness
+    pixels: Pixels = np.asarray(image.convert("L"))
+    if known:
+        pixels = quantized(hounsfield.windowed(known.hounsfield(pixels, 255)))
+    return pixels, colourfulness, str(known or "")
 
 
 def _jpeg_colour(content: bytes) -> float:
@@ -184,18 +198,20 @@ def _colour(image: Image.Image) -> float:
     return float((channels.max(axis=0) - channels.min(axis=0)).mean() / 255)
 
 
-def _deep_pixels(image: Image.Image, shown: str) -> Grey:
-    """Grey values of a picture with more than 8 bits a pixel, whichever way Pillow holds them."""
+def _deep_pixels(image: Image.Image, shown: str, known: hounsfield.GreyScale | None) -> tuple[Grey, str]:
+    """Grey values, and their scale, of a picture with more than 8 bits a pixel, whichever way Pillow holds them."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise UnreadableInputError(f"cannot read {shown}: some of its values are no numbers", "export it again")
+    if known:
+        return hounsfield.windowed(known.hounsfield(values, 65_535)), str(known)
     tags: Any = getattr(image, "tag_v2", {})
     min_is_white = tags.get(_MIN_IS_WHITE_TAG) == 0
     offset = None if min_is_white else hounsfield.offset(values)
     if offset is not None:
-        return hounsfield.windowed(values.astype(np.float32) - np.float32(offset))
+        return hounsfield.windowed(values.astype(np.float32) - np.float32(offset)), hounsfield.scale_name(offset)
     if image.mode == "F" or values.min() < 0 or not _LEAST_OF_16_BITS <= values.max() <= 65_535:
-        raise hounsfield.unknown_scale(shown)
+        raise hounsfield.unknown_scale(shown, _SAY_SCALE)
     # Of the bits that are used: what is made 8 bits of a scale ten times as long would have ten times fewer levels.
     grey = values.astype(np.float32) / np.float32((1 << int(values.max()).bit_length()) - 1)
-    return 1 - grey if min_is_white else grey
+    return (1 - grey if min_is_white else grey), ""

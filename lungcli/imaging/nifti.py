@@ -100,7 +100,9 @@ def read_slice(volume: Volume, number: int, shown: str) -> Picture:
     if shift is None:
         raise hounsfield.unknown_scale(shown)
     grey = hounsfield.windowed(plane - np.float32(shift))
-    return Picture(pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="nifti")
+    return Picture(
+        pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="nifti", scale=hounsfield.scale_name(shift)
+    )
 
 
 def _header_size(content: bytes) -> int:

@@ -51,7 +51,8 @@ class Picture:
     8 bits are what nearly all pictures have; of Hounsfield units in the lung window a level is 6 HU, less than noise.
     `colour` is the mean difference between the largest and the smallest channel, 0 for a grey picture, at most 1; it
     is 0, too, where nobody asked for it, and of a JPEG that of its first rows alone. `region` is the part of the body
-    that a DICOM header names where it is not the chest, as `the HEAD`.
+    that a DICOM header names where it is not the chest, as `the HEAD`. `scale` says what the values of the file are
+    where that is Hounsfield units, as `HU + 1024`; it is empty where they are greys of an unknown window.
     """
 
     pixels: Pixels
@@ -59,6 +60,7 @@ class Picture:
     kind: str
     colour: float = 0.0
     region: str = ""
+    scale: str = ""
 
     @property
     def grey(self) -> Grey:

@@ -22,6 +22,7 @@ from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
 from lungcli.imaging import dicom, nifti, privacy
 from lungcli.imaging.dicom import Header
+from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
 
@@ -39,17 +40,18 @@ _DAMAGED_IN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSErr
 class Item:
     """One slice to predict: what to call it, where it comes from, and the DICOM series it belongs to, if any.
 
-    Of an archive, `file` is the file it was made from.
+    Of an archive, `file` is the file it was made from. `scale` is what the user says of pictures' greys.
     """
 
     shown: str
     source: Source
     series: str = ""
     file: str = ""
+    scale: GreyScale | None = None
 
     def read(self) -> Picture:
         """Decode it. Raises UnreadableInputError."""
-        return self.source() if callable(self.source) else read(self.source, self.shown)
+        return self.source() if callable(self.source) else read(self.source, self.shown, scale=self.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

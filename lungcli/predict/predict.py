@@ -5,6 +5,7 @@ the training slices, or that the model is not sure of, or models disagree on, is
 """
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
-from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
 from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.ood import Rejection
 from lungcli.imaging.ood_features import Features
@@ -43,7 +44,8 @@ class Prediction:
     a model trained on `synthetic` slices knows nothing about people. `referred` to a radiologist for a `reason`, or
     not, and then the reason is empty. `guard` is how far the acquisition is from the training slices: 1 is the limit,
     0 stands for a model file that knows nothing of theirs. `forced`: the guard would have refused the picture.
-    `series` names the DICOM series that it is a slice of, empty for other pictures.
+    `series` names the DICOM series that it is a slice of, empty for other pictures. `scale` says what the file's values
+    are: Hounsfield units, as `HU + 1024`, or grey, with the window that it was probably exported in.
 
     Of several models, `probabilities` are the mean, and of several views of a slice too, of which there were `views`.
     `opinions` are the models' own predictions, empty for one model, and `agreement` the share of them that say `label`.
@@ -60,6 +62,7 @@ class Prediction:
     guard: float
     forced: bool
     series: str = ""
+    scale: str = ""
     views: int = 1
     agreement: float = 1.0
     opinions: tuple[MemberPrediction, ...] = ()
@@ -192,7 +195,8 @@ def capture_and_predict(
             outcome = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
         else:
             rows = [model.probabilities(prepared(model.card.size)[None])[0] for model in members]
-            outcome = _prediction(item, members, rows, features, objection, start)
+            scale = picture.scale or hounsfield.window_of(chest.air, chest.tissue)
+            outcome = dataclasses.replace(_prediction(item, members, rows, features, objection, start), scale=scale)
         if not capture:
             return outcome, Capture(item=item)
         captured = SliceImage(grey=picture.grey, chest=chest, prepared=prepared(members[0].card.size))

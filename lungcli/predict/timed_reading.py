@@ -14,6 +14,7 @@ import numpy as np
 from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
 from lungcli.predict.inputs import Item
@@ -30,6 +31,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     shown: bytes
     path: bytes = b""
     content: bytes = b""
+    scale: GreyScale | None = None
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     colour: float = 0.0
     region: str = ""
+    scale: str = ""
     problem: str = ""
     hint: str = ""
 
@@ -53,9 +56,9 @@ def read_timed(item: Item, seconds: float) -> Picture:
     if callable(item.source):
         return item.read()
     if isinstance(item.source, bytes):
-        request = _Request(shown=os.fsencode(item.shown), content=item.source)
+        request = _Request(shown=os.fsencode(item.shown), content=item.source, scale=item.scale)
     else:
-        request = _Request(shown=os.fsencode(item.shown), path=os.fsencode(item.source))
+        request = _Request(shown=os.fsencode(item.shown), path=os.fsencode(item.source), scale=item.scale)
     shown = printable(item.shown)
     try:
         answer = _ask(msgspec.msgpack.encode(request), seconds)
@@ -76,6 +79,7 @@ def read_timed(item: Item, seconds: float) -> Picture:
         kind=reply.kind,
         colour=reply.colour,
         region=reply.region,
+        scale=reply.scale,
     )
 
 
@@ -96,7 +100,7 @@ def _reply(content: bytes) -> bytes:
     request = msgspec.msgpack.decode(content, type=_Request)
     source: Path | bytes = Path(os.fsdecode(request.path)) if request.path else request.content
     try:
-        picture = read(source, os.fsdecode(request.shown))
+        picture = read(source, os.fsdecode(request.shown), scale=request.scale)
     except UnreadableInputError as error:
         return msgspec.msgpack.encode(_Reply(problem=error.message, hint=error.hint))
     height, width = picture.pixels.shape
@@ -108,6 +112,7 @@ def _reply(content: bytes) -> bytes:
             kind=picture.kind,
             colour=picture.colour,
             region=picture.region,
+            scale=picture.scale,
         )
     )
 

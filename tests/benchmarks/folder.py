@@ -5,8 +5,9 @@ Run: python -m tests.benchmarks.folder [FOLDER] [--rounds N] [--ultralytics PYTH
 Without FOLDER, phantoms are drawn (a minute). The parts are done one after another, each on all cores, for all
 pictures: what a program reaches that wastes nothing and overlaps nothing. The torch script is what one writes in ten
 minutes: Pillow, torchvision's transforms and MobileNetV2, one picture after another. Ultralytics' classify predict is
-run where PYTHON has it (its licence is AGPL, so it is never installed with lungcli); its net is YOLO11n-cls, untrained.
-Programs take turns, and each one's time holds its start.
+run where PYTHON has it (its licence is AGPL, so it is never installed with lungcli), in torch and through its own ONNX
+export (`pip install ultralytics onnx onnxruntime` there); its net is YOLO11n-cls, untrained. Programs take turns, and
+each one's time holds its start; the export is made before. Pictures are JPEG in colour mode, as viewers export them.
 """
 
 import argparse
@@ -47,10 +48,14 @@ with torch.inference_mode():
     for path in sorted(Path(sys.argv[1]).iterdir()):
         print(path.name, net(prepare(Image.open(path).convert("RGB"))[None]).softmax(1).tolist())
 """
+EXPORT = """
+from ultralytics import YOLO
+YOLO("yolo11n-cls.yaml", task="classify").export(format="onnx", imgsz=192)
+"""
 ULTRALYTICS = """
 import sys
 from ultralytics import YOLO
-for found in YOLO("yolo11n-cls.yaml", task="classify").predict(
+for found in YOLO(sys.argv[2], task="classify").predict(
     source=sys.argv[1], imgsz=192, device="cpu", stream=True, verbose=False, save=False
 ):
     print(found.path, found.probs.data.tolist())
@@ -74,7 +79,9 @@ def main() -> None:
         programs: dict[str, list[str]] = {"lungcli predict": [*LUNGCLI, str(folder)]}
         programs["plain torch script"] = [sys.executable, "-c", TORCH, str(folder)]
         if asked.ultralytics:
-            programs["ultralytics"] = [asked.ultralytics, "-c", ULTRALYTICS, str(folder)]
+            run([asked.ultralytics, "-c", EXPORT], Path(scratch))
+            for name, net in (("ultralytics, torch", "yolo11n-cls.yaml"), ("ultralytics, ONNX", "yolo11n-cls.onnx")):
+                programs[name] = [asked.ultralytics, "-c", ULTRALYTICS, str(folder), net]
         times: dict[str, list[float]] = {}
         for _ in range(asked.rounds):
             for name, taken in parts(files).items():
@@ -92,7 +99,7 @@ def draw(folder: Path) -> Path:
     for number, patient in enumerate(patients):
         for place in range(A_PATIENT):
             slice_ = Image.fromarray(dataset.render(patient, (place - A_PATIENT / 2) / A_PATIENT))
-            slice_.save(folder / f"{number:03}-{place}.jpg", quality=95)
+            slice_.convert("RGB").save(folder / f"{number:03}-{place}.jpg", quality=95)
     return folder
 
 

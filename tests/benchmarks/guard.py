@@ -121,8 +121,8 @@ def _cost(path: Path) -> None:
         return ood.layout_rejection(seen), ood.distance(seen, statistics) if statistics else 0.0
 
     def predicted() -> object:
-        grey = read(path).grey
-        return model.probabilities(prepare(grey, model.card.size)[None])
+        pixels = read(path).pixels
+        return model.probabilities(prepare(pixels, model.card.size)[None])
 
     alone, rest = machine.taking_turns((guarded, predicted), ROUNDS)
     machine.say(

@@ -37,7 +37,7 @@ def main() -> None:
     many = drawn * REPEATS
     for name, one in (
         ("reading, all cores", lambda file: read(file, "slice.jpg", colour=False)),
-        ("and preparing, all cores", lambda file: prepare(read(file, "slice.jpg", colour=False).grey, SIZE)),
+        ("and preparing, all cores", lambda file: prepare(read(file, "slice.jpg", colour=False).pixels, SIZE)),
     ):
         machine.say(f"{name:<32} {len(many) / statistics.median(busy(one, many)):6.0f} slices/s")
 
@@ -71,7 +71,7 @@ def calls(file: bytes) -> Iterator[tuple[str, Callable[[], object]]]:
         f"crop and scale to {SIZE}×{SIZE}",
         lambda: prepare_in(lung_segmentation.as_image(picture.pixels), SIZE, found),
     )
-    yield "preparation: both together", lambda: prepare(picture.grey, SIZE)
+    yield "preparation: both together", lambda: prepare(picture.pixels, SIZE)
     yield "the guard's look", lambda: ood_features.measure(picture, found)
 
 

@@ -64,7 +64,7 @@ def test_the_file_holds_one_output_and_the_facts(model: Model) -> None:
         "format_version": 1,
         "classes": ["benign", "malignant", "normal"],
         "size": 32,
-        "preparation": 2,
+        "preparation": 3,
         "temperature": 2.0,
         "referral_threshold": 0.6,
         "input": {"name": "slice", "type": "uint8", "shape": ["n", 1, 32, 32]},

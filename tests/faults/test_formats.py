@@ -76,14 +76,17 @@ def test_a_checkpoint_of_version_1_belongs_to_its_recipe_still() -> None:
         checkpoint.restore(path, "new", layer, average, optimizer, digest_format_1="other")
 
 
-def test_manifests_splits_and_models_of_every_version_are_read() -> None:
+def test_manifests_and_splits_of_every_version_are_read() -> None:
     assert manifest.read(FORMATS / "manifest-1" / "manifest.json") == data()
     path = FORMATS / "split-1.json"
     assert split_files.read(path) == split_files.build(data(), seed=3)
     assert len(split_files.splits_of(data(), path)) == 1
-    model = model_file.load(FORMATS / "model-1.onnx")
-    assert (model.card.size, model.card.temperature) == (128, 1.5)
-    assert model.logits(np.zeros((1, 128, 128), dtype=np.uint8)).shape == (1, 3)
+
+
+def test_a_model_of_an_earlier_preparation_never_meets_other_pixels() -> None:
+    with pytest.raises(ModelFileError, match="slices of preparation 2; this lungcli makes preparation 3") as caught:
+        model_file.load(FORMATS / "model-1.onnx")
+    assert caught.value.hint == "train the model again"
 
 
 def test_archives_and_studies_of_every_version_are_resumed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from lungcli.core.errors import UnreadableInputError
+from lungcli.imaging import hounsfield
 from lungcli.imaging import picture as reading
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture
@@ -428,8 +429,8 @@ def dicom(stored: NDArray[Any] | None = None, preamble: bool = True, **tags: Any
     return file.getvalue()
 
 
-def windowed(hounsfield: NDArray[Any]) -> NDArray[Any]:
-    return np.clip((hounsfield + 1350) / 1500, 0, 1)
+def windowed(hu: NDArray[Any]) -> NDArray[Any]:
+    return np.clip((hu + 1350) / 1500, 0, 1)
 
 
 def test_dicom_becomes_the_lung_window() -> None:
@@ -605,3 +606,52 @@ def test_limits_let_in_what_lies_on_them(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(reading, "MAX_BYTES", 9)
     with pytest.raises(UnreadableInputError, match="larger than 1 GiB"):
         reading.content_of(tmp_path / "file", "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "scale"),
+    [
+        (dicom(), "HU"),
+        (encoded(noise(1)), ""),
+        (encoded(dicoms.hounsfield().astype(np.int32), "TIFF"), "HU"),
+        (encoded((dicoms.hounsfield().astype(np.int32) + 32_768).astype(np.uint16)), "HU + 32768"),
+    ],
+)
+def test_the_scale_of_a_file_is_named(content: bytes, scale: str) -> None:
+    assert read(content, "x").scale == scale
+
+
+@pytest.mark.parametrize(("centre", "width"), [(-600, 1500), (40, 400), (0, 2000)])
+@pytest.mark.parametrize("white", [255, 65_535])
+def test_a_window_that_the_user_names_is_undone(centre: int, width: int, white: int) -> None:
+    hu = dicoms.hounsfield().astype(np.float32)
+    shown = np.rint(np.clip((hu - centre + width / 2) / width, 0, 1) * white).astype(
+        np.uint8 if white == 255 else np.uint16
+    )
+
+    picture = read(encoded(shown), "x", scale=hounsfield.GreyScale(window=(centre, width)))
+
+    expected = dicoms.windowed(np.clip(hu, centre - width / 2, centre + width / 2))
+    np.testing.assert_allclose(picture.grey, expected, atol=HALF_A_LEVEL + width / 1500 / 2 / white)
+    assert picture.scale == f"window {centre},{width}"
+
+
+def test_an_offset_that_the_user_names_is_taken_off() -> None:
+    """Even where nothing tells air from tissue: the middle of a lung."""
+    inside = np.full((64, 64), 200, dtype=np.uint16)
+    inside[::2] = 300
+    with pytest.raises(UnreadableInputError, match="grey scale is unknown") as caught:
+        read(encoded(inside), "x")
+    assert "--window" in caught.value.hint
+
+    picture = read(encoded(inside), "x", scale=hounsfield.GreyScale(offset=1024))
+
+    np.testing.assert_allclose(picture.grey, dicoms.windowed(inside.astype(np.int32) - 1024), atol=HALF_A_LEVEL)
+    assert picture.scale == "HU + 1024"
+
+
+def test_the_window_of_a_grey_picture_is_guessed_from_lungs_and_tissue() -> None:
+    lung, tissue = ((value + 1350) / 1500 for value in (-850, 40))
+
+    assert hounsfield.window_of(lung, tissue) == "grey; window about -600,1500"
+    assert hounsfield.window_of(0.0, 0.5) == "grey; the window cuts lungs or tissue off"

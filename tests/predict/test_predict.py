@@ -11,7 +11,7 @@ from PIL import Image
 
 from lungcli.core.errors import ModelFileError
 from lungcli.core.worker_process import WorkerProcess
-from lungcli.imaging import lung_segmentation, ood, ood_features
+from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import OodStatistics
 from lungcli.imaging.picture import Picture
@@ -282,3 +282,13 @@ def test_a_picture_that_takes_too_long_stands_in_its_place(
     (here,) = judged([quick], model)
     assert isinstance(here, Prediction)
     assert second.probabilities == here.probabilities
+
+
+def test_a_prediction_says_the_scale_of_its_file(tmp_path: Path, model: model_file.Model) -> None:
+    path = _picture(tmp_path / "a.png")
+    named = Item(shown="a.png", source=path, scale=hounsfield.GreyScale(window=(-600, 1500)))
+
+    found = [outcome for outcome, _ in predict.predict([Item(shown="a.png", source=path), named], model)]
+
+    scales = [outcome.scale for outcome in found if isinstance(outcome, Prediction)]
+    assert [scale.split(",")[0] for scale in scales] == ["grey; window about -600", "window -600"]
