@@ -1,12 +1,12 @@
 """Colours with a meaning, the same wherever a class is shown; a name or a mark always stands beside them.
 
-After Okabe and Ito (2008, Color Universal Design), in tones that stand out from a light ground as well as a dark one.
+Told apart by the colour-blind (after Okabe and Ito 2008, and Tol 2021), in tones for a light ground and a dark one.
 """
 
 from collections.abc import Sequence
 
-CLASSES = {"malignant": "#D55E00", "benign": "#3B8FD0", "normal": "#009E73"}
-REFER = "#C98500"
+CLASSES = {"malignant": "#CC3311", "benign": "#3B8FD0", "normal": "#009E73"}
+REFER = "#B87A00"
 """What is left to a radiologist."""
 
 # For classes of other data sets.

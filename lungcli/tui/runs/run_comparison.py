@@ -57,9 +57,10 @@ def settings(before: Run, after: Run) -> Table:
 
 
 def _flat(recipe: msgspec.Struct) -> dict[str, object]:
-    values = msgspec.to_builtins(recipe)
-    augment = values.pop("augment", {})
-    return values | {f"augment {name}": value for name, value in augment.items()}
+    values: dict[str, object] = msgspec.to_builtins(recipe)
+    augment = values.pop("augment", None)
+    of_augment = augment if isinstance(augment, dict) else {}
+    return values | {f"augment {name}": value for name, value in of_augment.items()}
 
 
 def curves(runs: Sequence[Run]) -> list[Text]:

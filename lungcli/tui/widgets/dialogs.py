@@ -121,7 +121,7 @@ class Tick(Dialog[tuple[str, ...]]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take", id="dialog.take", tooltip="Take the choice", priority=True),
-        Binding("space", "toggle", "Tick", tooltip="Tick or untick"),
+        Binding("space", "tick", "Tick", tooltip="Tick or untick"),
     ]
 
     def __init__(self, title: str, options: Sequence[str], ticked: Sequence[str]) -> None:
@@ -143,9 +143,9 @@ class Tick(Dialog[tuple[str, ...]]):
 
     def on_option_list_option_selected(self) -> None:
         """A click ticks as well."""
-        self.action_toggle()
+        self.action_tick()
 
-    def action_toggle(self) -> None:
+    def action_tick(self) -> None:
         options = self.query_one(OptionList)
         if options.highlighted is not None:
             item = self._options[options.highlighted]
