@@ -8,6 +8,7 @@ from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
+from lungcli.metrics.institutions import InstitutionFigures
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import comparison_table
 from lungcli.views.figures import difference
@@ -31,7 +32,7 @@ def show_comparison(comparison: Comparison) -> None:
                 for row in comparison.rows
             ],
         )
-        for title, show in comparison_table.COLUMNS[one_run:]
+        for title, show in comparison_table.columns(comparison)[one_run:]
     ]
     show_side_by_side([row.stage for row in comparison.rows], lines)
     for line in comparison_table.footnotes(comparison):
@@ -51,6 +52,13 @@ def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[
             heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
             table.add_row(heading, *cells[start : start + beside])
         out.print(table)
+
+
+def show_institutions(figures: Sequence[InstitutionFigures], title: str) -> None:
+    """Print the figures of each institution, the worst first."""
+    from lungcli.views import institutions
+
+    console.out().print(institutions.table(figures, title))
 
 
 def interval_below(cell: str) -> str:

@@ -4,7 +4,7 @@ from lungcli.cli import options
 from lungcli.core.errors import UsageError
 
 
-@options.with_options_of("train")
+@options.with_options_of("train", several=("data",))
 def train(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
     """Train a net on a data set, and evaluate it on the test part.
 
@@ -15,14 +15,16 @@ def train(settings: options.Settings, name: options.Name = "", devices: options.
     Examples:
       lungcli train --model resnet18 --data phantom
       lungcli train --model resnet18 --data phantom --folds 5      (cross-validation)
+      lungcli train -m resnet18 -d NORTH -d SOUTH --protocol institution
       lungcli train --model resnet18 --data phantom --devices 2    (each gets half of every batch)
     """
     from lungcli.cli import distributed, run_job
 
+    settings = run_job.with_one_data_set(settings)
     distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("train", settings, name))
 
 
-@options.with_options_of("distill")
+@options.with_options_of("distill", several=("data",))
 def distill(settings: options.Settings, name: options.Name = "", devices: options.Devices = 1) -> None:
     """Distil one or several teachers into a small student.
 
@@ -37,10 +39,11 @@ def distill(settings: options.Settings, name: options.Name = "", devices: option
     """
     from lungcli.cli import distributed, run_job
 
+    settings = run_job.with_one_data_set(settings)
     distributed.run_on_devices(devices, settings.values["device"], lambda: run_job.start_run("distill", settings, name))
 
 
-@options.with_options_of("compress")
+@options.with_options_of("compress", several=("data",))
 def compress(
     settings: options.Settings, recipe: options.RecipeName = "", name: options.Name = "", devices: options.Devices = 1
 ) -> None:
@@ -63,6 +66,7 @@ def compress(
 
     if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
+    settings = run_job.with_one_data_set(settings)
     distributed.run_on_devices(
         devices,
         settings.values["device"],

@@ -10,7 +10,9 @@ from lungcli.core import paths, registry
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option, OutOfRangeError, declared
 
-Protocol = Literal["grouped", "random"]
+Drawn = Literal["grouped", "random"]
+"""The split protocols that draw parts; the others follow what the slices say."""
+Protocol = Literal["grouped", "random", "institution", "given"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 _DEFAULT_METHOD = "kd"
@@ -59,11 +61,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Option(
             "Data",
-            "Data set to learn from",
+            "Data set, or several; if left out, the only one there is",
             names=("--data", "-d"),
             metavar="NAME",
             choices_from="data",
-            default="phantom",
+            default="",
         ),
     ]
     model: Annotated[
@@ -93,9 +95,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Protocol,
         Option(
             "Data",
-            "By near-duplicate groups, random (flatters), or a file",
-            names=("--split",),
-            metavar="grouped|random|SPLIT|FILE",
+            "By groups, institutions, random (flatters), or a file",
+            names=("--split", "--protocol"),
+            metavar="grouped|institution|random|SPLIT|FILE",
             free=True,
         ),
     ] = "grouped"

@@ -3,7 +3,7 @@
 import msgspec
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import intervals, predictions
+from lungcli.metrics import intervals, predictions, worst_institution
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 
@@ -25,7 +25,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str = METRIC) -> Decision:
-    """Accept when neither `metric` (see `predictions.figures_for`) nor malignant sensitivity falls by over `max_drop`.
+    """Accept when neither `metric` nor malignant sensitivity falls by over `max_drop`.
+
+    `metric` is one of `predictions.figures_for`, or the score at the worst institution of several.
 
     Raises UsageError when the two were evaluated on different slices, or the models' classes have no such metric.
     """
@@ -35,10 +37,14 @@ def decide(ours: Evaluation, reference: Evaluation, max_drop: float, metric: str
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
     figures = predictions.figures_for(ours.classes)
-    if metric not in figures:
-        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
     before, after = reference.matrices(), ours.matrices()
-    difference = intervals.paired_difference(figures[metric], after, before)
+    if metric == worst_institution.NAME and len(set(ours.institutions)) > 1:
+        positive = predictions.positive_index(ours.classes)
+        difference = worst_institution.paired_difference(ours.by_institution(), reference.by_institution(), positive)
+    elif metric in figures:
+        difference = intervals.paired_difference(figures[metric], after, before)
+    else:
+        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
     malignant = intervals.paired_difference(figures[_MALIGNANT], after, before) if _MALIGNANT in figures else None
     met = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
     return Decision(met=met, max_drop=max_drop, difference=difference, metric=metric, malignant=malignant)

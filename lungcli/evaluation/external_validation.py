@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lungcli.core import names
 from lungcli.core.errors import UnreadableInputError, UsageError
-from lungcli.datasets import groups
+from lungcli.datasets import groups, training_slices
 from lungcli.datasets.files import Advance, files_in
 from lungcli.datasets.ingest.folder_layout import may_be_picture
 from lungcli.imaging.image_io import read
@@ -27,13 +27,14 @@ from lungcli.modelfile.model_file import Model
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalResult:
     """The result for one folder. `predictions` counts the slices by predicted class; `unreadable` has a reason for each
-    file left out.
+    file left out, and `seen` counts those that the model was trained on, or that are near-duplicates of one.
     """
 
     folder: Path
     figures: ExternalFigures
     predictions: dict[str, int]
     unreadable: tuple[str, ...]
+    seen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | N
     """Classify every picture in `folder`, however deep, as a slice of the class `label`.
 
     Near-duplicate groups are found as in an import, so that a hundred slices of one body don't count as a hundred.
-    Files that are no pictures by name are left out. Raises UnreadableInputError when none can be read.
+    Files that are no pictures by name are left out, and so are groups with slices that the model was trained or chosen
+    on. Raises UnreadableInputError when none can be read, UsageError when none is left.
     """
     files = [path for path in files_in(folder) if may_be_picture(PurePosixPath(path.name))]
     classified: list[_Classified] = []
@@ -114,6 +116,16 @@ def _summarize(
     thumbs = np.stack([item.thumb for item in classified if item.thumb is not None])
     probabilities = np.stack([item.probabilities for item in classified if item.probabilities is not None])
     group_numbers = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in classified])
+    signatures = [training_slices.signature(thumb) for thumb in thumbs]
+    recognized = training_slices.recognized(card.training_slices, hashes, signatures)
+    unseen = ~np.isin(group_numbers, group_numbers[recognized])
+    if not unseen.any():
+        raise UsageError(
+            f"the model was trained on the slices in {folder}, or on slices of their groups",
+            "evaluate on slices that it has not seen",
+        )
+    hashes = [sha256 for sha256, is_new in zip(hashes, unseen.tolist(), strict=True) if is_new]
+    probabilities, group_numbers = probabilities[unseen], group_numbers[unseen]
     predicted = probabilities.argmax(axis=1)
     threshold = card.referral.threshold if card.referral else None
     specificity = referred = None
@@ -136,4 +148,5 @@ def _summarize(
         ),
         predictions={name: int((predicted == index).sum()) for index, name in enumerate(card.classes)},
         unreadable=reasons,
+        seen=int((~unseen).sum()),
     )

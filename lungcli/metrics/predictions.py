@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import calibration, classification, intervals
+from lungcli.metrics import calibration, classification, intervals, worst_institution
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate, Figure, Spread
 
@@ -18,7 +18,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Calibrated probabilities of every slice of one part; enough to compare any two models slice by slice.
 
     `labels` and `groups` have one number a slice, `probabilities` K a slice, in the order of `slices` (paths within
-    the data set). Two evaluations can be compared when `split_digest` and `part` agree.
+    the data set); so have `institutions`, which is empty where the data set has but one. Two evaluations can be
+    compared when `split_digest` and `part` agree.
     """
 
     classes: tuple[str, ...]
@@ -29,6 +30,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[int, ...]
     groups: tuple[int, ...]
     probabilities: tuple[tuple[float, ...], ...]
+    institutions: tuple[str, ...] = ()
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return labels (n,), probabilities (n, K) and groups (n,) as arrays."""
@@ -51,13 +53,21 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             groups=len(matrices),
             part=self.part,
             protocol=self.protocol,
-            estimates={
-                name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()
-            },
+            estimates={name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()}
+            | self._worst_institution(),
             ece=calibration.expected_calibration_error(probabilities, labels),
             nll=calibration.negative_log_likelihood(probabilities, labels),
             brier=calibration.brier_score(probabilities, labels),
         )
+
+    def by_institution(self) -> Ints:
+        """Confusion matrix of each group at each institution: shape (I, G, K, K)."""
+        return worst_institution.matrices(*self.arrays(), self.institutions)
+
+    def _worst_institution(self) -> dict[str, Estimate]:
+        if len(set(self.institutions)) < 2:
+            return {}
+        return {worst_institution.NAME: worst_institution.estimate(self.by_institution(), positive_index(self.classes))}
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +81,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ece: float
     nll: float
     brier: float
+
+
+def positive_index(classes: Sequence[str]) -> int | None:
+    """Index of the class malignant, None where there is none."""
+    return classes.index(MALIGNANT) if MALIGNANT in classes else None
 
 
 def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
@@ -133,6 +148,7 @@ def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
         labels=tuple(item for fold in folds for item in fold.labels),
         groups=tuple(item for fold in folds for item in fold.groups),
         probabilities=tuple(item for fold in folds for item in fold.probabilities),
+        institutions=tuple(item for fold in folds for item in fold.institutions),
     )
 
 

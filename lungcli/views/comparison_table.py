@@ -40,6 +40,7 @@ COLUMNS: tuple[Column, ...] = (
     ("p90 ms", lambda row: _latency(row, "p90")),
     ("balanced accuracy", _figure("balanced_accuracy")),
     ("malignant sensitivity", _figure("malignant_sensitivity")),
+    ("worst institution", _figure("worst_institution")),
     ("to baseline", lambda row: difference(row.difference)),
     ("p bootstrap", lambda row: p_value(row.significance.bootstrap) if row.significance else "–"),
     ("p McNemar", lambda row: p_value(row.significance.mcnemar) if row.significance else "–"),
@@ -48,6 +49,12 @@ COLUMNS: tuple[Column, ...] = (
     ("kappa", _figure("kappa")),
     ("ECE", lambda row: number(row.figures.ece) if row.figures else "–"),
 )
+
+
+def columns(comparison: Comparison) -> tuple[Column, ...]:
+    """Return the columns of a comparison; that of the worst institution only where some model has been to several."""
+    several = any(row.figures and "worst_institution" in row.figures.estimates for row in comparison.rows)
+    return tuple(column for column in COLUMNS if several or column[0] != "worst institution")
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -80,8 +87,9 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown table with its footnotes."""
-    lines = [_piped([title for title, _ in COLUMNS]), _piped(["---"] * len(COLUMNS))]
-    lines += [_piped([show(row).replace("|", "\\|") for _, show in COLUMNS]) for row in comparison.rows]
+    shown = columns(comparison)
+    lines = [_piped([title for title, _ in shown]), _piped(["---"] * len(shown))]
+    lines += [_piped([show(row).replace("|", "\\|") for _, show in shown]) for row in comparison.rows]
     return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
 
 

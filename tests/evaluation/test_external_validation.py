@@ -1,5 +1,6 @@
 """A user's own folder: what is counted, what is left out, and that no name gets into the model file."""
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,12 @@ import pytest
 from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.datasets import manifest, training_slices
+from lungcli.datasets.manifest import Slice, Source
 from lungcli.evaluation import external_validation
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import TrainingSlices
 from tests.modelfile import graphs
 
 REFERRAL = Referral(threshold=0.34, target="risk ≤ 0.2", coverage=0.5, risk=0.2, n=9)
@@ -77,6 +81,37 @@ def test_unsure_predictions_are_referred(tmp_path: Path, folder: Path) -> None:
     figures = external_validation.evaluate_folder(_model(tmp_path, referral=unsure), "normal", folder).figures
     assert figures.referred is not None
     assert figures.referred.value == 1
+
+
+def _known(files: list[Path]) -> TrainingSlices:
+    slices = tuple(
+        Slice(
+            path=f"slices/{number}.png",
+            label="normal",
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            size=(64, 64),
+            group=number,
+        )
+        for number, path in enumerate(files)
+    )
+    data = manifest.build("known", slices, (), Source(about="made up"))
+    return training_slices.record(data, range(len(files)))
+
+
+def test_slices_that_the_model_has_seen_are_left_out_with_their_copies(tmp_path: Path, folder: Path) -> None:
+    model = _model(tmp_path, training_slices=_known([folder / "0.png"]))
+
+    result = external_validation.evaluate_folder(model, "normal", folder)
+
+    assert (result.seen, result.figures.n, result.figures.groups) == (2, 3, 3)
+    assert result.predictions["normal"] == 3
+
+
+def test_a_folder_of_seen_slices_alone_is_refused(tmp_path: Path, folder: Path) -> None:
+    model = _model(tmp_path, training_slices=_known([*folder.glob("?.png"), *folder.glob("more/?.png")]))
+
+    with pytest.raises(UsageError, match="the model was trained on the slices in"):
+        external_validation.evaluate_folder(model, "normal", folder)
 
 
 def test_no_name_gets_into_the_figures(tmp_path: Path, folder: Path) -> None:
