@@ -34,10 +34,11 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
     console.info(
         f"{len(fold_runs)} folds, one run each: {fold_runs[0].name} to {fold_runs[-1].name}; {done} finished already"
     )
+    left_out = _left_out(fold_runs[0].recipe)
     for run in fold_runs:
         if run.info.state != "done":
             _run_fold(run)
-        _report_fold(run)
+        _report_fold(run, left_out)
     pooled = cross_validation.pool(fold_runs)
     show(pooled)
     from lungcli.cli import tables
@@ -51,6 +52,9 @@ def show(pooled: "Pooled") -> None:
 
     console.out().print(f"all {len(pooled.runs)} folds", style="bold")
     tables.show_side_by_side([stage.stage for stage in pooled.stages], _lines(pooled))
+    for stage in pooled.stages:
+        if stage.institutions:
+            tables.show_institutions(stage.institutions, stage.stage)
     for line in _footnotes(pooled):
         console.info(line, style="dim")
 
@@ -63,7 +67,14 @@ def _run_fold(run: Run) -> None:
         raise InterruptedRunError(error.message, hint) from error
 
 
-def _report_fold(run: Run) -> None:
+def _left_out(recipe: Recipe) -> tuple[str, ...]:
+    """Return the institution that each fold leaves out; none under other protocols."""
+    from lungcli.datasets import manifest, source_splits
+
+    return source_splits.institutions(manifest.load(recipe.data)) if recipe.protocol == "institution" else ()
+
+
+def _report_fold(run: Run, left_out: Sequence[str]) -> None:
     """Print the result of a fold in a line."""
     from lungcli.modelfile import model_file
     from lungcli.views.units import number
@@ -73,7 +84,10 @@ def _report_fold(run: Run) -> None:
         figures = model_file.read_card(run.stage(stage) / model_paths.MODEL).figures
         value = figures.estimates["balanced_accuracy"].value if figures else None
         parts.append(f"{stage} {number(value)}")
-    console.info(f"fold {run.recipe.fold} of {run.recipe.folds}: balanced accuracy {', '.join(parts)}", style="bold")
+    without = f", without {left_out[run.recipe.fold - 1]}" if left_out else ""
+    console.info(
+        f"fold {run.recipe.fold} of {run.recipe.folds}{without}: balanced accuracy {', '.join(parts)}", style="bold"
+    )
 
 
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
@@ -136,6 +150,11 @@ def _footnotes(pooled: "Pooled") -> list[str]:
         "over folds: mean ± standard deviation, interval by bootstrap over folds, too narrow because folds are few and "
         "share training slices",
     ]
+    if figures.protocol == "institution":
+        lines.append(
+            "each institution was tested by the models that were trained and chosen without it; validation slices are "
+            "of the others"
+        )
     if figures.protocol == "random":
         lines.append(RANDOM_SPLIT)
     if pooled.differences:

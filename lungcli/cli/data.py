@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from lungcli.cli import complete, data_groups, data_split, help_pages, options
+from lungcli.cli import complete, data_catalog, data_groups, data_split, help_pages, options
 from lungcli.cli.data_check import check, write_file
 from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
-    from lungcli.datasets.manifest import Manifest
+    from collections.abc import Sequence
+
+    from lungcli.datasets.manifest import Manifest, Rejected
     from lungcli.datasets.summary import DatasetSummary
     from lungcli.datasets.verify import Verification
 
@@ -37,6 +39,12 @@ def import_(
         Path | None,
         typer.Option("--labels", metavar="CSV", help="Table: path,label and, if known, patient,institution,mask."),
     ] = None,
+    any_picture: Annotated[
+        bool,
+        typer.Option(
+            "--any-picture", help="Not lung CT: do not warn; models of it predict any picture, without guard."
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Import a folder or .zip file of slices.
@@ -55,9 +63,9 @@ def import_(
 
     with progress.preparing(f"reading {source.name}") as advance:
         if labels is None:
-            manifest = importer.import_dataset(source, name or None, advance)
+            manifest = importer.import_dataset(source, name or None, advance, any_picture=any_picture)
         else:
-            manifest = importer.import_labelled(source, labels, name or None, advance)
+            manifest = importer.import_labelled(source, labels, name or None, advance, any_picture=any_picture)
     show_created(manifest, json=json)
 
 
@@ -82,8 +90,16 @@ def phantom(
 
 
 @app.command("list")
-def list_(json: options.Json = False) -> None:
+def list_(
+    published: Annotated[
+        bool, typer.Option("--published", help="List published data sets instead, and how to get them.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """List the data sets on this machine."""
+    if published:
+        data_catalog.show(as_json=json)
+        return
     from rich.table import Table
 
     from lungcli.cli import console
@@ -238,6 +254,7 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
         console.print_json(summary.summarize(manifest))
         return
     _show_summary(manifest)
+    _show_given_split(manifest)
     if len(manifest.classes) < 2:
         console.info(
             f"a classifier needs two classes; combine it with others: lungcli data combine '{manifest.name}' OTHER "
@@ -247,7 +264,23 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
     console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'")
 
 
-def _show_institutions(dataset: "Manifest", facts: "DatasetSummary") -> None:
+def _show_given_split(dataset: "Manifest") -> None:
+    """Name the split that a data set came with, and what it leaks."""
+    from lungcli.cli import console
+    from lungcli.datasets import split_files, splits
+
+    if split_files.GIVEN not in split_files.saved(dataset):
+        return
+    (split,) = split_files.splits_of(dataset, split_files.find(dataset, split_files.GIVEN))
+    console.info(
+        f"its own split is kept: {len(split.train)} training, {len(split.val)} validation and {len(split.test)} test "
+        "slices; to use it: --split given"
+    )
+    if warning := splits.leak_warning(dataset, split):
+        console.warn(warning)
+
+
+def _show_institutions(facts: "DatasetSummary") -> None:
     """Print the slices of each institution by class, and name those where there is but one."""
     from rich.table import Table
 
@@ -266,7 +299,7 @@ def _show_institutions(dataset: "Manifest", facts: "DatasetSummary") -> None:
     out.print("", table, "", sep="\n")
     if facts.masks:
         out.print(f"{facts.masks} slices have a mask of their lesion")
-    if one_class := summary.one_class_institutions(dataset):
+    if one_class := summary.one_class(facts.institutions):
         described = ", ".join(f"{item.name} ({next(iter(item.classes))})" for item in one_class)
         console.warn(
             f"institutions with one class only: {described}. A model may learn the scanner in place of the disease; "
@@ -299,15 +332,30 @@ def _show_summary(dataset: "Manifest") -> None:
     table.add_row("all", str(facts.slices), str(facts.groups))
     out.print(table)
     if len(facts.institutions) > 1 or any(item.institution for item in dataset.slices):
-        _show_institutions(dataset, facts)
+        _show_institutions(facts)
     out.print(
         f"{facts.exact_copies} exact copies; the largest near-duplicate group has {facts.largest_group} slices; "
         f"{facts.mixed_groups} groups contain several classes",
         soft_wrap=True,
     )
-    if dataset.rejected:
-        out.print(f"{len(dataset.rejected)} files rejected:", style="yellow")
-        for item in dataset.rejected[:_SHOWN_FILES]:
-            out.print(f"  {console.plain(item.path)}: {console.plain(item.reason)}", soft_wrap=True)
-        if len(dataset.rejected) > _SHOWN_FILES:
-            out.print(f"  and {len(dataset.rejected) - _SHOWN_FILES} more; all with --json")
+    _show_files(f"{len(dataset.rejected)} files rejected", dataset.rejected)
+    _show_files(
+        f"{len(dataset.doubtful)} of {len(dataset.slices)} slices do not look like axial lung CT, and `predict` would "
+        "refuse them (where they are to be something else: --any-picture)",
+        dataset.doubtful,
+    )
+    if dataset.source.any_picture:
+        out.print("any picture is welcome: models trained on it have no guard", style="yellow")
+
+
+def _show_files(title: str, files: "Sequence[Rejected]") -> None:
+    from lungcli.cli import console
+
+    if not files:
+        return
+    out = console.out()
+    out.print(f"{title}:", style="yellow", soft_wrap=True)
+    for item in files[:_SHOWN_FILES]:
+        out.print(f"  {console.plain(item.path)}: {console.plain(item.reason)}", soft_wrap=True)
+    if len(files) > _SHOWN_FILES:
+        out.print(f"  and {len(files) - _SHOWN_FILES} more; all with --json")

@@ -1,11 +1,10 @@
 """`lungcli data split`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lungcli.cli import options
-from lungcli.core.recipe import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
 def split(
     name: Annotated[str, typer.Argument(metavar="DATASET")],
     protocol: Annotated[
-        Protocol,
-        typer.Option("--protocol", help="grouped keeps near-duplicates in one part; random leaks them between parts."),
+        Literal["grouped", "institution", "random"],
+        typer.Option(
+            "--protocol",
+            help="grouped keeps near-duplicates in one part, institution leaves one out in each fold; random leaks.",
+        ),
     ] = "grouped",
     folds: Annotated[int, typer.Option("--folds", help="Folds of a cross-validation; 0: a single split.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
@@ -49,7 +51,7 @@ def split(
         path = split_files.find(dataset, check)
     else:
         contents = split_files.build(dataset, protocol, folds, seed)
-        path = split_files.save(dataset, contents, called or split_files.default_name(protocol, folds, seed))
+        path = split_files.save(dataset, contents, called or split_files.default_name(contents))
     # Read back even when just written, so that what is shown is what training will read.
     splits_in_file = split_files.splits_of(dataset, path)
     if json:
@@ -66,14 +68,14 @@ def _report_leaks(manifest: "Manifest", first: "Split") -> None:
     from lungcli.cli import console
     from lungcli.datasets import splits
 
-    if first.protocol == "grouped":
-        console.info("checked: no near-duplicate group, exact copy or known patient is in more than one part")
+    if first.protocol in splits.LEAKLESS:
+        institution = ", and no tested institution in another" if first.protocol == "institution" else ""
+        console.info(
+            f"checked: no near-duplicate group, exact copy or known patient is in more than one part{institution}"
+        )
         return
-    leak = splits.count_leaks(manifest, first)
-    console.warn(
-        f"a random split leaks: {leak.groups} near-duplicate groups and {leak.contents} slices with exact copies "
-        f"are in several parts{' of fold 1' if first.folds else ''}, so figures on it are too high"
-    )
+    if warning := splits.leak_warning(manifest, first):
+        console.warn(warning)
 
 
 def _summary(manifest: "Manifest", path: "Path", splits_in_file: "Sequence[Split]") -> dict[str, object]:
@@ -105,16 +107,18 @@ def _show(manifest: "Manifest", splits_in_file: "Sequence[Split]") -> None:
     from rich.table import Table
 
     from lungcli.cli import console
-    from lungcli.datasets import splits
+    from lungcli.datasets import source_splits, splits
 
     console.out().print(console.plain(f"{manifest.name}: {_title(splits_in_file)}"), style="bold", soft_wrap=True)
+    names = source_splits.institutions(manifest) if splits_in_file[0].protocol == "institution" else ()
     table = Table(box=None, pad_edge=False)
     for title in (*(["fold"] if splits_in_file[0].folds else []), "part", "slices", "groups", *manifest.classes):
         table.add_column(console.plain(title), justify="left" if title == "part" else "right")
     for split_ in splits_in_file:
         for part, counts in zip(splits.PARTS, _counts(manifest, split_).values(), strict=True):
             cells = [str(counts["slices"]), str(counts["groups"]), *(str(counts[label]) for label in manifest.classes)]
-            table.add_row(*([str(split_.fold)] if split_.folds else []), part, *cells)
+            left_out = f" ({names[split_.fold - 1]})" if names and part == "test" else ""
+            table.add_row(*([str(split_.fold)] if split_.folds else []), console.plain(f"{part}{left_out}"), *cells)
     console.out().print(table)
 
 

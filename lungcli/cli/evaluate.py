@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lungcli.cli import complete, options
-from lungcli.core.recipe import Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +51,7 @@ Reliability = Annotated[
 ]
 
 Spec = Annotated[
-    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")
+    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …")
 ]
 Data = Annotated[
     str,
@@ -66,7 +65,7 @@ Data = Annotated[
     ),
 ]
 Split = Annotated[
-    Protocol,
+    Drawn,
     typer.Option(
         "--split", help="random: also evaluate on a random split, as in the literature.", rich_help_panel="Data"
     ),
@@ -109,8 +108,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model: figures with intervals, calibration.
 
-    On the model's own data set only its test part is used; on another data set, all slices. --folder-as alone needs no
-    data set.
+    On the model's own data set only its test part is used; on another data set, all slices that it was not trained on.
+    --folder-as alone needs no data set. The folds of a cross-validation are pooled, as when they were trained.
 
     \b
     Examples:
@@ -120,6 +119,8 @@ def evaluate(
     from lungcli.cli import console
 
     _check_pictures(png, reliability, stress=stress)
+    if _showed_folds(spec, alone=not (data or stress or folder_as or tta or png or reliability), json=json):
+        return
     # With --stress and --folder-as many slices are predicted at once: one thread each is the fastest.
     model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0), averages=tta)
     console.disclaim()
@@ -127,12 +128,8 @@ def evaluate(
     wanted = not folders or bool(data or stress or reliability or split == "random")
     evaluations = _judge(model, name, random=split == "random") if wanted else []
     stress_figures = _stress(model, name, evaluations[0][2]) if stress else ()
-    results = _Results(
-        model=model,
-        evaluations=evaluations,
-        stress_figures=stress_figures,
-        folder_results=[_score(model, *folder) for folder in folders],
-    )
+    scored = [_score(model, *folder) for folder in folders]
+    results = _Results(model=model, evaluations=evaluations, stress_figures=stress_figures, folder_results=scored)
     if json:
         _print_json(results, name)
     else:
@@ -140,6 +137,28 @@ def evaluate(
     _draw(results, reliability, png)
     if save or tta:
         _save(results)
+
+
+def _showed_folds(spec: str, *, alone: bool, json: bool) -> bool:
+    """Show the pooled results of a cross-validation; return whether `spec` names one."""
+    from lungcli.cli import console, cross_validation
+    from lungcli.core.errors import UsageError
+    from lungcli.pipeline.cross_validation import folds_of, pool
+
+    folds = folds_of(spec)
+    if not folds:
+        return False
+    if not alone:
+        raise UsageError(
+            f"{spec} has {len(folds)} folds, each with models of its own", f"name one of them: {folds[0].name}"
+        )
+    console.disclaim()
+    pooled = pool(folds)
+    if json:
+        console.print_json(pooled)
+    else:
+        cross_validation.show(pooled)
+    return True
 
 
 def _draw(results: _Results, reliability: Path | None, png: Path | None) -> None:
@@ -200,7 +219,7 @@ def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
 
 def _print_json(results: _Results, name: str) -> None:
     from lungcli.cli import console
-    from lungcli.metrics import calibration, referral
+    from lungcli.metrics import calibration, institutions, referral
     from lungcli.modelfile import model_paths, tta
 
     reports = []
@@ -211,6 +230,7 @@ def _print_json(results: _Results, name: str) -> None:
             {
                 "title": title,
                 "figures": evaluation.figures(),
+                "institutions": institutions.by_institution(evaluation),
                 "classes": evaluation.classes,
                 "confusion": evaluation.matrices().sum(axis=0).tolist(),
                 "before_temperature": calibration.calibration_errors(before, labels),
@@ -226,6 +246,7 @@ def _print_json(results: _Results, name: str) -> None:
             "folder": str(item.folder),
             "verdicts": item.predictions,
             "left_out": item.unreadable,
+            "seen": item.seen,
             "figures": item.figures,
         }
         for item in results.folder_results
@@ -244,8 +265,9 @@ def _print_json(results: _Results, name: str) -> None:
 
 def _show(results: _Results) -> None:
     from lungcli.cli import calibrate, console, robustness
-    from lungcli.metrics import calibration, referral
+    from lungcli.metrics import calibration, institutions, referral
     from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
+    from lungcli.views.institutions import table as institutions_table
 
     for title, warning, evaluation in results.evaluations:
         console.out().print(confusion(evaluation, title), figures_table(evaluation.figures()), "", sep="\n")
@@ -255,6 +277,8 @@ def _show(results: _Results) -> None:
             calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
         )
         console.out().print(reliability(evaluation))
+        if figures := institutions.by_institution(evaluation):
+            console.out().print(institutions_table(figures, title), "", sep="\n")
         if results.model.card.referral:
             calibrate.show_selective(referral.measure(evaluation, results.model.card.referral.threshold))
         if len(classes := set(probabilities.argmax(axis=1).tolist())) == 1:

@@ -19,8 +19,8 @@ def execute(run: Run, without: Collection[str] = ()) -> None:
 
     with progress.preparing(f"reading {run.recipe.data}") as advance:
         run_data = stages.load_run_data(run.recipe, advance)
-    if run.recipe.protocol == "random":
-        console.warn("a random split puts slices of the same body into training and test: figures on it are too high")
+    if warning := splits.leak_warning(run_data.manifest, run_data.split):
+        console.warn(warning)
     console.info(
         f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
         f"{len(run_data.split.test)} test slices ({splits.describe(run_data.split)}, {run_data.split.digest[:8]})"

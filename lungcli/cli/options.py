@@ -30,8 +30,14 @@ class Settings:
 
     @property
     def given(self) -> dict[str, Any]:
-        """What the user typed, with the defaults of data and teacher; `recipe.make` fills in the rest."""
-        return {field: self.values[field] for field in ("data", "teacher") if field in self.values} | self.chosen
+        """What the user typed, with the only data set there is and the usual teacher; `recipe.make` fills in the rest.
+
+        Raises UsageError where there is no data set, or none is named of several.
+        """
+        from lungcli.datasets import manifest
+
+        data = {} if "data" in self.typed else {"data": manifest.only()}
+        return data | {field: self.values[field] for field in ("teacher",) if field in self.values} | self.chosen
 
 
 def with_options_of(

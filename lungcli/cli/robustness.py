@@ -62,6 +62,8 @@ def show_folder(scored: ExternalResult) -> None:
         table.add_row("referred to a radiologist", with_interval(figures.referred))
     out.print(table)
     out.print(f"{rests_on(figures.n, figures.groups)}\n")
+    if scored.seen:
+        console.warn(f"{scored.seen} slices are left out: the model was trained on them, or on slices of their groups")
     for reason in scored.unreadable[:_MOST_REASONS]:
         console.warn(reason)
     if len(scored.unreadable) > _MOST_REASONS:

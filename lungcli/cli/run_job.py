@@ -1,11 +1,12 @@
 """Starting the runs that a command's options or a recipe describe, and showing their results."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from lungcli.cli import console, cross_validation, execution
 from lungcli.core import runs
 from lungcli.core.errors import UsageError
-from lungcli.core.recipe import Protocol, make_folds
+from lungcli.core.recipe import Drawn, make_folds
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
 from lungcli.views import acceptance
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from lungcli.cli.options import Settings
     from lungcli.evaluation.compare import Comparison
     from lungcli.modelfile.model_card import ModelCard
+
+
+def with_one_data_set(settings: "Settings") -> "Settings":
+    """Return the settings with the one data set that they name; several become one that combines them."""
+    named = settings.values["data"]
+    if len(named) < 2:
+        return replace(settings, values={**settings.values, "data": "".join(named)})
+    from lungcli.cli import progress
+    from lungcli.datasets import combine
+
+    with progress.preparing(f"comparing all slices of {', '.join(named)}") as advance:
+        data = combine.combined_name(named, advance)
+    console.info(f"{', '.join(named)} are combined as {data!r}")
+    return replace(settings, values={**settings.values, "data": data})
 
 
 def start_run(kind: Kind, settings: "Settings", name: str) -> None:
@@ -56,17 +71,21 @@ def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
 
 
 def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
-    """Replace the name of a split file by its settings. Raises UsageError where `settings` contradict them."""
+    """Replace the name of a split file by its settings, and count the folds of institutions left out.
+
+    Raises UsageError where `settings` contradict them.
+    """
     from lungcli.datasets import split_files
 
     spec = str(settings.get("protocol", ""))
-    if not spec or spec in get_args(Protocol):
+    if not spec or spec in get_args(Drawn):
         return settings
     split_settings = split_files.recipe_fields(str(settings["data"]), spec)
     for field, option in (("split_seed", "--split-seed"), ("folds", "--folds")):
-        if settings.get(field, split_settings[field]) != split_settings[field]:
+        if field in split_settings and settings.get(field, split_settings[field]) != split_settings[field]:
             raise UsageError(
-                f"the split {spec} has {option} {split_settings[field]}, not {settings[field]}", f"leave {option} out"
+                f"the split {spec} has {option} {split_settings[field]}, not {settings[field]}",
+                f"leave {option} out",
             )
     return settings | split_settings
 

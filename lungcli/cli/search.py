@@ -97,7 +97,7 @@ def search(
     """
     from lungcli.search import loop, studies
 
-    name = _named(study, settings.values["data"])
+    name = _named(study, settings)
     where = studies.storage_of(name, storage)
     # The data set is part of the study's usual name.
     making = settings.typed - _CALL_OPTIONS - (set() if study else {"data"})
@@ -129,9 +129,9 @@ def _report(name: str, where: str, opened: "OptunaStudy", plan: "StudyPlan", *, 
         _show(name, outcomes)
 
 
-def _named(study: str, data: str) -> str:
+def _named(study: str, settings: options.Settings) -> str:
     """Return the study's name, which tags its runs. Raises UsageError."""
-    name = study or f"search-{data}"
+    name = study or f"search-{settings.given['data']}"
     if len(name) > 40 or any(map(str.isspace, name)):
         raise UsageError(
             f"{name!r} cannot be the name of a study", "use up to 40 characters without spaces: --study NAME"
@@ -161,11 +161,11 @@ def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int
 
 def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
     """Replace the name of a split file by its settings. Raises UsageError for the folds of a cross-validation."""
-    from lungcli.core.recipe import Protocol
+    from lungcli.core.recipe import Drawn
     from lungcli.datasets import split_files
 
     spec = str(settings.get("protocol", "grouped"))
-    if spec in get_args(Protocol):
+    if spec in get_args(Drawn):
         return settings
     split_settings = split_files.recipe_fields(str(settings["data"]), spec)
     if split_settings["folds"]:

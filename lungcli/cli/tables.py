@@ -8,6 +8,7 @@ from lungcli.cli import console
 from lungcli.core.errors import GateNotMetError
 from lungcli.evaluation.acceptance import Decision
 from lungcli.evaluation.compare import Comparison
+from lungcli.metrics.institutions import InstitutionFigures
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.views import acceptance, comparison_table, text_table
 from lungcli.views.units import number, size
@@ -21,7 +22,7 @@ def show_comparison(comparison: Comparison, *, wide: bool = False) -> None:
     rows, out = comparison.rows, console.out()
     runs = {row.name.rpartition("/")[0] for row in rows}
     one_run = len(runs) == 1 and "" not in runs
-    columns = comparison_table.COLUMNS if wide else comparison_table.COLUMNS[: comparison_table.BRIEF]
+    columns = comparison_table.columns(comparison)[: None if wide else comparison_table.BRIEF]
     titles = [title for title, _ in columns]
     cells = [
         [show(row) if wide else comparison_table.brief(title, show(row)) for title, show in columns] for row in rows
@@ -57,6 +58,13 @@ def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[
             heading = title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH - 2 else title
             table.add_row(heading, *cells[start : start + beside])
         out.print(table)
+
+
+def show_institutions(figures: Sequence[InstitutionFigures], title: str) -> None:
+    """Print the figures of each institution, the worst first."""
+    from lungcli.views import institutions
+
+    console.out().print(institutions.table(figures, title))
 
 
 def interval_below(cell: str) -> str:

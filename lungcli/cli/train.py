@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lungcli.core.runs import Kind
 
 
-@options.with_options_of("train")
+@options.with_options_of("train", several=("data",))
 def train(
     settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
 ) -> None:
@@ -23,12 +23,13 @@ def train(
     Examples:
       lungcli train --model resnet18 --data phantom
       lungcli train --model resnet18 --data phantom --folds 5
+      lungcli train -m resnet18 -d NORTH -d SOUTH --protocol institution
       lungcli train --model resnet18 --data phantom --devices 2
     """
     _run(devices, settings, notify, lambda: _start("train", settings, name))
 
 
-@options.with_options_of("distill")
+@options.with_options_of("distill", several=("data",))
 def distill(
     settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
 ) -> None:
@@ -46,7 +47,7 @@ def distill(
     _run(devices, settings, notify, lambda: _start("distill", settings, name))
 
 
-@options.with_options_of("compress")
+@options.with_options_of("compress", several=("data",))
 def compress(
     settings: options.Settings,
     recipe: options.RecipeName = "",
@@ -74,6 +75,7 @@ def compress(
 def _start(kind: "Kind", settings: options.Settings, name: str, recipe: str = "") -> None:
     from lungcli.cli import run_job
 
+    settings = run_job.with_one_data_set(settings)
     if recipe:
         run_job.run_recipe(recipe, settings, name)
     else:

@@ -9,7 +9,7 @@ from lungcli.core.options import Group, Option, declared
 from lungcli.core.recipe import OPTIONS, QatEpochs
 
 Form = Literal["int8", "float16", "int8-weights"]
-Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy"]
+Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy", "worst-institution"]
 
 AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rate")
 """What a search can vary, in the order in which it is drawn; all but `bits` are fields of the recipe."""

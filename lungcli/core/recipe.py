@@ -10,7 +10,9 @@ from lungcli.core import paths, registry, versioned
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option, OutOfRangeError, declared
 
-Protocol = Literal["grouped", "random"]
+Drawn = Literal["grouped", "random"]
+"""The split protocols that draw parts; the others follow what the slices say."""
+Protocol = Literal["grouped", "random", "institution", "given"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 _DEFAULT_METHOD = "kd"
@@ -61,11 +63,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Option(
             "Data",
-            "Data set to learn from",
+            "Data set, or several; if left out, the only one there is",
             names=("--data", "-d"),
             metavar="NAME",
             choices_from="data",
-            default="phantom",
+            default="",
         ),
     ]
     model: Annotated[
@@ -95,8 +97,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Protocol,
         Option(
             "Data",
-            "grouped, random (flatters) or a file",
-            names=("--split",),
+            "grouped, institution, random (flatters), a file",
+            names=("--split", "--protocol"),
             metavar="SPLIT",
             free=True,
         ),

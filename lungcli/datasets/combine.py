@@ -5,14 +5,14 @@ import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from lungcli.core import names, paths
 from lungcli.core.errors import UsageError
-from lungcli.datasets import group_thresholds, groups, manifest, pseudonyms
+from lungcli.datasets import group_thresholds, groups, manifest, pseudonyms, training_slices
 from lungcli.datasets.atomic_dir import atomic_directory
 from lungcli.datasets.files import Advance
 from lungcli.datasets.ingest import folder_layout, ingest
@@ -52,24 +52,51 @@ def combine(
     classes), UnreadableInputError (a slice that cannot be read), LungcliError (cannot write).
     """
     target = manifest.require_new(name)
+    datasets = _loaded(sources)
+    members = _members(datasets, _checked_map(class_map or {}, datasets))
+    _require_agreement(members)
+    kept, rejected = _without_copies(_grouped(members, advance))
+    with atomic_directory(target) as partial:
+        for member in kept:
+            _place_files(member, partial)
+        slices = _numbered([member.slice for member in kept])
+        combined = manifest.build(name, slices, rejected, _source(datasets), _doubtful(datasets))
+        manifest.save(combined, partial)
+        if combined.source.citation:
+            paths.atomic_write(partial / ingest.SOURCE, ingest.source_text(combined.source).encode())
+    return combined
+
+
+def combined_name(sources: Sequence[str], advance: Advance | None = None) -> str:
+    """Return the name of the data set that combines several, `A+B`; it is made where there is none yet.
+
+    Raises as `combine` does, and UsageError where one of that name combines other data.
+    """
+    datasets = _loaded(sources)
+    name = "+".join(data.name for data in datasets)
+    if name not in manifest.existing():
+        return combine(sources, name, advance=advance).name
+    if manifest.load(name).source.members != _members_of(datasets):
+        raise UsageError(
+            f"the data set {name!r} combines other data than there is now under these names",
+            f"lungcli data remove '{name}', and run this again",
+        )
+    return name
+
+
+def _loaded(sources: Sequence[str]) -> list[Manifest]:
+    """Return the manifests of two or more data sets, by name. Raises UsageError."""
     datasets = sorted((manifest.load(source) for source in sources), key=lambda data: names.natural(data.name))
     (most_named, count), *_ = Counter(data.name for data in datasets).most_common(1)
     if count > 1:
         raise UsageError(f"the data set {most_named!r} is named twice", "name each once")
     if len(datasets) < 2:
         raise UsageError("combining takes two data sets or more", "lungcli data combine A B --name AB")
-    members = _members(datasets, _checked_map(class_map or {}, datasets))
-    _require_agreement(members)
-    kept, rejected = _without_copies(members, _group_numbers(members, advance))
-    with atomic_directory(target) as partial:
-        for member in kept:
-            _place_files(member, partial)
-        slices = _numbered([member.slice for member in kept])
-        combined = manifest.build(name, slices, rejected, _source(datasets))
-        manifest.save(combined, partial)
-        if combined.source.citation:
-            paths.atomic_write(partial / ingest.SOURCE, ingest.source_text(combined.source).encode())
-    return combined
+    return datasets
+
+
+def _members_of(datasets: Sequence[Manifest]) -> tuple[tuple[str, str], ...]:
+    return tuple((data.name, data.digest) for data in datasets)
 
 
 def shared_patients(data: Manifest) -> int:
@@ -133,31 +160,42 @@ def _require_agreement(members: Sequence[_Member]) -> None:
             )
 
 
-def _group_numbers(members: Sequence[_Member], advance: Advance | None) -> list[int]:
+def _grouped(members: Sequence[_Member], advance: Advance | None) -> list[_Member]:
     """Group all slices: those of one group of their data set, near-duplicates, copies and patients of several."""
+    thumbs = group_thresholds.thumbnails_of([member.file for member in members], advance)
     numbers = groups.near_duplicate_groups(
-        group_thresholds.thumbnails_of([member.file for member in members], advance),
+        thumbs,
         [member.slice.sha256 for member in members],
         [None] * len(members),
         patients=[member.slice.patient for member in members],
         joined=[member.group for member in members],
     )
-    return [int(number) for number in numbers]
+    return [
+        replace(
+            member,
+            slice=msgspec.structs.replace(
+                member.slice,
+                group=int(number),
+                # Earlier versions made none.
+                signature=member.slice.signature or training_slices.signature(thumb),
+            ),
+        )
+        for member, number, thumb in zip(members, numbers, thumbs, strict=True)
+    ]
 
 
-def _without_copies(members: Sequence[_Member], numbers: Sequence[int]) -> tuple[list[_Member], tuple[Rejected, ...]]:
-    """Return the slices with their groups, one of copies in several data sets, and those left out."""
+def _without_copies(members: Sequence[_Member]) -> tuple[list[_Member], tuple[Rejected, ...]]:
+    """Return one of copies in several data sets, and those left out."""
     first: dict[str, _Member] = {}
     kept, rejected = [], []
-    for member, number in zip(members, numbers, strict=True):
+    for member in members:
         other = first.setdefault(member.slice.sha256, member)
-        if other.data is not member.data:
+        if other.data is member.data:
+            kept.append(member)
+        else:
             shown = f"{member.data.name}/{member.original.path}"
             reason = f"the same picture as {other.data.name}/{other.original.path}"
             rejected.append(Rejected(path=shown, reason=reason))
-            continue
-        item = msgspec.structs.replace(member.slice, group=number)
-        kept.append(_Member(data=member.data, original=member.original, slice=item))
     return kept, tuple(rejected)
 
 
@@ -182,12 +220,21 @@ def _place_files(member: _Member, into: Path) -> None:
             shutil.copyfile(folder / original, into / path)
 
 
+def _doubtful(datasets: Sequence[Manifest]) -> tuple[Rejected, ...]:
+    """Return what the guard doubts, each under the name of its data set."""
+    return tuple(
+        Rejected(path=f"{data.name}: {item.path}", reason=item.reason) for data in datasets for item in data.doubtful
+    )
+
+
 def _source(datasets: Sequence[Manifest]) -> Source:
     """Return the sources of all data sets as one."""
     sources = [data.source for data in datasets]
     return Source(
         about=f"combined: {', '.join(data.name for data in datasets)}",
         synthetic=any(source.synthetic for source in sources),
+        any_picture=any(source.any_picture for source in sources),
         licence="; ".join(dict.fromkeys(source.licence for source in sources)),
         citation="; ".join(dict.fromkeys(source.citation for source in sources if source.citation)),
+        members=_members_of(datasets),
     )

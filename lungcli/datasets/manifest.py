@@ -20,7 +20,9 @@ FOLDER = "slices"
 MASKS = "masks"
 SPLITS = "splits"
 
+_MAKE_ONE = "make one with `lungcli data phantom` or `lungcli data import PATH`"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"([0-9a-f]{32})?")
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -29,6 +31,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `group` is the number of its near-duplicate group, which a split keeps together. `patient` is a pseudonym (see
     `pseudonyms`), `institution` where and by what scanner it was taken; both are empty where the source does not say.
     `mask` is the path of a picture of its size that marks the lesion, not 0 inside, relative to the data set's folder.
+    `signature` recognises copies (see `training_slices`), empty where an earlier version imported the slice.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     institution: str = ""
     mask: str | None = None
     mask_sha256: str = ""
+    signature: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,24 +56,27 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a data set comes from and under what licence.
 
-    `synthetic` slices were drawn by the program; in an `ordered` source file numbers follow the scans. `data_set` is
-    its name among the published ones (`registry.DATA_SETS`), empty for all others.
+    `synthetic` slices were drawn by the program; with `any_picture` they need not be axial slices of the lungs. In an
+    `ordered` source file numbers follow the scans. `data_set` is its name among the published ones
+    (`registry.DATA_SETS`), empty for all others; `members` are name and digest of each data set that it combines.
     """
 
     about: str
     synthetic: bool = False
+    any_picture: bool = False
     ordered: bool = False
     licence: str = "unknown"
     citation: str = ""
     doi: str = ""
     data_set: str = ""
+    members: tuple[tuple[str, str], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The slices of one data set in file order, its classes in alphabetical order, and its `digest`.
 
-    The digest covers path, label, content, group, institution and mask of every slice: whatever decides a split or a
-    training.
+    `doubtful` are slices that the guard takes for no axial slices of the lungs. The digest covers path, label, content,
+    group, institution and mask of every slice: whatever decides a split or a training.
     """
 
     format_version: int = FORMAT_VERSION
@@ -79,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...]
     source: Source
     digest: str
+    doubtful: tuple[Rejected, ...] = ()
 
     def labels(self) -> tuple[int, ...]:
         """Class index of every slice."""
@@ -99,7 +107,13 @@ _FORMAT = versioned.Format(
 )
 
 
-def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], source: Source) -> Manifest:
+def build(
+    name: str,
+    slices: tuple[Slice, ...],
+    rejected: tuple[Rejected, ...],
+    source: Source,
+    doubtful: tuple[Rejected, ...] = (),
+) -> Manifest:
     """Build a manifest; its classes and digest are computed from the slices."""
     return Manifest(
         name=name,
@@ -108,6 +122,7 @@ def build(name: str, slices: tuple[Slice, ...], rejected: tuple[Rejected, ...], 
         rejected=rejected,
         source=source,
         digest=digest(slices),
+        doubtful=doubtful,
     )
 
 
@@ -189,6 +204,8 @@ def _damage(manifest: Manifest) -> str:
     for item in manifest.slices:
         if item.label not in classes:
             return f"{item.path!r} is of a class that it does not name"
+        if not _SIGNATURE.fullmatch(item.signature):
+            return f"{item.path!r} has a signature that is none"
         for path, folder in ((item.path, FOLDER), (item.mask, MASKS)):
             if path is not None and not _lies_in(path, folder):
                 return f"the path {path!r} does not lie in its folder {folder!r}"
@@ -202,9 +219,16 @@ def _lies_in(path: str, folder: str) -> bool:
 
 def find(name: str) -> Path:
     """Return the folder of the data set that `name` means. Raises UsageError when there is none."""
-    return names.find(
-        name, existing(), "data set", "make one with `lungcli data phantom` or `lungcli data import PATH`"
-    )
+    return names.find(name, existing(), "data set", _MAKE_ONE)
+
+
+def only() -> str:
+    """Return the name of the only data set on this machine. Raises UsageError where there are none or several."""
+    known = [*existing()]
+    if len(known) != 1:
+        why = f"there are several: {', '.join(known)}" if known else "there is none on this machine yet"
+        raise UsageError(f"no data set is named with --data, and {why}", "add --data NAME" if known else _MAKE_ONE)
+    return known[0]
 
 
 def remove(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Pseudonyms of patients: slices of one person are found by them, in one data set or several, and his name by nobody.
+"""Pseudonyms of patients and hospitals: slices of one are found by them, in one data set or several, names by nobody.
 
 They are keyed hashes (HMAC-SHA256, RFC 2104) under a secret of this machine. Without a key, a number of six digits
 would be found by trying all.
@@ -9,6 +9,7 @@ import hmac
 import re
 import secrets
 from pathlib import Path
+from typing import Literal
 
 import filelock
 
@@ -17,18 +18,19 @@ from lungcli.core.errors import LungcliError
 
 KEY = "patients.key"
 _KEY_BYTES = 32
-_PSEUDONYM = re.compile(r"patient-[0-9a-f]{16}")
+_PSEUDONYM = re.compile(r"(patient|institution)-[0-9a-f]{16}")
 
 
-def pseudonym(identifier: str) -> str:
-    """Return the pseudonym of a patient's identifier, the same for all data sets of this home; empty for none.
+def pseudonym(identifier: str, kind: Literal["patient", "institution"] = "patient") -> str:
+    """Return the pseudonym of an identifier, the same for all data sets of this home; empty for none.
 
     A pseudonym stays as it is. Raises LungcliError when the home's key cannot be read or written.
     """
     plain = " ".join(identifier.split())
     if not plain or _PSEUDONYM.fullmatch(plain):
         return plain
-    return f"patient-{hmac.digest(_key(paths.home() / KEY), plain.encode(), 'sha256').hex()[:16]}"
+    keyed = hmac.digest(_key(paths.home() / KEY), f"{kind} {plain}".encode(), "sha256")
+    return f"{kind}-{keyed.hex()[:16]}"
 
 
 @functools.cache

@@ -6,21 +6,24 @@ DATA SET/splits/NAME.json    one split, or the folds of a cross-validation
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from lungcli.core import names, versioned
 from lungcli.core.errors import UnreadableInputError, UsageError
-from lungcli.core.recipe import Recipe
+from lungcli.core.recipe import Drawn, Protocol, Recipe
 from lungcli.datasets import manifest as manifests
-from lungcli.datasets import splits
+from lungcli.datasets import source_splits, splits
 from lungcli.datasets.manifest import Manifest
-from lungcli.datasets.splits import PARTS, Protocol, Split
+from lungcli.datasets.splits import PARTS, Part, Split
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What earlier versions read as well.
+_FIRST_VERSION = 1
 
-Part = Literal["train", "val", "test"]
+GIVEN = "given"
+"""Name of the split that a data set came with."""
 
 
 class SliceParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,7 @@ class SliceParts(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     sha256: str
-    parts: tuple[Part, ...]
+    parts: tuple[Part | Literal["none"], ...]
 
 
 class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,7 @@ class SplitFile(msgspec.Struct, frozen=True, kw_only=True):
     `folds` is 0 for a single split. `digest` covers everything but the name of the data set.
     """
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = _FIRST_VERSION
     data: str
     manifest: str
     protocol: Protocol
@@ -55,41 +58,59 @@ _FORMAT = versioned.Format(
 def build(manifest: Manifest, protocol: Protocol = "grouped", folds: int = 0, seed: int = 0) -> SplitFile:
     """Divide a data set into one split (`folds` 0) or into folds, as a file holds it.
 
-    Raises UsageError as `splits.make_split` and `splits.cross_validation_folds` do, and for a split with leakage.
+    Raises UsageError as `make_splits` does.
     """
-    all_splits = make_splits(manifest, protocol, folds, seed)
+    return of_splits(manifest, make_splits(manifest, protocol, folds, seed))
+
+
+def of_splits(manifest: Manifest, all_splits: Sequence[Split]) -> SplitFile:
+    """Return one split, or all folds of a cross-validation, as a file holds it."""
+    first = all_splits[0]
     columns = [_column(split, len(manifest.slices)) for split in all_splits]
     slices = tuple(
         SliceParts(path=item.path, sha256=item.sha256, parts=parts)
         for item, parts in zip(manifest.slices, zip(*columns, strict=True), strict=True)
     )
     return SplitFile(
+        format_version=_FIRST_VERSION if first.protocol in get_args(Drawn) else FORMAT_VERSION,
         data=manifest.name,
         manifest=manifest.digest,
-        protocol=protocol,
-        seed=seed,
-        folds=folds,
+        protocol=first.protocol,
+        seed=first.seed,
+        folds=first.folds,
         slices=slices,
-        digest=_digest(manifest.digest, protocol, seed, folds, slices),
+        digest=_digest(manifest.digest, first.protocol, first.seed, first.folds, slices),
     )
 
 
 def make_splits(manifest: Manifest, protocol: Protocol, folds: int, seed: int) -> tuple[Split, ...]:
-    """Return the one split or all folds of a data set, checked for leakage. Raises UsageError."""
-    is_single = folds == 0
-    all_splits = (
-        (splits.make_split(manifest, protocol, seed),)
-        if is_single
-        else splits.cross_validation_folds(manifest, folds, seed, protocol)
-    )
+    """Return the one split or all folds of a data set, checked for leakage.
+
+    With the protocol `institution`, `folds` is the number of institutions, or 0. Raises UsageError as the functions of
+    `splits` do, for another number, and for the protocol `given`, which is none to make splits by.
+    """
+    all_splits: tuple[Split, ...]
+    if protocol == "institution":
+        all_splits = source_splits.institution_folds(manifest, seed)
+        if folds not in (0, len(all_splits)):
+            raise UsageError(
+                f"{manifest.name!r} has {len(all_splits)} institutions, a fold for each, and not {folds} folds",
+                "leave --folds out",
+            )
+    elif protocol == "given":
+        raise UsageError(f"the data set {manifest.name!r} came without a split", "choose grouped or institution")
+    elif folds == 0:
+        all_splits = (splits.make_split(manifest, protocol, seed),)
+    else:
+        all_splits = splits.cross_validation_folds(manifest, folds, seed, protocol)
     for split in all_splits:
         splits.require_no_leak(manifest, split)
     return all_splits
 
 
-def default_name(protocol: Protocol, folds: int, seed: int) -> str:
+def default_name(file: SplitFile) -> str:
     """Name a split after what it is: `grouped-seed0`, `random-5folds-seed0`."""
-    return "-".join([protocol, *([f"{folds}folds"] if folds else []), f"seed{seed}"])
+    return "-".join([file.protocol, *([f"{file.folds}folds"] if file.folds else []), f"seed{file.seed}"])
 
 
 def saved(manifest: Manifest) -> dict[str, Path]:
@@ -164,9 +185,12 @@ def split_of_recipe(manifest: Manifest, recipe: Recipe) -> Split:
 def recipe_fields(data: str, spec: str) -> dict[str, object]:
     """Return the fields `split`, `protocol`, `split_seed` and `folds` of a recipe for a split file.
 
-    Raises UsageError when there is no such split of the data set, UnreadableInputError for a damaged file.
+    So it does for the protocol `institution`, which needs none. Raises UsageError when there is no such split of the
+    data set, UnreadableInputError for a damaged file.
     """
     manifest = manifests.load(data)
+    if spec == "institution":
+        return {"split": "", "protocol": spec, "folds": len(source_splits.institutions(manifest))}
     path = find(manifest, spec)
     file = read(path)
     own = path.parent == _folder(manifest)
@@ -179,16 +203,15 @@ def recipe_fields(data: str, spec: str) -> dict[str, object]:
 
 
 def _folder(manifest: Manifest) -> Path:
-    return manifests.folder(manifest.name) / "splits"
+    return manifests.folder(manifest.name) / manifests.SPLITS
 
 
-def _column(split: Split, count: int) -> list[Part]:
+def _column(split: Split, count: int) -> list[Part | Literal["none"]]:
     """Part of every slice, in the order of the manifest."""
-    column: list[Part] = ["train"] * count
-    for i in split.val:
-        column[i] = "val"
-    for i in split.test:
-        column[i] = "test"
+    column: list[Part | Literal["none"]] = ["none"] * count
+    for part, slices in zip(PARTS, (split.train, split.val, split.test), strict=True):
+        for i in slices:
+            column[i] = part
     return column
 
 

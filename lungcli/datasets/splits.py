@@ -1,22 +1,24 @@
-"""Splits into training, validation and test part: by near-duplicate group, or at random as in the literature."""
+"""Splits into training, validation and test part: by near-duplicate group, by institution, or at random."""
 
 import functools
 import hashlib
 import operator
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
 from lungcli.core.errors import UsageError
+from lungcli.core.recipe import Drawn, Protocol
 from lungcli.datasets import groups
 from lungcli.datasets.manifest import Manifest
 from lungcli.modelfile import model_card
 
-Protocol = Literal["grouped", "random"]
-
-PARTS = ("train", "val", "test")
+# Where a group, a copy or a patient on two sides is an error.
+LEAKLESS: tuple[Protocol, ...] = ("grouped", "institution")
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 FRACTIONS = (0.64, 0.16, 0.20)
 FOLDS = (3, 20)
 # Training and validation shares of the rest of a fold, as in the single split.
@@ -32,7 +34,8 @@ Counts = list[float]
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """The three parts as sorted indices into `manifest.slices`. Equal digests mean equal parts of equal data.
 
-    `fold` counts from 1 to `folds`; both are 0 for a single split.
+    `fold` counts from 1 to `folds`; both are 0 for a single split. With an institution left out, near-duplicates of its
+    slices from elsewhere are in no part.
     """
 
     train: tuple[int, ...]
@@ -46,16 +49,19 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeakCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Near-duplicate groups, file contents and named patients that have slices in more than one part."""
+    """Near-duplicate groups, file contents and named patients that have slices in more than one part; of a split by
+    institution, those that have some in the test part and others elsewhere.
+    """
 
     groups: int
     contents: int
     patients: int
+    institutions: int
 
 
 def make_split(
     manifest: Manifest,
-    protocol: Protocol = "grouped",
+    protocol: Drawn = "grouped",
     seed: int = 0,
     fractions: tuple[float, float, float] = FRACTIONS,
 ) -> Split:
@@ -66,56 +72,51 @@ def make_split(
     many slices of its classes the part still lacks. Order and draws come from sha256, so a seed gives the same split
     everywhere.
 
-    Raises UsageError for an invalid protocol or fractions, for fewer than two classes, and for a class with fewer than
-    three units, which cannot be in all parts.
+    Raises UsageError for invalid fractions, for fewer than two classes, and for a class with fewer than three units,
+    which cannot be in all parts.
     """
-    _check_request(manifest, protocol, fractions)
+    check_request(manifest, fractions)
     units, counts = _units(manifest, protocol, len(PARTS), "a split into train, val and test needs")
     keys = [_key(manifest, unit, seed) for unit in units]
     chosen = _fill_missing_classes(_assign_parts(counts, keys, fractions), counts, keys, len(PARTS))
     return assemble(manifest, _slices(units, chosen), protocol, seed)
 
 
-def cross_validation_folds(
-    manifest: Manifest, k: int, seed: int = 0, protocol: Protocol = "grouped"
-) -> tuple[Split, ...]:
+def cross_validation_folds(manifest: Manifest, k: int, seed: int = 0, protocol: Drawn = "grouped") -> tuple[Split, ...]:
     """Divide the slices `k` times for cross-validation: each is in the test part of one of the `k` splits.
 
     Classes are spread over the test parts as evenly as their units allow; what a fold does not test is divided into
     train and val as by `make_split`, with a val part of its own drawn for each fold.
 
-    Raises UsageError for an invalid `k` or protocol, for fewer than two classes, and for a class with fewer than `k`
+    Raises UsageError for an invalid `k`, for fewer than two classes, and for a class with fewer than `k`
     units, which cannot be in all test parts.
     """
     if not FOLDS[0] <= k <= FOLDS[1]:
         raise UsageError(f"{k} folds are not possible: choose {FOLDS[0]} to {FOLDS[1]}", "5 are usual: --folds 5")
-    _check_request(manifest, protocol, FRACTIONS)
+    check_request(manifest)
     units, counts = _units(manifest, protocol, k, f"{k} folds need")
     keys = [_key(manifest, unit, seed) for unit in units]
     # Every slice is tested once, so no fold can leave a large group to the training part.
     tested = _fill_missing_classes(_assign_parts(counts, keys, [1 / k] * k, most=1.0), counts, keys, k)
-    return tuple(_fold(manifest, units, counts, tested, fold, k, seed, protocol) for fold in range(k))
+    folds = []
+    for fold in range(k):
+        rest = [i for i, part in enumerate(tested) if part != fold]
+        test = tuple(sorted(i for unit, part in zip(units, tested, strict=True) if part == fold for i in unit))
+        train, val = divide(manifest, [units[i] for i in rest], seed, fold)
+        folds.append(assemble(manifest, (train, val, test), protocol, seed, folds=k, fold=fold + 1))
+    return tuple(folds)
 
 
-def _fold(
-    manifest: Manifest,
-    units: Sequence[Sequence[int]],
-    counts: Sequence[Counts],
-    tested: Sequence[int],
-    fold: int,
-    k: int,
-    seed: int,
-    protocol: Protocol,
-) -> Split:
-    """Divide what the fold (from 0) does not test into train and val."""
-    rest = [i for i, part in enumerate(tested) if part != fold]
-    rest_counts = [counts[i] for i in rest]
-    keys = [_key(manifest, units[i], seed, fold + 1) for i in rest]
-    drawn = _fill_missing_classes(_assign_parts(rest_counts, keys, FOLD_FRACTIONS), rest_counts, keys, 2)
-    chosen = [PARTS.index("test")] * len(units)
-    for i, part in zip(rest, drawn, strict=True):
-        chosen[i] = part
-    return assemble(manifest, _slices(units, chosen), protocol, seed, folds=k, fold=fold + 1)
+def divide(
+    manifest: Manifest, units: Sequence[Sequence[int]], seed: int, fold: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Divide what the fold (from 0) does not test into train and val: `units` of slices that stay together."""
+    labels = manifest.labels()
+    counts = [class_counts(unit, labels, len(manifest.classes)) for unit in units]
+    keys = [_key(manifest, unit, seed, fold + 1) for unit in units]
+    drawn = _fill_missing_classes(_assign_parts(counts, keys, FOLD_FRACTIONS), counts, keys, 2)
+    train, val, _ = _slices(units, drawn)
+    return train, val
 
 
 def assemble(
@@ -143,19 +144,28 @@ def count_leaks(manifest: Manifest, parts: Split) -> LeakCounts:
     groups, contents, patients = (
         sum(len(sides_of_value) > 1 for sides_of_value in parts_by_value.values()) for parts_by_value in sides
     )
-    return LeakCounts(groups=groups, contents=contents, patients=patients)
+    shared = 0
+    if parts.protocol == "institution":
+        where = manifest.institutions()
+        shared = len({where[i] for i in parts.test} & {where[i] for i in (*parts.train, *parts.val)})
+    return LeakCounts(groups=groups, contents=contents, patients=patients, institutions=shared)
 
 
 def require_no_leak(manifest: Manifest, split: Split) -> None:
-    """Raise UsageError for a split that does not partition the data set, or a grouped one with leakage."""
+    """Raise UsageError for a split that does not partition the data set, or has leakage and none by design."""
     name = describe(split)
-    everything = sorted((*split.train, *split.val, *split.test))
+    everything = sorted((*split.train, *split.val, *split.test, *_left_out(manifest, split)))
     if everything != list(range(len(manifest.slices))):
         raise UsageError(
             f"{name} has slices in several parts, or in none", f"make one: lungcli data split {manifest.name!r}"
         )
     leaks = count_leaks(manifest, split)
-    if split.protocol == "grouped" and (leaks.groups or leaks.contents or leaks.patients):
+    if split.protocol == "institution" and leaks.institutions:
+        raise UsageError(
+            f"{name} tests an institution that it trains on",
+            f"make one that does not: lungcli data split {manifest.name!r} --protocol institution",
+        )
+    if split.protocol in LEAKLESS and (leaks.groups or leaks.contents or leaks.patients):
         what = [
             f"{count} {noun}"
             for count, noun in (
@@ -171,14 +181,35 @@ def require_no_leak(manifest: Manifest, split: Split) -> None:
         )
 
 
+def leak_warning(manifest: Manifest, split: Split) -> str:
+    """Say what a split leaks, where it may; empty where it leaks nothing."""
+    leaks = count_leaks(manifest, split)
+    if split.protocol in LEAKLESS or not (leaks.groups or leaks.contents or leaks.patients):
+        return ""
+    patients = f", {leaks.patients} patients" if leaks.patients else ""
+    of_fold = " of fold 1" if split.folds else ""
+    return (
+        f"a {split.protocol} split leaks: {leaks.groups} near-duplicate groups{patients} and {leaks.contents} slices "
+        f"with exact copies are in several parts{of_fold}, so figures on it are too high"
+    )
+
+
+def _left_out(manifest: Manifest, split: Split) -> list[int]:
+    """Return the slices that a split by institution leaves out: those in groups with tested slices of another."""
+    if split.protocol != "institution":
+        return []
+    tested = {manifest.slices[i].group for i in split.test}
+    used = {*split.train, *split.val, *split.test}
+    return [i for i, item in enumerate(manifest.slices) if i not in used and item.group in tested]
+
+
 def describe(split: Split) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
     return model_card.split_in_words(split.protocol, split.seed, split.folds, split.fold)
 
 
-def _check_request(manifest: Manifest, protocol: str, fractions: Sequence[float]) -> None:
-    if protocol not in get_args(Protocol):
-        raise UsageError(f"unknown split protocol {protocol!r}", f"known: {', '.join(get_args(Protocol))}")
+def check_request(manifest: Manifest, fractions: Sequence[float] = FRACTIONS) -> None:
+    """Raise UsageError for invalid fractions, and for a data set of fewer than two classes."""
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UsageError(f"the parts {fractions} of a split must be above 0 and sum to 1", "for example 0.64 0.16 0.20")
     if len(manifest.classes) < 2:
@@ -188,19 +219,22 @@ def _check_request(manifest: Manifest, protocol: str, fractions: Sequence[float]
         )
 
 
-def _units(
-    manifest: Manifest, protocol: Protocol, least: int, whole: str
-) -> tuple[list[tuple[int, ...]], list[Counts]]:
+def _units(manifest: Manifest, protocol: Drawn, least: int, whole: str) -> tuple[list[tuple[int, ...]], list[Counts]]:
     """Return the slices that stay together, in file order, and the class counts of each. Raises UsageError."""
     labels = manifest.labels()
     numbers = [item.group for item in manifest.slices] if protocol == "grouped" else range(len(labels))
     units = list(groups.members_by_group(numbers).values())
-    counts = [[float(sum(labels[i] == k for i in unit)) for k in range(len(manifest.classes))] for unit in units]
+    counts = [class_counts(unit, labels, len(manifest.classes)) for unit in units]
     _require_units(manifest, counts, protocol, least, whole)
     return units, counts
 
 
-def _require_units(manifest: Manifest, counts: Sequence[Counts], protocol: Protocol, least: int, whole: str) -> None:
+def class_counts(unit: Sequence[int], labels: Sequence[int], classes: int) -> Counts:
+    """Count the slices of each class in a unit, whose slices have the class indices `labels`."""
+    return [float(sum(labels[i] == k for i in unit)) for k in range(classes)]
+
+
+def _require_units(manifest: Manifest, counts: Sequence[Counts], protocol: Drawn, least: int, whole: str) -> None:
     what = "near-duplicate groups" if protocol == "grouped" else "slices"
     for k, label in enumerate(manifest.classes):
         number = sum(count[k] > 0 for count in counts)

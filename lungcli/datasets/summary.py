@@ -1,7 +1,7 @@
 """The counts of a data set."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -43,6 +43,7 @@ class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True):
     masks: int
     institutions: tuple[InstitutionSummary, ...]
     rejected: tuple[Rejected, ...]
+    doubtful: tuple[Rejected, ...]
 
 
 def summarize(manifest: Manifest) -> DatasetSummary:
@@ -66,6 +67,7 @@ def summarize(manifest: Manifest) -> DatasetSummary:
         masks=sum(item.mask is not None for item in manifest.slices),
         institutions=institutions(manifest),
         rejected=manifest.rejected,
+        doubtful=manifest.doubtful,
     )
 
 
@@ -85,9 +87,8 @@ def institutions(manifest: Manifest) -> tuple[InstitutionSummary, ...]:
     )
 
 
-def one_class_institutions(manifest: Manifest) -> tuple[InstitutionSummary, ...]:
+def one_class(counted: Sequence[InstitutionSummary]) -> tuple[InstitutionSummary, ...]:
     """Return the institutions whose slices are all of one class, of several: where a slice is from tells its class."""
-    counted = institutions(manifest)
     return tuple(item for item in counted if len(item.classes) == 1) if len(counted) > 1 else ()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
-from lungcli.metrics import intervals, predictions
+from lungcli.metrics import intervals, predictions, worst_institution
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation, Figures
 
@@ -46,7 +46,9 @@ def decide(
     metric: str = METRIC,
     spared: int = 0,
 ) -> Decision:
-    """Accept when neither `metric` (see `predictions.figures_for`) nor malignant sensitivity falls by over `max_drop`.
+    """Accept when neither `metric` nor malignant sensitivity falls by more than `max_drop`.
+
+    `metric` is one of `predictions.figures_for`, or the score at the worst institution of several.
 
     Models come with their names. With `spared` so many predictions may become wrong, whatever that is of a small part.
     Raises UsageError when the two were evaluated on different slices, or the models' classes have no such metric.
@@ -58,10 +60,14 @@ def decide(
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
     figures = predictions.figures_for(after.classes)
-    if metric not in figures:
-        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
     matrices = after.matrices(), before.matrices()
-    difference = intervals.paired_difference(figures[metric], *matrices)
+    if metric == worst_institution.NAME and len(set(after.institutions)) > 1:
+        positive = predictions.positive_index(after.classes)
+        difference = worst_institution.paired_difference(after.by_institution(), before.by_institution(), positive)
+    elif metric in figures:
+        difference = intervals.paired_difference(figures[metric], *matrices)
+    else:
+        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
     malignant = intervals.paired_difference(figures[_MALIGNANT], *matrices) if _MALIGNANT in figures else None
     is_small = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
     return Decision(

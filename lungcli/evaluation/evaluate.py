@@ -49,6 +49,7 @@ def evaluate(
             "choose a model trained on these classes: lungcli models list",
         )
     labels = manifest.labels()
+    where = manifest.institutions()
     probabilities = predict_probabilities(model, pixels, indices)
     return Evaluation(
         classes=manifest.classes,
@@ -59,6 +60,7 @@ def evaluate(
         labels=tuple(labels[i] for i in indices),
         groups=tuple(manifest.slices[i].group for i in indices),
         probabilities=tuple(tuple(row) for row in probabilities.tolist()),
+        institutions=tuple(where[i] for i in indices) if len(set(where)) > 1 else (),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lungcli.core import names
 from lungcli.core.errors import UsageError
-from lungcli.datasets import groups
+from lungcli.datasets import groups, training_slices
 from lungcli.metrics import intervals
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import ExternalFigures, ModelCard
@@ -19,13 +19,14 @@ from lungcli.modelfile.model_card import ExternalFigures, ModelCard
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalResult:
     """The result for one folder. `predictions` counts the slices by predicted class; `unreadable` has a reason for each
-    file left out.
+    file left out, and `seen` counts those that the model was trained on, or that are near-duplicates of one.
     """
 
     folder: Path
     figures: ExternalFigures
     predictions: dict[str, int]
     unreadable: tuple[str, ...]
+    seen: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,16 @@ def summarize(
     hashes = [item.sha256 for item in classified]
     thumbs = np.stack([item.thumb for item in classified])
     group_numbers = groups.near_duplicate_groups(thumbs, hashes, [item.place for item in classified])
+    signatures = [training_slices.signature(thumb) for thumb in thumbs]
+    recognized = training_slices.recognized(card.training_slices, hashes, signatures)
+    unseen = ~np.isin(group_numbers, group_numbers[recognized])
+    if not unseen.any():
+        raise UsageError(
+            f"the model was trained on the slices in {folder}, or on slices of their groups",
+            "evaluate on slices that it has not seen",
+        )
+    classified = [item for item, is_new in zip(classified, unseen.tolist(), strict=True) if is_new]
+    hashes, group_numbers = [item.sha256 for item in classified], group_numbers[unseen]
     predicted = np.array([card.classes.index(item.label) for item in classified])
     specificity = referred = None
     if MALIGNANT in card.classes and label != MALIGNANT:
@@ -91,4 +102,5 @@ def summarize(
         ),
         predictions={name: int((predicted == index).sum()) for index, name in enumerate(card.classes)},
         unreadable=reasons,
+        seen=int((~unseen).sum()),
     )

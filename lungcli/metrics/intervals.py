@@ -65,7 +65,7 @@ def bootstrap_counts(count: int, seed: int = 0) -> Floats:
 
 def estimate(figure: Figure, matrices: Ints, seed: int = 0) -> Estimate:
     """Return `figure` of all groups together, with its interval."""
-    return _interval(float(figure(matrices.sum(axis=0))), figure(resample(matrices, seed)))
+    return percentile_interval(float(figure(matrices.sum(axis=0))), figure(resample(matrices, seed)))
 
 
 def paired_difference(figure: Figure, ours: Ints, theirs: Ints) -> Estimate:
@@ -74,7 +74,7 @@ def paired_difference(figure: Figure, ours: Ints, theirs: Ints) -> Estimate:
     The same draw of groups is used for both models, so what is hard for both cancels out.
     """
     value = float(figure(ours.sum(axis=0)) - figure(theirs.sum(axis=0)))
-    return _interval(value, figure(resample(ours)) - figure(resample(theirs)))
+    return percentile_interval(value, figure(resample(ours)) - figure(resample(theirs)))
 
 
 def paired_p(figure: Figure, ours: Ints, theirs: Ints) -> float | None:
@@ -101,7 +101,7 @@ def over_folds(values: Sequence[float]) -> Spread:
     finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if not len(finite):
         return Spread(mean=Estimate(value=None, low=None, high=None), deviation=None, folds=0)
-    mean = _interval(float(finite.mean()), bootstrap_counts(len(finite)) @ finite / len(finite))
+    mean = percentile_interval(float(finite.mean()), bootstrap_counts(len(finite)) @ finite / len(finite))
     return Spread(mean=mean, deviation=float(finite.std(ddof=1)) if len(finite) > 1 else None, folds=len(finite))
 
 
@@ -128,7 +128,8 @@ def share_estimate(hits: NDArray[np.bool_], groups: Ints) -> Estimate:
     return Estimate(value=value, low=min(value, max(0.0, middle - reach)), high=max(value, min(1.0, middle + reach)))
 
 
-def _interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
+def percentile_interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
+    """Return `value` with the 95 % interval of the `resampled` ones that are defined; no value where it is NaN."""
     finite = resampled[np.isfinite(resampled)]
     if not np.isfinite(value) or not len(finite):
         return Estimate(value=None, low=None, high=None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lungcli.core.errors import UsageError
 from lungcli.core.versioned import Count, NotNegative, Share
-from lungcli.metrics import calibration, classification, intervals
+from lungcli.metrics import calibration, classification, intervals, worst_institution
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate, Figure, Spread
 
@@ -19,7 +19,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Calibrated probabilities of every slice of one part; enough to compare any two models slice by slice.
 
     `labels` and `groups` have one number a slice, `probabilities` K a slice, in the order of `slices` (paths within
-    the data set). Two evaluations can be compared when `split_digest` and `part` agree.
+    the data set); so have `institutions`, which is empty where the data set has but one. Two evaluations can be
+    compared when `split_digest` and `part` agree.
     """
 
     classes: tuple[str, ...]
@@ -30,10 +31,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[int, ...]
     groups: tuple[int, ...]
     probabilities: tuple[tuple[Share, ...], ...]
+    institutions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if {len(self.labels), len(self.groups), len(self.probabilities)} - {len(self.slices)}:
             raise ValueError("slices, labels, groups and probabilities differ in number")
+        if self.institutions and len(self.institutions) != len(self.slices):
+            raise ValueError("slices and institutions differ in number")
         if any(len(row) != len(self.classes) for row in self.probabilities):
             raise ValueError("a slice does not have a probability for each class")
         if self.labels and not 0 <= min(self.labels) <= max(self.labels) < len(self.classes):
@@ -60,13 +64,21 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             groups=len(matrices),
             part=self.part,
             protocol=self.protocol,
-            estimates={
-                name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()
-            },
+            estimates={name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()}
+            | self._worst_institution(),
             ece=calibration.expected_calibration_error(probabilities, labels),
             nll=calibration.negative_log_likelihood(probabilities, labels),
             brier=calibration.brier_score(probabilities, labels),
         )
+
+    def by_institution(self) -> Ints:
+        """Confusion matrix of each group at each institution: shape (I, G, K, K)."""
+        return worst_institution.matrices(*self.arrays(), self.institutions)
+
+    def _worst_institution(self) -> dict[str, Estimate]:
+        if len(set(self.institutions)) < 2:
+            return {}
+        return {worst_institution.NAME: worst_institution.estimate(self.by_institution(), positive_index(self.classes))}
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +92,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ece: Share
     nll: NotNegative
     brier: NotNegative
+
+
+def positive_index(classes: Sequence[str]) -> int | None:
+    """Index of the class malignant, None where there is none."""
+    return classes.index(MALIGNANT) if MALIGNANT in classes else None
 
 
 def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
@@ -142,6 +159,7 @@ def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
         labels=tuple(item for fold in folds for item in fold.labels),
         groups=tuple(item for fold in folds for item in fold.groups),
         probabilities=tuple(item for fold in folds for item in fold.probabilities),
+        institutions=tuple(item for fold in folds for item in fold.institutions),
     )
 
 

@@ -30,7 +30,9 @@ _MOST_CLASSES, _LONGEST_NAME = 1000, 200
 
 
 class DataCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The data a model was trained on. A model of `synthetic` data says nothing about people."""
+    """The data a model was trained on. A model of `synthetic` data says nothing about people, one of `any_picture` has
+    no guard.
+    """
 
     name: str
     digest: str
@@ -39,6 +41,19 @@ class DataCard(msgspec.Struct, frozen=True, kw_only=True):
     synthetic: bool
     licence: str
     citation: str
+    any_picture: bool = False
+
+
+class TrainingSlices(msgspec.Struct, frozen=True, kw_only=True):
+    """The slices a model was trained or chosen on, to be recognised in other data; see `datasets.training_slices`.
+
+    `count` of them; a short hash of the content of each, and the signatures of their thumbnails, both sorted, without
+    repeats and one after the other.
+    """
+
+    count: int
+    hashes: bytes
+    signatures: bytes
 
 
 class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +196,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     risk_coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[RobustnessFigures, ...] = msgspec.field(default=(), name="stress")
     external: tuple[ExternalFigures, ...] = msgspec.field(default=(), name="elsewhere")
+    training_slices: TrainingSlices | None = None
     created: Annotated[datetime.datetime, msgspec.Meta(tz=True)]
     versions: dict[str, str]
     disclaimer: str = DISCLAIMER

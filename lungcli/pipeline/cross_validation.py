@@ -3,7 +3,9 @@
 Every slice is classified by the one model that was not trained on it.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -14,7 +16,8 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance, evaluate
 from lungcli.evaluation.acceptance import Decision
-from lungcli.metrics import classification, intervals, predictions, significance
+from lungcli.metrics import classification, institutions, intervals, predictions, significance
+from lungcli.metrics.institutions import InstitutionFigures
 from lungcli.metrics.intervals import Estimate, Spread
 from lungcli.metrics.predictions import Evaluation, Figures
 from lungcli.metrics.significance import Significance
@@ -32,11 +35,15 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PooledStage(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage: figures over all slices, and each figure's mean and spread over the folds."""
+    """One stage: figures over all slices, each figure's mean and spread over the folds, and figures by institution.
+
+    `institutions` are the worst first; none where the data set has but one.
+    """
 
     stage: str
     figures: Figures
     over_folds: dict[str, Spread]
+    institutions: tuple[InstitutionFigures, ...] = ()
 
 
 class Pooled(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +68,18 @@ def start(kind: Kind, folds: Sequence[Recipe], name: str = "") -> list[Run]:
     return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in with_teachers]
 
 
+def folds_of(name: str) -> tuple[Run, ...]:
+    """Return the runs NAME-fold1, NAME-fold2, … of a cross-validation; none where `name` is that of no such."""
+    known = runs.known()
+    if name in known or f"{name}-fold1" not in known:
+        return ()
+    return tuple(runs.read(known[f"{name}-fold{number}"]) for number in range(1, _count(name, known) + 1))
+
+
+def _count(name: str, known: Mapping[str, Path]) -> int:
+    return next(number for number in itertools.count(1) if f"{name}-fold{number + 1}" not in known)
+
+
 def pool(folds: Sequence[Run]) -> Pooled:
     """Pool the finished runs of all folds.
 
@@ -80,7 +99,10 @@ def pool(folds: Sequence[Run]) -> Pooled:
         synthetic=synthetic,
         stages=tuple(
             PooledStage(
-                stage=stage, figures=pooled[stage].figures(), over_folds=predictions.spread_over_folds(by_fold[stage])
+                stage=stage,
+                figures=pooled[stage].figures(),
+                over_folds=predictions.spread_over_folds(by_fold[stage]),
+                institutions=institutions.by_institution(pooled[stage]),
             )
             for stage in stage_names
         ),

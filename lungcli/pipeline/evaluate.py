@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lungcli.core.errors import UsageError
-from lungcli.datasets import cache, files, manifest, splits
+from lungcli.datasets import cache, files, manifest, splits, training_slices
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_card import ExternalFigures, ModelCard, RobustnessFigures
 from lungcli.pipeline import stages
@@ -17,6 +17,8 @@ from lungcli.pipeline import stages
 if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
 
+# One group of near-duplicates says nothing of other people, and gives no interval.
+_LEAST_GROUPS = 2
 RANDOM_SPLIT_WARNING = (
     "A random split puts near-duplicates of its test slices, often of the same patient, into the training part: "
     "its figures are too good."
@@ -29,23 +31,15 @@ def evaluate_on(
     """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
 
     On the data it was trained on: the test part of its own split, and with `random` that of a random split. On other
-    data: every slice, however few groups it has. Raises ModelFileError when the classes differ.
+    data: every slice, but those in groups with slices that the model was trained or chosen on. Raises ModelFileError
+    when the classes differ, UsageError where fewer than two groups are left.
     """
     from lungcli.evaluation import evaluate
 
     card = model.card
     data = manifest.load(name)
     if data.digest != card.data.digest:
-        everything = tuple(range(len(data.slices)))
-        whole = splits.Split(
-            train=(), val=(), test=everything, protocol="grouped", seed=0, digest=f"all of {data.digest}"
-        )
-        pixels = cache.load(data, manifest.folder(data.name), card.size, advance)
-        evaluation = evaluate.evaluate(model, pixels, everything, data, whole, part="all")
-        warning = ""
-        if data.name == card.data.name:
-            warning = f"{name} has changed since the model was trained on it, so these slices may be training slices"
-        return [(f"{name}, all slices (not the model's own data)", warning, evaluation)]
+        return [_evaluate_elsewhere(model, data, advance)]
     run_data = _training_data(model, name, advance)
     if run_data.split.digest != card.split.digest:
         raise UsageError(
@@ -54,7 +48,7 @@ def evaluate_on(
             "train it again",
         )
     evaluation = _evaluate_test_part(model, run_data)
-    warning = "" if run_data.split.protocol == "grouped" else RANDOM_SPLIT_WARNING
+    warning = splits.leak_warning(run_data.manifest, run_data.split) and RANDOM_SPLIT_WARNING
     title = f"{name}, test part of the model's own {splits.describe(run_data.split).removeprefix('the ')}"
     evaluations = [(title, warning, evaluation)]
     if random and run_data.split.protocol == "grouped":
@@ -66,6 +60,39 @@ def evaluate_on(
         )
         evaluations.append((f"{name}, test part of a random split, as in the literature", warning, evaluation))
     return evaluations
+
+
+def _evaluate_elsewhere(
+    model: "Model", data: manifest.Manifest, advance: files.Advance | None
+) -> tuple[str, str, Evaluation]:
+    """Evaluate on all slices of other data that the model has not seen."""
+    from lungcli.evaluation import evaluate
+
+    card = model.card
+    indices = training_slices.unseen(card.training_slices, data)
+    seen = len(data.slices) - len(indices)
+    if len({data.slices[i].group for i in indices}) < _LEAST_GROUPS:
+        raise UsageError(
+            f"the model was trained on {data.name!r}, or copies of it: {seen} of its {len(data.slices)} slices are in "
+            "groups with training slices, and too few are left to evaluate on",
+            f"evaluate on its own test part (leave --data out), or on data that it has not seen: {card.data.name!r} is "
+            "the name of its own",
+        )
+    digest = f"all of {data.digest}" if not seen else f"unseen of {data.digest}: {indices}"
+    unseen = splits.Split(train=(), val=(), test=indices, protocol="grouped", seed=0, digest=digest)
+    pixels = cache.load(data, manifest.folder(data.name), card.size, advance)
+    evaluation = evaluate.evaluate(model, pixels, indices, data, unseen, part="all")
+    if card.training_slices is None:
+        title, warning = (
+            f"{data.name}, all slices",
+            (f"the model file does not say which slices it was trained on, so slices of {data.name} may be among them"),
+        )
+    elif seen:
+        title = f"{data.name}, {len(indices)} of {len(data.slices)} slices"
+        warning = f"{seen} slices are left out: the model was trained on them, or on slices of their groups"
+    else:
+        title, warning = f"{data.name}, all slices (the model has seen none of them)", ""
+    return title, warning, evaluation
 
 
 def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluation | None:

@@ -21,7 +21,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
-from lungcli.datasets import cache, files, lesions, manifest, split_files
+from lungcli.datasets import cache, files, lesions, manifest, split_files, training_slices
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
@@ -287,7 +287,12 @@ def export(run: Run, stage: str, run_data: RunData, cut: Pruning | None = None) 
 
 
 def guard_statistics(run_data: RunData) -> OodStatistics | None:
-    """Fit the out-of-distribution guard on 400 slices each of the training and validation parts."""
+    """Fit the out-of-distribution guard on 400 slices each of the training and validation parts.
+
+    None for data of any picture, which no guard belongs to.
+    """
+    if run_data.manifest.source.any_picture:
+        return None
     folder = manifest.folder(run_data.manifest.name)
 
     def files(part: tuple[int, ...]) -> list[Path]:
@@ -317,6 +322,7 @@ def _card(stage: str, recipe: Recipe, run_data: RunData, parameters: int) -> Mod
             synthetic=source.synthetic,
             licence=source.licence,
             citation=source.citation,
+            any_picture=source.any_picture,
         ),
         split=SplitCard(
             protocol=run_data.split.protocol,
@@ -327,6 +333,7 @@ def _card(stage: str, recipe: Recipe, run_data: RunData, parameters: int) -> Mod
             fold=run_data.split.fold,
         ),
         recipe=recipe,
+        training_slices=training_slices.record(run_data.manifest, (*run_data.split.train, *run_data.split.val)),
         created=now(),
         versions=versions(),
     )

@@ -187,8 +187,9 @@ def capture_and_predict(
         image = lung_segmentation.as_image(picture.pixels)
         chest = lung_segmentation.segment_image(image)
         features = ood_features.measure(picture, chest)
-        objection = ood.rejection(picture, features)
         members = ensemble.members(models)
+        guarded = not all(model.card.data.any_picture for model in members)
+        objection = ood.rejection(picture, features) if guarded else None
         prepared = functools.cache(lambda size: prepare_in(image, size, chest))
         outcome: Outcome
         if objection and not force:

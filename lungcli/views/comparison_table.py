@@ -50,6 +50,7 @@ COLUMNS: tuple[Column, ...] = (
     ("p50 ms", lambda row: _latency(row, "p50")),
     ("balanced accuracy", _figure("balanced_accuracy")),
     ("malignant sensitivity", _figure("malignant_sensitivity")),
+    ("worst institution", _figure("worst_institution")),
     ("to baseline", lambda row: difference(row.difference)),
     ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
     ("parameters", lambda row: f"{row.parameters / 1e6:.2f} M"),
@@ -106,6 +107,12 @@ def brief(title: str, cell: str) -> str:
     return cell.partition(" [")[0] if title == "to baseline" else cell
 
 
+def columns(comparison: Comparison) -> tuple[Column, ...]:
+    """Return the columns of a comparison; that of the worst institution only where some model has been to several."""
+    several = any(row.figures and "worst_institution" in row.figures.estimates for row in comparison.rows)
+    return tuple(column for column in COLUMNS if several or column[0] != "worst institution")
+
+
 def footnotes(comparison: Comparison) -> list[str]:
     """How to read the table."""
     lines = []
@@ -144,8 +151,9 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown table with its footnotes."""
-    lines = [_piped([title for title, _ in COLUMNS]), _piped(["---"] * len(COLUMNS))]
-    lines += [_piped([show(row).replace("|", "\\|") for _, show in COLUMNS]) for row in comparison.rows]
+    shown = columns(comparison)
+    lines = [_piped([title for title, _ in shown]), _piped(["---"] * len(shown))]
+    lines += [_piped([show(row).replace("|", "\\|") for _, show in shown]) for row in comparison.rows]
     return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
 
 

@@ -101,3 +101,36 @@ def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pyte
     assert "treats slices as independent" in shown.err
     assert "distillation check passed: student minus teacher is +0.000" in shown.err
     assert "quantization check failed: int8 minus student is -0.167" in shown.err
+
+
+def test_each_institution_is_left_out_once(home: Path) -> None:
+    for name, seed in (("north", 1), ("south", 2)):
+        call(home, "data", "phantom", "--slices", 45, "--seed", seed, "--name", name)
+
+    done = call(
+        home, "train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--data", "south", "--data", "north",
+        "--protocol", "institution", "--name", "cv",
+    )  # fmt: skip
+
+    assert "south, north are combined as 'north+south'" in done.stderr
+    assert "2 folds, one run each: cv-fold1 to cv-fold2" in done.stderr
+    assert "fold 2 of 2, without south: balanced accuracy" in done.stderr
+    assert "train by institution, the worst first" in done.stdout
+    rows = [line.split()[:3] for line in done.stdout.splitlines() if line.startswith(("north ", "south "))]
+    assert sorted(row[:2] for row in rows) == [["north", "45"], ["south", "45"]]
+    assert "each institution was tested by the models that were trained and chosen without it" in done.stderr
+    again = call(home, "evaluate", "cv")
+    assert "train by institution, the worst first" in again.stdout
+    pooled = json.loads(call(home, "evaluate", "cv", "--json").stdout)
+    assert len(pooled["stages"][0]["institutions"]) == 2
+    assert "cv has 2 folds, each with models of its own" in call(home, "evaluate", "cv", "--stress", check=2).stderr
+    split = call(home, "data", "split", "north+south", "--protocol", "institution")
+    assert "test (south)" in split.stdout
+    assert "no tested institution in another" in split.stderr
+
+
+def test_a_single_institution_cannot_be_left_out(workshop: Path) -> None:
+    done = call(workshop, "train", "--model", "ownmodel", *SMALL, "--protocol", "institution", check=2)
+
+    assert "leaving one institution out takes 2 to 20 of them, and 'phantom' has 1" in done.stderr
+    assert "lungcli data combine A B --name AB" in done.stderr

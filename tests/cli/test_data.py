@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import call
+from tests.cli.conftest import SMALL, call
 
 
 def test_phantoms_say_that_they_are_synthetic(workshop: Path) -> None:
@@ -152,3 +152,65 @@ def test_a_bad_renaming_is_one_line(home: Path, workshop: Path, renaming: str, s
 
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_split_of_its_own_is_kept_and_used(home: Path, workshop: Path, tmp_path: Path) -> None:
+    slices = workshop / "data" / "phantom" / "slices"
+    for label in ("malignant", "normal"):
+        for number, path in enumerate(sorted((slices / label).iterdir())):
+            folder = tmp_path / "set" / ("train", "val", "test")[number % 3] / label
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder)
+
+    imported = call(home, "data", "import", tmp_path / "set")
+
+    assert "its own split is kept" in imported.stderr
+    assert "to use it: --split given" in imported.stderr
+    assert "a given split leaks" in imported.stderr
+    call(home, "data", "verify", "set")
+    done = call(home, "train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--split", "given")
+    assert "the given split with seed 0" in done.stderr
+    assert "a given split leaks" in done.stderr
+
+
+def test_data_left_out_is_the_only_data_set_or_an_error_that_lists_them(
+    home: Path, workshop: Path, tmp_path: Path
+) -> None:
+    assert "there is none on this machine yet" in call(home, "train", "--model", "ownmodel", check=2).stderr
+    for name in ("north", "south"):
+        call(home, "data", "import", workshop / "data" / "phantom" / "slices", "--name", name)
+    done = call(home, "train", "--model", "ownmodel", check=2)
+    assert "no data set is named with --data, and there are several: north, south" in done.stderr
+
+
+def test_the_catalog_says_how_to_get_each_published_set(home: Path) -> None:
+    rows = json.loads(call(home, "data", "list", "--published", "--json").stdout)["published"]
+    assert {row["name"] for row in rows} >= {"iqothnccd", "lidc-idri", "luna16", "qin-lung-ct", "covid-ctset"}
+    assert all(row["licence"] and row["citation"] and row["get"] for row in rows)
+    text = call(home, "data", "list", "--published").stdout
+    assert "lungcli data download iqothnccd" in text
+    assert "NBIA Data Retriever" in text
+
+
+def test_a_set_that_is_to_be_got_by_hand_says_how_and_is_imported_with_its_licence(
+    home: Path, workshop: Path, tmp_path: Path
+) -> None:
+    refused = call(home, "data", "download", "qin-lung-ct", check=7)
+    assert "qin-lung-ct is not offered for download without an account" in refused.stderr
+    assert "then: lungcli data download qin-lung-ct --from-dir DIR" in refused.stderr
+    slices = workshop / "data" / "phantom" / "slices"
+    table = ["path,label,patient"]
+    for label in ("malignant", "normal"):
+        for path in sorted((slices / label).iterdir())[:6]:
+            (tmp_path / "pack").mkdir(exist_ok=True)
+            shutil.copy(path, tmp_path / "pack")
+            table.append(f"{path.name},{label},QIN-{path.name[:4]}")
+    (tmp_path / "pack" / "labels.csv").write_text("\n".join(table))
+
+    call(home, "data", "download", "qin-lung-ct", "--from-dir", tmp_path / "pack")
+
+    facts = json.loads(call(home, "data", "show", "qin-lung-ct", "--json").stdout)
+    assert facts["source"]["licence"] == "CC BY 3.0"
+    assert "Goldgof" in facts["source"]["citation"]
+    assert facts["patients"] > 0
+    call(home, "data", "verify", "qin-lung-ct")

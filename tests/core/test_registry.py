@@ -40,7 +40,14 @@ def test_unknown_net() -> None:
 
 
 def test_published_data_sets() -> None:
-    assert list(registry.DATA_SETS) == ["iqothnccd", "chest-ctscan"]
+    assert list(registry.DATA_SETS) == [
+        "iqothnccd",
+        "chest-ctscan",
+        "lidc-idri",
+        "luna16",
+        "qin-lung-ct",
+        "covid-ctset",
+    ]
     assert registry.data_set("Chest_CTscan").slices == 1000
     with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
         registry.data_set("luna")

@@ -51,6 +51,8 @@ def test_classes_institutions_masks_and_groups(imported: Sequence[str]) -> None:
         ("slices/south/normal/e.png", "normal", "South", None, 5),
     ]
     assert combine.shared_patients(data) == 1
+    originals = {item.sha256: item.signature for name in imported for item in manifest.load(name).slices}
+    assert {item.sha256: item.signature for item in data.slices} == originals
     assert [(item.path, item.reason) for item in data.rejected] == [
         ("south/slices/normal/d.png", "the same picture as home/slices/normal/3.png")
     ]
@@ -149,3 +151,17 @@ def test_what_cannot_be_combined_says_so(
 def test_a_taken_name_is_refused(imported: Sequence[str]) -> None:
     with pytest.raises(UsageError, match="there is a data set 'south' already"):
         combined(imported, "south")
+
+
+def test_several_data_sets_are_combined_once_under_a_name_of_theirs(imported: Sequence[str]) -> None:
+    assert combine.combined_name(["south", "home"]) == "home+south"
+    made = manifest.load("home+south")
+    assert made.source.members == tuple((name, manifest.load(name).digest) for name in ("home", "south"))
+
+    assert combine.combined_name(["home", "south"]) == "home+south"
+
+    manifest.remove("south")
+    importer.import_dataset(manifest.folder("north"), "south")
+    with pytest.raises(UsageError, match="combines other data than there is now") as caught:
+        combine.combined_name(["home", "south"])
+    assert "lungcli data remove 'home+south'" in caught.value.hint

@@ -67,6 +67,16 @@ def test_a_mask_that_leads_outside_is_refused(mask: str) -> None:
         manifest.load("some")
 
 
+@pytest.mark.parametrize("signature", ["x", "ab", "AB" * 16, "ab" * 17])
+def test_a_signature_that_is_none_is_refused(signature: str) -> None:
+    first, *others = described([("normal", 1), ("benign", 1)]).slices
+    data = manifest.build("some", (msgspec.structs.replace(first, signature=signature), *others), (), MADE_UP)
+    manifest.save(data, manifest.folder("some"))
+
+    with pytest.raises(UnreadableInputError, match="has a signature that is none"):
+        manifest.load("some")
+
+
 def test_digest_changes_with_the_order_but_not_with_the_name() -> None:
     made = described([("normal", 2)])
 
@@ -96,6 +106,7 @@ SLICES = st.builds(
     institution=TEXT,
     mask=st.none() | PLAIN.map(lambda name: f"masks/{name.replace('..', '')}"),
     mask_sha256=TEXT,
+    signature=st.just("") | st.binary(min_size=16, max_size=16).map(bytes.hex),
 )
 
 
@@ -219,3 +230,14 @@ def test_a_slice_of_a_class_that_is_not_named_is_refused() -> None:
 
     with pytest.raises(UnreadableInputError, match="is of a class that it does not name"):
         manifest.load("some")
+
+
+def test_the_only_data_set_need_not_be_named() -> None:
+    with pytest.raises(UsageError, match="there is none on this machine yet") as caught:
+        manifest.only()
+    assert "lungcli data phantom" in caught.value.hint
+    saved("one")
+    assert manifest.only() == "one"
+    saved("two")
+    with pytest.raises(UsageError, match="no data set is named with --data, and there are several: one, two"):
+        manifest.only()

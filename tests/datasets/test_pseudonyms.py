@@ -28,6 +28,14 @@ def test_nobody_has_none(identifier: str) -> None:
     assert pseudonym(identifier) == ""
 
 
+def test_a_hospital_and_a_patient_of_one_name_differ() -> None:
+    hospital = pseudonym("St Mary", "institution")
+
+    assert hospital.startswith("institution-")
+    assert hospital.removeprefix("institution-") != pseudonym("St Mary").removeprefix("patient-")
+    assert pseudonym(hospital) == hospital
+
+
 def test_another_home_has_other_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = pseudonym("Doe^Jane")
     monkeypatch.setenv("LUNGCLI_HOME", str(tmp_path / "other"))

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UnreadableInputError, UsageError
-from lungcli.datasets import manifest, split_files, splits
+from lungcli.core.recipe import Drawn
+from lungcli.datasets import manifest, source_splits, split_files, splits
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.split_files import SplitFile
-from lungcli.datasets.splits import Protocol
 from tests.datasets.test_splits import CLASSES, PROTOCOLS, even
 from tests.imaging.pictures import described
 
@@ -52,7 +52,7 @@ def forged(file: SplitFile, **changes: Any) -> SplitFile:
     seed=st.integers(0, 1000),
 )
 def test_round_trip(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], protocol: Protocol, folds: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], protocol: Drawn, folds: int, seed: int
 ) -> None:
     data = described([(label, size) for label in CLASSES for size in sizes])
     with pytest.MonkeyPatch.context() as patch:
@@ -91,8 +91,8 @@ def test_what_is_in_the_file(kept: Manifest) -> None:
 
 
 def test_names(kept: Manifest) -> None:
-    assert split_files.default_name("grouped", 0, 3) == "grouped-seed3"
-    assert split_files.default_name("random", 5, 0) == "random-5folds-seed0"
+    assert split_files.default_name(split_files.build(kept, seed=3)) == "grouped-seed3"
+    assert split_files.default_name(split_files.build(kept, "random", 5)) == "random-5folds-seed0"
     path = split_files.save(kept, split_files.build(kept), "grouped-seed0")
 
     assert split_files.saved(kept) == {"grouped-seed0": path}
@@ -180,9 +180,9 @@ def test_unknown_parts_and_newer_files(kept: Manifest) -> None:
 
     with pytest.raises(UnreadableInputError, match="is damaged"):
         split_files.read(edited(path, lambda content: content["slices"][0].update(parts=["valid"])))
-    with pytest.raises(UnreadableInputError, match="format 2; this lungcli reads up to 1"):
+    with pytest.raises(UnreadableInputError, match="format 3; this lungcli reads up to 2"):
         split_files.read(
-            edited(path, lambda content: content.update(format_version=2) or content["slices"][0].update(parts=["val"]))
+            edited(path, lambda content: content.update(format_version=3) or content["slices"][0].update(parts=["val"]))
         )
 
 
@@ -219,3 +219,38 @@ def test_a_split_that_became_another_is_refused(kept: Manifest) -> None:
 
     with pytest.raises(UsageError, match="the split mine is now the grouped split with seed 1"):
         split_files.split_of_recipe(kept, named)
+
+
+def several() -> Manifest:
+    """Groups of three classes in three hospitals, of which two share a group."""
+    slices = tuple(
+        msgspec.structs.replace(item, institution=("North", "South", "West")[item.group % 3 if i else 1])
+        for i, item in enumerate(DATA.slices)
+    )
+    return manifest.build("some", slices, (), DATA.source)
+
+
+def test_folds_by_institution_are_kept_in_a_file_of_a_newer_format() -> None:
+    data = several()
+    manifest.save(data, manifest.folder("some"))
+    file = split_files.build(data, "institution", seed=2)
+
+    path = split_files.save(data, file, split_files.default_name(file))
+
+    assert path.stem == "institution-3folds-seed2"
+    assert (file.format_version, split_files.build(data).format_version) == (2, 1)
+    assert split_files.splits_of(data, path) == source_splits.institution_folds(data, 2)
+    assert "none" in {part for item in file.slices for part in item.parts}
+
+
+def test_the_protocol_institution_needs_no_file_and_makes_its_own_number_of_folds() -> None:
+    data = several()
+    manifest.save(data, manifest.folder("some"))
+
+    fields = split_files.recipe_fields("some", "institution")
+    recipe = recipes.make(data="some", model="m", fold=2, **fields)
+
+    assert fields == {"split": "", "protocol": "institution", "folds": 3}
+    assert split_files.split_of_recipe(data, recipe) == source_splits.institution_folds(data)[1]
+    with pytest.raises(UsageError, match="'some' has 3 institutions, a fold for each, and not 5 folds"):
+        split_files.build(data, "institution", folds=5)

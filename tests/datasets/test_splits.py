@@ -1,5 +1,6 @@
 """Splits: parts are disjoint and complete, groups stay whole, classes are everywhere, seeds mean the same anywhere."""
 
+import contextlib
 import subprocess
 import sys
 from collections import Counter
@@ -10,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lungcli.core.errors import UsageError
-from lungcli.datasets import manifest, splits
+from lungcli.core.recipe import Drawn
+from lungcli.datasets import manifest, source_splits, splits
 from lungcli.datasets.manifest import Manifest
-from lungcli.datasets.splits import Protocol, Split, cross_validation_folds, make_split
+from lungcli.datasets.source_splits import institution_folds
+from lungcli.datasets.splits import Split, cross_validation_folds, make_split
 from tests.imaging.pictures import described
 
 CLASSES = ("benign", "malignant", "normal")
-PROTOCOLS: tuple[Protocol, ...] = ("grouped", "random")
+PROTOCOLS: tuple[Drawn, ...] = ("grouped", "random")
 
 
 @st.composite
@@ -44,7 +47,7 @@ def parts(divided: Split) -> list[tuple[int, ...]]:
 
 @settings(deadline=None)
 @given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
-def test_parts_are_disjoint_complete_and_sorted(data: Manifest, seed: int, protocol: Protocol) -> None:
+def test_parts_are_disjoint_complete_and_sorted(data: Manifest, seed: int, protocol: Drawn) -> None:
     divided = make_split(data, protocol, seed)
 
     assert sorted(i for part in parts(divided) for i in part) == list(range(len(data.slices)))
@@ -62,7 +65,7 @@ def test_groups_never_cross(data: Manifest, seed: int) -> None:
 
 @settings(deadline=None)
 @given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
-def test_every_class_is_in_every_part(data: Manifest, seed: int, protocol: Protocol) -> None:
+def test_every_class_is_in_every_part(data: Manifest, seed: int, protocol: Drawn) -> None:
     if min(Counter(data.labels()).values()) < 3:
         return
     for part in parts(make_split(data, protocol, seed)):
@@ -71,7 +74,7 @@ def test_every_class_is_in_every_part(data: Manifest, seed: int, protocol: Proto
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_classes_keep_their_shares(protocol: Protocol, seed: int) -> None:
+def test_classes_keep_their_shares(protocol: Drawn, seed: int) -> None:
     data = described([("benign", 3)] * 20 + [("malignant", 9)] * 30 + [("malignant", 40)] * 4 + [("normal", 5)] * 40)
     labels = [item.label for item in data.slices]
 
@@ -98,7 +101,7 @@ def test_other_fractions() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
-def test_same_seed_same_split(data: Manifest, seed: int, protocol: Protocol) -> None:
+def test_same_seed_same_split(data: Manifest, seed: int, protocol: Drawn) -> None:
     if min(Counter(data.labels()).values()) < 3:
         return
     assert make_split(data, protocol, seed) == make_split(data, protocol, seed)
@@ -183,12 +186,6 @@ def test_no_slices() -> None:
         make_split(described([]))
 
 
-def test_unknown_protocol() -> None:
-    with pytest.raises(UsageError, match="unknown split protocol 'patient'") as caught:
-        make_split(even(), "patient")  # type: ignore[arg-type]
-    assert caught.value.hint == "known: grouped, random"
-
-
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.4, 0.2)])
 def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -> None:
     with pytest.raises(UsageError, match="sum to 1"):
@@ -198,7 +195,7 @@ def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -
 @settings(deadline=None)
 @given(data=manifests(), k=st.integers(3, 6), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
 def test_folds_test_every_slice_once_and_keep_groups_and_classes(
-    data: Manifest, k: int, seed: int, protocol: Protocol
+    data: Manifest, k: int, seed: int, protocol: Drawn
 ) -> None:
     units = [(item.label, item.group if protocol == "grouped" else item.path) for item in data.slices]
     of_class = Counter(label for label, _ in set(units))
@@ -280,7 +277,7 @@ def test_a_random_split_leaks_and_says_how_much() -> None:
     crossing = {
         g for g in range(30) if len({n for n, part in enumerate(parts(divided)) for i in part if i // 4 == g}) > 1
     }
-    assert found == splits.LeakCounts(groups=len(crossing), contents=0, patients=0)
+    assert found == splits.LeakCounts(groups=len(crossing), contents=0, patients=0, institutions=0)
     assert found.groups > 10
     splits.require_no_leak(data, divided)
 
@@ -318,6 +315,106 @@ def test_a_split_with_a_slice_twice_or_nowhere_is_refused() -> None:
     for bad in (divided.train + divided.test[:1], divided.train[1:], (*divided.train[1:], len(data.slices))):
         with pytest.raises(UsageError, match="several parts, or in none"):
             splits.require_no_leak(data, msgspec.structs.replace(divided, train=bad))
+
+
+HOSPITALS = ("North", "South", "West 2", "West 10")
+
+
+def located(data: Manifest, places: list[int]) -> Manifest:
+    """The slices of a data set, each taken in one of HOSPITALS."""
+    slices = tuple(
+        msgspec.structs.replace(item, institution=HOSPITALS[place])
+        for item, place in zip(data.slices, places, strict=True)
+    )
+    return manifest.build("some", slices, (), data.source)
+
+
+@st.composite
+def several_hospitals(draw: st.DrawFn) -> Manifest:
+    """A data set of two to four hospitals, of which any two may share groups."""
+    data = draw(manifests())
+    number = draw(st.integers(2, 4))
+    return located(
+        data, draw(st.lists(st.integers(0, number - 1), min_size=len(data.slices), max_size=len(data.slices)))
+    )
+
+
+@settings(deadline=None)
+@given(data=several_hospitals(), seed=st.integers(0, 99))
+def test_no_institution_and_no_group_is_on_two_sides(data: Manifest, seed: int) -> None:
+    with contextlib.suppress(UsageError):
+        folds = institution_folds(data, seed)
+        _require_sound(data, folds)
+
+
+def _require_sound(data: Manifest, folds: tuple[Split, ...]) -> None:
+    names = source_splits.institutions(data)
+    where = data.institutions()
+    for fold, name in zip(folds, names, strict=True):
+        assert [i for i, place in enumerate(where) if place == name] == list(fold.test)
+        group_parts = [{data.slices[i].group for i in part} for part in parts(fold)]
+        assert sum(map(len, group_parts)) == len(set.union(*group_parts))
+        left_out = set(range(len(data.slices))) - {i for part in parts(fold) for i in part}
+        assert {data.slices[i].group for i in left_out} <= group_parts[2]
+        assert fold.train
+        assert fold.val
+        splits.require_no_leak(data, fold)
+    assert [(fold.protocol, fold.folds, fold.fold) for fold in folds] == [
+        ("institution", len(names), number) for number in range(1, len(names) + 1)
+    ]
+    assert sorted(i for fold in folds for i in fold.test) == list(range(len(data.slices)))
+
+
+def test_institutions_are_left_out_by_name() -> None:
+    data = located(even(groups=8), [i // 4 % 4 for i in range(96)])
+
+    assert source_splits.institutions(data) == ("North", "South", "West 2", "West 10")
+    assert splits.describe(institution_folds(data)[3]) == "fold 4 of 4 of the institution split with seed 0"
+
+
+def test_validation_has_every_class_that_is_left() -> None:
+    data = located(even(groups=8), [i // 4 % 4 for i in range(96)])
+
+    for fold in institution_folds(data):
+        for part in (fold.train, fold.val):
+            assert {data.slices[i].label for i in part} == set(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("groups", "places", "message"),
+    [
+        ([("benign", 2), ("normal", 2)], [0] * 4, "takes 2 to 20 of them, and 'some' has 1"),
+        ([("benign", 2), ("normal", 2)], [0, 0, 0, 1], "the institution 'South' has a single slice"),
+        (
+            [("benign", 2), ("normal", 2)],
+            [0, 0, 1, 1],
+            "without the institution 'North' fewer than two classes are left",
+        ),
+        (
+            [("malignant", 2), ("malignant", 2), ("normal", 2), ("benign", 2), ("normal", 2), ("benign", 2)],
+            [0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1],
+            "without the institution 'North' 1 group with malignant slices are left, and it takes two",
+        ),
+        (
+            [("malignant", 2), ("malignant", 2), ("normal", 2), ("benign", 2), ("normal", 2), ("benign", 2)],
+            [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1],
+            "without the institution 'North' no groups with malignant slices are left",
+        ),
+    ],
+)
+def test_institutions_that_cannot_be_left_out(groups: list[tuple[str, int]], places: list[int], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        institution_folds(located(described(groups), places))
+    assert caught.value.hint
+
+
+def test_a_split_that_trains_on_the_tested_institution_is_refused() -> None:
+    data = located(even(groups=8), [i // 4 % 4 for i in range(96)])
+    fold = institution_folds(data)[0]
+    moved = msgspec.structs.replace(fold, train=tuple(sorted((*fold.train, *fold.test[:4]))), test=fold.test[4:])
+
+    with pytest.raises(UsageError, match="tests an institution that it trains on"):
+        splits.require_no_leak(data, moved)
 
 
 def test_names_of_splits() -> None:

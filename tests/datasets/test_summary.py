@@ -32,8 +32,8 @@ def test_institutions_by_hand_and_those_of_one_class() -> None:
         InstitutionSummary(name="North", classes={"benign": 2}, groups=1, patients=1),
         InstitutionSummary(name="ours", classes={"malignant": 2, "normal": 1}, groups=2, patients=0),
     )
-    assert [item.name for item in summary.one_class_institutions(data)] == ["North"]
+    assert [item.name for item in summary.one_class(counted.institutions)] == ["North"]
 
 
 def test_a_single_institution_of_one_class_is_no_shortcut() -> None:
-    assert summary.one_class_institutions(described([("benign", 2)])) == ()
+    assert summary.one_class(summary.institutions(described([("benign", 2)]))) == ()

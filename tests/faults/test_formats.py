@@ -211,7 +211,7 @@ def test_files_of_a_newer_version_are_refused_by_its_version(tmp_path: Path) -> 
     assert "upgrade lungcli" in caught.value.hint
     with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
         manifest.read(here / "manifest-1" / "manifest.json")
-    with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 1"):
+    with pytest.raises(UnreadableInputError, match="format 99; this lungcli reads up to 2"):
         split_files.read(here / "split-1.json")
     job = here / "archive-1" / job_manifest.MANIFEST
     job.write_text(newer(job.read_text()))

@@ -1,5 +1,6 @@
 """A user's own folder: predicted as `predict` does, counted, and no name gets into the model file."""
 
+import hashlib
 import itertools
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import pytest
 from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.datasets import manifest, training_slices
+from lungcli.datasets.manifest import Slice, Source
 from lungcli.datasets.phantom import dataset
 from lungcli.evaluation import external_validation
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
+from lungcli.modelfile.model_card import TrainingSlices
 from lungcli.pipeline.external_validation import evaluate_folder
 from lungcli.predict import predict
 from lungcli.predict.inputs import Item
@@ -97,6 +101,37 @@ def test_what_predict_refers_is_referred_here_as_well(tmp_path: Path, folder: Pa
     outcome, _ = predict.capture_and_predict(Item(shown="0.png", source=folder / "0.png"), model)
     assert isinstance(outcome, predict.Prediction)
     assert outcome.referred
+
+
+def _known(files: list[Path]) -> TrainingSlices:
+    slices = tuple(
+        Slice(
+            path=f"slices/{number}.png",
+            label="normal",
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            size=(64, 64),
+            group=number,
+        )
+        for number, path in enumerate(files)
+    )
+    data = manifest.build("known", slices, (), Source(about="made up"))
+    return training_slices.record(data, range(len(files)))
+
+
+def test_slices_that_the_model_has_seen_are_left_out_with_their_copies(tmp_path: Path, folder: Path) -> None:
+    model = _model(tmp_path, training_slices=_known([folder / "0.png"]))
+
+    result = evaluate_folder(model, "normal", folder)
+
+    assert (result.seen, result.figures.n, result.figures.groups) == (2, 3, 3)
+    assert result.predictions["normal"] == 3
+
+
+def test_a_folder_of_seen_slices_alone_is_refused(tmp_path: Path, folder: Path) -> None:
+    model = _model(tmp_path, training_slices=_known([*folder.glob("?.png"), *folder.glob("more/?.png")]))
+
+    with pytest.raises(UsageError, match="the model was trained on the slices in"):
+        evaluate_folder(model, "normal", folder)
 
 
 def test_no_name_gets_into_the_figures(tmp_path: Path, folder: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UnreadableInputError, UsageError
-from lungcli.datasets import groups, manifest, splits
+from lungcli.core.recipe import Drawn
+from lungcli.datasets import groups, manifest, splits, summary
 from lungcli.datasets.audit import findings, knn_baseline, shortcuts
 from lungcli.datasets.audit.features import SliceFeatures
 from lungcli.datasets.audit.findings import SEVERITIES, ClassCount, Crossing, Finding, Pair, Severity
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
-from lungcli.datasets.audit.shortcuts import Shortcut
+from lungcli.datasets.audit.shortcuts import Shortcut, ShortcutTest
 from lungcli.datasets.files import Advance
 from lungcli.datasets.groups import Thumbs
 from lungcli.datasets.manifest import Manifest, Rejected
@@ -49,7 +50,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """The results for the readable slices of one data set, the most severe findings first.
 
     `copies` are sets of paths with the same content; `conflicts` pair each slice with its nearest neighbour of another
-    label, if they are near-duplicates.
+    label, if they are near-duplicates. `institutions` says how well the institution of a slice is told from its
+    thumbnail as prepared, None where there is but one.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     nearest_neighbour: NearestNeighbour | None
     groupings: tuple[Grouping, ...]
     shortcuts: tuple[Shortcut, ...]
+    institutions: ShortcutTest | None = None
     copies: tuple[tuple[str, ...], ...]
     conflicts: tuple[Pair, ...]
     findings: tuple[Finding, ...]
@@ -97,6 +100,7 @@ def audit(
     copies, conflicts, classes = _copies(readable), _conflicts(readable, *other_label), _class_counts(readable)
     memory = _memory(readable, thumbs)
     measured_shortcuts = measure_shortcuts(readable, tuple(features.values()), advance)
+    visible = visible_institutions(readable, tuple(features.values()))
     near = [int((correlation >= findings.NEAR_COPY).sum()) for _, correlation in (nearest, other_label)]
     all_findings = (
         *findings.files(
@@ -112,6 +116,7 @@ def audit(
         *findings.mixed_groups(_numbers(readable), [item.label for item in readable.slices]),
         *findings.classes(classes),
         *findings.shortcuts(measured_shortcuts),
+        *findings.institutions(summary.institutions(readable), visible),
     )
     return Audit(
         name=whole.name,
@@ -122,6 +127,7 @@ def audit(
         nearest_neighbour=memory,
         groupings=groupings,
         shortcuts=measured_shortcuts,
+        institutions=visible,
         copies=copies,
         conflicts=conflicts,
         findings=tuple(sorted(all_findings, key=lambda item: SEVERITIES.index(item.severity))),
@@ -167,6 +173,17 @@ class _GroupingMethod(msgspec.Struct, frozen=True, kw_only=True):
     split: Split | None
 
 
+def visible_institutions(data: Manifest, features: Sequence[SliceFeatures]) -> ShortcutTest | None:
+    """Test how well institutions are told apart by thumbnails of prepared slices; None where there is but one."""
+    where = data.institutions()
+    names = sorted(set(where))
+    if len(names) < 2:
+        return None
+    labels = np.array([names.index(name) for name in where], dtype=np.int64)
+    thumbnails = np.stack([item.after["thumbnail"] for item in features])
+    return shortcuts.run_test(thumbnails, labels, np.array(_numbers(data), dtype=np.int64), len(names))
+
+
 def _alternative_groupings(data: Manifest, thumbs: Thumbs, seed: int) -> tuple[_GroupingMethod, ...]:
     """No groups, and near-duplicates joined at each of LEVELS; known patients stay together."""
     hashes, patients = [item.sha256 for item in data.slices], [item.patient for item in data.slices]
@@ -191,7 +208,7 @@ def _alternative_groupings(data: Manifest, thumbs: Thumbs, seed: int) -> tuple[_
     return tuple(groupings)
 
 
-def _split(of: Manifest, protocol: splits.Protocol, seed: int) -> tuple[Split | None, str]:
+def _split(of: Manifest, protocol: Drawn, seed: int) -> tuple[Split | None, str]:
     """The split, or why there is none."""
     try:
         return splits.make_split(of, protocol, seed), ""

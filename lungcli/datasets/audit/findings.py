@@ -6,10 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from lungcli.datasets import groups
+from lungcli.datasets import groups, summary
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.datasets.audit.shortcuts import Shortcut, ShortcutTest
 from lungcli.datasets.manifest import Rejected
+from lungcli.datasets.summary import InstitutionSummary
 
 Severity = Literal["error", "warning", "note"]
 
@@ -234,6 +235,30 @@ def shortcuts(measured: Sequence[Shortcut]) -> Iterator[Finding]:
                 f"{odd.base:.0%} are {odd.label}. Too few for the grouped test, but a net may memorize it."
             )
             yield _shortcut(item, title, detail)
+
+
+def institutions(counted: Sequence[InstitutionSummary], visible: ShortcutTest | None) -> Iterator[Finding]:
+    """Institutions of one class alone, and how well the institution is told from prepared slices (`visible`)."""
+    if one_class := summary.one_class(counted):
+        yield Finding(
+            id="institutions.one-class",
+            severity="warning",
+            title=f"{_count(one_class, 'institution')} with one class only",
+            detail="Where a slice was taken then tells its class, and a net learns the scanner, not the disease: add "
+            "slices of the other classes, and test on institutions left out (--protocol institution).",
+            examples=tuple(
+                f"{item.name}: {count} {label}" for item in one_class for label, count in item.classes.items()
+            ),
+        )
+    if visible is not None:
+        yield Finding(
+            id="institutions.visible",
+            severity="warning" if visible.is_significant() else "note",
+            title=f"of {len(counted)} institutions, that of a slice is "
+            f"{'told' if visible.is_significant() else 'not told'} from its 8×8 thumbnail as prepared",
+            detail=f"Balanced accuracy on near-duplicate groups that were left out: {_tried(visible)}. What is told "
+            "can stand in for the class.",
+        )
 
 
 def _tried(trial: ShortcutTest) -> str:

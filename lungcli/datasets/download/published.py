@@ -34,6 +34,8 @@ def download(
     """
     manifest.require_new(row.name)
     sources = [mirrors.mirror_of_url(url) for url in urls] or list(row.mirrors)
+    if not sources:
+        raise NetworkError(f"{row.name} is not offered for download without an account", manual_hint(row))
     failures = []
     with _alone(row) as folder:
         for mirror in sources:
@@ -57,6 +59,8 @@ def download(
 
 def manual_hint(row: DataSet) -> str:
     """Return how to get a data set with a browser."""
+    if row.by_hand:
+        return f"by hand: open {row.page}; {row.by_hand}; then: lungcli data download {row.name} --from-dir DIR"
     return (
         f"by hand: open {row.page} in a browser, download the .zip file, "
         f"then: lungcli data download {row.name} --from-zip FILE"

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS, DataSet
+from lungcli.datasets.splits import Part
 from lungcli.imaging.picture import DICOM_SUFFIXES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
@@ -15,16 +16,24 @@ LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such 
 
 # IQ-OTH/NCCD is published with "Bengin cases".
 _CLASSES = {"benign": "benign", "bengin": "benign", "malignant": "malignant", "normal": "normal"}
-_PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_PARTS: dict[str, Part] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRole:
-    """The class of a file in `label`, or in `reason` why it is not a slice; the other one is empty."""
+    """The class of a file in `label`, or in `reason` why it is not a slice; the other one is empty.
+
+    `part` is that of the split that the source comes with, none where it has none.
+    """
 
     label: str = ""
     reason: str = ""
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +49,7 @@ def recognize_layout(files: Sequence[PurePosixPath], data_set: DataSet | None = 
 
     Either a published set, at any depth, where other folders are left out; or one folder per class: the uppermost
     level with two or more folders that hold pictures, or with one that is named benign, malignant or normal. Folders
-    named train, valid, test and the like are ignored, since the program makes its own splits.
+    named train, valid, test and the like are no classes, but the source's own split.
 
     Raises UnreadableInputError where there are no pictures or no class folders, UsageError for a single unknown class.
     """
@@ -89,13 +98,23 @@ def is_system_file(path: PurePosixPath) -> bool:
 def _place(path: PurePosixPath, label: str) -> FileRole:
     if not may_be_picture(path):
         return FileRole(reason="not a picture")
-    return FileRole(label=label) if label else FileRole(reason="not in a class folder")
+    return FileRole(label=label, part=part_of(path)) if label else FileRole(reason="not in a class folder")
+
+
+def part_of(path: PurePosixPath) -> Part | None:
+    """Part of a split that a folder of a file's path is named after, the uppermost of several; none where none is."""
+    return next((part for folder in path.parts[:-1] if (part := part_called(folder))), None)
+
+
+def part_called(name: str) -> Part | None:
+    """Part of a split that a word means: `valid` is `val`; none where it means none."""
+    return _PARTS.get(name.strip().casefold())
 
 
 def _recognised(pictures: Sequence[PurePosixPath]) -> DataSet | None:
     """Recognize a published set by its folders: all of them, or its characteristic one and another class."""
     folders = {part.strip().casefold() for path in pictures for part in path.parts[:-1]}
-    for row in DATA_SETS.values():
+    for row in (row for row in DATA_SETS.values() if row.folders):
         labels = [label for pattern, label in row.folders if any(re.fullmatch(pattern, folder) for folder in folders)]
         if len(labels) == len(row.folders) or (row.distinctive_folder in folders and len(set(labels)) > 1):
             return row
@@ -108,7 +127,7 @@ def _class_level(pictures: Sequence[PurePosixPath]) -> int:
     while True:
         folders = {path.parts[depth] for path in pictures if len(path.parts) > depth + 1}
         labels = {class_name(folder) for folder in folders}
-        parts = labels <= _PARTS
+        parts = labels <= set(_PARTS)
         if not labels:
             if looked_through:
                 raise UnreadableInputError("its pictures are not in class folders", LAYOUTS)

@@ -2,11 +2,14 @@
 
 import contextlib
 import hashlib
+import itertools
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from lungcli.core import names
 from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
@@ -25,18 +28,23 @@ from lungcli.imaging.picture import content_of, printable
 TABLE = "labels.csv"
 """A source's own label table."""
 
+# More would fill the line that cites them.
+_MOST_SOURCES = 5
 # File names in a message; more would fill the screen.
 _NAMED = 5
 
 
-def import_dataset(source: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
+def import_dataset(
+    source: Path, name: str | None = None, advance: Advance | None = None, *, any_picture: bool = False
+) -> Manifest:
     """Copy the slices of a folder or .zip file into a new data set and return its manifest.
 
     See `folder_layout.recognize_layout` for the layouts; a label table called `labels.csv` comes before them. No file
     is dropped silently: those that are not slices are in `manifest.rejected` with the reason. A source with the folders
     of a published set is that set if any of its files are the published ones; otherwise, or if it differs and a `name`
     is given, it is imported as other data. `name` defaults to that of the published set, else to one made from the
-    source's; `advance(done, total)` counts files.
+    source's; `advance(done, total)` counts files. What the guard would refuse is listed as `doubtful`, unless
+    `any_picture` is welcome.
 
     Raises UsageError (name taken, one unknown class), UnreadableInputError (nothing usable, or an unsafe .zip file),
     NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left behind then, nor
@@ -44,9 +52,10 @@ def import_dataset(source: Path, name: str | None = None, advance: Advance | Non
     """
     if name is not None:
         manifest.require_new(name)
+    other = Source(about=f"imported from {printable(source.resolve().name)}", any_picture=any_picture)
     with source_files.open_source(source) as listing:
         if rows := _own_table(listing):
-            return _import_table(source, listing, rows, name, advance)
+            return _import_table(name or default_name(source), listing, rows, other, advance)
         layout = _layout_of(source, listing, None)
         if row := layout.data_set:
             comparison = _compare_with_published(row, listing, layout, advance)
@@ -54,18 +63,22 @@ def import_dataset(source: Path, name: str | None = None, advance: Advance | Non
             if _is_published_set(row, layout, comparison) and not as_other:
                 _refuse_differing(row, comparison)
                 return _write(name or row.name, _source(row), listing, layout, advance, row, comparison.reasons)
-        about = f"imported from {printable(source.resolve().name)}"
-        return _write(name or default_name(source), Source(about=about), listing, layout, advance)
+        return _write(name or default_name(source), other, listing, layout, advance)
 
 
 def import_published(row: DataSet, source: Path, advance: Advance | None = None, *, complete: bool = False) -> Manifest:
     """Copy the files of a published data set out of a folder or .zip file, each checked against its known hash.
 
     Files that are not of the set are named in `manifest.rejected`. With `complete`, every published file must be
-    there. Raises NetworkError for files that differ or are missing, and what `import_dataset` raises.
+    there. A set without known folders is imported by its label table or class folders. Raises NetworkError for files
+    that differ or are missing, and what `import_dataset` raises.
     """
     manifest.require_new(row.name)
     with source_files.open_source(source) as listing:
+        if not row.folders:
+            if rows := _own_table(listing):
+                return _import_table(row.name, listing, rows, _source(row), advance)
+            return _write(row.name, _source(row), listing, _layout_of(source, listing, None), advance)
         layout = _layout_of(source, listing, row)
         comparison = _compare_with_published(row, listing, layout, advance)
         _refuse_differing(row, comparison)
@@ -83,7 +96,14 @@ def import_published(row: DataSet, source: Path, advance: Advance | None = None,
         return _write(row.name, _source(row), listing, layout, advance, row, comparison.reasons)
 
 
-def import_labelled(source: Path, table: Path, name: str | None = None, advance: Advance | None = None) -> Manifest:
+def import_labelled(
+    source: Path,
+    table: Path,
+    name: str | None = None,
+    advance: Advance | None = None,
+    *,
+    any_picture: bool = False,
+) -> Manifest:
     """Copy the slices of a folder or .zip file that a CSV file lists (see `label_table`) into a new data set.
 
     Slices of one patient are one group. Pictures that the table does not list are in `manifest.rejected`. Raises as
@@ -94,7 +114,8 @@ def import_labelled(source: Path, table: Path, name: str | None = None, advance:
     with source_files.open_source(source) as listing:
         shown = printable(str(table))
         rows = label_table.parse(content_of(table, shown), shown, listing.files)
-        return _import_table(source, listing, rows, name, advance)
+        other = Source(about=f"imported from {printable(source.resolve().name)}", any_picture=any_picture)
+        return _import_table(name or default_name(source), listing, rows, other, advance)
 
 
 def _own_table(listing: SourceFiles) -> tuple[LabelRow, ...]:
@@ -109,12 +130,13 @@ def _own_table(listing: SourceFiles) -> tuple[LabelRow, ...]:
 
 
 def _import_table(
-    source: Path, listing: SourceFiles, rows: Sequence[LabelRow], name: str | None, advance: Advance | None
+    name: str, listing: SourceFiles, rows: Sequence[LabelRow], source: Source, advance: Advance | None
 ) -> Manifest:
+    """Write the files that a table lists; it tells the licence and citation that the `source` does not know."""
     content_of_file = dict(zip(listing.files, listing.contents, strict=True))
     used = {path for row in rows for path in (row.path, row.mask)}
     return write_dataset(
-        name or default_name(source),
+        name,
         [
             IncomingFile(
                 label=row.label,
@@ -123,14 +145,17 @@ def _import_table(
                 origin=printable(str(row.path)),
                 patient=pseudonyms.pseudonym(row.patient),
                 institution=row.institution,
+                part=row.part,
                 mask=Mask(content=content_of_file[row.mask], origin=printable(str(row.mask))) if row.mask else None,
             )
             for row in rows
         ],
-        Source(
-            about=f"imported from {printable(source.resolve().name)}",
-            licence=_distinct(row.licence for row in rows) or "unknown",
-            citation=_distinct(row.source for row in rows),
+        source
+        if source.citation
+        else msgspec.structs.replace(
+            source,
+            licence=_distinct(row.licence for row in rows) or source.licence,
+            citation=_citation([row.source for row in rows]),
         ),
         ordered=False,
         rejected=(
@@ -143,6 +168,17 @@ def _import_table(
         ),
         advance=advance,
     )
+
+
+def _citation(sources: Sequence[str]) -> str:
+    """Return all different sources; of many, as with a scanner each, the words that they begin with."""
+    words = [source.split() for source in set(sources) if source]
+    common = " ".join(first for first, *_ in itertools.takewhile(_all_equal, zip(*words, strict=False)))
+    return common if len(words) > _MOST_SOURCES and common else _distinct(sources)
+
+
+def _all_equal(words: Sequence[str]) -> bool:
+    return len(set(words)) == 1
 
 
 def _distinct(values: Iterable[str]) -> str:
@@ -223,6 +259,7 @@ def _write(
                 label=role.label,
                 filename=file.name,
                 content=content,
+                part=role.part,
                 origin=origin,
                 sha256=hashes[file.name].sha256 if hashes else "",
             )

@@ -9,17 +9,19 @@ from pathlib import Path, PurePosixPath
 import msgspec
 import numpy as np
 
-from lungcli.core import paths
+from lungcli.core import paths, versioned
 from lungcli.core.errors import LungcliError, UnreadableInputError, UsageError, during
 from lungcli.core.names import natural
-from lungcli.datasets import groups, manifest
+from lungcli.datasets import groups, manifest, source_splits, split_files, training_slices
 from lungcli.datasets.atomic_dir import atomic_directory
 from lungcli.datasets.files import Advance, map_in_order
-from lungcli.datasets.ingest import folder_layout, source_files
+from lungcli.datasets.ingest import dicom_identity, folder_layout, source_files
 from lungcli.datasets.ingest.source_files import Content
 from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
+from lungcli.datasets.splits import Part
+from lungcli.imaging import ood, ood_features
 from lungcli.imaging.image_io import read
-from lungcli.imaging.picture import printable
+from lungcli.imaging.picture import Picture, printable
 
 SOURCE = "SOURCE.txt"
 """File beside the slices with their origin, licence and citation."""
@@ -37,8 +39,9 @@ class Mask:
 class IncomingFile:
     """One file to import: its class, its name, and its content or how to get it (called once, in a thread).
 
-    `patient`, a pseudonym, joins slices into one group where the source knows patients; `origin` names the file if it
-    is rejected; `sha256`, if given, is that of the expected content.
+    `patient`, a pseudonym, joins slices into one group where the source knows patients; where it does not say who or
+    where, a DICOM header does. `part` is that of the split that the source comes with. `origin` names the file if it is
+    rejected; `sha256`, if given, is that of the expected content.
     """
 
     label: str
@@ -47,6 +50,7 @@ class IncomingFile:
     patient: str = ""
     institution: str = ""
     mask: Mask | None = None
+    part: Part | None = None
     origin: str = ""
     sha256: str = ""
 
@@ -56,7 +60,9 @@ class _IngestedFile:
     slice: Slice
     thumb: groups.Thumbs
     place: tuple[str, int] | None
+    part: Part | None
     rejected_mask: Rejected | None = None
+    doubtful: Rejected | None = None
 
 
 def write_dataset(
@@ -71,15 +77,17 @@ def write_dataset(
     """Write the data set `name` from `files` and return its manifest; the folder appears whole or not at all.
 
     Slices are sorted by class and number-aware file name. `ordered`: file numbers of a class follow the scans, so
-    that neighbours may be near-duplicates. Unreadable files are added to `rejected`; a slice is kept without a mask
-    that cannot be read or is of another size.
+    that neighbours may be near-duplicates. A split that comes with the files is kept beside them. Unreadable files are
+    added to `rejected`; a slice is kept without a mask that cannot be read or is of another size. What the guard would
+    refuse is imported, and listed as `doubtful`, unless the source is of `any_picture`.
 
     Raises UsageError (name taken, one class left of several), UnreadableInputError (no slice left), LungcliError
     (cannot write).
     """
     target = manifest.require_new(name)
     with atomic_directory(target) as partial:
-        outcomes = list(_ingest_all(partial, files, ordered, advance))
+        guarded = not (source.any_picture or source.synthetic)
+        outcomes = list(_ingest_all(partial, files, advance, ordered=ordered, guarded=guarded))
         ingested = [item for item in outcomes if isinstance(item, _IngestedFile)]
         refused = (
             *rejected,
@@ -87,8 +95,17 @@ def write_dataset(
             *(item.rejected_mask for item in ingested if item.rejected_mask),
         )
         _require_classes({item.label for item in files}, ingested, refused)
-        dataset = manifest.build(name, _grouped(ingested), refused, msgspec.structs.replace(source, ordered=ordered))
+        dataset = manifest.build(
+            name,
+            _grouped(ingested),
+            refused,
+            msgspec.structs.replace(source, ordered=ordered),
+            tuple(item.doubtful for item in ingested if item.doubtful),
+        )
         manifest.save(dataset, partial)
+        if split := source_splits.given_split(dataset, [item.part for item in ingested]):
+            file = split_files.of_splits(dataset, [split])
+            versioned.write(partial / manifest.SPLITS / f"{split_files.GIVEN}.json", file)
         if source.citation:
             paths.atomic_write(partial / SOURCE, source_text(source).encode())
     return dataset
@@ -110,7 +127,7 @@ def safe_filename(name: str) -> str:
 
 
 def _ingest_all(
-    into: Path, files: Sequence[IncomingFile], ordered: bool, advance: Advance | None
+    into: Path, files: Sequence[IncomingFile], advance: Advance | None, *, ordered: bool, guarded: bool
 ) -> Iterator[_IngestedFile | Rejected]:
     """Import every file, several at a time, in the order of the data set."""
     items = sorted(files, key=lambda item: (item.label, natural(item.filename), item.filename, item.origin))
@@ -122,18 +139,20 @@ def _ingest_all(
             (into / folder).mkdir(parents=True, exist_ok=True)
 
     def ingest(item_and_target: tuple[IncomingFile, PurePosixPath]) -> _IngestedFile | Rejected:
-        return _ingest_file(into, *item_and_target, ordered)
+        return _ingest_file(into, *item_and_target, ordered=ordered, guarded=guarded)
 
     return map_in_order(ingest, list(zip(items, targets, strict=True)), advance)
 
 
-def _ingest_file(into: Path, item: IncomingFile, target: PurePosixPath, ordered: bool) -> _IngestedFile | Rejected:
+def _ingest_file(
+    into: Path, item: IncomingFile, target: PurePosixPath, *, ordered: bool, guarded: bool
+) -> _IngestedFile | Rejected:
     """Read, hash and copy one file."""
     shown = printable(item.origin or item.filename)
     try:
         with during(f"while reading {shown}"):
             content = source_files.read_content(item.content, shown)
-            picture = read(content, name=shown, colour=False)
+            picture = read(content, name=shown)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
     sha256 = hashlib.sha256(content).hexdigest()
@@ -141,23 +160,33 @@ def _ingest_file(into: Path, item: IncomingFile, target: PurePosixPath, ordered:
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")
     with paths.os_errors_as(into / target):
         (into / target).write_bytes(content)
+    identity = dicom_identity.of_file(content, item.filename)
+    thumb = groups.thumbnail(picture.grey)
     ingested = Slice(
         path=str(target),
         label=item.label,
         sha256=sha256,
         size=picture.size,
         group=0,
-        patient=item.patient,
-        institution=item.institution,
+        patient=item.patient or identity.patient,
+        institution=item.institution or identity.institution,
+        signature=training_slices.signature(thumb),
     )
     outcome = _with_mask(into, ingested, item.mask) if item.mask else ingested
     rejected_mask = outcome if isinstance(outcome, Rejected) else None
     return _IngestedFile(
         slice=ingested if isinstance(outcome, Rejected) else outcome,
-        thumb=groups.thumbnail(picture.grey),
+        thumb=thumb,
         place=groups.sequence_position(item.label, item.filename) if ordered else None,
+        part=item.part,
         rejected_mask=rejected_mask,
+        doubtful=_doubt(shown, picture) if guarded else None,
     )
+
+
+def _doubt(shown: str, picture: Picture) -> Rejected | None:
+    objection = ood.rejection(picture, ood_features.measure(picture))
+    return Rejected(path=shown, reason=objection.reason) if objection else None
 
 
 def _with_mask(into: Path, item: Slice, mask: Mask) -> Slice | Rejected:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets.ingest import folder_layout
+from lungcli.datasets.splits import Part
 from lungcli.imaging.picture import content_of, printable
 
 FORM = "its first line must name the columns: path,label and, where known, patient,institution,mask,split"
@@ -25,7 +26,8 @@ _LINE = 4096
 class LabelRow:
     """One slice: its path within the source and its class; the rest is empty where the table does not say.
 
-    `mask` is the path of a picture of its lesion, `licence` and `source` are those of the slice.
+    `mask` is the path of a picture of its lesion, `part` that of the split that the table gives, `licence` and `source`
+    are those of the slice.
     """
 
     path: PurePosixPath
@@ -33,7 +35,7 @@ class LabelRow:
     patient: str = ""
     institution: str = ""
     mask: PurePosixPath | None = None
-    split: str = ""
+    part: Part | None = None
     licence: str = ""
     source: str = ""
 
@@ -117,8 +119,18 @@ def _row(fields: dict[str, str], where: str, files: Mapping[str, PurePosixPath])
         label=folder_layout.class_name(fields["label"]),
         mask=_file(mask, where, files) if mask else None,
         licence=fields.get("licence", "") or fields.get("license", ""),
-        **{name: fields.get(name, "") for name in ("patient", "institution", "split", "source")},
+        part=_part(fields["split"], where) if "split" in fields else None,
+        **{name: fields.get(name, "") for name in ("patient", "institution", "source")},
     )
+
+
+def _part(named: str, where: str) -> Part:
+    part = folder_layout.part_called(named)
+    if part is None:
+        raise UnreadableInputError(
+            f"{where}: the split {printable(named)!r} is no part of one", "write train, val or test in every line"
+        )
+    return part
 
 
 def _file(named: str, where: str, files: Mapping[str, PurePosixPath]) -> PurePosixPath:

@@ -22,9 +22,12 @@ Criterion = Callable[[Tensor, Tensor, Targets], Tensor]
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """Weights (K,) that make every class count the same in a mean over slices: n / (K · n_k)."""
-    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
-    return len(labels) / (classes * counts.float())
+    """Weights (K,) that make every class count the same in a mean over slices: n / (K · n_k).
+
+    K counts the classes that have slices; others weigh nothing, or label smoothing would teach little but them.
+    """
+    counts = torch.bincount(labels, minlength=classes).float()
+    return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts.clamp(min=1)), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

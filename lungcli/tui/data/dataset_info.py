@@ -93,6 +93,9 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
         f"{counted.exact_copies} exact copies · largest group {counted.largest_group} slices · "
         f"{counted.mixed_groups} groups hold several classes\n"
     )
+    for place in counted.institutions if len(counted.institutions) > 1 else ():
+        classes = ", ".join(f"{count} {label}" for label, count in place.classes.items())
+        text.append(f"{plain(place.name)}: {plain(classes)}\n", "yellow" if len(place.classes) == 1 else "")
     if leak is None:
         text.append("n measures what a random split pays for memory alone\n", "cyan")
     else:

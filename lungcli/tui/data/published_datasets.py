@@ -10,9 +10,9 @@ from lungcli.views.units import size, transfer
 
 
 def missing() -> tuple[DataSet, ...]:
-    """Return the published data sets that are not on this machine."""
+    """Return the published data sets that can be downloaded and are not on this machine."""
     present = manifest.existing()
-    return tuple(row for row in DATA_SETS.values() if row.name not in present)
+    return tuple(row for row in DATA_SETS.values() if row.mirrors and row.name not in present)
 
 
 def line(row: DataSet) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from lungcli.core import commands, names
 from lungcli.core.errors import LungcliError
 from lungcli.core.options import Option
-from lungcli.core.recipe import Protocol
+from lungcli.core.recipe import Drawn
 
 # No form has --recipe, whose values those of a form would hide, or --devices, which job schedulers start.
 KINDS = ("compress", "train", "distill", "quantize")
@@ -73,7 +73,7 @@ def _conflict(field: Option, value: str, values: Mapping[str, str]) -> str:
         return ""
     folds = values.get("folds", "").strip() or "0"
     if folds == "0":
-        is_file = values.get("protocol", "").strip() not in ("", *get_args(Protocol))
+        is_file = values.get("protocol", "").strip() not in ("", *get_args(Drawn))
         return "" if is_file else "say how many folds there are"
     return f"there are {folds} folds" if folds.isdecimal() and int(value) > int(folds) else ""
 

@@ -179,3 +179,31 @@ def test_nothing_left_to_read(clean: Manifest) -> None:
 
     with pytest.raises(UnreadableInputError, match="no slice of the data set 'clean' can be read"):
         audited(clean)
+
+
+def test_institutions_of_one_class_and_what_shows_them() -> None:
+    """Of two hospitals the second has one class, and its slices are bright."""
+    files = [
+        IncomingFile(
+            label="ab"[body % 2] if body < 20 else "a",
+            filename=f"{body}.png",
+            content=encoded((noise(body) // 2 + (128 if body >= 20 else 0)).astype(np.uint8)),
+            institution="North" if body < 20 else "South",
+        )
+        for body in range(40)
+    ]
+
+    result = audited(write_dataset("two", files, ABOUT, ordered=False))
+
+    by_id = {item.id: item for item in result.findings}
+    assert by_id["institutions.one-class"].examples == ("South: 20 a",)
+    assert result.institutions is not None
+    assert 0 <= result.institutions.p <= 1
+    assert by_id["institutions.visible"].severity == ("warning" if result.institutions.is_significant() else "note")
+
+
+def test_a_single_institution_is_no_finding(clean: Manifest) -> None:
+    result = audited(clean)
+
+    assert result.institutions is None
+    assert not [item for item in result.findings if item.id.startswith("institutions")]

@@ -5,25 +5,30 @@ import dataclasses
 import errno
 import functools
 import hashlib
+import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
-from lungcli.datasets import manifest
+from lungcli.datasets import manifest, split_files, splits
 from lungcli.datasets.atomic_dir import LOCKS
 from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, source_files
 from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
 from lungcli.datasets.ingest.ingest import IncomingFile, safe_filename, write_dataset
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from lungcli.datasets.pseudonyms import pseudonym
+from lungcli.datasets.splits import Split
 from tests.datasets import published
+from tests.imaging.dicoms import dicom, hounsfield
 from tests.imaging.pictures import encoded, noise, png, write, zipped
 
 PLAIN = {"benign/1.png": png(1), "normal/1.png": png(2), "normal/2.png": png(3)}
@@ -241,6 +246,25 @@ def test_labels_csv_of_a_source_is_its_table(packed: Callable[[dict[str, bytes]]
     assert made.rejected == ()
 
 
+@pytest.mark.parametrize(
+    ("sources", "citation"),
+    [
+        (["B", "A", "", "B"], "A; B"),
+        ([f"LIDC IDRI scanner {i}" for i in range(9)], "LIDC IDRI scanner"),
+        ([f"{i}" for i in range(7)], "0; 1; 2; 3; 4; 5; 6"),
+    ],
+)
+def test_sources_of_slices_are_cited_in_a_line(tmp_path: Path, sources: list[str], citation: str) -> None:
+    files = {f"{i}.png": png(i) for i in range(len(sources))}
+    rows = [f"{i}.png,{'ab'[i % 2]},{source}" for i, source in enumerate(sources)]
+
+    made = import_dataset(
+        write(tmp_path / "set", files | {"labels.csv": "\n".join(["path,label,source", *rows]).encode()})
+    )
+
+    assert made.source.citation == citation
+
+
 def test_names_of_patients_are_written_nowhere(packed: Callable[[dict[str, bytes]], Path]) -> None:
     made = import_dataset(packed(WITH_OWN_TABLE))
 
@@ -266,6 +290,123 @@ def test_a_slice_is_kept_without_a_bad_mask(
 
     assert [item.mask for item in made.slices] == [None, None]
     assert reasons(made) == {"m/1.png": reason}
+
+
+GIVEN = {
+    f"{part}/{label}/{number}.png": png(10 * place + number + 5 * (label == "normal"))
+    for place, part in enumerate(("train", "valid", "test"))
+    for label in ("benign", "normal")
+    for number in range(1, 4)
+}
+
+
+def given_split(data: Manifest) -> Split:
+    (split,) = split_files.splits_of(data, split_files.find(data, "given"))
+    return split
+
+
+def test_folders_of_parts_are_kept_as_a_split(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    data = import_dataset(packed(GIVEN))
+
+    split = given_split(data)
+    assert (split.protocol, len(split.train), len(split.val), len(split.test)) == ("given", 6, 6, 6)
+    assert {data.slices[i].sha256 for i in split.test} == {
+        hashlib.sha256(content).hexdigest() for name, content in GIVEN.items() if name.startswith("test/")
+    }
+    assert splits.leak_warning(data, split) == ""
+
+
+def test_a_given_split_that_leaks_is_kept_and_says_so(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    data = import_dataset(packed(GIVEN | {"test/benign/1.png": GIVEN["train/benign/1.png"]}))
+
+    warning = splits.leak_warning(data, given_split(data))
+
+    assert "a given split leaks: 1 near-duplicate groups and 1 slices with exact copies" in warning
+
+
+@pytest.mark.parametrize("missing", ["valid", "test"])
+def test_of_two_parts_one_is_tested_and_validation_comes_from_training(
+    packed: Callable[[dict[str, bytes]], Path], missing: str
+) -> None:
+    files = {name: content for name, content in GIVEN.items() if not name.startswith(missing)}
+    data = import_dataset(packed(files))
+
+    split = given_split(data)
+    tested = "test" if missing == "valid" else "valid"
+    assert {data.slices[i].sha256 for i in split.test} == {
+        hashlib.sha256(content).hexdigest() for name, content in files.items() if name.startswith(tested)
+    }
+    assert split.val
+    assert len(split.train) + len(split.val) == 6
+
+
+def test_training_alone_is_no_split(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    data = import_dataset(packed({name: content for name, content in GIVEN.items() if name.startswith("train")}))
+
+    assert split_files.saved(data) == {}
+
+
+def test_a_column_is_a_split(packed: Callable[[dict[str, bytes]], Path]) -> None:
+    lines = ["path,label,split"] + [f"{name},{name.split('/')[1]},{name.split('/')[0]}" for name in GIVEN]
+
+    data = import_dataset(packed(GIVEN | {"labels.csv": "\n".join(lines).encode()}))
+
+    assert len(given_split(data).val) == 6
+
+
+def test_slices_of_a_dicom_patient_are_one_group_and_nobody_is_named(tmp_path: Path) -> None:
+    """The case of 20 files of 10 patients that made 20 groups."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for number in range(20):
+        patient = number // 2
+        stored = rng.integers(0, 2000, (48, 48)).astype(np.int16)
+        tags = {"PatientID": f"MRN{patient:05d}", "InstitutionName": "St Mary", "ManufacturerModelName": "One"}
+        files[f"{('benign', 'normal')[patient % 2]}/{number}.dcm"] = dicom(stored, **tags)
+
+    data = import_dataset(write(tmp_path / "scans", files))
+
+    assert len(data.slices) == 20
+    assert len({item.group for item in data.slices}) == len({item.patient for item in data.slices}) == 10
+    assert {item.institution for item in data.slices} == {f"{pseudonym('St Mary', 'institution')} One"}
+    text = (manifest.folder("scans") / manifest.FILE).read_text()
+    assert "MRN" not in text
+    assert "Mary" not in text
+
+
+def test_a_table_overrules_the_header(tmp_path: Path) -> None:
+    files = {
+        "a.dcm": dicom(PatientID="4711", InstitutionName="St Mary"),
+        "b.png": png(1),
+        "labels.csv": b"path,label,patient,institution\na.dcm,benign,p1,Clinic A\nb.png,normal,,\n",
+    }
+
+    first, second = import_dataset(write(tmp_path / "set", files)).slices
+
+    assert (first.patient, first.institution) == (pseudonym("p1"), "Clinic A")
+    assert (second.patient, second.institution) == ("", "")
+
+
+def flat() -> bytes:
+    return encoded(np.full((48, 48), 90, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("any_picture", [False, True])
+def test_pictures_of_something_else_are_imported_and_listed_unless_they_are_welcome(
+    packed: Callable[[dict[str, bytes]], Path], any_picture: bool
+) -> None:
+    lungs = Image.fromarray(np.clip(hounsfield() / 1500 * 255 + 230, 0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    lungs.save(file, "PNG")
+    red = encoded(np.full((48, 48, 3), (200, 0, 0), dtype=np.uint8))
+    source = packed({"normal/lungs.png": file.getvalue(), "normal/red.png": red, "benign/flat.png": flat()})
+
+    data = import_dataset(source, any_picture=any_picture)
+
+    assert len(data.slices) == 3
+    assert data.source.any_picture is any_picture
+    assert [item.path for item in data.doubtful] == ([] if any_picture else ["benign/flat.png", "normal/red.png"])
+    assert all(item.reason for item in data.doubtful)
 
 
 def test_a_data_set_may_have_one_class(packed: Callable[[dict[str, bytes]], Path]) -> None:

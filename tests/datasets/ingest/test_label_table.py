@@ -37,9 +37,8 @@ def test_patients_may_be_unknown(tmp_path: Path) -> None:
 
 
 def test_institution_mask_split_licence_and_source_are_read_where_there_are_any(tmp_path: Path) -> None:
-    text = (
-        "path,label,institution,mask,split,License,source\na/1.png,x,Clinic A,a\\2.png,train,CC0,page\na/2.png,y,,,,,\n"
-    )
+    header = "path,label,institution,mask,split,License,source\n"
+    text = f"{header}a/1.png,x,Clinic A,a\\2.png,train,CC0,page\na/2.png,y,,,Valid,,\n"
 
     assert read(tmp_path, text) == (
         LabelRow(
@@ -47,11 +46,11 @@ def test_institution_mask_split_licence_and_source_are_read_where_there_are_any(
             label="x",
             institution="Clinic A",
             mask=FILES[1],
-            split="train",
+            part="train",
             licence="CC0",
             source="page",
         ),
-        LabelRow(path=FILES[1], label="y"),
+        LabelRow(path=FILES[1], label="y", part="val"),
     )
 
 
@@ -110,6 +109,8 @@ def test_a_path_in_another_unicode_form_is_the_same_file(tmp_path: Path) -> None
         ("path,label\na/3.png,x", "line 2: there is no file 'a/3.png'"),
         ("path,label,mask\na/1.png,x,a/3.png", "line 2: there is no file 'a/3.png'"),
         ("path,label,mask\na/1.png,x,../a/3.png", "leads outside"),
+        ("path,label,split\na/1.png,x,train\na/2.png,x,dev", "line 3: the split 'dev' is no part of one"),
+        ("path,label,split\na/1.png,x,train\na/2.png,x,", "line 3: the split '' is no part of one"),
         ("path,label\n/a/1.png,x", "line 2: the path '/a/1.png' leads outside"),
         ("path,label\na/../a/1.png,x", "leads outside"),
         ("path,label\n..\\a.png,x", "leads outside"),

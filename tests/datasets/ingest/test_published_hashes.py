@@ -32,7 +32,9 @@ def test_iqothnccd() -> None:
 
 def test_every_row_can_be_had_and_cited() -> None:
     for row in registry.DATA_SETS.values():
-        assert row.mirrors
+        assert bool(row.mirrors) is bool(row.counts) is bool(row.folders) is not bool(row.by_hand)
+        assert row.institutions
+        assert row.classes
         assert all(mirror.url.startswith("https://") for mirror in row.mirrors)
         assert row.citation
         assert row.page.startswith("https://")

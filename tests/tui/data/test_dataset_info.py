@@ -1,8 +1,10 @@
 """What is said of data sets."""
 
+import msgspec
 import numpy as np
 from PIL import ImageColor
 
+from lungcli.datasets import manifest
 from lungcli.datasets.audit.knn_baseline import NearestNeighbour
 from lungcli.tui.data import dataset_info
 from lungcli.views import colours
@@ -26,6 +28,24 @@ def test_counts_groups_and_the_leak() -> None:
     assert "99.0%" in text
     assert "48 points of balanced accuracy: memory" in text
     assert max(map(len, (line for line in text.splitlines() if "█" in line))) <= 40
+
+
+def test_slices_are_counted_by_institution_and_one_class_alone_stands_out() -> None:
+    folder = stage.data_set()
+    data = manifest.read(folder / manifest.FILE)
+    north = [place for place, item in enumerate(data.slices) if item.label == data.classes[0]]
+    slices = tuple(
+        msgspec.structs.replace(item, institution="North" if place in north else "South")
+        for place, item in enumerate(data.slices)
+    )
+    manifest.save(manifest.build(data.name, slices, (), data.source), folder)
+    (found,) = dataset_info.read_all()
+
+    text = dataset_info.facts(found, None, 40)
+
+    assert f"North: {len(north)} {data.classes[0]}" in text.plain.splitlines()
+    start = text.plain.index("North:")
+    assert any(span.start <= start < span.end and span.style == "yellow" for span in text.spans)
 
 
 def test_mixed_groups_come_first_then_the_largest() -> None:

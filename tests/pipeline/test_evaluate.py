@@ -1,0 +1,79 @@
+"""Evaluating on other data: what the model has seen is never called other data."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lungcli.core.errors import UsageError
+from lungcli.datasets import manifest, splits, training_slices
+from lungcli.datasets.ingest import importer
+from lungcli.datasets.manifest import Manifest
+from lungcli.modelfile import model_file
+from lungcli.modelfile.model_file import Model
+from lungcli.pipeline import evaluate
+from tests.modelfile import graphs
+
+
+def trained_on_phantom(folder: Path) -> tuple[Model, Manifest, splits.Split]:
+    """A net whose card says that it was trained on a split of the phantom."""
+    data = manifest.load("phantom")
+    split = splits.make_split(data)
+    known = training_slices.record(data, (*split.train, *split.val))
+    model = model_file.load(graphs.model_file(folder / "m.onnx", training_slices=known), threads=1)
+    return model, data, split
+
+
+def imported(data: Manifest, indices: Sequence[int], folder: Path) -> Manifest:
+    """Some slices of a data set, as somebody else would import them."""
+    for i in indices:
+        item = data.slices[i]
+        target = folder / item.label / f"{i:03d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(manifest.folder(data.name) / item.path, target)
+    return importer.import_dataset(folder, "mine")
+
+
+@pytest.mark.usefixtures("phantom")
+def test_training_slices_under_another_name_are_left_out(tmp_path: Path) -> None:
+    model, data, split = trained_on_phantom(tmp_path)
+    imported(data, (*split.train[:9], *split.test), tmp_path / "mine")
+
+    ((title, warning, evaluation),) = evaluate.evaluate_on(model, "mine", random=False)
+
+    # The net has three classes, and so has the test part.
+    assert len(evaluation.slices) == len(split.test)
+    assert title == f"mine, {len(split.test)} of {len(split.test) + 9} slices"
+    assert warning.startswith("9 slices are left out: the model was trained on them")
+
+
+@pytest.mark.usefixtures("phantom")
+def test_nothing_but_training_slices_is_refused(tmp_path: Path) -> None:
+    model, data, split = trained_on_phantom(tmp_path)
+    imported(data, split.train, tmp_path / "mine")
+
+    with pytest.raises(UsageError, match="the model was trained on 'mine', or copies of it") as caught:
+        evaluate.evaluate_on(model, "mine", random=False)
+    assert "'phantom' is the name of its own" in caught.value.hint
+
+
+@pytest.mark.usefixtures("phantom")
+def test_other_slices_are_all_evaluated(tmp_path: Path) -> None:
+    model, data, split = trained_on_phantom(tmp_path)
+    imported(data, split.test, tmp_path / "mine")
+
+    ((title, warning, evaluation),) = evaluate.evaluate_on(model, "mine", random=False)
+
+    assert (title, warning) == ("mine, all slices (the model has seen none of them)", "")
+    assert len(evaluation.slices) == len(split.test)
+
+
+@pytest.mark.usefixtures("phantom")
+def test_a_model_file_that_does_not_say_claims_nothing(tmp_path: Path) -> None:
+    model = model_file.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+
+    ((title, warning, _),) = evaluate.evaluate_on(model, "phantom", random=False)
+
+    assert title == "phantom, all slices"
+    assert "does not say which slices it was trained on" in warning
