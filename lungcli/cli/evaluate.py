@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lungcli.cli import complete, options
+from lungcli.core.recipe import Drawn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +52,10 @@ Reliability = Annotated[
 ]
 
 Spec = Annotated[
-    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …")
+    str,
+    typer.Argument(
+        autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …"
+    ),
 ]
 Data = Annotated[
     str,

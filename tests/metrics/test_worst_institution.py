@@ -6,6 +6,7 @@ import pytest
 
 from lungcli.core.errors import UsageError
 from lungcli.evaluation import acceptance
+from lungcli.evaluation.acceptance import Decision
 from lungcli.metrics import worst_institution
 from lungcli.metrics.predictions import Evaluation
 from tests.metrics.test_institutions import ROWS, evaluation
@@ -53,13 +54,17 @@ def better(ours: Evaluation) -> Evaluation:
     )
 
 
+def decided(ours: Evaluation, reference: Evaluation) -> Decision:
+    return acceptance.decide("distillation", ("student", ours), ("teacher", reference), 0.1, "worst_institution")
+
+
 def test_the_gate_can_look_at_the_worst_institution() -> None:
     ours = evaluation(*ROWS * 4)
 
-    decision = acceptance.decide(ours, better(ours), 0.1, "worst_institution")
+    decision = decided(ours, better(ours))
 
     assert decision.difference.value == -0.5
     assert not decision.met
-    assert acceptance.decide(better(ours), ours, 0.1, "worst_institution").met
+    assert decided(better(ours), ours).met
     with pytest.raises(UsageError, match="the model has no worst institution"):
-        acceptance.decide(evaluation(*ROWS[:4]), evaluation(*ROWS[:4]), 0.1, "worst_institution")
+        decided(evaluation(*ROWS[:4]), evaluation(*ROWS[:4]))
