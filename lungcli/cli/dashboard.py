@@ -1,20 +1,24 @@
 """`lungcli dashboard`."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from lungcli.tui.app import Dashboard
+
 Shown = Literal["runs", "models"]
+
+Once = Annotated[bool, typer.Option("--once", help="Print one view as text and exit.", rich_help_panel="Output")]
+View = Annotated[
+    Shown,
+    typer.Option("--view", help="View that --once prints, or that is opened first.", rich_help_panel="Output"),
+]
 
 
 def dashboard(
-    once: Annotated[
-        bool, typer.Option("--once", help="Print one view as text and exit.", rich_help_panel="Output")
-    ] = False,
-    view: Annotated[
-        Shown,
-        typer.Option("--view", help="View that --once prints, or that is opened first.", rich_help_panel="Output"),
-    ] = "runs",
+    once: Once = False,
+    view: View = "runs",
 ) -> None:
     """Watch runs, compare models, predict, in full screen.
 
@@ -40,16 +44,7 @@ def dashboard(
         raise UsageError("the dashboard needs a terminal", "without one, print it as text: lungcli dashboard --once")
     # Nothing loaded before the first screen is garbage; the dashboard turns collection on again.
     gc.disable()
-    from lungcli.core import settings
-    from lungcli.tui import settings as dashboard_settings
-    from lungcli.tui.app import Dashboard
-    from lungcli.tui.widgets import terminal_capabilities
-
-    # Textual reads from stdin and writes to stderr.
-    environ = os.environ | {"LUNGCLI_GRAPHICS": str(settings.current("graphics").value)}
-    if theme := settings.current("theme").value:
-        dashboard_settings.keep(theme=theme)
-    app = Dashboard(view, terminal_capabilities.ask(environ, sys.stdin.fileno(), sys.stderr.fileno()))
+    app = _opened(view)
 
     def leave(number: int, frame: object) -> None:
         # Textual shows an interrupt as a crash, so it is told to exit, and woken up for it.
@@ -68,6 +63,23 @@ def dashboard(
         sys.stdout.flush()
     # A regular exit takes 0.2 s with so many objects, and waits for threads whose results nobody sees.
     os._exit(app.return_code or 0)
+
+
+def _opened(view: Shown) -> "Dashboard":
+    """Make the dashboard as the user's settings have it, with the pictures that the terminal can draw."""
+    import os
+    import sys
+
+    from lungcli.core import settings
+    from lungcli.tui import settings as dashboard_settings
+    from lungcli.tui.app import Dashboard
+    from lungcli.tui.widgets import terminal_capabilities
+
+    environ = os.environ | {"LUNGCLI_GRAPHICS": str(settings.current("graphics").value)}
+    if theme := settings.current("theme").value:
+        dashboard_settings.keep(theme=theme)
+    # Textual reads from stdin and writes to stderr.
+    return Dashboard(view, terminal_capabilities.ask(environ, sys.stdin.fileno(), sys.stderr.fileno()))
 
 
 def _print(view: Shown) -> None:

@@ -70,23 +70,22 @@ WithExamples = Annotated[
     ),
 ]
 
+Spec = Annotated[
+    str,
+    typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file or `bundled`."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel="Output")]
+
 
 def export(
-    spec: Annotated[
-        str,
-        typer.Argument(
-            autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file or `bundled`."
-        ),
-    ],
+    spec: Spec,
     form: Target = "onnx",
     output: Output = None,
     data: Data = "",
     tolerance: Tolerance = 0.05,
     min_agreement: MinAgreement = 0.95,
     with_examples: WithExamples = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel="Output")
-    ] = False,
+    overwrite: Overwrite = False,
     json: options.Json = False,
 ) -> None:
     """Export a model to another runtime.
