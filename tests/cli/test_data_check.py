@@ -41,6 +41,7 @@ def test_the_keys_of_the_audit_json_stay(phantoms: Path) -> None:
         "nearest_neighbour",
         "groupings",
         "shortcuts",
+        "institutions",
         "copies",
         "conflicts",
         "findings",
