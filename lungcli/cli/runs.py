@@ -80,9 +80,11 @@ def resume(name: RunName, devices: options.Devices = 1) -> None:
     """Continue a run that was stopped, killed or failed."""
     from lungcli.cli import console, distributed, run_job
     from lungcli.core import runs
+    from lungcli.modelfile import model_paths
 
     run = runs.load(name)
-    if runs.state(run) == "done":
+    models = (run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run))
+    if runs.state(run) == "done" and all(path.is_file() for path in models):
         console.info(f"the run {run.name!r} is finished already, so nothing was done")
         return
     distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.resume(name))

@@ -138,6 +138,10 @@ def _require_whole_file(path: Path) -> None:
             pass
 
 
+OF_THE_MACHINE = ("time", "images_per_second", "load", "memory")
+"""What an event says of the machine at that time, and not of the training."""
+
+
 def events_of(home: Path, name: str) -> list[Event]:
     folder = home / "runs" / name
     return list(runs.events(runs.read(folder)))
@@ -152,7 +156,7 @@ def figures(events: Sequence[Event]) -> dict[tuple[str, int, int], tuple[object,
         elif isinstance(event, EpochDone):
             plain = msgspec.to_builtins(event)
             key = (event.stage, event.epoch, 0)
-            values = tuple(value for name, value in sorted(plain.items()) if name not in ("time", "images_per_second"))
+            values = tuple(value for name, value in sorted(plain.items()) if name not in OF_THE_MACHINE)
         else:
             continue
         assert found.setdefault(key, values) == values, f"{key} came out differently"

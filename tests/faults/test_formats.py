@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -19,9 +18,10 @@ from lungcli.batch import filesystem, job_manifest
 from lungcli.core import recipe as recipes
 from lungcli.core import run_trash, runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError, UsageError
+from lungcli.core.events import EpochDone, Event
 from lungcli.datasets import manifest, split_files
 from lungcli.evaluation import evaluate
-from lungcli.modelfile import model_file, onnx_wire
+from lungcli.modelfile import model_file
 from lungcli.search import studies, trials
 from lungcli.training import checkpoint
 from tests.faults.commands import TINY, Call, figures, finished, grows, results, started, wait_until
@@ -46,7 +46,12 @@ def test_a_run_of_an_earlier_version_becomes_one_of_this_version_when_it_goes_on
     run = runs.read(tmp_path / "run-1")
     list(runs.record(run, (event for event in happened())))
     assert runs.read(run.folder).info.format_version == runs.FORMAT_VERSION
-    assert tuple(runs.events(run)) == happened() * 2
+    recorded = (_without_load(event) for event in runs.events(run))
+    assert list(recorded) == [_without_load(event) for event in happened() * 2]
+
+
+def _without_load(event: Event) -> Event:
+    return msgspec.structs.replace(event, load=None, memory=None) if isinstance(event, EpochDone) else event
 
 
 @pytest.mark.parametrize("version", range(1, checkpoint.FORMAT_VERSION + 1))
@@ -150,17 +155,10 @@ def test_a_recipe_of_an_earlier_release_opens(earlier: Path) -> None:
     assert (recipe.method, recipe.alpha, recipe.label_smoothing, recipe.split) == ("kd-mean", 0.8, 0.0, "mine")
 
 
-def test_a_model_file_of_an_earlier_release_opens(earlier: Path) -> None:
-    path = earlier / "runs" / "small" / "int8" / "model.onnx"
-    card = model_file.read_card(path)
-    assert card.int8
-    assert card.calibration
-    assert card.referral
-    assert (card.int8.int8_nodes, card.calibration.n, round(card.referral.threshold, 3)) == (6, 11, 0.334)
-    assert (len(card.robustness), len(card.external), len(card.risk_coverage)) == (25, 1, 8)
-    assert nothing_is_lost(onnx_wire.summary(memoryview(path.read_bytes())).metadata[model_file.KEY], card)
-    probabilities = model_file.load(path, threads=1).probabilities(np.zeros((2, 64, 64), dtype=np.uint8))
-    assert probabilities.shape == (2, 3)
+def test_a_model_file_of_another_preparation_is_refused(earlier: Path) -> None:
+    """It would meet pixels that it was not trained on."""
+    with pytest.raises(ModelFileError, match="slices of preparation 2; this lungcli makes preparation 3"):
+        model_file.read_card(earlier / "runs" / "small" / "int8" / "model.onnx")
 
 
 def test_a_data_set_and_its_split_of_an_earlier_release_open(earlier: Path) -> None:
@@ -291,5 +289,6 @@ def test_a_run_copied_from_another_machine_is_one_here(made: Path, tmp_path: Pat
     happened_there, happened_here = (list(runs.events(runs.read(folder))) for folder in (copied, made / "runs" / RUN))
     assert figures(happened_there) == figures(happened_here)
     shutil.rmtree(there / "data")
+    (copied / "train" / "model.onnx").unlink()
     said = finished(Call(home=there, arguments=("runs", "resume", "from afar")), 2)[1]
     assert "unknown data set 'phantom'" in said
