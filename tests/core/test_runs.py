@@ -61,15 +61,15 @@ def test_names_are_not_given_twice() -> None:
 def test_a_run_that_another_process_removes_just_now_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     new()
     gone = runs.create("gone", "train", RECIPE).folder
-    is_file = Path.is_file
+    lstat = Path.lstat
 
-    def then_gone(path: Path) -> bool:
-        found = is_file(path)
+    def then_gone(path: Path) -> os.stat_result:
+        status = lstat(path)
         if path.parent == gone:
             shutil.rmtree(gone)
-        return found
+        return status
 
-    monkeypatch.setattr(Path, "is_file", then_gone)
+    monkeypatch.setattr(Path, "lstat", then_gone)
     assert list(runs.known()) == ["first"]
 
 

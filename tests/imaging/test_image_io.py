@@ -596,8 +596,9 @@ def test_odd_dicom_values_do_not_warn() -> None:
 def test_limits_let_in_what_lies_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (reading.MAX_BYTES, reading.MAX_PIXELS, reading.MIN_SIDE) == (1 << 30, 64_000_000, 32)
     reading.check_size(8000, 8000, "x")
-    reading.check_size(32, 2_000_000, "x")
-    for width, height in ((8001, 8000), (31, 32), (32, 31)):
+    reading.check_size(32, 512, "x")
+    reading.check_size(16_384, 1024, "x")
+    for width, height in ((8001, 8000), (31, 32), (32, 31), (32, 513), (1025, 16_401), (16_385, 2000)):
         with pytest.raises(UnreadableInputError, match=f"{width}×{height} pixels"):
             reading.check_size(width, height, "x")
     (tmp_path / "file").write_bytes(b"0123456789")

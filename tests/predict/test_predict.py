@@ -291,4 +291,4 @@ def test_a_prediction_says_the_scale_of_its_file(tmp_path: Path, model: model_fi
     found = [outcome for outcome, _ in predict.predict([Item(shown="a.png", source=path), named], model)]
 
     scales = [outcome.scale for outcome in found if isinstance(outcome, Prediction)]
-    assert [scale.split(",")[0] for scale in scales] == ["grey; window about -600", "window -600"]
+    assert [scale.split(",")[0] for scale in scales] == ["grey; window about -400", "window -600"]
