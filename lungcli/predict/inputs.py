@@ -296,11 +296,7 @@ def _of_folder(root: Path, naming: Naming) -> Iterator[Item]:
         if folder.error:
             why = _why(folder.error)
             yield _unreadable(f"cannot read {folder.path}: {why}", "check the folder", str(folder.path), naming)
-        yield from _of_files(folder.files, functools.partial(_in_folder, folder.path), naming)
-
-
-def _in_folder(folder: Path, name: str) -> _File:
-    return _on_disk(str(folder / name))
+        yield from _of_files(folder.files, lambda name, at=folder.path: _on_disk(str(at / name)), naming)
 
 
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:

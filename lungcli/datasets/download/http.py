@@ -249,6 +249,7 @@ def _adapter(retry: RetryPolicy) -> "HTTPAdapter":
                 finally:
                     hangs.cancel()
                 if over.is_set():
+                    response.close()
                     raise ConnectionResetError(errno.ETIMEDOUT, "the head of its answer has no end")
                 return response
 
