@@ -296,7 +296,7 @@ def _of_folder(root: Path, naming: Naming) -> Iterator[Item]:
         if folder.error:
             why = _why(folder.error)
             yield _unreadable(f"cannot read {folder.path}: {why}", "check the folder", str(folder.path), naming)
-        yield from _of_files(folder.files, lambda name, at=folder.path: _on_disk(str(at / name)), naming)
+        yield from _of_files(folder.files, functools.partial(_on_disk, folder.path), naming)
 
 
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
@@ -319,8 +319,10 @@ def _is_zip(path: Path) -> bool:
     return path.suffix.lower() == ".zip" or _head(path).startswith(_ZIP)
 
 
-def _on_disk(name: str) -> _File:
-    path = Path(name)
+def _on_disk(*parts: str | Path) -> _File:
+    path = Path(*parts)
+    # A name alone stays as it was typed.
+    name = str(path if len(parts) > 1 else parts[0])
     return _File(path=name, head=functools.partial(_head, path), get=lambda: path)
 
 
