@@ -88,11 +88,10 @@ class StartView(View):
         return {field.field: field.default_text for field in job_form.of_kind(self._kind)}
 
     def _preset(self) -> None:
-        """Choose a data set that is there where the usual one is not; a model is quantized with its own."""
-        usual, names = self._defaults()["data"], self._known["data"]
-        if not usual:
+        """Choose a data set that is there; a model is quantized with its own."""
+        if self._kind == "quantize":
             self._values.pop("data", None)
-        elif names and usual not in names:
+        elif names := self._known["data"]:
             self._values.setdefault("data", names[0])
 
     def _lines(self) -> list[Horizontal]:

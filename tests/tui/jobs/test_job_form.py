@@ -12,7 +12,11 @@ from lungcli.cli.app import app
 from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
-LEFT_OUT = {"compress": {"--recipe", "--devices"}, "train": {"--devices"}, "distill": {"--devices"}}
+LEFT_OUT = {
+    "compress": {"--recipe", "--devices", "--notify"},
+    "train": {"--devices", "--notify"},
+    "distill": {"--devices", "--notify"},
+}
 KNOWN = {
     "nets": tuple(registry.NETS),
     "teachers": ("resnet18", "mine"),
@@ -49,7 +53,8 @@ def test_every_setting_of_a_recipe_can_be_made_in_the_form_of_a_compression() ->
     in_files_alone = {"split", "augment"} | {name for name, option in recipe.OPTIONS.items() if not option.group}
     offered = {field.field for field in job_form.of_kind("compress")} - {"name"}
     assert offered == {field.name for field in msgspec.structs.fields(recipe.Recipe)} - in_files_alone
-    assert in_files_alone == {"split", "augment", "weight_decay", "warmup", "ema", "label_smoothing"}
+    usual = {"weight_decay", "warmup", "ema", "label_smoothing", "freeze_norm", "stem_rate"}
+    assert in_files_alone == {"split", "augment"} | usual
 
 
 def test_a_field_says_its_range() -> None:
@@ -62,9 +67,9 @@ def test_what_is_as_usual_is_left_out_of_the_command() -> None:
     values = FULL | {"epochs": "30", "size": "128", "name": "my run", "pretrained": "yes"}
     assert (
         job_form.command("compress", values)
-        == "lungcli compress --student mobilenetv2 --size 128 --pretrained --name 'my run'"
+        == "lungcli compress --data phantom --student mobilenetv2 --size 128 --pretrained --name 'my run'"
     )
-    assert job_form.command("distill", FULL) == "lungcli distill --student mobilenetv2 --teacher resnet18"
+    assert job_form.command("distill", FULL) == "lungcli distill --data phantom --student mobilenetv2 --teacher resnet18"
     assert job_form.command("quantize", {"source": "mine/train"}) == "lungcli quantize mine/train"
 
 

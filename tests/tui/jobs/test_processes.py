@@ -43,7 +43,7 @@ def test_a_job_says_why_it_failed() -> None:
     job = processes.start(["train", "--model", "nonsense"])
     until(lambda: processes.state(job) != "running")
     assert processes.state(job) == "failed (exit 2)"
-    assert "failed (exit 2): error: unknown data set 'phantom'" in processes.failure(job)
+    assert "failed (exit 2): error: no data set is named with --data" in processes.failure(job)
 
 
 def test_a_job_that_is_done_says_so() -> None:
