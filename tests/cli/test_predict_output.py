@@ -144,7 +144,7 @@ def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tupl
         '"probabilities":{"benign":0.125,"malignant":0.75,"normal":0.125},"model":"tiny + tiny","seconds":0.0123,'
         '"synthetic":true,"referred":true,'
         '"reason":"the models disagree: one.onnx says malignant, two.onnx says benign","guard":0.5,"forced":false,'
-        '"series":"","views":1,"agreement":0.5,"opinions":['
+        '"series":"","scale":"","views":1,"agreement":0.5,"opinions":['
         '{"name":"one.onnx","model":"tiny","label":"malignant",'
         '"probabilities":{"benign":0,"malignant":1,"normal":0}},'
         '{"name":"two.onnx","model":"tiny","label":"benign",'

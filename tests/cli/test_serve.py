@@ -32,7 +32,7 @@ def test_a_file_that_is_no_model_is_refused(home: Path, tmp_path: Path) -> None:
 def test_help_says_that_nothing_leaves_the_machine(home: Path) -> None:
     shown = " ".join(call(home, "serve", "--help").stdout.split())
     assert "Nothing leaves this machine" in shown
-    assert "[default: 127.0.0.1]" in shown
+    assert "[default 127.0.0.1]" in shown
 
 
 def test_the_page_does_not_tell_where_a_model_lies(tmp_path: Path) -> None:
