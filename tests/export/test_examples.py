@@ -30,7 +30,7 @@ def delivered(folder: Path, form: ExportFormat) -> Path:
     """The bundled model as `lungcli export --with-examples` leaves it."""
     model = model_file.load(package_data.FOLDER / "default.onnx", threads=1)
     made = formats.export(model, form)
-    slices = parity.phantoms(192, count=1)
+    slices = parity.phantoms(256, count=1)
     found = parity.check(model, made, slices, "phantoms", tolerance=0.05, least_agreement=0.95)
     to = folder / f"lung{formats.SUFFIXES[form]}"
     bundle.write(bundle.file_contents(model, made, found, to, examples=True))

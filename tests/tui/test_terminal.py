@@ -101,8 +101,8 @@ class Terminal:
 
     def listens(self) -> None:
         """Wait until the view takes keys, by asking for help and leaving it."""
-        self.press_until("?", "keys here", every=5.0)
-        self.press_until("Escape", "keys here", every=5.0, gone=True)
+        self.press_until("?", "esc closes", every=5.0)
+        self.press_until("Escape", "esc closes", every=5.0, gone=True)
 
     def open(self) -> None:
         """Start the dashboard."""

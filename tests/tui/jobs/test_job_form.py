@@ -69,7 +69,9 @@ def test_what_is_as_usual_is_left_out_of_the_command() -> None:
         job_form.command("compress", values)
         == "lungcli compress --data phantom --student mobilenetv2 --size 128 --pretrained --name 'my run'"
     )
-    assert job_form.command("distill", FULL) == "lungcli distill --data phantom --student mobilenetv2 --teacher resnet18"
+    assert (
+        job_form.command("distill", FULL) == "lungcli distill --data phantom --student mobilenetv2 --teacher resnet18"
+    )
     assert job_form.command("quantize", {"source": "mine/train"}) == "lungcli quantize mine/train"
 
 
