@@ -136,7 +136,9 @@ def _fit_head(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:
     if data.lesions:
         malignant = data.classes.index(MALIGNANT)
         hosts = np.flatnonzero(labels != malignant)
-        changed, _ = transplant(slices[hosts], data.lesions, torch.Generator().manual_seed(recipe.seed))
+        changed, masks = transplant(slices[hosts], data.lesions, torch.Generator().manual_seed(recipe.seed))
+        has_lesion = masks.flatten(1).any(dim=1)
+        changed, hosts = changed[has_lesion], hosts[has_lesion.numpy()]
         slices, labels = torch.cat([slices, changed]), np.append(labels, np.full(len(hosts), malignant))
         weights = np.append(weights, recipe.transplants * weights[hosts] / weights[hosts].sum())
     batches = (slices[start : start + _BATCH].to(compute.device).float() for start in range(0, len(slices), _BATCH))

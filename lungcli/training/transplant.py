@@ -25,7 +25,7 @@ MILLIMETRES_PER_SLICE = 300.0
 _SCALE = (-0.2, 0.6)
 # A solid core is soft tissue; one that is partly ground glass is darker. Shares of the way from lung to soft tissue.
 _CORE = (0.65, 1.0)
-# Darker than this is the air outside the body; brighter is tissue.
+# Darker than this is the air of the windpipe; brighter is tissue, or what lies around the lungs.
 _LUNG = (255 * preprocessing.AIR * 0.35, 255 * (preprocessing.AIR + 0.4 * (preprocessing.TISSUE - preprocessing.AIR)))
 _SMOOTHING = 5
 # Distance of a lesion's centre from what is not lung, as a share of the slice; below it, lung is a rim or a fissure.
@@ -38,6 +38,8 @@ def transplant(slices: Tensor, lesions: Lesions, generator: torch.Generator) -> 
     The masks are bool (N, 1, S, S), and all false for a slice that shows no lung, which comes back as it was. Outside
     a narrow rim of its mask, a slice is bit for bit as before. Every draw comes from `generator`, on the CPU.
     """
+    if not len(slices):
+        return slices, torch.zeros_like(slices, dtype=torch.bool)
     chosen = torch.randint(len(lesions), (len(slices),), generator=generator).tolist()
     results = [
         _transplant_one(host, lesions.crops[index], lesions.masks[index], generator)

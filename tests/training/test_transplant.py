@@ -80,6 +80,13 @@ def test_a_slice_without_lungs_does_not_change_the_draws_of_the_others() -> None
     assert torch.equal(with_plain[1], with_host[1])
 
 
+def test_no_slices_give_no_slices() -> None:
+    changed, mask = draw(torch.zeros(0, 1, SIDE, SIDE, dtype=torch.uint8))
+
+    assert changed.shape == mask.shape == (0, 1, SIDE, SIDE)
+    assert mask.dtype == torch.bool
+
+
 def test_a_seed_repeats_a_transplant_and_another_does_not() -> None:
     slices = host()[None, None]
 
