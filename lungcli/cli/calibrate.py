@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import complete, options
+from lungcli.cli import options
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
@@ -36,20 +36,8 @@ TargetSensitivity = Annotated[
     ),
 ]
 
-Spec = Annotated[
-    str, typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE or .onnx file.")
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        autocompletion=complete.data_sets,
-        metavar="NAME",
-        help="The model's own data set.",
-        rich_help_panel="Data",
-    ),
-]
+Spec = Annotated[str, options.model_argument("Run, RUN/STAGE or .onnx file.")]
+Data = Annotated[str, options.data_option("The model's own data set.")]
 Png = Annotated[
     Path | None,
     typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.", rich_help_panel="Output"),

@@ -39,16 +39,16 @@ def doctor(json: options.Json = False) -> None:
     from lungcli.cli import console
     from lungcli.core.errors import LungcliError
 
-    found = [*_python(), *_machine(), *_storage(), *_torch(), *_extras(), _runtime(), *_terminal(), _network()]
+    findings = [*_python(), *_machine(), *_storage(), *_torch(), *_extras(), _runtime(), *_terminal(), _network()]
     if json:
-        console.print_json({"findings": found})
+        console.print_json({"findings": findings})
     else:
-        for item in found:
+        for item in findings:
             console.out().print(f"{item.subject:<10} {console.plain(item.value)}", soft_wrap=True)
-    for item in found:
+    for item in findings:
         if item.state != "ok" and not json:
             console.info(f"{item.subject}: {item.advice}", style="yellow" if item.state == "note" else "bold red")
-    if wrong := [item.subject for item in found if item.state == "wrong"]:
+    if wrong := [item.subject for item in findings if item.state == "wrong"]:
         raise LungcliError(f"something is wrong with: {', '.join(wrong)}", "see what to do above")
     if not json:
         console.info("nothing is wrong", style="green")

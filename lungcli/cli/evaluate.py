@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import complete, options
+from lungcli.cli import options
 from lungcli.core.recipe import Drawn
 
 if TYPE_CHECKING:
@@ -51,23 +51,8 @@ Reliability = Annotated[
     typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.", rich_help_panel="Output"),
 ]
 
-Spec = Annotated[
-    str,
-    typer.Argument(
-        autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …"
-    ),
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        autocompletion=complete.data_sets,
-        metavar="NAME",
-        help="The model's own data set if left out.",
-        rich_help_panel="Data",
-    ),
-]
+Spec = Annotated[str, options.model_argument("Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …")]
+Data = Annotated[str, options.data_option("The model's own data set if left out.")]
 Split = Annotated[
     Drawn,
     typer.Option(

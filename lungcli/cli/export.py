@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import complete, options
+from lungcli.cli import options
 from lungcli.core.errors import GateNotMetError, UsageError
 from lungcli.views import units
 
@@ -34,17 +34,7 @@ Output = Annotated[
         rich_help_panel="Output",
     ),
 ]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        autocompletion=complete.data_sets,
-        metavar="NAME",
-        help="Compare on slices of this data set; phantoms if left out.",
-        rich_help_panel="Data",
-    ),
-]
+Data = Annotated[str, options.data_option("Compare on slices of this data set; phantoms if left out.")]
 Tolerance = Annotated[
     float,
     typer.Option(
@@ -70,10 +60,7 @@ WithExamples = Annotated[
     ),
 ]
 
-Spec = Annotated[
-    str,
-    typer.Argument(autocompletion=complete.models, metavar="MODEL", help="Run, RUN/STAGE, .onnx file or `bundled`."),
-]
+Spec = Annotated[str, options.model_argument("Run, RUN/STAGE, .onnx file or `bundled`.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel="Output")]
 
 

@@ -114,6 +114,18 @@ def _threads(context: typer.Context, value: int) -> int:
     return int(settings.current("threads").value)
 
 
+def model_argument(text: str) -> Any:
+    """Return the argument that names a model, with its help."""
+    return typer.Argument(autocompletion=complete.models, metavar="MODEL", help=text)
+
+
+def data_option(text: str) -> Any:
+    """Return the option that names a data set, with its help."""
+    return typer.Option(
+        "--data", "-d", autocompletion=complete.data_sets, metavar="NAME", help=text, rich_help_panel="Data"
+    )
+
+
 Name = Annotated[str, typer_option(commands.NAME)]
 RecipeName = Annotated[
     str,

@@ -176,15 +176,15 @@ def find_flips(
         raise UsageError("predictions flip from one model to another, so it takes two", "name two: RUN/teacher RUN")
     evaluations = []
     for path in paths:
-        if (found := find(path)) is None:
+        if (evaluation := find(path)) is None:
             raise UsageError(
                 f"{model_paths.name_of(path)} has not been evaluated on its test part",
                 "name models of finished runs; of a file, bring in its data set; of a trial: lungcli evaluate RUN",
             )
-        evaluations.append(found)
+        evaluations.append(evaluation)
     first, *others = evaluations
     flips = [predictions.flips(ours, first) for ours in others]
-    flipped_names = {flip.slice for evaluation in flips for flip in evaluation}
+    flipped_names = {flip.slice for of_model in flips for flip in of_model}
     return Flipped(
         models=tuple(map(model_paths.name_of, paths)),
         n=len(first.labels),

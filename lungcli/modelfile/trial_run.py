@@ -77,13 +77,13 @@ def _try(content: bytes) -> None:
     )
     with process:
         try:
-            told, _ = process.communicate(content, timeout=_MOST_WAITED)
+            reason, _ = process.communicate(content, timeout=_MOST_WAITED)
         except subprocess.TimeoutExpired:
-            told = b""
+            reason = b""
         finally:
             process.kill()
     if process.returncode == _REFUSED:
-        raise ValueError(f"onnxruntime cannot run it: {told.decode(errors='replace')}")
+        raise ValueError(f"onnxruntime cannot run it: {reason.decode(errors='replace')}")
     if process.returncode:
         raise ValueError(
             f"to load it and to run it once takes more than {_most_bytes(content) >> 20:,} MB or {MOST_SECONDS} s"

@@ -4,12 +4,9 @@ Slices come in the order they were named in; within a folder or .zip file by nam
 at the place of its first slice. Names are as typed, without what names a patient in those of DICOM files.
 """
 
-import contextlib
 import functools
 import glob
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +22,7 @@ from lungcli.imaging.dicom import Header
 from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
+from lungcli.predict import files
 
 Source = Path | bytes | Callable[[], Picture]
 
@@ -33,7 +31,6 @@ _LONGEST_NAME = 1 << 16
 _ZIP = b"PK\x03\x04"
 # A CD has its table of contents in a DICOM file of this name.
 _CONTENTS = "dicomdir"
-_DAMAGED_IN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +65,6 @@ class Naming:
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    """A file: its path as typed, and how to come by its first bytes and all of it."""
-
-    path: str
-    head: Callable[[], bytes]
-    get: Callable[[], Path | bytes]
-
-
 def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -> Iterator[Item]:
     """Yield the slices of every name in order, each when it is asked for; `-` stands for a list of names on `stdin`.
 
@@ -93,12 +81,12 @@ def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -
 def beside(path: Path, naming: Naming) -> Iterator[Item]:
     """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
     names = [str(file) for file in path.parent.iterdir() if wanted(file.name) and file.is_file()]
-    yield from _of_files(sorted(names, key=natural), _on_disk, naming)
+    yield from _of_files(sorted(names, key=natural), files.on_disk, naming)
 
 
 def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
     """Yield the slices of one file that came as bytes, such as a picture on stdin."""
-    yield from _of_file(_in_memory(name, content), naming)
+    yield from _of_file(files.in_memory(name, content), naming)
 
 
 def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Iterator[Item]:
@@ -108,7 +96,7 @@ def of_listed(name: str, get: Callable[[], Path | bytes], naming: Naming) -> Ite
     an item.
     """
     try:
-        file = _listed(name, get())
+        file = files.of_source(name, get())
     except UnreadableInputError as error:
         shown = _unread(name, naming)
         yield Item(shown=shown, source=functools.partial(_refuse, error.message.replace(name, shown), error.hint))
@@ -123,7 +111,7 @@ def called(name: str, get: Callable[[], Path | bytes], naming: Naming) -> str:
     Of patients, what `naming` knows counts, and what this file's own header adds to it.
     """
     try:
-        file = _listed(name, get())
+        file = files.of_source(name, get())
     except UnreadableInputError:
         return _unread(name, naming)
     return _called(file, _header(file), naming) if dicom.is_dicom(file.head(), name) else _shown(name, naming)
@@ -195,12 +183,12 @@ def _of_path(name: str, naming: Naming) -> Iterator[Item]:
         elif _is_zip(path):
             yield from _not_empty(_of_zip(path, naming), f"there are no pictures in {name}", name, naming)
         else:
-            yield from _of_file(_on_disk(name), naming)
+            yield from _of_file(files.on_disk(name), naming)
     except (OSError, ValueError) as error:
         yield _unreadable(f"cannot read {name}: {_why(error)}", "check the path", name, naming)
 
 
-def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
+def _of_file(file: files.File, naming: Naming) -> Iterator[Item]:
     """Yield the slice in a file, or the frames of a DICOM file."""
     if dicom.is_dicom(file.head(), file.path):
         yield from _of_dicom(file, _header(file), naming)
@@ -208,7 +196,7 @@ def _of_file(file: _File, naming: Naming) -> Iterator[Item]:
         yield from _of_picture(file, naming)
 
 
-def _of_picture(file: _File, naming: Naming) -> Iterator[Item]:
+def _of_picture(file: files.File, naming: Naming) -> Iterator[Item]:
     """Yield a picture, or the axial slices of a NIfTI volume, which is a series of its own."""
     shown = _shown(file.path, naming)
     try:
@@ -227,7 +215,7 @@ def _of_picture(file: _File, naming: Naming) -> Iterator[Item]:
         yield Item(shown=name, source=read_slice, series=series)
 
 
-def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
+def _of_dicom(file: files.File, header: Header, naming: Naming) -> Iterator[Item]:
     shown = _called(file, header, naming)
     series = _series(header, naming)
     try:
@@ -247,7 +235,7 @@ def _of_dicom(file: _File, header: Header, naming: Naming) -> Iterator[Item]:
         )
 
 
-def _called(file: _File, header: Header, naming: Naming) -> str:
+def _called(file: files.File, header: Header, naming: Naming) -> str:
     """What to call a DICOM file, whose header adds to what is known of patients."""
     naming.words.update(header.patient)
     # Whom the folders of a file without a readable header name, nobody can say.
@@ -261,7 +249,7 @@ def _unread(name: str, naming: Naming) -> str:
     return _shown(privacy.without_folders(name) if unknown else name, naming)
 
 
-def _of_files(names: Sequence[str], make: Callable[[str], _File], naming: Naming) -> Iterator[Item]:
+def _of_files(names: Sequence[str], make: Callable[[str], files.File], naming: Naming) -> Iterator[Item]:
     """Yield the slices of files that lie together: a DICOM series sorted, at the place of its first file."""
     headers: dict[str, Header] = {}
     series: dict[str, list[str]] = {}
@@ -296,7 +284,7 @@ def _of_folder(root: Path, naming: Naming) -> Iterator[Item]:
         if folder.error:
             why = _why(folder.error)
             yield _unreadable(f"cannot read {folder.path}: {why}", "check the folder", str(folder.path), naming)
-        yield from _of_files(folder.files, functools.partial(_on_disk, folder.path), naming)
+        yield from _of_files(folder.files, functools.partial(files.on_disk, folder.path), naming)
 
 
 def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
@@ -304,7 +292,7 @@ def _of_zip(path: Path, naming: Naming) -> Iterator[Item]:
         with safe_zip.open_zip(path) as archive:
             members = {item.filename: item for item in safe_zip.checked_members(archive) if wanted(item.filename)}
             names = sorted(members, key=natural)
-            yield from _of_files(names, lambda name: _in_zip(archive, members[name], path), naming)
+            yield from _of_files(names, lambda name: files.in_zip(archive, members[name], path), naming)
     except UnreadableInputError as error:
         yield _unreadable(error.message, error.hint, str(path), naming)
 
@@ -316,44 +304,10 @@ def wanted(name: str) -> bool:
 
 
 def _is_zip(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" or _head(path).startswith(_ZIP)
+    return path.suffix.lower() == ".zip" or files.first_bytes(path).startswith(_ZIP)
 
 
-def _on_disk(*parts: str | Path) -> _File:
-    path = Path(*parts)
-    # A name alone stays as it was typed.
-    name = str(path if len(parts) > 1 else parts[0])
-    return _File(path=name, head=functools.partial(_head, path), get=lambda: path)
-
-
-def _head(path: Path) -> bytes:
-    """First bytes of a file. What is no file, and what can't be opened, has none; reading it says why."""
-    # A pipe would not give its first bytes twice.
-    if path.is_file():
-        with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-            return file.read(dicom.HEAD)
-    return b""
-
-
-def _listed(name: str, source: Path | bytes) -> _File:
-    return _on_disk(name) if isinstance(source, Path) else _in_memory(name, source)
-
-
-def _in_memory(name: str, content: bytes) -> _File:
-    return _File(path=name, head=lambda: content[: dicom.HEAD], get=lambda: content)
-
-
-def _in_zip(archive: zipfile.ZipFile, item: zipfile.ZipInfo, path: Path) -> _File:
-    def head() -> bytes:
-        # What is damaged says so when it is read as a whole.
-        with contextlib.suppress(*_DAMAGED_IN_ZIP), archive.open(item) as file:
-            return file.read(dicom.HEAD)
-        return b""
-
-    return _File(path=str(path / item.filename), head=head, get=functools.partial(safe_zip.read_member, archive, item))
-
-
-def _header(file: _File) -> Header:
+def _header(file: files.File) -> Header:
     try:
         return dicom.header(file.get())
     except UnreadableInputError:

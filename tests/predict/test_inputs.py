@@ -11,7 +11,7 @@ from pydicom.uid import RTStructureSetStorage, generate_uid
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.imaging.image_io import read
-from lungcli.predict import inputs
+from lungcli.predict import files, inputs
 from lungcli.predict.inputs import Item, Naming
 from tests.imaging import dicoms
 from tests.imaging.pictures import png, write, zipped
@@ -135,13 +135,13 @@ def test_what_is_named_is_opened_only_when_asked_for(tmp_path: Path) -> None:
 def test_each_file_of_a_folder_is_opened_once_to_be_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"a.png": png(1), "b": png(2), "c.txt": b"no picture"})
     opened: list[str] = []
-    head = inputs._head
+    first_bytes = files.first_bytes
 
     def counted(path: Path) -> bytes:
         opened.append(path.name)
-        return head(path)
+        return first_bytes(path)
 
-    monkeypatch.setattr(inputs, "_head", counted)
+    monkeypatch.setattr(files, "first_bytes", counted)
     assert shown(tmp_path, named(tmp_path)) == ["a.png", "b"]
     assert opened == ["a.png", "b", "c.txt"]
 

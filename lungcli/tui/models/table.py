@@ -241,14 +241,14 @@ def best(entries: Iterable[Entry], pinned: Row | None) -> set[tuple[str, str]]:
         return set()
     rows = [entry.row for entry in entries if entry.row is not None]
     fair = [row for row in rows if _rests_on(row) == _rests_on(pinned) and _protocol(row) != "random"]
-    found = set()
+    cells = set()
     for column in COLUMNS:
         values = {
             row.name: value * column.better for row in fair if isinstance(value := column.value(row), int | float)
         }
         if column.better and len(set(values.values())) > 1:
-            found |= {(name, column.title) for name, value in values.items() if value == max(values.values())}
-    return found
+            cells |= {(name, column.title) for name, value in values.items() if value == max(values.values())}
+    return cells
 
 
 def shortened(names: Sequence[str], room: int) -> dict[str, str]:

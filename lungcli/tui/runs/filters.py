@@ -65,8 +65,8 @@ def suggestion(query: str, rows: Iterable[Row]) -> str | None:
         start = word
     else:
         offered, start = [*(f"{word}:" for word in WORDS), *(f"{figure}>" for figure in FIGURES)], word
-    found = next((item for item in offered if start and item.startswith(start) and " " not in item), None)
-    return None if found is None else query + found[len(start) :]
+    completed = next((item for item in offered if start and item.startswith(start) and " " not in item), None)
+    return None if completed is None else query + completed[len(start) :]
 
 
 def _part(part: str) -> Test:

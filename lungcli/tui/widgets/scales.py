@@ -92,11 +92,11 @@ def _log_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
     """At most about `count` ticks: 1, 2 and 5 of every decade, else decades, else every second one, and so on."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1,)):
-        found = [factor * 10.0**power for power in decades for factor in factors]
-        found = [tick for tick in found if low <= tick <= high]
-        if 2 <= len(found) <= max(2, count):
-            return tuple(found)
-    return tuple(found[:: -(-len(found) // max(1, count))]) if len(found) > 1 else tuple(ticks(low, high, count))
+        marks = [factor * 10.0**power for power in decades for factor in factors]
+        marks = [tick for tick in marks if low <= tick <= high]
+        if 2 <= len(marks) <= max(2, count):
+            return tuple(marks)
+    return tuple(marks[:: -(-len(marks) // max(1, count))]) if len(marks) > 1 else tuple(ticks(low, high, count))
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

@@ -1,0 +1,76 @@
+"""Does a model see lesions, or where a slice was taken? Slices of one patient, and slices with a lesion transplanted.
+
+Run: python -m tests.benchmarks.lesions [MODEL] [--lesions DATA] [--part val|test]
+AUC of malignant against the rest within each patient who has both; and of slices that are not malignant against the
+same slices with a lesion that no training uses, with the share of pairs in which the lesion raises the probability.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lungcli.datasets import lesions
+from lungcli.evaluation import evaluate
+from lungcli.metrics import calibration, institutions
+from lungcli.metrics.classification import Floats, Ints
+from lungcli.metrics.predictions import MALIGNANT
+from lungcli.modelfile import model_file, model_paths
+from lungcli.modelfile.model_file import Model
+from lungcli.pipeline import stages
+from lungcli.pipeline.stages import RunData
+from lungcli.training.transplant import transplant
+
+SEED = 7
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default=model_paths.BUNDLED)
+    parser.add_argument("--lesions", default="lidc-nodules")
+    parser.add_argument("--part", choices=("val", "test"), default="test")
+    asked = parser.parse_args()
+    model = model_file.load(model_paths.resolve(asked.model))
+    run_data = stages.load_run_data(model.card.recipe)
+    rows = np.array(getattr(run_data.split, asked.part))
+    print(f"{asked.part} part of {run_data.manifest.name}")
+    malignant = np.array(run_data.manifest.labels())[rows] == model.card.classes.index(MALIGNANT)
+    scores = probabilities(model, evaluate.predict_logits(model, run_data.pixels, rows))
+    print_patients(run_data, rows, malignant, scores)
+    print_pairs(model, run_data, rows[~malignant], scores[~malignant], asked.lesions)
+
+
+def print_patients(run_data: RunData, rows: Ints, malignant: Ints, scores: Floats) -> None:
+    """A line for each patient with slices of both kinds."""
+    patients = np.array([run_data.manifest.slices[row].patient for row in rows])
+    for patient in sorted(set(patients) - {""}):
+        of_patient = patients == patient
+        if 0 < malignant[of_patient].sum() < of_patient.sum():
+            auc = institutions.auc(scores[of_patient], malignant[of_patient])
+            where = run_data.manifest.institutions()[rows[of_patient][0]]
+            print(f"a patient of {where}: {of_patient.sum()} slices, AUC {auc:.3f}")
+
+
+def print_pairs(model: Model, run_data: RunData, rows: Ints, without: Floats, name: str) -> None:
+    """Put a lesion that no training uses into each slice that shows a lung."""
+    slices = torch.from_numpy(np.ascontiguousarray(run_data.pixels[rows])[:, np.newaxis])
+    changed, masks = transplant(slices, lesions.load(name, "val"), torch.Generator().manual_seed(SEED))
+    shown = masks.flatten(1).any(dim=1).numpy()
+    pixels = changed[:, 0].numpy()[shown]
+    having = probabilities(model, evaluate.predict_logits(model, pixels, np.arange(len(pixels))))
+    auc = institutions.auc(np.concatenate([having, without[shown]]), np.arange(2 * len(having)) < len(having))
+    raised = float((having > without[shown]).mean())
+    print(f"{len(having)} transplanted pairs: AUC {auc:.3f}, {raised:.0%} in the right order")
+    print(f"of the slices with a lesion, {(having >= 0.5).mean():.0%} have a probability of at least one half")
+
+
+def probabilities(model: Model, logits: NDArray[np.floating]) -> Floats:
+    """Calibrated probabilities of malignant (n,)."""
+    values: Floats = calibration.softmax(logits, model.card.temperature)[:, model.card.classes.index(MALIGNANT)]
+    return values
+
+
+if __name__ == "__main__":
+    main()
