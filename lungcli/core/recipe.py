@@ -63,7 +63,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Option(
             "Data",
-            "Data set, or several; if left out, the only one there is",
+            "Data set, or several; else the only one there is",
             names=("--data", "-d"),
             metavar="NAME",
             choices_from="data",
@@ -97,7 +97,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Protocol,
         Option(
             "Data",
-            "grouped, institution, random (flatters), a file",
+            "Or institution, random, a file",
             names=("--split", "--protocol"),
             metavar="SPLIT",
             free=True,
@@ -105,8 +105,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "grouped"
     split: str = ""
     split_seed: Annotated[int, Option("Data", "Seed of the split")] = 0
-    folds: Annotated[int, Option("Data", "Folds to cross-validate on; 0: one split", 0, 20)] = 0
-    fold: Annotated[int, Option("Data", "Train on this fold alone; 0: on all", 0, 20)] = 0
+    folds: Annotated[int, Option("Data", "Cross-validate; 0: one split", 0, 20)] = 0
+    fold: Annotated[int, Option("Data", "This fold alone; 0: all", 0, 20)] = 0
     seed: Annotated[int, Option("Schedule", "Seed of weights, batches and augmentation")] = 0
     epochs: Annotated[int, Option("Schedule", "Most passes over the data", 1, 10_000)] = 30
     batch: Annotated[int, Option("Schedule", "Batch size in slices", 2, 4096)] = 32
@@ -119,10 +119,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warmup: Annotated[float, Option(None, "Epochs until the learning rate's peak", 0, 10_000)] = 2.0
     ema: Annotated[float, Option(None, "Decay of the weights' moving average", 0, 0.99999)] = 0.99
     label_smoothing: Annotated[float, Option(None, "Share of each label given to all classes", 0, 0.9)] = 0.05
-    patience: Annotated[int, Option("Schedule", "Epochs without a better one until it stops; 0: never", 0, 10_000)] = 10
+    patience: Annotated[int, Option("Schedule", "Of early stopping; 0: never", 0, 10_000)] = 10
     # On few slices, the best epoch is the luckiest.
     keep: Annotated[Keep, Option("Schedule", "Epoch to keep, best by validation")] = "best"
-    mixup: Annotated[float, Option("Augmentation", "Blend pairs of slices by Beta(m, m); 0: never", 0, 10)] = 0.0
+    mixup: Annotated[float, Option("Augmentation", "Blend pairs by Beta(m, m)", 0, 10)] = 0.0
     method: Annotated[
         str,
         Option(
@@ -149,9 +149,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stem_rate: Annotated[float, Option(None, "First layer's learning rate, of the head's", 1e-6, 1)] = 1.0
     balance: Annotated[bool, Option("Data", "Draw classes and institutions evenly")] = False
     lesions: Annotated[str, Option("Augmentation", "Lesions to transplant", metavar="DATA", choices_from="data")] = ""
-    transplants: Annotated[
-        float, Option("Augmentation", "Slices added with a lesion, per slice of a batch", 0, 1, metavar="SHARE")
-    ] = 0.35
+    transplants: Annotated[float, Option("Augmentation", "Copies with one, per slice", 0, 1, metavar="SHARE")] = 0.35
     precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"
     device: Annotated[str, Option("Hardware", "auto, cpu, cuda or mps", metavar="DEVICE")] = "auto"
     threads: Annotated[int, Option("Hardware", "CPU threads; 0: one a core", 0, 1024)] = 0

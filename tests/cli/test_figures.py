@@ -175,10 +175,12 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
 
 def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:
     """Three slices are too few to divide, and enough to be judged."""
+    # Of its own slices it would leave those out that it was trained on.
+    call(own_workshop, "data", "phantom", "--slices", 45, "--seed", 9, "--name", "others")
     for label in ("benign", "malignant", "normal"):
         folder = tmp_path / "few" / label
         folder.mkdir(parents=True)
-        first = sorted((own_workshop / "data" / "phantom" / "slices" / label).iterdir())[0]
+        first = sorted((own_workshop / "data" / "others" / "slices" / label).iterdir())[0]
         (folder / first.name).write_bytes(first.read_bytes())
     call(own_workshop, "data", "import", tmp_path / "few", "--name", "few")
     evaluations = json.loads(call(own_workshop, "evaluate", RUN, "--data", "few", "--json").stdout)["evaluations"]

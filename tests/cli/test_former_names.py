@@ -26,7 +26,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
 
 @pytest.mark.parametrize("name", ["seed", "Seed", "kd-mean", "kd_mean"])
 def test_the_method_is_named_kd_mean_however_it_is_typed(name: str, started: list[Recipe]) -> None:
-    CliRunner().invoke(app, ["distill", "--student", "ownmodel", "--teacher", "alexnet", "--method", name])
+    CliRunner().invoke(
+        app, ["distill", "--student", "ownmodel", "--teacher", "alexnet", "--method", name, "-d", "phantom"]
+    )
     assert [(recipe.method, recipe.alpha, recipe.temperature) for recipe in started] == [("kd-mean", 0.8, 20.0)]
 
 

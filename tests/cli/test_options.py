@@ -61,7 +61,7 @@ def test_the_help_reads_well() -> None:
         (["compress", "-s", "mnasnet", "--max-drop", "2"], "--max-drop is 2.0, outside 0 to 1"),
         (["compress", "--recipe", "fast", "--batch", "1"], "--batch is 1, outside 2 to 4096"),
         (
-            ["train", "-m", "resnet18", "--folds", "3", "--fold", "4"],
+            ["train", "-m", "resnet18", "-d", "phantom", "--folds", "3", "--fold", "4"],
             "--fold is 4, outside 1 to 3: a run trains on one",
         ),
         (["quantize", "run", "--min-agreement", "1.1"], "--min-agreement is 1.1, outside 0 to 1"),
@@ -99,7 +99,8 @@ def settings(*arguments: str) -> options.Settings:
     return found[0]
 
 
-def test_typed_options_are_distinguished_from_defaults() -> None:
+def test_typed_options_are_distinguished_from_defaults(home: Path) -> None:
+    call(home, "data", "phantom", "--slices", 60)
     usual = settings()
     assert (usual.typed, usual.chosen) == (frozenset(), {})
     assert usual.given == {"data": "phantom", "teacher": ["resnet18"]}
