@@ -74,7 +74,9 @@ def _cropped(picture: Image.Image, box: tuple[float, float, float, float], size:
         max(1, min(size - at[0], round((inner[2] - inner[0]) * scale))),
         max(1, min(size - at[1], round((inner[3] - inner[1]) * scale))),
     )
-    small = picture.resize(fitted, Image.Resampling.BILINEAR, box=inner)
+    # Across, then down: left to itself, Pillow takes the cheaper order first, which rounds otherwise, in some versions.
+    across = picture.resize((fitted[0], height), Image.Resampling.BILINEAR, box=(inner[0], 0, inner[2], height))
+    small = across.resize(fitted, Image.Resampling.BILINEAR, box=(0, inner[1], fitted[0], inner[3]))
     if fitted == (size, size):
         return small
     canvas = Image.new("L", (size, size))

@@ -191,7 +191,8 @@ def _entry(
             card = msgspec.structs.replace(card, figures=None)
         row = compare.make_row(path, card, benchmark.kept(path), reference, reason, find)
     except LungcliError as error:
-        return Entry(name=name, path=path, problem=error.message)
+        # The row says its name; a long path would push the reason off the screen.
+        return Entry(name=name, path=path, problem=error.message.replace(str(path), "it", 1))
     return Entry(name=name, path=path, row=row)
 
 
