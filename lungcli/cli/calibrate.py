@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lungcli.cli import options
+from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
+    from lungcli.metrics.operating_point import OperatingFigures, OperatingPoint, OperatingTarget
     from lungcli.metrics.referral import SelectiveFigures, Target
     from lungcli.modelfile.model_card import ModelCard
 
-_WIDTH = 30
+_WIDTH = 20
 
-TargetRisk = Annotated[
+TargetSpecificity = Annotated[
     float | None,
     typer.Option(
-        "--target-risk",
+        "--target-specificity",
         min=0,
         max=1,
-        help="Largest share of wrong predictions among slices that are not referred.",
-        rich_help_panel="Referral",
+        help="Least specificity of findings; the most sensitive point that has it.",
+        rich_help_panel="Operating point",
     ),
 ]
 TargetSensitivity = Annotated[
@@ -31,8 +33,28 @@ TargetSensitivity = Annotated[
         "--target-sensitivity",
         min=0,
         max=1,
-        help="Smallest malignant sensitivity among slices that are not referred.",
+        help="Least sensitivity of findings; the most specific point that has it.",
+        rich_help_panel="Operating point",
+    ),
+]
+TargetRisk = Annotated[
+    float | None,
+    typer.Option(
+        "--target-risk",
+        min=0,
+        max=1,
+        help="Largest share of wrong findings among slices that are not referred.",
         rich_help_panel="Referral",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write a calibrated copy; the model file stays as it is.",
+        rich_help_panel="Output",
     ),
 ]
 
@@ -46,18 +68,21 @@ Png = Annotated[
 
 def calibrate(
     spec: Spec,
-    risk: TargetRisk = None,
+    specificity: TargetSpecificity = None,
     sensitivity: TargetSensitivity = None,
+    risk: TargetRisk = None,
     data: Data = "",
+    output: Output = None,
     png: Png = None,
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
-    """Fit temperature and referral threshold of a model.
+    """Fit temperature, operating point and referral threshold.
 
-    Both are fitted on validation slices and stored in the model file. The threshold is the smallest that reaches the
-    target and refers at most four fifths of the slices. Without a target, the one in the file is used again (initially
-    risk 0.2). The test part is evaluated, never fitted on.
+    All are fitted on validation slices and stored in the model file. The operating point is the least probability of
+    malignancy that makes a slice suspicious; without a target it keeps a specificity of 0.95 where the data are of
+    several institutions, else of 0.9. The referral threshold is the smallest that halves the errors, and refers at
+    most two fifths of the slices. The test part is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95
@@ -68,38 +93,63 @@ def calibrate(
 
     from lungcli.cli import console, progress
     from lungcli.evaluation import evaluate, plots
-    from lungcli.metrics import referral
+    from lungcli.metrics import operating_point, referral
     from lungcli.modelfile import model_file, model_paths
     from lungcli.pipeline import stages
 
     plots.require_png(png)
-    model = model_file.load(model_paths.resolve(spec), threads)
-    target = _target(risk, sensitivity)
+    path = model_paths.resolve(spec)
+    _require_writable(path, output)
+    model = model_file.load(path, threads)
+    referral_target, operating_target = _targets(risk, specificity, sensitivity)
     console.disclaim()
     recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
-    card = stages.calibrated_card(model, run_data, target or _target_of_card(model.card))
-    if target is not None:
+    card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)
+    if referral_target is not None:
         _require_reached(card)
+    if operating_target is not None and card.operating_point is None:
+        raise UsageError(
+            f"no operating point with {operating_target} is better than chance; the model file is unchanged",
+            "ask for less, or train a better model first",
+        )
     calibrated_model = dataclasses.replace(model, card=card)
     evaluation = evaluate.evaluate(
         calibrated_model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
     )
     if card.figures is not None:
-        card = msgspec.structs.replace(card, figures=evaluation.figures())
-    test_result = referral.measure(evaluation, card.referral.threshold) if card.referral else None
-    model_file.recard(model.path, card)
+        card = evaluate.with_figures(card, evaluation)
+    test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
+    if output is None:
+        model_file.recard(path, card)
+    else:
+        model_file.write(path, card, output)
     if png is not None and card.referral:
-        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
+        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(path)), png)
+    findings = operating_point.measure(evaluation)
     if json:
-        fields = ("temperature", "calibration", "referral", "risk_coverage")
-        fitted_fields = {name: getattr(card, name) for name in fields}
-        console.print_json({"model": model_paths.name_of(model.path)} | fitted_fields | {"test": test_result})
+        fields = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral")
+        fitted_fields = {name: getattr(card, name) for name in (*fields, "risk_coverage")}
+        tested = {"test": test_result, "test_operating_point": findings}
+        console.print_json({"model": model_paths.name_of(path)} | fitted_fields | tested)
     else:
         show(card, test_result)
-    console.info(
-        f"written into {model_paths.name_of(model.path)}: temperature, calibration, referral threshold and curve"
+        if card.operating_point and findings:
+            show_operating_point(card.operating_point, findings)
+    console.info(f"written into {output or model_paths.name_of(path)}: temperature, operating point and referral")
+
+
+def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures") -> None:
+    """Print an operating point with what it gave on validation, and gives on the slices evaluated."""
+    from lungcli.cli import console
+    from lungcli.views.figures import with_interval
+    from lungcli.views.units import number
+
+    console.out().print(
+        f"suspicious from a probability of malignancy of {point.threshold:.3f} ({point.target} on validation: "
+        f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})\n"
+        f"sensitivity {with_interval(findings.sensitivity)}, specificity {with_interval(findings.specificity)}\n"
     )
 
 
@@ -169,37 +219,40 @@ def show_selective(selective: "SelectiveFigures") -> None:
     console.out().print(lines + "\n")
 
 
-def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
-    from lungcli.core.errors import UsageError
+def _targets(
+    risk: float | None, specificity: float | None, sensitivity: float | None
+) -> "tuple[Target | None, OperatingTarget | None]":
+    from lungcli.metrics.operating_point import OperatingTarget
     from lungcli.metrics.referral import Target
 
-    if risk is not None and sensitivity is not None:
-        raise UsageError("there are two targets, and a threshold is chosen for one", "drop one of them")
-    if risk is not None:
-        return Target(kind="risk", value=risk)
-    return None if sensitivity is None else Target(kind="malignant sensitivity", value=sensitivity)
+    if specificity is not None and sensitivity is not None:
+        raise UsageError("there are two targets, and an operating point keeps one", "drop one of them")
+    referral_target = None if risk is None else Target(kind="risk", value=risk)
+    if specificity is not None:
+        return referral_target, OperatingTarget(kind="specificity", value=specificity)
+    return referral_target, None if sensitivity is None else OperatingTarget(kind="sensitivity", value=sensitivity)
 
 
-def _target_of_card(card: "ModelCard") -> "Target":
-    from lungcli.metrics import referral
+def _require_writable(path: Path, output: Path | None) -> None:
+    """Raise UsageError where the model file belongs to the installed package, or `output` is there already."""
+    from lungcli.core import package_data
 
-    return referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
+    if output is None and path == package_data.MODEL:
+        raise UsageError("the bundled model is part of the installation", "write a copy: --output FILE")
+    if output is not None and output.exists():
+        raise UsageError(f"{output} is there already", "choose another name, or remove it first")
 
 
 def _require_reached(card: "ModelCard") -> None:
-    """Raise UsageError for a target that no threshold reaches, with the closest one that can be reached."""
-    from lungcli.core.errors import UsageError
+    """Raise UsageError for a risk that no threshold reaches, with the closest one that can be reached."""
     from lungcli.metrics import referral
 
     if card.referral is None or referral.is_target_reached(card.risk_coverage, card.referral):
         return
-    nearest = referral.point_of(card.risk_coverage, card.referral)
-    by_risk = referral.parse_target(card.referral.target).kind == "risk"
-    option, value = ("risk", nearest.risk) if by_risk else ("sensitivity", nearest.malignant_sensitivity or 0.0)
-    within = math.ceil(value * 1000) / 1000 if by_risk else math.floor(value * 1000) / 1000
-    useless = within >= 1 if by_risk else within <= 0
+    nearest = referral.point_of(card.risk_coverage, card.referral).risk
+    within = math.ceil(nearest * 1000) / 1000
     raise UsageError(
-        f"no threshold that keeps a fifth of the validation slices reaches {card.referral.target}; "
-        f"the closest is {value:.3f}, and the model file is unchanged",
-        "train a better model first" if useless else f"use a target that can be reached: --target-{option} {within:g}",
+        f"no threshold that keeps three fifths of the validation slices reaches {card.referral.target}; "
+        f"the closest is {nearest:.3f}, and the model file is unchanged",
+        "train a better model first" if within >= 1 else f"use a target that can be reached: --target-risk {within:g}",
     )

@@ -208,7 +208,7 @@ def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
 
 def _print_json(results: _Results, name: str) -> None:
     from lungcli.cli import console
-    from lungcli.metrics import calibration, institutions, referral
+    from lungcli.metrics import calibration, institutions, operating_point, referral
     from lungcli.modelfile import model_paths, tta
 
     reports = []
@@ -219,12 +219,15 @@ def _print_json(results: _Results, name: str) -> None:
             {
                 "title": title,
                 "figures": evaluation.figures(),
+                "operating_point": operating_point.measure(evaluation),
                 "institutions": institutions.by_institution(evaluation),
                 "classes": evaluation.classes,
                 "confusion": evaluation.matrices().sum(axis=0).tolist(),
                 "before_temperature": calibration.calibration_errors(before, labels),
                 "reliability": calibration.reliability_bins(probabilities, labels),
-                "selective": referral.measure(evaluation, results.model.card.referral.threshold)
+                "selective": referral.measure(
+                    evaluation, results.model.card.referral.threshold, results.model.card.rule
+                )
                 if results.model.card.referral
                 else None,
                 "warning": warning,
@@ -254,7 +257,7 @@ def _print_json(results: _Results, name: str) -> None:
 
 def _show(results: _Results) -> None:
     from lungcli.cli import calibrate, console, robustness
-    from lungcli.metrics import calibration, institutions, referral
+    from lungcli.metrics import calibration, institutions, operating_point, referral
     from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
     from lungcli.views.institutions import table as institutions_table
 
@@ -266,10 +269,14 @@ def _show(results: _Results) -> None:
             calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
         )
         console.out().print(reliability(evaluation))
+        if (point := results.model.card.operating_point) and (findings := operating_point.measure(evaluation)):
+            calibrate.show_operating_point(point, findings)
         if figures := institutions.by_institution(evaluation):
             console.out().print(institutions_table(figures, title), "", sep="\n")
         if results.model.card.referral:
-            calibrate.show_selective(referral.measure(evaluation, results.model.card.referral.threshold))
+            calibrate.show_selective(
+                referral.measure(evaluation, results.model.card.referral.threshold, results.model.card.rule)
+            )
         if len(classes := set(probabilities.argmax(axis=1).tolist())) == 1:
             console.warn(
                 f"every slice is predicted {evaluation.classes[classes.pop()]}: the model cannot tell classes apart"

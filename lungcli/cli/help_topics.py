@@ -40,13 +40,15 @@ FILES: tuple[help_pages.Record, ...] = (
     ("runs/NAME/STAGE/", "model.onnx, with its card inside, and evaluation.json"),
 )
 PREDICTIONS = (
-    "Probabilities are calibrated. A picture that is no axial lung CT slice is refused. A slice is referred to a "
-    "radiologist where the model's confidence is below its referral threshold, or where it was acquired unlike the "
-    "slices the model learned from.",
+    "Every picture gets one finding: suspicious (for malignancy), clear, refer (left to a radiologist) or refused (no "
+    "axial lung CT slice). A slice is suspicious from a probability of malignancy on that was chosen on validation "
+    "slices, the model's operating point; probabilities are calibrated. It is referred where the model's confidence, "
+    "one half at the operating point, is below its referral threshold, or where it was acquired unlike the slices the "
+    "model learned from. `lungcli calibrate` shows both and sets them.",
     "In folders and .zip files other files are skipped, and a DICOM series is sorted from feet to head. A series also "
     "gets a prediction of its own, the mean of its slices that were neither refused nor referred. It is referred if "
-    "those are fewer than half, if its confidence is below the threshold, or if one of them is predicted malignant "
-    "and the mean is not.",
+    "those are fewer than half, if its confidence is below the threshold, or if one of them is suspicious and the "
+    "mean is not.",
     "With several models, each at its own size, the probabilities are averaged; a prediction is referred where the "
     "models disagree, or below the mean of their thresholds. --tta averages ten views, after the temperature.",
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -210,19 +211,25 @@ def _show_outcomes(
     total: int | None,
 ) -> set[int]:
     """Show every outcome as it comes, series too, with the requested pictures; return the exit codes."""
-    from lungcli.cli import predict_output, progress
+    from lungcli.cli import console, predict_output, progress
     from lungcli.predict import ensemble, series
     from lungcli.predict.predict import Prediction
+    from lungcli.predict.series import SeriesVerdict
+    from lungcli.views import prediction
 
-    codes = set()
+    codes, findings = set(), Counter[str]()
     with progress.predicting(total) as advance:
         for outcome, capture in series.combined(predicted, ensemble.card(models)):
             codes.add(predict_output.report_problem(outcome))
+            if not isinstance(outcome, SeriesVerdict):
+                findings[prediction.finding_of(outcome)] += 1
             for write in writers:
                 write(outcome)
             if isinstance(outcome, Prediction) and capture and capture.image:
                 predict_explain.show(outcome, capture.image, models[0], pictures)
             advance()
+    if findings.total() > 1:
+        console.info(prediction.counts(findings))
     return codes
 
 

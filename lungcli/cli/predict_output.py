@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_file import Model
     from lungcli.predict.predict import Prediction
     from lungcli.predict.prediction_json import Found
+    from lungcli.predict.series import SeriesVerdict
 
 Format = Literal["lines", "json", "jsonl", "csv"]
 Write = Callable[["Found"], None]
@@ -50,7 +51,7 @@ def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, to
         yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
         if sys.stdout.isatty():
-            console.out().print(f"{'class':<10} {'':>6}  picture", style="dim")
+            console.out().print(f"{'finding':<10} p(mal.)  picture", style="dim")
         yield lambda outcome: _show(outcome, " + ".join(names), top or 1, alone=False)
 
 
@@ -97,23 +98,29 @@ def _show(outcome: "Found", model: str, top: int, *, alone: bool) -> None:
 
     out = console.out()
     if isinstance(outcome, SeriesVerdict):
-        label = prediction.in_columns(outcome.probabilities, top) or f"{'no prediction':<17}"
+        label = _columns(outcome, top)
         line = "; ".join(part for part in (prediction.series_counts(outcome), prediction.referral(outcome)) if part)
         style = "bold yellow" if outcome.referred else "bold"
         out.print(f"{label}  {console.plain(outcome.series)} as a whole ({line})", style=style, soft_wrap=True)
     elif isinstance(outcome, Prediction) and alone:
         _show_one(outcome, model, top)
     elif isinstance(outcome, Prediction):
-        cells = [prediction.in_columns(outcome.probabilities, top), console.plain(outcome.source)]
+        cells = [_columns(outcome, top), console.plain(outcome.source)]
         if outcome.opinions:
             cells.insert(1, prediction.agreement(outcome))
         note = "; ".join(part for part in (prediction.forced(outcome), prediction.referral(outcome)) if part)
         out.print("  ".join([*cells, *([f"({note})"] if note else [])]), soft_wrap=True)
 
 
+def _columns(outcome: "Prediction | SeriesVerdict", top: int) -> str:
+    """The finding, and the `top` likeliest classes where more than one is asked for."""
+    classes = prediction.in_columns(outcome.probabilities, top) if top > 1 else ""
+    return f"{outcome.finding:<11} {classes}".lstrip() if classes else prediction.summary(outcome)
+
+
 def _show_one(result: "Prediction", model: str, top: int) -> None:
     out = console.out()
-    out.print(prediction.headline(result.label, result.probabilities), style="bold")
+    out.print(prediction.headline(result), style="bold")
     out.print(prediction.probability_bars(result.probabilities, _WIDTH, top), end="")
     if result.opinions:
         out.print(f"mean of several models; {prediction.agreement(result)} predict {result.label}:")
@@ -123,6 +130,8 @@ def _show_one(result: "Prediction", model: str, top: int) -> None:
     for note in (prediction.forced(result), prediction.referral(result)):
         if note:
             out.print(note, style="bold yellow", soft_wrap=True)
+    for line in prediction.limits(result):
+        out.print(line, style="dim", soft_wrap=True)
     about = f"{console.plain(result.source)} · {prediction.provenance(result, model)}"
     out.print(about, style="dim", soft_wrap=True)
 
@@ -144,7 +153,19 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
     from lungcli.predict.prediction_json import KINDS
     from lungcli.predict.series import SeriesVerdict
 
-    head = ["kind", "source", "series", "verdict", *classes, "referred", "reason", "score", "forced", "seconds"]
+    head = [
+        "kind",
+        "source",
+        "series",
+        "finding",
+        "verdict",
+        *classes,
+        "referred",
+        "reason",
+        "score",
+        "forced",
+        "seconds",
+    ]
     member_names = names if len(names) > 1 else ()
     ensemble_columns = [
         "agreement",
@@ -156,7 +177,12 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
     def write(outcome: "Found") -> None:
         kind = KINDS[type(outcome)]
         if isinstance(outcome, Prediction | SeriesVerdict):
-            cells = [outcome.series, outcome.label, *(outcome.probabilities.get(name, "") for name in classes)]
+            cells = [
+                outcome.series,
+                outcome.finding,
+                outcome.label,
+                *(outcome.probabilities.get(name, "") for name in classes),
+            ]
             cells += ["yes" if outcome.referred else "no", outcome.reason]
             if isinstance(outcome, Prediction):
                 cells += [outcome.guard, "yes" if outcome.forced else "no", round(outcome.seconds, 4)]
@@ -169,6 +195,7 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
                 kind,
                 outcome.source,
                 "",
+                outcome.finding if isinstance(outcome, Refusal) else "",
                 "",
                 *("" for _ in classes),
                 "",

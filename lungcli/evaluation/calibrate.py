@@ -1,18 +1,23 @@
-"""Temperature scaling, so that probabilities are calibrated, and the threshold of referral."""
+"""Temperature scaling, so that probabilities are calibrated; the operating point, and the threshold of referral."""
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UsageError
-from lungcli.metrics import calibration, referral
+from lungcli.metrics import calibration, operating_point, referral
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.classification import Ints
-from lungcli.metrics.predictions import MALIGNANT
+from lungcli.metrics.operating_point import DecisionRule, OperatingTarget
+from lungcli.metrics.predictions import MALIGNANT, positive_index
 from lungcli.metrics.referral import Target
 from lungcli.modelfile.model_card import ModelCard
+
+# False alarms at hospitals not trained on are the fault of such models. Data of several say more of another's.
+_SPECIFICITY_OF_ONE, _SPECIFICITY_OF_SEVERAL = 0.90, 0.95
 
 COLDEST, HOTTEST = 0.05, 20.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -20,23 +25,48 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _STEPS = 40
 
 
-def calibrate_card(
-    card: ModelCard, logits: NDArray[np.floating], labels: Ints, target: Target = referral.DEFAULT
-) -> ModelCard:
-    """Return the card with temperature, calibration errors, risk–coverage curve and referral threshold fitted.
+def default_target(institutions: Iterable[str]) -> OperatingTarget:
+    """What an operating point keeps if nobody says so, for a model trained on slices of these institutions."""
+    several = len(set(institutions)) > 1
+    return OperatingTarget(kind="specificity", value=_SPECIFICITY_OF_SEVERAL if several else _SPECIFICITY_OF_ONE)
 
-    `logits` (n, K) and `labels` (n,) are of the validation part. Without slices nothing is fitted. Raises UsageError
-    for a target that has no meaning for the model's classes.
+
+def calibrate_card(
+    card: ModelCard,
+    logits: NDArray[np.floating],
+    labels: Ints,
+    groups: Ints,
+    *,
+    referral_target: Target = referral.DEFAULT,
+    operating_target: OperatingTarget,
+) -> ModelCard:
+    """Return the card with temperature, calibration errors, operating point and referral fitted.
+
+    `logits` (n, K), `labels` and `groups` (n,) are of the validation part. Without slices nothing is fitted. Where no
+    operating point is of use, decisions are by the most probable class. Raises UsageError for a target that has no
+    meaning for the model's classes.
     """
     if not len(labels):
-        return msgspec.structs.replace(card, temperature=1.0, calibration=None, referral=None, risk_coverage=())
+        return msgspec.structs.replace(
+            card,
+            temperature=1.0,
+            calibration=None,
+            operating_point=None,
+            reliability=(),
+            referral=None,
+            risk_coverage=(),
+        )
     temperature = fit_temperature(logits, labels)
     probabilities = calibration.softmax(logits, temperature)
-    malignant = card.classes.index(MALIGNANT) if MALIGNANT in card.classes else None
-    if malignant is None and target.kind == "malignant sensitivity":
+    positive = positive_index(card.classes)
+    if positive is None and referral_target.kind == "malignant sensitivity":
         raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
-    points = referral.risk_coverage_curve(probabilities, labels, malignant)
-    chosen = referral.choose(points, target, len(labels))
+    malignant = labels == positive if positive is not None else np.zeros(len(labels), dtype=np.bool_)
+    point = operating_point.choose(probabilities[:, positive or 0], malignant, operating_target)
+    rule = DecisionRule(positive=positive, threshold=point.threshold if point else None)
+    confidence, right = rule.confidence(probabilities), rule.right(probabilities, labels)
+    points = referral.risk_coverage_curve(confidence, right, malignant)
+    chosen = referral.choose(points, referral_target, len(labels))
     return msgspec.structs.replace(
         card,
         temperature=temperature,
@@ -45,6 +75,8 @@ def calibrate_card(
             before=calibration.calibration_errors(calibration.softmax(logits), labels),
             after=calibration.calibration_errors(probabilities, labels),
         ),
+        operating_point=point,
+        reliability=operating_point.reliability(confidence, right, groups),
         referral=chosen,
         risk_coverage=referral.thin(points, chosen),
     )

@@ -11,8 +11,10 @@ from lungcli.core import paths, versioned
 from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
+from lungcli.metrics import operating_point
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 
 _FORMAT = versioned.Format(
@@ -61,6 +63,14 @@ def evaluate(
         groups=tuple(manifest.slices[i].group for i in indices),
         probabilities=tuple(tuple(row) for row in probabilities.tolist()),
         institutions=tuple(where[i] for i in indices) if len(set(where)) > 1 else (),
+        suspicious=tuple(model.card.rule.suspicious(probabilities).tolist()) if model.card.operating_point else (),
+    )
+
+
+def with_figures(card: ModelCard, evaluation: Evaluation) -> ModelCard:
+    """Return the card of the model with the figures of its test part."""
+    return msgspec.structs.replace(
+        card, figures=evaluation.figures(), separability=operating_point.separability(evaluation)
     )
 
 

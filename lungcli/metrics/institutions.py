@@ -1,7 +1,5 @@
 """The figures of a model at each institution: the worst says more of a new one than the mean does."""
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +13,9 @@ from lungcli.metrics.predictions import Evaluation, positive_index
 class InstitutionFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One institution: `n` slices of `groups` near-duplicate groups, `positive` of them malignant, and the figures.
 
-    `sensitivity` and `specificity` are those of the most probable class, `auc` the area under the ROC curve of the
-    malignant class's probability. Each is None where the institution has no slices to say it, or the model no such
-    class.
+    `sensitivity` and `specificity` are those at the operating point, or else of the most probable class, `auc` the
+    area under the ROC curve of the malignant class's probability. Each is None where the institution has no slices to
+    say it, or the model no such class.
     """
 
     institution: str
@@ -48,20 +46,20 @@ def by_institution(evaluation: Evaluation) -> tuple[InstitutionFigures, ...]:
         return ()
     labels, probabilities, groups = evaluation.arrays()
     where = np.array(evaluation.institutions)
+    malignant = positive_index(evaluation.classes)
+    called = np.array(evaluation.suspicious or probabilities.argmax(axis=1) == malignant)
     figures = []
     for name in sorted(set(evaluation.institutions)):
         own = where == name
-        figures.append(_figures(name, evaluation.classes, labels[own], probabilities[own], groups[own]))
+        figures.append(_figures(name, malignant, labels[own], probabilities[own], groups[own], called[own]))
     return tuple(sorted(figures, key=lambda item: item.score))
 
 
 def _figures(
-    name: str, classes: Sequence[str], labels: Ints, probabilities: Floats, groups: Ints
+    name: str, malignant: int | None, labels: Ints, probabilities: Floats, groups: Ints, called: NDArray[np.bool_]
 ) -> InstitutionFigures:
     matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
-    malignant = positive_index(classes)
     positive = labels == malignant if malignant is not None else np.zeros(len(labels), dtype=np.bool_)
-    called = probabilities.argmax(axis=1) == malignant
     has_both = bool(positive.any()) and not positive.all()
     return InstitutionFigures(
         institution=name,

@@ -19,8 +19,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Calibrated probabilities of every slice of one part; enough to compare any two models slice by slice.
 
     `labels` and `groups` have one number a slice, `probabilities` K a slice, in the order of `slices` (paths within
-    the data set); so have `institutions`, which is empty where the data set has but one. Two evaluations can be
-    compared when `split_digest` and `part` agree.
+    the data set); so have `institutions`, which is empty where the data set has but one, and `suspicious`, what the
+    model says at its operating point, empty where it has none. Two evaluations can be compared when `split_digest` and
+    `part` agree.
     """
 
     classes: tuple[str, ...]
@@ -32,12 +33,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[int, ...]
     probabilities: tuple[tuple[Share, ...], ...]
     institutions: tuple[str, ...] = ()
+    suspicious: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if {len(self.labels), len(self.groups), len(self.probabilities)} - {len(self.slices)}:
             raise ValueError("slices, labels, groups and probabilities differ in number")
-        if self.institutions and len(self.institutions) != len(self.slices):
-            raise ValueError("slices and institutions differ in number")
+        if {len(self.institutions), len(self.suspicious)} - {0, len(self.slices)}:
+            raise ValueError("slices, institutions and findings differ in number")
         if any(len(row) != len(self.classes) for row in self.probabilities):
             raise ValueError("a slice does not have a probability for each class")
         if self.labels and not 0 <= min(self.labels) <= max(self.labels) < len(self.classes):
@@ -127,7 +129,7 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
             "evaluate all on the same data and split: lungcli evaluate MODEL --data NAME",
         )
     mean = np.mean([evaluation.arrays()[1] for evaluation in evaluations], axis=0)
-    return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()))
+    return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()), suspicious=())
 
 
 def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
@@ -160,6 +162,9 @@ def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
         groups=tuple(item for fold in folds for item in fold.groups),
         probabilities=tuple(item for fold in folds for item in fold.probabilities),
         institutions=tuple(item for fold in folds for item in fold.institutions),
+        suspicious=tuple(item for fold in folds for item in fold.suspicious)
+        if all(fold.suspicious for fold in folds)
+        else (),
     )
 
 

@@ -1,8 +1,8 @@
 """Selective prediction: which slices a model refers to a radiologist, and how good it is on the others.
 
-A slice is referred when its largest calibrated probability is below a threshold. Coverage is the share not referred,
-selective risk the error rate among those (El-Yaniv & Wiener, JMLR 11, 2010, section 2; Geifman & El-Yaniv, 1705.08500,
-section 2).
+A slice is referred when the confidence of the decision (see `operating_point.DecisionRule`) is below a threshold.
+Coverage is the share not referred, selective risk the error rate among those (El-Yaniv & Wiener, JMLR 11, 2010, section
+2; Geifman & El-Yaniv, 1705.08500, section 2).
 """
 
 import re
@@ -16,21 +16,24 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UsageError
 from lungcli.core.versioned import Count, Share
 from lungcli.metrics import intervals
-from lungcli.metrics.classification import Floats, Ints
+from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import MALIGNANT, Evaluation
+from lungcli.metrics.operating_point import DecisionRule
+from lungcli.metrics.predictions import Evaluation
 
-# A model that refers more than four slices in five is of no use, and the risk among so few rests on a handful of
-# near-duplicate groups.
-MIN_COVERAGE = 0.2
+# A model that refers more than two slices in five is of little use.
+MIN_COVERAGE = 0.6
 _STEPS = 20
 
-TargetKind = Literal["risk", "malignant sensitivity"]
-_SIGNS: dict[TargetKind, str] = {"risk": "≤", "malignant sensitivity": "≥"}
+TargetKind = Literal["risk", "relative risk", "malignant sensitivity"]
+_SIGNS: dict[TargetKind, str] = {"risk": "≤", "relative risk": "≤", "malignant sensitivity": "≥"}
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be reached on the slices not referred: a selective risk of at most, or a sensitivity of at least."""
+    """What is to be reached on the slices not referred: a risk of at most, or a sensitivity of at least.
+
+    A relative risk is in units of the risk without referral. Sensitivities are targets of version 0.1.0 only.
+    """
 
     kind: TargetKind
     value: float
@@ -39,13 +42,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind} {_SIGNS[self.kind]} {self.value:g}"
 
 
-# Grouped splits of this kind of data lead to balanced accuracies of .70 to .78: a risk of 20 % asks a good model for
-# some referrals, where 5 % would ask for nearly all.
-DEFAULT = Target(kind="risk", value=0.20)
+# A fixed risk would ask nothing of a good model, and all of a poor one.
+DEFAULT = Target(kind="relative risk", value=0.5)
 
 
 class Referral(msgspec.Struct, frozen=True, kw_only=True):
-    """When to refer a slice to a radiologist: when its largest calibrated probability is below `threshold`.
+    """When to refer a slice to a radiologist: when the confidence of the decision is below `threshold`.
 
     Chosen on `n` validation slices for `target` (see `parse_target`). `coverage` is the share of them not referred,
     `risk` the error rate among those; they show whether the target was reached.
@@ -94,26 +96,27 @@ def parse_target(text: str) -> Target:
     raise UsageError(f"unknown referral target {text!r}", f"for example {DEFAULT}")
 
 
-def risk_coverage_curve(probabilities: Floats, labels: Ints, malignant: int | None) -> tuple[CoveragePoint, ...]:
-    """Every point of the risk–coverage curve, the smallest threshold (0: none referred) first.
+def risk_coverage_curve(
+    confidence: Floats, right: NDArray[np.bool_], malignant: NDArray[np.bool_]
+) -> tuple[CoveragePoint, ...]:
+    """Every point of the risk–coverage curve of decisions (n,), n ≥ 1, the smallest threshold (0: none referred) first.
 
-    `probabilities` (n, K), n ≥ 1, and `labels` (n,); `malignant` is that class's index. Thresholds lie half-way
-    between confidences, so that rounding in a logit's last bit changes no referral.
+    `right` says which decisions are, `malignant` which slices; (n,) each. Thresholds lie half-way between confidences,
+    so that rounding in a logit's last bit changes no referral.
     """
-    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     distinct = np.unique(confidence)
     thresholds = [0.0, *((distinct[1:] + distinct[:-1]) / 2).tolist()]
-    return tuple(_point(threshold, confidence >= threshold, predicted, labels, malignant) for threshold in thresholds)
+    return tuple(_point(threshold, confidence >= threshold, right, malignant) for threshold in thresholds)
 
 
 def choose(points: Sequence[CoveragePoint], target: Target, n: int) -> Referral:
-    """Choose the smallest threshold that reaches `target` on a curve of `n` slices with a coverage of at least 20 %.
+    """Choose the smallest threshold that reaches `target` on a curve of `n` slices with a coverage of at least 60 %.
 
     Where none does, it is the one that comes nearest; see `is_target_reached`.
     """
-    candidates = [point for point in points if point.coverage >= MIN_COVERAGE]
-    best = next((point for point in candidates if not _shortfall(point, target)), None)
-    best = best or min(candidates, key=lambda point: _shortfall(point, target))
+    candidates, risk = [point for point in points if point.coverage >= MIN_COVERAGE], _risk_of_all(points)
+    best = next((point for point in candidates if not _shortfall(point, target, risk)), None)
+    best = best or min(candidates, key=lambda point: _shortfall(point, target, risk))
     return Referral(threshold=best.threshold, target=str(target), coverage=best.coverage, risk=best.risk, n=n)
 
 
@@ -124,7 +127,7 @@ def point_of(points: Sequence[CoveragePoint], referral: Referral) -> CoveragePoi
 
 def is_target_reached(points: Sequence[CoveragePoint], referral: Referral) -> bool:
     """Say whether the threshold reaches its target on the curve it was chosen from, thinned or not."""
-    return not _shortfall(point_of(points, referral), parse_target(referral.target))
+    return not _shortfall(point_of(points, referral), parse_target(referral.target), _risk_of_all(points))
 
 
 def thin(points: Sequence[CoveragePoint], referral: Referral) -> tuple[CoveragePoint, ...]:
@@ -135,14 +138,13 @@ def thin(points: Sequence[CoveragePoint], referral: Referral) -> tuple[CoverageP
     return tuple(sorted({*at_levels, point_of(points, referral)}, key=lambda point: point.coverage))
 
 
-def measure(evaluation: Evaluation, threshold: float) -> SelectiveFigures:
-    """Evaluate a threshold on the slices of an evaluation."""
+def measure(evaluation: Evaluation, threshold: float, rule: DecisionRule) -> SelectiveFigures:
+    """Evaluate a threshold on the slices of an evaluation, decided by `rule`."""
     labels, probabilities, groups = evaluation.arrays()
-    accepted = probabilities.max(axis=1) >= threshold
-    right = probabilities.argmax(axis=1) == labels
+    accepted, right = rule.confidence(probabilities) >= threshold, rule.right(probabilities, labels)
     sensitivity = None
-    if MALIGNANT in evaluation.classes:
-        accepted_malignant = accepted & (labels == evaluation.classes.index(MALIGNANT))
+    if rule.positive is not None:
+        accepted_malignant = accepted & (labels == rule.positive)
         sensitivity = intervals.share_estimate(right[accepted_malignant], groups[accepted_malignant])
     return SelectiveFigures(
         n=len(labels),
@@ -156,22 +158,26 @@ def measure(evaluation: Evaluation, threshold: float) -> SelectiveFigures:
 
 
 def _point(
-    threshold: float, accepted: NDArray[np.bool_], predicted: Ints, labels: Ints, malignant: int | None
+    threshold: float, accepted: NDArray[np.bool_], right: NDArray[np.bool_], malignant: NDArray[np.bool_]
 ) -> CoveragePoint:
-    accepted_malignant = accepted & (labels == malignant) if malignant is not None else np.zeros_like(accepted)
+    accepted_malignant = accepted & malignant
     return CoveragePoint(
         threshold=threshold,
         coverage=float(accepted.mean()),
-        risk=float((predicted != labels)[accepted].mean()),
-        malignant_sensitivity=float((predicted == labels)[accepted_malignant].mean())
-        if accepted_malignant.any()
-        else None,
+        risk=float((~right)[accepted].mean()),
+        malignant_sensitivity=float(right[accepted_malignant].mean()) if accepted_malignant.any() else None,
     )
 
 
-def _shortfall(point: CoveragePoint, target: Target) -> float:
+def _risk_of_all(points: Sequence[CoveragePoint]) -> float:
+    """The error rate without referral."""
+    return max(points, key=lambda point: point.coverage).risk
+
+
+def _shortfall(point: CoveragePoint, target: Target, risk_of_all: float) -> float:
     """How far a point is from its target: 0 when it reaches it."""
-    if target.kind == "risk":
-        return max(0.0, point.risk - target.value - 1e-9)
-    sensitivity = point.malignant_sensitivity
-    return max(0.0, target.value - 1e-9 - (sensitivity if sensitivity is not None else 0.0))
+    if target.kind == "malignant sensitivity":
+        sensitivity = point.malignant_sensitivity
+        return max(0.0, target.value - 1e-9 - (sensitivity if sensitivity is not None else 0.0))
+    most = target.value * (risk_of_all if target.kind == "relative risk" else 1.0)
+    return max(0.0, point.risk - most - 1e-9)

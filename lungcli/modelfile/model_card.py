@@ -16,7 +16,8 @@ from lungcli.core.versioned import AtLeastOne, Count, NotNegative, Positive, Sha
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Figures
+from lungcli.metrics.operating_point import DecisionRule, OperatingPoint, ReliabilityBand, Separability
+from lungcli.metrics.predictions import Figures, positive_index
 from lungcli.metrics.referral import CoveragePoint, Referral
 
 FORMAT_VERSION = 1
@@ -169,6 +170,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     pruned, student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the registry builds
     them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `strategy` is the one of the quantization
     search's `trials` that the file was made by, `failed_checks` the names of the checks of the gate that it failed.
+    `operating_point` says which slices are suspicious, `reliability` how often findings of like confidence are right,
+    on validation slices; `separability` which classes the model tells apart, on those of `figures`.
     """
 
     format_version: int = FORMAT_VERSION
@@ -192,6 +195,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     failed_checks: tuple[str, ...] = ()
     guard: OodStatistics | None = None
     calibration: Calibration | None = None
+    operating_point: OperatingPoint | None = None
+    reliability: tuple[ReliabilityBand, ...] = ()
+    separability: tuple[Separability, ...] = ()
     referral: Referral | None = None
     risk_coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[RobustnessFigures, ...] = msgspec.field(default=(), name="stress")
@@ -208,6 +214,12 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         names = (*self.classes, self.model, self.stage, self.teacher, self.strategy, data.name, split.name)
         if "" in self.classes or not all(len(name) <= _LONGEST_NAME and name.isprintable() for name in names):
             raise ValueError("a name in it is no line of text")
+
+    @property
+    def rule(self) -> DecisionRule:
+        """How probabilities become a finding."""
+        threshold = self.operating_point.threshold if self.operating_point else None
+        return DecisionRule(positive=positive_index(self.classes), threshold=threshold)
 
 
 def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:

@@ -189,12 +189,13 @@ def save_robustness(path: Path, evaluation: Evaluation, figures: tuple[Robustnes
 
 def save_figures(path: Path, evaluation: Evaluation) -> bool:
     """Store figures in a model file that has none, if they are of its own test part; return whether they were."""
+    from lungcli.evaluation.evaluate import with_figures
     from lungcli.modelfile import model_file
 
     card = model_file.read_card(path)
     if card.figures is not None or (evaluation.part, evaluation.split_digest) != ("test", card.split.digest):
         return False
-    model_file.recard(path, msgspec.structs.replace(card, figures=evaluation.figures()))
+    model_file.recard(path, with_figures(card, evaluation))
     return True
 
 

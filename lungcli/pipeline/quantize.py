@@ -13,7 +13,6 @@ from lungcli.core.events import Event, StrategyDone, StrategyStarted, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
 from lungcli.evaluation.acceptance import Decision
-from lungcli.metrics import referral
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
@@ -57,6 +56,7 @@ def compress_file(
         created=now(),
         versions=stages.versions(),
         figures=None,
+        separability=(),
         robustness=(),
         external=(),
     )
@@ -158,13 +158,12 @@ def speed_in_words(float_p50: float, p50: float, precision: str) -> str:
 
 
 def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> QuantizationContext:
-    target = referral.parse_target(draft.referral.target) if draft.referral else referral.DEFAULT
     train = np.array(run_data.split.train)
     stride = max(1, len(train) // CALIBRATION_SLICES)
 
     def write_model(graph: Path, to: Path) -> None:
         model_file.write(graph, draft, to)
-        model_file.write(graph, stages.calibrated_card(model_file.load(to), run_data, target), to)
+        model_file.write(graph, stages.calibrated_card(model_file.load(to), run_data), to)
 
     def evaluate_validation(model: model_file.Model) -> Evaluation:
         return evaluate.evaluate(

@@ -27,6 +27,7 @@ from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
+from lungcli.metrics.operating_point import OperatingTarget
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
@@ -192,18 +193,38 @@ def check_own_split(card: ModelCard, path: Path, run_data: RunData) -> None:
         )
 
 
-def calibrated_card(model: "Model", run_data: RunData, target: Target) -> ModelCard:
-    """Return the card of `model` with temperature and referral threshold fitted on the validation part of its split.
+def calibrated_card(
+    model: "Model",
+    run_data: RunData,
+    *,
+    referral_target: Target | None = None,
+    operating_target: OperatingTarget | None = None,
+) -> ModelCard:
+    """Return the card of `model` with temperature, operating point and referral fitted on its validation part.
 
-    Raises UsageError when `run_data` is split otherwise than the data it was trained on, or has no slices of `target`.
+    Targets that are not given are those in the card, or the defaults. Raises UsageError when `run_data` is split
+    otherwise than the data it was trained on, or has no slices of a target.
     """
     from lungcli.evaluation import calibrate, evaluate
 
     card = model.card
+    if referral_target is None:
+        referral_target = referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
+    if operating_target is None:
+        point = card.operating_point
+        operating_target = point.target if point else calibrate.default_target(run_data.manifest.institutions())
     check_own_split(card, model.path, run_data)
     validation = np.array(run_data.split.val, dtype=np.int64)
     labels = np.array(run_data.manifest.labels(), dtype=np.int64)[validation]
-    return calibrate.calibrate_card(card, evaluate.predict_logits(model, run_data.pixels, validation), labels, target)
+    groups = np.array([item.group for item in run_data.manifest.slices], dtype=np.int64)[validation]
+    return calibrate.calibrate_card(
+        card,
+        evaluate.predict_logits(model, run_data.pixels, validation),
+        labels,
+        groups,
+        referral_target=referral_target,
+        operating_target=operating_target,
+    )
 
 
 def not_evaluated(run: Run) -> list[str]:
@@ -230,7 +251,7 @@ def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
             model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
         )
         evaluate.save(predictions, run.stage(stage) / EVALUATION)
-        model_file.recard(path, msgspec.structs.replace(model.card, figures=predictions.figures()))
+        model_file.recard(path, evaluate.with_figures(model.card, predictions))
 
 
 def record_failed_checks(run: Run, failed: tuple[str, ...]) -> None:
@@ -279,7 +300,7 @@ def export(run: Run, stage: str, run_data: RunData, cut: Pruning | None = None) 
         trained_recipe = trainer.with_final_micro_batch(recipe, folder)
         card = msgspec.structs.replace(_card(stage, trained_recipe, run_data, parameters), pruning=pruning)
         model_file.write(graph, card, trial)
-        card = calibrated_card(model_file.load(trial), run_data, referral.DEFAULT)
+        card = calibrated_card(model_file.load(trial), run_data)
         card = msgspec.structs.replace(card, guard=guard_statistics(run_data))
         model_file.write(graph, card, folder / MODEL)
     trainer.remove_checkpoints(folder)

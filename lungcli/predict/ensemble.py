@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from lungcli.core.errors import UsageError
 from lungcli.metrics.classification import Floats
+from lungcli.metrics.operating_point import OperatingPoint
+from lungcli.metrics.referral import Referral
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 from lungcli.modelfile.model_paths import name_of
+
+T = TypeVar("T", OperatingPoint, Referral)
 
 ModelOrEnsemble = Model | Sequence[Model]
 """One model, or several that `check_compatible` has let pass."""
@@ -47,22 +52,30 @@ def check_compatible(models: Sequence[Model]) -> None:
 
 
 def card(models: ModelOrEnsemble) -> ModelCard:
-    """Return the first model's card with what is of all: the nets' names, and the mean of the referral thresholds.
+    """Return the first model's card with what is of all: the nets' names, and the mean of the thresholds.
 
-    Models without a threshold have no say in it.
+    Models without one have no say in it. How reliable their mean is was not measured.
     """
     cards = [model.card for model in members(models)]
     first = cards[0]
     if len(cards) == 1:
         return first
     referrals = [each.referral for each in cards if each.referral]
-    threshold = float(np.mean([each.threshold for each in referrals])) if referrals else 0.0
+    points = [each.operating_point for each in cards if each.operating_point]
     return msgspec.structs.replace(
         first,
         model=" + ".join(each.model for each in cards),
         data=msgspec.structs.replace(first.data, synthetic=any(each.data.synthetic for each in cards)),
-        referral=msgspec.structs.replace(referrals[0], threshold=threshold) if referrals else None,
+        operating_point=_mean(points) if len(points) == len(cards) else None,
+        reliability=(),
+        separability=(),
+        referral=_mean(referrals) if referrals else None,
     )
+
+
+def _mean(thresholds: Sequence[T]) -> T:
+    """The first of several with the mean of their thresholds."""
+    return msgspec.structs.replace(thresholds[0], threshold=float(np.mean([each.threshold for each in thresholds])))
 
 
 def member_prediction(model: Model, probabilities: Floats) -> MemberPrediction:
@@ -71,13 +84,13 @@ def member_prediction(model: Model, probabilities: Floats) -> MemberPrediction:
     return MemberPrediction(
         name=name_of(model.path),
         model=model.card.model,
-        label=classes[int(probabilities.argmax())],
+        label=classes[int(model.card.rule.predicted(probabilities[None])[0])],
         probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
     )
 
 
-def disagreement_reason(opinions: Sequence[MemberPrediction]) -> str:
-    """Say who says what where models disagree; empty where all say the same."""
-    if len({each.label for each in opinions}) < 2:
+def disagreement_reason(opinions: Sequence[MemberPrediction], positive: str | None) -> str:
+    """Say who says what where models disagree, on whether it is `positive` where there is such a class; else empty."""
+    if len({each.label if positive is None else each.label == positive for each in opinions}) < 2:
         return ""
     return "the models disagree: " + ", ".join(f"{each.name} says {each.label}" for each in opinions)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,10 @@ from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import prepare_in
 from lungcli.metrics.classification import Floats
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.operating_point import Finding
 from lungcli.modelfile import tta
+from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import ensemble, timed_reading
 from lungcli.predict.ensemble import MemberPrediction, ModelOrEnsemble
@@ -40,20 +43,28 @@ R = TypeVar("R")
 class Prediction:
     """The prediction for one picture.
 
-    `probabilities` are calibrated, in the order of the model's classes; `seconds` runs from the file to the prediction;
-    a model trained on `synthetic` slices knows nothing about people. `referred` to a radiologist for a `reason`, or
-    not, and then the reason is empty. `guard` is how far the acquisition is from the training slices: 1 is the limit,
-    0 stands for a model file that knows nothing of theirs. `forced`: the guard would have refused the picture.
-    `series` names the DICOM series that it is a slice of, empty for other pictures. `scale` says what the file's values
-    are: Hounsfield units, as `HU + 1024`, or grey, with the window that it was probably exported in.
+    `finding` is `suspicious` for malignancy, `clear` of it, or `refer`; empty for a model without a class malignant.
+    `label` is the most probable class that the operating point allows, `confidence` how sure that is, 0.5 to 1, and
+    `reliability` how often findings of such a confidence were right on validation slices. `indistinct` are pairs of
+    classes that the model cannot tell apart. `probabilities` are calibrated, in the order of the model's classes;
+    `seconds` runs from the file to the prediction; a model trained on `synthetic` slices knows nothing about people.
+    `referred` to a radiologist for a `reason`, or not, and then the reason is empty. `guard` is how far the acquisition
+    is from the training slices: 1 is the limit, 0 stands for a model file that knows nothing of theirs. `forced`: the
+    guard would have refused the picture. `series` names the DICOM series that it is a slice of, empty for other
+    pictures. `scale` says what the file's values are: Hounsfield units, as `HU + 1024`, or grey, with the window that
+    it was probably exported in.
 
     Of several models, `probabilities` are the mean, and of several views of a slice too, of which there were `views`.
     `opinions` are the models' own predictions, empty for one model, and `agreement` the share of them that say `label`.
     """
 
     source: str
+    finding: Finding = ""
     label: str
     probabilities: dict[str, float]
+    confidence: float = 1.0
+    reliability: Estimate | None = None
+    indistinct: tuple[tuple[str, str], ...] = ()
     model: str
     seconds: float
     synthetic: bool
@@ -74,6 +85,7 @@ class Refusal:
     """A picture that the guard takes for no axial lung slice: the reason, and the score, whose limit is 1."""
 
     source: str
+    finding: Literal["refused"] = "refused"
     reason: str
     score: float
 
@@ -215,17 +227,22 @@ def _prediction(
     """Combine the probabilities (K,) of each model; the work began at `start` on the clock for performance."""
     card = ensemble.card(models)
     mean = np.mean(rows, axis=0)
-    label = card.classes[int(mean.argmax())]
+    label = card.classes[int(card.rule.predicted(mean[None])[0])]
+    confidence = float(card.rule.confidence(mean[None])[0])
     opinions = (
         tuple(ensemble.member_prediction(model, row) for model, row in zip(models, rows, strict=True))
         if len(models) > 1
         else ()
     )
     strangeness = [ood.distance(features, model.card.guard) for model in models if model.card.guard]
-    reason = refused.reason if refused else _why_referred(features, float(mean.max()), models, opinions)
+    reason = refused.reason if refused else _why_referred(features, confidence, models, opinions)
     return Prediction(
         source=item.shown,
+        finding=finding(card, mean, referred=bool(reason)),
         label=label,
+        confidence=confidence,
+        reliability=next((band.right for band in reversed(card.reliability) if band.low <= confidence), None),
+        indistinct=tuple(pair.classes for pair in card.separability if not pair.is_shown),
         probabilities=dict(zip(card.classes, mean.tolist(), strict=True)),
         model=card.model,
         seconds=time.perf_counter() - start,
@@ -242,15 +259,28 @@ def _prediction(
 
 
 def _why_referred(
-    features: Features, probability: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
+    features: Features, confidence: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
 ) -> str:
-    """Say why a prediction of this calibrated probability is left to a radiologist; empty when it is not."""
+    """Say why a prediction of this confidence is left to a radiologist; empty when it is not."""
     for model in models:
         if model.card.guard and (stranger := ood.ood_reason(features, model.card.guard)):
             return stranger.reason
-    if disagreement := ensemble.disagreement_reason(opinions):
-        return disagreement
-    referral = ensemble.card(models).referral
-    if referral and probability < referral.threshold:
-        return f"not sure enough: {probability:.1%} is below {referral.threshold:.1%}"
+    card = ensemble.card(models)
+    positive = None if card.rule.positive is None else card.classes[card.rule.positive]
+    return ensemble.disagreement_reason(opinions, positive) or not_sure(card, confidence)
+
+
+def not_sure(card: ModelCard, confidence: float) -> str:
+    """Say that a model does not decide at this confidence; empty where it does."""
+    if card.referral and confidence < card.referral.threshold:
+        return f"not sure enough: a confidence of {confidence:.1%} is below {card.referral.threshold:.1%}"
     return ""
+
+
+def finding(card: ModelCard, probabilities: Floats, *, referred: bool) -> Finding:
+    """Say what probabilities (K,) mean; see `Prediction`."""
+    if card.rule.positive is None:
+        return ""
+    if referred:
+        return "refer"
+    return "suspicious" if card.rule.suspicious(probabilities[None])[0] else "clear"

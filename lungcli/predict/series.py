@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lungcli import DISCLAIMER
+from lungcli.metrics.operating_point import Finding
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import ModelCard
+from lungcli.predict import predict
 from lungcli.predict.predict import Capture, Outcome, Prediction
 
 RULE = (
     "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
-    "where these are fewer than half, where the mean is below the model's threshold (of several models, the mean of "
-    "theirs), or where a slice among them is called malignant and the series is not"
+    "where these are fewer than half, where the mean is not sure enough for the model (of several models, the mean of "
+    "their thresholds), or where a slice among them is called malignant and the series is not"
 )
 
 _ENOUGH = 0.5
@@ -30,6 +32,7 @@ class SeriesVerdict:
     """
 
     series: str
+    finding: Finding = ""
     label: str
     probabilities: dict[str, float]
     slices: int
@@ -90,11 +93,12 @@ def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
 
 def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
     used, malignant = tally.labels.total(), tally.labels[MALIGNANT]
-    mean = np.array(tally.total) / used if used else np.zeros(0)
-    label = card.classes[int(mean.argmax())] if used else ""
-    reason = _why_referred(tally, label, float(mean.max()) if used else 0.0, malignant, card)
+    mean = np.array(tally.total) / used if used else np.zeros(len(card.classes))
+    label = card.classes[int(card.rule.predicted(mean[None])[0])] if used else ""
+    reason = _why_referred(tally, label, float(card.rule.confidence(mean[None])[0]), malignant, card)
     return SeriesVerdict(
         series=name,
+        finding=predict.finding(card, mean, referred=bool(reason)),
         label=label,
         probabilities=dict(zip(card.classes, mean.tolist(), strict=True)) if used else {},
         slices=tally.slices,
@@ -107,13 +111,13 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
     )
 
 
-def _why_referred(tally: _Tally, label: str, probability: float, malignant: int, card: ModelCard) -> str:
+def _why_referred(tally: _Tally, label: str, confidence: float, malignant: int, card: ModelCard) -> str:
     """Say why the prediction for a series is left to a radiologist; empty when it is not."""
     used = tally.labels.total()
     if used < _ENOUGH * tally.slices:
         return f"only {used} of {tally.slices} slices count: the others were refused or referred"
-    if card.referral and probability < card.referral.threshold:
-        return f"not sure enough: {probability:.1%} is below {card.referral.threshold:.1%}"
+    if not_sure := predict.not_sure(card, confidence):
+        return not_sure
     if malignant and label != MALIGNANT:
         return f"{malignant} of {used} slices called malignant"
     return ""

@@ -4,24 +4,72 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lungcli.core.formatting import plain
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.views import bars, colours
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from lungcli.predict.explain import Peak
-    from lungcli.predict.predict import Failure, Prediction, Refusal
+    from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
     from lungcli.predict.series import SeriesVerdict
 
 SYNTHETIC = "trained on drawn phantoms: says nothing about people"
+
+_HEADLINES = {
+    "suspicious": "suspicious for malignancy",
+    "clear": "no sign of malignancy",
+    "refer": "no answer: refer to a radiologist",
+}
 
 # `malignant   58.0% ` stands before a bar.
 _BEFORE_BAR, _LONGEST_BAR = 18, 60
 
 
-def headline(label: str, probabilities: Mapping[str, float]) -> str:
-    """`malignant 70.0%`; `no prediction` where no label is given."""
-    return f"{plain(label)} {probabilities[label]:.1%}" if label else "no prediction"
+def headline(prediction: "Prediction | SeriesVerdict") -> str:
+    """`suspicious for malignancy`, `no sign of malignancy` or `no answer: refer to a radiologist`; else, the class."""
+    if not prediction.label:
+        return "no prediction"
+    if not prediction.finding:
+        return f"{plain(prediction.label)} {prediction.probabilities[prediction.label]:.1%}"
+    return _HEADLINES[prediction.finding]
+
+
+def summary(prediction: "Prediction | SeriesVerdict") -> str:
+    """The finding and the probability of malignancy in columns: `suspicious  90.1%`; else, the likeliest class."""
+    if not prediction.label:
+        return f"{'no prediction':<18}"
+    if not prediction.finding:
+        return in_columns(prediction.probabilities, 1)
+    return f"{prediction.finding:<11}{prediction.probabilities[MALIGNANT]:6.1%}"
+
+
+def limits(prediction: "Prediction") -> list[str]:
+    """What a finding is worth: how often such were right, and which classes the model does not tell apart."""
+    lines = []
+    if prediction.finding in ("suspicious", "clear") and (right := prediction.reliability) and right.value is not None:
+        lines.append(
+            f"of validation slices as sure as this one (confidence {prediction.confidence:.0%}), "
+            f"{right.value:.0%} were judged right [{right.low:.0%}, {right.high:.0%}]"
+        )
+    for first, second in prediction.indistinct:
+        if MALIGNANT not in (first, second):
+            lines.append(f"this model cannot tell {plain(first)} from {plain(second)}")
+    return lines
+
+
+def finding_of(outcome: "Outcome") -> str:
+    """The finding, or else the class; `refused` or `unreadable` for a picture without a prediction."""
+    from lungcli.predict.predict import Failure, Prediction
+
+    if isinstance(outcome, Prediction):
+        return outcome.finding or plain(outcome.label)
+    return "unreadable" if isinstance(outcome, Failure) else outcome.finding
+
+
+def counts(findings: Mapping[str, int]) -> str:
+    """`12 clear, 3 suspicious`: how many pictures have each finding, most first."""
+    return ", ".join(f"{n} {finding}" for finding, n in sorted(findings.items(), key=lambda item: -item[1]))
 
 
 def ranked(probabilities: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -41,8 +41,6 @@ STYLE = """
 .lung-card figcaption { overflow-wrap: anywhere; margin-top: .3rem; }
 .lung-result { flex: 2 1 17rem; }
 .lung-result h2 { margin: 0 0 .5rem; font-size: 1.3rem; }
-.lung-flag { font-size: .8rem; font-weight: 600; color: #000; background: #f2b04c; border-radius: 4px;
-  padding: .15rem .5rem; vertical-align: middle; }
 .lung-result table, .lung-result td, .lung-result th, .lung-result tr { border: 0 !important; }
 .lung-result td, .lung-result th { padding: .1rem .75rem .1rem 0; text-align: left; font-weight: normal;
   vertical-align: top; }
@@ -108,6 +106,11 @@ def model_card(card: ModelCard, name: str) -> str:
         rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
         rows["figures"] = "none in this file: it was never evaluated"
+    if point := card.operating_point:
+        rows["suspicious"] = (
+            f"from a probability of malignancy of {point.threshold:.1%} ({point.target}); on {point.n} validation "
+            f"slices sensitivity {point.sensitivity:.0%}, specificity {point.specificity:.0%}"
+        )
     if band := card.referral:
         rows["refers"] = (
             f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices "
@@ -147,13 +150,13 @@ def _prediction_card(result: Prediction, image: SliceImage, model: Model) -> str
         if result.referred
         else '<p class="lung-clear">Not referred: familiar acquisition, confidence above the threshold</p>'
     )
-    flag = ' <span class="lung-flag">referred</span>' if result.referred else ""
+    notes += "".join(f"<p><small>{_safe(line)}</small></p>" for line in prediction.limits(result))
     notes += f"<p><small>{_safe(prediction.acquisition(result))}</small></p>"
     about = prediction.provenance(result, model_paths.name_of(model.path))
     caption = prediction.heat_map(explained.label, peak=explained.peak, coloured=True)
     return (
         f'<article class="lung-card" aria-label="{_safe(result.source)}"><div class="lung-result">'
-        f"<h2>{_safe(prediction.headline(result.label, result.probabilities))}{flag}</h2>"
+        f"<h2>{_safe(prediction.headline(result))}</h2>"
         f"<table>{bars}</table>{notes}<small>{_safe(about)} · {_safe(DISCLAIMER)}</small></div>"
         f'<div class="lung-pair">{_figure(explain.levels(image.grey), result.source)}'
         f"{_figure(explained.picture, caption)}</div></article>"

@@ -30,7 +30,7 @@ def predicted(home: Path, *arguments: object, check: int = 0) -> dict[str, objec
 def test_one_picture_gets_a_prediction(workshop: Path, slices: list[Path]) -> None:
     done = call(workshop, "predict", "--model", RUN, slices[0])
     lines = done.stdout.splitlines()
-    assert lines[0].split()[0] in {"benign", "malignant", "normal"}
+    assert lines[0].split()[0] in {"suspicious", "no"}
     assert lines[-1].endswith(" ms")
     assert "Research software, not a medical device" in done.stderr
     assert "trained on drawn phantoms" in done.stderr
@@ -241,13 +241,13 @@ def test_csv_and_a_file_for_each_result(workshop: Path, slices: list[Path], tmp_
     done = call(workshop, "predict", "--model", RUN, "--csv", "--output", tmp_path / "out", *arguments, check=4)
     head, first, second, _ = csv.reader(io.StringIO(done.stdout))
     assert head == [
-        *("kind", "source", "series", "verdict", "benign", "malignant", "normal"),
+        *("kind", "source", "series", "finding", "verdict", "benign", "malignant", "normal"),
         *("referred", "reason", "score", "forced", "seconds"),
     ]
     assert first[:3] == ["prediction", str(slices[0]), ""]
-    assert sum(map(float, first[4:7])) == pytest.approx(1)
-    assert second[:8] == ["failure", str(tmp_path / "a, b.png"), *[""] * 6]
-    assert "there is no such file" in second[8]
+    assert sum(map(float, first[5:8])) == pytest.approx(1)
+    assert second[:9] == ["failure", str(tmp_path / "a, b.png"), *[""] * 7]
+    assert "there is no such file" in second[9]
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["a, b.png.json", f"{slices[0].name} (2).json", f"{slices[0].name}.json"]
     assert json.loads((tmp_path / "out" / names[0]).read_text())["kind"] == "failure"

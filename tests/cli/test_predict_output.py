@@ -17,8 +17,10 @@ from tests.modelfile import graphs
 
 SURE = Prediction(
     source="a/scan.png",
+    finding="suspicious",
     label="malignant",
     probabilities={"benign": 0.125, "malignant": 0.75, "normal": 0.125},
+    confidence=0.75,
     model="tiny",
     seconds=0.0123,
     synthetic=True,
@@ -29,6 +31,7 @@ SURE = Prediction(
 )
 OF_TWO = dataclasses.replace(
     SURE,
+    finding="refer",
     model="tiny + tiny",
     referred=True,
     reason="the models disagree: one.onnx says malignant, two.onnx says benign",
@@ -49,6 +52,7 @@ REFUSED = Refusal(source="wall.png", reason="blank", score=100.0)
 FAILED = Failure(source="none.png", reason="there is no such file", hint="check the path")
 SERIES = SeriesVerdict(
     series="series 1",
+    finding="refer",
     label="benign",
     probabilities={"benign": 0.5, "malignant": 0.25, "normal": 0.25},
     slices=4,
@@ -79,7 +83,7 @@ def shown(
 
 def test_one_picture_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE) == (
-        "malignant 75.0%\n"
+        "suspicious for malignancy\n"
         "malignant   75.0% ██████████████████████▌░░░░░░░\n"
         "benign      12.5% ███▊░░░░░░░░░░░░░░░░░░░░░░░░░░\n"
         "normal      12.5% ███▊░░░░░░░░░░░░░░░░░░░░░░░░░░\n"
@@ -91,7 +95,7 @@ def test_one_picture_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[
 
 def test_one_picture_with_two_models_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges, OF_TWO, top=1) == (
-        "malignant 75.0%\n"
+        "no answer: refer to a radiologist\n"
         "malignant   75.0% ██████████████████████▌░░░░░░░\n"
         "mean of several models; 1 of 2 predict malignant:\n"
         "  malignant  100.0%  one.onnx (tiny)\n"
@@ -103,45 +107,46 @@ def test_one_picture_with_two_models_as_lines(capsys: pytest.CaptureFixture[str]
 
 def test_several_pictures_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
-        "malignant   75.0%  a/scan.png\n"
-        "benign      50.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
+        "suspicious  75.0%  a/scan.png\n"
+        "refer       25.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
         "1 predicted malignant; "
         "referred to a radiologist: 1 of 2 slices called malignant)\n"
     )
-    agreed = dataclasses.replace(OF_TWO, referred=False, reason="")
+    agreed = dataclasses.replace(OF_TWO, finding="suspicious", referred=False, reason="")
     assert shown(capsys, "lines", judges, OF_TWO, agreed) == (
-        "malignant   75.0%  1 of 2  a/scan.png  (referred to a radiologist: "
+        "refer       75.0%  1 of 2  a/scan.png  (referred to a radiologist: "
         "the models disagree: one.onnx says malignant, two.onnx says benign)\n"
-        "malignant   75.0%  1 of 2  a/scan.png\n"
+        "suspicious  75.0%  1 of 2  a/scan.png\n"
     )
 
 
 def test_outcomes_as_csv(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
-    head = "kind,source,series,verdict,benign,malignant,normal,referred,reason,score,forced,seconds"
+    head = "kind,source,series,finding,verdict,benign,malignant,normal,referred,reason,score,forced,seconds"
     assert shown(capsys, "csv", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
         f"{head}\n"
-        "prediction,a/scan.png,,malignant,0.125,0.75,0.125,no,,0.5,no,0.0123\n"
-        "refusal,wall.png,,,,,,,blank,100.0,,\n"
-        "failure,none.png,,,,,,,there is no such file,,,\n"
-        "series,,series 1,benign,0.5,0.25,0.25,yes,1 of 2 slices called malignant,,,\n"
+        "prediction,a/scan.png,,suspicious,malignant,0.125,0.75,0.125,no,,0.5,no,0.0123\n"
+        "refusal,wall.png,,refused,,,,,,blank,100.0,,\n"
+        "failure,none.png,,,,,,,,there is no such file,,,\n"
+        "series,,series 1,refer,benign,0.5,0.25,0.25,yes,1 of 2 slices called malignant,,,\n"
     )
     own = "agreement,one.onnx: verdict,one.onnx: probability,two.onnx: verdict,two.onnx: probability"
     assert shown(capsys, "csv", judges, OF_TWO, REFUSED, FAILED, SERIES) == (
         f"{head},{own}\n"
-        "prediction,a/scan.png,,malignant,0.125,0.75,0.125,yes,"
+        "prediction,a/scan.png,,refer,malignant,0.125,0.75,0.125,yes,"
         '"the models disagree: one.onnx says malignant, two.onnx says benign",0.5,no,0.0123,'
         "0.5,malignant,1,benign,0.5\n"
-        "refusal,wall.png,,,,,,,blank,100.0,,,,,,,\n"
-        "failure,none.png,,,,,,,there is no such file,,,,,,,,\n"
-        "series,,series 1,benign,0.5,0.25,0.25,yes,1 of 2 slices called malignant,,,,,,,,\n"
+        "refusal,wall.png,,refused,,,,,,blank,100.0,,,,,,,\n"
+        "failure,none.png,,,,,,,,there is no such file,,,,,,,,\n"
+        "series,,series 1,refer,benign,0.5,0.25,0.25,yes,1 of 2 slices called malignant,,,,,,,,\n"
     )
 
 
 def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     first, second = shown(capsys, "jsonl", judges, OF_TWO, REFUSED).splitlines()
     assert first == (
-        '{"schema_version":1,"kind":"prediction","source":"a/scan.png","label":"malignant",'
-        '"probabilities":{"benign":0.125,"malignant":0.75,"normal":0.125},"model":"tiny + tiny","seconds":0.0123,'
+        '{"schema_version":1,"kind":"prediction","source":"a/scan.png","finding":"refer","label":"malignant",'
+        '"probabilities":{"benign":0.125,"malignant":0.75,"normal":0.125},"confidence":0.75,"reliability":null,"indistinct":[],'
+        '"model":"tiny + tiny","seconds":0.0123,'
         '"synthetic":true,"referred":true,'
         '"reason":"the models disagree: one.onnx says malignant, two.onnx says benign","guard":0.5,"forced":false,'
         '"series":"","scale":"","views":1,"agreement":0.5,"opinions":['
@@ -151,4 +156,7 @@ def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tupl
         '"probabilities":{"benign":0.5,"malignant":0.25,"normal":0.25}}],'
         '"disclaimer":"Research software, not a medical device: no clinical decision may rest on it."}'
     )
-    assert second == '{"schema_version":1,"kind":"refusal","source":"wall.png","reason":"blank","score":100.0}'
+    assert second == (
+        '{"schema_version":1,"kind":"refusal","source":"wall.png","finding":"refused","reason":"blank",'
+        '"score":100.0}'
+    )

@@ -8,6 +8,7 @@ from lungcli.evaluation import calibrate
 from lungcli.metrics import calibration, referral
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.referral import Target
+from lungcli.modelfile.model_card import ModelCard
 from tests.modelfile import graphs
 
 
@@ -54,37 +55,69 @@ def test_no_slices_leave_the_logits_alone() -> None:
     assert calibrate.fit_temperature(np.empty((0, 3)), np.empty(0, dtype=np.int64)) == 1.0
 
 
+def calibrated(card: ModelCard, logits: Floats, labels: Ints, target: Target = referral.DEFAULT) -> ModelCard:
+    """`calibrate_card` of slices that are near-duplicates of none, at a specificity of .9."""
+    return calibrate.calibrate_card(
+        card,
+        logits,
+        labels,
+        np.arange(len(labels)),
+        referral_target=target,
+        operating_target=calibrate.default_target(["one"]),
+    )
+
+
 def test_a_card_gets_all_that_is_fitted() -> None:
     logits, labels = _drawn(2.0, count=400)
-    found = calibrate.calibrate_card(graphs.card(temperature=9.0), logits, labels)
-    assert found.temperature == calibrate.fit_temperature(logits, labels)
-    assert found.calibration is not None
-    assert found.calibration.n == 400
-    assert found.calibration.after.nll < found.calibration.before.nll
-    assert found.calibration.after.ece < found.calibration.before.ece
-    assert found.referral is not None
-    assert (found.referral.target, found.referral.n) == ("risk ≤ 0.2", 400)
-    kept = calibration.softmax(logits, found.temperature).max(axis=1) >= found.referral.threshold
-    wrong = logits.argmax(axis=1) != labels
-    assert found.referral.coverage == pytest.approx(kept.mean())
-    assert found.referral.risk == pytest.approx(wrong[kept].mean())
-    assert found.referral.risk <= 0.2
-    assert 20 <= len(found.risk_coverage) <= 21
-    assert referral.is_target_reached(found.risk_coverage, found.referral)
+    card = calibrated(graphs.card(temperature=9.0), logits, labels)
+    assert card.temperature == calibrate.fit_temperature(logits, labels)
+    assert card.calibration is not None
+    assert card.calibration.n == 400
+    assert card.calibration.after.nll < card.calibration.before.nll
+    assert card.calibration.after.ece < card.calibration.before.ece
+    probabilities = calibration.softmax(logits, card.temperature)
+    malignant, suspicious = labels == 1, card.rule.suspicious(probabilities)
+    assert card.operating_point is not None
+    assert card.operating_point.specificity == pytest.approx(1 - suspicious[~malignant].mean())
+    assert card.operating_point.specificity >= 0.9
+    assert card.operating_point.sensitivity == pytest.approx(suspicious[malignant].mean())
+    assert card.referral is not None
+    assert (card.referral.target, card.referral.n) == ("relative risk ≤ 0.5", 400)
+    kept = card.rule.confidence(probabilities) >= card.referral.threshold
+    wrong = suspicious != malignant
+    assert card.referral.coverage == pytest.approx(kept.mean())
+    assert card.referral.risk == pytest.approx(wrong[kept].mean())
+    assert card.referral.risk <= wrong.mean() / 2
+    assert 20 <= len(card.risk_coverage) <= 21
+    assert referral.is_target_reached(card.risk_coverage, card.referral)
+    assert sum(band.n for band in card.reliability) == 400
 
 
-def test_a_target_of_sensitivity() -> None:
+def test_data_of_several_institutions_ask_for_more() -> None:
+    assert str(calibrate.default_target(["a", "a"])) == "specificity ≥ 0.9"
+    assert str(calibrate.default_target(["a", "b"])) == "specificity ≥ 0.95"
+
+
+def test_a_model_at_chance_has_no_operating_point() -> None:
+    labels = np.tile([0, 1, 2], 20).astype(np.int64)
+    card = calibrated(graphs.card(), np.zeros((60, 3)), labels)
+    assert card.operating_point is None
+    assert card.referral is not None
+
+
+def test_a_target_of_sensitivity_as_version_0_1_0_had() -> None:
     logits, labels = _drawn(2.0, count=400)
-    target = Target(kind="malignant sensitivity", value=0.85)
-    found = calibrate.calibrate_card(graphs.card(), logits, labels, target)
-    assert found.referral is not None
-    point = referral.point_of(found.risk_coverage, found.referral)
+    target = Target(kind="malignant sensitivity", value=0.6)
+    card = calibrated(graphs.card(), logits, labels, target)
+    assert card.referral is not None
+    point = referral.point_of(card.risk_coverage, card.referral)
     assert point.malignant_sensitivity is not None
-    assert point.malignant_sensitivity >= 0.85
+    assert point.malignant_sensitivity >= 0.6
     with pytest.raises(UsageError, match="no class malignant"):
-        calibrate.calibrate_card(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
+        calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
 
 
 def test_without_slices_nothing_is_fitted() -> None:
-    found = calibrate.calibrate_card(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
-    assert (found.temperature, found.calibration, found.referral, found.risk_coverage) == (1.0, None, None, ())
+    card = calibrated(graphs.card(), np.empty((0, 3)), np.empty(0, dtype=np.int64))
+    assert (card.temperature, card.calibration, card.referral, card.risk_coverage) == (1.0, None, None, ())
+    assert (card.operating_point, card.reliability) == (None, ())

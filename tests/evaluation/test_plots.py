@@ -52,12 +52,14 @@ def test_reliability_bars_are_as_high_as_the_accuracy() -> None:
 
 def test_the_curve_of_risk() -> None:
     probabilities, labels = _drawn()
-    points = referral.risk_coverage_curve(probabilities, labels, 1)
+    right = probabilities.argmax(axis=1) == labels
+    points = referral.risk_coverage_curve(probabilities.max(axis=1), right, labels == 1)
     chosen = referral.choose(points, referral.DEFAULT, 60)
     image = plots.risk_coverage_curve(points, chosen, "title")
     assert image.size == (560, 560)
     assert _has(image, RED) > 300
-    without = plots.risk_coverage_curve(referral.risk_coverage_curve(probabilities, labels, None), chosen, "title")
+    of_none = referral.risk_coverage_curve(probabilities.max(axis=1), right, labels == 9)
+    without = plots.risk_coverage_curve(of_none, chosen, "title")
     assert _has(without, BLUE) == 0
 
 

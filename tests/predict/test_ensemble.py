@@ -84,7 +84,7 @@ def test_the_threshold_is_the_mean_of_those_there_are(tmp_path: Path, picture: P
     ]
     found = judged(picture, *judges)
     surest = max(found.probabilities.values())
-    assert found.reason == f"not sure enough: {surest:.1%} is below 80.0%"
+    assert found.reason == f"not sure enough: a confidence of {surest:.1%} is below 80.0%"
     card = ensemble.card(judges)
     assert card.referral is not None
     assert card.referral.threshold == pytest.approx(0.8)

@@ -230,7 +230,7 @@ def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: fl
     assert isinstance(found, Prediction)
     assert found.referred is referred
     chosen = max(found.probabilities.values())
-    assert found.reason == (f"not sure enough: {chosen:.1%} is below 95.0%" if referred else "")
+    assert found.reason == (f"not sure enough: a confidence of {chosen:.1%} is below 95.0%" if referred else "")
 
 
 def test_the_acquisition_is_told_before_the_doubt(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_no_slice_counts() -> None:
 
 def test_not_sure_enough() -> None:
     found = verdict(sure(0.6, 0.1), sure(0.6, 0.1), threshold=0.7)
-    assert found.reason == "not sure enough: 60.0% is below 70.0%"
+    assert found.reason == "not sure enough: a confidence of 60.0% is below 70.0%"
 
 
 def test_one_slice_and_plain_pictures_make_no_series() -> None:

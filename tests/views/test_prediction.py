@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lungcli.metrics.intervals import Estimate
 from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.explain import Peak
 from lungcli.predict.predict import Failure, Prediction, Refusal
@@ -14,6 +15,7 @@ from lungcli.views import prediction as said
 
 PREDICTION = Prediction(
     source="a/scan.png",
+    finding="suspicious",
     label="malignant",
     probabilities={"benign": 0.125, "malignant": 0.75, "normal": 0.125},
     model="tiny",
@@ -26,6 +28,7 @@ PREDICTION = Prediction(
 )
 SERIES = SeriesVerdict(
     series="series 1",
+    finding="refer",
     label="benign",
     probabilities={"benign": 0.5, "malignant": 0.25, "normal": 0.25},
     slices=9,
@@ -38,9 +41,36 @@ SERIES = SeriesVerdict(
 )
 
 
-def test_the_headline_is_class_and_probability() -> None:
-    assert said.headline("malignant", PREDICTION.probabilities) == "malignant 75.0%"
-    assert said.headline("", {}) == "no prediction"
+def test_the_headline_is_the_finding_and_never_a_class() -> None:
+    assert said.headline(PREDICTION) == "suspicious for malignancy"
+    assert said.headline(dataclasses.replace(PREDICTION, finding="clear")) == "no sign of malignancy"
+    assert said.headline(SERIES) == "no answer: refer to a radiologist"
+    assert said.headline(dataclasses.replace(SERIES, label="")) == "no prediction"
+
+
+def test_the_headline_of_other_classes_is_the_likeliest() -> None:
+    birds = dataclasses.replace(PREDICTION, finding="", label="crow", probabilities={"crow": 0.75, "owl": 0.25})
+    assert said.headline(birds) == "crow 75.0%"
+    assert said.summary(birds) == "crow        75.0%"
+
+
+def test_a_line_has_finding_and_probability_of_malignancy() -> None:
+    assert said.summary(PREDICTION) == "suspicious  75.0%"
+    assert said.summary(SERIES) == "refer       25.0%"
+    assert said.summary(dataclasses.replace(SERIES, label="")).strip() == "no prediction"
+
+
+def test_a_finding_says_what_it_is_worth() -> None:
+    right = Estimate(value=0.91, low=0.85, high=0.95)
+    worth = dataclasses.replace(
+        PREDICTION, confidence=0.83, reliability=right, indistinct=(("benign", "malignant"), ("benign", "normal"))
+    )
+    assert said.limits(worth) == [
+        "of validation slices as sure as this one (confidence 83%), 91% were judged right [85%, 95%]",
+        "this model cannot tell benign from normal",
+    ]
+    assert said.limits(dataclasses.replace(worth, finding="refer")) == ["this model cannot tell benign from normal"]
+    assert said.limits(PREDICTION) == []
 
 
 @given(st.integers(10, 120))

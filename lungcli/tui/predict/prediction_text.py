@@ -17,6 +17,8 @@ def of_slice(outcome: Outcome | None, model: str, width: int) -> Text:
         why, hint = prediction.unpredicted(outcome)
         return Text.assemble(("no prediction\n", "bold red"), f"{why}\n", (hint, "dim"))
     text = _headed(outcome, width)
+    for line in prediction.limits(outcome):
+        text.append(f"{line}\n", "dim")
     if outcome.forced:
         text.append(f"! {prediction.forced(outcome)}\n", "bold yellow")
     if outcome.synthetic:
@@ -42,20 +44,20 @@ def of_heat_map(heat: HeatMap | None, *, coloured: bool) -> Text:
 
 
 def cells(outcome: Outcome | None) -> tuple[Text, Text]:
-    """Show label and probability in a table; an arrow means that a radiologist should look."""
+    """Show the finding and the probability of malignancy in a table; without one, the class and its probability."""
     if outcome is None:
         return Text(""), Text("")
     if isinstance(outcome, Failure):
         return Text("unreadable", "red"), Text("")
     if isinstance(outcome, Refusal):
         return Text("refused", "red"), Text("")
-    mark = " →" if outcome.referred else ""
-    return Text(plain(outcome.label) + mark), Text(f"{outcome.probabilities[outcome.label]:.1%}", justify="right")
+    text, _, share = prediction.summary(outcome).rpartition(" ")
+    return Text(text.strip()), Text(share, justify="right")
 
 
 def _headed(outcome: Prediction | SeriesVerdict, width: int) -> Text:
     """The class with its probability, under it a bar for every class, and why it is referred."""
-    text = Text.assemble((prediction.headline(outcome.label, outcome.probabilities), "bold"), "\n")
+    text = Text.assemble((prediction.headline(outcome), "bold"), "\n")
     text.append_text(prediction.probability_bars(outcome.probabilities, width))
     if outcome.referred:
         text.append(f"→ {prediction.referral(outcome)}\n", "bold yellow")

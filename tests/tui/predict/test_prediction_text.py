@@ -11,6 +11,7 @@ from lungcli.tui.predict.slice_prediction import HeatMap
 
 FOUND = Prediction(
     source="a.png",
+    finding="suspicious",
     label="malignant",
     probabilities={"benign": 0.1, "malignant": 0.7, "normal": 0.2},
     model="tiny",
@@ -25,7 +26,7 @@ FOUND = Prediction(
 
 def test_a_prediction_in_words() -> None:
     lines = prediction_text.of_slice(FOUND, "run/int8", 40).plain.splitlines()
-    assert lines[0] == "malignant 70.0%"
+    assert lines[0] == "suspicious for malignancy"
     assert [line.split()[0] for line in lines[1:4]] == ["malignant", "normal", "benign"]
     assert max(map(len, lines[1:4])) <= 40
     assert "not a medical" in lines[4]
@@ -34,10 +35,11 @@ def test_a_prediction_in_words() -> None:
 
 
 def test_doubts_are_shown_where_a_prediction_has_some() -> None:
-    doubtful = dataclasses.replace(FOUND, referred=True, reason="too close to call", guard=1.4)
+    doubtful = dataclasses.replace(FOUND, finding="refer", referred=True, reason="too close to call", guard=1.4)
     text = prediction_text.of_slice(doubtful, "m", 40).plain
     assert "→ referred to a radiologist: too close to call" in text
-    assert prediction_text.cells(doubtful)[0].plain == "malignant →"
+    assert [cell.plain for cell in prediction_text.cells(doubtful)] == ["refer", "70.0%"]
+    assert [cell.plain for cell in prediction_text.cells(FOUND)] == ["suspicious", "70.0%"]
     assert "1.40 (limit 1)" in text
 
 
@@ -64,6 +66,7 @@ def test_a_failure_says_why_and_what_to_do() -> None:
 def test_a_series_in_words() -> None:
     found = SeriesVerdict(
         series="series 1",
+        finding="refer",
         label="malignant",
         probabilities=FOUND.probabilities,
         slices=9,
@@ -75,7 +78,7 @@ def test_a_series_in_words() -> None:
         reason="not sure enough",
     )
     text = prediction_text.of_series(found, 40).plain
-    assert text.splitlines()[0] == "malignant 70.0%"
+    assert text.splitlines()[0] == "no answer: refer to a radiologist"
     assert "→ referred to a radiologist: not sure enough" in text
     assert "series 1: 7 of 9 slices used, 2 referred, 5 predicted malignant" in text
     assert "the mean of the calibrated probabilities" in text
