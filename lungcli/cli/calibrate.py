@@ -76,7 +76,7 @@ def calibrate(
     model = model_file.load(model_paths.resolve(spec), threads)
     target = _target(risk, sensitivity)
     console.disclaim()
-    recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
+    recipe = stages.recipe_on(model.card, data)
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
     card = stages.calibrated_card(model, run_data, target or _target_of_card(model.card))
