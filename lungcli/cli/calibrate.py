@@ -103,7 +103,7 @@ def calibrate(
     model = model_file.load(path, threads)
     referral_target, operating_target = _targets(risk, specificity, sensitivity)
     console.disclaim()
-    recipe = msgspec.structs.replace(model.card.recipe, data=data or model.card.data.name, size=model.card.size)
+    recipe = stages.recipe_on(model.card, data)
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
     card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)

@@ -41,14 +41,15 @@ def runs(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """The bundled model, runs, and after `RUN/` the stages that have a model file."""
+    """The bundled model, adopted ones, runs, and after `RUN/` the stages that have a model file."""
     from lungcli.core import runs
+    from lungcli.modelfile import model_paths
 
     known = runs.known()
     run, slash, _ = incomplete.partition("/")
     if slash and run in known:
         return _starting((f"{run}/{file.parent.name}" for file in known[run].glob("*/model.onnx")), incomplete)
-    return _starting(("bundled", *known), incomplete)
+    return _starting(("bundled", *model_paths.adopted(), *known), incomplete)
 
 
 def teachers(incomplete: str) -> list[str]:

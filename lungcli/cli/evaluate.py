@@ -106,6 +106,7 @@ def evaluate(
       lungcli evaluate compress-mobilenetv2-phantom --folder-as normal=~/healthy
     """
     from lungcli.cli import console
+    from lungcli.pipeline import stages
 
     _check_pictures(png, reliability, stress=stress)
     if _showed_folds(spec, alone=not (data or stress or folder_as or tta or png or reliability), json=json):
@@ -113,8 +114,8 @@ def evaluate(
     # With --stress and --folder-as many slices are predicted at once: one thread each is the fastest.
     model, folders = _open(spec, folder_as or [], threads or (1 if stress or folder_as else 0), averages=tta)
     console.disclaim()
-    name = data or model.card.data.name
     wanted = not folders or bool(data or stress or reliability or split == "random")
+    name = stages.recipe_on(model.card, data).data if wanted else ""
     evaluations = _judge(model, name, random=split == "random") if wanted else []
     stress_figures = _stress(model, name, evaluations[0][2]) if stress else ()
     scored = [_score(model, *folder) for folder in folders]

@@ -12,6 +12,7 @@ from lungcli.views import units
 if TYPE_CHECKING:
     from lungcli.datasets.files import Advance
     from lungcli.export.parity import Parity, Slices
+    from lungcli.modelfile.model_card import ModelCard
 
 Form = Literal["onnx", "ort", "openvino"]
 
@@ -102,7 +103,7 @@ def export(
     console.disclaim()
     exported = formats.export(model, form)
     with progress.preparing("preparing slices") as advance:
-        slices, pixels = _slices(data, model.card.size, advance)
+        slices, pixels = _slices(data, model.card, advance)
     parity_result = parity.check(model, exported, slices, pixels, tolerance=tolerance, least_agreement=min_agreement)
     if not parity_result.met:
         raise GateNotMetError(
@@ -138,15 +139,16 @@ def _target(output: Path | None, form: Form, source: Path) -> Path:
     return to
 
 
-def _slices(data: str, size: int, advance: "Advance") -> "tuple[Slices, str]":
+def _slices(data: str, card: "ModelCard", advance: "Advance") -> "tuple[Slices, str]":
     """Prepared slices to compare on, and the name of their data set."""
     from lungcli.datasets import manifest
     from lungcli.export import parity
 
     if not data:
-        return parity.phantoms(size, advance=advance), "phantoms"
+        return parity.phantoms(card.size, advance=advance), "phantoms"
     dataset = manifest.load(data)
-    return parity.slices_of(dataset, manifest.folder(dataset.name), size, advance), dataset.name
+    slices = parity.slices_of(dataset, manifest.folder(dataset.name), card.size, advance, card.recipe.resize)
+    return slices, dataset.name
 
 
 def _in_words(result: "Parity") -> str:

@@ -1,12 +1,24 @@
 """`lungcli models`."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
 from lungcli.cli import complete, help_pages, options
 
+# As `modelfile.foreign_net` and the recipe have them: neither is loaded for help.
+Resize = Literal["lungs", "stretch", "crop"]
+Scale = Literal["0..1", "0..255", "imagenet"]
+Layout = Literal["NCHW", "NHWC"]
+Activation = Literal["logits", "softmax", "sigmoid"]
+
 app = help_pages.App(name="models", help="Nets to train, and model files on this machine.")
+
+
+def _said(option: str, metavar: str | None, text: str) -> Any:
+    """Return an option that says what an adopted net takes or gives."""
+    return typer.Option(option, metavar=metavar, help=text, rich_help_panel="Net")
 
 
 @app.command("list")
@@ -65,3 +77,97 @@ def card(spec: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=com
     from lungcli.modelfile import model_file, model_paths
 
     console.print_json(model_file.read_card(model_paths.resolve(spec)))
+
+
+def _floats(text: str) -> tuple[float, ...] | None:
+    """Read `0.5` or `0.485,0.456,0.406`; None for nothing. Raises UsageError."""
+    from lungcli.core.errors import UsageError
+
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no list of numbers", "for example: --mean 0.485,0.456,0.406") from error
+
+
+@app.command()
+def adopt(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX classifier.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What to call it here.", rich_help_panel="Output")
+    ],
+    classes: Annotated[str, _said("--classes", "A,B,C", "Class names in the order of its output.")] = "",
+    resize: Annotated[
+        Resize | None, _said("--resize", None, "What of a slice it sees: all, the middle, the lungs.")
+    ] = None,
+    scale: Annotated[Scale | None, _said("--scale", None, "Greys it takes; imagenet: less mean, by deviation.")] = None,
+    mean: Annotated[str, _said("--mean", "X[,X,X]", "Or: subtracted from greys in 0..1.")] = "",
+    std: Annotated[str, _said("--std", "X[,X,X]", "And what they are divided by then.")] = "",
+    size: Annotated[int | None, _said("--size", "PIXELS", "Side of its input.")] = None,
+    channels: Annotated[int | None, _said("--channels", "1|3", "Channels of its input.")] = None,
+    layout: Annotated[Layout | None, _said("--layout", None, "Order of its input.")] = None,
+    activation: Annotated[Activation | None, _said("--activation", None, "What it gives.")] = None,
+    output: Annotated[str, _said("--output", "TENSOR", "Which of several outputs.")] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model of that name.", rich_help_panel="Output")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Adopt an ONNX classifier from elsewhere.
+
+    Makes a model file of it that all commands take, and checks that both predict the same. What the file does not say,
+    and running it does not show, must be said. Its training data is unknown: it may have seen any slice.
+
+    \b
+    Examples:
+      lungcli models adopt net.onnx --name mine --classes benign,malignant,normal \\
+        --scale imagenet --resize stretch
+      lungcli predict scan.png --model mine
+      lungcli quantize mine --data iqothnccd
+    """
+    from lungcli.cli import console
+    from lungcli.core.errors import UsageError
+    from lungcli.modelfile import adopt, foreign_net
+
+    if scale and (mean or std):
+        raise UsageError("--scale and --mean say the same", "leave one of them out")
+    to = adopt.free_name(name)
+    if to.exists() and not overwrite:
+        raise UsageError(f"there is a model {name!r} already", "add --overwrite, or choose another --name")
+    means, deviations = foreign_net.SCALES[scale] if scale else (_floats(mean), _floats(std))
+    typed = foreign_net.Conventions(
+        layout=layout,
+        channels=channels,
+        size=size,
+        mean=means,
+        std=deviations,
+        resize=resize,
+        classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
+        activation=activation,
+    )
+    adopted = adopt.adopt(source, to, typed, output)
+    if json:
+        console.print_json({"name": name, "path": str(to), "card": adopted.card, "said_by": adopted.reasons})
+        return
+    rows = [(field, console.plain(value), who) for field, (value, who) in adopted.in_words().items()]
+    console.print_table(("", "value", "by"), rows)
+    console.info(
+        f"predicts as {source.name} does: probabilities of {adopted.slices} real slices differ by at most "
+        f"{adopted.largest_change:.1e}",
+        style="green",
+    )
+    console.info(f"next: lungcli predict scan.png --model '{name}'")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete.models)],
+) -> None:
+    """Delete an adopted model."""
+    from lungcli.cli import console
+    from lungcli.core import names, paths
+    from lungcli.modelfile import model_paths
+
+    path = names.find(name, model_paths.adopted(), "adopted model")
+    with paths.os_errors_as(path):
+        path.unlink()
+    console.info(f"deleted {path.stem}")

@@ -42,7 +42,7 @@ def quantize(settings: options.Settings) -> None:
     if to.exists() and not request.overwrite:
         raise UsageError(f"{to} exists already", "add --overwrite, or choose another --output")
     console.disclaim()
-    recipe = msgspec.structs.replace(card.recipe, data=request.data or card.data.name, size=card.size)
+    recipe = stages.recipe_on(card, request.data)
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
     limits = Limits(

@@ -55,6 +55,11 @@ def runs_home() -> Path:
     return home() / "runs"
 
 
+def models_home() -> Path:
+    """Folder of the adopted models, and of what was made of them: one file each."""
+    return home() / "models"
+
+
 def is_offline() -> bool:
     """Say whether the user forbids the network: the setting `offline`."""
     return bool(settings.current("offline").value)

@@ -15,6 +15,8 @@ Drawn = Literal["grouped", "random"]
 Protocol = Literal["grouped", "random", "institution", "given"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
+Resize = Literal["lungs", "stretch", "crop"]
+"""What of a slice a net sees; see `imaging.preprocessing.part_seen`."""
 _DEFAULT_METHOD = "kd"
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
@@ -93,6 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = ""
     size: Annotated[int, Option("Net", "Side of the slice in pixels", 32, 1024, metavar="PIXELS")] = 224
+    resize: Annotated[Resize, Option(None, "What of a slice the net sees")] = "lungs"
     protocol: Annotated[
         Protocol,
         Option(

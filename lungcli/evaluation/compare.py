@@ -224,6 +224,8 @@ def reason_not_comparable(ours: ModelCard, theirs: ModelCard) -> str:
     """Say why two models can't be compared: they were evaluated on different test parts. Empty where they can."""
     if ours.split.digest == theirs.split.digest:
         return ""
+    if ours.adopted or theirs.adopted:
+        return "a model that was trained elsewhere has no test part of its own"
     own, other = ours.split.in_words(), theirs.split.in_words()
     if ours.data.digest != theirs.data.digest:
         own, other = f"{own} of {ours.data.name!r}", f"{other} of {theirs.data.name!r}"

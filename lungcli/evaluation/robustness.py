@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lungcli.core.recipe import Resize
 from lungcli.datasets.files import Advance
 from lungcli.imaging.image_io import read
 from lungcli.imaging.perturbations import CHANGES
@@ -48,10 +49,10 @@ def evaluate_robustness(
     )
 
 
-def under_every_condition(grey: Grey, size: int) -> NDArray[np.uint8]:
+def under_every_condition(grey: Grey, size: int, resize: Resize = "lungs") -> NDArray[np.uint8]:
     """Prepare one slice under every condition: uint8 [25, size, size]."""
     changes = [change.apply(grey, amount) for change in CHANGES for amount in change.amounts]
-    return np.stack([prepare(item, size) for item in (grey, *changes)])
+    return np.stack([prepare(item, size, resize) for item in (grey, *changes)])
 
 
 def _classify(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
@@ -59,7 +60,9 @@ def _classify(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
     pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
     try:
         yield from pool.map(
-            lambda path: model.probabilities(under_every_condition(read(path, colour=False).grey, model.card.size)),
+            lambda path: model.probabilities(
+                under_every_condition(read(path, colour=False).grey, model.card.size, model.card.recipe.resize)
+            ),
             files,
         )
     finally:

@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from lungcli import DISCLAIMER, __version__
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError
+from lungcli.core.recipe import Resize
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard
@@ -48,14 +49,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a program needs beside the weights to give the prediction that lungcli gives for the same prepared slice.
 
     `temperature` is in the file already: its output is calibrated. `preparation` is the version of
-    `imaging.preprocessing` that must have made the slice. `graph` is the sha256 of the graph of the model file that
-    this was exported from.
+    `imaging.preprocessing` that must have made the slice, `resize` what of the picture it shows. `graph` is the sha256
+    of the graph of the model file that this was exported from.
     """
 
     format_version: int = FACTS_VERSION
     classes: tuple[str, ...]
     size: int
     preparation: int
+    resize: Resize = "lungs"
     temperature: float
     referral_threshold: float | None
     rule: str = RULE
@@ -99,6 +101,7 @@ def facts_of(model: Model) -> Facts:
         classes=card.classes,
         size=card.size,
         preparation=card.preparation,
+        resize=card.recipe.resize,
         temperature=card.temperature,
         referral_threshold=card.referral.threshold if card.referral else None,
         input=Tensor(name=INPUT, type="uint8", shape=("n", 1, card.size, card.size)),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import paths
+from lungcli.core.recipe import Resize
 from lungcli.datasets.files import Advance
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.phantom import dataset
@@ -50,14 +51,16 @@ def phantoms(size: int, count: int = PHANTOMS, advance: Advance | None = None) -
     return _stack((preprocessing.prepare(_grey(patient), size) for patient in patients), count, advance)
 
 
-def slices_of(data: Manifest, folder: Path, size: int, advance: Advance | None = None) -> Slices:
+def slices_of(
+    data: Manifest, folder: Path, size: int, advance: Advance | None = None, resize: Resize = "lungs"
+) -> Slices:
     """Prepare 200 slices of a data set in `folder`, evenly spread, or all of fewer: uint8 (n, size, size).
 
     Raises UnreadableInputError for a slice that is missing or damaged.
     """
     places = np.unique(np.linspace(0, len(data.slices) - 1, SLICES).round().astype(int)).tolist()
     paths = [folder / data.slices[place].path for place in places]
-    return _stack((preprocessing.prepare_file(path, size) for path in paths), len(paths), advance)
+    return _stack((preprocessing.prepare_file(path, size, resize) for path in paths), len(paths), advance)
 
 
 def check(

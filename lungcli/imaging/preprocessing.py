@@ -6,11 +6,13 @@ hangs on two greys which every slice of a chest has, lung air and soft tissue; c
 soft tissue on.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lungcli.core.recipe import Resize
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
 from lungcli.imaging.lung_segmentation import LungSegmentation
@@ -23,8 +25,10 @@ VERSION = 3
 AIR, TISSUE = 0.20, 1.00
 
 
-def prepare(slice_: Grey | Pixels, size: int) -> Pixels:
+def prepare(slice_: Grey | Pixels, size: int, resize: Resize = "lungs") -> Pixels:
     """Crop a slice [H, W], uint8, or float32 in 0..1, to its lungs, on the common grey scale: uint8 [size, size].
+
+    For another `resize` see `part_seen`.
 
     The aspect is kept. All beyond the outline of the lungs is white, as the chest wall is: where its fat and the body
     end, and what lies around, differs by scanner and patient and not by what is in the lungs. The filter is a triangle
@@ -32,7 +36,24 @@ def prepare(slice_: Grey | Pixels, size: int) -> Pixels:
     stretched over the scale; what lies beyond the picture is black then.
     """
     picture = lung_segmentation.as_image(slice_)
-    return prepare_in(picture, size, lung_segmentation.segment_image(picture))
+    return prepare_in(picture, size, part_seen(picture, lung_segmentation.segment_image(picture), resize))
+
+
+def part_seen(picture: Image.Image, segmentation: LungSegmentation, resize: Resize) -> LungSegmentation:
+    """Return the segmentation that `prepare_in` takes for `resize`.
+
+    `lungs` is as `prepare` says. Nets from elsewhere see the picture with its own greys: `stretch` all of it, whatever
+    its aspect, `crop` the square in its middle.
+    """
+    if resize == "lungs":
+        return segmentation
+    width, height = picture.size
+    side = min(width, height)
+    left, top = ((width - side) / 2, (height - side) / 2) if resize == "crop" else (0.0, 0.0)
+    box = (left, top, width - left, height - top)
+    return dataclasses.replace(
+        segmentation, box=box, outline=(), air=0.0, tissue=1.0, failure_reason="the net takes whole pictures"
+    )
 
 
 def prepare_in(picture: Image.Image, size: int, segmentation: LungSegmentation) -> Pixels:
@@ -58,21 +79,21 @@ def _scale(segmentation: LungSegmentation) -> list[int]:
     return table
 
 
-def prepare_file(path: Path, size: int) -> Pixels:
+def prepare_file(path: Path, size: int, resize: Resize = "lungs") -> Pixels:
     """Read one file and prepare it: uint8 [size, size]. Raises UnreadableInputError."""
-    return prepare(read(path, colour=False).pixels, size)
+    return prepare(read(path, colour=False).pixels, size, resize)
 
 
 def _cropped(picture: Image.Image, box: tuple[float, float, float, float], size: int) -> Image.Image:
-    """Resample the square `box` of a picture to [size, size]; what lies beyond the picture is 0."""
+    """Resample the `box` of a picture to [size, size]; what lies beyond the picture is 0."""
     width, height = picture.size
     left, top, right, bottom = box
-    scale = size / (right - left)
+    across_scale, down_scale = size / (right - left), size / (bottom - top)
     inner = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-    at = (round((inner[0] - left) * scale), round((inner[1] - top) * scale))
+    at = (round((inner[0] - left) * across_scale), round((inner[1] - top) * down_scale))
     fitted = (
-        max(1, min(size - at[0], round((inner[2] - inner[0]) * scale))),
-        max(1, min(size - at[1], round((inner[3] - inner[1]) * scale))),
+        max(1, min(size - at[0], round((inner[2] - inner[0]) * across_scale))),
+        max(1, min(size - at[1], round((inner[3] - inner[1]) * down_scale))),
     )
     # Across, then down: left to itself, Pillow takes the cheaper order first, which rounds otherwise, in some versions.
     across = picture.resize((fitted[0], height), Image.Resampling.BILINEAR, box=(inner[0], 0, inner[2], height))

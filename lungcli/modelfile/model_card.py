@@ -57,6 +57,23 @@ class TrainingSlices(msgspec.Struct, frozen=True, kw_only=True):
     signatures: bytes
 
 
+class Adoption(msgspec.Struct, frozen=True, kw_only=True):
+    """A net from elsewhere: `sha256` of the file that it was read from, and what it takes and gives.
+
+    It takes (grey − `mean`) / `std` for each of its channels, grey in 0..1 (both empty for one that takes uint8), and
+    gives `activation`. Its own probabilities and those of the model file differ by `largest_change` at most, on the
+    slices that come with the program.
+    """
+
+    sha256: str
+    layout: Literal["NCHW", "NHWC"]
+    channels: Count
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    activation: Literal["logits", "softmax", "sigmoid"]
+    largest_change: Share
+
+
 class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     """The split a model was trained under; two models compare only on the same one.
 
@@ -72,7 +89,7 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_words(self) -> str:
         """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
-        return split_in_words(self.protocol, self.seed, self.folds, self.fold)
+        return "unknown" if not self.digest else split_in_words(self.protocol, self.seed, self.folds, self.fold)
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +184,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     `size` is the side of the square uint8 slice the net takes, `preparation` the version of `imaging.preprocessing`
     that makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
-    pruned, student, int8), `versions` the libraries used. `pruning` is None for nets as wide as the registry builds
+    pruned, student, int8, adopted), `versions` the libraries used. `adopted` is None for nets that were trained here;
+    the data and the split of others are unknown. `pruning` is None for nets as wide as the registry builds
     them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `strategy` is the one of the quantization
     search's `trials` that the file was made by, `failed_checks` the names of the checks of the gate that it failed.
     `operating_point` says which slices are suspicious, `reliability` how often findings of like confidence are right,
@@ -187,6 +205,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     data: DataCard
     split: SplitCard
     recipe: Recipe
+    adopted: Adoption | None = None
     pruning: Pruning | None = None
     figures: Figures | None = None
     int8: Int8Proof | None = None

@@ -1,4 +1,4 @@
-"""Finding a model file by what a user types: a path, a run, a stage of a run (`RUN/student`), or `bundled`."""
+"""Finding a model file by what a user types: a path, a run, its stage (`RUN/student`), an adopted name, `bundled`."""
 
 from pathlib import Path
 
@@ -41,6 +41,8 @@ def resolve(spec: str) -> Path:
         return path
     if spec == BUNDLED and BUNDLED not in runs.known():
         return bundled()
+    if spec not in runs.known() and (file := adopted().get(spec)):
+        return file
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
@@ -90,9 +92,15 @@ def bundled() -> Path:
     return package_data.MODEL
 
 
+def adopted() -> dict[str, Path]:
+    """Return the adopted models, and what was made of them, by name."""
+    return {path.stem: path for path in sorted(paths.models_home().glob("[!.]*.onnx")) if path.is_file()}
+
+
 def files() -> dict[str, Path]:
-    """Name every model file: the bundled one, and what the runs on this machine have made, as `RUN/STAGE`."""
+    """Name every model file: the bundled one, adopted ones, and what the runs here have made, as `RUN/STAGE`."""
     by_name = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
+    by_name |= adopted()
     for run in runs.readable()[0]:
         for stage in stages(run):
             if (path := run.stage(stage) / MODEL).is_file():
@@ -106,9 +114,11 @@ def finished_runs() -> list[str]:
 
 
 def name_of(path: Path) -> str:
-    """Return the shortest name of a model file: `bundled`, `RUN/STAGE` for a run's, else its path."""
+    """Return the shortest name of a model file: `bundled`, `RUN/STAGE`, that of an adopted one, else its path."""
     if path == package_data.MODEL:
         return BUNDLED
+    if path.parent == paths.models_home():
+        return path.stem
     home = paths.runs_home()
     if path.name == MODEL and path.is_relative_to(home):
         return path.parent.relative_to(home).as_posix()
@@ -127,4 +137,8 @@ def _run(name: str) -> Run:
             f"{name!r} is no model file, and there are no runs yet",
             "make a model: lungcli data phantom && lungcli compress --student mobilenetv2 --data phantom",
         )
-    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`", finished_runs))
+    return runs.read(names.find(name, known, "model file or run", "see `lungcli models list`", _offered))
+
+
+def _offered() -> list[str]:
+    return [*adopted(), *finished_runs()]

@@ -80,12 +80,15 @@ def _evaluate_elsewhere(
         )
     digest = f"all of {data.digest}" if not seen else f"unseen of {data.digest}: {indices}"
     unseen = splits.Split(train=(), val=(), test=indices, protocol="grouped", seed=0, digest=digest)
-    pixels = cache.load(data, manifest.folder(data.name), card.size, advance)
+    pixels = cache.load(data, manifest.folder(data.name), card.size, advance, card.recipe.resize)
     evaluation = evaluate.evaluate(model, pixels, indices, data, unseen, part="all")
-    if card.training_slices is None:
-        title, warning = (
-            f"{data.name}, all slices",
-            (f"the model file does not say which slices it was trained on, so slices of {data.name} may be among them"),
+    if card.adopted or card.training_slices is None:
+        title = f"{data.name}, {len(indices)} of {len(data.slices)} slices" if seen else f"{data.name}, all slices"
+        warning = (
+            f"the model file does not say which slices it was trained on, so slices of {data.name} may be among them"
+        )
+        warning += f"; {seen} slices are left out, since it was calibrated on them or on slices of their groups" * bool(
+            seen
         )
     elif seen:
         title = f"{data.name}, {len(indices)} of {len(data.slices)} slices"

@@ -55,8 +55,15 @@ class RunData:
 def load_run_data(recipe: Recipe, advance: files.Advance | None = None) -> RunData:
     """Open the data of `recipe`, decoding it where that has not been done. Raises UsageError, UnreadableInputError."""
     data, split = load_with_split(recipe)
-    pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance)
+    pixels = cache.load(data, manifest.folder(data.name), recipe.size, advance, recipe.resize)
     return RunData(manifest=data, split=split, pixels=pixels)
+
+
+def recipe_on(card: ModelCard, data: str) -> Recipe:
+    """Return the recipe to open the data set `data` for a model; its own where that is empty. Raises UsageError."""
+    if card.adopted and not data:
+        raise UsageError("the model was trained elsewhere and has no data set of its own", "name one: --data NAME")
+    return msgspec.structs.replace(card.recipe, data=data or card.data.name, size=card.size)
 
 
 def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
@@ -184,8 +191,11 @@ def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str
 
 
 def check_own_split(card: ModelCard, path: Path, run_data: RunData) -> None:
-    """Raise UsageError where `run_data` is split otherwise than the data that the model was trained on."""
-    if card.split.digest != run_data.split.digest:
+    """Raise UsageError where `run_data` is split otherwise than the data that the model was trained on.
+
+    Of adopted models nobody knows: what they are calibrated on is recorded as seen.
+    """
+    if not card.adopted and card.split.digest != run_data.split.digest:
         raise UsageError(
             f"{path} was trained on another split than {run_data.manifest.name!r} has, "
             "so calibration might use its test slices",
@@ -216,6 +226,9 @@ def calibrated_card(
     check_own_split(card, model.path, run_data)
     validation = np.array(run_data.split.val, dtype=np.int64)
     labels = np.array(run_data.manifest.labels(), dtype=np.int64)[validation]
+    if card.adopted:
+        seen = training_slices.record(run_data.manifest, (*run_data.split.train, *run_data.split.val))
+        card = msgspec.structs.replace(card, training_slices=seen)
     groups = np.array([item.group for item in run_data.manifest.slices], dtype=np.int64)[validation]
     return calibrate.calibrate_card(
         card,

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
+from lungcli.core.recipe import Resize
 from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
 from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.ood import Rejection
 from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Grey, Picture
-from lungcli.imaging.preprocessing import prepare_in
+from lungcli.imaging.preprocessing import part_seen, prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import Finding
@@ -107,7 +108,7 @@ _AHEAD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceImage:
-    """What a prediction rests on: the slice as read [H, W], the chest segmented in it, and what the net saw, [S, S].
+    """What a prediction rests on: the slice as read [H, W], the part of it that the net saw, and its input, [S, S].
 
     Of several nets, what the first saw.
     """
@@ -202,18 +203,24 @@ def capture_and_predict(
         members = ensemble.members(models)
         guarded = not all(model.card.data.any_picture for model in members)
         objection = ood.rejection(picture, features) if guarded else None
-        prepared = functools.cache(lambda size: prepare_in(image, size, chest))
+        prepared = functools.cache(lambda size, resize: prepare_in(image, size, part_seen(image, chest, resize)))
         outcome: Outcome
         if objection and not force:
             outcome = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
         else:
-            rows = [model.probabilities(prepared(model.card.size)[None])[0] for model in members]
+            rows = [model.probabilities(_input(model, prepared)[None])[0] for model in members]
             scale = picture.scale or hounsfield.window_of(chest.air, chest.tissue)
             outcome = dataclasses.replace(_prediction(item, members, rows, features, objection, start), scale=scale)
         if not capture:
             return outcome, Capture(item=item)
-        captured = SliceImage(grey=picture.grey, chest=chest, prepared=prepared(members[0].card.size))
+        first = members[0]
+        seen = part_seen(image, chest, first.card.recipe.resize)
+        captured = SliceImage(grey=picture.grey, chest=seen, prepared=_input(first, prepared))
         return outcome, Capture(item=item, image=captured)
+
+
+def _input(model: Model, prepared: Callable[[int, Resize], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return prepared(model.card.size, model.card.recipe.resize)
 
 
 def _prediction(

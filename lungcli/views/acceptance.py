@@ -13,6 +13,10 @@ WHAT_TO_DO = {
     "distillation": "train longer with --epochs, choose another --teacher or --method, or allow more with --max-drop",
     "quantization": "use the float student, fine-tune with --qat-epochs 5, or allow more with --max-int8-drop",
 }
+ADOPTED = (
+    "was trained elsewhere, on slices that are not known: it may have seen any, and which acquisitions are unfamiliar "
+    "to it is not known either"
+)
 _PARTS = {"val": "validation", "all": "whole set"}
 
 
@@ -41,5 +45,7 @@ def reservations(card: "ModelCard") -> list[str]:
         figure = with_interval(card.figures.estimates[acceptance.METRIC])
         chance = 1 / len(card.classes)
         reasons.append(f"is not shown to be better than chance: balanced accuracy {figure}, chance is {chance:.3f}")
+    if card.adopted:
+        reasons.append(ADOPTED)
     reasons += [f"failed the {name} check when it was made: it is worse than allowed" for name in card.failed_checks]
     return reasons

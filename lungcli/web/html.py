@@ -21,7 +21,7 @@ from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain, timed_reading
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Prediction, SliceImage, capture_and_predict
-from lungcli.views import prediction
+from lungcli.views import acceptance, prediction
 from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
 
@@ -116,8 +116,8 @@ def model_card(card: ModelCard, name: str) -> str:
             f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices "
             f"{band.coverage:.0%} were not referred, and {band.risk:.0%} of those were wrong"
         )
-    if card.data.synthetic:
-        rows["note"] = prediction.SYNTHETIC
+    if notes := [prediction.SYNTHETIC] * card.data.synthetic + [acceptance.ADOPTED] * (card.adopted is not None):
+        rows["note"] = "; ".join(notes)
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
     brackets = "In brackets: 95 % intervals over near-duplicate groups. " if figures else ""
     return f'<div class="lung-result"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'

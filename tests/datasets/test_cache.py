@@ -261,3 +261,15 @@ def test_removing_takes_every_size_and_version_of_this_data_alone(
 
     assert list(other.parent.iterdir()) == [other]
     cache.remove(kept)
+
+
+def test_whole_pictures_are_cached_apart_and_removed_with_the_rest(kept: Manifest, tmp_path: Path) -> None:
+    lungs = np.array(cache.load(kept, tmp_path, SIZE))
+    stretched = cache.load(kept, tmp_path, SIZE, resize="stretch")
+    assert not np.array_equal(lungs, stretched)
+    np.testing.assert_array_equal(
+        stretched[0], preprocessing.prepare_file(tmp_path / kept.slices[0].path, SIZE, "stretch")
+    )
+    np.testing.assert_array_equal(cache.load(kept, tmp_path, SIZE), lungs)
+    cache.remove(kept)
+    assert not cache.cache_path(kept, SIZE, "stretch").exists()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lungcli.core.errors import UnreadableInputError
+from lungcli.core.recipe import Resize
 from lungcli.datasets.phantom import anatomy, dataset
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
@@ -276,3 +277,14 @@ def test_the_same_pixels_come_out_until_the_version_goes_up() -> None:
 def test_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInputError, match=r"none\.png: there is no such file"):
         prepare_file(tmp_path / "none.png", 32)
+
+
+def test_whole_pictures_are_as_a_user_of_another_tool_makes_them() -> None:
+    """Stretched whatever the aspect, or the square in the middle; greys stay what they are, lungs or not."""
+    grey = noise(3, 90, 140)
+    picture = Image.fromarray(grey)
+    resize: Resize
+    for resize, box in (("stretch", (0, 0, 140, 90)), ("crop", (25, 0, 115, 90))):
+        expected = picture.resize((48, 48), Image.Resampling.BILINEAR, box=box)
+        difference = prepare(grey, 48, resize).astype(np.int16) - np.asarray(expected)
+        assert abs(difference).max() <= 1

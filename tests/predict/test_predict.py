@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lungcli.core.errors import ModelFileError
+from lungcli.core.recipe import Resize
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
 from lungcli.imaging.image_io import read
@@ -292,3 +293,19 @@ def test_a_prediction_says_the_scale_of_its_file(tmp_path: Path, model: model_fi
 
     scales = [outcome.scale for outcome in found if isinstance(outcome, Prediction)]
     assert [scale.split(",")[0] for scale in scales] == ["grey; window about -400", "window -600"]
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop"])
+def test_a_model_of_whole_pictures_sees_whole_pictures(tmp_path: Path, resize: Resize) -> None:
+    """So is what is kept of the picture to explain it: heat lies where the net looked."""
+    recipe = msgspec.structs.replace(graphs.card().recipe, resize=resize)
+    whole = model_file.load(graphs.model_file(tmp_path / "m.onnx", recipe=recipe), threads=1)
+    path = _picture(tmp_path / "scan.png")
+    ((outcome, capture),) = predict.predict(inputs.items([str(path)], inputs.Naming()), [whole], capture=True)
+    expected = prepare_file(path, whole.card.size, resize)
+    assert isinstance(outcome, Prediction)
+    assert list(outcome.probabilities.values()) == whole.probabilities(expected[None])[0].tolist()
+    assert capture.image is not None
+    np.testing.assert_array_equal(capture.image.prepared, expected)
+    assert capture.image.chest.box == ((0, 0, 48, 40) if resize == "stretch" else (4, 0, 44, 40))
+    assert explain.explained(whole, capture.image, "normal").picture.shape == (40, 48, 3)

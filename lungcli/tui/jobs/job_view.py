@@ -30,7 +30,9 @@ def _known_names() -> dict[str, tuple[str, ...]]:
     from lungcli.datasets import manifest
 
     nets = tuple(registry.NETS)
-    files = tuple(name for name in model_paths.files() if name != model_paths.BUNDLED and not name.endswith("/int8"))
+    files = tuple(
+        name for name in model_paths.files() if name != model_paths.BUNDLED and not name.endswith(("/int8", ".int8"))
+    )
     trained = [name for name in runs.known() if any(file.startswith(f"{name}/") for file in files)]
     return {"nets": nets, "teachers": (*nets, *trained), "data": tuple(manifest.existing()), "models": files}
 
