@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 20
+_FITTED = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral", "risk_coverage")
 
 TargetSpecificity = Annotated[
     float | None,
@@ -89,8 +90,6 @@ def calibrate(
     """
     import dataclasses
 
-    import msgspec
-
     from lungcli.cli import console, progress
     from lungcli.evaluation import evaluate, plots
     from lungcli.metrics import operating_point, referral
@@ -107,13 +106,7 @@ def calibrate(
     with progress.preparing(f"reading {recipe.data}") as advance:
         run_data = stages.load_run_data(recipe, advance)
     card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)
-    if referral_target is not None:
-        _require_reached(card)
-    if operating_target is not None and card.operating_point is None:
-        raise UsageError(
-            f"no operating point with {operating_target} is better than chance; the model file is unchanged",
-            "ask for less, or train a better model first",
-        )
+    _require_reached(card, referral_target, operating_target)
     calibrated_model = dataclasses.replace(model, card=card)
     evaluation = evaluate.evaluate(
         calibrated_model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
@@ -121,18 +114,14 @@ def calibrate(
     if card.figures is not None:
         card = evaluate.with_figures(card, evaluation)
     test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
-    if output is None:
-        model_file.recard(path, card)
-    else:
-        model_file.write(path, card, output)
+    model_file.write(path, card, output or path)
     if png is not None and card.referral:
         plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(path)), png)
     findings = operating_point.measure(evaluation)
     if json:
-        fields = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral")
-        fitted_fields = {name: getattr(card, name) for name in (*fields, "risk_coverage")}
+        fitted = {name: getattr(card, name) for name in _FITTED}
         tested = {"test": test_result, "test_operating_point": findings}
-        console.print_json({"model": model_paths.name_of(path)} | fitted_fields | tested)
+        console.print_json({"model": model_paths.name_of(path)} | fitted | tested)
     else:
         show(card, test_result)
         if card.operating_point and findings:
@@ -243,11 +232,16 @@ def _require_writable(path: Path, output: Path | None) -> None:
         raise UsageError(f"{output} is there already", "choose another name, or remove it first")
 
 
-def _require_reached(card: "ModelCard") -> None:
-    """Raise UsageError for a risk that no threshold reaches, with the closest one that can be reached."""
+def _require_reached(card: "ModelCard", risk: "Target | None", operating: "OperatingTarget | None") -> None:
+    """Raise UsageError for a target that no threshold reaches; of a risk, with the closest one that can be reached."""
     from lungcli.metrics import referral
 
-    if card.referral is None or referral.is_target_reached(card.risk_coverage, card.referral):
+    if operating and card.operating_point is None:
+        raise UsageError(
+            f"no operating point with {operating} is better than chance; the model file is unchanged",
+            "ask for less, or train a better model first",
+        )
+    if risk is None or card.referral is None or referral.is_target_reached(card.risk_coverage, card.referral):
         return
     nearest = referral.point_of(card.risk_coverage, card.referral).risk
     within = math.ceil(nearest * 1000) / 1000

@@ -149,68 +149,44 @@ def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
 
     Each of several models has columns of its own after all others.
     """
-    from lungcli.predict.predict import Prediction, Refusal
-    from lungcli.predict.prediction_json import KINDS
-    from lungcli.predict.series import SeriesVerdict
-
-    head = [
-        "kind",
-        "source",
-        "series",
-        "finding",
-        "verdict",
-        *classes,
-        "referred",
-        "reason",
-        "score",
-        "forced",
-        "seconds",
-    ]
-    member_names = names if len(names) > 1 else ()
-    ensemble_columns = [
-        "agreement",
-        *(f"{name}: {what}" for name in member_names for what in ("verdict", "probability")),
-    ]
-    console.print_text(csv_row([*head, *ensemble_columns] if member_names else head))
-    empty_cells = [""] * len(ensemble_columns) if member_names else []
+    own = ["agreement", *(f"{name}: {what}" for name in names for what in ("verdict", "probability"))]
+    after = ["referred", "reason", "score", "forced", "seconds", *(own if len(names) > 1 else ())]
+    before = ["kind", "source", "series", "finding", "verdict"]
+    console.print_text(csv_row([*before, *classes, *after]))
 
     def write(outcome: "Found") -> None:
-        kind = KINDS[type(outcome)]
-        if isinstance(outcome, Prediction | SeriesVerdict):
-            cells = [
-                outcome.series,
-                outcome.finding,
-                outcome.label,
-                *(outcome.probabilities.get(name, "") for name in classes),
-            ]
-            cells += ["yes" if outcome.referred else "no", outcome.reason]
-            if isinstance(outcome, Prediction):
-                cells += [outcome.guard, "yes" if outcome.forced else "no", round(outcome.seconds, 4)]
-                row = [kind, outcome.source, *cells, *_ensemble_cells(outcome)]
-            else:
-                row = [kind, "", *cells, "", "", "", *empty_cells]
-        else:
-            score = outcome.score if isinstance(outcome, Refusal) else ""
-            row = [
-                kind,
-                outcome.source,
-                "",
-                outcome.finding if isinstance(outcome, Refusal) else "",
-                "",
-                *("" for _ in classes),
-                "",
-                outcome.reason,
-                score,
-                "",
-                "",
-                *empty_cells,
-            ]
-        console.print_text(csv_row(row))
+        cells, probabilities = _cells(outcome), getattr(outcome, "probabilities", {})
+        row = [cells.get(name, "") for name in before] + [probabilities.get(name, "") for name in classes]
+        console.print_text(csv_row([*row, *(cells.get(name, "") for name in after)]))
 
     return write
 
 
-def _ensemble_cells(prediction_: "Prediction") -> list[object]:
-    """Agreement, and the class and probability of each of several models; empty for one model."""
-    cells = [cell for opinion in prediction_.opinions for cell in (opinion.label, opinion.probabilities[opinion.label])]
-    return [prediction_.agreement, *cells] if cells else []
+def _cells(outcome: "Found") -> dict[str, object]:
+    """What a row of CSV says of an outcome beside its probabilities, by column."""
+    from lungcli.predict.predict import Failure, Prediction, Refusal
+    from lungcli.predict.prediction_json import KINDS
+    from lungcli.predict.series import SeriesVerdict
+
+    cells: dict[str, object] = {"kind": KINDS[type(outcome)], "reason": outcome.reason}
+    if not isinstance(outcome, SeriesVerdict):
+        cells["source"] = outcome.source
+    if not isinstance(outcome, Failure):
+        cells["finding"] = outcome.finding
+    if isinstance(outcome, Refusal):
+        cells["score"] = outcome.score
+    if isinstance(outcome, Prediction | SeriesVerdict):
+        cells |= {"series": outcome.series, "verdict": outcome.label, "referred": _yes_or_no(outcome.referred)}
+    if isinstance(outcome, Prediction):
+        seconds = round(outcome.seconds, 4)
+        cells |= {"score": outcome.guard, "forced": _yes_or_no(outcome.forced), "seconds": seconds}
+        if outcome.opinions:
+            cells["agreement"] = outcome.agreement
+        for opinion in outcome.opinions:
+            cells[f"{opinion.name}: verdict"] = opinion.label
+            cells[f"{opinion.name}: probability"] = opinion.probabilities[opinion.label]
+    return cells
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -50,10 +50,12 @@ def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
 
-    typed = settings.chosen
-    if "protocol" in typed and "data" not in typed:
-        raise UsageError("--split names a split of a data set, and no data set is given", "add --data NAME")
-    jobs_of_recipe = package_data.load(recipe).recipes(_with_split_file(typed))
+    file, typed = package_data.load(recipe), settings.chosen
+    if "protocol" in typed:
+        if not (data := typed.get("data") or file.data):
+            raise UsageError("--split names a split of a data set, and no data set is given", "add --data NAME")
+        typed = _with_split_file({**typed, "data": data})
+    jobs_of_recipe = file.recipes(typed)
     if name and len(jobs_of_recipe) > 1:
         raise UsageError(
             f"the recipe {recipe!r} makes {len(jobs_of_recipe)} runs, which cannot all be called {name!r}",

@@ -30,6 +30,12 @@ class RecipeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     takes: str
     jobs: tuple[RecipeRun, ...]
 
+    @property
+    def data(self) -> str:
+        """The data set that all jobs name; empty where they name none, or several."""
+        named = {str(job.settings.get("data", "")) for job in self.jobs}
+        return named.pop() if len(named) == 1 else ""
+
     def recipes(self, typed: dict[str, Any] | None = None) -> tuple[tuple[Kind, tuple[Recipe, ...]], ...]:
         """Return the kind of every job and its recipes, one for each fold, with `typed` settings in place of its own.
 

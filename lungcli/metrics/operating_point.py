@@ -100,7 +100,7 @@ class DecisionRule:
             return probabilities.argmax(axis=1).astype(np.int64)
         others = probabilities.copy()
         others[:, self.positive] = -1
-        return np.where(self.suspicious(probabilities), self.positive, others.argmax(axis=1)).astype(np.int64)
+        return np.asarray(np.where(self.suspicious(probabilities), self.positive, others.argmax(axis=1)))
 
     def confidence(self, probabilities: Floats) -> Floats:
         """How sure each decision is, (n,): 0.5 at the operating point, 1 far from it.

@@ -2,10 +2,12 @@
 
 import dataclasses
 import io
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from lungcli.batch import parquet as rows
 from lungcli.batch.parquet import ShardMetadata, Tally
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.operating_point import Finding
 from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.predict import Outcome
 from tests.batch import archives
@@ -30,6 +32,9 @@ def columns(*kinds: type[Any]) -> dict[str, str]:
     probabilities = f"struct<{', '.join(f'{name}: double' for name in CLASSES)}>"
     known: dict[object, str] = {str: "string", float: "double", bool: "bool", int: "int64"}
     known[dict[str, float]] = probabilities
+    known[Finding] = known[Literal["refused"]] = "string"
+    known[Estimate | None] = "struct<value: double, low: double, high: double>"
+    known[tuple[tuple[str, str], ...]] = "list<element: list<element: string>>"
     if MemberPrediction not in kinds:
         opinion = ", ".join(f"{name}: {kind}" for name, kind in columns(MemberPrediction).items())
         known[tuple[MemberPrediction, ...]] = f"list<element: struct<{opinion}>>"

@@ -24,7 +24,8 @@ def test_every_stage_comes_with_calibration_and_referral(workshop: Path) -> None
         assert isinstance(calibration, dict)
         assert isinstance(referral, dict)
         assert calibration["after"]["nll"] <= calibration["before"]["nll"] + 1e-6
-        assert referral["target"] == "risk ≤ 0.2"
+        assert referral["target"] == "relative risk ≤ 0.5"
+        assert sum(band["n"] for band in card["reliability"]) == calibration["n"]  # type: ignore[attr-defined]
         assert referral["n"] == calibration["n"] > 0
 
 
@@ -52,6 +53,30 @@ def test_a_target_is_kept_shown_and_used_again(own_workshop: Path, tmp_path: Pat
     )
 
 
+def test_an_operating_point_is_kept_shown_and_used_again(own_workshop: Path, tmp_path: Path) -> None:
+    """After two epochs not every stage is better than chance at one."""
+    points = []
+    for stage in ("teacher", "base", "student", "int8"):
+        path, copy = own_workshop / "runs" / RUN / stage / "model.onnx", tmp_path / f"{stage}.onnx"
+        before = path.read_bytes()
+        arguments = ["--target-sensitivity", "0.05", "--output", copy]
+        shown = call(own_workshop, "calibrate", f"{RUN}/{stage}", *arguments, check=None)
+        assert path.read_bytes() == before
+        if shown.returncode:
+            assert "no operating point with sensitivity ≥ 0.05 is better than chance" in shown.stderr
+            assert not copy.exists()
+            continue
+        assert "suspicious from a probability of malignancy of" in shown.stdout
+        points.append((copy, card_of(own_workshop, str(copy))["operating_point"]))
+    copy, point = points[0]
+    assert isinstance(point, dict)
+    assert point["target"] == {"kind": "sensitivity", "value": 0.05}
+    assert point["sensitivity"] >= 0.05
+    again = json.loads(call(own_workshop, "calibrate", copy, "--json").stdout)
+    assert again["operating_point"] == point
+    assert again["test_operating_point"]["sensitivity"]["value"] is not None
+
+
 def test_a_target_out_of_reach_leaves_the_file_as_it_was(own_workshop: Path) -> None:
     """Two epochs on phantoms don't lead to a risk of 0 in every stage."""
     refused = []
@@ -65,7 +90,7 @@ def test_a_target_out_of_reach_leaves_the_file_as_it_was(own_workshop: Path) -> 
     for code, untouched, said in refused:
         assert code == 2
         assert untouched
-        assert "no threshold that keeps a fifth of the validation slices reaches" in said
+        assert "no threshold that keeps three fifths of the validation slices reaches" in said
 
 
 def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
@@ -73,7 +98,11 @@ def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
         done: Done = call(workshop, "calibrate", RUN, *arguments, check=2)
         return done.stderr
 
-    assert "a threshold is chosen for one" in refused("--target-risk", "0.1", "--target-sensitivity", "0.9")
+    assert "an operating point keeps one" in refused("--target-specificity", "0.9", "--target-sensitivity", "0.9")
+    (tmp_path / "there.onnx").touch()
+    assert "is there already" in refused("--output", tmp_path / "there.onnx")
+    bundled = call(workshop, "calibrate", "bundled", check=2)
+    assert "the bundled model is part of the installation" in bundled.stderr
     assert "not in the range" in refused("--target-risk", "1.5")
     assert "call it curve.png" in refused("--png", tmp_path / "curve.jpg")
     assert "unknown data set" in refused("--data", "none")

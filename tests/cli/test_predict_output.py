@@ -157,6 +157,5 @@ def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tupl
         '"disclaimer":"Research software, not a medical device: no clinical decision may rest on it."}'
     )
     assert second == (
-        '{"schema_version":1,"kind":"refusal","source":"wall.png","finding":"refused","reason":"blank",'
-        '"score":100.0}'
+        '{"schema_version":1,"kind":"refusal","source":"wall.png","finding":"refused","reason":"blank","score":100.0}'
     )

@@ -25,6 +25,14 @@ def test_what_is_typed_has_the_last_word() -> None:
     assert (recipe.epochs, recipe.data, recipe.size) == (1, "mine", 160)
 
 
+def test_a_recipe_says_which_data_set_it_is_for_if_it_is_one() -> None:
+    assert package_data.load("default").data == "lung4"
+    job = package_data.RecipeRun(settings={})
+    other = package_data.RecipeRun(settings={"data": "mine"})
+    assert package_data.RecipeFile(about="a", takes="t", jobs=(job,)).data == ""
+    assert package_data.RecipeFile(about="a", takes="t", jobs=(job, other)).data == ""
+
+
 def test_folds_typed_beside_a_recipe_make_a_recipe_each() -> None:
     ((_, folds),) = package_data.load("fast").recipes({"folds": 3})
 

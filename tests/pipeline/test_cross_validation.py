@@ -134,7 +134,7 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices(monkeypatch: py
     # Dates, figures of the test part and timings of trials differ from one run to the next.
     trials = [[msgspec.structs.replace(trial, p50=0.0) for trial in card.trials] for card in cards]
     assert trials[0] == trials[1]
-    same = {name: getattr(cards[1], name) for name in ("created", "figures", "trials")}
+    same = {name: getattr(cards[1], name) for name in ("created", "figures", "separability", "trials")}
     assert msgspec.structs.replace(cards[0], **same) == cards[1]
     predicted = [evaluate.load(run.stage("teacher") / stages.EVALUATION).probabilities for run in (ours, blind)]
     assert predicted[0] != predicted[1]
