@@ -71,8 +71,18 @@ def weights_folder(spec: str) -> Path:
     return resolve(f"{run.name}/{stage or default}").parent
 
 
+def teacher_file(spec: str) -> Path:
+    """Return the model file of the teacher that `spec` means; adopted ones have no weights beside it. Raises as above.
+
+    Raises UsageError or ModelFileError.
+    """
+    return adopted().get(spec) or weights_folder(spec) / MODEL
+
+
 def teachers(spec: str) -> tuple[str, ...]:
     """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
+    if spec in adopted():
+        return (spec,)
     run_name, _, stage = spec.partition("/")
     stages_ = teacher_stages(_run(run_name).recipe)
     return (spec,) if stage or len(stages_) < 2 else tuple(f"{run_name}/{each}" for each in stages_)
