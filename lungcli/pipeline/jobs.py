@@ -146,7 +146,7 @@ def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
     pairs: list[tuple[str, str]] = []
     named = [name.removeprefix(recipes.ADOPTED) for name in recipes.as_tuple(recipe.teacher)]
     # What a student of an adopted model sees of a slice is what its teacher sees.
-    if cards := [model_file.read_card(path) for name, path in model_paths.adopted().items() if name in named]:
+    if cards := [model_file.read_card(path) for path in map(model_paths.adopted_file, named) if path]:
         recipe = msgspec.structs.replace(recipe, resize=cards[0].recipe.resize)
     for name in named:
         pairs += _teachers(recipe, name)
