@@ -106,12 +106,13 @@ def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluatio
     (empty: each on its own test part).
     """
     from lungcli.cli import progress
-    from lungcli.evaluation.compare import reason_not_comparable
+    from lungcli.evaluation.compare import reason_not_comparable, stored_evaluation
     from lungcli.modelfile import model_file
     from lungcli.pipeline import evaluate
 
     cards = [model_file.read_card(path) for path in paths]
     differ = any(reason_not_comparable(card, cards[0]) for card in cards)
+    differ |= any(card.adopted and not stored_evaluation(path) for card, path in zip(cards, paths, strict=True))
     shared = evaluate.with_shared_test_part(cards) if differ else None
     with progress.preparing("reading slices") as advance:
         if shared is None:

@@ -1,11 +1,14 @@
 """`lungcli models`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lungcli.cli import complete, help_pages, options
+
+if TYPE_CHECKING:
+    from lungcli.modelfile.adopt import Adopted
 
 # As `modelfile.foreign_net` and the recipe have them: neither is loaded for help.
 Resize = Literal["lungs", "stretch", "crop"]
@@ -91,7 +94,9 @@ def _floats(text: str) -> tuple[float, ...] | None:
 
 @app.command()
 def adopt(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX classifier.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="ONNX classifier, or weights (.safetensors, .pt) of a net here.")
+    ],
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="What to call it here.", rich_help_panel="Output")
     ],
@@ -112,7 +117,7 @@ def adopt(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Adopt an ONNX classifier from elsewhere.
+    """Adopt a classifier from elsewhere.
 
     Makes a model file of it that all commands take, and checks that both predict the same. What the file does not say,
     and running it does not show, must be said. Its training data is unknown: it may have seen any slice.
@@ -124,35 +129,42 @@ def adopt(
       lungcli predict scan.png --model mine
       lungcli quantize mine --data iqothnccd
     """
-    from lungcli.cli import console
-    from lungcli.core.errors import UsageError
     from lungcli.modelfile import adopt, foreign_net
+    from lungcli.pipeline import adopt_weights
 
-    if scale and (mean or std):
-        raise UsageError("--scale and --mean say the same", "leave one of them out")
-    to = adopt.free_name(name)
-    if to.exists() and not overwrite:
-        raise UsageError(f"there is a model {name!r} already", "add --overwrite, or choose another --name")
-    means, deviations = foreign_net.SCALES[scale] if scale else (_floats(mean), _floats(std))
     typed = foreign_net.Conventions(
         layout=layout,
         channels=channels,
         size=size,
-        mean=means,
-        std=deviations,
+        mean=_floats(mean),
+        std=_floats(std),
         resize=resize,
         classes=tuple(part.strip() for part in classes.split(",")) if classes else None,
         activation=activation,
     )
-    adopted = adopt.adopt(source, to, typed, output)
+    if scale:
+        typed = foreign_net.with_scale(typed, scale)
+    to = adopt.free_name(name, overwrite=overwrite)
+    if source.suffix in adopt_weights.SUFFIXES:
+        adopted = adopt_weights.adopt_weights(source, to, typed)
+    else:
+        adopted = adopt.adopt(source, to, typed, output)
+    _show_adopted(adopted, source, name, json=json)
+
+
+def _show_adopted(adopted: "Adopted", source: Path, name: str, *, json: bool) -> None:
+    from lungcli.cli import console
+
     if json:
-        console.print_json({"name": name, "path": str(to), "card": adopted.card, "said_by": adopted.reasons})
+        console.print_json({"name": name, "card": adopted.card, "said_by": adopted.reasons})
         return
     rows = [(field, console.plain(value), who) for field, (value, who) in adopted.in_words().items()]
     console.print_table(("", "value", "by"), rows)
+    if adopted.card.model != name:
+        console.info(f"the weights are those of {adopted.card.model}")
     console.info(
-        f"predicts as {source.name} does: probabilities of {adopted.slices} real slices differ by at most "
-        f"{adopted.largest_change:.1e}",
+        f"predicts as {console.plain(source.name)} does: probabilities of {adopted.slices} real slices differ by "
+        f"at most {adopted.largest_change:.1e}",
         style="green",
     )
     console.info(f"next: lungcli predict scan.png --model '{name}'")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lungcli.cli import options
 
 if TYPE_CHECKING:
+    from lungcli.core.commands import Quantization
     from lungcli.modelfile.model_card import ModelCard
     from lungcli.quantize.search import Limits
 
@@ -23,17 +24,23 @@ def quantize(settings: options.Settings) -> None:
       lungcli quantize train-resnet18-phantom --max-int8-drop 0.005
       lungcli quantize train-resnet18-phantom --qat-epochs 5
       lungcli quantize train-resnet18-phantom --to float16
+      lungcli quantize adopted --calibrate-on pictures/
     """
     import msgspec
 
-    from lungcli.cli import console, progress
     from lungcli.core.commands import Quantization
+
+    quantize_as_asked(msgspec.convert(settings.values, Quantization))
+
+
+def quantize_as_asked(request: "Quantization") -> None:
+    """Quantize and report. Raises UsageError, GateNotMetError."""
+    from lungcli.cli import console, progress
     from lungcli.core.errors import UsageError
     from lungcli.modelfile import model_file, model_paths
-    from lungcli.pipeline import quantize, stages
+    from lungcli.pipeline import quantize, stages, unlabelled
     from lungcli.quantize.search import Limits
 
-    request = msgspec.convert(settings.values, Quantization)
     source = model_paths.resolve(request.source)
     card = model_file.read_card(source)
     if card.precision != "float32":
@@ -42,9 +49,17 @@ def quantize(settings: options.Settings) -> None:
     if to.exists() and not request.overwrite:
         raise UsageError(f"{to} exists already", "add --overwrite, or choose another --output")
     console.disclaim()
-    recipe = stages.recipe_on(card, request.data)
-    with progress.preparing(f"reading {recipe.data}") as advance:
-        run_data = stages.load_run_data(recipe, advance)
+    if request.calibrate_on:
+        if request.data:
+            raise UsageError("--data and --calibrate-on both name slices", "leave one of them out")
+        with progress.preparing(f"reading {request.calibrate_on}") as advance:
+            run_data = unlabelled.load(model_file.load(source), Path(request.calibrate_on).expanduser(), advance)
+        parts = f"{len(run_data.split.train)} slices to calibrate on and {len(run_data.split.val)} held out"
+        console.info(f"{parts}; labels are what the float model predicts, so figures are of agreement alone")
+    else:
+        recipe = stages.recipe_on(card, request.data)
+        with progress.preparing(f"reading {recipe.data}") as advance:
+            run_data = stages.load_run_data(recipe, advance)
     limits = Limits(
         max_drop=request.max_int8_drop, min_agreement=request.min_agreement, metric=request.metric.replace("-", "_")
     )

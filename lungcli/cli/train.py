@@ -1,13 +1,27 @@
 """`lungcli train`, `lungcli distill` and `lungcli compress`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-from lungcli.cli import options
+import typer
+
+from lungcli.cli import complete, options
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lungcli.core.runs import Kind
+
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Teacher; without a student it is quantized itself.",
+        autocompletion=complete.teachers,
+        rich_help_panel="Net",
+    ),
+]
 
 
 @options.with_options_of("train", several=("data",))
@@ -51,6 +65,7 @@ def distill(
 def compress(
     settings: options.Settings,
     recipe: options.RecipeName = "",
+    source: From = "",
     name: options.Name = "",
     devices: options.Devices = 1,
     notify: options.Notify = "",
@@ -67,9 +82,36 @@ def compress(
       lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
       lungcli compress --recipe fast --data mine
     """
+    if source:
+        if recipe or "teacher" in settings.typed:
+            raise UsageError("--from names the teacher", "leave --teacher and --recipe out")
+        if not settings.values["model"]:
+            _quantize(settings, source)
+            return
+        settings = replace(settings, values={**settings.values, "teacher": [source]})
     if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
     _run(devices, settings, notify, lambda: _start("compress", settings, name, recipe))
+
+
+def _quantize(settings: options.Settings, source: str) -> None:
+    """Quantize the model `source`, by itself."""
+    from lungcli.cli import quantize, run_job
+    from lungcli.core.commands import Quantization
+
+    allowed = {"data", "max_int8_drop", "qat_epochs", "source", "model"}
+    if others := sorted(settings.typed - allowed):
+        raise UsageError(f"--{others[0].replace('_', '-')} needs a --student to train", "name one, or leave it out")
+    values = run_job.with_one_data_set(settings).given
+    quantize.quantize_as_asked(
+        Quantization(
+            source=source,
+            data=values["data"],
+            max_int8_drop=settings.values["max_int8_drop"],
+            qat_epochs=settings.values["qat_epochs"],
+            overwrite=True,
+        )
+    )
 
 
 def _start(kind: "Kind", settings: options.Settings, name: str, recipe: str = "") -> None:

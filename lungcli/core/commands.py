@@ -47,6 +47,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
             "Data", "The model's own data set, if left out", names=("--data", "-d"), metavar="NAME", choices_from="data"
         ),
     ] = ""
+    calibrate_on: Annotated[str, Option("Data", "For an adopted model: pictures, unlabelled", metavar="FOLDER")] = ""
     output: Annotated[
         str, Option("Output", "Where to write; beside the model, if left out", names=("--output", "-o"), metavar="FILE")
     ] = ""

@@ -21,6 +21,9 @@ _DEFAULT_METHOD = "kd"
 Teachers = str | tuple[str, ...]
 """One name as it is, several as a tuple, none as an empty one: what was written with one teacher reads as before."""
 
+ADOPTED = "adopted:"
+"""Stands before the name of a teacher that was trained elsewhere: it may have seen the test slices."""
+
 Strength = Annotated[float, msgspec.Meta(ge=0, le=360)]
 
 QatEpochs = Annotated[

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from lungcli.core.errors import UsageError
+from lungcli.core.recipe import ADOPTED
 from lungcli.evaluation import benchmark, evaluate
 from lungcli.evaluation.benchmark import Measurement
 from lungcli.metrics import classification, intervals, predictions, significance
@@ -43,6 +44,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     difference: Estimate | None
     significance: Significance | None = None
     not_compared: str = ""
+    trained_elsewhere: bool = False
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,11 +223,12 @@ def _baseline_first(paths: Sequence[Path], baseline: Path | None) -> Sequence[Pa
 
 
 def reason_not_comparable(ours: ModelCard, theirs: ModelCard) -> str:
-    """Say why two models can't be compared: they were evaluated on different test parts. Empty where they can."""
-    if ours.split.digest == theirs.split.digest:
+    """Say why two models can't be compared: they were evaluated on different test parts. Empty where they can.
+
+    Adopted ones have no test part of their own: they are evaluated on that of the others.
+    """
+    if ours.split.digest == theirs.split.digest or ours.adopted or theirs.adopted:
         return ""
-    if ours.adopted or theirs.adopted:
-        return "a model that was trained elsewhere has no test part of its own"
     own, other = ours.split.in_words(), theirs.split.in_words()
     if ours.data.digest != theirs.data.digest:
         own, other = f"{own} of {ours.data.name!r}", f"{other} of {theirs.data.name!r}"
@@ -275,4 +278,5 @@ def make_row(
         difference=difference,
         significance=test_results,
         not_compared=reason,
+        trained_elsewhere=card.adopted is not None or ADOPTED in card.teacher,
     )

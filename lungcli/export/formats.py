@@ -26,7 +26,7 @@ from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import INPUT, OUTPUT, Model
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 ExportFormat = Literal["onnx", "ort", "openvino"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
@@ -138,28 +138,12 @@ def _with_probabilities(model: Model, facts: Facts) -> bytes:
     graph.node.append(helper.make_node("Softmax", ["lungcli.tempered"], [PROBABILITIES], axis=1))
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["n", len(facts.classes)]))
-    _drop_unused(graph)
+    model_file.drop_unused(graph)
     del net.metadata_props[:]
     helper.set_model_props(net, {KEY: msgspec.json.encode(facts).decode()})
     onnx.checker.check_model(net)
     content: bytes = net.SerializeToString(deterministic=True)
     return content
-
-
-def _drop_unused(graph: "onnx.GraphProto") -> None:
-    """Drop nodes and weights that no output needs; nets here have no subgraphs."""
-    needed = {output.name for output in graph.output}
-    used_nodes = []
-    # Nodes of an ONNX graph stand in the order they can be computed in.
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            used_nodes.append(node)
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    shapes = [value for value in graph.value_info if value.name in needed]
-    for part, remaining in ((graph.node, used_nodes[::-1]), (graph.initializer, weights), (graph.value_info, shapes)):
-        del part[:]
-        part.extend(remaining)
 
 
 def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:

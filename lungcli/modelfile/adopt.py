@@ -68,12 +68,15 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def free_name(name: str) -> Path:
+def free_name(name: str, *, overwrite: bool = False) -> Path:
     """Return the file of an adopted model to be called `name`. Raises UsageError for a name that means another."""
     nets = {names.spelling(net) for net in registry.NETS}
     if names.checked(name, "model") in runs.known() or names.spelling(name) in {*nets, model_paths.BUNDLED}:
         raise UsageError(f"{name!r} is the name of a net or a run", "choose another --name")
-    return paths.models_home() / f"{name}.onnx"
+    to = paths.models_home() / f"{name}.onnx"
+    if to.exists() and not overwrite:
+        raise UsageError(f"there is a model {name!r} already", "add --overwrite, or choose another --name")
+    return to
 
 
 def adopt(source: Path, to: Path, typed: Conventions, output: str = "") -> Adopted:
@@ -236,7 +239,7 @@ def _outputs_of(net: ForeignNet, said: Conventions, slices: NDArray[np.uint8]) -
         taken = (taken / 255 - mean) / std
     if said.layout == "NHWC":
         taken = taken.transpose(0, 2, 3, 1)
-    session = model_file.start(net.content, net.path, model_file.session_options(1))
+    session = model_file.start(net.net.SerializeToString(), net.path, model_file.session_options(1))
     kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
     taken = np.ascontiguousarray(taken.astype(kind.get(session.get_inputs()[0].type, np.float32)))
     rows = [_run(net, session, net.output, {net.input: slice_[None]}).reshape(-1) for slice_ in taken]

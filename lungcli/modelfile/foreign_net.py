@@ -13,7 +13,7 @@ from lungcli.core import paths
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.recipe import Resize
 from lungcli.imaging.preprocessing import VERSION
-from lungcli.modelfile import graph_rules, onnx_wire
+from lungcli.modelfile import graph_rules, model_file, onnx_wire
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ _LARGEST = 2**31 - 1
 _SIZES = (32, 1024)
 _EXPORT_AGAIN = "export it with fixed shapes (only the batch may be open) and plain operators, then adopt that file"
 _SCRIPTS_INSIDE = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_OPTIONS = {
+OPTIONS = {
     "layout": "--layout NCHW|NHWC",
     "channels": "--channels 1|3",
     "size": "--size PIXELS",
@@ -77,11 +77,12 @@ class _Exported(msgspec.Struct, frozen=True, kw_only=True):
 class ForeignNet:
     """An ONNX file with one input of four dimensions, and one `output` that gives `outputs` values a slice (0: open).
 
-    `shape` has 0 for dimensions that are open; `is_integer` nets take uint8. `ends_in` is the last operator.
+    `sha256` is that of the file; `net` has no other outputs. `shape` has 0 for dimensions that are open; `is_integer`
+    nets take uint8. `ends_in` is the last operator.
     """
 
     path: Path
-    content: bytes
+    sha256: str
     net: "onnx.ModelProto"
     metadata: dict[str, str]
     input: str
@@ -90,11 +91,6 @@ class ForeignNet:
     output: str
     outputs: int
     ends_in: str
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the whole file."""
-        return hashlib.sha256(self.content).hexdigest()
 
     @property
     def exported(self) -> _Exported | None:
@@ -136,7 +132,7 @@ def read(path: Path, output: str = "") -> ForeignNet:
         graph_rules.require(memoryview(content))
         net = onnx.load_model_from_string(content)
         onnx.checker.check_model(net)
-        return _opened(path, content, net, summary.metadata, output)
+        return _opened(path, hashlib.sha256(content).hexdigest(), net, summary.metadata, output)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelFileError(f"{path} cannot be adopted: {reason}", _EXPORT_AGAIN) from error
@@ -149,7 +145,7 @@ def _require_alone(summary: onnx_wire.Summary) -> None:
         raise ValueError(f"its metadata say that it is a {task}")
 
 
-def _opened(path: Path, content: bytes, net: "onnx.ModelProto", metadata: dict[str, str], output: str) -> ForeignNet:
+def _opened(path: Path, sha256: str, net: "onnx.ModelProto", metadata: dict[str, str], output: str) -> ForeignNet:
     """Find the input and the output of a net. Raises ValueError where they are not those of a classifier."""
     from onnx import TensorProto
 
@@ -163,8 +159,13 @@ def _opened(path: Path, content: bytes, net: "onnx.ModelProto", metadata: dict[s
     if len(outputs) != 1 and not output:
         raise ValueError(f"it has {len(outputs)} outputs ({_listed(outputs)}); name one of them with --output")
     name = output or next(iter(outputs))
+    # The runtime computes constants that nobody needs, too.
+    chosen = outputs[name]
+    del net.graph.output[:]
+    net.graph.output.append(chosen)
+    model_file.drop_unused(net.graph)
     tensor = inputs[0].type.tensor_type
-    shape, given = _shape(inputs[0]), _shape(outputs[name])
+    shape, given = _shape(inputs[0]), _shape(chosen)
     if len(shape) != 4 or shape[0] > 1:
         raise ValueError(f"its input is {_shown(shape)}, not one picture of height, width and channels")
     if tensor.elem_type not in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8):
@@ -173,7 +174,7 @@ def _opened(path: Path, content: bytes, net: "onnx.ModelProto", metadata: dict[s
         raise ValueError(f"its output is {_shown(given)}, not a value for each class: a detector or segmenter")
     return ForeignNet(
         path=path,
-        content=content,
+        sha256=sha256,
         net=net,
         metadata=metadata,
         input=inputs[0].name,
@@ -183,6 +184,14 @@ def _opened(path: Path, content: bytes, net: "onnx.ModelProto", metadata: dict[s
         outputs=given[1],
         ends_in=next((node.op_type for node in net.graph.node if name in node.output), ""),
     )
+
+
+def with_scale(typed: Conventions, scale: Scale) -> Conventions:
+    """Return the conventions with mean and deviation of `scale`. Raises UsageError where they are given, too."""
+    if typed.mean or typed.std:
+        raise UsageError("--scale and --mean say the same", "leave one of them out")
+    mean, std = SCALES[scale]
+    return msgspec.structs.replace(typed, mean=mean, std=std)
 
 
 def conventions(net: ForeignNet, typed: Conventions) -> tuple[Conventions, dict[str, str]]:
@@ -197,7 +206,7 @@ def conventions(net: ForeignNet, typed: Conventions) -> tuple[Conventions, dict[
     said, reasons = _merge(parts)
     if net.is_integer:
         said = msgspec.structs.replace(said, mean=(), std=())
-    missing = [option for field, option in _OPTIONS.items() if getattr(said, field) is None]
+    missing = [option for field, option in OPTIONS.items() if getattr(said, field) is None]
     if not said.classes:
         missing.insert(
             0, f"--classes with {'the' if not net.outputs else net.outputs} names, in the order of its output"

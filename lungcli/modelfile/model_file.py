@@ -121,6 +121,22 @@ def write(graph: Path, card: ModelCard, to: Path) -> None:
     paths.atomic_write(to, content)
 
 
+def drop_unused(graph: "onnx.GraphProto") -> None:
+    """Drop nodes and weights that no output needs; nets here have no subgraphs."""
+    needed = {output.name for output in graph.output}
+    used_nodes = []
+    # Nodes of an ONNX graph stand in the order they can be computed in.
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            used_nodes.append(node)
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    shapes = [value for value in graph.value_info if value.name in needed]
+    for part, remaining in ((graph.node, used_nodes[::-1]), (graph.initializer, weights), (graph.value_info, shapes)):
+        del part[:]
+        part.extend(remaining)
+
+
 def recard(path: Path, card: ModelCard) -> None:
     """Replace the card of the model file `path`, atomically. Raises ModelFileError as `load` does."""
     read_card(path)
@@ -229,7 +245,10 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
     except ValueError as error:
         raise ModelFileError(f"{path} is not an ONNX file: {error}", _HOW_TO_MAKE_ONE) from error
     if KEY not in summary.metadata:
-        raise ModelFileError(f"{path} has no lungcli model card, so its classes and size are unknown", _HOW_TO_MAKE_ONE)
+        raise ModelFileError(
+            f"{path} has no lungcli model card, so its classes and size are unknown",
+            f"adopt it: lungcli models adopt '{path}' --name NAME",
+        )
     if summary.external:
         raise ModelFileError(
             f"{path} keeps weights in another file, but a model file must stand alone", _HOW_TO_MAKE_ONE

@@ -1,8 +1,10 @@
 """Finding a model file by what a user types: a path, a run, its stage (`RUN/student`), an adopted name, `bundled`."""
 
 from pathlib import Path
+from typing import get_args
 
 from lungcli.core import names, package_data, paths, runs, settings
+from lungcli.core.commands import Form
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
@@ -41,16 +43,19 @@ def resolve(spec: str) -> Path:
         return path
     if spec == BUNDLED and BUNDLED not in runs.known():
         return bundled()
-    if spec not in runs.known() and (file := adopted().get(spec)):
+    if file := adopted_file(spec):
         return file
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
     run = _run(run_name)
     available = stages(run)
-    stage_name = (
-        names.find(stage, {name: name for name in available}, f"stage of {run.name}") if stage else available[-1]
-    )
+    stage_name = available[-1]
+    if stage:
+        quantized = _quantized(run)
+        stage_name = names.find(stage, {name: name for name in (*quantized, *available)}, f"stage of {run.name}")
+        if stage_name in quantized:
+            return quantized[stage_name]
     file = run.stage(stage_name) / MODEL
     if not file.is_file():
         raise ModelFileError(
@@ -68,11 +73,26 @@ def weights_folder(spec: str) -> Path:
     run_name, _, stage = spec.partition("/")
     run = _run(run_name)
     default = "train" if run.info.kind == "train" else "teacher"
-    return resolve(f"{run.name}/{stage or default}").parent
+    file = resolve(f"{run.name}/{stage or default}")
+    if file.name != MODEL:
+        raise UsageError(
+            f"{spec!r} is quantized, and only a net with float weights can be distilled", "name what it was made from"
+        )
+    return file.parent
+
+
+def teacher_file(spec: str) -> Path:
+    """Return the model file of the teacher that `spec` means; adopted ones have no weights beside it.
+
+    Raises UsageError or ModelFileError.
+    """
+    return adopted_file(spec) or weights_folder(spec) / MODEL
 
 
 def teachers(spec: str) -> tuple[str, ...]:
     """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
+    if adopted_file(spec):
+        return (spec,)
     run_name, _, stage = spec.partition("/")
     stages_ = teacher_stages(_run(run_name).recipe)
     return (spec,) if stage or len(stages_) < 2 else tuple(f"{run_name}/{each}" for each in stages_)
@@ -97,6 +117,11 @@ def adopted() -> dict[str, Path]:
     return {path.stem: path for path in sorted(paths.models_home().glob("[!.]*.onnx")) if path.is_file()}
 
 
+def adopted_file(name: str) -> Path | None:
+    """Return the adopted model called `name`, unless a run is; None where there is none."""
+    return None if name in runs.known() else adopted().get(name)
+
+
 def files() -> dict[str, Path]:
     """Name every model file: the bundled one, adopted ones, and what the runs here have made, as `RUN/STAGE`."""
     by_name = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
@@ -105,6 +130,7 @@ def files() -> dict[str, Path]:
         for stage in stages(run):
             if (path := run.stage(stage) / MODEL).is_file():
                 by_name[f"{run.name}/{stage}"] = path
+        by_name |= {f"{run.name}/{form}": path for form, path in _quantized(run).items()}
     return by_name
 
 
@@ -120,14 +146,30 @@ def name_of(path: Path) -> str:
     if path.parent == paths.models_home():
         return path.stem
     home = paths.runs_home()
-    if path.name == MODEL and path.is_relative_to(home):
-        return path.parent.relative_to(home).as_posix()
+    if path.is_relative_to(home):
+        parts = path.relative_to(home).parts
+        if path.name == MODEL:
+            return path.parent.relative_to(home).as_posix()
+        if len(parts) == 3 and (form := _form_of(path)):
+            return f"{parts[0]}/{form}"
     return str(path)
 
 
 def spelled_like_path(spec: str) -> bool:
     """Say whether `spec` can only be meant as a path."""
     return spec.startswith((".", "/", "~")) or "\\" in spec
+
+
+def _quantized(run: Run) -> dict[str, Path]:
+    """Return what `quantize` made beside the models of a run, by its form; stages of that name come first."""
+    made = (path for stage in stages(run) for path in sorted(run.stage(stage).glob("model.*.onnx")))
+    return {form: path for path in made if (form := _form_of(path)) and form not in stages(run)}
+
+
+def _form_of(path: Path) -> str:
+    """`int8` for `model.int8.onnx`; empty for files that `quantize` did not name."""
+    form = path.stem.removeprefix("model.")
+    return form if form in get_args(Form) else ""
 
 
 def _run(name: str) -> Run:

@@ -151,7 +151,8 @@ def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None
     model = model_file.load(path)
     if _is_trial(model):
         return None
-    recipe = msgspec.structs.replace(card.recipe, data=card.data.name, size=model.card.size)
+    own = model.card
+    recipe = msgspec.structs.replace(card.recipe, data=card.data.name, size=own.size, resize=own.recipe.resize)
     run_data = stages.load_run_data(recipe, advance)
     if run_data.split.digest != card.split.digest:
         raise UsageError(f"{card.split.in_words()} of {card.data.name!r} has changed", "train its model again")

@@ -117,14 +117,22 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
 
 def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
     """Raise UsageError where `recipe` asks of a net what its row in the registry excludes."""
-    student, teachers = registry.net(recipe.model), [registry.net(name) for name in recipe.teachers]
-    trained = [student, *(net for net, run in zip(teachers, recipes.as_tuple(origins), strict=False) if not run)]
+    student = registry.net(recipe.model)
+    teachers = [registry.net(name) for name in recipe.teachers if not name.startswith(recipes.ADOPTED)]
+    feature_method = registry.method(recipe.method).on == "features"
+    if feature_method and len(teachers) < len(recipe.teachers):
+        raise UsageError(
+            f"--method {recipe.method} compares feature maps, and a model that was trained elsewhere gives none",
+            "choose another, such as kd",
+        )
+    by_origin = zip(recipe.teachers, recipes.as_tuple(origins), strict=False)
+    trained = [student, *(registry.net(name) for name, origin in by_origin if not origin)]
     if recipe.pretrained and (without_weights := [net.name for net in trained if not net.pretrained]):
         raise UsageError(f"there are no ImageNet weights for {', '.join(without_weights)}", "leave --pretrained out")
     if kind == "compress" and student.quantizable == "no":
         raise UsageError(f"{student.name} cannot be quantized to int8", "choose another student: lungcli models list")
     without_maps = [net.name for net in (student, *teachers) if not net.feature_maps]
-    if teachers and without_maps and registry.method(recipe.method).on == "features":
+    if teachers and without_maps and feature_method:
         raise UsageError(
             f"--method {recipe.method} compares feature maps, and {without_maps[0]} has none",
             "choose another, such as kd",
@@ -133,16 +141,22 @@ def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
 
 def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe with the nets of its teachers, and the run that each is taken from (empty: to train)."""
+    from lungcli.modelfile import model_file
+
     pairs: list[tuple[str, str]] = []
-    for name in recipes.as_tuple(recipe.teacher):
+    named = [name.removeprefix(recipes.ADOPTED) for name in recipes.as_tuple(recipe.teacher)]
+    # What a student of an adopted model sees of a slice is what its teacher sees.
+    if cards := [model_file.read_card(path) for path in map(model_paths.adopted_file, named) if path]:
+        recipe = msgspec.structs.replace(recipe, resize=cards[0].recipe.resize)
+    for name in named:
         pairs += _teachers(recipe, name)
     origins = [origin for _, origin in pairs if origin]
-    if len({model_paths.weights_folder(origin) for origin in origins}) < len(origins):
+    if len({model_paths.teacher_file(origin) for origin in origins}) < len(origins):
         raise UsageError(
             f"a teacher is named twice: {', '.join(origins)}", "name each once; a net may be named again, a run not"
         )
-    named = msgspec.structs.replace(recipe, teacher=recipes.pack_teachers([net for net, _ in pairs]))
-    return named, recipes.pack_teachers([origin for _, origin in pairs])
+    recipe = msgspec.structs.replace(recipe, teacher=recipes.pack_teachers([net for net, _ in pairs]))
+    return recipe, recipes.pack_teachers([origin for _, origin in pairs])
 
 
 def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
@@ -152,14 +166,15 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
         return [(nets[spelt], "")]
     from lungcli.modelfile import model_file
 
-    if name.partition("/")[0] not in runs.known():
-        raise UsageError(
-            f"unknown teacher {name!r}", names.suggestion(name, [*registry.NETS, *model_paths.finished_runs()])
-        )
-    _, split = stages.load_with_split(recipe)
+    adopted = model_paths.adopted()
+    if name.partition("/")[0] not in {*runs.known(), *adopted}:
+        offered = [*registry.NETS, *adopted, *model_paths.finished_runs()]
+        hint = "adopt it first: lungcli models adopt FILE --name NAME; " if name.endswith(".onnx") else ""
+        raise UsageError(f"unknown teacher {name!r}", hint + names.suggestion(name, offered))
+    data, split = stages.load_with_split(recipe)
     pairs = []
     for spec in model_paths.teachers(name):
-        card = model_file.read_card(model_paths.weights_folder(spec) / model_paths.MODEL)
-        stages.check_teacher_compatible(card, split, recipe.size, spec)
-        pairs.append((card.model, spec))
+        card = model_file.read_card(model_paths.teacher_file(spec))
+        stages.check_teacher_compatible(card, data, split, recipe, spec)
+        pairs.append((f"{recipes.ADOPTED}{spec}" if card.adopted else card.model, spec))
     return pairs

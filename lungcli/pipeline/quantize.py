@@ -50,7 +50,7 @@ def compress_file(
         require_weights(source)
     stages.check_own_split(card, source, run_data)
     draft = msgspec.structs.replace(
-        card,
+        stages.with_seen(card, run_data),
         stage=form,
         precision=form,
         created=now(),
@@ -163,6 +163,9 @@ def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> 
 
     def write_model(graph: Path, to: Path) -> None:
         model_file.write(graph, draft, to)
+        # A net from elsewhere that was not calibrated is compared as it is.
+        if draft.adopted and not draft.calibration:
+            return
         model_file.write(graph, stages.calibrated_card(model_file.load(to), run_data), to)
 
     def evaluate_validation(model: model_file.Model) -> Evaluation:

@@ -45,11 +45,15 @@ EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """A data set ready for a recipe: its manifest, its split, and its prepared slices uint8 (n, S, S)."""
+    """A data set ready for a recipe: its manifest, its split, and its prepared slices uint8 (n, S, S).
+
+    Where nobody has labelled it, the labels are predictions, and nothing can be calibrated.
+    """
 
     manifest: Manifest
     split: Split
     pixels: NDArray[np.uint8]
+    labelled: bool = True
 
 
 def load_run_data(recipe: Recipe, advance: files.Advance | None = None) -> RunData:
@@ -114,9 +118,10 @@ def _teachers(run: Run, stage: str) -> "list[Teacher]":
 
     teachers = model_paths.teacher_stages(run.recipe) if stage == "student" else ()
     sources = [run.stage(teacher) for teacher in teachers]
+    cards = [model_file.read_card(source / MODEL) for source in sources]
     return [
-        trainer.Teacher(model=model_file.read_card(source / MODEL).model, weights=source / loop.BEST)
-        for source in sources
+        trainer.Teacher(model=card.model, weights=source / (MODEL if card.adopted else loop.BEST))
+        for card, source in zip(cards, sources, strict=True)
     ]
 
 
@@ -162,27 +167,47 @@ def reuse_teacher(run: Run, stage: str, run_data: RunData) -> str:
     from lungcli.training import loop
 
     origin = reused_teacher(run, stage)
-    source = model_paths.weights_folder(origin)
-    card = model_file.read_card(source / MODEL)
-    check_teacher_compatible(card, run_data.split, run.recipe.size, origin)
-    for name in (loop.BEST, MODEL):
-        with paths.atomic_replace(run.stage(stage) / name) as partial:
-            shutil.copyfile(source / name, partial)
-    return f"{card.model} of {origin}"
+    source = model_paths.teacher_file(origin)
+    card = model_file.read_card(source)
+    check_teacher_compatible(card, run_data.manifest, run_data.split, run.recipe, origin)
+    if not card.adopted:
+        with paths.atomic_replace(run.stage(stage) / loop.BEST) as partial:
+            shutil.copyfile(source.with_name(loop.BEST), partial)
+    with paths.atomic_replace(run.stage(stage) / MODEL) as partial:
+        shutil.copyfile(source, partial)
+    return (
+        f"{origin}, trained elsewhere: it may have seen the test slices"
+        if card.adopted
+        else f"{card.model} of {origin}"
+    )
 
 
-def check_teacher_compatible(card: ModelCard, split: Split, size: int, name: str) -> None:
-    """Raise UsageError for a teacher of another split, which may know the test slices, of another size, or in int8."""
-    if card.split.digest != split.digest:
+def check_teacher_compatible(card: ModelCard, data: Manifest, split: Split, recipe: Recipe, name: str) -> None:
+    """Raise UsageError for a teacher of another split, which may know the test slices, of another size, or in int8.
+
+    Of an adopted one nobody knows the split, and whatever its file computes can be distilled.
+    """
+    if card.adopted and card.classes != data.classes:
+        raise UsageError(
+            f"the teacher {name!r} has the classes {', '.join(card.classes)}, {data.name!r} {', '.join(data.classes)}",
+            "adopt it again, naming --classes as the data set does",
+        )
+    if not card.adopted and card.split.digest != split.digest:
         raise UsageError(
             f"the teacher {name!r} was trained on another split than this run's, so it may know the test slices",
             f"train one on this split: name a net, as in --teacher {card.model}",
         )
-    if card.size != size:
+    if card.size != recipe.size:
         raise UsageError(
-            f"the teacher {name!r} takes slices of {card.size} pixels, this run {size}", f"use --size {card.size}"
+            f"the teacher {name!r} takes slices of {card.size} pixels, this run {recipe.size}",
+            f"use --size {card.size}",
         )
-    if card.precision != "float32":
+    if card.recipe.resize != recipe.resize:
+        raise UsageError(
+            f"the teacher {name!r} sees slices by {card.recipe.resize!r}, this run by {recipe.resize!r}",
+            "name teachers that see the same of a slice",
+        )
+    if not card.adopted and card.precision != "float32":
         run, _, _ = name.partition("/")
         raise UsageError(
             f"the teacher {name!r} is an {card.precision} file, and only a net with float weights can be distilled",
@@ -226,9 +251,9 @@ def calibrated_card(
     check_own_split(card, model.path, run_data)
     validation = np.array(run_data.split.val, dtype=np.int64)
     labels = np.array(run_data.manifest.labels(), dtype=np.int64)[validation]
-    if card.adopted:
-        seen = training_slices.record(run_data.manifest, (*run_data.split.train, *run_data.split.val))
-        card = msgspec.structs.replace(card, training_slices=seen)
+    card = with_seen(card, run_data)
+    if not run_data.labelled:
+        return card
     groups = np.array([item.group for item in run_data.manifest.slices], dtype=np.int64)[validation]
     return calibrate.calibrate_card(
         card,
@@ -238,6 +263,14 @@ def calibrated_card(
         referral_target=referral_target,
         operating_target=operating_target,
     )
+
+
+def with_seen(card: ModelCard, run_data: RunData) -> ModelCard:
+    """Return the card of an adopted model that has seen the training and validation parts; of others as it is."""
+    if not card.adopted:
+        return card
+    seen = training_slices.record(run_data.manifest, (*run_data.split.train, *run_data.split.val))
+    return msgspec.structs.replace(card, training_slices=seen)
 
 
 def not_evaluated(run: Run) -> list[str]:

@@ -162,11 +162,12 @@ def _link(origin: str, run: Run, stage: str) -> None:
     """
     from lungcli.training import loop
 
-    source, folder = model_paths.weights_folder(origin), run.stage(stage)
+    source, folder = model_paths.teacher_file(origin), run.stage(stage)
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (loop.BEST, model_paths.MODEL):
-            (folder / name).hardlink_to(source / name)
+        if not model_file.read_card(source).adopted:
+            (folder / loop.BEST).hardlink_to(source.with_name(loop.BEST))
+        (folder / model_paths.MODEL).hardlink_to(source)
 
 
 def _reported(events: Generator[Event, None, None], trial: "Trial", plan: StudyPlan) -> Generator[Event, None, None]:

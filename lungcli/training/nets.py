@@ -65,14 +65,19 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     Raises UsageError for an unknown name or too small a size, and what `load_imagenet_weights` raises.
     """
     row = registry.net(name)
-    module, function = row.build.split(":")
-    build_net = getattr(importlib.import_module(module), function)
-    net = build_net(num_classes=classes, size=size) if row.sized else build_net(num_classes=classes)
+    net = build_in_colour(row, classes, size)
     if pretrained:
         load_imagenet_weights(net, row)
     normalised = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
     _require_large_enough(normalised, name, size)
     return normalised
+
+
+def build_in_colour(row: registry.ArchSpec, classes: int, size: int) -> nn.Module:
+    """Build a net as its authors do: with three input channels, but for the capstone's, and no normalisation."""
+    module, function = row.build.split(":")
+    build_net = getattr(importlib.import_module(module), function)
+    return cast(nn.Module, build_net(num_classes=classes, size=size) if row.sized else build_net(num_classes=classes))
 
 
 def parameter_count(net: nn.Module) -> int:

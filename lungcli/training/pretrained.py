@@ -12,7 +12,7 @@ from lungcli.core import paths, registry
 from lungcli.core.errors import LungcliError, NetworkError, UsageError
 
 # Raised by torch's weights-only reader, which runs no code, for a file that holds more than tensors.
-_UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
+UNREADABLE: type[Exception] = serialization.pickle.UnpicklingError  # type: ignore[attr-defined]
 
 # The last two tensors of every net here are the head's, whose classes are ImageNet's.
 _HEAD_TENSORS = 2
@@ -51,7 +51,7 @@ def _packaged(row: registry.ArchSpec) -> dict[str, Tensor]:
     try:
         # Only tensors are read: a file that would run code is refused.
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, _UNREADABLE) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, UNREADABLE) as error:
         why = str(error).partition("\n")[0] or "the file is empty"
         raise LungcliError(
             f"cannot read the ImageNet weights of {row.name}: {why}",
@@ -72,7 +72,7 @@ def _downloaded(row: registry.ArchSpec) -> dict[str, Tensor]:
         )
     try:
         weights: dict[str, Tensor] = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, _UNREADABLE) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, UNREADABLE) as error:
         raise NetworkError(
             f"cannot download the ImageNet weights of {row.name}: {error}",
             "go online and try again, or leave --pretrained out"

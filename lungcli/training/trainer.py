@@ -13,6 +13,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
 from lungcli.core.recipe import Recipe
 from lungcli.metrics.predictions import MALIGNANT
+from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Pruning
 from lungcli.training import checkpoint, devices, fine_tuning, loop, nets, onnx_export, prune, qat
 from lungcli.training.loop import TrainingData
@@ -28,7 +29,7 @@ _OTHER_NET_HINT = "choose another net: lungcli models list"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
-    """A trained net: its name in the registry and its weights."""
+    """A trained net: its name in the registry and its weights, or its name here and its model file."""
 
     model: str
     weights: Path
@@ -145,7 +146,22 @@ def _fit_head(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:
     fine_tuning.fit_head(net, batches, labels, weights / weights.sum(), recipe.label_smoothing)
 
 
+class _ModelFileTeacher(nn.Module):
+    """A model file that teaches: its own preprocessing is inside, and it has no gradient."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        super().__init__()
+        self.model = model_file.load(path, threads)
+
+    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K) of augmented slices, float32 (N, 1, S, S) in 0..255, in the levels that the file takes."""
+        levels = slices[:, 0].round().clamp(0, 255).to(torch.uint8).contiguous().cpu().numpy()
+        return torch.from_numpy(self.model.logits(levels)).to(slices.device)
+
+
 def _load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+    if teacher.weights.suffix == ".onnx":
+        return _ModelFileTeacher(teacher.weights, recipe.threads)
     net = nets.build(teacher.model, classes, recipe.size)
     checkpoint.load_weights(teacher.weights, net)
     return net.to(devices.choose_compute(recipe).device).to(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lungcli.core import recipe
 from lungcli.views.figures import difference, with_interval
 
 if TYPE_CHECKING:
@@ -47,5 +48,7 @@ def reservations(card: "ModelCard") -> list[str]:
         reasons.append(f"is not shown to be better than chance: balanced accuracy {figure}, chance is {chance:.3f}")
     if card.adopted:
         reasons.append(ADOPTED)
+    elif recipe.ADOPTED in card.teacher:
+        reasons.append("was distilled from a model that was trained elsewhere, which may have seen the test slices")
     reasons += [f"failed the {name} check when it was made: it is worse than allowed" for name in card.failed_checks]
     return reasons

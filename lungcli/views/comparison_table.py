@@ -144,6 +144,10 @@ def footnotes(comparison: Comparison) -> list[str]:
     under_load = [row.latency for row in comparison.rows if row.latency and row.latency.disturbed]
     if under_load:
         lines.append(disturbed(max(under_load, key=lambda latency: latency.load)))
+    if elsewhere := [row.name for row in comparison.rows if row.trained_elsewhere]:
+        lines.append(
+            f"trained elsewhere, or by such a teacher, which may have seen the test slices: {', '.join(elsewhere)}"
+        )
     if any(row.synthetic for row in comparison.rows):
         lines.append(SYNTHETIC)
     return lines

@@ -89,7 +89,7 @@ def test_a_long_name_has_its_own_line() -> None:
     [
         (["runs", "rm"], "`lungcli runs` has no command 'rm'", "did you mean 'remove'?"),
         (["data", "ls"], "`lungcli data` has no command 'ls'", "did you mean 'list'?"),
-        (["models", "rm"], "`lungcli models` has no command 'rm'", "known: card, list"),
+        (["models", "rm"], "`lungcli models` has no command 'rm'", "did you mean 'remove'?"),
         (["pridict"], "`lungcli` has no command 'pridict'", "did you mean 'predict'?"),
     ],
 )

@@ -9,11 +9,13 @@ import onnxruntime
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from lungcli.core import package_data
 from lungcli.imaging.preprocessing import prepare_file
 from tests.cli.conftest import call
 from tests.modelfile import foreign
+from tests.security.test_models import poisoned
 
 SAID = ("--classes", "normal,benign,malignant", "--scale", "imagenet", "--resize", "stretch")
 
@@ -104,11 +106,95 @@ def test_bad_input_is_a_line_and_leaves_nothing(house: Path, resnet: Path, tmp_p
     assert (
         "gives 3 values, and 2 classes" in call(house, "models", "adopt", resnet, "--name", "new", *two, check=3).stderr
     )
-    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04")
-    done = call(house, "models", "adopt", tmp_path / "net.pt", "--name", "new", *SAID, check=3)
+    (tmp_path / "net.bin").write_bytes(b"PK\x03\x04")
+    done = call(house, "models", "adopt", tmp_path / "net.bin", "--name", "new", *SAID, check=3)
     assert "is a pickle, which may hold programs, and is not read" in done.stderr
     detector = foreign.classifier(tmp_path / "yolo.onnx", metadata={"task": "detect"})
     assert "it is a detector" in call(house, "models", "adopt", detector, "--name", "new", *SAID, check=3).stderr
     assert "already" in call(house, "models", "adopt", resnet, "--name", "mine", *SAID, check=2).stderr
     assert "known: mine" in call(house, "models", "remove", "new", check=2).stderr
     assert not (house / "models" / "new.onnx").exists()
+
+
+def test_it_teaches_a_student_that_sees_what_it_sees(house: Path) -> None:
+    """In the run, the table and the card it is said that the teacher may have seen the test slices."""
+    small = ("--epochs", 1, "--batch", 16, "--precision", "float32", "--device", "cpu", "--data", "phantom")
+    refused = call(house, "distill", "-t", "mine", "-s", "ownmodel", *small, check=2)
+    assert "takes slices of 64 pixels, this run 224" in refused.stderr
+    maps = call(
+        house, "distill", "-t", "mine", "-s", "ownmodel", "--size", 64, "--method", "attention", *small, check=2
+    )
+    assert "trained elsewhere gives none" in maps.stderr
+    done = call(house, "distill", "-t", "mine", "-s", "ownmodel", "--size", 64, *small)
+    assert "mine, trained elsewhere: it may have seen the test slices" in done.stderr
+    assert "trained elsewhere, or by such a teacher" in done.stderr.replace("\n", " ")
+    card = json.loads(call(house, "models", "card", "distill-ownmodel-phantom").stdout)
+    assert (card["teacher"], card["recipe"]["resize"], card["adopted"]) == ("adopted:mine", "stretch", None)
+    assert "was distilled from a model that was trained elsewhere" in done.stderr.replace("\n", " ")
+    again = call(house, "distill", "-t", "mine", "-s", "ownmodel", "--size", 64, *small)
+    assert "resuming the run" in again.stderr
+    compared = call(house, "compare", "mine", "distill-ownmodel-phantom", "--seconds", 0)
+    assert "all evaluated anew on the test part of 'phantom'" in compared.stderr.replace("\n", " ")
+
+
+def test_a_folder_of_unlabelled_pictures_is_enough_for_int8(house: Path, tmp_path: Path) -> None:
+    """Agreement with the float net on pictures that it was not calibrated on; what they show is not asked."""
+    pictures = house / "data" / "phantom" / "slices"
+    done = call(house, "quantize", "mine", "--calibrate-on", pictures, "--output", tmp_path / "int8.onnx")
+    assert "50 slices to calibrate on and 22 held out; labels are what the float model predicts" in done.stderr
+    assert "of 22 validation predictions unchanged" in done.stderr
+    card = json.loads(call(house, "models", "card", tmp_path / "int8.onnx").stdout)
+    assert (card["temperature"], card["calibration"], card["referral"]) == (1.0, None, None)
+    assert card["training_slices"]["count"] == 72
+    (tmp_path / "few").mkdir()
+    refused = call(house, "quantize", "mine", "--calibrate-on", tmp_path / "few", "-o", tmp_path / "no.onnx", check=2)
+    assert "0 of 0 pictures" in refused.stderr
+    assert not (tmp_path / "no.onnx").exists()
+
+
+def test_compress_from_an_adopted_net_is_its_int8_or_a_student_of_it(house: Path) -> None:
+    done = call(house, "compress", "--from", "mine", "--data", "phantom")
+    assert done.stdout.splitlines()[-1].endswith("models/mine.int8.onnx")
+    assert "quantization check passed: int8 minus float32" in done.stderr
+    assert "--epochs needs a --student" in call(house, "compress", "--from", "mine", "--epochs", 3, check=2).stderr
+    missing = call(house, "compress", "--from", "mine", "-s", "ownmodel", "--data", "phantom", check=2)
+    assert "the teacher 'mine' takes slices of 64 pixels, this run 224" in missing.stderr
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_weights_of_a_net_of_the_registry_are_recognised(house: Path, tmp_path: Path, suffix: str) -> None:
+    """As torchvision has it, with three channels; predictions are torch's own."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(1)
+        net = torchvision.models.squeezenet1_1(num_classes=3).eval()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save({"state_dict": net.state_dict()}, path)
+    else:
+        save_file(net.state_dict(), path)
+    assert "add --size PIXELS" in call(house, "models", "adopt", path, "--name", "other w", *SAID, check=2).stderr
+    done = call(house, "models", "adopt", path, "--name", "w", *SAID, "--size", 64, "--overwrite")
+    assert "the weights are those of squeezenet" in done.stderr
+    file = package_data.slices()["malignant"]
+    report = json.loads(call(house, "predict", file, "-m", "w", "--json", check=None).stdout)
+    grey = torch.from_numpy(prepare_file(file, 64, "stretch")[None].astype(np.float32)) / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        expected = net(((grey - mean) / std)[None]).softmax(dim=1)[0].tolist()
+    ours = [report["predictions"][0]["probabilities"][label] for label in ("normal", "benign", "malignant")]
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+    card = json.loads(call(house, "models", "card", "w").stdout)
+    assert (card["adopted"]["channels"], card["adopted"]["mean"]) == (3, [0.485, 0.456, 0.406])
+
+
+def test_weights_of_another_net_and_pickles_with_programs_are_refused(house: Path, tmp_path: Path) -> None:
+    save_file(
+        {"features.0.weight": torch.zeros(64, 3, 3, 3), "head.bias": torch.zeros(3)}, tmp_path / "odd.safetensors"
+    )
+    refused = call(house, "models", "adopt", tmp_path / "odd.safetensors", "--name", "o", *SAID, "--size", 64, check=3)
+    assert "weights of no net of the registry with three channels; the nearest," in refused.stderr.replace("\n", " ")
+    (tmp_path / "evil.pt").write_bytes(poisoned(tmp_path / "mark"))
+    refused = call(house, "models", "adopt", tmp_path / "evil.pt", "--name", "o", *SAID, "--size", 64, check=3)
+    assert "is a pickle that may run programs" in refused.stderr
+    assert not (tmp_path / "mark").exists()
+    assert not (house / "models" / "o.onnx").exists()

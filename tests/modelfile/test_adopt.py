@@ -1,7 +1,10 @@
 """Adopted classifiers: they predict as their source does, what is not said is asked for, and others are refused."""
 
+import contextlib
 import pickle
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +34,7 @@ def said(**changes: object) -> Conventions:
     return Conventions(**values | changes)  # type: ignore[arg-type]
 
 
-def adopted(source: Path, name: str = "mine", output: str = "", **changes: object) -> Adopted:
+def adopted(source: Path, name: str = "mine", output: str = "", **changes: Any) -> Adopted:
     return adopt.adopt(source, adopt.free_name(name), said(**changes), output)
 
 
@@ -119,9 +122,9 @@ def test_what_export_writes_is_adopted_without_a_question(tmp_path: Path) -> Non
     ],
 )
 def test_what_nothing_says_is_asked_for(
-    tmp_path: Path, changes: dict[str, object], net: dict[str, object], missing: str
+    tmp_path: Path, changes: dict[str, Any], net: dict[str, Any], missing: str
 ) -> None:
-    source = foreign.classifier(tmp_path / "net.onnx", **net)  # type: ignore[arg-type]
+    source = foreign.classifier(tmp_path / "net.onnx", **net)
     with pytest.raises(UsageError) as refused:
         adopted(source, **changes)
     assert missing in refused.value.hint
@@ -149,9 +152,9 @@ def test_an_open_size_is_that_of_the_option(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_classifier_of_slices_is_refused_in_a_line(
-    tmp_path: Path, net: dict[str, object], changes: dict[str, object], reason: str
+    tmp_path: Path, net: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
-    source = foreign.classifier(tmp_path / "net.onnx", **net)  # type: ignore[arg-type]
+    source = foreign.classifier(tmp_path / "net.onnx", **net)
     with pytest.raises(ModelFileError) as refused:
         adopted(source, **changes)
     assert reason in refused.value.message
@@ -214,7 +217,10 @@ def test_a_net_that_takes_all_memory_is_refused(tmp_path: Path) -> None:
         helper.make_node("ReduceMax", ["square"], ["most"], axes=[0, 1], keepdims=1),
         helper.make_node("Mul", ["most", "three"], ["output"]),
     ]
-    weights = {"column": np.array([-1, 1], dtype=np.int64), "three": np.ones((1, 3), dtype=np.float32)}
+    weights: dict[str, NDArray[np.generic]] = {
+        "column": np.array([-1, 1], dtype=np.int64),
+        "three": np.ones((1, 3), dtype=np.float32),
+    }
     source = foreign.save(tmp_path / "net.onnx", nodes, weights, (1, 3, 512, 512), {"output": (1, 3)})
     with pytest.raises(ModelFileError, match="MB or 20 s"):
         adopted(source)
@@ -251,3 +257,28 @@ def test_half_floats_are_given_half_floats(tmp_path: Path) -> None:
     result = adopted(source, activation="logits")
     assert result.card.adopted is not None
     assert result.card.adopted.largest_change < 1e-4
+
+
+def test_what_other_outputs_would_cost_is_not_paid(tmp_path: Path) -> None:
+    """A second output of constants alone would be computed when the source is loaded."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["output"]),
+        helper.make_node("MatMul", ["column", "row"], ["square"]),
+        helper.make_node("MatMul", ["square", "square"], ["cube"]),
+    ]
+    ones = np.ones((6000, 1), dtype=np.float32)
+    given: dict[str, foreign.Dimensions] = {"output": ("n", 3), "cube": (6000, 6000)}
+    source = foreign.save(tmp_path / "net.onnx", nodes, {"column": ones, "row": ones.T}, ("n", 3, 64, 64), given)
+    start = time.process_time()
+    with contextlib.suppress(ModelFileError):
+        adopted(source, output="output", activation="logits")
+    assert time.process_time() - start < 5
+
+
+def test_names_that_forge_lines_are_refused(tmp_path: Path) -> None:
+    metadata = {"task": "classify", "names": "{0: 'a\nb', 1: 'c', 2: 'd'}", "imgsz": "[64, 64]"}
+    source = foreign.classifier(tmp_path / "net.onnx", metadata=metadata)
+    with pytest.raises(ModelFileError, match="a name in it is no line of text"):
+        adopt.adopt(source, adopt.free_name("yolo"), Conventions())
+    assert not paths.models_home().exists()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from lungcli.core import paths, runs
 from lungcli.core import recipe as recipes
-from lungcli.core import runs
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
@@ -48,3 +48,34 @@ def test_a_run_with_several_teachers_stands_for_all_of_them() -> None:
     assert model_paths.teachers("b") == ("b",)
     assert model_paths.teachers("c") == ("c/teacher", "c/teacher-2")
     assert model_paths.teachers("c/student") == ("c/student",)
+
+
+def test_what_quantize_wrote_beside_a_model_is_known_by_its_form() -> None:
+    """A stage of that name comes first; files that it did not name are left alone."""
+    run = made("a", "train")
+    int8, other = run.stage("train") / "model.int8.onnx", run.stage("train") / "model.old.onnx"
+    for path in (int8, other):
+        path.touch()
+    assert model_paths.resolve("a/int8") == model_paths.files()["a/int8"] == int8
+    assert model_paths.name_of(int8) == "a/int8"
+    assert set(model_paths.files()) == {"a/train", "a/int8"}
+    assert model_paths.resolve("a").name == model_paths.MODEL
+    with pytest.raises(UsageError, match="'a/int8' is quantized"):
+        model_paths.weights_folder("a/int8")
+    compressed = made("c", "compress", "resnet18")
+    (compressed.stage("student") / "model.int8.onnx").touch()
+    assert model_paths.resolve("c/int8") == compressed.stage("int8") / model_paths.MODEL
+
+
+def test_a_run_comes_before_an_adopted_model_of_its_name() -> None:
+    paths.models_home().mkdir(parents=True)
+    for name in ("a", "b"):
+        (paths.models_home() / f"{name}.onnx").touch()
+    made("a", "train")
+    assert model_paths.resolve("a").name == model_paths.MODEL
+    assert model_paths.resolve("b") == paths.models_home() / "b.onnx"
+    assert model_paths.teacher_file("a").parent.name == "train"
+    assert model_paths.teacher_file("b") == paths.models_home() / "b.onnx"
+    with pytest.raises(UsageError, match="unknown model file or run 'zz'") as refused:
+        model_paths.resolve("zz")
+    assert "b" in refused.value.hint

@@ -307,5 +307,5 @@ def test_a_model_of_whole_pictures_sees_whole_pictures(tmp_path: Path, resize: R
     assert list(outcome.probabilities.values()) == whole.probabilities(expected[None])[0].tolist()
     assert capture.image is not None
     np.testing.assert_array_equal(capture.image.prepared, expected)
-    assert capture.image.chest.box == ((0, 0, 48, 40) if resize == "stretch" else (4, 0, 44, 40))
+    assert capture.image.chest.box == ((0.0, 0.0, 48.0, 40.0) if resize == "stretch" else (4.0, 0.0, 44.0, 40.0))
     assert explain.explained(whole, capture.image, "normal").picture.shape == (40, 48, 3)

@@ -90,7 +90,8 @@ def test_pickle_is_named_only_where_it_is_refused() -> None:
     naming = {
         path.relative_to(PACKAGE).as_posix() for path in MODULES if re.search("pickle", path.read_text(), re.IGNORECASE)
     }
-    assert naming == {"datasets/cache.py", "training/pretrained.py"}
+    refusing = {"modelfile/foreign_net.py", "training/state_dict.py"}
+    assert naming == {"datasets/cache.py", "training/pretrained.py"} | refusing
 
 
 def test_every_licence_suits_apache() -> None:

@@ -14,8 +14,9 @@ from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_card import RobustnessFigures
+from lungcli.modelfile.model_card import Adoption, RobustnessFigures
 from lungcli.modelfile.model_file import Model
+from lungcli.views import acceptance
 from lungcli.web import html
 from lungcli.web.html import Upload
 from tests.modelfile import graphs
@@ -124,6 +125,19 @@ def test_a_card_without_figures_shows_those_of_unchanged_slices_under_stress(tmp
     assert "<td>0.600 [.500, .700] on the test part</td>" in shown
     assert "<td>0.900 [.800, 1.000] on the test part</td>" in shown
     assert "0.100" not in shown
+
+
+def test_a_model_from_elsewhere_is_marked_and_so_is_its_student() -> None:
+    """On the page and wherever models are named."""
+    origin = Adoption(
+        sha256="", layout="NCHW", channels=3, mean=(0.0,), std=(1.0,), activation="logits", largest_change=0.0
+    )
+    adopted = graphs.card(adopted=origin)
+    assert "was trained elsewhere, on slices that are not known" in html.model_card(adopted, "mine")
+    assert acceptance.ADOPTED in acceptance.reservations(adopted)
+    (said,) = acceptance.reservations(graphs.card(teacher="adopted:mine"))
+    assert "distilled from a model that was trained elsewhere, which may have seen the test slices" in said
+    assert acceptance.reservations(graphs.card(teacher="resnet18")) == []
 
 
 def test_a_card_without_figures_says_so_and_shows_its_referral() -> None:

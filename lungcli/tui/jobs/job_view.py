@@ -34,7 +34,12 @@ def _known_names() -> dict[str, tuple[str, ...]]:
         name for name in model_paths.files() if name != model_paths.BUNDLED and not name.endswith(("/int8", ".int8"))
     )
     trained = [name for name in runs.known() if any(file.startswith(f"{name}/") for file in files)]
-    return {"nets": nets, "teachers": (*nets, *trained), "data": tuple(manifest.existing()), "models": files}
+    return {
+        "nets": nets,
+        "teachers": (*nets, *model_paths.adopted(), *trained),
+        "data": tuple(manifest.existing()),
+        "models": files,
+    }
 
 
 class StartView(View):
