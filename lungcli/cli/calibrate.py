@@ -31,7 +31,7 @@ TargetSensitivity = Annotated[
         "--target-sensitivity",
         min=0,
         max=1,
-        help="Smallest malignant sensitivity among slices that are not referred.",
+        help="Smallest sensitivity among slices that are not referred.",
         rich_help_panel="Referral",
     ),
 ]
@@ -91,7 +91,8 @@ def calibrate(
     test_result = referral.measure(evaluation, card.referral.threshold) if card.referral else None
     model_file.recard(model.path, card)
     if png is not None and card.referral:
-        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(model.path)), png)
+        title = model_paths.name_of(model.path)
+        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class), png)
     if json:
         fields = ("temperature", "calibration", "referral", "risk_coverage")
         fitted_fields = {name: getattr(card, name) for name in fields}
@@ -128,10 +129,12 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
     if test_result.malignant_sensitivity is not None:
         interval = with_interval(test_result.malignant_sensitivity)
-        table.add_row("malignant sensitivity of those", number(point.malignant_sensitivity), interval)
+        table.add_row(
+            f"{console.plain(card.positive_class)} sensitivity of those", number(point.malignant_sensitivity), interval
+        )
     out.print(table)
     curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
-    for title in ("coverage", "threshold", "risk", "malignant sensitivity", ""):
+    for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
         curve.add_column(title, justify="left" if not title else "right")
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
@@ -165,7 +168,9 @@ def show_selective(selective: "SelectiveFigures") -> None:
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
     if selective.malignant_sensitivity is not None:
-        lines += f", malignant sensitivity {with_interval(selective.malignant_sensitivity)}"
+        lines += (
+            f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.malignant_sensitivity)}"
+        )
     console.out().print(lines + "\n")
 
 
@@ -177,7 +182,7 @@ def _target(risk: float | None, sensitivity: float | None) -> "Target | None":
         raise UsageError("there are two targets, and a threshold is chosen for one", "drop one of them")
     if risk is not None:
         return Target(kind="risk", value=risk)
-    return None if sensitivity is None else Target(kind="malignant sensitivity", value=sensitivity)
+    return None if sensitivity is None else Target(kind="sensitivity", value=sensitivity)
 
 
 def _target_of_card(card: "ModelCard") -> "Target":

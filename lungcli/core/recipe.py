@@ -56,7 +56,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `split` is the name of a split file (empty: made from `protocol`, `split_seed` and `folds`); `fold` is the one to
     train on, from 1 to `folds` (both 0: one split, no cross-validation). `threads` is here because sums of floats
-    depend on it. A method's former name is replaced by its name now.
+    depend on it. `positive_class` is empty for malignant where there is such a class. A method's former name is
+    replaced by its name now.
     """
 
     data: Annotated[
@@ -148,6 +149,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     freeze_norm: Annotated[bool, Option(None, "Keep the statistics of batch normalisation")] = False
     stem_rate: Annotated[float, Option(None, "First layer's learning rate, of the head's", 1e-6, 1)] = 1.0
     balance: Annotated[bool, Option("Data", "Draw classes and institutions evenly")] = False
+    positive_class: Annotated[str, Option("Data", "What sensitivity is of, if not malignant", metavar="CLASS")] = ""
     lesions: Annotated[str, Option("Augmentation", "Lesions to transplant", metavar="DATA", choices_from="data")] = ""
     transplants: Annotated[float, Option("Augmentation", "Copies with one, per slice", 0, 1, metavar="SHARE")] = 0.35
     precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"

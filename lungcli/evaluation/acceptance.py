@@ -12,19 +12,21 @@ from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.metrics import intervals, predictions, worst_institution
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation, Figures
+from lungcli.metrics.predictions import MALIGNANT, Evaluation, Figures
 
 METRIC = "balanced_accuracy"
-_MALIGNANT = "malignant_sensitivity"
+_SENSITIVITY = ("sensitivity", "malignant_sensitivity")
+"""What asks for the sensitivity of the positive class; the second is its name in earlier versions."""
 
 Name = Literal["distillation", "quantization"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: `difference` is `model` minus `reference` in `metric`, `malignant` that of malignant sensitivity.
+    """One check: `difference` is `model` minus `reference` in `metric`, `malignant` that of the sensitivity to the
+    `positive_class`.
 
-    Both are on the slices of `part`, paired over near-duplicate groups; `malignant` is None for models without that
-    class. `met` is whether neither falls by more than `max_drop`.
+    Both are on the slices of `part`, paired over near-duplicate groups; `malignant` is None for models without a
+    positive class. `met` is whether neither falls by more than `max_drop`.
     """
 
     name: Name
@@ -36,6 +38,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     difference: Estimate
     metric: str = METRIC
     malignant: Estimate | None = None
+    positive_class: str = MALIGNANT
 
 
 def decide(
@@ -46,9 +49,9 @@ def decide(
     metric: str = METRIC,
     spared: int = 0,
 ) -> Decision:
-    """Accept when neither `metric` nor malignant sensitivity falls by more than `max_drop`.
+    """Accept when neither `metric` nor the positive class's sensitivity falls by more than `max_drop`.
 
-    `metric` is one of `predictions.figures_for`, or the score at the worst institution of several.
+    `metric` is one of `predictions.figures_for`, `sensitivity`, or the score at the worst institution of several.
 
     Models come with their names. With `spared` so many predictions may become wrong, whatever that is of a small part.
     Raises UsageError when the two were evaluated on different slices, or the models' classes have no such metric.
@@ -59,16 +62,21 @@ def decide(
             "the two models were evaluated on different slices, so their difference means nothing",
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    figures = predictions.figures_for(after.classes)
+    figures = after.metrics()
+    label = predictions.positive_class(after.classes, after.positive_class)
+    to_positive = predictions.sensitivity_of(label)
+    if metric in _SENSITIVITY:
+        metric = to_positive if label else _SENSITIVITY[0]
     matrices = after.matrices(), before.matrices()
     if metric == worst_institution.NAME and len(set(after.institutions)) > 1:
-        positive = predictions.positive_index(after.classes)
-        difference = worst_institution.paired_difference(after.by_institution(), before.by_institution(), positive)
+        difference = worst_institution.paired_difference(
+            after.by_institution(), before.by_institution(), after.positive
+        )
     elif metric in figures:
         difference = intervals.paired_difference(figures[metric], *matrices)
     else:
         raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
-    malignant = intervals.paired_difference(figures[_MALIGNANT], *matrices) if _MALIGNANT in figures else None
+    malignant = intervals.paired_difference(figures[to_positive], *matrices) if to_positive in figures else None
     is_small = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
     return Decision(
         name=name,
@@ -80,6 +88,7 @@ def decide(
         difference=difference,
         metric=metric,
         malignant=malignant,
+        positive_class=label,
     )
 
 

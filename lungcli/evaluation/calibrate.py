@@ -10,7 +10,6 @@ from lungcli.core.errors import UsageError
 from lungcli.metrics import calibration, referral
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.classification import Ints
-from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import Target
 from lungcli.modelfile.model_card import ModelCard
 
@@ -32,10 +31,12 @@ def calibrate_card(
         return msgspec.structs.replace(card, temperature=1.0, calibration=None, referral=None, risk_coverage=())
     temperature = fit_temperature(logits, labels)
     probabilities = calibration.softmax(logits, temperature)
-    malignant = card.classes.index(MALIGNANT) if MALIGNANT in card.classes else None
-    if malignant is None and target.kind == "malignant sensitivity":
-        raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
-    points = referral.risk_coverage_curve(probabilities, labels, malignant)
+    if card.positive is None and target.kind == "sensitivity":
+        raise UsageError(
+            "the model has no positive class, so no sensitivity to it",
+            "use --target-risk instead; to have one, train with --positive-class",
+        )
+    points = referral.risk_coverage_curve(probabilities, labels, card.positive)
     chosen = referral.choose(points, target, len(labels))
     return msgspec.structs.replace(
         card,

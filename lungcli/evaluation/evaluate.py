@@ -61,6 +61,7 @@ def evaluate(
         groups=tuple(manifest.slices[i].group for i in indices),
         probabilities=tuple(tuple(row) for row in probabilities.tolist()),
         institutions=tuple(where[i] for i in indices) if len(set(where)) > 1 else (),
+        positive_class=model.card.positive_class,
     )
 
 

@@ -18,19 +18,24 @@ from lungcli.core.versioned import Count, Share
 from lungcli.metrics import intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import MALIGNANT, Evaluation
+from lungcli.metrics.predictions import Evaluation, positive_class
 
 # A model that refers more than four slices in five is of no use, and the risk among so few rests on a handful of
 # near-duplicate groups.
 MIN_COVERAGE = 0.2
 _STEPS = 20
 
-TargetKind = Literal["risk", "malignant sensitivity"]
-_SIGNS: dict[TargetKind, str] = {"risk": "≤", "malignant sensitivity": "≥"}
+TargetKind = Literal["risk", "sensitivity"]
+_SIGNS: dict[TargetKind, str] = {"risk": "≤", "sensitivity": "≥"}
+# Before another class could be the positive one.
+_FORMER = "malignant "
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be reached on the slices not referred: a selective risk of at most, or a sensitivity of at least."""
+    """What is to be reached on the slices not referred: a selective risk of at most, or a sensitivity of at least.
+
+    It is the sensitivity of the model's positive class.
+    """
 
     kind: TargetKind
     value: float
@@ -61,7 +66,7 @@ class Referral(msgspec.Struct, frozen=True, kw_only=True):
 class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
     """A point of the risk–coverage curve: slices below `threshold` are referred.
 
-    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
+    `malignant_sensitivity` is that of the slices of the positive class not referred, None where there are none.
     """
 
     threshold: Share
@@ -73,7 +78,7 @@ class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
 class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A threshold evaluated on slices that it was not chosen on, with intervals over near-duplicate groups.
 
-    `risk` and `malignant_sensitivity` are of the slices not referred.
+    `risk` and `malignant_sensitivity`, that of the `positive_class`, are of the slices not referred.
     """
 
     n: int
@@ -83,27 +88,28 @@ class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Estimate
     risk: Estimate
     malignant_sensitivity: Estimate | None
+    positive_class: str = ""
 
 
 def parse_target(text: str) -> Target:
     """Read a target as `str(target)` wrote it. Raises UsageError."""
     for kind in get_args(TargetKind):
-        name, sign, value = text.partition(f" {_SIGNS[kind]} ")
+        name, sign, value = text.removeprefix(_FORMER).partition(f" {_SIGNS[kind]} ")
         if sign and name == kind and re.fullmatch(r"[0-9.]{1,20}", value) and value.count(".") < 2:
             return Target(kind=kind, value=float(value))
     raise UsageError(f"unknown referral target {text!r}", f"for example {DEFAULT}")
 
 
-def risk_coverage_curve(probabilities: Floats, labels: Ints, malignant: int | None) -> tuple[CoveragePoint, ...]:
+def risk_coverage_curve(probabilities: Floats, labels: Ints, positive: int | None) -> tuple[CoveragePoint, ...]:
     """Every point of the risk–coverage curve, the smallest threshold (0: none referred) first.
 
-    `probabilities` (n, K), n ≥ 1, and `labels` (n,); `malignant` is that class's index. Thresholds lie half-way
+    `probabilities` (n, K), n ≥ 1, and `labels` (n,); `positive` is that class's index. Thresholds lie half-way
     between confidences, so that rounding in a logit's last bit changes no referral.
     """
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     distinct = np.unique(confidence)
     thresholds = [0.0, *((distinct[1:] + distinct[:-1]) / 2).tolist()]
-    return tuple(_point(threshold, confidence >= threshold, predicted, labels, malignant) for threshold in thresholds)
+    return tuple(_point(threshold, confidence >= threshold, predicted, labels, positive) for threshold in thresholds)
 
 
 def choose(points: Sequence[CoveragePoint], target: Target, n: int) -> Referral:
@@ -141,9 +147,9 @@ def measure(evaluation: Evaluation, threshold: float) -> SelectiveFigures:
     accepted = probabilities.max(axis=1) >= threshold
     right = probabilities.argmax(axis=1) == labels
     sensitivity = None
-    if MALIGNANT in evaluation.classes:
-        accepted_malignant = accepted & (labels == evaluation.classes.index(MALIGNANT))
-        sensitivity = intervals.share_estimate(right[accepted_malignant], groups[accepted_malignant])
+    if evaluation.positive is not None:
+        accepted_positive = accepted & (labels == evaluation.positive)
+        sensitivity = intervals.share_estimate(right[accepted_positive], groups[accepted_positive])
     return SelectiveFigures(
         n=len(labels),
         groups=len(set(evaluation.groups)),
@@ -152,19 +158,20 @@ def measure(evaluation: Evaluation, threshold: float) -> SelectiveFigures:
         coverage=intervals.share_estimate(accepted, groups),
         risk=intervals.share_estimate(~right[accepted], groups[accepted]),
         malignant_sensitivity=sensitivity,
+        positive_class=positive_class(evaluation.classes, evaluation.positive_class),
     )
 
 
 def _point(
-    threshold: float, accepted: NDArray[np.bool_], predicted: Ints, labels: Ints, malignant: int | None
+    threshold: float, accepted: NDArray[np.bool_], predicted: Ints, labels: Ints, positive: int | None
 ) -> CoveragePoint:
-    accepted_malignant = accepted & (labels == malignant) if malignant is not None else np.zeros_like(accepted)
+    accepted_positive = accepted & (labels == positive)
     return CoveragePoint(
         threshold=threshold,
         coverage=float(accepted.mean()),
         risk=float((predicted != labels)[accepted].mean()),
-        malignant_sensitivity=float((predicted == labels)[accepted_malignant].mean())
-        if accepted_malignant.any()
+        malignant_sensitivity=float((predicted == labels)[accepted_positive].mean())
+        if accepted_positive.any()
         else None,
     )
 

@@ -121,6 +121,7 @@ def check_of(card: ModelCard, limits: Limits) -> Decision:
         difference=chosen.difference or Estimate(value=None, low=None, high=None),
         metric=limits.metric,
         malignant=chosen.malignant,
+        positive_class=card.positive_class,
     )
 
 

@@ -14,7 +14,8 @@ from lungcli.predict.predict import Capture, Outcome, Prediction
 RULE = (
     "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
     "where these are fewer than half, where the mean is below the model's threshold (of several models, the mean of "
-    "theirs), or where a slice among them is called malignant and the series is not"
+    "theirs), or where a slice among them is called of the positive class (malignant, if there is one) and the series "
+    "is not"
 )
 
 _ENOUGH = 0.5
@@ -25,7 +26,7 @@ class SeriesVerdict:
     """The prediction for one series of at least two slices, made by `RULE`.
 
     Of `slices`, `used` ones count; `referred_slices` were left to a radiologist, and `not_judged` refused or not
-    readable; `malignant_slices` of those used are called malignant. `label` is empty and `probabilities` are too
+    readable; `malignant_slices` of those used are of the `positive_class`. `label` is empty and `probabilities` are too
     where no slice counts.
     """
 
@@ -39,6 +40,7 @@ class SeriesVerdict:
     malignant_slices: int
     referred: bool
     reason: str
+    positive_class: str = MALIGNANT
     rule: str = RULE
     disclaimer: str = DISCLAIMER
 
@@ -89,10 +91,10 @@ def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
 
 
 def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
-    used, malignant = tally.labels.total(), tally.labels[MALIGNANT]
+    used, positive = tally.labels.total(), tally.labels[card.positive_class]
     mean = np.array(tally.total) / used if used else np.zeros(0)
     label = card.classes[int(mean.argmax())] if used else ""
-    reason = _why_referred(tally, label, float(mean.max()) if used else 0.0, malignant, card)
+    reason = _why_referred(tally, label, float(mean.max()) if used else 0.0, positive, card)
     return SeriesVerdict(
         series=name,
         label=label,
@@ -101,19 +103,20 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
         used=used,
         referred_slices=tally.referred,
         not_judged=tally.not_judged,
-        malignant_slices=malignant,
+        malignant_slices=positive,
+        positive_class=card.positive_class,
         referred=bool(reason),
         reason=reason,
     )
 
 
-def _why_referred(tally: _Tally, label: str, probability: float, malignant: int, card: ModelCard) -> str:
+def _why_referred(tally: _Tally, label: str, probability: float, positive: int, card: ModelCard) -> str:
     """Say why the prediction for a series is left to a radiologist; empty when it is not."""
     used = tally.labels.total()
     if used < _ENOUGH * tally.slices:
         return f"only {used} of {tally.slices} slices count: the others were refused or referred"
     if card.referral and probability < card.referral.threshold:
         return f"not sure enough: {probability:.1%} is below {card.referral.threshold:.1%}"
-    if malignant and label != MALIGNANT:
-        return f"{malignant} of {used} slices called malignant"
+    if positive and label != card.positive_class:
+        return f"{positive} of {used} slices called {card.positive_class}"
     return ""

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     from lungcli.metrics.institutions import InstitutionFigures
 
+_POSITIVE = "positive"
 _COLUMNS: tuple[tuple[str, "Callable[[InstitutionFigures], str]"], ...] = (
     ("slices", lambda item: str(item.n)),
     ("groups", lambda item: str(item.groups)),
-    ("malignant", lambda item: str(item.positive)),
+    (_POSITIVE, lambda item: str(item.positive)),
     ("specificity", lambda item: _interval_below(with_interval(item.specificity))),
     ("sensitivity", lambda item: _interval_below(with_interval(item.sensitivity))),
     ("AUC", lambda item: _interval_below(with_interval(item.auc))),
@@ -25,7 +26,7 @@ _OF_ANY_CLASSES = ("balanced accuracy", lambda item: _interval_below(with_interv
 def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
     """Draw a line for each institution, in the order given; dashes where it has no slices to say a figure.
 
-    Without a class malignant there are no sensitivity, specificity and AUC, and balanced accuracy stands for them.
+    Without a positive class there are no sensitivity, specificity and AUC, and balanced accuracy stands for them.
     """
     from rich.table import Table
 
@@ -36,7 +37,7 @@ def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
     )
     drawn.add_column("institution", overflow="fold")
     for name, _ in columns:
-        drawn.add_column(name, justify="right")
+        drawn.add_column(plain(figures[0].positive_class) if name == _POSITIVE else name, justify="right")
     for item in figures:
         drawn.add_row(plain(item.institution), *(show(item) for _, show in columns))
     return drawn

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lungcli.predict.series import SeriesVerdict
 
 SYNTHETIC = "trained on drawn phantoms: says nothing about people"
+UNGUARDED = "trained on pictures of any kind: it has no guard, and refuses none"
 
 # `malignant   58.0% ` stands before a bar.
 _BEFORE_BAR, _LONGEST_BAR = 18, 60
@@ -93,7 +94,7 @@ def series_counts(series: "SeriesVerdict") -> str:
     counts = (
         (series.referred_slices, "referred"),
         (series.not_judged, "without a prediction"),
-        (series.malignant_slices, "predicted malignant"),
+        (series.malignant_slices, f"predicted {plain(series.positive_class)}"),
     )
     return ", ".join([f"{series.used} of {series.slices} slices used", *(f"{n} {what}" for n, what in counts if n)])
 

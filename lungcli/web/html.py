@@ -13,8 +13,10 @@ from PIL import Image
 
 from lungcli import DISCLAIMER
 from lungcli.datasets.phantom import dataset
+from lungcli.evaluation.acceptance import METRIC
 from lungcli.imaging.picture import printable
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import sensitivity_of
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
@@ -29,7 +31,6 @@ from lungcli.views.figures import with_interval
 MAX_PICTURES = 32
 _MOST_SECONDS = 30.0
 _SIDE = 448
-_HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
 
 STYLE = """
 .lung-card { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 1rem; margin: 0 0 1rem;
@@ -104,7 +105,8 @@ def model_card(card: ModelCard, name: str) -> str:
         "split": card.split.in_words(),
     }
     part, figures = _figures(card)
-    for figure in (figure for figure in _HEADLINES if figure in figures):
+    headlines = (METRIC, sensitivity_of(card.positive_class), "accuracy")
+    for figure in (figure for figure in headlines if figure in figures):
         rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
         rows["figures"] = "none in this file: it was never evaluated"
@@ -115,6 +117,8 @@ def model_card(card: ModelCard, name: str) -> str:
         )
     if card.data.synthetic:
         rows["note"] = prediction.SYNTHETIC
+    if card.data.any_picture:
+        rows["guard"] = prediction.UNGUARDED
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
     brackets = "In brackets: 95 % intervals over near-duplicate groups. " if figures else ""
     return f'<div class="lung-result"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
@@ -168,8 +172,8 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     if unchanged is None:
         return "", {}
     return "test", {
-        "balanced_accuracy": unchanged.balanced_accuracy,
-        "malignant_sensitivity": unchanged.malignant_sensitivity,
+        METRIC: unchanged.balanced_accuracy,
+        sensitivity_of(card.positive_class): unchanged.malignant_sensitivity,
     }
 
 
