@@ -13,6 +13,16 @@ from lungcli.core.options import Option, OutOfRangeError, declared
 Drawn = Literal["grouped", "random"]
 """The split protocols that draw parts; the others follow what the slices say."""
 Protocol = Literal["grouped", "random", "institution", "given"]
+Metric = Literal[
+    "balanced-accuracy",
+    "sensitivity",
+    "macro-f1",
+    "kappa",
+    "accuracy",
+    "worst-institution",
+    # The former name of sensitivity.
+    "malignant-sensitivity",
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 _DEFAULT_METHOD = "kd"
@@ -137,6 +147,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
     max_drop: Annotated[float, Option("Compression", "Largest drop, student to teacher", 0, 1)] = 0.02
     max_int8_drop: Annotated[float, Option("Compression", "Largest drop, student to int8", 0, 1)] = 0.01
+    metric: Annotated[Metric, Option("Compression", "Or worst-institution, kappa, …", metavar="FIGURE")] = (
+        "balanced-accuracy"
+    )
     # Beyond, little is left but the narrowest width that layers are rounded to.
     prune: Annotated[
         float,

@@ -27,7 +27,7 @@ from lungcli.datasets.splits import Split
 from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
-from lungcli.metrics.predictions import MALIGNANT
+from lungcli.metrics.predictions import MALIGNANT, positive_class
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
@@ -85,6 +85,21 @@ def _positive_class(data: Manifest, name: str) -> str:
     """Return the positive class as the data set spells it; empty for malignant, so that both are one recipe."""
     label = names.find(name, {label: label for label in data.classes}, "class of the data set") if name else ""
     return "" if label == MALIGNANT else label
+
+
+def require_metric(recipe: Recipe) -> None:
+    """Raise UsageError where the data set of a recipe has no such metric as the gate is to use."""
+    data = manifest.load(recipe.data)
+    if recipe.metric == "worst-institution" and len(set(data.institutions())) < 2:
+        raise UsageError(
+            f"--metric {recipe.metric} takes slices of several institutions, and {data.name!r} has one",
+            "combine data sets of several: lungcli data combine A B --name AB",
+        )
+    if recipe.metric.endswith("sensitivity") and not positive_class(data.classes, recipe.positive_class):
+        raise UsageError(
+            f"--metric {recipe.metric} is of a positive class, and {data.name!r} has no class malignant",
+            "name one with --positive-class",
+        )
 
 
 def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, None]:

@@ -152,7 +152,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     if any(protocol == "random" for _, _, _, protocol in parts):
         lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):
-        lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: not significant")
+        metric = comparison.metric.replace("_", " ")
+        lines.append(f"differences are in {metric}, paired, to {comparison.baseline}; n.s.: not significant")
         lines.append(P_VALUES)
     lines += [f"{row.name} has no difference: {row.not_compared}" for row in comparison.rows if row.not_compared]
     if timed := next((row.latency for row in comparison.rows if row.latency), None):

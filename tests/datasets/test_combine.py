@@ -85,8 +85,8 @@ def test_copies_and_patients_of_several_hospitals_are_of_one_group_in_any_order(
     with tempfile.TemporaryDirectory() as folder:
         for hospital, slices in enumerate(hospitals):
             table, files = ["path,label,patient,institution"], {}
-            for row, (number, again, patient) in enumerate(slices):
-                content = encoded(noise(number), "JPEG", quality=80) if again else png(number)
+            for row, (number, is_copy, patient) in enumerate(slices):
+                content = encoded(noise(number), "JPEG", quality=80) if is_copy else png(number)
                 number_of[hashlib.sha256(content).hexdigest()] = number
                 files[f"{row}.png"] = content
                 table.append(f"{row}.png,{('normal', 'benign')[number % 2]},{patient},H{hospital}")

@@ -72,6 +72,13 @@ def test_the_gate_watches_the_sensitivity_of_the_positive_class() -> None:
         assert not decision.met
 
 
+def test_both_checks_of_the_gate_use_the_metric_of_the_recipe() -> None:
+    recipe = recipes.make(data="d", model="ownmodel", metric="sensitivity")
+    checks = acceptance.gate([TEACHER], evaluation("bbmbnn"), evaluation("bbmmnn"), recipe)
+    assert [check.metric for check in checks] == ["malignant_sensitivity"] * 2
+    assert [check.difference.value for check in checks] == [-0.5, 0.5]
+
+
 def test_a_better_model_always_passes() -> None:
     decision = decide(TEACHER, evaluation("bnmmnn"), 0.0)
     assert decision.met

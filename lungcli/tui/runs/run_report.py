@@ -99,7 +99,7 @@ def gate(run: Run) -> list[RenderableType]:
         return []
     *teachers, student, int8 = map(evaluate.load, stored)
     table = Table(box=None, pad_edge=False)
-    for title in ("", "check", "of", "balanced accuracy", "sensitivity", "allowed"):
+    for title in ("", "check", "of", run.recipe.metric.replace("-", " "), "sensitivity", "allowed"):
         table.add_column(title)
     for decision in acceptance.gate(teachers, student, int8, run.recipe):
         table.add_row(
