@@ -116,7 +116,8 @@ def calibrate(
     test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
     model_file.write(path, card, output or path)
     if png is not None and card.referral:
-        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, model_paths.name_of(path)), png)
+        title = model_paths.name_of(path)
+        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class), png)
     findings = operating_point.measure(evaluation)
     if json:
         fitted = {name: getattr(card, name) for name in _FITTED}
@@ -136,7 +137,7 @@ def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures") 
     from lungcli.views.units import number
 
     console.out().print(
-        f"suspicious from a probability of malignancy of {point.threshold:.3f} ({point.target} on validation: "
+        f"suspicious from a probability of {point.threshold:.3f} ({point.target} on validation: "
         f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})\n"
         f"sensitivity {with_interval(findings.sensitivity)}, specificity {with_interval(findings.specificity)}\n"
     )
@@ -167,10 +168,12 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
     if test_result.malignant_sensitivity is not None:
         interval = with_interval(test_result.malignant_sensitivity)
-        table.add_row("malignant sensitivity of those", number(point.malignant_sensitivity), interval)
+        table.add_row(
+            f"{console.plain(card.positive_class)} sensitivity of those", number(point.malignant_sensitivity), interval
+        )
     out.print(table)
     curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
-    for title in ("coverage", "threshold", "risk", "malignant sensitivity", ""):
+    for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
         curve.add_column(title, justify="left" if not title else "right")
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
@@ -204,7 +207,9 @@ def show_selective(selective: "SelectiveFigures") -> None:
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
     if selective.malignant_sensitivity is not None:
-        lines += f", malignant sensitivity {with_interval(selective.malignant_sensitivity)}"
+        lines += (
+            f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.malignant_sensitivity)}"
+        )
     console.out().print(lines + "\n")
 
 

@@ -3,17 +3,18 @@
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lungcli.cli import complete, options
+from lungcli.core.recipe import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lungcli.evaluation.compare import FindEvaluation, Flipped
+    from lungcli.evaluation.compare import FindEvaluation, Flipped, ModelByInstitution
 
 Specs = Annotated[
     list[str] | None,
@@ -38,6 +39,16 @@ Flips = Annotated[
     bool,
     typer.Option("--flips", help="List the slices that the models classify differently.", rich_help_panel="Output"),
 ]
+By = Annotated[
+    Literal["model", "institution"],
+    typer.Option("--by", help="institution: each model's score at every institution.", rich_help_panel="Output"),
+]
+ByMetric = Annotated[
+    Metric,
+    typer.Option(
+        "--metric", metavar="FIGURE", help="Figure of the differences, as in quantize.", rich_help_panel="Output"
+    ),
+]
 Wide = Annotated[bool, typer.Option("--wide", help="Show every column.", rich_help_panel="Output")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.", rich_help_panel="Output")]
@@ -49,6 +60,8 @@ def compare(
     seconds: Seconds = 2.0,
     threads: options.Threads = 0,
     flips: Flips = False,
+    by: By = "model",
+    metric: ByMetric = "balanced-accuracy",
     wide: Wide = False,
     json: options.Json = False,
     csv: Csv = False,
@@ -64,7 +77,8 @@ def compare(
     Examples:
       lungcli compare RUN/teacher RUN/student RUN/int8
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
-      lungcli compare bundled RUN
+      lungcli compare bundled RUN --metric worst-institution
+      lungcli compare RUN/teacher RUN/student --by institution
       lungcli compare --baseline RUN/teacher
     """
     from lungcli.cli import console, tables
@@ -75,19 +89,30 @@ def compare(
 
     paths = [model_paths.resolve(spec) for spec in specs] if specs else list(model_paths.files().values())
     baseline_path = model_paths.resolve(baseline) if baseline else None
+    if (flips or by == "institution") and (csv or markdown):
+        raise UsageError("--flips and --by print a table or JSON", "leave --csv and --markdown out")
+    if by == "institution":
+        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
+            _show_institutions(
+                compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation),
+                as_json=json,
+            )
+        return
     if flips:
-        if csv or markdown:
-            raise UsageError("--flips prints a table or JSON", "leave --csv and --markdown out")
         with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
             changed = compare.find_flips(paths, baseline_path, find)
         _show_flips(changed, as_json=json)
         return
     if specs:
         with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, anew):
-            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew)
+            comparison = compare.compare(
+                paths, baseline_path, seconds, threads, find=find, anew=anew, metric=metric.replace("-", "_")
+            )
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
-        comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True)
+        comparison = compare.compare(
+            paths, baseline_path, seconds, threads, listing=True, metric=metric.replace("-", "_")
+        )
     if json:
         console.print_json(comparison)
     elif csv:
@@ -122,6 +147,22 @@ def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluatio
                 functools.cache(lambda path: evaluate.evaluation_beside(path, shared, advance)),
                 shared.data.name,
             )
+
+
+def _show_institutions(rows: "Sequence[ModelByInstitution]", *, as_json: bool) -> None:
+    """Print the score of each model at each institution."""
+    from lungcli.cli import console
+    from lungcli.views import institutions
+
+    if as_json:
+        console.print_json({"models": rows})
+        return
+    console.out().print(institutions.heat_table(rows))
+    console.info(
+        "mean of sensitivity and specificity, or the one of them that an institution has slices for; with intervals: "
+        "lungcli evaluate MODEL",
+        style="dim",
+    )
 
 
 def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:

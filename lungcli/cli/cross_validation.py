@@ -12,13 +12,7 @@ from lungcli.modelfile import model_paths
 if TYPE_CHECKING:
     from lungcli.pipeline.cross_validation import Difference, Pooled, PooledStage
 
-HEADLINES = {
-    "balanced_accuracy": "balanced accuracy",
-    "malignant_sensitivity": "malignant sensitivity",
-    "malignant_specificity": "malignant specificity",
-}
 OTHERS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "kappa": "kappa"}
-OVER_FOLDS = ("balanced_accuracy", "malignant_sensitivity")
 
 
 def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
@@ -92,26 +86,32 @@ def _report_fold(run: Run, left_out: Sequence[str]) -> None:
 
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     """Titles and cells, an interval under its figure."""
+    from lungcli.evaluation.acceptance import METRIC
     from lungcli.views.units import number
 
+    label = pooled.stages[0].figures.positive_class
+    of_positive = tuple(f"{label}_{name}" for name in ("sensitivity", "specificity"))
     return [
-        *_figures(pooled, HEADLINES),
+        *_figures(pooled, {name: name.replace("_", " ") for name in (METRIC, *of_positive)}, (METRIC, of_positive[0])),
         *_differences(pooled),
         *_figures(pooled, OTHERS),
         ("ECE", [number(stage.figures.ece) for stage in pooled.stages]),
     ]
 
 
-def _figures(pooled: "Pooled", titles: dict[str, str]) -> list[tuple[str, list[str]]]:
+def _figures(pooled: "Pooled", titles: dict[str, str], over_folds: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
     from lungcli.cli.tables import interval_below
     from lungcli.views.figures import spread_over_folds, with_interval
 
     lines = []
     for name in (name for name in titles if name in pooled.stages[0].figures.estimates):
         lines.append(
-            (titles[name], [interval_below(with_interval(stage.figures.estimates[name])) for stage in pooled.stages])
+            (
+                console.plain(titles[name]),
+                [interval_below(with_interval(stage.figures.estimates[name])) for stage in pooled.stages],
+            )
         )
-        if name in OVER_FOLDS:
+        if name in over_folds:
             lines.append(
                 ("over folds", [interval_below(spread_over_folds(stage.over_folds[name])) for stage in pooled.stages])
             )

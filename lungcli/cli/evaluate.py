@@ -285,9 +285,9 @@ def _show(results: _Results) -> None:
         if warning:
             console.warn(warning)
     if results.stress_figures:
-        robustness.show(results.stress_figures)
+        robustness.show(results.stress_figures, results.model.card.positive_class)
     for item in results.folder_results:
-        robustness.show_folder(item)
+        robustness.show_folder(item, results.model.card.positive_class)
     if results.model.card.data.synthetic:
         console.warn(SYNTHETIC)
 
@@ -317,7 +317,8 @@ def _under_stress(results: _Results) -> "Image":
 
     evaluation = results.evaluations[0][2]
     about = rests_on(len(evaluation.slices), len(set(evaluation.groups)), evaluation.part)
-    return plots.robustness(results.stress_figures, f"{model_paths.name_of(results.model.path)}, {about}")
+    title = f"{model_paths.name_of(results.model.path)}, {about}"
+    return plots.robustness(results.stress_figures, title, results.model.card.positive_class)
 
 
 def _save(results: _Results) -> None:

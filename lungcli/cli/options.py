@@ -154,7 +154,7 @@ Devices = Annotated[
         metavar="N",
         min=1,
         max=1024,
-        help="GPUs, or processes on a CPU, that share a batch.",
+        help="GPUs, or processes, to share a batch.",
         rich_help_panel="Hardware",
     ),
 ]

@@ -243,7 +243,7 @@ def _load_models(
     from lungcli.modelfile import model_file, model_paths
     from lungcli.predict import ensemble
     from lungcli.views import acceptance
-    from lungcli.views.prediction import SYNTHETIC
+    from lungcli.views.prediction import SYNTHETIC, UNGUARDED
 
     paths = [model_paths.resolve(spec) if spec else model_paths.default() for spec in specs]
     loaded = [dataclasses.replace(model_file.load(path, threads), averages=averages) for path in paths]
@@ -255,7 +255,8 @@ def _load_models(
     console.disclaim()
     for model in loaded:
         synthetic = [SYNTHETIC] if model.card.data.synthetic else []
-        for reason in (*synthetic, *acceptance.reservations(model.card)):
+        unguarded = [UNGUARDED] if model.card.data.any_picture else []
+        for reason in (*synthetic, *unguarded, *acceptance.reservations(model.card)):
             console.warn(f"{model_paths.name_of(model.path)}: {reason}")
     return tuple(loaded)
 

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from lungcli.cli import console
 from lungcli.evaluation.external_validation import ExternalResult
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
@@ -14,18 +15,16 @@ from lungcli.views.units import number
 _MOST_REASONS = 5
 
 
-def show(rows: Sequence[RobustnessFigures]) -> None:
-    """Print a row for each change and strength; rows[0] is of the unchanged slices."""
+def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
+    """Print a row for each change and strength; rows[0] is of the unchanged slices.
+
+    Sensitivity and specificity are of the class `positive`.
+    """
     table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
-    headings = (
-        "change",
-        "",
-        "balanced\naccuracy",
-        "malignant\nsensitivity",
-        "malignant\nspecificity",
-        "flips",
-        "malignant\nflips",
-    )
+    label = console.plain(positive)
+    of_positive = (f"{label}\n{name}".strip() for name in ("sensitivity", "specificity", "flips"))
+    sensitivity_of, specificity_of, flips_of = of_positive
+    headings = ("change", "", "balanced\naccuracy", sensitivity_of, specificity_of, "flips", flips_of)
     for title in headings:
         table.add_column(title, justify="left" if title in headings[:2] else "right")
     for row in rows:
@@ -45,19 +44,19 @@ def show(rows: Sequence[RobustnessFigures]) -> None:
     if measured:
         lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
         interval = with_interval(lowest.malignant_sensitivity)
-        out.print(f"lowest malignant sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
+        out.print(f"lowest {label} sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
     out.print()
 
 
-def show_folder(scored: ExternalResult) -> None:
-    """Print the evaluation of one folder of slices of a known class."""
+def show_folder(scored: ExternalResult, positive: str = MALIGNANT) -> None:
+    """Print the evaluation of one folder of slices of a known class; `positive` is the model's positive one."""
     figures, out = scored.figures, console.out()
     counts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
     out.print(f"{console.plain(scored.folder)}, as {figures.label}: {counts}", style="bold", soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row(f"predicted {figures.label}", with_interval(figures.right))
     if figures.specificity is not None:
-        table.add_row("specificity (not predicted malignant)", with_interval(figures.specificity))
+        table.add_row(f"specificity (not predicted {console.plain(positive)})", with_interval(figures.specificity))
     if figures.referred is not None:
         table.add_row("referred to a radiologist", with_interval(figures.referred))
     out.print(table)

@@ -113,6 +113,8 @@ def run_and_report(run: Run) -> None:
 
 
 def _show_next_step(run: Run, card: "ModelCard") -> None:
+    if not card.positive_class:
+        console.info("no class malignant: name the one that sensitivity is of with --positive-class")
     if reasons := acceptance.reservations(card):
         console.warn(f"{run.name} {'; '.join(reasons)}")
         console.info(f"next: train it longer or on more slices, as in --epochs {3 * run.recipe.epochs}")

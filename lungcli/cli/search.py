@@ -29,9 +29,7 @@ Bits = Annotated[
     list[str] | None,
     typer.Option("--bits", metavar="8|32", help="Bits per weight to try; 8: int8.", rich_help_panel="Study"),
 ]
-Trials = Annotated[
-    int, typer.Option("--trials", min=1, help="Trials of the study, over all processes.", rich_help_panel="Study")
-]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials, over all processes.", rich_help_panel="Study")]
 Study = Annotated[
     str,
     typer.Option(
@@ -69,7 +67,7 @@ SearchSeed = Annotated[int, typer.Option("--search-seed", help="Seed of the sett
 Show = Annotated[bool, typer.Option("--show", help="Print the results; no new trials.", rich_help_panel="Output")]
 
 
-@options.with_options_of("search", several=AXES)
+@options.with_options_of("search", several=(*AXES, "data"))
 def search(
     settings: options.Settings,
     bits: Bits = None,
@@ -95,8 +93,10 @@ def search(
       lungcli search -s mnasnet --lr 1e-4:1e-2 --max-size 4MB --max-p50 5
       lungcli search --study search-mine --show
     """
+    from lungcli.cli import run_job
     from lungcli.search import loop, studies
 
+    settings = run_job.with_one_data_set(settings)
     name = _named(study, settings)
     where = studies.storage_of(name, storage)
     # The data set is part of the study's usual name.

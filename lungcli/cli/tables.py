@@ -31,12 +31,14 @@ def show_comparison(comparison: Comparison, *, wide: bool = False) -> None:
         out.print(console.plain(*runs), style="bold", soft_wrap=True)
         cells = [[row.stage, *others] for row, (_, *others) in zip(rows, cells, strict=True)]
     cells = [[console.plain(cell) for cell in line] for line in cells]
-    headings = [comparison_table.HEADINGS.get(title, title) for title in titles]
+    named = [comparison_table.heading(title, rows) for title in titles]
+    # On two lines where they are longer than what stands below them.
+    headings = [title.replace(" ", "\n", 1) if len(title) > _HEADING_WIDTH else title for title in named]
     shown = text_table.fitting(headings, cells, out.width) if out.is_terminal and not wide else len(titles)
     best = {(row, column) for column, title in enumerate(titles) for row in comparison_table.best(rows, title)}
     console.print_table(headings[:shown], [line[:shown] for line in cells], best)
     footnotes = [line for line in comparison_table.footnotes(comparison) if wide or line != comparison_table.P_VALUES]
-    for line in (*footnotes, *_hidden(titles[shown:], wide=wide)):
+    for line in (*footnotes, *_hidden(named[shown:], wide=wide)):
         console.info(line, style="dim")
 
 

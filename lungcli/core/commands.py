@@ -6,10 +6,9 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from lungcli.core.options import Group, Option, declared
-from lungcli.core.recipe import OPTIONS, QatEpochs
+from lungcli.core.recipe import OPTIONS, Metric, QatEpochs
 
 Form = Literal["int8", "float16", "int8-weights"]
-Metric = Literal["balanced-accuracy", "malignant-sensitivity", "macro-f1", "kappa", "accuracy", "worst-institution"]
 
 AXES = ("model", "size", "bits", "method", "temperature", "alpha", "learning_rate")
 """What a search can vary, in the order in which it is drawn; all but `bits` are fields of the recipe."""
@@ -38,7 +37,8 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.01
     min_agreement: Annotated[float, Option("Compression", "Share of predictions to stay", 0, 1)] = 0.99
     metric: Annotated[
-        Metric, Option("Compression", "Or malignant-sensitivity, macro-f1, kappa, accuracy", metavar="FIGURE")
+        Metric,
+        Option("Compression", "Or sensitivity, worst-institution, accuracy, macro-f1, kappa", metavar="FIGURE"),
     ] = "balanced-accuracy"
     qat_epochs: QatEpochs = 0
     data: Annotated[

@@ -13,6 +13,16 @@ from lungcli.core.options import Option, OutOfRangeError, declared
 Drawn = Literal["grouped", "random"]
 """The split protocols that draw parts; the others follow what the slices say."""
 Protocol = Literal["grouped", "random", "institution", "given"]
+Metric = Literal[
+    "balanced-accuracy",
+    "sensitivity",
+    "macro-f1",
+    "kappa",
+    "accuracy",
+    "worst-institution",
+    # The former name of sensitivity.
+    "malignant-sensitivity",
+]
 Precision = Literal["auto", "float32", "bfloat16"]
 Keep = Literal["best", "last"]
 Resize = Literal["lungs", "stretch", "crop"]
@@ -61,7 +71,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `split` is the name of a split file (empty: made from `protocol`, `split_seed` and `folds`); `fold` is the one to
     train on, from 1 to `folds` (both 0: one split, no cross-validation). `threads` is here because sums of floats
-    depend on it. A method's former name is replaced by its name now.
+    depend on it. `positive_class` is empty for malignant where there is such a class. A method's former name is
+    replaced by its name now.
     """
 
     data: Annotated[
@@ -142,6 +153,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     temperature: Annotated[float, Option("Distillation", "Softens both nets' outputs", 0.1, 100)] = 4.0
     max_drop: Annotated[float, Option("Compression", "Largest drop, student to teacher", 0, 1)] = 0.02
     max_int8_drop: Annotated[float, Option("Compression", "Largest drop, student to int8", 0, 1)] = 0.01
+    metric: Annotated[Metric, Option("Compression", "Or worst-institution, kappa, …", metavar="FIGURE")] = (
+        "balanced-accuracy"
+    )
     # Beyond, little is left but the narrowest width that layers are rounded to.
     prune: Annotated[
         float,
@@ -154,6 +168,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     freeze_norm: Annotated[bool, Option(None, "Keep the statistics of batch normalisation")] = False
     stem_rate: Annotated[float, Option(None, "First layer's learning rate, of the head's", 1e-6, 1)] = 1.0
     balance: Annotated[bool, Option("Data", "Draw classes and institutions evenly")] = False
+    positive_class: Annotated[str, Option("Data", "What sensitivity is of, if not malignant", metavar="CLASS")] = ""
     lesions: Annotated[str, Option("Augmentation", "Lesions to transplant", metavar="DATA", choices_from="data")] = ""
     transplants: Annotated[float, Option("Augmentation", "Copies with one, per slice", 0, 1, metavar="SHARE")] = 0.35
     precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"

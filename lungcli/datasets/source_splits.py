@@ -8,19 +8,19 @@ from lungcli.core.names import natural
 from lungcli.datasets import groups, splits
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import PARTS, Part, Split
-from lungcli.metrics.predictions import MALIGNANT
+from lungcli.metrics.predictions import positive_index
 
 # One institution's slices at least, to say anything of it.
 LEAST_TESTED = 2
 
 
-def institution_folds(manifest: Manifest, seed: int = 0) -> tuple[Split, ...]:
+def institution_folds(manifest: Manifest, seed: int = 0, positive: str = "") -> tuple[Split, ...]:
     """Divide the slices once for each institution, by name: that one is tested, groups of the others are train and val.
 
     Slices of the others that are in a group with a tested one (near-duplicates, a patient of both) are in no part.
 
     Raises UsageError for fewer than two institutions or more than twenty, for one of a single slice, and where without
-    one there are fewer than two classes, or fewer than two groups with malignant slices.
+    one there are fewer than two classes, or fewer than two groups with slices of the class `positive` (else malignant).
     """
     splits.check_request(manifest)
     names = institutions(manifest)
@@ -31,7 +31,7 @@ def institution_folds(manifest: Manifest, seed: int = 0) -> tuple[Split, ...]:
     for fold, name in enumerate(names):
         rest = [unit for unit in units if all(where[i] != name for i in unit)]
         counts = [splits.class_counts(unit, labels, len(manifest.classes)) for unit in rest]
-        _require_trainable(manifest, name, counts)
+        _require_trainable(manifest, name, counts, positive_index(manifest.classes, positive))
         test = tuple(i for i, institution in enumerate(where) if institution == name)
         train, val = splits.divide(manifest, rest, seed, fold)
         folds.append(
@@ -57,12 +57,15 @@ def institutions(manifest: Manifest) -> tuple[str, ...]:
     return names
 
 
-def _require_trainable(manifest: Manifest, left_out: str, counts: Sequence[splits.Counts]) -> None:
+def _require_trainable(
+    manifest: Manifest, left_out: str, counts: Sequence[splits.Counts], positive: int | None
+) -> None:
     """Raise UsageError where the groups that are left, with `counts` of each class, make no classifier."""
     there = [sum(count[k] > 0 for count in counts) for k in range(len(manifest.classes))]
     why = "fewer than two classes are left" if sum(map(bool, there)) < 2 else ""
-    if MALIGNANT in manifest.classes and (number := there[manifest.classes.index(MALIGNANT)]) < 2:
-        why = f"{number or 'no'} group{'' if number == 1 else 's'} with malignant slices are left, and it takes two"
+    if positive is not None and (number := there[positive]) < 2:
+        groups_left = f"{number or 'no'} group{'' if number == 1 else 's'} with {manifest.classes[positive]} slices"
+        why = f"{groups_left} are left, and it takes two"
     if why:
         raise UsageError(
             f"without the institution {left_out!r} {why}, to train and to validate",

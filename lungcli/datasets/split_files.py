@@ -83,15 +83,16 @@ def of_splits(manifest: Manifest, all_splits: Sequence[Split]) -> SplitFile:
     )
 
 
-def make_splits(manifest: Manifest, protocol: Protocol, folds: int, seed: int) -> tuple[Split, ...]:
+def make_splits(manifest: Manifest, protocol: Protocol, folds: int, seed: int, positive: str = "") -> tuple[Split, ...]:
     """Return the one split or all folds of a data set, checked for leakage.
 
-    With the protocol `institution`, `folds` is the number of institutions, or 0. Raises UsageError as the functions of
-    `splits` do, for another number, and for the protocol `given`, which is none to make splits by.
+    With the protocol `institution`, `folds` is the number of institutions, or 0, and `positive` a class that every fold
+    is to train on (else malignant). Raises UsageError as the functions of `splits` do, for another number, and for the
+    protocol `given`, which is none to make splits by.
     """
     all_splits: tuple[Split, ...]
     if protocol == "institution":
-        all_splits = source_splits.institution_folds(manifest, seed)
+        all_splits = source_splits.institution_folds(manifest, seed, positive)
         if folds not in (0, len(all_splits)):
             raise UsageError(
                 f"{manifest.name!r} has {len(all_splits)} institutions, a fold for each, and not {folds} folds",
@@ -178,7 +179,7 @@ def split_of_recipe(manifest: Manifest, recipe: Recipe) -> Split:
                 "start a new run with another --name",
             )
     else:
-        all_splits = make_splits(manifest, recipe.protocol, recipe.folds, recipe.split_seed)
+        all_splits = make_splits(manifest, recipe.protocol, recipe.folds, recipe.split_seed, recipe.positive_class)
     return all_splits[max(recipe.fold, 1) - 1]
 
 

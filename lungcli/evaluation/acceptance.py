@@ -12,19 +12,21 @@ from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.metrics import intervals, predictions, worst_institution
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation, Figures
+from lungcli.metrics.predictions import MALIGNANT, Evaluation, Figures
 
 METRIC = "balanced_accuracy"
-_MALIGNANT = "malignant_sensitivity"
+_SENSITIVITY = ("sensitivity", "malignant_sensitivity")
+"""What asks for the sensitivity of the positive class; the second is its name in earlier versions."""
 
 Name = Literal["distillation", "quantization"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: `difference` is `model` minus `reference` in `metric`, `malignant` that of malignant sensitivity.
+    """One check: `difference` is `model` minus `reference` in `metric`, `malignant` that of the sensitivity to the
+    `positive_class`.
 
-    Both are on the slices of `part`, paired over near-duplicate groups; `malignant` is None for models without that
-    class. `met` is whether neither falls by more than `max_drop`.
+    Both are on the slices of `part`, paired over near-duplicate groups; `malignant` is None for models without a
+    positive class. `met` is whether neither falls by more than `max_drop`.
     """
 
     name: Name
@@ -36,6 +38,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     difference: Estimate
     metric: str = METRIC
     malignant: Estimate | None = None
+    positive_class: str = MALIGNANT
 
 
 def decide(
@@ -46,12 +49,11 @@ def decide(
     metric: str = METRIC,
     spared: int = 0,
 ) -> Decision:
-    """Accept when neither `metric` nor malignant sensitivity falls by more than `max_drop`.
+    """Accept when neither `metric` nor the positive class's sensitivity falls by more than `max_drop`.
 
-    `metric` is one of `predictions.figures_for`, or the score at the worst institution of several.
-
-    Models come with their names. With `spared` so many predictions may become wrong, whatever that is of a small part.
-    Raises UsageError when the two were evaluated on different slices, or the models' classes have no such metric.
+    For `metric` see `difference_in`. Models come with their names. With `spared` so many predictions may become wrong,
+    whatever that is of a small part. Raises UsageError when the two were evaluated on different slices, or the models'
+    classes have no such metric.
     """
     (model, after), (reference_name, before) = ours, reference
     if not predictions.comparable(after, before):
@@ -59,16 +61,9 @@ def decide(
             "the two models were evaluated on different slices, so their difference means nothing",
             "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
         )
-    figures = predictions.figures_for(after.classes)
-    matrices = after.matrices(), before.matrices()
-    if metric == worst_institution.NAME and len(set(after.institutions)) > 1:
-        positive = predictions.positive_index(after.classes)
-        difference = worst_institution.paired_difference(after.by_institution(), before.by_institution(), positive)
-    elif metric in figures:
-        difference = intervals.paired_difference(figures[metric], *matrices)
-    else:
-        raise UsageError(f"the model has no {metric.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
-    malignant = intervals.paired_difference(figures[_MALIGNANT], *matrices) if _MALIGNANT in figures else None
+    metric, difference = difference_in(metric, after, before)
+    label = predictions.positive_class(after.classes, after.positive_class)
+    malignant = difference_in(_SENSITIVITY[0], after, before)[1] if label else None
     is_small = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
     return Decision(
         name=name,
@@ -80,7 +75,28 @@ def decide(
         difference=difference,
         metric=metric,
         malignant=malignant,
+        positive_class=label,
     )
+
+
+def difference_in(metric: str, ours: Evaluation, reference: Evaluation) -> tuple[str, Estimate]:
+    """Return the full name of a metric, and `ours` minus `reference` in it, with its interval paired over groups.
+
+    `metric` is one of `predictions.figures_for`, `sensitivity` (of the positive class), or the score at the worst
+    institution where the data set has several. Both are of the same slices. Raises UsageError where there is no such
+    metric.
+    """
+    figures = ours.metrics()
+    label = predictions.positive_class(ours.classes, ours.positive_class)
+    name = metric
+    if metric in _SENSITIVITY:
+        name = predictions.sensitivity_of(label) if label else _SENSITIVITY[0]
+    if name == worst_institution.NAME and ours.institutions and reference.institutions:
+        matrices = ours.by_institution(), reference.by_institution()
+        return name, worst_institution.paired_difference(*matrices, ours.positive)
+    if name not in figures:
+        raise UsageError(f"the model has no {name.replace('_', ' ')}", f"choose of: {', '.join(figures)}")
+    return name, intervals.paired_difference(figures[name], ours.matrices(), reference.matrices())
 
 
 def gate(
@@ -90,10 +106,11 @@ def gate(
 
     One prediction may always become wrong by quantization: of a small part it is more than the limit.
     """
-    reference = "teacher" if len(teachers) == 1 else "mean of teachers"
+    teacher = "teacher" if len(teachers) == 1 else "mean of teachers", predictions.ensemble(teachers)
+    ours, metric = ("student", student), recipe.metric.replace("-", "_")
     return (
-        decide("distillation", ("student", student), (reference, predictions.ensemble(teachers)), recipe.max_drop),
-        decide("quantization", ("int8", int8), ("student", student), recipe.max_int8_drop, spared=1),
+        decide("distillation", ours, teacher, recipe.max_drop, metric),
+        decide("quantization", ("int8", int8), ours, recipe.max_int8_drop, metric, spared=1),
     )
 
 

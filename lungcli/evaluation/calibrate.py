@@ -11,8 +11,7 @@ from lungcli.core.errors import UsageError
 from lungcli.metrics import calibration, operating_point, referral
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.classification import Ints
-from lungcli.metrics.operating_point import DecisionRule, OperatingTarget
-from lungcli.metrics.predictions import MALIGNANT, positive_index
+from lungcli.metrics.operating_point import OperatingTarget
 from lungcli.metrics.referral import Target
 from lungcli.modelfile.model_card import ModelCard
 
@@ -58,14 +57,16 @@ def calibrate_card(
         )
     temperature = fit_temperature(logits, labels)
     probabilities = calibration.softmax(logits, temperature)
-    positive = positive_index(card.classes)
-    if positive is None and referral_target.kind == "malignant sensitivity":
-        raise UsageError(f"the model has no class {MALIGNANT}, so no sensitivity to it", "use --target-risk instead")
-    malignant = labels == positive if positive is not None else np.zeros(len(labels), dtype=np.bool_)
-    point = operating_point.choose(probabilities[:, positive or 0], malignant, operating_target)
-    rule = DecisionRule(positive=positive, threshold=point.threshold if point else None)
+    if card.positive is None and referral_target.kind == "sensitivity":
+        raise UsageError(
+            "the model has no positive class, so no sensitivity to it",
+            "use --target-risk instead; to have one, train with --positive-class",
+        )
+    positive = labels == card.positive if card.positive is not None else np.zeros(len(labels), dtype=np.bool_)
+    point = operating_point.choose(probabilities[:, card.positive or 0], positive, operating_target)
+    rule = msgspec.structs.replace(card, operating_point=point).rule
     confidence, right = rule.confidence(probabilities), rule.right(probabilities, labels)
-    points = referral.risk_coverage_curve(confidence, right, malignant)
+    points = referral.risk_coverage_curve(confidence, right, positive)
     chosen = referral.choose(points, referral_target, len(labels))
     return msgspec.structs.replace(
         card,

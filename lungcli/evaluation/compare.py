@@ -7,9 +7,10 @@ import msgspec
 
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import ADOPTED
-from lungcli.evaluation import benchmark, evaluate
+from lungcli.evaluation import acceptance, benchmark, evaluate
 from lungcli.evaluation.benchmark import Measurement
-from lungcli.metrics import classification, intervals, predictions, significance
+from lungcli.metrics import institutions, predictions, significance
+from lungcli.metrics.institutions import InstitutionFigures
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.predictions import Evaluation, Figures, Flip
 from lungcli.metrics.significance import Significance
@@ -25,8 +26,8 @@ _NOT_EVALUATED = "one of the two has not been evaluated on its test part"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. `difference` is its balanced accuracy minus the baseline's, paired over near-duplicate groups; None
-    for the baseline itself, and where `not_compared` says why there is none; `significance` has its tests. Latencies
+    """One model. `difference` is its metric minus the baseline's, paired over near-duplicate groups; None for the
+    baseline itself, and where `not_compared` says why there is none; `significance` has its tests. Latencies
     are in milliseconds, for one slice.
     """
 
@@ -50,13 +51,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Rows in the order asked for, a pinned baseline first; `machine` says where the latencies were measured.
 
-    `evaluated_anew` names the data set whose test part all were evaluated on, for models of several data sets.
+    `evaluated_anew` names the data set whose test part all were evaluated on, for models of several data sets;
+    differences are in `metric`.
     """
 
     baseline: str
     machine: dict[str, str]
     rows: tuple[Row, ...]
     evaluated_anew: str = ""
+    metric: str = acceptance.METRIC
+
+
+class ModelByInstitution(msgspec.Struct, frozen=True, kw_only=True):
+    """One model: its figures at each institution of the `part` it was evaluated on, the worst first."""
+
+    name: str
+    part: str
+    institutions: tuple[InstitutionFigures, ...]
 
 
 class LabelWithConfidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +126,12 @@ def compare(
     listing: bool = False,
     find: FindEvaluation = stored_evaluation,
     anew: str = "",
+    metric: str = acceptance.METRIC,
 ) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
 
     `find` returns the evaluation of a file on its test part, or None; with `anew` on that of the data set so called,
-    and the figures in the cards are left aside.
+    and the figures in the cards are left aside. Differences are in `metric`; see `acceptance.difference_in`.
 
     Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
     was evaluated on another test part than the baseline; a `listing` says so in that model's row instead.
@@ -159,11 +171,38 @@ def compare(
                 None if model.path == pinned else reference,
                 reason,
                 find,
+                metric,
             )
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
         evaluated_anew=anew,
+        metric=metric,
     )
+
+
+def by_institution(
+    paths: Sequence[Path], baseline: Path | None = None, find: FindEvaluation = stored_evaluation
+) -> tuple[ModelByInstitution, ...]:
+    """Return the figures by institution of each model that was evaluated on data of several.
+
+    Raises UsageError where none was.
+    """
+    evaluations = [(path, find(path)) for path in _baseline_first(paths, baseline)]
+    rows = tuple(
+        ModelByInstitution(
+            name=model_paths.name_of(path),
+            part=evaluation.part,
+            institutions=institutions.by_institution(evaluation),
+        )
+        for path, evaluation in evaluations
+        if evaluation is not None and evaluation.institutions
+    )
+    if not rows:
+        raise UsageError(
+            "no model was evaluated on slices of several institutions",
+            "train one on such data: lungcli data combine A B --name AB",
+        )
+    return rows
 
 
 def find_flips(
@@ -244,6 +283,7 @@ def make_row(
     reference: Evaluation | None,
     reason: str = "",
     find: FindEvaluation = stored_evaluation,
+    metric: str = acceptance.METRIC,
 ) -> Row:
     """Make the row of a model file, with its paired difference to the `reference` where both are of the same slices.
 
@@ -259,10 +299,10 @@ def make_row(
         elif not predictions.comparable(evaluation, reference):
             reason = "the two were evaluated on different slices"
         else:
-            difference = intervals.paired_difference(
-                classification.balanced_accuracy, evaluation.matrices(), reference.matrices()
-            )
+            _, difference = acceptance.difference_in(metric, evaluation, reference)
             test_results = significance.between(evaluation, reference)
+            if metric != acceptance.METRIC:
+                test_results = msgspec.structs.replace(test_results, bootstrap=None)
     return Row(
         name=model_paths.name_of(path),
         model=card.model,

@@ -64,6 +64,7 @@ def evaluate(
         probabilities=tuple(tuple(row) for row in probabilities.tolist()),
         institutions=tuple(where[i] for i in indices) if len(set(where)) > 1 else (),
         suspicious=tuple(model.card.rule.suspicious(probabilities).tolist()) if model.card.operating_point else (),
+        positive_class=model.card.positive_class,
     )
 
 

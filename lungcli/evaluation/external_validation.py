@@ -12,7 +12,6 @@ from lungcli.core import names
 from lungcli.core.errors import UsageError
 from lungcli.datasets import groups, training_slices
 from lungcli.metrics import intervals
-from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import ExternalFigures, ModelCard
 
 
@@ -83,8 +82,8 @@ def summarize(
     hashes, group_numbers = [item.sha256 for item in classified], group_numbers[unseen]
     predicted = np.array([card.classes.index(item.label) for item in classified])
     specificity = referred = None
-    if MALIGNANT in card.classes and label != MALIGNANT:
-        specificity = intervals.share_estimate(predicted != card.classes.index(MALIGNANT), group_numbers)
+    if card.positive is not None and label != card.positive_class:
+        specificity = intervals.share_estimate(predicted != card.positive, group_numbers)
     if card.referral or card.guard:
         referred = intervals.share_estimate(np.array([item.referred for item in classified]), group_numbers)
     return ExternalResult(

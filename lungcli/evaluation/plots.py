@@ -14,6 +14,7 @@ from lungcli.core import paths
 from lungcli.core.errors import UsageError
 from lungcli.metrics.calibration import Bin, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import CoveragePoint, Referral
 from lungcli.modelfile.model_card import RobustnessFigures
 
@@ -72,8 +73,10 @@ def reliability_diagram(
     return image
 
 
-def risk_coverage_curve(points: Sequence[CoveragePoint], referral: Referral, title: str) -> Image.Image:
-    """Draw selective risk and malignant sensitivity over coverage, and the threshold chosen."""
+def risk_coverage_curve(
+    points: Sequence[CoveragePoint], referral: Referral, title: str, positive: str = MALIGNANT
+) -> Image.Image:
+    """Draw selective risk and the sensitivity to the class `positive` over coverage, and the threshold chosen."""
     image, draw = _square(title, "coverage (share not referred)", "share")
     draw.line([_at(point.coverage, point.risk) for point in points], fill=_RED, width=3)
     sensitivity_line = [
@@ -81,7 +84,7 @@ def risk_coverage_curve(points: Sequence[CoveragePoint], referral: Referral, tit
     ]
     if len(sensitivity_line) > 1:
         draw.line(sensitivity_line, fill=_BLUE, width=3)
-        draw.text((_LEFT + 250, 47), "malignant sensitivity of those", fill=_BLUE, font=_font(13))
+        draw.text((_LEFT + 250, 47), f"{positive} sensitivity of those", fill=_BLUE, font=_font(13))
     x, bottom = _at(referral.coverage, 0)
     draw.line((x, _TOP, x, bottom), fill=_INK)
     draw.text((x + 5, bottom - 6), f"refer below {referral.threshold:.3f}", fill=_INK, font=_font(12), anchor="ls")
@@ -91,13 +94,18 @@ def risk_coverage_curve(points: Sequence[CoveragePoint], referral: Referral, tit
     return image
 
 
-def robustness(rows: Sequence[RobustnessFigures], title: str) -> Image.Image:
-    """Draw every metric under every perturbation with its interval; a line marks that of unchanged slices (rows[0])."""
+def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MALIGNANT) -> Image.Image:
+    """Draw every metric under every perturbation with its interval; a line marks that of unchanged slices (rows[0]).
+
+    Sensitivity and specificity are of the class `positive`.
+    """
     panels = (
         _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
-        _Panel(title="malignant sensitivity", colour=_RED, of=lambda row: row.malignant_sensitivity),
-        _Panel(title="malignant specificity", colour=_BLUE, of=lambda row: row.malignant_specificity),
-        _Panel(title="predictions flipped (o: malignant)", colour=_GREEN, of=lambda row: _without_interval(row.flips)),
+        _Panel(title=f"{positive} sensitivity", colour=_RED, of=lambda row: row.malignant_sensitivity),
+        _Panel(title=f"{positive} specificity", colour=_BLUE, of=lambda row: row.malignant_specificity),
+        _Panel(
+            title=f"predictions flipped (o: {positive})", colour=_GREEN, of=lambda row: _without_interval(row.flips)
+        ),
     )
     offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
     heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]

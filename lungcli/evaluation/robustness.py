@@ -17,7 +17,7 @@ from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import MALIGNANT, Evaluation
+from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 
@@ -76,12 +76,10 @@ def _figures(
     matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
     flipped = probabilities.argmax(axis=1) != unchanged.argmax(axis=1)
     sensitivity = specificity = Estimate(value=None, low=None, high=None)
-    malignant = np.zeros(len(labels), dtype=bool)
-    if MALIGNANT in evaluation.classes:
-        index = evaluation.classes.index(MALIGNANT)
-        sensitivity = intervals.estimate(classification.recall_of(index), matrices)
-        specificity = intervals.estimate(classification.specificity_of(index), matrices)
-        malignant = labels == index
+    is_positive = labels == evaluation.positive
+    if evaluation.positive is not None:
+        sensitivity = intervals.estimate(classification.recall_of(evaluation.positive), matrices)
+        specificity = intervals.estimate(classification.specificity_of(evaluation.positive), matrices)
     name, strength, setting = condition
     return RobustnessFigures(
         change=name,
@@ -91,5 +89,5 @@ def _figures(
         malignant_sensitivity=sensitivity,
         malignant_specificity=specificity,
         flips=float(flipped.mean()),
-        malignant_flips=float(flipped[malignant].mean()) if malignant.any() else None,
+        malignant_flips=float(flipped[is_positive].mean()) if is_positive.any() else None,
     )

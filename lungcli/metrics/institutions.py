@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation, positive_index
+from lungcli.metrics.predictions import MALIGNANT, Evaluation, positive_class
 
 
 class InstitutionFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One institution: `n` slices of `groups` near-duplicate groups, `positive` of them malignant, and the figures.
+    """One institution: `n` slices of `groups` near-duplicate groups, `positive` of them of the `positive_class`.
 
     `sensitivity` and `specificity` are those at the operating point, or else of the most probable class, `auc` the
-    area under the ROC curve of the malignant class's probability. Each is None where the institution has no slices to
+    area under the ROC curve of the positive class's probability. Each is None where the institution has no slices to
     say it, or the model no such class.
     """
 
@@ -26,12 +26,13 @@ class InstitutionFigures(msgspec.Struct, frozen=True, kw_only=True):
     specificity: Estimate | None
     auc: Estimate | None
     balanced_accuracy: Estimate
+    positive_class: str = MALIGNANT
 
     @property
     def score(self) -> float:
         """What institutions are compared by: the mean of sensitivity and specificity, or the one that there is.
 
-        Balanced accuracy where the model has no class malignant; below all others where nothing is known.
+        Balanced accuracy where the model has no positive class; below all others where nothing is known.
         """
         values = [item.value for item in (self.sensitivity, self.specificity) if item and item.value is not None]
         if values:
@@ -46,30 +47,31 @@ def by_institution(evaluation: Evaluation) -> tuple[InstitutionFigures, ...]:
         return ()
     labels, probabilities, groups = evaluation.arrays()
     where = np.array(evaluation.institutions)
-    malignant = positive_index(evaluation.classes)
-    called = np.array(evaluation.suspicious or probabilities.argmax(axis=1) == malignant)
+    called = np.array(evaluation.suspicious or probabilities.argmax(axis=1) == evaluation.positive)
     figures = []
     for name in sorted(set(evaluation.institutions)):
         own = where == name
-        figures.append(_figures(name, malignant, labels[own], probabilities[own], groups[own], called[own]))
+        figures.append(_figures(name, evaluation, labels[own], probabilities[own], groups[own], called[own]))
     return tuple(sorted(figures, key=lambda item: item.score))
 
 
 def _figures(
-    name: str, malignant: int | None, labels: Ints, probabilities: Floats, groups: Ints, called: NDArray[np.bool_]
+    name: str, evaluation: Evaluation, labels: Ints, probabilities: Floats, groups: Ints, called: NDArray[np.bool_]
 ) -> InstitutionFigures:
     matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
-    positive = labels == malignant if malignant is not None else np.zeros(len(labels), dtype=np.bool_)
+    index = evaluation.positive
+    positive = np.array(labels == index, dtype=np.bool_)
     has_both = bool(positive.any()) and not positive.all()
     return InstitutionFigures(
         institution=name,
         n=len(labels),
         groups=len(matrices),
         positive=int(positive.sum()),
-        sensitivity=_share(called, groups, positive) if malignant is not None else None,
-        specificity=_share(~called, groups, ~positive) if malignant is not None else None,
-        auc=auc_estimate(probabilities[:, malignant], positive, groups) if malignant is not None and has_both else None,
+        sensitivity=_share(called, groups, positive) if index is not None else None,
+        specificity=_share(~called, groups, ~positive) if index is not None else None,
+        auc=auc_estimate(probabilities[:, index], positive, groups) if index is not None and has_both else None,
         balanced_accuracy=intervals.estimate(classification.balanced_accuracy, matrices),
+        positive_class=positive_class(evaluation.classes, evaluation.positive_class),
     )
 
 

@@ -17,7 +17,7 @@ from lungcli.metrics import intervals
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.metrics.institutions import auc_estimate
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation, positive_index
+from lungcli.metrics.predictions import Evaluation
 
 Finding = Literal["", "suspicious", "clear", "refer"]
 """`suspicious` for malignancy, `clear` of it, or left to a radiologist; empty for a model without a class malignant."""
@@ -100,7 +100,8 @@ class DecisionRule:
             return probabilities.argmax(axis=1).astype(np.int64)
         others = probabilities.copy()
         others[:, self.positive] = -1
-        return np.asarray(np.where(self.suspicious(probabilities), self.positive, others.argmax(axis=1)))
+        predicted: Ints = np.where(self.suspicious(probabilities), self.positive, others.argmax(axis=1))
+        return predicted
 
     def confidence(self, probabilities: Floats) -> Floats:
         """How sure each decision is, (n,): 0.5 at the operating point, 1 far from it.
@@ -149,14 +150,13 @@ def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget)
 
 def measure(evaluation: Evaluation) -> OperatingFigures | None:
     """Evaluate findings on slices that the operating point was not chosen on; None for a model without one."""
-    positive = positive_index(evaluation.classes)
-    if not evaluation.suspicious or positive is None:
+    if not evaluation.suspicious or evaluation.positive is None:
         return None
     labels, _, groups = evaluation.arrays()
-    called, malignant = np.array(evaluation.suspicious), labels == positive
+    called, positive = np.array(evaluation.suspicious), labels == evaluation.positive
     return OperatingFigures(
-        sensitivity=intervals.share_estimate(called[malignant], groups[malignant]),
-        specificity=intervals.share_estimate(~called[~malignant], groups[~malignant]),
+        sensitivity=intervals.share_estimate(called[positive], groups[positive]),
+        specificity=intervals.share_estimate(~called[~positive], groups[~positive]),
     )
 
 

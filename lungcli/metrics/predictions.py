@@ -21,7 +21,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     `labels` and `groups` have one number a slice, `probabilities` K a slice, in the order of `slices` (paths within
     the data set); so have `institutions`, which is empty where the data set has but one, and `suspicious`, what the
     model says at its operating point, empty where it has none. Two evaluations can be compared when `split_digest` and
-    `part` agree.
+    `part` agree. `positive_class` is the one that sensitivity and specificity are of; where it is empty, see
+    `positive_class`.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +35,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     probabilities: tuple[tuple[Share, ...], ...]
     institutions: tuple[str, ...] = ()
     suspicious: tuple[bool, ...] = ()
+    positive_class: str = ""
 
     def __post_init__(self) -> None:
         if {len(self.labels), len(self.groups), len(self.probabilities)} - {len(self.slices)}:
@@ -44,6 +46,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a slice does not have a probability for each class")
         if self.labels and not 0 <= min(self.labels) <= max(self.labels) < len(self.classes):
             raise ValueError("a label is that of no class")
+        if self.positive_class not in ("", *self.classes):
+            raise ValueError("the positive class is none of its classes")
+
+    @property
+    def positive(self) -> int | None:
+        """Index of the positive class, None where there is none."""
+        return positive_index(self.classes, self.positive_class)
 
     def arrays(self) -> tuple[Ints, Floats, Ints]:
         """Return labels (n,), probabilities (n, K) and groups (n,) as arrays."""
@@ -66,12 +75,17 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             groups=len(matrices),
             part=self.part,
             protocol=self.protocol,
-            estimates={name: intervals.estimate(figure, matrices) for name, figure in figures_for(self.classes).items()}
+            estimates={name: intervals.estimate(figure, matrices) for name, figure in self.metrics().items()}
             | self._worst_institution(),
             ece=calibration.expected_calibration_error(probabilities, labels),
             nll=calibration.negative_log_likelihood(probabilities, labels),
             brier=calibration.brier_score(probabilities, labels),
+            positive_class=positive_class(self.classes, self.positive_class),
         )
+
+    def metrics(self) -> dict[str, Figure]:
+        """Return every metric of a confusion matrix by name."""
+        return figures_for(self.classes, self.positive_class)
 
     def by_institution(self) -> Ints:
         """Confusion matrix of each group at each institution: shape (I, G, K, K)."""
@@ -80,11 +94,15 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def _worst_institution(self) -> dict[str, Estimate]:
         if len(set(self.institutions)) < 2:
             return {}
-        return {worst_institution.NAME: worst_institution.estimate(self.by_institution(), positive_index(self.classes))}
+        return {worst_institution.NAME: worst_institution.estimate(self.by_institution(), self.positive)}
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups."""
+    """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups.
+
+    `positive_class` is the one whose sensitivity and specificity are among the estimates; empty where none are, and in
+    files of earlier versions, which know those of the class malignant.
+    """
 
     n: Count
     groups: Count
@@ -94,23 +112,40 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ece: Share
     nll: NotNegative
     brier: NotNegative
+    positive_class: str = ""
+
+    @property
+    def sensitivity(self) -> Estimate | None:
+        """Sensitivity of the positive class, None where there is none."""
+        return self.estimates.get(sensitivity_of(self.positive_class or MALIGNANT))
 
 
-def positive_index(classes: Sequence[str]) -> int | None:
-    """Index of the class malignant, None where there is none."""
-    return classes.index(MALIGNANT) if MALIGNANT in classes else None
+def positive_class(classes: Sequence[str], name: str = "") -> str:
+    """Return the positive class, `name` or else malignant; empty where there is no such class."""
+    label = name or MALIGNANT
+    return label if label in classes else ""
 
 
-def figures_for(classes: tuple[str, ...]) -> dict[str, Figure]:
-    """Return every metric of a confusion matrix by name, those of the class malignant where there is one."""
-    malignant: dict[str, Figure] = {}
-    if MALIGNANT in classes:
-        index = classes.index(MALIGNANT)
-        malignant["malignant_sensitivity"] = classification.recall_of(index)
-        malignant["malignant_specificity"] = classification.specificity_of(index)
+def positive_index(classes: Sequence[str], name: str = "") -> int | None:
+    """Index of the positive class, None where there is none; see `positive_class`."""
+    label = positive_class(classes, name)
+    return classes.index(label) if label else None
+
+
+def sensitivity_of(label: str) -> str:
+    """Name of the metric that is the sensitivity of a class, as in `malignant_sensitivity`."""
+    return f"{label}_sensitivity"
+
+
+def figures_for(classes: tuple[str, ...], positive: str = "") -> dict[str, Figure]:
+    """Return every metric of a confusion matrix by name, those of the positive class where there is one."""
+    of_positive: dict[str, Figure] = {}
+    if (index := positive_index(classes, positive)) is not None:
+        of_positive[sensitivity_of(classes[index])] = classification.recall_of(index)
+        of_positive[f"{classes[index]}_specificity"] = classification.specificity_of(index)
     return {
         "balanced_accuracy": classification.balanced_accuracy,
-        **malignant,
+        **of_positive,
         "macro_f1": classification.macro_f1,
         "kappa": classification.kappa,
         "accuracy": classification.accuracy,
@@ -165,6 +200,7 @@ def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
         suspicious=tuple(item for fold in folds for item in fold.suspicious)
         if all(fold.suspicious for fold in folds)
         else (),
+        positive_class=first.positive_class,
     )
 
 
@@ -173,7 +209,7 @@ def spread_over_folds(folds: Sequence[Evaluation]) -> dict[str, Spread]:
     matrices = [fold.matrices().sum(axis=0) for fold in folds]
     return {
         name: intervals.over_folds([float(figure(matrix)) for matrix in matrices])
-        for name, figure in figures_for(folds[0].classes).items()
+        for name, figure in folds[0].metrics().items()
     }
 
 

@@ -19,20 +19,23 @@ from lungcli.metrics import intervals
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import DecisionRule
-from lungcli.metrics.predictions import Evaluation
+from lungcli.metrics.predictions import Evaluation, positive_class
 
 # A model that refers more than two slices in five is of little use.
 MIN_COVERAGE = 0.6
 _STEPS = 20
 
-TargetKind = Literal["risk", "relative risk", "malignant sensitivity"]
-_SIGNS: dict[TargetKind, str] = {"risk": "≤", "relative risk": "≤", "malignant sensitivity": "≥"}
+TargetKind = Literal["risk", "relative risk", "sensitivity"]
+_SIGNS: dict[TargetKind, str] = {"risk": "≤", "relative risk": "≤", "sensitivity": "≥"}
+# Before another class could be the positive one.
+_FORMER = "malignant "
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be reached on the slices not referred: a risk of at most, or a sensitivity of at least.
 
-    A relative risk is in units of the risk without referral. Sensitivities are targets of version 0.1.0 only.
+    A relative risk is in units of the risk without referral. Sensitivities, those of the positive class, are targets of
+    version 0.1.0 only.
     """
 
     kind: TargetKind
@@ -63,7 +66,7 @@ class Referral(msgspec.Struct, frozen=True, kw_only=True):
 class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
     """A point of the risk–coverage curve: slices below `threshold` are referred.
 
-    `malignant_sensitivity` is that of the malignant slices not referred, None where there are none.
+    `malignant_sensitivity` is that of the slices of the positive class not referred, None where there are none.
     """
 
     threshold: Share
@@ -75,7 +78,7 @@ class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
 class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A threshold evaluated on slices that it was not chosen on, with intervals over near-duplicate groups.
 
-    `risk` and `malignant_sensitivity` are of the slices not referred.
+    `risk` and `malignant_sensitivity`, that of the `positive_class`, are of the slices not referred.
     """
 
     n: int
@@ -85,28 +88,29 @@ class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Estimate
     risk: Estimate
     malignant_sensitivity: Estimate | None
+    positive_class: str = ""
 
 
 def parse_target(text: str) -> Target:
     """Read a target as `str(target)` wrote it. Raises UsageError."""
     for kind in get_args(TargetKind):
-        name, sign, value = text.partition(f" {_SIGNS[kind]} ")
+        name, sign, value = text.removeprefix(_FORMER).partition(f" {_SIGNS[kind]} ")
         if sign and name == kind and re.fullmatch(r"[0-9.]{1,20}", value) and value.count(".") < 2:
             return Target(kind=kind, value=float(value))
     raise UsageError(f"unknown referral target {text!r}", f"for example {DEFAULT}")
 
 
 def risk_coverage_curve(
-    confidence: Floats, right: NDArray[np.bool_], malignant: NDArray[np.bool_]
+    confidence: Floats, right: NDArray[np.bool_], positive: NDArray[np.bool_]
 ) -> tuple[CoveragePoint, ...]:
     """Every point of the risk–coverage curve of decisions (n,), n ≥ 1, the smallest threshold (0: none referred) first.
 
-    `right` says which decisions are, `malignant` which slices; (n,) each. Thresholds lie half-way between confidences,
+    `right` says which decisions are, `positive` which slices; (n,) each. Thresholds lie half-way between confidences,
     so that rounding in a logit's last bit changes no referral.
     """
     distinct = np.unique(confidence)
     thresholds = [0.0, *((distinct[1:] + distinct[:-1]) / 2).tolist()]
-    return tuple(_point(threshold, confidence >= threshold, right, malignant) for threshold in thresholds)
+    return tuple(_point(threshold, confidence >= threshold, right, positive) for threshold in thresholds)
 
 
 def choose(points: Sequence[CoveragePoint], target: Target, n: int) -> Referral:
@@ -144,8 +148,8 @@ def measure(evaluation: Evaluation, threshold: float, rule: DecisionRule) -> Sel
     accepted, right = rule.confidence(probabilities) >= threshold, rule.right(probabilities, labels)
     sensitivity = None
     if rule.positive is not None:
-        accepted_malignant = accepted & (labels == rule.positive)
-        sensitivity = intervals.share_estimate(right[accepted_malignant], groups[accepted_malignant])
+        accepted_positive = accepted & (labels == rule.positive)
+        sensitivity = intervals.share_estimate(right[accepted_positive], groups[accepted_positive])
     return SelectiveFigures(
         n=len(labels),
         groups=len(set(evaluation.groups)),
@@ -154,18 +158,19 @@ def measure(evaluation: Evaluation, threshold: float, rule: DecisionRule) -> Sel
         coverage=intervals.share_estimate(accepted, groups),
         risk=intervals.share_estimate(~right[accepted], groups[accepted]),
         malignant_sensitivity=sensitivity,
+        positive_class=positive_class(evaluation.classes, evaluation.positive_class),
     )
 
 
 def _point(
-    threshold: float, accepted: NDArray[np.bool_], right: NDArray[np.bool_], malignant: NDArray[np.bool_]
+    threshold: float, accepted: NDArray[np.bool_], right: NDArray[np.bool_], positive: NDArray[np.bool_]
 ) -> CoveragePoint:
-    accepted_malignant = accepted & malignant
+    accepted_positive = accepted & positive
     return CoveragePoint(
         threshold=threshold,
         coverage=float(accepted.mean()),
         risk=float((~right)[accepted].mean()),
-        malignant_sensitivity=float(right[accepted_malignant].mean()) if accepted_malignant.any() else None,
+        malignant_sensitivity=float(right[accepted_positive].mean()) if accepted_positive.any() else None,
     )
 
 
@@ -176,7 +181,7 @@ def _risk_of_all(points: Sequence[CoveragePoint]) -> float:
 
 def _shortfall(point: CoveragePoint, target: Target, risk_of_all: float) -> float:
     """How far a point is from its target: 0 when it reaches it."""
-    if target.kind == "malignant sensitivity":
+    if target.kind == "sensitivity":
         sensitivity = point.malignant_sensitivity
         return max(0.0, target.value - 1e-9 - (sensitivity if sensitivity is not None else 0.0))
     most = target.value * (risk_of_all if target.kind == "relative risk" else 1.0)

@@ -14,10 +14,11 @@ from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
 from lungcli.core.versioned import AtLeastOne, Count, NotNegative, Positive, Share
 from lungcli.imaging.ood import OodStatistics
+from lungcli.metrics import predictions
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import DecisionRule, OperatingPoint, ReliabilityBand, Separability
-from lungcli.metrics.predictions import Figures, positive_index
+from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import CoveragePoint, Referral
 
 FORMAT_VERSION = 1
@@ -126,7 +127,7 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
     `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
-    `difference` is that of the gate's metric to the float file and `malignant` that of malignant sensitivity, both
+    `difference` is that of the gate's metric to the float file and `malignant` that of sensitivity, both
     paired over near-duplicate groups; `fails` lists the limits it misses, and is empty where it passes.
     """
 
@@ -147,7 +148,8 @@ class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The test part under one perturbation of the acquisition; `strength` is 1 to 3, and 0 for unchanged slices.
 
     `setting` is the strength in the perturbation's own unit. `flips` is the share of predictions that differ from those
-    of the unchanged slices, `malignant_flips` that among slices of the class malignant, None without such.
+    of the unchanged slices, `malignant_flips` that among slices of the positive class, None without such. The
+    `malignant_` fields are of the positive class.
     """
 
     change: str
@@ -163,9 +165,9 @@ class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
 class ExternalFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics on a user's own folder of slices, all of the class `label`.
 
-    `right` is the share classified correctly; `specificity` the share not predicted malignant, None for malignant
-    slices; `referred` the share below `threshold`, both None for a model without a referral threshold. `digest` tells
-    folders apart by content: neither path nor name gets into a model file.
+    `right` is the share classified correctly; `specificity` the share not predicted positive, None for slices of the
+    positive class; `referred` the share below `threshold`, both None for a model without a referral threshold. `digest`
+    tells folders apart by content: neither path nor name gets into a model file.
     """
 
     label: str
@@ -233,12 +235,24 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         names = (*self.classes, self.model, self.stage, self.teacher, self.strategy, data.name, split.name)
         if "" in self.classes or not all(len(name) <= _LONGEST_NAME and name.isprintable() for name in names):
             raise ValueError("a name in it is no line of text")
+        if self.recipe.positive_class not in ("", *self.classes):
+            raise ValueError("its positive class is none of its classes")
+
+    @property
+    def positive_class(self) -> str:
+        """The class that sensitivity, referral and the gate speak of; empty where there is none."""
+        return predictions.positive_class(self.classes, self.recipe.positive_class)
+
+    @property
+    def positive(self) -> int | None:
+        """Index of the positive class, None where there is none."""
+        return predictions.positive_index(self.classes, self.recipe.positive_class)
 
     @property
     def rule(self) -> DecisionRule:
         """How probabilities become a finding."""
         threshold = self.operating_point.threshold if self.operating_point else None
-        return DecisionRule(positive=positive_index(self.classes), threshold=threshold)
+        return DecisionRule(positive=self.positive, threshold=threshold)
 
 
 def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:

@@ -40,6 +40,7 @@ def start(kind: Kind, recipe: Recipe, name: str = "") -> tuple[Run, bool]:
 def resolve(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe with what this machine decides, and the runs that its teachers come from. Raises UsageError."""
     recipe = stages.resolve_device(recipe)
+    stages.require_metric(recipe)
     prune.require_prunable(kind, recipe)
     recipe, origins = (recipe, "") if kind == "train" else _with_teachers(recipe)
     _require_capable(kind, recipe, origins)

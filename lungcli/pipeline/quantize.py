@@ -29,7 +29,7 @@ _SAME_SPEED = 0.05
 
 def quantize(run: Run, run_data: RunData) -> Generator[Event, None, ModelCard]:
     """Make the int8 model file out of the student's; see `compress_file`."""
-    limits = Limits(max_drop=run.recipe.max_int8_drop)
+    limits = Limits(max_drop=run.recipe.max_int8_drop, metric=run.recipe.metric.replace("-", "_"))
     source, to = (run.stage(stage) / stages.MODEL for stage in ("student", "int8"))
     return compress_file(source, to, run_data, limits, tuning=run.recipe.qat_epochs)
 
@@ -121,6 +121,7 @@ def check_of(card: ModelCard, limits: Limits) -> Decision:
         difference=chosen.difference or Estimate(value=None, low=None, high=None),
         metric=limits.metric,
         malignant=chosen.malignant,
+        positive_class=card.positive_class,
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import paths, registry
+from lungcli.core import names, paths, registry
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, now
@@ -28,7 +28,7 @@ from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
 from lungcli.metrics.operating_point import OperatingTarget
-from lungcli.metrics.predictions import MALIGNANT
+from lungcli.metrics.predictions import MALIGNANT, positive_class
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
@@ -77,12 +77,41 @@ def load_with_split(recipe: Recipe) -> tuple[Manifest, Split]:
 
 
 def resolve_device(recipe: Recipe) -> Recipe:
-    """Return the recipe with names as in the registry, and device, precision and threads of this machine."""
+    """Return the recipe with names as in the registry and the data set, and what this machine decides.
+
+    Raises UsageError for unknown names.
+    """
     from lungcli.training import devices
 
     data = manifest.load(recipe.data)
-    named = msgspec.structs.replace(recipe, data=data.name, model=registry.net(recipe.model).name)
+    named = msgspec.structs.replace(
+        recipe,
+        data=data.name,
+        model=registry.net(recipe.model).name,
+        positive_class=_positive_class(data, recipe.positive_class),
+    )
     return devices.resolve(named)
+
+
+def _positive_class(data: Manifest, name: str) -> str:
+    """Return the positive class as the data set spells it; empty for malignant, so that both are one recipe."""
+    label = names.find(name, {label: label for label in data.classes}, "class of the data set") if name else ""
+    return "" if label == MALIGNANT else label
+
+
+def require_metric(recipe: Recipe) -> None:
+    """Raise UsageError where the data set of a recipe has no such metric as the gate is to use."""
+    data = manifest.load(recipe.data)
+    if recipe.metric == "worst-institution" and len(set(data.institutions())) < 2:
+        raise UsageError(
+            f"--metric {recipe.metric} takes slices of several institutions, and {data.name!r} has one",
+            "combine data sets of several: lungcli data combine A B --name AB",
+        )
+    if recipe.metric.endswith("sensitivity") and not positive_class(data.classes, recipe.positive_class):
+        raise UsageError(
+            f"--metric {recipe.metric} is of a positive class, and {data.name!r} has no class malignant",
+            "name one with --positive-class",
+        )
 
 
 def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, None]:
@@ -139,7 +168,7 @@ def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
     from lungcli.training import loop
 
     data, split = run_data.manifest, run_data.split
-    names = sorted(set(data.institutions()))
+    institutions = sorted(set(data.institutions()))
     held_out = frozenset(data.slices[row].patient for row in (*split.val, *split.test))
     if recipe.lesions and MALIGNANT not in data.classes:
         raise UsageError(f"lesions are malignant, and {data.name!r} has no such class", "leave --lesions out")
@@ -150,8 +179,9 @@ def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
         train=np.array(split.train, dtype=np.int64),
         validation=np.array(split.val, dtype=np.int64),
         digest=split.digest + (manifest.load(recipe.lesions).digest if recipe.lesions else ""),
-        institutions=np.array([names.index(name) for name in data.institutions()], dtype=np.int64),
+        institutions=np.array([institutions.index(name) for name in data.institutions()], dtype=np.int64),
         lesions=lesions.load(recipe.lesions, "train", held_out) if recipe.lesions else None,
+        positive_class=recipe.positive_class,
     )
 
 
@@ -293,11 +323,11 @@ def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
     for stage in stages:
         path = run.stage(stage) / MODEL
         model = model_file.load(path)
-        predictions = evaluate.evaluate(
+        evaluation = evaluate.evaluate(
             model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
         )
-        evaluate.save(predictions, run.stage(stage) / EVALUATION)
-        model_file.recard(path, evaluate.with_figures(model.card, predictions))
+        evaluate.save(evaluation, run.stage(stage) / EVALUATION)
+        model_file.recard(path, evaluate.with_figures(model.card, evaluation))
 
 
 def record_failed_checks(run: Run, failed: tuple[str, ...]) -> None:

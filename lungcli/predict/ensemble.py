@@ -89,8 +89,8 @@ def member_prediction(model: Model, probabilities: Floats) -> MemberPrediction:
     )
 
 
-def disagreement_reason(opinions: Sequence[MemberPrediction], positive: str | None) -> str:
+def disagreement_reason(opinions: Sequence[MemberPrediction], positive: str) -> str:
     """Say who says what where models disagree, on whether it is `positive` where there is such a class; else empty."""
-    if len({each.label if positive is None else each.label == positive for each in opinions}) < 2:
+    if len({each.label == positive if positive else each.label for each in opinions}) < 2:
         return ""
     return "the models disagree: " + ", ".join(f"{each.name} says {each.label}" for each in opinions)

@@ -29,6 +29,7 @@ from lungcli.imaging.preprocessing import part_seen, prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import Finding
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
@@ -44,7 +45,7 @@ R = TypeVar("R")
 class Prediction:
     """The prediction for one picture.
 
-    `finding` is `suspicious` for malignancy, `clear` of it, or `refer`; empty for a model without a class malignant.
+    `finding` is `suspicious` (for the `positive_class`), `clear` or `refer`; empty for a model without such a class.
     `label` is the most probable class that the operating point allows, `confidence` how sure that is, 0.5 to 1, and
     `reliability` how often findings of such a confidence were right on validation slices. `indistinct` are pairs of
     classes that the model cannot tell apart. `probabilities` are calibrated, in the order of the model's classes;
@@ -78,6 +79,7 @@ class Prediction:
     views: int = 1
     agreement: float = 1.0
     opinions: tuple[MemberPrediction, ...] = ()
+    positive_class: str = MALIGNANT
     disclaimer: str = DISCLAIMER
 
 
@@ -262,6 +264,7 @@ def _prediction(
         views=max(tta.COUNT if model.averages else 1 for model in models),
         agreement=sum(opinion.label == label for opinion in opinions) / len(opinions) if opinions else 1.0,
         opinions=opinions,
+        positive_class=card.positive_class,
     )
 
 
@@ -273,8 +276,7 @@ def _why_referred(
         if model.card.guard and (stranger := ood.ood_reason(features, model.card.guard)):
             return stranger.reason
     card = ensemble.card(models)
-    positive = None if card.rule.positive is None else card.classes[card.rule.positive]
-    return ensemble.disagreement_reason(opinions, positive) or not_sure(card, confidence)
+    return ensemble.disagreement_reason(opinions, card.positive_class) or not_sure(card, confidence)
 
 
 def not_sure(card: ModelCard, confidence: float) -> str:
@@ -286,7 +288,7 @@ def not_sure(card: ModelCard, confidence: float) -> str:
 
 def finding(card: ModelCard, probabilities: Floats, *, referred: bool) -> Finding:
     """Say what probabilities (K,) mean; see `Prediction`."""
-    if card.rule.positive is None:
+    if not card.positive_class:
         return ""
     if referred:
         return "refer"

@@ -16,7 +16,8 @@ from lungcli.predict.predict import Capture, Outcome, Prediction
 RULE = (
     "the mean of the calibrated probabilities of the slices that were neither refused nor referred; referred itself "
     "where these are fewer than half, where the mean is not sure enough for the model (of several models, the mean of "
-    "their thresholds), or where a slice among them is called malignant and the series is not"
+    "their thresholds), or where a slice among them is called of the positive class (malignant, if there is one) and "
+    "the series is not"
 )
 
 _ENOUGH = 0.5
@@ -27,7 +28,7 @@ class SeriesVerdict:
     """The prediction for one series of at least two slices, made by `RULE`.
 
     Of `slices`, `used` ones count; `referred_slices` were left to a radiologist, and `not_judged` refused or not
-    readable; `malignant_slices` of those used are called malignant. `label` is empty and `probabilities` are too
+    readable; `malignant_slices` of those used are of the `positive_class`. `label` is empty and `probabilities` are too
     where no slice counts.
     """
 
@@ -42,6 +43,7 @@ class SeriesVerdict:
     malignant_slices: int
     referred: bool
     reason: str
+    positive_class: str = MALIGNANT
     rule: str = RULE
     disclaimer: str = DISCLAIMER
 
@@ -92,10 +94,10 @@ def _add(tally: _Tally, outcome: Outcome, card: ModelCard) -> None:
 
 
 def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
-    used, malignant = tally.labels.total(), tally.labels[MALIGNANT]
+    used, positive = tally.labels.total(), tally.labels[card.positive_class]
     mean = np.array(tally.total) / used if used else np.zeros(len(card.classes))
     label = card.classes[int(card.rule.predicted(mean[None])[0])] if used else ""
-    reason = _why_referred(tally, label, float(card.rule.confidence(mean[None])[0]), malignant, card)
+    reason = _why_referred(tally, label, float(card.rule.confidence(mean[None])[0]), positive, card)
     return SeriesVerdict(
         series=name,
         finding=predict.finding(card, mean, referred=bool(reason)),
@@ -105,19 +107,20 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
         used=used,
         referred_slices=tally.referred,
         not_judged=tally.not_judged,
-        malignant_slices=malignant,
+        malignant_slices=positive,
+        positive_class=card.positive_class,
         referred=bool(reason),
         reason=reason,
     )
 
 
-def _why_referred(tally: _Tally, label: str, confidence: float, malignant: int, card: ModelCard) -> str:
+def _why_referred(tally: _Tally, label: str, confidence: float, positive: int, card: ModelCard) -> str:
     """Say why the prediction for a series is left to a radiologist; empty when it is not."""
     used = tally.labels.total()
     if used < _ENOUGH * tally.slices:
         return f"only {used} of {tally.slices} slices count: the others were refused or referred"
     if not_sure := predict.not_sure(card, confidence):
         return not_sure
-    if malignant and label != MALIGNANT:
-        return f"{malignant} of {used} slices called malignant"
+    if positive and label != card.positive_class:
+        return f"{positive} of {used} slices called {card.positive_class}"
     return ""

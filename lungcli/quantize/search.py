@@ -97,7 +97,7 @@ FINE_TUNED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be lost: `max_drop` of `metric` and of malignant sensitivity, and the share of predictions to stay."""
+    """What may be lost: `max_drop` of `metric` and of sensitivity, and the share of predictions to stay."""
 
     max_drop: float = 0.01
     min_agreement: float = 0.99
@@ -194,7 +194,7 @@ def shortfalls(decision: Decision, proof: Int8Proof, limits: Limits, min_int8_sh
     if not acceptance.within(decision.difference, limits.max_drop) or decision.difference.value is None:
         reasons.append(decision.metric.replace("_", " "))
     if not acceptance.within(decision.malignant, limits.max_drop):
-        reasons.append("malignant sensitivity")
+        reasons.append(f"{decision.positive_class} sensitivity")
     spare = math.floor((1 - limits.min_agreement) * proof.n + 1e-9)
     allowed = spare if limits.min_agreement >= 1 else max(1, spare)
     if round((1 - proof.agreement) * proof.n) > allowed:

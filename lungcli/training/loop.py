@@ -21,7 +21,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.datasets.lesions import Lesions
 from lungcli.metrics import calibration, classification
 from lungcli.metrics.classification import Floats, Ints
-from lungcli.metrics.predictions import MALIGNANT
+from lungcli.metrics.predictions import MALIGNANT, positive_index
 from lungcli.training import checkpoint, devices, distributed, fine_tuning, recovery, sampling
 from lungcli.training.augmentation import augment
 from lungcli.training.checkpoint import Position
@@ -39,7 +39,7 @@ class TrainingData:
     """Prepared slices uint8 (n, S, S), labels (n,), and the rows of the training and the validation part.
 
     `institutions` (n,) number where each slice was taken; empty where all are of one. `lesions` are transplanted into
-    slices that are not malignant.
+    slices that are not malignant. Sensitivity is of the `positive_class`, or else of malignant.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,6 +50,7 @@ class TrainingData:
     digest: str
     institutions: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     lesions: Lesions | None = None
+    positive_class: str = ""
 
     def sampling_weights(self) -> Floats:
         """Probabilities (t,) of the rows of the training part that make classes and institutions even."""
@@ -226,12 +227,10 @@ def validate(
     labels = data.labels[data.validation]
     probabilities: Floats = calibration.softmax(distributed.all_gather(logits))
     matrix = classification.confusion(labels, probabilities.argmax(axis=1).astype(np.int64), len(data.classes))
-    sensitivity = None
-    if MALIGNANT in data.classes:
-        sensitivity = float(classification.recalls(matrix)[data.classes.index(MALIGNANT)])
+    recalls, positive = classification.recalls(matrix), positive_index(data.classes, data.positive_class)
     return Score(
         balanced_accuracy=float(classification.balanced_accuracy(matrix)),
-        malignant_sensitivity=sensitivity,
+        malignant_sensitivity=None if positive is None else float(recalls[positive]),
         loss=calibration.negative_log_likelihood(probabilities, labels),
     )
 

@@ -30,6 +30,8 @@ class ColourInput(nn.Module):
     def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.net = net
+        self.scale: Tensor
+        self.offset: Tensor
         self.register_buffer("scale", (1 / (255 * torch.tensor(std))).expand(3).reshape(1, 3, 1, 1).clone())
         self.register_buffer("offset", (-torch.tensor(mean) / torch.tensor(std)).expand(3).reshape(1, 3, 1, 1).clone())
 

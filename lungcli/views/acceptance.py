@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lungcli.core import recipe
+from lungcli.core.formatting import plain
 from lungcli.views.figures import difference, with_interval
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ _PARTS = {"val": "validation", "all": "whole set"}
 
 def check(decision: "Decision") -> str:
     """`distillation check passed: student minus teacher is +0.010 [..] balanced accuracy …, allowed is -0.020`."""
-    malignant = f" and {difference(decision.malignant)} malignant sensitivity" if decision.malignant else ""
+    metric, label = plain(decision.metric.replace("_", " ")), plain(decision.positive_class)
+    of_positive = f" and {difference(decision.malignant)} {label} sensitivity" if decision.malignant else ""
     part = f" ({_PARTS.get(decision.part, decision.part)} part)" if decision.part else ""
     return (
         f"{decision.name} check {'passed' if decision.met else 'failed'}: {decision.model} minus {decision.reference} "
-        f"is {difference(decision.difference)} {decision.metric.replace('_', ' ')}{malignant}, "
+        f"is {difference(decision.difference)} {metric}{of_positive}, "
         f"allowed is {-decision.max_drop:+.3f}{part}"
     )
 

@@ -1,11 +1,12 @@
 """A comparison of models as Markdown and CSV; the columns of every comparison table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lungcli.core.formatting import csv_row, plain
 from lungcli.evaluation.benchmark import Measurement
 from lungcli.evaluation.compare import Comparison, Row
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.significance import Significance
 from lungcli.views.evaluation import RANDOM_SPLIT, SYNTHETIC, rests_on
 from lungcli.views.figures import difference, p_value, with_interval
@@ -13,8 +14,8 @@ from lungcli.views.units import number, size
 
 Column = tuple[str, Callable[[Row], str]]
 
-HEADINGS = {"balanced accuracy": "balanced\naccuracy", "malignant sensitivity": "malignant\nsensitivity"}
-"""Headings longer than what stands below them, on two lines."""
+SENSITIVITY = "sensitivity"
+"""Title of the column whose heading says which class it is of."""
 
 P_VALUES = (
     "p-values are two-sided: p bootstrap is of that difference, over groups; p McNemar (mid-p) treats slices as "
@@ -49,7 +50,7 @@ COLUMNS: tuple[Column, ...] = (
     ("size", lambda row: size(row.bytes)),
     ("p50 ms", lambda row: _latency(row, "p50")),
     ("balanced accuracy", _figure("balanced_accuracy")),
-    ("malignant sensitivity", _figure("malignant_sensitivity")),
+    (SENSITIVITY, lambda row: with_interval(row.figures.sensitivity) if row.figures else "–"),
     ("worst institution", _figure("worst_institution")),
     ("to baseline", lambda row: difference(row.difference)),
     ("net", lambda row: f"{row.model} {'' if row.precision == 'float32' else row.precision}".strip()),
@@ -81,7 +82,7 @@ _MERITS: dict[str, Callable[[Row], float | None]] = {
     "p50 ms": _least(lambda row: row.latency.p50 if row.latency else None),
     "p90 ms": _least(lambda row: row.latency.p90 if row.latency else None),
     "balanced accuracy": _most("balanced_accuracy"),
-    "malignant sensitivity": _most("malignant_sensitivity"),
+    SENSITIVITY: lambda row: row.figures.sensitivity.value if row.figures and row.figures.sensitivity else None,
     "accuracy": _most("accuracy"),
     "macro-F1": _most("macro_f1"),
     "kappa": _most("kappa"),
@@ -95,7 +96,11 @@ def best(rows: Sequence[Row], title: str) -> set[int]:
     if title not in _MERITS:
         return set()
     merits = {index: value for index, row in enumerate(rows) if (value := _MERITS[title](row)) is not None}
-    parts = {(row.data, row.figures.n, row.figures.part, row.figures.protocol) for row in rows if row.figures}
+    parts = {
+        (row.data, row.figures.n, row.figures.part, row.figures.protocol, row.figures.positive_class or MALIGNANT)
+        for row in rows
+        if row.figures
+    }
     depends_on_slices = title not in ("size", "parameters", "p50 ms", "p90 ms")
     if len(set(merits.values())) < 2 or (depends_on_slices and len(parts) > 1):
         return set()
@@ -108,9 +113,20 @@ def brief(title: str, cell: str) -> str:
 
 
 def columns(comparison: Comparison) -> tuple[Column, ...]:
-    """Return the columns of a comparison; that of the worst institution only where some model has been to several."""
-    several = any(row.figures and "worst_institution" in row.figures.estimates for row in comparison.rows)
-    return tuple(column for column in COLUMNS if several or column[0] != "worst institution")
+    """Return the columns of a comparison; those of sensitivity and the worst institution only where a model has it."""
+    figures = [row.figures for row in comparison.rows if row.figures]
+    left_out = set()
+    if figures and not any(item.sensitivity for item in figures):
+        left_out.add(SENSITIVITY)
+    if not any("worst_institution" in item.estimates for item in figures):
+        left_out.add("worst institution")
+    return tuple(column for column in COLUMNS if column[0] not in left_out)
+
+
+def heading(title: str, rows: Iterable[Row]) -> str:
+    """Return the heading of a column: its title, with the positive class where all models have the same one."""
+    classes = {row.figures.positive_class or MALIGNANT for row in rows if row.figures and row.figures.sensitivity}
+    return f"{plain(classes.pop())} {title}" if title == SENSITIVITY and len(classes) == 1 else title
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -125,6 +141,9 @@ def footnotes(comparison: Comparison) -> list[str]:
         f"evaluated on {rests_on(n, groups, part, protocol)}; 95 % intervals by bootstrap over groups"
         for n, groups, part, protocol in sorted(parts)
     ]
+    with_sensitivity = any(row.figures and row.figures.sensitivity for row in comparison.rows)
+    if with_sensitivity and heading(SENSITIVITY, comparison.rows) == SENSITIVITY:
+        lines.append("sensitivity is of each model's own positive class")
     if comparison.evaluated_anew:
         lines.append(
             f"all evaluated anew on the test part of {comparison.evaluated_anew!r}, since the models come from "
@@ -133,7 +152,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     if any(protocol == "random" for _, _, _, protocol in parts):
         lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):
-        lines.append(f"differences are in balanced accuracy, paired, to {comparison.baseline}; n.s.: not significant")
+        metric = comparison.metric.replace("_", " ")
+        lines.append(f"differences are in {metric}, paired, to {comparison.baseline}; n.s.: not significant")
         lines.append(P_VALUES)
     lines += [f"{row.name} has no difference: {row.not_compared}" for row in comparison.rows if row.not_compared]
     if timed := next((row.latency for row in comparison.rows if row.latency), None):
@@ -156,7 +176,7 @@ def footnotes(comparison: Comparison) -> list[str]:
 def markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown table with its footnotes."""
     shown = columns(comparison)
-    lines = [_piped([title for title, _ in shown]), _piped(["---"] * len(shown))]
+    lines = [_piped([heading(title, comparison.rows) for title, _ in shown]), _piped(["---"] * len(shown))]
     lines += [_piped([show(row).replace("|", "\\|") for _, show in shown]) for row in comparison.rows]
     return "\n".join([*lines, "", *(f"- {line}" for line in footnotes(comparison))])
 

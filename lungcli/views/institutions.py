@@ -4,17 +4,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lungcli.core.formatting import plain
+from lungcli.core.names import natural
 from lungcli.views.figures import with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lungcli.evaluation.compare import ModelByInstitution
     from lungcli.metrics.institutions import InstitutionFigures
 
+_POSITIVE = "positive"
 _COLUMNS: tuple[tuple[str, "Callable[[InstitutionFigures], str]"], ...] = (
     ("slices", lambda item: str(item.n)),
     ("groups", lambda item: str(item.groups)),
-    ("malignant", lambda item: str(item.positive)),
+    (_POSITIVE, lambda item: str(item.positive)),
     ("specificity", lambda item: _interval_below(with_interval(item.specificity))),
     ("sensitivity", lambda item: _interval_below(with_interval(item.sensitivity))),
     ("AUC", lambda item: _interval_below(with_interval(item.auc))),
@@ -25,7 +28,7 @@ _OF_ANY_CLASSES = ("balanced accuracy", lambda item: _interval_below(with_interv
 def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
     """Draw a line for each institution, in the order given; dashes where it has no slices to say a figure.
 
-    Without a class malignant there are no sensitivity, specificity and AUC, and balanced accuracy stands for them.
+    Without a positive class there are no sensitivity, specificity and AUC, and balanced accuracy stands for them.
     """
     from rich.table import Table
 
@@ -36,10 +39,36 @@ def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
     )
     drawn.add_column("institution", overflow="fold")
     for name, _ in columns:
-        drawn.add_column(name, justify="right")
+        drawn.add_column(plain(figures[0].positive_class) if name == _POSITIVE else name, justify="right")
     for item in figures:
         drawn.add_row(plain(item.institution), *(show(item) for _, show in columns))
     return drawn
+
+
+def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":
+    """Draw a line for each model and a column for each institution: its score there, from red to green.
+
+    The score is the mean of sensitivity and specificity, or the one of them that has slices there; balanced accuracy
+    where there is no positive class.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    names = sorted({item.institution for row in rows for item in row.institutions}, key=natural)
+    drawn = Table(box=None, pad_edge=False)
+    drawn.add_column("model", overflow="fold")
+    for name in (*names, "worst"):
+        drawn.add_column(plain(name), justify="right", overflow="fold")
+    for row in rows:
+        scores = {item.institution: item.score for item in row.institutions}
+        values = [*(scores.get(name) for name in names), min(scores.values())]
+        cells = [Text("–") if value is None or value < 0 else Text(f"{value:.3f}", _heat(value)) for value in values]
+        drawn.add_row(plain(row.name), *cells)
+    return drawn
+
+
+def _heat(score: float) -> str:
+    return next(colour for least, colour in ((0.9, "green"), (0.75, "yellow"), (0.0, "red")) if score >= least)
 
 
 def _interval_below(cell: str) -> str:

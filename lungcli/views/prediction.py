@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from lungcli.predict.series import SeriesVerdict
 
 SYNTHETIC = "trained on drawn phantoms: says nothing about people"
+UNGUARDED = "trained on pictures of any kind: it has no guard, and refuses none"
 
 _HEADLINES = {
-    "suspicious": "suspicious for malignancy",
-    "clear": "no sign of malignancy",
+    "suspicious": "suspicious for {}",
+    "clear": "no sign of {}",
     "refer": "no answer: refer to a radiologist",
 }
+_CONDITIONS = {MALIGNANT: "malignancy"}
 
 # `malignant   58.0% ` stands before a bar.
 _BEFORE_BAR, _LONGEST_BAR = 18, 60
@@ -32,16 +34,21 @@ def headline(prediction: "Prediction | SeriesVerdict") -> str:
         return "no prediction"
     if not prediction.finding:
         return f"{plain(prediction.label)} {prediction.probabilities[prediction.label]:.1%}"
-    return _HEADLINES[prediction.finding]
+    return _HEADLINES[prediction.finding].format(condition(prediction.positive_class))
+
+
+def condition(positive_class: str) -> str:
+    """What a slice of the positive class is suspicious for."""
+    return _CONDITIONS.get(positive_class, plain(positive_class))
 
 
 def summary(prediction: "Prediction | SeriesVerdict") -> str:
-    """The finding and the probability of malignancy in columns: `suspicious  90.1%`; else, the likeliest class."""
+    """The finding and the probability of the positive class: `suspicious  90.1%`; else, the likeliest class."""
     if not prediction.label:
         return f"{'no prediction':<18}"
     if not prediction.finding:
         return in_columns(prediction.probabilities, 1)
-    return f"{prediction.finding:<11}{prediction.probabilities[MALIGNANT]:6.1%}"
+    return f"{prediction.finding:<11}{prediction.probabilities[prediction.positive_class]:6.1%}"
 
 
 def limits(prediction: "Prediction") -> list[str]:
@@ -53,7 +60,7 @@ def limits(prediction: "Prediction") -> list[str]:
             f"{right.value:.0%} were judged right [{right.low:.0%}, {right.high:.0%}]"
         )
     for first, second in prediction.indistinct:
-        if MALIGNANT not in (first, second):
+        if prediction.positive_class not in (first, second):
             lines.append(f"this model cannot tell {plain(first)} from {plain(second)}")
     return lines
 
@@ -141,7 +148,7 @@ def series_counts(series: "SeriesVerdict") -> str:
     counts = (
         (series.referred_slices, "referred"),
         (series.not_judged, "without a prediction"),
-        (series.malignant_slices, "predicted malignant"),
+        (series.malignant_slices, f"predicted {plain(series.positive_class)}"),
     )
     return ", ".join([f"{series.used} of {series.slices} slices used", *(f"{n} {what}" for n, what in counts if n)])
 

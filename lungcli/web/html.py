@@ -13,8 +13,10 @@ from PIL import Image
 
 from lungcli import DISCLAIMER
 from lungcli.datasets.phantom import dataset
+from lungcli.evaluation.acceptance import METRIC
 from lungcli.imaging.picture import printable
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.predictions import sensitivity_of
 from lungcli.modelfile import model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
@@ -29,7 +31,6 @@ from lungcli.views.figures import with_interval
 MAX_PICTURES = 32
 _MOST_SECONDS = 30.0
 _SIDE = 448
-_HEADLINES = ("balanced_accuracy", "malignant_sensitivity", "accuracy")
 
 STYLE = """
 .lung-card { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 1rem; margin: 0 0 1rem;
@@ -102,14 +103,16 @@ def model_card(card: ModelCard, name: str) -> str:
         "split": card.split.in_words(),
     }
     part, figures = _figures(card)
-    for figure in (figure for figure in _HEADLINES if figure in figures):
+    headlines = (METRIC, sensitivity_of(card.positive_class), "accuracy")
+    for figure in (figure for figure in headlines if figure in figures):
         rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
     if not figures:
         rows["figures"] = "none in this file: it was never evaluated"
     if point := card.operating_point:
         rows["suspicious"] = (
-            f"from a probability of malignancy of {point.threshold:.1%} ({point.target}); on {point.n} validation "
-            f"slices sensitivity {point.sensitivity:.0%}, specificity {point.specificity:.0%}"
+            f"for {prediction.condition(card.positive_class)} from a probability of {point.threshold:.1%} "
+            f"({point.target}); on {point.n} validation slices sensitivity {point.sensitivity:.0%}, "
+            f"specificity {point.specificity:.0%}"
         )
     if band := card.referral:
         rows["refers"] = (
@@ -118,6 +121,8 @@ def model_card(card: ModelCard, name: str) -> str:
         )
     if notes := [prediction.SYNTHETIC] * card.data.synthetic + [acceptance.ADOPTED] * (card.adopted is not None):
         rows["note"] = "; ".join(notes)
+    if card.data.any_picture:
+        rows["guard"] = prediction.UNGUARDED
     lines = "".join(f"<tr><th scope='row'>{_safe(key)}</th><td>{_safe(value)}</td></tr>" for key, value in rows.items())
     brackets = "In brackets: 95 % intervals over near-duplicate groups. " if figures else ""
     return f'<div class="lung-result"><table>{lines}</table><small>{brackets}{_safe(card.disclaimer)}</small></div>'
@@ -171,8 +176,8 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     if unchanged is None:
         return "", {}
     return "test", {
-        "balanced_accuracy": unchanged.balanced_accuracy,
-        "malignant_sensitivity": unchanged.malignant_sensitivity,
+        METRIC: unchanged.balanced_accuracy,
+        sensitivity_of(card.positive_class): unchanged.malignant_sensitivity,
     }
 
 

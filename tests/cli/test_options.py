@@ -47,7 +47,7 @@ def test_the_help_reads_well() -> None:
     for line in (
         "--size PIXELS  Side of the slice in pixels [default 224, 32 to 1024]",
         "-t, --teacher RUN|NET  Run or net; repeat for a mean [default resnet18]",
-        "--devices N  GPUs, or processes on a CPU, that share a batch [default 1, 1 to 1024]",
+        "--devices N  GPUs, or processes, to share a batch [default 1, 1 to 1024]",
         "--keep best|last  Epoch to keep, best by validation [default best]",
     ):
         assert squeezed(line) in text

@@ -153,7 +153,7 @@ def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tupl
         '{"name":"one.onnx","model":"tiny","label":"malignant",'
         '"probabilities":{"benign":0,"malignant":1,"normal":0}},'
         '{"name":"two.onnx","model":"tiny","label":"benign",'
-        '"probabilities":{"benign":0.5,"malignant":0.25,"normal":0.25}}],'
+        '"probabilities":{"benign":0.5,"malignant":0.25,"normal":0.25}}],"positive_class":"malignant",'
         '"disclaimer":"Research software, not a medical device: no clinical decision may rest on it."}'
     )
     assert second == (

@@ -221,6 +221,26 @@ def test_impossible_settings_are_one_line_and_start_no_study(home: Path) -> None
     assert not (home / "searches").exists()
 
 
+def test_several_data_sets_are_searched_as_one(workshop: Path, home: Path) -> None:
+    slices = workshop / "data" / "phantom" / "slices"
+    for name in ("north", "south"):
+        (home / name).mkdir()
+        for label in ("malignant", "normal"):
+            shutil.copytree(slices / label, home / name / label)
+        call(home, "data", "import", home / name)
+    # No trial starts within so short a time.
+    command = ["search", "--student", "ownmodel", *SMALL, "-d", "south", "-d", "north", "--timeout", 0.001]
+
+    done = call(home, *command, "--json")
+
+    document = json.loads(done.stdout)
+    assert "south, north are combined as 'north+south'" in done.stderr
+    assert (document["study"], document["plan"]["settings"]["data"]) == ("search-north+south", "north+south")
+    assert document["trials"] == []
+    # The same command goes on with the same study.
+    assert json.loads(call(home, *command, "--json").stdout)["plan"] == document["plan"]
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"), [("800kB", 800_000), ("1.5 MB", 1_500_000), ("1500000", 1_500_000), ("2MB", 2_000_000)]
 )

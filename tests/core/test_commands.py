@@ -24,9 +24,12 @@ def test_options_come_group_by_group_and_no_name_stands_for_two(command: str) ->
     ("command", "lacking"),
     [
         ("compress", set()),
-        ("distill", {"max_drop", "max_int8_drop", "prune", "qat_epochs"}),
-        ("search", {"max_drop", "max_int8_drop", "prune", "qat_epochs", "folds", "fold"}),
-        ("train", {"max_drop", "max_int8_drop", "prune", "qat_epochs", "teacher", "method", "alpha", "temperature"}),
+        ("distill", {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs"}),
+        ("search", {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs", "folds", "fold"}),
+        (
+            "train",
+            {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs", "teacher", "method", "alpha", "temperature"},
+        ),
     ],
 )
 def test_a_command_lacks_what_it_does_not_do(command: str, lacking: set[str]) -> None:

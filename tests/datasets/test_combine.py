@@ -1,17 +1,23 @@
 """Combining: the same whatever the order, one person in one group, nothing copied, nothing lost in silence."""
 
+import contextlib
+import hashlib
+import itertools
 import random
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lungcli.core.errors import UsageError
-from lungcli.datasets import cache, combine, manifest, verify
+from lungcli.datasets import cache, combine, manifest, source_splits, splits, verify
 from lungcli.datasets.ingest import importer
 from lungcli.datasets.manifest import Manifest
-from tests.imaging.pictures import png, write
+from tests.imaging.pictures import encoded, noise, png, write
 
 
 @pytest.fixture
@@ -64,6 +70,46 @@ def test_the_order_of_data_sets_does_not_matter(imported: Sequence[str]) -> None
         shuffled = random.Random(number).sample(imported, 3)
         again = combined(shuffled, f"all{number}")
         assert msgspec.structs.replace(again, name="all") == first
+
+
+SLICES = st.tuples(st.integers(0, 7), st.booleans(), st.sampled_from(("", "", "p1", "p2", "p3")))
+
+
+@settings(max_examples=20, deadline=None)
+@given(hospitals=st.lists(st.lists(SLICES, min_size=2, max_size=6), min_size=2, max_size=3), seed=st.integers(0, 9))
+def test_copies_and_patients_of_several_hospitals_are_of_one_group_in_any_order(
+    hospitals: list[list[tuple[int, bool, str]]], seed: int
+) -> None:
+    """Each slice is a picture by number, as it is or encoded anew, and perhaps of a named patient."""
+    number_of: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for hospital, slices in enumerate(hospitals):
+            table, files = ["path,label,patient,institution"], {}
+            for row, (number, is_copy, patient) in enumerate(slices):
+                content = encoded(noise(number), "JPEG", quality=80) if is_copy else png(number)
+                number_of[hashlib.sha256(content).hexdigest()] = number
+                files[f"{row}.png"] = content
+                table.append(f"{row}.png,{('normal', 'benign')[number % 2]},{patient},H{hospital}")
+            files["labels.csv"] = "\n".join(table).encode()
+            importer.import_dataset(write(Path(folder) / f"h{hospital}", files))
+    names = [f"h{hospital}" for hospital in range(len(hospitals))]
+
+    data = combined(names, class_map={})
+    again = combined(random.Random(seed).sample(names, len(names)), "again", {})
+
+    for name in (*names, "all", "again"):
+        manifest.remove(name)
+    assert msgspec.structs.replace(again, name="all") == data
+    assert {item.sha256 for item in data.slices} == number_of.keys()
+    for one, other in itertools.combinations(data.slices, 2):
+        if number_of[one.sha256] == number_of[other.sha256] or one.patient == other.patient != "":
+            assert one.group == other.group
+    # No group, and so no patient and no copy, is in two parts of a fold.
+    with contextlib.suppress(UsageError):
+        for fold in source_splits.institution_folds(data):
+            splits.require_no_leak(data, fold)
+            groups = [{data.slices[i].group for i in part} for part in (fold.train, fold.val, fold.test)]
+            assert sum(map(len, groups)) == len(set.union(*groups))
 
 
 def test_files_are_linked_and_outlive_the_other_data_sets(imported: Sequence[str]) -> None:

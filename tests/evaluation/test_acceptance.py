@@ -56,8 +56,27 @@ def test_the_gate_uses_the_metric_it_is_given() -> None:
 def test_a_figure_that_the_classes_lack_is_refused() -> None:
     two = msgspec.structs.replace(TEACHER, classes=("benign", "normal", "other"), probabilities=TEACHER.probabilities)
     assert decide(two, two, 0.0).malignant is None
-    with pytest.raises(UsageError, match="no malignant sensitivity"):
+    with pytest.raises(UsageError, match="the model has no sensitivity"):
         decide(two, two, 0.0, "malignant_sensitivity")
+
+
+def test_the_gate_watches_the_sensitivity_of_the_positive_class() -> None:
+    """As many slices are right, but one that is normal is not found any more."""
+    of_normal = msgspec.structs.replace(TEACHER, positive_class="normal")
+    worse = msgspec.structs.replace(evaluation("bbmmnb"), positive_class="normal")
+    for metric in ("sensitivity", "malignant_sensitivity"):
+        decision = decide(worse, of_normal, 0.1, metric)
+        assert (decision.positive_class, decision.metric) == ("normal", "normal_sensitivity")
+        assert decision.malignant == decision.difference
+        assert decision.difference.value == -0.5
+        assert not decision.met
+
+
+def test_both_checks_of_the_gate_use_the_metric_of_the_recipe() -> None:
+    recipe = recipes.make(data="d", model="ownmodel", metric="sensitivity")
+    checks = acceptance.gate([TEACHER], evaluation("bbmbnn"), evaluation("bbmmnn"), recipe)
+    assert [check.metric for check in checks] == ["malignant_sensitivity"] * 2
+    assert [check.difference.value for check in checks] == [-0.5, 0.5]
 
 
 def test_a_better_model_always_passes() -> None:

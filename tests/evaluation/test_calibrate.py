@@ -107,13 +107,13 @@ def test_a_model_at_chance_has_no_operating_point() -> None:
 
 def test_a_target_of_sensitivity_as_version_0_1_0_had() -> None:
     logits, labels = _drawn(2.0, count=400)
-    target = Target(kind="malignant sensitivity", value=0.6)
+    target = Target(kind="sensitivity", value=0.6)
     card = calibrated(graphs.card(), logits, labels, target)
     assert card.referral is not None
     point = referral.point_of(card.risk_coverage, card.referral)
     assert point.malignant_sensitivity is not None
     assert point.malignant_sensitivity >= 0.6
-    with pytest.raises(UsageError, match="no class malignant"):
+    with pytest.raises(UsageError, match="no positive class"):
         calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
 
 

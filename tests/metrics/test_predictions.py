@@ -6,6 +6,7 @@ import pytest
 from lungcli.core.errors import UsageError
 from lungcli.metrics.predictions import (
     Evaluation,
+    Figures,
     comparable,
     ensemble,
     figures_for,
@@ -50,6 +51,32 @@ def test_balanced_accuracy_is_the_headline_and_accuracy_comes_last() -> None:
     assert names[:2] == ["balanced_accuracy", "malignant_sensitivity"]
     assert names[-1] == "accuracy"
     assert "malignant_sensitivity" not in figures_for(("cat", "dog"))
+    assert [*figures_for(("cat", "dog"), "dog")][1:3] == ["dog_sensitivity", "dog_specificity"]
+
+
+def test_a_class_of_ones_own_is_the_positive_one() -> None:
+    """Half of the normal slices are found, and one of four others is called normal."""
+    predicted = msgspec.structs.replace(evaluation("bnmmnm"), positive_class="normal")
+    found = predicted.figures()
+    assert found.positive_class == "normal"
+    assert found.sensitivity == found.estimates["normal_sensitivity"]
+    assert found.estimates["normal_sensitivity"].value == pytest.approx(1 / 2)
+    assert found.estimates["normal_specificity"].value == pytest.approx(3 / 4)
+    with pytest.raises(ValueError, match="positive class is none of its classes"):
+        msgspec.structs.replace(predicted, positive_class="cat").__post_init__()
+
+
+def test_evaluations_and_figures_of_earlier_versions_speak_of_malignant() -> None:
+    earlier = msgspec.to_builtins(evaluation("bbmbnn"))
+    del earlier["positive_class"]
+    figures = msgspec.convert(earlier, Evaluation).figures()
+    written = msgspec.to_builtins(figures)
+    del written["positive_class"]
+    assert (
+        msgspec.convert(written, Figures).sensitivity
+        == figures.sensitivity
+        == figures.estimates["malignant_sensitivity"]
+    )
 
 
 def test_json_round_trip() -> None:

@@ -66,5 +66,6 @@ def test_the_gate_can_look_at_the_worst_institution() -> None:
     assert decision.difference.value == -0.5
     assert not decision.met
     assert decided(better(ours), ours).met
+    nowhere = msgspec.structs.replace(ours, institutions=())
     with pytest.raises(UsageError, match="the model has no worst institution"):
-        decided(evaluation(*ROWS[:4]), evaluation(*ROWS[:4]))
+        decided(nowhere, nowhere)

@@ -48,6 +48,12 @@ def test_the_headline_is_the_finding_and_never_a_class() -> None:
     assert said.headline(dataclasses.replace(SERIES, label="")) == "no prediction"
 
 
+def test_another_positive_class_is_named_as_it_is() -> None:
+    tumour = dataclasses.replace(PREDICTION, positive_class="tumour", probabilities={"none": 0.25, "tumour": 0.75})
+    assert said.headline(tumour) == "suspicious for tumour"
+    assert said.summary(tumour) == "suspicious  75.0%"
+
+
 def test_the_headline_of_other_classes_is_the_likeliest() -> None:
     birds = dataclasses.replace(PREDICTION, finding="", label="crow", probabilities={"crow": 0.75, "owl": 0.25})
     assert said.headline(birds) == "crow 75.0%"

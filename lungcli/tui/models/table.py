@@ -84,6 +84,10 @@ def _estimate(name: str) -> Callable[[Row], Value]:
     return value
 
 
+def _sensitivity(row: Row) -> Value:
+    return row.figures.sensitivity.value if row.figures and row.figures.sensitivity else None
+
+
 def _shared(
     title: str,
     value: Callable[[Row], Value],
@@ -114,7 +118,7 @@ COLUMNS: tuple[Column, ...] = (
     _shared("size", lambda row: row.bytes, better=-1),
     _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None, better=-1),
     _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True, better=1, short="bal. acc."),
-    _shared("malignant sensitivity", _estimate("malignant_sensitivity"), evaluated=True, better=1, short="mal. sens."),
+    _shared(comparison_table.SENSITIVITY, _sensitivity, evaluated=True, better=1, short="sens."),
     _shared("p90 ms", lambda row: row.latency.p90 if row.latency else None),
     _shared("to baseline", lambda row: row.difference.value if row.difference else None, name="to pinned"),
     Column(title="size ratio", show=_size_ratio, value=lambda row: row.bytes),

@@ -145,7 +145,8 @@ class ModelsView(View):
             for title in self._titles:
                 # The arrow's place is kept free, so that no column moves when rows are sorted.
                 arrow = ("▼" if self._down else "▲") if title == self._sorted else " "
-                heading = title if self._spacious else table.column_of(title).short or title
+                shown = comparison_table.heading(title, (entry.row for entry in self._entries if entry.row))
+                heading = shown if self._spacious else table.column_of(title).short or title
                 width = max(map(len, [*names.values(), heading])) + 2 if title == table.NAME else None
                 grid.add_column(Text(f"{heading} {arrow}"), key=title, width=width)
             for entry in entries:

@@ -10,7 +10,7 @@ from lungcli.tui.runs import event_reader
 from lungcli.tui.runs.event_reader import Best, Place
 
 LOSS, DISTILLATION, RATE, SPEED = "training loss", "distillation loss", "learning rate", "images/s"
-ACCURACY, SENSITIVITY = "validation balanced accuracy", "validation malignant sensitivity"
+ACCURACY, SENSITIVITY = "validation balanced accuracy", "validation sensitivity"
 VALIDATION_LOSS = "validation loss"
 LOAD, MEMORY = "busy cores", "memory in GB"
 METRICS = (ACCURACY, LOSS, DISTILLATION, SENSITIVITY, VALIDATION_LOSS, RATE, SPEED, LOAD, MEMORY)

@@ -24,7 +24,7 @@ from lungcli.views.evaluation import flip_outcome, flips_headline
 
 _FLIPS_SHOWN = 40
 _CURVE_WIDTH, _CURVE_HEIGHT = 100, 14
-_FIGURES = ("net", "size", "p50 ms", "balanced accuracy", "malignant sensitivity", "to baseline")
+_FIGURES = ("net", "size", "p50 ms", "balanced accuracy", comparison_table.SENSITIVITY, "to baseline")
 
 
 def parts(before: Run, after: Run) -> list[RenderableType]:

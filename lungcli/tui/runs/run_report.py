@@ -39,7 +39,6 @@ from lungcli.views.figures import difference
 from lungcli.views.units import duration, number, size
 
 EVALUATION = "evaluation.json"
-_SENSITIVITY = "malignant_sensitivity"
 
 _EVENTS_SHOWN, _OUTPUT_SHOWN = 60, 20
 
@@ -79,15 +78,15 @@ def model_line(run: Run) -> str:
     if not path.is_file():
         return ""
     card, latency = model_file.read_card(path), benchmark.kept(path)
-    figures = card.figures.estimates if card.figures else {}
-    accuracy, sensitivity = (figures.get(name) for name in (acceptance.METRIC, _SENSITIVITY))
+    accuracy = card.figures.estimates.get(acceptance.METRIC) if card.figures else None
+    sensitivity = card.figures.sensitivity if card.figures else None
     warnings = ["! synthetic data"] * card.data.synthetic + ["! random split"] * (card.split.protocol == "random")
     shown = (
         *warnings,
         f"{stage} {size(path.stat().st_size)}",
         f"p50 {f'{latency.p50:.2f} ms' if latency else '–'}",
         f"test bal. acc. {number(accuracy.value if accuracy else None)}",
-        f"mal. sens. {number(sensitivity.value if sensitivity else None)}",
+        f"sens. {number(sensitivity.value if sensitivity else None)}",
     )
     return " · ".join(shown)
 
@@ -100,7 +99,7 @@ def gate(run: Run) -> list[RenderableType]:
         return []
     *teachers, student, int8 = map(evaluate.load, stored)
     table = Table(box=None, pad_edge=False)
-    for title in ("", "check", "of", "balanced accuracy", "malignant sensitivity", "allowed"):
+    for title in ("", "check", "of", run.recipe.metric.replace("-", " "), "sensitivity", "allowed"):
         table.add_column(title)
     for decision in acceptance.gate(teachers, student, int8, run.recipe):
         table.add_row(
