@@ -97,7 +97,7 @@ class DecisionRule:
     def predicted(self, probabilities: Floats) -> Ints:
         """The most probable class that the decision allows: (n,)."""
         if self.positive is None or self.threshold is None:
-            return probabilities.argmax(axis=1).astype(np.int64)
+            return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
         others = probabilities.copy()
         others[:, self.positive] = -1
         predicted: Ints = np.where(self.suspicious(probabilities), self.positive, others.argmax(axis=1))
