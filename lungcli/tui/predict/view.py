@@ -99,7 +99,7 @@ class PredictView(View):
         self.query_one("#text").border_title = "prediction"
         files = self.query_one("#files", DataTable)
         files.border_title = "slices"
-        for title, width in (("class", _CLASS), ("prob.", _SHARE), ("slice", None)):
+        for title, width in (("finding", _CLASS), ("prob.", _SHARE), ("slice", None)):
             files.add_column(Text(title), width=width, key=title)
         self.query_one("#slice", Picture).show(None, EMPTY)
         self._load(slice_prediction.default_model)
