@@ -37,10 +37,10 @@ def predict_shard(location: Location, names: Sequence[str], model: Model, option
     Slices are predicted by themselves: there are no predictions for DICOM series, which may be in several shards.
     Raises NetworkError where the archive cannot be reached.
     """
-    naming = Naming(phi=options.include_phi)
+    seconds = timed_reading.SECONDS
+    naming = Naming(phi=options.include_phi, seconds=seconds)
     with ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch") as pool:
         items = _items(location, names, naming, pool)
-        seconds = timed_reading.SECONDS
         predicted = predict(items, model, force=options.force, workers=options.threads, seconds=seconds)
         # Only the file name is kept of an item, which may hold the whole content.
         predicted_files = [(outcome, capture.item.file) for outcome, capture in predicted]

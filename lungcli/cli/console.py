@@ -36,6 +36,9 @@ _ASCII = {
 }
 _ASCII |= dict.fromkeys("▏▎▍▌▋▊▉", "#")
 
+# Cells of a line: what reads a pipe gets the names of runs whole, however narrow COLUMNS is.
+_IN_A_PIPE = 10_000
+
 
 def prepare_streams() -> bool:
     """Make stdout and stderr fit to be written to; return whether stdout was open.
@@ -88,9 +91,12 @@ def _console(*, stderr: bool) -> "Console":
         def render_str(self, text: str, **how: Any) -> "Text":
             return super().render_str(plain_lines(text), **how)
 
-    return Harmless(
+    console = Harmless(
         stderr=stderr, no_color=not ConsoleOptions.colour or None, highlight=False, markup=False, emoji=False
     )
+    if not console.is_terminal:
+        console.width = _IN_A_PIPE
+    return console
 
 
 def info(text: str, style: str = "") -> None:

@@ -1,6 +1,7 @@
 """`lungcli data`."""
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,9 +48,9 @@ def import_(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Import a folder or .zip file of slices.
+    """Import a folder or .zip file of slices or volumes.
 
-    Near-duplicates are grouped, so that a split keeps them together.
+    Near-duplicates are grouped, so that a split keeps them together; so are the axial slices of a volume (NIfTI).
 
     A table, by --labels or as labels.csv in PATH, gives the class of each file, instead of its folder, and where known
     its patient, institution and lesion mask. The slices of a patient stay in one group; names of patients are not kept.
@@ -354,7 +355,9 @@ def _show_files(title: str, files: "Sequence[Rejected]") -> None:
     if not files:
         return
     out = console.out()
-    out.print(f"{title}:", style="yellow", soft_wrap=True)
+    counts = Counter(item.reason for item in files).most_common(_SHOWN_FILES)
+    by_reason = f" ({'; '.join(f'{count} {reason}' for reason, count in counts)})" if len(files) > _SHOWN_FILES else ""
+    out.print(console.plain(f"{title}{by_reason}:"), style="yellow", soft_wrap=True)
     for item in files[:_SHOWN_FILES]:
         out.print(f"  {console.plain(item.path)}: {console.plain(item.reason)}", soft_wrap=True)
     if len(files) > _SHOWN_FILES:

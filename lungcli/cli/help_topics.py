@@ -30,7 +30,7 @@ ENVIRONMENT: tuple[help_pages.Record, ...] = (
     *((setting.variable, setting.about) for setting in settings.SETTINGS.values()),
     ("LUNGCLI_CONFIG", "The settings file, see `lungcli config list`"),
     ("NO_COLOR", "1: no colours. TERM=dumb also means no bars and no dashboard"),
-    ("COLUMNS", "Width of help and tables where there is no terminal"),
+    ("COLUMNS", "Width of help where there is no terminal"),
 )
 FILES: tuple[help_pages.Record, ...] = (
     ("data/NAME/", "A data set: slices/, manifest.json, and its splits"),

@@ -21,17 +21,16 @@ if TYPE_CHECKING:
     from lungcli.predict.inputs import Item, Naming
     from lungcli.predict.predict import Capture, Outcome
 
-MAX_STDIN_BYTES = 1 << 30
-
-
 Paths = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PATH…",
-        help="PNG, JPEG, TIFF, BMP, DICOM, NIfTI; folders, .zip files, patterns; `-`: a list on stdin, a name a line.",
+        help="Pictures, DICOM, NIfTI, MetaImage, NRRD; folders, .zip files, patterns; `-`: names on stdin, one a line.",
     ),
 ]
-Stdin = Annotated[bool, typer.Option("--stdin", help="Predict the one picture on stdin.", rich_help_panel="Input")]
+Stdin = Annotated[
+    bool, typer.Option("--stdin", help="Predict the one picture on stdin, of at most 192 MiB.", rich_help_panel="Input")
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -91,7 +90,7 @@ Timeout = Annotated[
         min=1,
         max=3600,
         metavar="SECONDS",
-        help="Give up one of several pictures that takes longer to read.",
+        help="Give up a picture that takes longer to read.",
         rich_help_panel="Pictures",
     ),
 ]
@@ -102,7 +101,7 @@ Window = Annotated[
     str,
     typer.Option(
         metavar="CENTER,WIDTH",
-        help="Window in HU that pictures show, from black to white; DICOM and NIfTI say theirs.",
+        help="Window in HU that pictures show, from black to white; DICOM and volumes say theirs.",
         rich_help_panel="Pictures",
     ),
 ]
@@ -162,11 +161,12 @@ def predict(
     form, single = _format(json=json, jsonl=jsonl, csv=csv, explain=explain), _is_single(named_paths, stdin=stdin)
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
-    items = _items(named_paths, naming := inputs.Naming(phi=include_phi), stdin=stdin)
+    items = _items(named_paths, naming := inputs.Naming(phi=include_phi, seconds=timeout), stdin=stdin)
     if scale := _grey_scale(window, hu_offset):
         items = (dataclasses.replace(item, scale=scale) for item in items)
-    workers, seconds = (1, 0.0) if single else (threads, timeout)
-    outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=seconds)
+    items = map(inputs.plain_here, items) if single else items
+    workers = 1 if single else threads
+    outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=timeout)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
     with predict_output.output_writer(form, loaded, single=single, top=top) as write:
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
@@ -310,8 +310,9 @@ def _is_single(named_paths: list[str], *, stdin: bool) -> bool:
 
 
 def _items(named_paths: list[str], naming: "Naming", *, stdin: bool) -> "Iterator[Item]":
+    from lungcli.imaging.picture import MAX_SLICE_BYTES
     from lungcli.predict import inputs
 
     if stdin:
-        return inputs.of_content(sys.stdin.buffer.read(MAX_STDIN_BYTES), "stdin", naming)
+        return inputs.of_content(sys.stdin.buffer.read(MAX_SLICE_BYTES + 1), "stdin", naming)
     return inputs.items(named_paths, naming, sys.stdin.buffer)

@@ -15,6 +15,7 @@ from lungcli.views.units import number, size
 
 _HEADING_WIDTH = 14
 _COLUMN_WIDTH = 16
+_PIPED_WIDTH = 80
 
 
 def show_comparison(comparison: Comparison, *, wide: bool = False) -> None:
@@ -50,7 +51,8 @@ def _hidden(titles: Sequence[str], *, wide: bool) -> list[str]:
 def show_side_by_side(heads: Sequence[str], lines: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Print a column for each of `heads`, as many side by side as fit into the terminal, and a line for each title."""
     out = console.out()
-    beside = max(1, (out.width - _HEADING_WIDTH) // _COLUMN_WIDTH)
+    width = out.width if out.is_terminal else _PIPED_WIDTH
+    beside = max(1, (width - _HEADING_WIDTH) // _COLUMN_WIDTH)
     for start in range(0, len(heads), beside):
         table = Table(box=None, pad_edge=False)
         table.add_column("", width=_HEADING_WIDTH - 2)

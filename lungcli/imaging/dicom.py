@@ -20,6 +20,7 @@ from lungcli.imaging import body_region, dicom_content, dicom_decoder, dicom_tag
 from lungcli.imaging.picture import (
     DAMAGED,
     DICOM_SUFFIXES,
+    MAX_SLICE_BYTES,
     QUIET,
     Picture,
     check_size,
@@ -32,15 +33,13 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 HEAD = 132
-# One data set of the largest slice, 64 million pixels of 16 bits, and its tags.
-MAX_INFLATED = 192 << 20
-
 # Each of 4,096 frames has a dozen, and a fragment of its own.
 MAX_ITEMS = 65_536
 # The tag of an item (PS3.5, section 7.5), in either order of bytes.
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+_UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SORTED_BY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SliceLocation", "InstanceNumber")
 _FRAMES = ("NumberOfFrames", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -74,6 +73,14 @@ def is_dicom(head: bytes, name: str) -> bool:
     """Tell a DICOM file by its first 132 bytes, or by its name where it came without a preamble."""
     named = Path(name).suffix.lower() in DICOM_SUFFIXES
     return head[128:132] == b"DICM" or (named and not head.startswith(PICTURE_MAGIC))
+
+
+def is_uncompressed(content: bytes) -> bool:
+    """Say whether the pixels of a DICOM file are stored as they are, by its file meta information."""
+    try:
+        return content[128:132] != b"DICM" or _meta(content)[1] in _UNCOMPRESSED
+    except struct.error:
+        return False
 
 
 def header(source: Path | bytes) -> Header:
@@ -207,7 +214,7 @@ def _meta(head: bytes) -> tuple[int, str]:
 
 def _inflated(deflated: bytes) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(deflated, MAX_INFLATED)
+    inflated = inflater.decompress(deflated, MAX_SLICE_BYTES)
     if inflater.unconsumed_tail:
         raise ValueError("inflates to more than one slice")
     return inflated

@@ -15,6 +15,7 @@ from lungcli.imaging import dicom, hounsfield, jpeg_header
 from lungcli.imaging.picture import (
     DAMAGED,
     QUIET,
+    VOLUME_SUFFIXES,
     Grey,
     Picture,
     Pixels,
@@ -38,6 +39,11 @@ _SAY_SCALE = (
     "say what it shows, black to white, with --window CENTER,WIDTH, or what HU lie higher by with --hu-offset N"
 )
 _END_OF_JPEG = b"\xff\xd9"
+_PNG_HEADER = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_JPEG = b"\xff\xd8\xff"
+PLAIN_BYTES = 1 << 20
+"""Bytes of the largest plain picture, see `is_plain`."""
+_PLAIN_PIXELS = 4_000_000
 
 
 def read(
@@ -60,7 +66,28 @@ def read(
         raise UnreadableInputError(f"cannot read {shown}: it is empty", "copy or download it again")
     if dicom.is_dicom(content[: dicom.HEAD], name or ("" if isinstance(source, bytes) else source.name)):
         return dicom.read_dicom(content, shown)
+    if shown.lower().endswith(VOLUME_SUFFIXES):
+        raise UnreadableInputError(
+            f"cannot read {shown}: it is a volume of many slices",
+            "`lungcli predict` and `data import` read all of them",
+        )
     return _read_picture(content, shown, colour=colour, known=scale)
+
+
+def is_plain(content: bytes, name: str) -> bool:
+    """Say whether a picture is a small PNG, JPEG or uncompressed DICOM file, as most are.
+
+    It is decoded within a second or two, whatever it holds.
+    """
+    if len(content) > PLAIN_BYTES:
+        return False
+    if dicom.is_dicom(content[: dicom.HEAD], name):
+        return dicom.is_uncompressed(content)
+    if content.startswith(_PNG_HEADER):
+        size: tuple[int, int] | None = (int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big"))
+    else:
+        size = jpeg_header.size_of(content) if content.startswith(_JPEG) else None
+    return size is not None and size[0] * size[1] <= _PLAIN_PIXELS
 
 
 def _read_picture(content: bytes, shown: str, *, colour: bool, known: hounsfield.GreyScale | None) -> Picture:

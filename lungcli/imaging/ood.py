@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.versioned import Count
+from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood_features import Features, measure
 from lungcli.imaging.picture import Picture
@@ -89,30 +90,44 @@ _ACQUISITION = {
     "white": _Acquisition(spread=0.05, less="of less white", more="of tissue cut off at white by the window"),
 }
 FEATURES = tuple(_ACQUISITION)
+# Measured between neighbouring pixels, whatever lies between them in the body.
+_BY_PIXELS = ("noise", "grain", "sharpness")
 
 
 def rejection(picture: Picture, features: Features) -> Rejection | None:
     """Return why a picture is no axial slice of the lungs by its header or its layout, None where it may be one."""
     if picture.region:
-        return Rejection(reason=f"the header says it shows {picture.region}", score=_MOST)
+        return Rejection(reason=named_elsewhere(picture.region), score=_MOST)
     return layout_rejection(features)
+
+
+def named_elsewhere(region: str) -> str:
+    """Return why a slice is none of the chest whose header names another `region`."""
+    return f"the header says it shows {region}"
 
 
 def layout_rejection(signs: Features) -> Rejection | None:
     """Return why a picture cannot be an axial slice of the lungs, None where it may be one.
 
     Limits leave room around windows from soft tissue to full range, gamma .7 to 1.4, crops, blur, and margins of any
-    grey. The first rule broken is told.
+    grey. The first rule broken is told, and where the picture has fewer pixels than lungs are looked for in, that too.
     """
-    return next((rejection for rule in _RULES if (rejection := rule(signs))), None)
+    rejection = next((rejection for rule in _RULES if (rejection := rule(signs))), None)
+    if rejection is None or signs.side >= lung_segmentation.SIDE or rejection.reason in _AT_ANY_SIZE:
+        return rejection
+    how = f"hard to tell at so low a resolution ({signs.side:.0f} pixels a side)"
+    return Rejection(reason=f"{rejection.reason}; {how}", score=rejection.score)
+
+
+_AT_ANY_SIZE = ("a colour picture", "blank")
 
 
 def _coloured(signs: Features) -> Rejection | None:
-    return _above(signs.colour, 0.05, "a colour picture")
+    return _above(signs.colour, 0.05, _AT_ANY_SIZE[0])
 
 
 def _blank(signs: Features) -> Rejection | None:
-    return _below(signs.contrast, 0.02, "blank")
+    return _below(signs.contrast, 0.02, _AT_ANY_SIZE[1])
 
 
 def _negative(signs: Features) -> Rejection | None:
@@ -300,8 +315,11 @@ def ood_reason(signs: Features, statistics: OodStatistics) -> Rejection | None:
         return None
     away = _away(signs, statistics) / np.array(statistics.spread)
     furthest = int(np.abs(away).argmax())
-    sign = _ACQUISITION[statistics.signs[furthest]]
-    how = sign.more if away[furthest] > 0 else sign.less
+    name = statistics.signs[furthest]
+    how = _ACQUISITION[name].more if away[furthest] > 0 else _ACQUISITION[name].less
+    # Fewer pixels a centimetre make all edges steep.
+    if name in _BY_PIXELS and signs.side < lung_segmentation.SIDE:
+        how = f"of lower resolution ({signs.side:.0f} pixels a side)"
     return Rejection(reason=f"unfamiliar acquisition: {how} than the slices it learned from", score=score)
 
 

@@ -42,7 +42,8 @@ class Features:
 
     Acquisition: `noise` in the tissue and `sharpness` of the steepest edges, of the contrast, log10; `grain`, the
     noise two pixels apart over that of neighbours, log10; `lung` and `tissue`, grey levels; `texture`, spread within
-    the lungs, of the contrast; `black` and `white`, shares of lungs and body that are clipped.
+    the lungs, of the contrast; `black` and `white`, shares of lungs and body that are clipped. `side` is the picture's
+    shorter one in pixels.
     """
 
     colour: float
@@ -72,6 +73,7 @@ class Features:
     texture: float
     black: float
     white: float
+    side: float
 
 
 def measure(picture: Picture, segmentation: LungSegmentation | None = None) -> Features:
@@ -128,6 +130,7 @@ def _signs(picture: Picture, segmentation: LungSegmentation) -> Features:
         texture=float(within_lungs.std()) / span if within_lungs.size else 0.0,
         black=_part(within_lungs < 1 / 255),
         white=_part(flesh > 254 / 255),
+        side=float(min(picture.pixels.shape)),
     )
 
 

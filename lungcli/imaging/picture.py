@@ -18,11 +18,14 @@ Pixels = NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 1 << 30
+# The largest slice, 64 million pixels of 16 bits, and its tags.
+MAX_SLICE_BYTES = 192 << 20
 MIN_SIDE = 32
 # Of a strip of 2,000,000 by 32 pixels, what looks for lungs would take 16 s and 2.6 GB.
 MAX_SIDE, MAX_ASPECT = 16_384, 16
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 
 # What decoders raise on damaged content, besides OSError.
 DAMAGED = (

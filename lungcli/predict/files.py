@@ -31,12 +31,12 @@ def on_disk(*parts: str | Path) -> File:
     return File(path=name, head=functools.partial(first_bytes, path), get=lambda: path)
 
 
-def first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path, count: int = dicom.HEAD) -> bytes:
     """First bytes of a file. What is no file, and what can't be opened, has none; reading it says why."""
     # A pipe would not give its first bytes twice.
     if path.is_file():
         with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-            return file.read(dicom.HEAD)
+            return file.read(count)
     return b""
 
 

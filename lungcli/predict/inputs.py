@@ -4,6 +4,7 @@ Slices come in the order they were named in; within a folder or .zip file by nam
 at the place of its first slice. Names are as typed, without what names a patient in those of DICOM files.
 """
 
+import dataclasses
 import functools
 import glob
 import os
@@ -17,12 +18,13 @@ from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
-from lungcli.imaging import dicom, nifti, privacy
+from lungcli.imaging import dicom, privacy, volumes
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.hounsfield import GreyScale
-from lungcli.imaging.image_io import read
-from lungcli.imaging.picture import Picture, printable
-from lungcli.predict import files
+from lungcli.imaging.image_io import PLAIN_BYTES, is_plain, read
+from lungcli.imaging.picture import MAX_SLICE_BYTES, Picture, printable
+from lungcli.predict import containers, files, timed_reading
+from lungcli.predict.containers import Container
 
 Source = Path | bytes | Callable[[], Picture]
 
@@ -55,11 +57,13 @@ class Item:
 class Naming:
     """How things are called: series by number, in order of appearance, and paths without the words of any patient met.
 
-    With `phi` everything is called what it is. `passed_over` counts files of folders and .zip files that hold no
-    picture, by what they are, such as `RT Structure Set`.
+    With `phi` everything is called what it is. Opening a file of many slices, and reading each, may take so many
+    `seconds`; with 0 it is done in this process, and takes what it takes. `passed_over` counts files of folders and
+    .zip files that hold no picture, by what they are, such as `RT Structure Set`.
     """
 
     phi: bool = False
+    seconds: float = 0.0
     words: set[str] = field(default_factory=set)
     series: dict[str, str] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -78,6 +82,19 @@ def items(named: Iterable[str], naming: Naming, stdin: BinaryIO | None = None) -
             yield from _of_path(name, naming)
 
 
+def plain_here(item: Item) -> Item:
+    """Return an item that is read in this process, without a limit of time, where that takes a second at most.
+
+    To start another process takes as long as the whole prediction of a small picture, see `image_io.is_plain`.
+    """
+    if callable(item.source):
+        return item
+    content = files.first_bytes(item.source, PLAIN_BYTES + 1) if isinstance(item.source, Path) else item.source
+    if not is_plain(content, item.shown):
+        return item
+    return dataclasses.replace(item, source=functools.partial(read, content, item.shown, scale=item.scale))
+
+
 def beside(path: Path, naming: Naming) -> Iterator[Item]:
     """Yield the slices of the files in the folder of `path`, its own among them, but not those of subfolders."""
     names = [str(file) for file in path.parent.iterdir() if wanted(file.name) and file.is_file()]
@@ -85,7 +102,12 @@ def beside(path: Path, naming: Naming) -> Iterator[Item]:
 
 
 def of_content(content: bytes, name: str, naming: Naming) -> Iterator[Item]:
-    """Yield the slices of one file that came as bytes, such as a picture on stdin."""
+    """Yield the slices of one file that came as bytes, at most 192 MiB, such as a picture on stdin."""
+    if len(content) > MAX_SLICE_BYTES:
+        yield _unreadable(
+            f"cannot read {name}: it is larger than {MAX_SLICE_BYTES >> 20} MiB", "name the file", name, naming
+        )
+        return
     yield from _of_file(files.in_memory(name, content), naming)
 
 
@@ -121,7 +143,6 @@ def is_picture(name: str, head: bytes) -> bool:
     """Say whether a file in a folder is taken for a picture, by its name or its first 132 bytes."""
     return (
         dicom.is_dicom(head, name)
-        or nifti.is_nifti(name)
         or may_be_picture(PurePosixPath(PurePosixPath(name).name))
         or head.startswith(dicom.PICTURE_MAGIC)
     )
@@ -163,7 +184,7 @@ def passed_over(naming: Naming) -> str:
 
 def is_single(named: Sequence[str]) -> bool:
     """Say whether the user named one file, so that one prediction is to be expected."""
-    if len(named) != 1 or named[0] == LIST or nifti.is_nifti(named[0]):
+    if len(named) != 1 or named[0] == LIST or volumes.is_volume(named[0]):
         return False
     path = Path(named[0])
     if not folders.exists(path):
@@ -197,22 +218,19 @@ def _of_file(file: files.File, naming: Naming) -> Iterator[Item]:
 
 
 def _of_picture(file: files.File, naming: Naming) -> Iterator[Item]:
-    """Yield a picture, or the axial slices of a NIfTI volume, which is a series of its own."""
+    """Yield a picture, or the axial slices of a volume, which is a series of its own."""
     shown = _shown(file.path, naming)
     try:
         source = file.get()
-        if not nifti.is_nifti(file.path):
+        if not volumes.is_volume(file.path):
             yield Item(shown=shown, source=source)
             return
-        volume = nifti.opened(source, printable(shown))
+        volume = _opened(source, file.path, shown, naming)
     except UnreadableInputError as error:
         yield Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint))
         return
     series = _series(Header(series=shown), naming)
-    for number in range(volume.slices):
-        name = f"{shown}, slice {number + 1}"
-        read_slice = functools.partial(nifti.read_slice, volume, number, printable(name))
-        yield Item(shown=name, source=read_slice, series=series)
+    yield from _parts(volume, f"{shown}, slice", series)
 
 
 def _of_dicom(file: files.File, header: Header, naming: Naming) -> Iterator[Item]:
@@ -223,16 +241,24 @@ def _of_dicom(file: files.File, header: Header, naming: Naming) -> Iterator[Item
         if header.frames == 1:
             yield Item(shown=shown, source=source, series=series)
             return
-        dataset = dicom.opened(source, printable(shown))
+        container = _opened(source, "", shown, naming)
     except UnreadableInputError as error:
         yield Item(shown=shown, source=functools.partial(_refuse, error.message, error.hint), series=series)
         return
-    places = dicom.places(dataset)
-    for frame in sorted(range(len(places)), key=places.__getitem__):
-        name = f"{shown}, frame {frame + 1}"
-        yield Item(
-            shown=name, source=functools.partial(dicom.read_frame, dataset, frame, printable(name)), series=series
-        )
+    yield from _parts(container, f"{shown}, frame", series)
+
+
+def _opened(source: Path | bytes, name: str, shown: str, naming: Naming) -> Container:
+    """Open a file of many slices; see `containers.opened`."""
+    if naming.seconds:
+        return timed_reading.opened(source, name, printable(shown), naming.seconds)
+    return containers.opened(source, name, printable(shown))
+
+
+def _parts(container: Container, called: str, series: str) -> Iterator[Item]:
+    for part in container.parts:
+        name = f"{called} {part + 1}"
+        yield Item(shown=name, source=functools.partial(container.read, part, printable(name)), series=series)
 
 
 def _called(file: files.File, header: Header, naming: Naming) -> str:

@@ -182,7 +182,9 @@ def in_order(
 def opened(item: Item, seconds: float = 0.0) -> Picture | Failure:
     """Read a picture, for `seconds` at most if that is not 0; what cannot be read becomes a Failure."""
     try:
-        return timed_reading.read_timed(item, seconds) if seconds else item.read()
+        if seconds and not callable(item.source):
+            return timed_reading.read_timed(item.source, item.shown, item.scale, seconds)
+        return item.read()
     except UnreadableInputError as error:
         return Failure(source=item.shown, reason=error.message, hint=error.hint)
 

@@ -4,8 +4,10 @@ A decoder cannot be stopped from within, and one that hangs would stop all that 
 """
 
 import atexit
+import functools
 import os
-from collections import deque
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,25 +19,36 @@ from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, printable
-from lungcli.predict.inputs import Item
+from lungcli.predict import containers
+from lungcli.predict.containers import Container
 
 SECONDS = 10.0
 """What a picture may take; the largest there may be takes 2 to 4 s."""
 
 # Enough for 64 million pixels as they are decoded, several times over.
 _MOST_BYTES = 4 << 30
-_idle: deque[WorkerProcess] = deque()
+_NO_PART, _OPEN = -2, -1
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture in a file or in bytes; or one `part` of a container, which is the one that is open if there is no file.
+
+    `volume` is the name of a container that is a volume.
+    """
+
     shown: bytes
     path: bytes = b""
     content: bytes = b""
     scale: GreyScale | None = None
+    part: int = _NO_PART
+    volume: str = ""
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture with its pixels as bytes; or else why there is none."""
+    """A picture with its pixels as bytes, or the parts of a container; or else why there is none.
+
+    `is_open`: the container of a request, if it was one for a part, can be read from.
+    """
 
     width: int = 0
     height: int = 0
@@ -44,35 +57,57 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     colour: float = 0.0
     region: str = ""
     scale: str = ""
+    parts: tuple[int, ...] = ()
+    is_open: bool = False
     problem: str = ""
     hint: str = ""
 
 
-def read_timed(item: Item, seconds: float) -> Picture:
-    """Read a picture as `item.read` does, but within so many seconds. Raises UnreadableInputError.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Source:
+    """A container in another process: what has to be sent to open it."""
 
-    A frame of a file that is open already is read here: its size is known and bounded.
-    """
-    if callable(item.source):
-        return item.read()
-    if isinstance(item.source, bytes):
-        request = _Request(shown=os.fsencode(item.shown), content=item.source, scale=item.scale)
-    else:
-        request = _Request(shown=os.fsencode(item.shown), path=os.fsencode(item.source), scale=item.scale)
-    shown = printable(item.shown)
-    try:
-        answer = _ask(msgspec.msgpack.encode(request), seconds)
-    except TimeoutError as error:
-        raise UnreadableInputError(
-            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: --timeout SECONDS"
-        ) from error
-    except EOFError as error:
-        raise UnreadableInputError(
-            f"cannot read {shown}: its decoder ends or needs too much memory", "copy or download it again"
-        ) from error
-    reply = msgspec.msgpack.decode(answer, type=_Reply)
-    if reply.problem:
-        raise UnreadableInputError(reply.problem, reply.hint)
+    path: bytes
+    content: bytes
+    volume: str
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Reader:
+    """A process that reads, and the container that it has open."""
+
+    process: WorkerProcess
+    holds: _Source | None = None
+
+
+_idle: list[_Reader] = []
+_lock = threading.Lock()
+
+
+def read_timed(source: Path | bytes, shown: str, scale: GreyScale | None, seconds: float) -> Picture:
+    """Read a picture as `image_io.read` does, but within so many seconds. Raises UnreadableInputError."""
+    path, content = _where(source)
+    request = _Request(shown=os.fsencode(shown), path=path, content=content, scale=scale)
+    return _picture(_ask(request, None, printable(shown), seconds))
+
+
+def opened(source: Path | bytes, name: str, shown: str, seconds: float) -> Container:
+    """Open a file of many slices as `containers.opened` does, where opening and each slice take so many seconds."""
+    path, content = _where(source)
+    container = _Source(path=path, content=content, volume=name)
+    parts = _ask(_Request(shown=os.fsencode(shown), part=_OPEN), container, shown, seconds).parts
+
+    def read_part(part: int, shown: str) -> Picture:
+        return _picture(_ask(_Request(shown=os.fsencode(shown), part=part), container, shown, seconds))
+
+    return Container(parts=parts, read=read_part)
+
+
+def _where(source: Path | bytes) -> tuple[bytes, bytes]:
+    return (b"", source) if isinstance(source, bytes) else (os.fsencode(source), b"")
+
+
+def _picture(reply: _Reply) -> Picture:
     return Picture(
         pixels=np.frombuffer(reply.pixels, dtype=np.uint8).reshape(reply.height, reply.width).copy(),
         size=(reply.width, reply.height),
@@ -83,39 +118,85 @@ def read_timed(item: Item, seconds: float) -> Picture:
     )
 
 
-def _ask(request: bytes, seconds: float) -> bytes:
-    """Have a process that is idle, or a new one, answer; there are as many as have ever read at once."""
-    try:
-        worker = _idle.pop()
-    except IndexError:
-        worker = WorkerProcess("lungcli.predict.timed_reading")
-        atexit.register(worker.end)
-    try:
-        return worker.ask(request, seconds)
-    finally:
-        _idle.append(worker)
+def _ask(request: _Request, container: _Source | None, shown: str, seconds: float) -> _Reply:
+    """Have a process that is idle, or a new one, answer; there are as many as have ever read at once.
 
-
-def _reply(content: bytes) -> bytes:
-    request = msgspec.msgpack.decode(content, type=_Request)
-    source: Path | bytes = Path(os.fsdecode(request.path)) if request.path else request.content
-    try:
-        picture = read(source, os.fsdecode(request.shown), scale=request.scale)
-    except UnreadableInputError as error:
-        return msgspec.msgpack.encode(_Reply(problem=error.message, hint=error.hint))
-    height, width = picture.pixels.shape
-    return msgspec.msgpack.encode(
-        _Reply(
-            width=width,
-            height=height,
-            pixels=picture.pixels.tobytes(),
-            kind=picture.kind,
-            colour=picture.colour,
-            region=picture.region,
-            scale=picture.scale,
+    One that has the `container` open comes first; another is sent it along. Raises UnreadableInputError.
+    """
+    reader = _reader(container)
+    if container and reader.holds is not container:
+        request = msgspec.structs.replace(
+            request, path=container.path, content=container.content, volume=container.volume
         )
+    held, reader.holds = reader.holds, None
+    try:
+        reply = msgspec.msgpack.decode(reader.process.ask(msgspec.msgpack.encode(request), seconds), type=_Reply)
+        reader.holds = (container if reply.is_open else None) if container else held
+    except TimeoutError as error:
+        raise UnreadableInputError(
+            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: --timeout SECONDS"
+        ) from error
+    except EOFError as error:
+        raise UnreadableInputError(
+            f"cannot read {shown}: its decoder ends or needs too much memory", "copy or download it again"
+        ) from error
+    finally:
+        with _lock:
+            _idle.append(reader)
+    if reply.problem:
+        raise UnreadableInputError(reply.problem, reply.hint)
+    return reply
+
+
+def _reader(container: _Source | None) -> _Reader:
+    with _lock:
+        if _idle:
+            held = (at for at, reader in enumerate(_idle) if container and reader.holds is container)
+            return _idle.pop(next(held, -1))
+    reader = _Reader(process=WorkerProcess("lungcli.predict.timed_reading"))
+    atexit.register(reader.process.end)
+    return reader
+
+
+def _serve() -> None:
+    """Answer requests; the last container stays open."""
+    kept: list[Container] = []
+    worker_process.serve(functools.partial(_answer, kept), _MOST_BYTES)
+
+
+def _answer(kept: list[Container], content: bytes) -> bytes:
+    request = msgspec.msgpack.decode(content, type=_Request)
+    try:
+        return msgspec.msgpack.encode(_reply(kept, request))
+    except UnreadableInputError as error:
+        return msgspec.msgpack.encode(_Reply(problem=error.message, hint=error.hint, is_open=bool(kept)))
+
+
+def _reply(kept: list[Container], request: _Request) -> _Reply:
+    shown = os.fsdecode(request.shown)
+    source: Path | bytes = Path(os.fsdecode(request.path)) if request.path else request.content
+    if request.part == _NO_PART:
+        return _encoded(read(source, shown, scale=request.scale))
+    if source:
+        kept.clear()
+        kept.append(containers.opened(source, request.volume, shown))
+    if request.part == _OPEN:
+        return _Reply(parts=kept[0].parts, is_open=True)
+    return msgspec.structs.replace(_encoded(kept[0].read(request.part, shown)), is_open=True)
+
+
+def _encoded(picture: Picture) -> _Reply:
+    height, width = picture.pixels.shape
+    return _Reply(
+        width=width,
+        height=height,
+        pixels=picture.pixels.tobytes(),
+        kind=picture.kind,
+        colour=picture.colour,
+        region=picture.region,
+        scale=picture.scale,
     )
 
 
 if __name__ == "__main__":
-    worker_process.serve(_reply, _MOST_BYTES)
+    _serve()

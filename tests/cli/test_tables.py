@@ -88,6 +88,7 @@ def test_wide_shows_every_column_and_a_pipe_cuts_none(capsys: pytest.CaptureFixt
 
 def test_a_narrow_terminal_gets_fewer_columns(capsys: pytest.CaptureFixture[str]) -> None:
     with mock.patch.object(type(console.out()), "is_terminal", new=True):
+        console.out().width = 80
         name = "a-rather-long-name-of-a-run/student"
         rows = (COMPARISON.rows[0], msgspec.structs.replace(COMPARISON.rows[1], name=name))
         tables.show_comparison(msgspec.structs.replace(COMPARISON, rows=rows))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import os
 import tempfile
 import warnings
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import msgspec
+import nibabel
 import numpy as np
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
@@ -22,7 +24,7 @@ from lungcli.datasets import manifest, split_files, splits
 from lungcli.datasets.download import http, mirrors, resumable
 from lungcli.datasets.ingest import label_table, safe_zip
 from lungcli.evaluation import evaluate
-from lungcli.imaging import dicom
+from lungcli.imaging import dicom, volumes
 from lungcli.imaging.image_io import read
 from lungcli.modelfile import model_card, model_file, onnx_wire
 from lungcli.predict import inputs
@@ -65,6 +67,29 @@ def _pictures() -> tuple[bytes, ...]:
     made += [pictures.encoded(grey, "JPEG", progressive=True), pictures.encoded(grey > 99, "PNG")]
     palette = Image.fromarray(colour).quantize(16)
     return (*made, pictures.encoded(np.asarray(palette), "PNG"))
+
+
+def _volume(content: bytes, _folder: Path, name: str = "x.nii") -> None:
+    volume = volumes.opened(content, name, "x")
+    for number in range(min(volume.slices, 3)):
+        assert np.isfinite(volumes.read_slice(volume, number, "x").grey).all()
+
+
+def _volumes() -> tuple[bytes, ...]:
+    from tests.imaging import test_volumes
+
+    whole = test_volumes.encoded()
+    return whole, gzip.compress(whole), test_volumes.encoded(kind=nibabel.Nifti2Image)
+
+
+def _itk_volumes() -> tuple[bytes, ...]:
+    from tests.imaging import test_volumes
+
+    return test_volumes.meta_image(), test_volumes.nrrd()
+
+
+def _itk_volume(content: bytes, folder: Path) -> None:
+    _volume(content, folder, "x.nrrd" if content.startswith(b"NRRD") else "x.mha")
 
 
 def _dicom(content: bytes, folder: Path) -> None:
@@ -312,6 +337,8 @@ _RECIPE = Recipe(data="phantom", model="resnet18")
 TARGETS: Mapping[str, Target] = {
     "picture": Target(parse=_picture, seeds=_pictures),
     "dicom": Target(parse=_dicom, seeds=_dicoms),
+    "volume": Target(parse=_volume, seeds=_volumes),
+    "itk": Target(parse=_itk_volume, seeds=_itk_volumes, needs="SimpleITK"),
     "zip": Target(parse=_zip, seeds=_zips),
     "manifest": Target(parse=_manifest, seeds=_manifests),
     "split": Target(parse=_split, seeds=_splits),

@@ -36,6 +36,7 @@ from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import dicom, dicom_content, dicom_decoder, jpeg_header
 from lungcli.imaging import hounsfield as to_hounsfield
 from lungcli.imaging.image_io import read
+from lungcli.imaging.picture import MAX_SLICE_BYTES
 from tests.imaging import dicoms
 from tests.imaging.dicoms import AXIAL, hounsfield, windowed
 from tests.imaging.pictures import HALF_A_LEVEL
@@ -446,7 +447,7 @@ def test_a_bomb_is_not_inflated() -> None:
     content = bomb()
     tracemalloc.start()
     refusal(content)
-    assert tracemalloc.get_traced_memory()[1] < 3 * dicom.MAX_INFLATED
+    assert tracemalloc.get_traced_memory()[1] < 3 * MAX_SLICE_BYTES
     tracemalloc.stop()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lungcli.core.errors import UnreadableInputError
@@ -99,7 +100,7 @@ def test_colour_is_refused_with_its_ratio_to_the_limit() -> None:
 PLAIN = Features(
     **dict.fromkeys(Features.__slots__, 0.0)
     | {"contrast": 0.8, "separation": 0.95, "body": 0.5, "lungs": 0.4, "balance": 0.5, "upright": 0.5, "apart": 1.0}
-    | {"lung": 0.3, "aeration": 0.2, "unevenness": 0.06, "middle": 0.1, "aspect": 1.3}
+    | {"lung": 0.3, "aeration": 0.2, "unevenness": 0.06, "middle": 0.1, "aspect": 1.3, "side": 512}
 )
 
 
@@ -318,3 +319,35 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "00.png").unlink()
     with pytest.raises(UnreadableInputError):
         ood.fit_files(paths[:15], paths[15:])
+
+
+def small(grey: NDArray[np.float32], side: int) -> Features:
+    return ood_features.measure(picture(np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))))
+
+
+@pytest.mark.parametrize("side", [64, 99])
+def test_a_small_picture_is_told_of_its_resolution(side: int) -> None:
+    """Fewer pixels a centimetre make edges steep, and a smoother slice is not what is wrong with it."""
+    assert [ood.layout_rejection(small(grey, side)) for grey in SLICES[:8]] == [None] * 8
+    sharp = dataclasses.replace(SEEN[0], sharpness=9.0, side=side)
+    stranger = ood.ood_reason(sharp, known())
+    assert stranger is not None
+    assert f": of lower resolution ({side} pixels a side) than the slices" in stranger.reason
+    dark = ood.ood_reason(dataclasses.replace(SEEN[0], tissue=-9.0, side=side), known())
+    assert dark is not None
+    assert "of darker tissue" in dark.reason
+    refused = ood.layout_rejection(dataclasses.replace(PLAIN, separation=0.1, side=side))
+    assert refused is not None
+    assert refused.reason == f"{MIXED}; hard to tell at so low a resolution ({side} pixels a side)"
+    assert getattr(ood.layout_rejection(dataclasses.replace(PLAIN, colour=1.0, side=side)), "reason", "") == (
+        "a colour picture"
+    )
+
+
+def test_a_picture_large_enough_is_told_of_its_edges() -> None:
+    stranger = ood.ood_reason(dataclasses.replace(SEEN[0], sharpness=9.0, side=100), known())
+    assert stranger is not None
+    assert "sharper than the slices" in stranger.reason
+    refused = ood.layout_rejection(dataclasses.replace(PLAIN, separation=0.1, side=100))
+    assert refused is not None
+    assert refused.reason == MIXED

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
 
-from lungcli.imaging import hounsfield, lung_segmentation, nifti
+from lungcli.imaging import hounsfield, lung_segmentation, volumes
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Picture, quantized
 from lungcli.imaging.preprocessing import prepare
@@ -36,7 +36,7 @@ def turned() -> bytes:
 
 def volume() -> Picture:
     content = bytes(nibabel.Nifti1Image(HU[::-1, ::-1].T[..., None], np.eye(4)).to_bytes())
-    return nifti.read_slice(nifti.opened(content, "x.nii"), 0, "x")
+    return volumes.read_slice(volumes.opened(content, "x.nii", "x.nii"), 0, "x")
 
 
 LOSSLESS: dict[str, Callable[[], Picture | bytes]] = {

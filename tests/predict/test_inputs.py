@@ -6,15 +6,18 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from pydicom.uid import RTStructureSetStorage, generate_uid
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from lungcli.core.errors import UnreadableInputError, UsageError
+from lungcli.imaging import image_io
+from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import read
 from lungcli.predict import files, inputs
 from lungcli.predict.inputs import Item, Naming
 from tests.imaging import dicoms
-from tests.imaging.pictures import png, write, zipped
+from tests.imaging.pictures import encoded, noise, png, write, zipped
 
 
 def named(*names: object, phi: bool = False, stdin: bytes = b"") -> list[Item]:
@@ -208,14 +211,14 @@ def test_objects_without_a_picture_are_passed_over_in_folders_and_counted(tmp_pa
 
 
 def test_a_volume_is_a_series_of_its_axial_slices(tmp_path: Path) -> None:
-    from tests.imaging import test_nifti
+    from tests.imaging import test_volumes
 
-    folder = write(tmp_path / "in", {"a.nii": test_nifti.encoded(), "b.png": png(1), "c.nii.gz": b"no volume"})
+    folder = write(tmp_path / "in", {"a.nii": test_volumes.encoded(), "b.png": png(1), "c.nii.gz": b"no volume"})
     slices = named(folder)
     names = [f"a.nii, slice {number}" for number in (1, 2, 3)]
     assert shown(folder, slices) == [*names, "b.png", "c.nii.gz"]
     assert [item.series for item in slices] == [*["series 1"] * 3, "", ""]
-    assert slices[2].read().kind == "nifti"
+    assert slices[2].read().kind == "volume"
     assert refused(slices[4]).endswith("c.nii.gz: it is damaged or cut off")
     assert shown(folder, named(folder / "a.nii")) == names
     assert not inputs.is_single([str(folder / "a.nii")])
@@ -292,3 +295,37 @@ def test_what_is_no_list_is_refused_before_it_fills_memory(content: bytes) -> No
     with pytest.raises(UsageError, match="no list of paths"):
         list(inputs.listed(stream))
     assert stream.tell() <= 1 << 17
+
+
+def test_small_pictures_are_read_here_and_what_may_take_long_elsewhere(tmp_path: Path) -> None:
+    large = encoded(np.zeros((2100, 2000), np.uint8))
+    noisy = encoded(np.random.default_rng(1).integers(0, 256, (1200, 1200), dtype=np.uint8))
+    assert len(large) < image_io.PLAIN_BYTES < len(noisy)
+    jpeg = encoded(noise(1), "JPEG")
+    deflated = dicoms.dicom(syntax=DeflatedExplicitVRLittleEndian)
+    given = {"a.png": png(1), "b.jpg": jpeg, "c.tiff": encoded(noise(1), "TIFF"), "d.dcm": dicoms.dicom()}
+    files = given | {
+        "e.png": large,
+        "f.png": noisy,
+        "g.png": b"",
+        "i.dcm": deflated,
+        "j.dcm": deflated[:140],
+        "h.jpg": jpeg[:20],
+    }
+    write(tmp_path / "in", files)
+    for item in [*named(tmp_path / "in"), *(Item(shown=name, source=content) for name, content in files.items())]:
+        here = callable(inputs.plain_here(item).source)
+        assert here == (Path(item.shown).name in ("a.png", "b.jpg", "d.dcm")), item.shown
+    (missing,) = named(tmp_path / "none.png")
+    assert inputs.plain_here(missing) is missing
+    scaled = Item(shown="a.png", source=png(1), scale=GreyScale(window=(40.0, 400.0)))
+    np.testing.assert_array_equal(inputs.plain_here(scaled).read().pixels, scaled.read().pixels)
+    assert inputs.plain_here(scaled).read().scale == "window 40,400"
+
+
+def test_what_came_on_stdin_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    (item,) = inputs.of_content(png(1), "stdin", Naming())
+    assert item.read().kind == "png"
+    monkeypatch.setattr(inputs, "MAX_SLICE_BYTES", 3 << 20)
+    (item,) = inputs.of_content(b"\0" * ((3 << 20) + 1), "stdin", Naming())
+    assert refused(item) == "cannot read stdin: it is larger than 3 MiB"

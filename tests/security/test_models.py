@@ -253,7 +253,7 @@ def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_pat
     assert peak_of_children() <= max(largest_child, trial_run.BASE_BYTES + (200 << 20))
 
 
-@pytest.mark.parametrize("name", ["weights in /etc/passwd", "ever more channels"])
+@pytest.mark.parametrize("name", ["weights in /etc/passwd", "ever more channels", "a tensor that lies"])
 def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(HARMFUL[name][0]().SerializeToString())
@@ -265,9 +265,15 @@ def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_
         ["benchmark", path],
         ["calibrate", path],
         ["quantize", path],
+        ["export", path, "--to", "ort", "--output", tmp_path / "out"],
         ["compare", path, path, "--seconds", "0.1"],
     ):
         one_clear_error(home, asked)
+    assert not (tmp_path / "out").exists()
+    # Its card is read without the graph.
+    card = forked.run(["models", "card", path], environment(home), timeout=60)
+    assert card.returncode in (0, 3), card
+    assert card.stderr.count("error: ") == (card.returncode == 3), card
 
 
 def no_number() -> onnx.ModelProto:

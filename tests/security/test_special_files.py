@@ -62,6 +62,23 @@ def test_a_device_as_a_list_of_paths_ends(home: Path, tmp_path: Path) -> None:
     assert done.stderr.count("error: ") == 1
 
 
+def test_a_device_as_the_picture_on_stdin_ends(home: Path, tmp_path: Path) -> None:
+    model = graphs.model_file(tmp_path / "m.onnx")
+    with Path("/dev/zero").open("rb") as zeros:
+        done = subprocess.run(
+            [LUNGCLI, "predict", "--model", str(model), "--stdin"],
+            env=environment(home) | {"OMP_NUM_THREADS": "1"},
+            stdin=zeros,
+            capture_output=True,
+            text=True,
+            timeout=6 * MOST_SECONDS,
+            preexec_fn=bounded,
+            check=False,
+        )
+    assert done.returncode == 4, done
+    assert "cannot read stdin: it is larger than 192 MiB" in done.stderr
+
+
 def test_a_data_set_that_a_run_reads_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = home / "data" / "phantom"
     folder.mkdir(parents=True)

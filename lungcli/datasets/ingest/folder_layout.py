@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS, DataSet
 from lungcli.datasets.splits import Part
-from lungcli.imaging.picture import DICOM_SUFFIXES
+from lungcli.imaging.picture import DICOM_SUFFIXES, VOLUME_SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
 LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/"
 
 # IQ-OTH/NCCD is published with "Bengin cases".
@@ -86,8 +86,8 @@ def may_be_picture(path: PurePosixPath) -> bool:
     """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
     if is_system_file(path):
         return False
-    suffix = path.suffix.casefold()
-    return suffix in SUFFIXES or (not suffix.strip(".0123456789") and any(map(str.isdigit, path.name)))
+    numbered = not path.suffix.strip(".0123456789") and any(map(str.isdigit, path.name))
+    return numbered or path.name.casefold().endswith(SUFFIXES)
 
 
 def is_system_file(path: PurePosixPath) -> bool:

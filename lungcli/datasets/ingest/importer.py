@@ -16,7 +16,7 @@ from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
 from lungcli.datasets import manifest, pseudonyms
 from lungcli.datasets.files import Advance
-from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files
+from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files, volumes
 from lungcli.datasets.ingest.folder_layout import Layout
 from lungcli.datasets.ingest.ingest import IncomingFile, Mask, write_dataset
 from lungcli.datasets.ingest.label_table import LabelRow
@@ -24,6 +24,7 @@ from lungcli.datasets.ingest.published_hashes import Comparison
 from lungcli.datasets.ingest.source_files import SourceFiles
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from lungcli.imaging.picture import content_of, printable
+from lungcli.imaging.volumes import is_volume
 
 TABLE = "labels.csv"
 """A source's own label table."""
@@ -135,21 +136,24 @@ def _import_table(
     """Write the files that a table lists; it tells the licence and citation that the `source` does not know."""
     content_of_file = dict(zip(listing.files, listing.contents, strict=True))
     used = {path for row in rows for path in (row.path, row.mask)}
+    incoming = (
+        IncomingFile(
+            label=row.label,
+            filename=row.path.name,
+            content=content_of_file[row.path],
+            origin=printable(str(row.path)),
+            patient=pseudonyms.pseudonym(row.patient),
+            institution=row.institution,
+            part=row.part,
+            mask=Mask(content=content_of_file[row.mask], origin=printable(str(row.mask)))
+            if row.mask and not is_volume(row.path.name)
+            else None,
+        )
+        for row in rows
+    )
     return write_dataset(
         name,
-        [
-            IncomingFile(
-                label=row.label,
-                filename=row.path.name,
-                content=content_of_file[row.path],
-                origin=printable(str(row.path)),
-                patient=pseudonyms.pseudonym(row.patient),
-                institution=row.institution,
-                part=row.part,
-                mask=Mask(content=content_of_file[row.mask], origin=printable(str(row.mask))) if row.mask else None,
-            )
-            for row in rows
-        ],
+        tuple(volumes.sliced(incoming)),
         source
         if source.citation
         else msgspec.structs.replace(
@@ -160,6 +164,11 @@ def _import_table(
         ordered=False,
         rejected=(
             *listing.rejected,
+            *(
+                Rejected(path=printable(str(row.mask)), reason="a mask of a volume is not read")
+                for row in rows
+                if row.mask and is_volume(row.path.name)
+            ),
             *(
                 Rejected(path=printable(str(file)), reason="not in the table")
                 for file in listing.files
@@ -252,22 +261,23 @@ def _write(
     reasons = [role.reason or next(foreign_reasons, "") for role in layout.roles]
     shown = [printable(str(file)) for file in listing.files]
     hashes = published_hashes.published_files(row) if row else {}
+    incoming = (
+        IncomingFile(
+            label=role.label,
+            filename=file.name,
+            content=content,
+            part=role.part,
+            origin=origin,
+            sha256=hashes[file.name].sha256 if hashes else "",
+        )
+        for file, role, content, origin, reason in zip(
+            listing.files, layout.roles, listing.contents, shown, reasons, strict=True
+        )
+        if not reason
+    )
     return write_dataset(
         name,
-        [
-            IncomingFile(
-                label=role.label,
-                filename=file.name,
-                content=content,
-                part=role.part,
-                origin=origin,
-                sha256=hashes[file.name].sha256 if hashes else "",
-            )
-            for file, role, content, origin, reason in zip(
-                listing.files, layout.roles, listing.contents, shown, reasons, strict=True
-            )
-            if not reason
-        ],
+        tuple(volumes.sliced(incoming)),
         source,
         # Only for published sets is it known whether file numbers follow the scans.
         ordered=layout.data_set is not None and layout.data_set.ordered,

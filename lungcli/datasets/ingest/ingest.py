@@ -79,7 +79,8 @@ def write_dataset(
     Slices are sorted by class and number-aware file name. `ordered`: file numbers of a class follow the scans, so
     that neighbours may be near-duplicates. A split that comes with the files is kept beside them. Unreadable files are
     added to `rejected`; a slice is kept without a mask that cannot be read or is of another size. What the guard would
-    refuse is imported, and listed as `doubtful`, unless the source is of `any_picture`.
+    refuse is imported, and listed as `doubtful`, unless the source is of `any_picture`; but a slice whose header names
+    another part of the body than the chest is rejected.
 
     Raises UsageError (name taken, one class left of several), UnreadableInputError (no slice left), LungcliError
     (cannot write).
@@ -155,6 +156,8 @@ def _ingest_file(
             picture = read(content, name=shown)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
+    if guarded and picture.region:
+        return Rejected(path=shown, reason=ood.named_elsewhere(picture.region))
     sha256 = hashlib.sha256(content).hexdigest()
     if item.sha256 not in ("", sha256):
         raise LungcliError(f"{shown} has changed while it was read", "let nothing write there, and try again")

@@ -1,6 +1,10 @@
-"""NIfTI volumes (.nii, .nii.gz) as axial slices in the lung window, from feet to head."""
+"""Volumes (NIfTI; MetaImage and NRRD with an extra) as axial slices in the lung window, from feet to head."""
 
+import contextlib
+import logging
+import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,19 @@ from typing import Any
 import numpy as np
 
 from lungcli.core.errors import UnreadableInputError
-from lungcli.imaging import dicom_decoder, hounsfield
-from lungcli.imaging.picture import DAMAGED, MAX_BYTES, QUIET, Picture, check_size, content_of, damaged, quantized
+from lungcli.imaging import dicom_decoder, hounsfield, itk_images
+from lungcli.imaging.picture import (
+    DAMAGED,
+    MAX_BYTES,
+    QUIET,
+    VOLUME_SUFFIXES,
+    Picture,
+    check_size,
+    content_of,
+    damaged,
+    quantized,
+)
 
-SUFFIXES = (".nii", ".nii.gz")
-MAX_SLICES = 4096
 _GZIP = b"\x1f\x8b"
 # Sizes of the headers of NIfTI 1 and 2, which begin both.
 _NIFTI_2 = 540
@@ -36,25 +48,39 @@ class Volume:
         return int(self.values.shape[self.axes[2]])
 
 
-def is_nifti(name: str) -> bool:
-    """Tell a NIfTI volume by its name."""
-    return name.lower().endswith(SUFFIXES)
+def is_volume(name: str) -> bool:
+    """Tell a volume by its name."""
+    return name.lower().endswith(VOLUME_SUFFIXES)
 
 
-def opened(source: Path | bytes, shown: str) -> Volume:
-    """Read the header of a volume that messages call `shown`. Raises UnreadableInputError."""
+def opened(source: Path | bytes, name: str, shown: str) -> Volume:
+    """Read the header of a volume, or all of what is no NIfTI; messages call it `shown`. Raises UnreadableInputError.
+
+    `name` tells its kind.
+    """
+    if name.lower().endswith(itk_images.SUFFIXES):
+        # Its axes run to the head, the back and the left of the patient.
+        values = itk_images.read(source, name, shown)
+        volume = Volume(values=values, axes=(2, 1, 0), flips=(True, True, False))
+    else:
+        volume = _nifti(source, shown)
+    check_size(volume.values.shape[volume.axes[0]], volume.values.shape[volume.axes[1]], shown)
+    return volume
+
+
+def _nifti(source: Path | bytes, shown: str) -> Volume:
+    """Read the header of a NIfTI volume. Raises UnreadableInputError."""
     content = source if isinstance(source, bytes) else content_of(source, shown)
     dicom_decoder.load_pydicom()
     # 1.5 s, scipy among it.
     import nibabel
     from nibabel.filebasedimages import ImageFileError
-    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
     failures = (OSError, ImageFileError, HeaderDataError, WrapStructError, *DAMAGED)
     try:
-        with QUIET, LoggingOutputSuppressor():
+        with _silence():
             plain = _inflated(content) if content.startswith(_GZIP) else content
             kind = nibabel.Nifti2Image if _header_size(plain) == _NIFTI_2 else nibabel.Nifti1Image
             image = kind.from_bytes(plain)
@@ -66,13 +92,11 @@ def opened(source: Path | bytes, shown: str) -> Volume:
         why_not = why_not or "nothing in it says how the patient lies (neither sform nor qform)"
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "name one CT volume, or its slices as DICOM")
     axes = tuple(int(np.flatnonzero(orientation[:, 0] == axis)[0]) for axis in range(3))
-    volume = Volume(
+    return Volume(
         values=image.dataobj,
         axes=(axes[0], axes[1], axes[2]),
         flips=(bool(orientation[axes[0], 1] < 0), bool(orientation[axes[1], 1] < 0), bool(orientation[axes[2], 1] < 0)),
     )
-    check_size(image.shape[volume.axes[0]], image.shape[volume.axes[1]], shown)
-    return volume
 
 
 def read_slice(volume: Volume, number: int, shown: str) -> Picture:
@@ -85,7 +109,7 @@ def read_slice(volume: Volume, number: int, shown: str) -> Picture:
     where: list[Any] = [slice(None)] * 3 + [0] * (len(volume.values.shape) - 3)
     where[head] = place
     try:
-        with QUIET:
+        with _silence():
             plane = np.asarray(volume.values[tuple(where)], dtype=np.float32)
     except (OSError, *DAMAGED) as error:
         raise damaged(shown) from error
@@ -101,8 +125,21 @@ def read_slice(volume: Volume, number: int, shown: str) -> Picture:
         raise hounsfield.unknown_scale(shown)
     grey = hounsfield.windowed(plane - np.float32(shift))
     return Picture(
-        pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="nifti", scale=hounsfield.scale_name(shift)
+        pixels=quantized(grey), size=(grey.shape[1], grey.shape[0]), kind="volume", scale=hounsfield.scale_name(shift)
     )
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what nibabel logs and warns of, which quotes the header, from the terminal."""
+    logger = logging.getLogger("nibabel.global")
+    with QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.disabled = True
+        try:
+            yield
+        finally:
+            logger.disabled = False
 
 
 def _header_size(content: bytes) -> int:
@@ -125,8 +162,8 @@ def _unusable(image: Any, length: int) -> str:
         return "it is no volume of three dimensions"
     if image.get_data_dtype().kind not in "iuf":
         return "its values are not grey"
-    if max(shape[:3]) > MAX_SLICES:
-        return f"it claims more than {MAX_SLICES:,} slices"
+    if max(shape[:3]) > itk_images.MAX_SLICES:
+        return f"it claims more than {itk_images.MAX_SLICES:,} slices"
     if image.dataobj.offset + image.get_data_dtype().itemsize * int(np.prod(shape)) > length:
         raise ValueError("fewer values than it claims")
     if not (image.header["sform_code"] or image.header["qform_code"]):

@@ -1,0 +1,145 @@
+"""MetaImage (.mha, .mhd) and NRRD (.nrrd, .nhdr) volumes, read by SimpleITK, which is an extra.
+
+It ends the whole program on some damaged files, and prints what is wrong: it runs in a process of its own.
+"""
+
+import atexit
+import functools
+import importlib.util
+import os
+import re
+import tempfile
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lungcli.core import worker_process
+from lungcli.core.errors import UnreadableInputError
+from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging.dicom_decoder import MOST_BYTES, MOST_SECONDS
+from lungcli.imaging.picture import DAMAGED, MAX_BYTES, content_of, damaged
+
+_META_IMAGE = (".mha", ".mhd")
+SUFFIXES = (*_META_IMAGE, ".nrrd", ".nhdr")
+MAX_SLICES = 4096
+# Bytes; a header is shorter.
+_HEADER = 1 << 16
+_META_IMAGE_PATIENT = re.compile(rb"^\s*(TransformMatrix|Orientation|Rotation)\s*[=:]", re.MULTILINE)
+_META_IMAGE_DATA = re.compile(rb"^\s*ElementDataFile\s*[=:]\s*(.*?)\s*$", re.MULTILINE)
+_NRRD_PATIENT = re.compile(rb"^space directions:", re.MULTILINE | re.IGNORECASE)
+_NRRD_DATA = re.compile(rb"^data ?file:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    path: bytes
+    suffix: str
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """Values of type `kind` (numpy's name), or why there are none; neither where the file is damaged."""
+
+    kind: str = ""
+    shape: tuple[int, ...] = ()
+    values: bytes = b""
+    problem: str = ""
+
+
+def read(source: Path | bytes, name: str, shown: str) -> NDArray[Any]:
+    """Return the values of a volume as stored: slices, rows and columns run to the patient's head, back and left.
+
+    So do the nearest axes of an oblique one. `name` tells its kind, and messages call it `shown`. Raises
+    UnreadableInputError, also where SimpleITK is not installed.
+    """
+    content = source if isinstance(source, bytes) else content_of(source, shown)
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise UnreadableInputError(
+            f"cannot read {shown}: MetaImage and NRRD need the extra `volumes`, which is not installed",
+            "install it: pip install 'lungcli[volumes]'; or export the volume as NIfTI",
+        )
+    suffix = PurePath(name).suffix.lower()
+    problem = _header_problem(content[:_HEADER], suffix, source)
+    reply = _Reply(problem=problem) if problem else _asked(source, suffix, shown)
+    if reply.problem:
+        raise UnreadableInputError(
+            f"cannot read {shown}: {reply.problem}", "name one CT volume, or its slices as DICOM"
+        )
+    return np.frombuffer(reply.values, dtype=reply.kind).reshape(reply.shape)
+
+
+def _header_problem(header: bytes, suffix: str, source: Path | bytes) -> str:
+    """Say why a header is not one to read by; empty when it may be. Values may lie in a file beside it."""
+    if suffix in _META_IMAGE:
+        data = _META_IMAGE_DATA.search(header)
+        oriented = _META_IMAGE_PATIENT.search(header[: data.start()] if data else header)
+    else:
+        header = re.split(rb"\r?\n\r?\n", header, maxsplit=1)[0]
+        data, oriented = _NRRD_DATA.search(header), _NRRD_PATIENT.search(header)
+    if not oriented:
+        return "nothing in it says how the patient lies (no direction matrix)"
+    if not data or data[1].upper() == b"LOCAL":
+        return ""
+    beside = PurePath(os.fsdecode(data[1]))
+    if beside.name != str(beside) or re.search(rb"%|\s|^LIST", data[1]):
+        return "its values lie in several files, or in another folder"
+    if isinstance(source, bytes):
+        return "its values lie in another file; unpack both into one folder"
+    file = source.parent / beside
+    return "" if file.is_file() and file.stat().st_size <= MAX_BYTES else "the file with its values is missing"
+
+
+@functools.cache
+def _worker() -> WorkerProcess:
+    worker = WorkerProcess("lungcli.imaging.itk_images")
+    atexit.register(worker.end)
+    return worker
+
+
+def _asked(source: Path | bytes, suffix: str, shown: str) -> _Reply:
+    with tempfile.TemporaryDirectory(prefix="lungcli-") as folder:
+        path = source if isinstance(source, Path) else Path(folder, f"volume{suffix}")
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        request = msgspec.msgpack.encode(_Request(path=os.fsencode(path), suffix=suffix))
+        try:
+            reply = msgspec.msgpack.decode(_worker().ask(request, MOST_SECONDS), type=_Reply)
+        except (EOFError, TimeoutError) as error:
+            raise damaged(shown) from error
+    if not reply.kind and not reply.problem:
+        raise damaged(shown)
+    return reply
+
+
+def _answer(content: bytes) -> bytes:
+    request = msgspec.msgpack.decode(content, type=_Request)
+    try:
+        return msgspec.msgpack.encode(_read(os.fsdecode(request.path), request.suffix))
+    except (OSError, *DAMAGED):
+        return msgspec.msgpack.encode(_Reply())
+
+
+def _read(path: str, suffix: str) -> _Reply:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(path)
+    reader.SetImageIO("MetaImageIO" if suffix in _META_IMAGE else "NrrdImageIO")
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    if len(size) != 3:
+        return _Reply(problem="it is no volume of three dimensions")
+    if reader.GetNumberOfComponents() != 1:
+        return _Reply(problem="its values are not grey")
+    if max(size) > MAX_SLICES:
+        return _Reply(problem=f"it claims more than {MAX_SLICES:,} slices")
+    # Of 8 bytes at most.
+    if int(np.prod(size, dtype=np.int64)) * 8 > MAX_BYTES:
+        return _Reply(problem="it is larger than 1 GiB")
+    values = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(reader.Execute(), "LPS"))
+    return _Reply(kind=values.dtype.str, shape=values.shape, values=values.tobytes())
+
+
+if __name__ == "__main__":
+    worker_process.serve(_answer, MOST_BYTES)
