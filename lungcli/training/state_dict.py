@@ -27,6 +27,9 @@ Shapes = dict[str, tuple[int, ...]]
 class ColourInput(nn.Module):
     """A net of three channels that takes grey slices: (grey − mean) / std, grey in 0..1, in each channel."""
 
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.net = net

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lungcli.core.errors import LungcliError, UnreadableInputError
+from lungcli.core.recipe import Resize
 from lungcli.datasets import cache, manifest
 from lungcli.datasets.manifest import Manifest, Slice, Source
 from lungcli.imaging import preprocessing
@@ -142,9 +143,9 @@ def test_two_at_once_build_it_once(kept: Manifest, tmp_path: Path, monkeypatch: 
     decoded: list[int] = []
     preparing = preprocessing.prepare
 
-    def counting(grey: Any, size: int) -> Any:
+    def counting(grey: Any, size: int, resize: Resize) -> Any:
         decoded.append(size)
-        return preparing(grey, size)
+        return preparing(grey, size, resize)
 
     monkeypatch.setattr(preprocessing, "prepare", counting)
     threads = [threading.Thread(target=cache.load, args=(kept, tmp_path, SIZE)) for _ in range(3)]

@@ -178,7 +178,7 @@ def test_cut_short(share: float, tmp_path: Path) -> None:
 def test_no_card(tmp_path: Path) -> None:
     error = _refusal(graphs.brightness(tmp_path / "net.onnx"))
     assert "has no lungcli model card" in error.message
-    assert "lungcli compress" in error.hint
+    assert "lungcli models adopt" in error.hint
 
 
 def test_a_damaged_card(tmp_path: Path) -> None:

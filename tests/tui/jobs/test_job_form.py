@@ -13,7 +13,7 @@ from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
 LEFT_OUT = {
-    "compress": {"--recipe", "--devices", "--notify"},
+    "compress": {"--recipe", "--from", "--devices", "--notify"},
     "train": {"--devices", "--notify"},
     "distill": {"--devices", "--notify"},
 }
@@ -53,7 +53,7 @@ def test_every_setting_of_a_recipe_can_be_made_in_the_form_of_a_compression() ->
     in_files_alone = {"split", "augment"} | {name for name, option in recipe.OPTIONS.items() if not option.group}
     offered = {field.field for field in job_form.of_kind("compress")} - {"name"}
     assert offered == {field.name for field in msgspec.structs.fields(recipe.Recipe)} - in_files_alone
-    usual = {"weight_decay", "warmup", "ema", "label_smoothing", "freeze_norm", "stem_rate"}
+    usual = {"resize", "weight_decay", "warmup", "ema", "label_smoothing", "freeze_norm", "stem_rate"}
     assert in_files_alone == {"split", "augment"} | usual
 
 
