@@ -45,8 +45,8 @@ PREDICTIONS = (
     "slices the model learned from.",
     "In folders and .zip files other files are skipped, and a DICOM series is sorted from feet to head. A series also "
     "gets a prediction of its own, the mean of its slices that were neither refused nor referred. It is referred if "
-    "those are fewer than half, if its confidence is below the threshold, or if one of them is predicted malignant "
-    "and the mean is not.",
+    "those are fewer than half, if its confidence is below the threshold, or if one of them is predicted malignant (or "
+    "what the model's positive class is) and the mean is not.",
     "With several models, each at its own size, the probabilities are averaged; a prediction is referred where the "
     "models disagree, or below the mean of their thresholds. --tta averages ten views, after the temperature.",
 )
