@@ -43,6 +43,7 @@ class BatchDone(_Event, frozen=True, kw_only=True, tag="batch-done"):
 class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     """One pass over the training part, and the validation part measured after it (with averaged weights).
 
+    `malignant_sensitivity` is that of the positive class, which was always malignant when the field got its name.
     `load` is how many cores of the machine were busy in the last minute, `memory` the most bytes this process had; both
     are None where the system does not say, and in runs of earlier versions.
     """

@@ -18,7 +18,10 @@ from lungcli.modelfile.model_card import TrainingSlices
 # Of 20,000 slices, 5 bytes are another slice's in one of 55 million.
 HASH_BYTES = 5
 SIGNATURE_BITS = 128
-# Bits in which a copy may differ; see `tests/benchmarks/signatures.py`.
+# Bits in which a copy may differ. Of 1,400 slices of four hospitals, all copies (half the size, JPEG) are recognised,
+# and 99.6 % where the window is narrower by 30 %, too; 0.14 % are taken for a slice of another near-duplicate group,
+# none for one of another hospital. At 8 bits 98.0 % of those copies are recognised; at 12 bits all are, and 3.0 % are
+# taken for another group's (`tests/benchmarks/signatures.py`).
 NEAR_BITS = 10
 # Slices compared with all of a model at once.
 _BLOCK = 512

@@ -2,8 +2,9 @@
 
 Run: python -m tests.benchmarks.signatures [DATA]…     (default: phantom)
 
-A copy is scaled by half and kept as a JPEG of quality 75. `NEAR_BITS` of `training_slices` is to recognise nearly all
-copies, few slices of other near-duplicate groups, and hardly any of other institutions.
+A copy is scaled by half and kept as a JPEG of quality 75; a windowed one has 70 % of the window before. `NEAR_BITS` of
+`training_slices` is to recognise nearly all copies, few slices of other near-duplicate groups, and hardly any of other
+institutions.
 """
 
 import io
@@ -15,6 +16,7 @@ from PIL import Image
 
 from lungcli.datasets import groups, manifest, training_slices
 from lungcli.imaging.image_io import read
+from lungcli.imaging.perturbations import window
 from tests.benchmarks import machine
 
 BITS = (4, 8, 10, 12, 16, 20)
@@ -29,14 +31,22 @@ def main() -> None:
         folder = manifest.folder(data.name)
         greys = [read(folder / item.path, colour=False).grey for item in data.slices]
         own = bits([training_slices.signature(groups.thumbnail(grey)) for grey in greys])
-        copies = bits([training_slices.signature(groups.thumbnail(read(copied(grey)).grey)) for grey in greys])
+        copies = [
+            bits(
+                [training_slices.signature(groups.thumbnail(read(copied(window(grey, width))).grey)) for grey in greys]
+            )
+            for width in (1.0, 0.7)
+        ]
         _, group = np.unique([item.group for item in data.slices], return_inverse=True)
         _, place = np.unique(data.institutions(), return_inverse=True)
         to_group, to_place = nearest_other(own, group), nearest_other(own, place)
-        machine.say(f"{data.name}, {len(own)} slices: copies recognised, taken for another group's, institution's")
+        machine.say(
+            f"{data.name}, {len(own)} slices: copies and windowed copies recognised, taken for another group's,"
+        )
+        machine.say("for another institution's")
         for most in BITS:
-            recognised = (np.bitwise_count(own ^ copies).sum(axis=1) <= most).mean()
-            shares = (recognised, (to_group <= most).mean(), (to_place <= most).mean())
+            recognised = [(np.bitwise_count(own ^ these).sum(axis=1) <= most).mean() for these in copies]
+            shares = (*recognised, (to_group <= most).mean(), (to_place <= most).mean())
             machine.say(f"  at most {most:>2} bits  " + "  ".join(f"{share:.2%}" for share in shares))
 
 
