@@ -80,10 +80,10 @@ def calibrate(
 ) -> None:
     """Fit temperature, operating point and referral threshold.
 
-    All are fitted on validation slices and stored in the model file. The operating point is the least probability of
-    malignancy that makes a slice suspicious; without a target it keeps a specificity of 0.95 where the data are of
-    several institutions, else of 0.9. The referral threshold is the smallest that halves the errors, and refers at
-    most two fifths of the slices. The test part is evaluated, never fitted on.
+    All are fitted on validation slices and stored in the model file. The operating point is the least probability that
+    makes a slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else
+    of 0.9. The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
+    The test part is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95
@@ -107,10 +107,8 @@ def calibrate(
         run_data = stages.load_run_data(recipe, advance)
     card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)
     _require_reached(card, referral_target, operating_target)
-    calibrated_model = dataclasses.replace(model, card=card)
-    evaluation = evaluate.evaluate(
-        calibrated_model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
-    )
+    model, split = dataclasses.replace(model, card=card), run_data.split
+    evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
     if card.figures is not None:
         card = evaluate.with_figures(card, evaluation)
     test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
@@ -120,9 +118,8 @@ def calibrate(
         plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class), png)
     findings = operating_point.measure(evaluation)
     if json:
-        fitted = {name: getattr(card, name) for name in _FITTED}
-        tested = {"test": test_result, "test_operating_point": findings}
-        console.print_json({"model": model_paths.name_of(path)} | fitted | tested)
+        fitted = {"model": model_paths.name_of(path)} | {name: getattr(card, name) for name in _FITTED}
+        console.print_json(fitted | {"test": test_result, "test_operating_point": findings})
     else:
         show(card, test_result)
         if card.operating_point and findings:

@@ -70,12 +70,11 @@ def compare(
     """Compare models: size, latency, accuracy, differences.
 
     Accuracy comes with intervals, and differences are paired. Named models of different data sets are evaluated anew on
-    the test part of one of them; models of different splits of one data set are refused, since one may know the test
-    slices of the other. Without names, a footnote lists both.
+    the test part of one; models of different splits of one data set are refused, since one may know the test slices of
+    the other. Without names, a footnote lists both.
 
     \b
     Examples:
-      lungcli compare RUN/teacher RUN/student RUN/int8
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
       lungcli compare bundled RUN --metric worst-institution
       lungcli compare RUN/teacher RUN/student --by institution
@@ -91,28 +90,23 @@ def compare(
     baseline_path = model_paths.resolve(baseline) if baseline else None
     if (flips or by == "institution") and (csv or markdown):
         raise UsageError("--flips and --by print a table or JSON", "leave --csv and --markdown out")
+    figure, finder = metric.replace("-", "_"), _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])])
     if by == "institution":
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
-            _show_institutions(
-                compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation),
-                as_json=json,
-            )
+        with finder as (find, _):
+            figures = compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation)
+        _show_institutions(figures, as_json=json)
         return
     if flips:
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
+        with finder as (find, _):
             changed = compare.find_flips(paths, baseline_path, find)
         _show_flips(changed, as_json=json)
         return
     if specs:
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, anew):
-            comparison = compare.compare(
-                paths, baseline_path, seconds, threads, find=find, anew=anew, metric=metric.replace("-", "_")
-            )
+        with finder as (find, anew):
+            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew, metric=figure)
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
-        comparison = compare.compare(
-            paths, baseline_path, seconds, threads, listing=True, metric=metric.replace("-", "_")
-        )
+        comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True, metric=figure)
     if json:
         console.print_json(comparison)
     elif csv:

@@ -78,7 +78,6 @@ def compress(
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
-      lungcli compress --student mobilenetv2 --data iqothnccd --folds 5
       lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
       lungcli compress --recipe fast --data mine
     """

@@ -16,6 +16,7 @@ from lungcli.metrics.predictions import Evaluation, Figures, Flip
 from lungcli.metrics.significance import Significance
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
+from lungcli.modelfile.model_file import Model
 
 VALIDATION = "validation.json"
 """The predictions of the validation part, beside the model file of a search's trial."""
@@ -141,14 +142,7 @@ def compare(
     paths = _baseline_first(paths, baseline)
     pinned = paths[0]
     loaded = [model_file.load(path, threads) for path in paths]
-    baseline_card = model_file.read_card(pinned)
-    reasons = ["" if anew else reason_not_comparable(model.card, baseline_card) for model in loaded]
-    for model, reason in zip(loaded, reasons, strict=True):
-        if reason and not listing:
-            raise UsageError(
-                f"{model_paths.name_of(model.path)} can't be compared with {model_paths.name_of(pinned)}: {reason}",
-                "name models of one split; to time any models side by side: lungcli benchmark MODEL MODEL",
-            )
+    reasons = [""] * len(loaded) if anew else _reasons(loaded, pinned, listing=listing)
     latencies: Sequence[Measurement | None] = [None] * len(paths)
     if seconds > 0:
         latencies = measured = benchmark.benchmark(loaded, seconds=seconds, threads=threads)
@@ -178,6 +172,19 @@ def compare(
         evaluated_anew=anew,
         metric=metric,
     )
+
+
+def _reasons(models: Sequence[Model], pinned: Path, *, listing: bool) -> list[str]:
+    """Say of each model why it is not compared with the pinned one. Raises UsageError unless it is for a `listing`."""
+    baseline_card = model_file.read_card(pinned)
+    reasons = [reason_not_comparable(model.card, baseline_card) for model in models]
+    for model, reason in zip(models, reasons, strict=True):
+        if reason and not listing:
+            raise UsageError(
+                f"{model_paths.name_of(model.path)} can't be compared with {model_paths.name_of(pinned)}: {reason}",
+                "name models of one split; to time any models side by side: lungcli benchmark MODEL MODEL",
+            )
+    return reasons
 
 
 def by_institution(

@@ -10,7 +10,7 @@ from lungcli.core import paths, registry
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.runs import Run
 from lungcli.modelfile import model_paths
-from lungcli.pipeline import stages
+from lungcli.pipeline import stages, teachers
 
 
 def require_exportable(run: Run, classes: int) -> None:
@@ -25,7 +25,7 @@ def require_exportable(run: Run, classes: int) -> None:
         folder, recipe = run.stage(stage), stages.recipe_of(run.recipe, stage)
         has_begun = (folder / model_paths.MODEL).exists() or (folder / checkpoint.EPOCH_CHECKPOINT).exists()
         # These stages train no net of their own.
-        if has_begun or stage in ("pruned", "int8") or stages.reused_teacher(run, stage):
+        if has_begun or stage in ("pruned", "int8") or teachers.reused_teacher(run, stage):
             continue
         tuned = recipe.qat_epochs > 0 and recipe.model == run.recipe.model
         exporter = importlib.metadata.version("onnxscript")

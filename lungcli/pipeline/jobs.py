@@ -12,7 +12,7 @@ from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance
 from lungcli.modelfile import model_paths
-from lungcli.pipeline import export_check, prune, quantize, stages
+from lungcli.pipeline import export_check, prune, quantize, stages, teachers
 from lungcli.pipeline.stages import RunData
 
 EVALUATE = "evaluate"
@@ -95,9 +95,9 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
             about = f"cut {run.recipe.prune:.0%} of the base student's channels"
             yield StageStarted(time=now(), stage=stage, about=about)
             about_result = prune.prune(run, run_data)
-        elif origin := stages.reused_teacher(run, stage):
+        elif origin := teachers.reused_teacher(run, stage):
             yield StageStarted(time=now(), stage=stage, about=f"take over the teacher of {origin}")
-            about_result = stages.reuse_teacher(run, stage, run_data)
+            about_result = teachers.reuse_teacher(run, stage, run_data)
         else:
             about = stages.training_in_words(run, stage)
             yield StageStarted(time=now(), stage=stage, about=about, epochs=run.recipe.epochs)
@@ -176,6 +176,6 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
     pairs = []
     for spec in model_paths.teachers(name):
         card = model_file.read_card(model_paths.teacher_file(spec))
-        stages.check_teacher_compatible(card, data, split, recipe, spec)
+        teachers.check_teacher_compatible(card, data, split, recipe, spec)
         pairs.append((f"{recipes.ADOPTED}{spec}" if card.adopted else card.model, spec))
     return pairs

@@ -22,7 +22,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.modelfile import model_file, model_paths
-from lungcli.pipeline import jobs, stages
+from lungcli.pipeline import jobs, stages, teachers
 from lungcli.pipeline.stages import RunData
 from lungcli.search import space, studies, trials
 from lungcli.search.space import AxisValues, StudyPlan, TrialOutcome
@@ -131,7 +131,7 @@ def _start_run(trial: "Trial", plan: StudyPlan, drawn: AxisValues, callbacks: Se
 def trial_events(run: Run, data: RunData) -> Generator[Event, None, None]:
     """Execute or resume the stages of `run` that a trial needs, recording each event. Raises as `jobs.work` does."""
     for stage in model_paths.stages(run):
-        if origin := stages.reused_teacher(run, stage):
+        if origin := teachers.reused_teacher(run, stage):
             _link(origin, run, stage)
     return jobs.execute(run, data, without=_SKIPPED)
 

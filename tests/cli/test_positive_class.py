@@ -54,10 +54,10 @@ def test_tables_and_the_card_name_the_positive_class(of_two: Path) -> None:
     assert "covid_sensitivity" in card["figures"]["estimates"]
 
 
-def test_a_threshold_is_fitted_to_the_sensitivity_of_the_positive_class(of_two: Path, tmp_path: Path) -> None:
+def test_a_calibration_shows_the_sensitivity_of_the_positive_class(of_two: Path, tmp_path: Path) -> None:
     shutil.copytree(of_two, tmp_path / "home")
-    done = call(tmp_path / "home", "calibrate", "two", "--target-sensitivity", 0.1)
-    assert "(sensitivity ≥ 0.1)" in done.stdout
+    done = call(tmp_path / "home", "calibrate", "two", "--target-risk", 0.9)
+    assert "(risk ≤ 0.9)" in done.stdout
     assert "covid sensitivity of those" in done.stdout
 
 

@@ -2,7 +2,7 @@
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
-from lungcli.pipeline import stages
+from lungcli.pipeline import stages, teachers
 
 RECIPE = recipes.make(data="d", model="mobilenetv2", teacher=["resnet18", "resnet18", "alexnet"], seed=5, epochs=7)
 
@@ -21,7 +21,7 @@ def test_base_and_student_differ_in_the_teachers_alone() -> None:
 
 def test_some_teachers_may_come_from_other_runs() -> None:
     run = runs.create("several", "distill", RECIPE, ("", "other/teacher", ""))
-    origins = [stages.reused_teacher(run, stage) for stage in ("teacher", "teacher-2", "teacher-3", "student")]
+    origins = [teachers.reused_teacher(run, stage) for stage in ("teacher", "teacher-2", "teacher-3", "student")]
     assert origins == ["", "other/teacher", "", ""]
     alone = runs.create("alone", "distill", recipes.make(data="d", model="m", teacher="resnet18"), "other")
-    assert stages.reused_teacher(alone, "teacher") == "other"
+    assert teachers.reused_teacher(alone, "teacher") == "other"
