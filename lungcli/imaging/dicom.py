@@ -23,6 +23,7 @@ from lungcli.imaging.picture import (
     MAX_SLICE_BYTES,
     QUIET,
     Picture,
+    TooMuchError,
     check_size,
     content_of,
     damaged,
@@ -117,7 +118,7 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
             why_not = dicom_content.unusable(dataset)
             width, height = (0, 0) if why_not else (int(dataset.Columns), int(dataset.Rows))
         except _damage() as error:
-            raise damaged(shown) from error
+            raise damaged(shown, error) from error
         if why_not:
             raise UnreadableInputError(f"cannot read {shown}: {why_not}", _EXPORT)
         check_size(width, height, shown)
@@ -167,7 +168,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _dataset(source: Path | bytes, *, header_only: bool) -> "FileDataset":
-    """Parse a file. Raises what pydicom raises, UnreadableInputError, and ValueError.
+    """Parse a file. Raises what pydicom raises, UnreadableInputError, and TooMuchError.
 
     The last is for what would inflate to more than a slice, or has more items in sequences than many frames need: 8 MB
     of empty ones took 31 s.
@@ -183,7 +184,7 @@ def _dataset(source: Path | bytes, *, header_only: bool) -> "FileDataset":
     if syntax == _DEFLATED:
         content, force = _inflated(content[ends:]), True
     if sum(map(content.count, _ITEMS)) > MAX_ITEMS:
-        raise ValueError(f"more than {MAX_ITEMS:,} items")
+        raise TooMuchError(f"it has more than {MAX_ITEMS:,} items in sequences")
     return pydicom.dcmread(io.BytesIO(content), force=force, stop_before_pixels=header_only, specific_tags=tags)
 
 
@@ -216,7 +217,7 @@ def _inflated(deflated: bytes) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(deflated, MAX_SLICE_BYTES)
     if inflater.unconsumed_tail:
-        raise ValueError("inflates to more than one slice")
+        raise TooMuchError(f"it inflates to more than {MAX_SLICE_BYTES >> 20} MiB")
     return inflated
 
 

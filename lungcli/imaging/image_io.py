@@ -107,7 +107,7 @@ def _read_picture(content: bytes, shown: str, *, colour: bool, known: hounsfield
             f"cannot read {shown}: it is not a picture", "use PNG, JPEG, TIFF, BMP or DICOM"
         ) from error
     except (OSError, *DAMAGED) as error:
-        raise damaged(shown) from error
+        raise damaged(shown, error) from error
     check_size(*image.size, shown)
     if pages > 1:
         many = f"more than {_MOST_PAGES}" if pages > _MOST_PAGES else pages
@@ -118,7 +118,7 @@ def _read_picture(content: bytes, shown: str, *, colour: bool, known: hounsfield
         colourfulness = _jpeg_colour(content) if colour and _has_luma(image) else 0.0
         pixels, other, scale = _pixels(image, shown, colour=colour, known=known)
     except (OSError, *DAMAGED) as error:
-        raise damaged(shown) from error
+        raise damaged(shown, error) from error
     size = (pixels.shape[1], pixels.shape[0])
     return Picture(pixels=pixels, size=size, kind=_kind(image), colour=max(colourfulness, other), scale=scale)
 

@@ -2,6 +2,8 @@
 
 import struct
 
+from lungcli.imaging.picture import TooMuchError
+
 # Start-of-frame markers: JPEG (ITU-T T.81, table B.1; not DHT, JPG and DAC, which lie among them) and JPEG-LS (T.87).
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
@@ -25,13 +27,13 @@ def require(encoded: bytes, size: tuple[int, int], raw: int) -> None:
 
 
 def require_few_scans(encoded: bytes, pixels: int) -> None:
-    """Raise ValueError for a JPEG stream whose scans of `pixels` each would be decoded for many seconds.
+    """Raise TooMuchError for a JPEG stream whose scans of `pixels` each would be decoded for many seconds.
 
     Of a start-of-scan marker and what follows it, decoded values hold none (T.81, B.1.1.5).
     """
     scans = encoded.count(b"\xff\xda")
     if encoded[:2] == b"\xff\xd8" and scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED:
-        raise ValueError(f"it has {scans} scans")
+        raise TooMuchError(f"it has {scans} scans")
 
 
 def size_of(encoded: bytes) -> tuple[int, int] | None:

@@ -125,6 +125,12 @@ def check_size(width: int, height: int, shown: str) -> None:
         )
 
 
-def damaged(shown: str) -> UnreadableInputError:
-    """The error of a file that no decoder could make sense of."""
+class TooMuchError(ValueError):
+    """What a file has more of than a slice needs and than is decoded in time: a message that begins with `it`."""
+
+
+def damaged(shown: str, error: Exception | None = None) -> UnreadableInputError:
+    """The error of a file that no decoder could make sense of, or that holds too much, as the `error` says."""
+    if isinstance(error, TooMuchError):
+        return UnreadableInputError(f"cannot read {shown}: {error}, more than a slice needs", "export the slice again")
     return UnreadableInputError(f"cannot read {shown}: it is damaged or cut off", "copy or download it again")

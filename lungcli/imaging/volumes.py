@@ -19,6 +19,7 @@ from lungcli.imaging.picture import (
     QUIET,
     VOLUME_SUFFIXES,
     Picture,
+    TooMuchError,
     check_size,
     content_of,
     damaged,
@@ -87,7 +88,7 @@ def _nifti(source: Path | bytes, shown: str) -> Volume:
             why_not = _unusable(image, len(plain))
             orientation = None if why_not else nibabel.io_orientation(image.affine)
     except failures as error:
-        raise damaged(shown) from error
+        raise damaged(shown, error) from error
     if orientation is None or not np.isfinite(orientation).all():
         why_not = why_not or "nothing in it says how the patient lies (neither sform nor qform)"
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "name one CT volume, or its slices as DICOM")
@@ -150,8 +151,10 @@ def _header_size(content: bytes) -> int:
 def _inflated(content: bytes) -> bytes:
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
     plain = inflater.decompress(content, MAX_BYTES)
-    if inflater.unconsumed_tail or not inflater.eof:
-        raise ValueError("inflates to more than a volume, or is cut off")
+    if inflater.unconsumed_tail:
+        raise TooMuchError(f"it inflates to more than {MAX_BYTES >> 20:,} MiB")
+    if not inflater.eof:
+        raise ValueError("cut off")
     return plain
 
 

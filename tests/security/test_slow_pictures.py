@@ -89,10 +89,10 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "strip.png": (lambda: png(2_000_000, 32), "2000000×32 pixels are no slice"),
     "narrow.png": (lambda: png(40, 16_000), "40×16000 pixels are no slice"),
     "largest.png": (lambda: png(8_000, 7_999), "read"),
-    "scans.jpg": (lambda: scans(7_900, 400), "damaged"),
+    "scans.jpg": (lambda: scans(7_900, 400), "scans, more than a slice needs"),
     "few-scans.jpg": (lambda: scans(64, 400), "read"),
     "pages.tif": (lambda: pages(400_000), "it holds more than 99 pages"),
-    "items.dcm": (lambda: items(1_000_000), "damaged"),
+    "items.dcm": (lambda: items(1_000_000), "it has more than 65,536 items in sequences, more"),
     "some-items.dcm": (lambda: items(10_000), "read"),
 }
 
