@@ -70,15 +70,14 @@ def compare(
     """Compare models: size, latency, accuracy, differences.
 
     Accuracy comes with intervals, and differences are paired. Named models of different data sets are evaluated anew on
-    the test part of one; models of different splits of one data set are refused, since one may know the test slices of
-    the other. Without names, a footnote lists both.
+    the test part of one; models of different splits of one data set are refused: one may know the test slices of the
+    other.
 
     \b
     Examples:
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
       lungcli compare bundled RUN --metric worst-institution
       lungcli compare RUN/teacher RUN/student --by institution
-      lungcli compare --baseline RUN/teacher
     """
     from lungcli.cli import console, tables
     from lungcli.core.errors import UsageError
