@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lungcli.evaluation.compare import FindEvaluation, Flipped, ModelByInstitution
+    from lungcli.evaluation.compare import Comparison, FindEvaluation, Flipped, ModelByInstitution
 
 Specs = Annotated[
     list[str] | None,
@@ -81,38 +81,39 @@ def compare(
       lungcli compare RUN/teacher RUN/student --by institution
       lungcli compare --baseline RUN/teacher
     """
-    from lungcli.cli import console, tables
     from lungcli.core.errors import UsageError
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_paths
-    from lungcli.views import comparison_table
 
     paths = [model_paths.resolve(spec) for spec in specs] if specs else list(model_paths.files().values())
     baseline_path = model_paths.resolve(baseline) if baseline else None
+    files = [*paths, *([baseline_path] if baseline_path else [])]
     if (flips or by == "institution") and (csv or markdown):
         raise UsageError("--flips and --by print a table or JSON", "leave --csv and --markdown out")
-    if by == "institution":
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
-            _show_institutions(
-                compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation),
-                as_json=json,
-            )
-        return
     if flips:
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, _):
-            changed = compare.find_flips(paths, baseline_path, find)
-        _show_flips(changed, as_json=json)
+        with _evaluation_finder(files) as (find, _):
+            flipped = compare.find_flips(paths, baseline_path, find)
+        _show_flips(flipped, as_json=json)
         return
+    if by == "institution":
+        with _evaluation_finder(files) as (find, _):
+            rows = compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation)
+        _show_institutions(rows, as_json=json)
+        return
+    figure = metric.replace("-", "_")
     if specs:
-        with _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])]) as (find, anew):
-            comparison = compare.compare(
-                paths, baseline_path, seconds, threads, find=find, anew=anew, metric=metric.replace("-", "_")
-            )
+        with _evaluation_finder(files) as (find, anew):
+            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew, metric=figure)
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
-        comparison = compare.compare(
-            paths, baseline_path, seconds, threads, listing=True, metric=metric.replace("-", "_")
-        )
+        comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True, metric=figure)
+    _show(comparison, json=json, csv=csv, markdown=markdown, wide=wide)
+
+
+def _show(comparison: "Comparison", *, json: bool, csv: bool, markdown: bool, wide: bool) -> None:
+    from lungcli.cli import console, tables
+    from lungcli.views import comparison_table
+
     if json:
         console.print_json(comparison)
     elif csv:
