@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lungcli.evaluation.compare import FindEvaluation, Flipped, ModelByInstitution
+    from lungcli.evaluation.compare import Comparison, FindEvaluation, Flipped, ModelByInstitution
 
 Specs = Annotated[
     list[str] | None,
@@ -70,42 +70,50 @@ def compare(
     """Compare models: size, latency, accuracy, differences.
 
     Accuracy comes with intervals, and differences are paired. Named models of different data sets are evaluated anew on
-    the test part of one; models of different splits of one data set are refused: one may know the test slices of the
-    other.
+    the test part of one of them; models of different splits of one data set are refused, since one may know the test
+    slices of the other. Without names, a footnote lists both.
 
     \b
     Examples:
+      lungcli compare RUN/teacher RUN/student RUN/int8
       lungcli compare RUN/teacher RUN/student RUN/int8 --flips
       lungcli compare bundled RUN --metric worst-institution
       lungcli compare RUN/teacher RUN/student --by institution
+      lungcli compare --baseline RUN/teacher
     """
-    from lungcli.cli import console, tables
     from lungcli.core.errors import UsageError
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_paths
-    from lungcli.views import comparison_table
 
     paths = [model_paths.resolve(spec) for spec in specs] if specs else list(model_paths.files().values())
     baseline_path = model_paths.resolve(baseline) if baseline else None
+    files = [*paths, *([baseline_path] if baseline_path else [])]
     if (flips or by == "institution") and (csv or markdown):
         raise UsageError("--flips and --by print a table or JSON", "leave --csv and --markdown out")
-    figure, finder = metric.replace("-", "_"), _evaluation_finder([*paths, *([baseline_path] if baseline_path else [])])
-    if by == "institution":
-        with finder as (find, _):
-            figures = compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation)
-        _show_institutions(figures, as_json=json)
-        return
     if flips:
-        with finder as (find, _):
-            changed = compare.find_flips(paths, baseline_path, find)
-        _show_flips(changed, as_json=json)
+        with _evaluation_finder(files) as (find, _):
+            flipped = compare.find_flips(paths, baseline_path, find)
+        _show_flips(flipped, as_json=json)
         return
+    if by == "institution":
+        with _evaluation_finder(files) as (find, _):
+            rows = compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation)
+        _show_institutions(rows, as_json=json)
+        return
+    figure = metric.replace("-", "_")
     if specs:
-        with finder as (find, anew):
+        with _evaluation_finder(files) as (find, anew):
             comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew, metric=figure)
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
         comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True, metric=figure)
+    _show(comparison, json=json, csv=csv, markdown=markdown, wide=wide)
+
+
+def _show(comparison: "Comparison", *, json: bool, csv: bool, markdown: bool, wide: bool) -> None:
+    from lungcli.cli import console, tables
+    from lungcli.views import comparison_table
+
     if json:
         console.print_json(comparison)
     elif csv:

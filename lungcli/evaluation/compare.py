@@ -148,12 +148,9 @@ def compare(
         latencies = measured = benchmark.benchmark(loaded, seconds=seconds, threads=threads)
         if not threads:
             benchmark.keep(paths, measured)
-    reference = find(pinned)
-    if reference is None:
-        reasons = [
-            reason or ("" if model.path == pinned else _NOT_EVALUATED)
-            for model, reason in zip(loaded, reasons, strict=True)
-        ]
+    if (reference := find(pinned)) is None:
+        pairs = zip(loaded, reasons, strict=True)
+        reasons = [reason or ("" if model.path == pinned else _NOT_EVALUATED) for model, reason in pairs]
     return Comparison(
         baseline=model_paths.name_of(pinned),
         machine=benchmark.machine(),
