@@ -50,7 +50,7 @@ def test_every_encoding_of_stdout_will_do(home: Path, tmp_path: Path, encoding: 
 
     card = printed("models", "card", "bundled")
     assert (card.returncode, card.stderr) == (0, b"")
-    assert json.loads(card.stdout.decode(encoding))["referral"]["target"] == "risk ≤ 0.2"
+    assert json.loads(card.stdout.decode(encoding))["referral"]["target"] == "relative risk ≤ 0.5"
     assert printed("--help").returncode == 0
     assert printed("models", "list").returncode == 0
     unread = printed("predict", "--jsonl", scan)
