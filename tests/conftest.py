@@ -5,9 +5,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lungcli.core import package_data, settings
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 # Workers that each spin a thread a core wait for one another ten times longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
