@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,35 +18,31 @@ if TYPE_CHECKING:
 _WIDTH = 20
 _FITTED = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral", "risk_coverage")
 
+
+def _target(option: str, text: str, panel: str) -> Any:
+    """Return an option for a share that is to be kept."""
+    return typer.Option(option, min=0, max=1, help=text, rich_help_panel=panel)
+
+
 TargetSpecificity = Annotated[
     float | None,
-    typer.Option(
+    _target(
         "--target-specificity",
-        min=0,
-        max=1,
-        help="Least specificity of findings; the most sensitive point that has it.",
-        rich_help_panel="Operating point",
+        "Least specificity of findings; the most sensitive point that has it.",
+        "Operating point",
     ),
 ]
 TargetSensitivity = Annotated[
     float | None,
-    typer.Option(
+    _target(
         "--target-sensitivity",
-        min=0,
-        max=1,
-        help="Least sensitivity of findings; the most specific point that has it.",
-        rich_help_panel="Operating point",
+        "Least sensitivity of findings; the most specific point that has it.",
+        "Operating point",
     ),
 ]
 TargetRisk = Annotated[
     float | None,
-    typer.Option(
-        "--target-risk",
-        min=0,
-        max=1,
-        help="Largest share of wrong findings among slices that are not referred.",
-        rich_help_panel="Referral",
-    ),
+    _target("--target-risk", "Largest share of wrong findings among slices that are not referred.", "Referral"),
 ]
 Output = Annotated[
     Path | None,

@@ -51,7 +51,7 @@ def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, to
         yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
         if sys.stdout.isatty():
-            console.out().print(f"{'finding':<10} p(mal.)  picture", style="dim")
+            console.out().print(f"{'finding':<10}  prob.  picture", style="dim")
         yield lambda outcome: _show(outcome, " + ".join(names), top or 1, alone=False)
 
 

@@ -132,8 +132,8 @@ def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget)
         return None
     distinct = np.unique(scores)
     thresholds = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2])
-    sensitivity = (scores[positive][None] >= thresholds[:, None]).mean(axis=1)
-    specificity = (scores[~positive][None] < thresholds[:, None]).mean(axis=1)
+    sensitivity = 1 - _share_below(thresholds, scores[positive])
+    specificity = _share_below(thresholds, scores[~positive])
     kept, other = (specificity, sensitivity) if target.kind == "specificity" else (sensitivity, specificity)
     candidates = np.flatnonzero((kept >= target.value - 1e-9) & (sensitivity + specificity > 1))
     if not len(candidates):
@@ -146,6 +146,11 @@ def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget)
         specificity=float(specificity[best]),
         n=len(scores),
     )
+
+
+def _share_below(thresholds: Floats, scores: Floats) -> Floats:
+    """The share of scores (n,) below each threshold: (m,)."""
+    return np.asarray(np.searchsorted(np.sort(scores), thresholds, side="left") / len(scores))
 
 
 def measure(evaluation: Evaluation) -> OperatingFigures | None:

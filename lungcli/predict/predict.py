@@ -246,7 +246,7 @@ def _prediction(
         else ()
     )
     strangeness = [ood.distance(features, model.card.guard) for model in models if model.card.guard]
-    reason = refused.reason if refused else _why_referred(features, confidence, models, opinions)
+    reason = refused.reason if refused else _why_referred(features, confidence, models, opinions, card)
     return Prediction(
         source=item.shown,
         finding=finding(card, mean, referred=bool(reason)),
@@ -271,13 +271,16 @@ def _prediction(
 
 
 def _why_referred(
-    features: Features, confidence: float, models: Sequence[Model], opinions: Sequence[MemberPrediction]
+    features: Features,
+    confidence: float,
+    models: Sequence[Model],
+    opinions: Sequence[MemberPrediction],
+    card: ModelCard,
 ) -> str:
-    """Say why a prediction of this confidence is left to a radiologist; empty when it is not."""
+    """Say why a prediction of this confidence is left to a radiologist, by the `card` of all models; else empty."""
     for model in models:
         if model.card.guard and (stranger := ood.ood_reason(features, model.card.guard)):
             return stranger.reason
-    card = ensemble.card(models)
     return ensemble.disagreement_reason(opinions, card.positive_class) or not_sure(card, confidence)
 
 

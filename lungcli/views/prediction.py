@@ -57,7 +57,7 @@ def limits(prediction: "Prediction") -> list[str]:
     if prediction.finding in ("suspicious", "clear") and (right := prediction.reliability) and right.value is not None:
         lines.append(
             f"of validation slices as sure as this one (confidence {prediction.confidence:.0%}), "
-            f"{right.value:.0%} were judged right [{right.low:.0%}, {right.high:.0%}]"
+            f"{right.value:.0%} were right [{right.low:.0%}, {right.high:.0%}]"
         )
     for first, second in prediction.indistinct:
         if prediction.positive_class not in (first, second):

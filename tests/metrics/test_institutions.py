@@ -37,6 +37,15 @@ ROWS = (
 )
 
 
+def test_findings_at_the_operating_point_come_before_the_most_probable_class() -> None:
+    said = (True, True, False, False, False, False, True, True)
+    north, south = institutions.by_institution(msgspec.structs.replace(evaluation(*ROWS), suspicious=said))[::-1]
+    assert north.sensitivity is not None
+    assert north.specificity is not None
+    assert south.specificity is not None
+    assert (north.sensitivity.value, north.specificity.value, south.specificity.value) == (1, 1, 0.5)
+
+
 def test_figures_by_hand_the_worst_first() -> None:
     north, south = institutions.by_institution(evaluation(*ROWS))
 

@@ -173,3 +173,16 @@ def test_mean_and_spread_over_folds() -> None:
     assert balanced.mean.value == pytest.approx((1 + 2 / 3) / 2)
     assert balanced.deviation == pytest.approx((1 / 3) / 2**0.5)
     assert (balanced.mean.low, balanced.mean.high) == pytest.approx((2 / 3, 1))
+
+
+def test_folds_keep_their_findings_and_an_ensemble_has_none() -> None:
+    said = (True, False, True, False, True, False)
+    first = msgspec.structs.replace(evaluation("bbmmnn"), suspicious=said)
+    second = msgspec.structs.replace(
+        first, slices=tuple(f"other/{i}.png" for i in range(6)), groups=(14, 14, 17, 17, 19, 19)
+    )
+    assert pool_folds([first, second]).suspicious == said * 2
+    assert pool_folds([first, msgspec.structs.replace(second, suspicious=())]).suspicious == ()
+    assert ensemble([first, first]).suspicious == ()
+    with pytest.raises(ValueError, match="findings differ in number"):
+        msgspec.structs.replace(first, suspicious=said[:2])

@@ -17,6 +17,8 @@ from lungcli.imaging.image_io import read
 from lungcli.imaging.ood import OodStatistics
 from lungcli.imaging.picture import Picture
 from lungcli.imaging.preprocessing import prepare_file
+from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.operating_point import OperatingPoint, OperatingTarget, ReliabilityBand
 from lungcli.metrics.referral import Referral
 from lungcli.modelfile import model_file
 from lungcli.predict import explain, inputs, predict
@@ -232,6 +234,28 @@ def test_a_verdict_below_the_threshold_is_referred(tmp_path: Path, threshold: fl
     assert found.referred is referred
     chosen = max(found.probabilities.values())
     assert found.reason == (f"not sure enough: a confidence of {chosen:.1%} is below 95.0%" if referred else "")
+
+
+@pytest.mark.parametrize(("threshold", "finding"), [(0.0, "suspicious"), (1.0, "clear")], ids=["suspicious", "clear"])
+def test_the_operating_point_decides_and_not_the_most_probable_class(
+    tmp_path: Path, threshold: float, finding: str
+) -> None:
+    target = OperatingTarget(kind="specificity", value=0.9)
+    point = OperatingPoint(threshold=threshold, target=target, sensitivity=0.5, specificity=0.9, n=100)
+    bands = tuple(ReliabilityBand(low=low, n=50, right=Estimate(value=low, low=low, high=low)) for low in (0.5, 0.999))
+    model = guarded(tmp_path, operating_point=point, reliability=bands)
+    prediction = one(_picture(tmp_path / "a.png"), model)
+    assert isinstance(prediction, Prediction)
+    assert prediction.finding == finding
+    assert (prediction.label == "malignant") is (finding == "suspicious")
+    assert prediction.confidence > 0.999
+    assert prediction.reliability == bands[1].right
+    referring = guarded(
+        tmp_path, operating_point=point, referral=Referral(threshold=1, target="t", coverage=0.9, risk=0.05, n=100)
+    )
+    doubted = one(tmp_path / "a.png", referring)
+    assert isinstance(doubted, Prediction)
+    assert doubted.finding == "refer"
 
 
 def test_the_acquisition_is_told_before_the_doubt(tmp_path: Path) -> None:

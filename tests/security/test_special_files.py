@@ -45,11 +45,12 @@ def test_a_pipe_or_device_is_one_error(asked: tuple[str, ...], home: Path, tmp_p
         assert done.stderr.count("error: ") == 1, done
 
 
-def test_a_device_as_a_list_of_paths_ends(home: Path, tmp_path: Path) -> None:
+def predicted_from_zeros(home: Path, tmp_path: Path, source: str) -> subprocess.CompletedProcess[str]:
+    """Predict with zeros without end on stdin, in bounded time and memory."""
     model = graphs.model_file(tmp_path / "m.onnx")
     with Path("/dev/zero").open("rb") as zeros:
-        done = subprocess.run(
-            [LUNGCLI, "predict", "--model", str(model), "-"],
+        return subprocess.run(
+            [LUNGCLI, "predict", "--model", str(model), source],
             env=environment(home) | {"OMP_NUM_THREADS": "1"},
             stdin=zeros,
             capture_output=True,
@@ -58,23 +59,16 @@ def test_a_device_as_a_list_of_paths_ends(home: Path, tmp_path: Path) -> None:
             preexec_fn=bounded,
             check=False,
         )
+
+
+def test_a_device_as_a_list_of_paths_ends(home: Path, tmp_path: Path) -> None:
+    done = predicted_from_zeros(home, tmp_path, "-")
     assert done.returncode == 2, done
     assert done.stderr.count("error: ") == 1
 
 
 def test_a_device_as_the_picture_on_stdin_ends(home: Path, tmp_path: Path) -> None:
-    model = graphs.model_file(tmp_path / "m.onnx")
-    with Path("/dev/zero").open("rb") as zeros:
-        done = subprocess.run(
-            [LUNGCLI, "predict", "--model", str(model), "--stdin"],
-            env=environment(home) | {"OMP_NUM_THREADS": "1"},
-            stdin=zeros,
-            capture_output=True,
-            text=True,
-            timeout=6 * MOST_SECONDS,
-            preexec_fn=bounded,
-            check=False,
-        )
+    done = predicted_from_zeros(home, tmp_path, "--stdin")
     assert done.returncode == 4, done
     assert "cannot read stdin: it is larger than 192 MiB" in done.stderr
 

@@ -51,16 +51,16 @@ def test_the_head_is_fitted_first_unless_the_training_goes_on(tmp_path: Path) ->
 
 def test_only_slices_with_a_lesion_teach_the_head_what_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No slice shows a lung, so none gets a lesion, and the head is that without lesions."""
-    taught: list[tuple[list[int], float]] = []
+    fitted: list[tuple[list[int], float]] = []
 
     def spy(net: nn.Module, batches: Iterator[Tensor], labels: Ints, weights: Floats, smoothing: float) -> None:
-        taught.append((labels.tolist(), round(weights.sum(), 6)))
+        fitted.append((labels.tolist(), round(weights.sum(), 6)))
 
     monkeypatch.setattr(fine_tuning, "fit_head", spy)
     without_lungs = dataclasses.replace(with_lesions(), pixels=np.full_like(material().pixels, 255))
     next(trainer.train("train", msgspec.structs.replace(SHORT, probe=True), without_lungs, tmp_path))
 
-    assert taught == [(without_lungs.labels[without_lungs.train].tolist(), 1.0)]
+    assert fitted == [(without_lungs.labels[without_lungs.train].tolist(), 1.0)]
 
 
 def test_methods_and_a_second_teacher_change_the_student(tmp_path: Path) -> None:

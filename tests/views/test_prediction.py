@@ -72,7 +72,7 @@ def test_a_finding_says_what_it_is_worth() -> None:
         PREDICTION, confidence=0.83, reliability=right, indistinct=(("benign", "malignant"), ("benign", "normal"))
     )
     assert said.limits(worth) == [
-        "of validation slices as sure as this one (confidence 83%), 91% were judged right [85%, 95%]",
+        "of validation slices as sure as this one (confidence 83%), 91% were right [85%, 95%]",
         "this model cannot tell benign from normal",
     ]
     assert said.limits(dataclasses.replace(worth, finding="refer")) == ["this model cannot tell benign from normal"]
