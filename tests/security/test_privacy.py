@@ -13,14 +13,16 @@ from tests.cli.conftest import LUNGCLI, environment
 from tests.imaging import dicoms, pictures
 from tests.modelfile import graphs
 
-NAME, NUMBER, BORN = "Quetzalcoatl^Wilhelmina", "ZX81-4711", "19240229"
-PLANTED = re.compile(rb"quetzal|wilhelmina|zx81|4711|19240229", re.IGNORECASE)
+NAME, NUMBER, BORN = "Quetzalcoatl^Wilhelmina", "ZX81-WREN47", "19240229"
+SERIES = "1.2.840.471108151"
+# No part is so short that the digits of a probability or the bytes of a picture could spell it.
+PLANTED = re.compile(rb"quetzal|wilhelmina|zx81|wren47|471108151|19240229", re.IGNORECASE)
 TAGS = {
     "PatientName": NAME,
     "PatientID": NUMBER,
     "PatientBirthDate": BORN,
     "OtherPatientIDs": NUMBER,
-    "SeriesInstanceUID": "1.2.840.4711",
+    "SeriesInstanceUID": SERIES,
 }
 
 
@@ -34,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
         "QUETZALCOATL_WILHELMINA/study/cut.dcm": whole[: len(whole) // 2],
         "QUETZALCOATL_WILHELMINA/study/no pixels.dcm": dicoms.dicom(**TAGS, PixelData=None),  # type: ignore[arg-type]
         "QUETZALCOATL_WILHELMINA/study/other.dcm": dicoms.dicom(**TAGS, Modality="MR"),  # type: ignore[arg-type]
-        "QUETZALCOATL_WILHELMINA/ZX81-4711.dcm": whole[:-9],
+        "QUETZALCOATL_WILHELMINA/ZX81-WREN47.dcm": whole[:-9],
         "Wilhelmina 19240229.DCM": whole,
     }
     pictures.write(tmp_path / "archive", files)
