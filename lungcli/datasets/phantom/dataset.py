@@ -26,7 +26,7 @@ from lungcli.datasets.phantom.lung import Nodule
 
 FEWEST = 30
 SHARES = {"normal": 0.40, "benign": 0.25, "malignant": 0.35}
-SLICES_A_PATIENT = 6
+SLICES_A_PATIENT = 4
 
 # One random stream per purpose: bodies stay the same when, say, nodules are drawn in another way.
 _PLAN, _BODY, _TREE, _SCAN, _NODULE, _NOISE = range(6)
@@ -179,8 +179,8 @@ def _draw_nodule(rng: np.random.Generator, label: str, body: Body, scan: Scan) -
     if label == "normal":
         return None
     malignant = label == "malignant"
-    radius = 6 + 9 * math.sqrt(rng.random()) if malignant else float(rng.uniform(2, 4.5))
-    u, v = _place(rng, body, 0.75 * radius if malignant else radius + 3)
+    radius = float(rng.uniform(12, 16) if malignant else rng.uniform(6, 8))
+    u, v = _place(rng, body, radius if malignant else radius + 3)
     spiculated = malignant and rng.random() < 0.6
     lobes = [(float(rng.uniform(0.06, 0.16)), waves, float(rng.uniform(0, 2 * math.pi))) for waves in (2, 3, 5)]
     turns = rng.uniform(0, 2 * math.pi, int(rng.integers(10, 22)))

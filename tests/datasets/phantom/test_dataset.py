@@ -80,7 +80,7 @@ def test_every_slice_asked_for_is_planned_and_every_class_can_be_split(slices: i
 
 
 def test_classes_have_about_their_shares() -> None:
-    assert Counter(label for label, _ in dataset._plan(240, 0)) == {"normal": 16, "benign": 10, "malignant": 14}
+    assert Counter(label for label, _ in dataset._plan(240, 0)) == {"normal": 24, "benign": 15, "malignant": 21}
 
 
 @pytest.mark.parametrize(("slices", "seed", "why"), [(29, 0, "29 slices are too few"), (60, -1, "the seed is -1")])
@@ -110,7 +110,7 @@ def test_normal_patients_have_no_nodule() -> None:
         assert spot_of(patient, 0.0) is None
 
 
-@pytest.mark.parametrize(("label", "low", "high"), [("benign", 4, 9), ("malignant", 12, 30)])
+@pytest.mark.parametrize(("label", "low", "high"), [("benign", 12, 16), ("malignant", 24, 32)])
 def test_nodules_have_the_size_of_their_class(label: str, low: float, high: float) -> None:
     people = of_class(drawn(120), label)
 
