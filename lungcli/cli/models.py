@@ -28,8 +28,8 @@ def _said(option: str, metavar: str | None, text: str) -> Any:
 def list_(json: options.Json = False) -> None:
     """List the nets, and the model files on this machine.
 
-    ImageNet: pretrained weights exist. int8: `loses` where quantization costs more than usual. CAM: heat-maps are class
-    activation maps; for other nets they come from occlusion.
+    ImageNet: pretrained weights exist. int8: `loses` where quantization costs more than usual. CAM: the model file also
+    gives class activation maps.
     """
     from lungcli.cli import console
     from lungcli.core import registry

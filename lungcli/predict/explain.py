@@ -1,11 +1,13 @@
 """Why a prediction: which regions of a slice support a class, from the model file alone, float or int8.
 
-Where the net gives evidence, heat is read from it, in one pass; where it does not, parts of the slice are covered one
-after another. Heat says where the net looked, not what a radiologist would see there.
+Parts of the slice are covered one after another. Where a net gives evidence at as many places, heat is read from that
+in one pass; from fewer places than that a net sees nearly all of the slice, and their map points beside the lesion.
+Heat says where the net looked, not what a radiologist would see there.
 """
 
 import functools
 import io
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +68,9 @@ def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     if not 0 <= label < len(model.card.classes):
         raise ValueError(f"{model.path.name} knows {len(model.card.classes)} classes, none has the number {label}")
     evidence = model.evidence(prepared[None])
-    return occlusion(model, prepared, label) if evidence is None else _beyond_mean(evidence[0], label)
+    if evidence is None or min(evidence.shape[2:]) < CELLS:
+        return occlusion(model, prepared, label)
+    return _beyond_mean(evidence[0], label)
 
 
 def explained(model: Model, image: SliceImage, label: str) -> Explained:
@@ -102,20 +106,23 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     over the squares that cover it.
     """
     edges = np.rint(np.linspace(0, model.card.size, CELLS + 1)).astype(np.intp)
+    copies, places = [], []
     # Squares reach over the slice's edge, so that each cell is covered four times.
-    corners = [(row, column) for row in range(-1, CELLS) for column in range(-1, CELLS)]
+    for row, column in itertools.product(range(-1, CELLS), repeat=2):
+        top, bottom, left, right = edges[np.clip([row, row + 2, column, column + 2], 0, CELLS)]
+        above, below, before, behind = edges[np.clip([row - 1, row + 3, column - 1, column + 3], 0, CELLS)]
+        copy = prepared.copy()
+        copy[top:bottom, left:right] = np.median(prepared[above:below, before:behind])
+        # Beyond the lungs a slice is white, and covering it would change no logit.
+        if not np.array_equal(copy, prepared):
+            copies.append(copy)
+            places.append((row, column))
     whole = _beyond_mean(model.logits(prepared[None])[0], label)
     heat = np.zeros((CELLS, CELLS), dtype=np.float32)
-    for start in range(0, len(corners), _BATCH):
-        chosen = corners[start : start + _BATCH]
-        covered = np.repeat(prepared[None], len(chosen), axis=0)
-        for copy, (row, column) in zip(covered, chosen, strict=True):
-            top, bottom, left, right = edges[np.clip([row, row + 2, column, column + 2], 0, CELLS)]
-            above, below, before, behind = edges[np.clip([row - 1, row + 3, column - 1, column + 3], 0, CELLS)]
-            copy[top:bottom, left:right] = np.median(prepared[above:below, before:behind])
-        for logits, (row, column) in zip(model.logits(covered), chosen, strict=True):
-            fall = whole - _beyond_mean(logits, label)
-            heat[max(0, row) : row + 2, max(0, column) : column + 2] += fall / 4
+    for start in range(0, len(copies), _BATCH):
+        batch = zip(model.logits(np.stack(copies[start : start + _BATCH])), places[start : start + _BATCH], strict=True)
+        for logits, (row, column) in batch:
+            heat[max(0, row) : row + 2, max(0, column) : column + 2] += (whole - _beyond_mean(logits, label)) / 4
     return heat
 
 

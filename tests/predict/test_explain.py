@@ -1,7 +1,6 @@
 """Explanation: heat adds up, lies where it belongs, and points at the nodules of phantoms."""
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,52 +14,24 @@ from PIL import Image
 from lungcli.core.errors import ModelFileError
 from lungcli.datasets.phantom import dataset
 from lungcli.imaging import lung_segmentation
-from lungcli.imaging.preprocessing import prepare_in
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
-from lungcli.predict.predict import SliceImage
 from lungcli.quantize import int8_coverage
-from tests.datasets.phantom.nodules import Spot, spot_of
 from tests.modelfile import graphs
+from tests.predict import pointing
+from tests.predict.pointing import Case
 
-SIDE, SIZE = 256, 128
+SIZE = 128
 MALIGNANT = graphs.CLASSES.index("malignant")
 # What the pointing game must be won by: hits less what a throw into the lungs would hit.
 MARGIN = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A slice, its nodule, and the pixels of its lungs."""
-
-    image: SliceImage
-    spot: Spot
-    lungs: int
-
-
-def _disc(case: Case, tolerance: float) -> NDArray[np.bool_]:
-    """Pixels of the nodule, and within a tolerance, in pixels, from its middle."""
-    rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
-    far = np.hypot(columns - case.spot.x, rows - case.spot.y)
-    disc: NDArray[np.bool_] = far <= max(case.spot.radius, tolerance)
-    return disc
-
-
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
     """The middle slice of each patient with a malignant nodule."""
-    found = []
-    for patient in dataset.patients(200, seed=5):
-        z = patient.positions()[len(patient.positions()) // 2]
-        spot = spot_of(patient, z, SIDE)
-        if patient.label != "malignant" or spot is None:
-            continue
-        grey = dataset.render(patient, z, SIDE).astype(np.float32) / np.float32(255)
-        around = lung_segmentation.segment(grey)
-        image = SliceImage(grey=grey, chest=around, prepared=prepare_in(lung_segmentation.as_image(grey), SIZE, around))
-        found.append(Case(image=image, spot=spot, lungs=int(around.lungs.sum()) * around.factor**2))
-    return found
+    return [case for patient in dataset.patients(200, seed=5) for case in pointing.cases_of(patient, SIZE)]
 
 
 def _model(folder: Path, *, evidence: bool = True) -> Model:
@@ -75,19 +46,8 @@ def _int8(folder: Path, model: Model, slices: NDArray[np.uint8]) -> Model:
     return model_file.load(folder / "int8.onnx", threads=1)
 
 
-def won(model: Model, cases: list[Case], tolerance: float = 0.03 * SIDE) -> tuple[float, float]:
-    """The pointing game (Zhang et al., 1608.00507): the share of peaks on the nodule, and of throws into the lungs."""
-    hits, chances = [], []
-    for case in cases:
-        found = explain.explained(model, case.image, "malignant").peak
-        disc = _disc(case, tolerance)
-        hits.append(found is not None and bool(disc[found.y, found.x]))
-        chances.append(float(disc.sum()) / case.lungs)
-    return float(np.mean(hits)), float(np.mean(chances))
-
-
 def test_heat_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
-    hits, chance = won(_model(tmp_path), cases)
+    hits, chance = pointing.won(_model(tmp_path), cases)
     assert len(cases) >= 10
     assert chance < 0.05
     assert hits > chance + MARGIN
@@ -98,18 +58,18 @@ def test_heat_of_the_int8_file_points_at_nodules(cases: list[Case], tmp_path: Pa
     model = _int8(tmp_path, _model(tmp_path), slices)
     assert model.gives_evidence
     assert int8_coverage.executed_operators(model)["QLinearConv"] == 3
-    hits, chance = won(model, cases)
+    hits, chance = pointing.won(model, cases)
     assert hits > chance + MARGIN
 
 
 # Occlusion cannot tell places apart that lie nearer than half the side of its squares, a twelfth of the lungs' box.
-BLUNT = 0.06 * SIDE
+BLUNT = 0.06
 
 
 def test_occlusion_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
     model = _model(tmp_path, evidence=False)
     assert not model.gives_evidence
-    hits, chance = won(model, cases[:8], BLUNT)
+    hits, chance = pointing.won(model, cases[:8], BLUNT)
     assert chance < 0.1
     assert hits > chance + MARGIN
 
@@ -117,7 +77,7 @@ def test_occlusion_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
 def test_a_net_that_knows_no_nodules_does_not_win(cases: list[Case], tmp_path: Path) -> None:
     graphs.brightness(tmp_path / "net", size=SIZE)
     model_file.write(tmp_path / "net", graphs.card(size=SIZE), tmp_path / "m.onnx")
-    hits, chance = won(model_file.load(tmp_path / "m.onnx", threads=1), cases[:8], BLUNT)
+    hits, chance = pointing.won(model_file.load(tmp_path / "m.onnx", threads=1), cases[:8], BLUNT)
     assert hits < chance + 0.25
 
 
@@ -241,7 +201,7 @@ def test_without_heat_the_slice_stays_grey() -> None:
 def test_the_png_is_the_whole_picture_and_says_what_it_shows(cases: list[Case], tmp_path: Path) -> None:
     found = explain.explained(_model(tmp_path), cases[0].image, "malignant")
     picture = Image.open(io.BytesIO(explain.png(found)))
-    assert picture.size == (SIDE, SIDE)
+    assert picture.size == (pointing.SIDE, pointing.SIDE)
     assert picture.mode == "RGB"
     assert picture.info["Description"].startswith("regions that support malignant")
     assert "not a medical device" in picture.info["Description"]

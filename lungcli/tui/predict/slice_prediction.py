@@ -30,7 +30,7 @@ class ShownSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """The class activation map of `label`: over the whole picture in colours, and beside the slice in greys."""
+    """The heat-map of `label`: over the whole picture in colours, and beside the slice in greys."""
 
     label: str
     pixels: Pixels

@@ -62,9 +62,9 @@ class PredictView(View):
         Binding("o", "open", "Open", id="predict.open", tooltip="Type the path of a slice or folder; → completes"),
         Binding("left,up", "leaf(-1)", "Back", id="predict.back", tooltip="The slice before this one", show=False),
         Binding("right,down", "leaf(1)", "Next", id="predict.next", tooltip="The slice after this one", show=False),
-        Binding("h", "heat", "Heat-map", id="predict.heat", tooltip="Class activation map of the prediction"),
+        Binding("h", "heat", "Heat-map", id="predict.heat", tooltip="What supports the prediction"),
         Binding(
-            "H", "label", "Heat of", id="predict.label", tooltip="Class activation map of another class", show=False
+            "H", "label", "Heat of", id="predict.label", tooltip="What supports another class", show=False
         ),
         Binding(
             "a", "all", "Predict all", id="predict.all", tooltip="Predict every slice of the table, and each series"
@@ -268,7 +268,7 @@ class PredictView(View):
             parts += [Text(""), prediction_text.of_series(series, width)]
         self.query_one("#prediction", Static).update(Text("\n").join(parts))
 
-    # Class activation maps.
+    # Heat-maps.
 
     def action_heat(self) -> None:
         """Show the heat-map over the slice, or the slice alone."""
