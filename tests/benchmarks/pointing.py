@@ -3,8 +3,8 @@
 Run: python -m tests.benchmarks.pointing DATA [MODEL]     (default model: bundled)
 
 Malignant slices with a mask that the model was neither trained nor chosen on. A peak hits where it lies in the mask, or
-within 8 pixels of it in a slice of 512. Beside `predict --explain` stands the class activation map, and a random pixel of
-the lungs.
+within 8 pixels of it in a slice of 512. Beside `predict --explain` stand the class activation map, and a random pixel
+of the lungs.
 """
 
 import sys

@@ -74,6 +74,29 @@ def test_occlusion_points_at_nodules(cases: list[Case], tmp_path: Path) -> None:
     assert hits > chance + MARGIN
 
 
+@pytest.mark.parametrize(("places", "covered"), [(explain.CELLS, False), (explain.CELLS - 1, True)])
+def test_a_map_of_fewer_places_than_occlusion_has_is_not_shown(
+    places: int, covered: bool, cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prepared = _model(tmp_path), cases[0].image.prepared
+    monkeypatch.setattr(Model, "evidence", lambda *_: np.ones((1, 3, places, places), dtype=np.float32))
+    heat = explain.explain(model, prepared, MALIGNANT)
+    assert np.array_equal(heat, explain.occlusion(model, prepared, MALIGNANT)) == covered
+
+
+def test_what_is_white_all_over_is_not_covered(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the lungs a prepared slice is white: only squares that change something are judged."""
+    model, prepared = _model(tmp_path), np.full((SIZE, SIZE), 255, dtype=np.uint8)
+    prepared[2, 2] = 0
+    judged: list[int] = []
+    logits = Model.logits
+    monkeypatch.setattr(Model, "logits", lambda model, slices: judged.append(len(slices)) or logits(model, slices))
+    assert explain.occlusion(model, prepared, MALIGNANT).shape == (explain.CELLS, explain.CELLS)
+    assert sum(judged) == 1 + 4
+
+
 def test_a_net_that_knows_no_nodules_does_not_win(cases: list[Case], tmp_path: Path) -> None:
     graphs.brightness(tmp_path / "net", size=SIZE)
     model_file.write(tmp_path / "net", graphs.card(size=SIZE), tmp_path / "m.onnx")

@@ -63,9 +63,7 @@ class PredictView(View):
         Binding("left,up", "leaf(-1)", "Back", id="predict.back", tooltip="The slice before this one", show=False),
         Binding("right,down", "leaf(1)", "Next", id="predict.next", tooltip="The slice after this one", show=False),
         Binding("h", "heat", "Heat-map", id="predict.heat", tooltip="What supports the prediction"),
-        Binding(
-            "H", "label", "Heat of", id="predict.label", tooltip="What supports another class", show=False
-        ),
+        Binding("H", "label", "Heat of", id="predict.label", tooltip="What supports another class", show=False),
         Binding(
             "a", "all", "Predict all", id="predict.all", tooltip="Predict every slice of the table, and each series"
         ),
