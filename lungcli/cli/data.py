@@ -335,8 +335,8 @@ def _show_summary(dataset: "Manifest") -> None:
     if len(facts.institutions) > 1 or any(item.institution for item in dataset.slices):
         _show_institutions(facts)
     out.print(
-        f"{facts.exact_copies} exact copies; the largest near-duplicate group has {facts.largest_group} slices; "
-        f"{facts.mixed_groups} groups contain several classes",
+        f"exact copies: {facts.exact_copies}; slices of the largest near-duplicate group: {facts.largest_group}; "
+        f"groups of several classes: {facts.mixed_groups}",
         soft_wrap=True,
     )
     _show_files(f"{len(dataset.rejected)} files rejected", dataset.rejected)

@@ -50,7 +50,9 @@ VARYING = (
     (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?\b", "TIME"),
     (r"[-+]?\d*\.\d+\s?(MB|GB|kB|ms|s|M|×)?(?![\w.])", "#"),
     (r"\b\d+\s?(ms|s|m|%|MB|kB)(?!\w)", "#"),
-    (r"[*‡]| n\.s\.", ""),
+    (r"\b\d+ (thread|point)", r"# \1"),
+    (r"[*‡!]| n\.s\.", ""),
+    (r"(?<!\w)(–|\d+ #)(?!\w)", "#"),
     (r"[ \t]+", " "),
 )
 
@@ -65,7 +67,7 @@ def masked(text: str, folders: dict[str, Path]) -> str:
     lines = [
         line.strip()
         for line in text.splitlines()
-        if not re.search(r"% of the run|#? ?left\b|drawing:|: \d+ of \d+$", line)
+        if not re.search(r"% of the run|#? ?left\b|timed while|drawing:|: \d+ of \d+$", line)
     ]
     return "\n".join(line for line in lines if line) + "\n"
 
@@ -116,13 +118,13 @@ def test_a_student_with_a_zip(home: Path, pictures: Path, tmp_path: Path) -> Non
             (2, "train --model resnet --data mine"),
             (2, "train --model ownmodel --data mine --size 30"),
             (0, f"train --model ownmodel --data mine {' '.join(SMALL)}"),
-            (0, f"evaluate {model}"),
             (0, "runs list"),
             (2, "runs rm x"),
             (0, f"runs resume {model}"),
-            (0, "data remove mine --yes"),
         ],
     )
+    # What it says of a net of one epoch differs between processors.
+    assert "balanced accuracy" in call(home, "evaluate", model).stdout
 
 
 def test_a_data_scientist_with_dicom_files(home: Path, tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_data_scientist_with_dicom_files(home: Path, tmp_path: Path) -> None:
         [
             (0, "help files"),
             (4, "data import {WORK}/study"),
-            (2, "data import {WORK}/study --labels {WORK}/wrong.csv --name lidc"),
+            (4, "data import {WORK}/study --labels {WORK}/wrong.csv --name lidc"),
             (0, "data import {WORK}/study --labels {WORK}/labels.csv --name lidc"),
             (0, "data show lidc"),
             (0, "data groups lidc"),
@@ -176,12 +178,12 @@ def test_an_engineer_with_a_network(home: Path, pictures: Path, tmp_path: Path) 
             (3, f"models adopt {{WORK}}/net.txt --name mine {adopt}"),
             (0, f"models adopt {{WORK}}/net.onnx --name mine {adopt}"),
             (2, f"models adopt {{WORK}}/net.onnx --name mine {adopt}"),
-            (0, "quantize mine --calibrate-on {PICTURES} --threads 1"),
-            (0, "models list --files"),
+            (0, "quantize mine --calibrate-on {PICTURES}"),
+            (0, "models list"),
             (2, "export mine --to coreml -o {WORK}/out"),
             (0, "export mine --to onnx -o {WORK}/out.onnx"),
             (2, "models remove nothing"),
-            (0, "models remove mine --yes"),
+            (0, "models remove mine"),
         ],
     )
 

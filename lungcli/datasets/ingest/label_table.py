@@ -87,7 +87,7 @@ def _rows(text: str, shown: str, files: Mapping[str, PurePosixPath]) -> Iterator
     lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
-        raise UnreadableInputError(f"cannot read {shown}: it has not one column {' and one '.join(missing)}", FORM)
+        raise UnreadableInputError(f"cannot read {shown}: it needs one column {' and one column '.join(missing)}", FORM)
     line_of: dict[PurePosixPath, int] = {}
     for values in lines:
         if not any(value.strip() for value in values):

@@ -97,9 +97,9 @@ def test_a_path_in_another_unicode_form_is_the_same_file(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("", "it has not one column path and one label"),
-        ("path|label\na/1.png|x", "it has not one column path and one label"),
-        ("path,label,path\n", "it has not one column path"),
+        ("", "it needs one column path and one column label"),
+        ("path|label\na/1.png|x", "it needs one column path and one column label"),
+        ("path,label,path\n", "it needs one column path"),
         ("path,label\n", "it lists no files"),
         ("path,label\na/1.png,x\n,x", "line 3: the path is empty"),
         ("path,label\na/1.png, ", "line 2: the label is empty"),
