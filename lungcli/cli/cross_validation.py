@@ -1,6 +1,7 @@
 """Cross-validation from the command line: a run for each fold, and a table of all at the end."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lungcli.cli import console, execution
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 OTHERS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "kappa": "kappa"}
 
 
-def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
+def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str, log_to: Path | None = None) -> None:
     """Execute or resume the runs of all folds, and show their pooled results.
 
     Raises InterruptedRunError after Ctrl-C, and GateNotMetError where the pooled int8 models lose too much.
@@ -31,7 +32,7 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str) -> None:
     left_out = _left_out(fold_runs[0].recipe)
     for run in fold_runs:
         if run.info.state != "done":
-            _run_fold(run)
+            _run_fold(run, log_to)
         _report_fold(run, left_out)
     pooled = cross_validation.pool(fold_runs)
     show(pooled)
@@ -53,9 +54,9 @@ def show(pooled: "Pooled") -> None:
         console.info(line, style="dim")
 
 
-def _run_fold(run: Run) -> None:
+def _run_fold(run: Run, log_to: Path | None) -> None:
     try:
-        execution.execute(run)
+        execution.execute(run, log_to=log_to)
     except InterruptedRunError as error:
         hint = "run the same command again: finished folds are skipped"
         raise InterruptedRunError(error.message, hint) from error

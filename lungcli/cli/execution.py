@@ -2,21 +2,26 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from types import FrameType
 
 from lungcli.cli import console, progress, signals
 from lungcli.core.errors import InterruptedRunError
+from lungcli.core.events import EpochDone
 from lungcli.core.runs import Run
 
 
-def execute(run: Run, without: Collection[str] = ()) -> None:
-    """Execute the stages of `run` but those `without`, and show their progress.
+def execute(run: Run, without: Collection[str] = (), log_to: Path | None = None) -> None:
+    """Execute the stages of `run` but those `without`, and show their progress; TensorBoard's files go to `log_to`.
 
     Raises InterruptedRunError after Ctrl-C, and what `jobs.execute` does.
     """
     from lungcli.datasets import splits
+    from lungcli.export import curves
     from lungcli.pipeline import jobs, stages
 
+    if log_to:
+        curves.require_tensorboard()
     with progress.preparing(f"reading {run.recipe.data}") as advance:
         run_data = stages.load_run_data(run.recipe, advance)
     if warning := splits.leak_warning(run_data.manifest, run_data.split):
@@ -29,6 +34,8 @@ def execute(run: Run, without: Collection[str] = ()) -> None:
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)
+            if log_to and isinstance(event, EpochDone):
+                curves.write_tensorboard(run, log_to / run.name)
             if stopped():
                 raise InterruptedRunError(
                     f"stopped; the work is saved in the run {run.name!r}",

@@ -74,12 +74,28 @@ def list_(json: options.Json = False) -> None:
 
 
 @app.command()
-def card(spec: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=complete.models)]) -> None:
-    """Print the card of a model file as JSON."""
+def card(
+    spec: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=complete.models)],
+    form: Annotated[
+        Literal["json", "hf"], typer.Option("--format", help="hf: README.md for the Hugging Face Hub.")
+    ] = "json",
+) -> None:
+    """Print the card of a model file.
+
+    \b
+    Example:
+      lungcli models card bundled --format hf > README.md
+    """
     from lungcli.cli import console
+    from lungcli.export import hugging_face
     from lungcli.modelfile import model_file, model_paths
 
-    console.print_json(model_file.read_card(model_paths.resolve(spec)))
+    path = model_paths.resolve(spec)
+    card = model_file.read_card(path)
+    if form == "hf":
+        console.print_text(hugging_face.readme(card, model_paths.name_of(path).replace("/", "-")))
+    else:
+        console.print_json(card)
 
 
 def _floats(text: str) -> tuple[float, ...] | None:

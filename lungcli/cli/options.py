@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -144,6 +145,15 @@ Notify = Annotated[
         "--notify",
         metavar="COMMAND",
         help="Command to run at the end; `bell`: ring",
+        rich_help_panel="Output",
+    ),
+]
+LogTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-to",
+        metavar="FOLDER",
+        help="Curves for TensorBoard (extra `tensorboard`)",
         rich_help_panel="Output",
     ),
 ]

@@ -1,6 +1,7 @@
 """Starting the runs that a command's options or a recipe describe, and showing their results."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from lungcli.cli import console, cross_validation, execution
@@ -31,21 +32,21 @@ def with_one_data_set(settings: "Settings") -> "Settings":
     return replace(settings, values={**settings.values, "data": data})
 
 
-def start_run(kind: Kind, settings: "Settings", name: str) -> None:
+def start_run(kind: Kind, settings: "Settings", name: str, log_to: Path | None = None) -> None:
     """Start the run, or one run per fold, that the command's options describe, or resume unfinished ones."""
     from lungcli.pipeline import jobs
 
     recipe, *others = make_folds(**_with_split_file(settings.given))
     if others:
-        cross_validation.run_folds(kind, (recipe, *others), name)
+        cross_validation.run_folds(kind, (recipe, *others), name, log_to)
         return
     run, resumed = jobs.start(kind, recipe, name)
     if resumed:
         console.info(f"resuming the run {run.name!r}; use another --name to start a new one")
-    run_and_report(run)
+    run_and_report(run, log_to)
 
 
-def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
+def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None = None) -> None:
     """Execute the runs of a bundled recipe, or of a recipe file, in order; of several, finished ones are skipped."""
     from lungcli.core import package_data
     from lungcli.pipeline import jobs
@@ -63,13 +64,13 @@ def run_recipe(recipe: str, settings: "Settings", name: str) -> None:
         )
     for kind, (first, *others) in jobs_of_recipe:
         if others:
-            cross_validation.run_folds(kind, (first, *others), name)
+            cross_validation.run_folds(kind, (first, *others), name, log_to)
             continue
         run, resumed = jobs.start(kind, first, name)
         if resumed and run.info.state == "done" and len(jobs_of_recipe) > 1:
             console.info(f"the run {run.name!r} is finished already")
             continue
-        run_and_report(run)
+        run_and_report(run, log_to)
 
 
 def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
@@ -92,7 +93,7 @@ def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
     return settings | split_settings
 
 
-def run_and_report(run: Run) -> None:
+def run_and_report(run: Run, log_to: Path | None = None) -> None:
     """Execute `run`, and show its results. Raises as `execute` does, and GateNotMetError."""
     from lungcli.cli import tables
     from lungcli.evaluation import compare
@@ -100,7 +101,7 @@ def run_and_report(run: Run) -> None:
     from lungcli.pipeline import jobs
 
     console.disclaim()
-    execution.execute(run)
+    execution.execute(run, log_to=log_to)
     model_files = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
     console.info("measuring latency")
     comparison = compare.compare(model_files, baseline=model_files[0])
@@ -138,6 +139,6 @@ def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
         )
 
 
-def resume(name: str) -> None:
+def resume(name: str, log_to: Path | None = None) -> None:
     """Resume the run called `name`."""
-    run_and_report(runs.load(name))
+    run_and_report(runs.load(name), log_to)

@@ -1,6 +1,7 @@
 """`lungcli runs`."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
 app = help_pages.App(name="runs", help="Runs: list, show, resume, reproduce, remove.")
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete.runs)]
+Form = Annotated[
+    Literal["csv", "tensorboard"],
+    typer.Option("--to", help="csv: a line an epoch; tensorboard: what TensorBoard shows (extra `tensorboard`)."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="PATH", help="File of the table, or folder for TensorBoard; stdout if left out."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 
 
 @app.command("list")
@@ -76,7 +88,41 @@ def show(name: RunName, json: options.Json = False) -> None:
 
 
 @app.command()
-def resume(name: RunName, devices: options.Devices = 1) -> None:
+def export(name: RunName, form: Form = "csv", output: Output = None, overwrite: Overwrite = False) -> None:
+    """Write the epochs of a run for other programs.
+
+    A run may still be under way; `train --log-to FOLDER` keeps files for TensorBoard up to date by itself.
+
+    \b
+    Examples:
+      lungcli runs export compress-mobilenetv2-mine --output epochs.csv
+      lungcli runs export compress-mobilenetv2-mine --to tensorboard -o logs/
+    """
+    from lungcli.cli import console
+    from lungcli.core import paths, runs
+    from lungcli.core.errors import UsageError
+    from lungcli.export import curves
+
+    run = runs.load(name)
+    if form == "tensorboard" and not output:
+        raise UsageError("files for TensorBoard need a folder", "name one: --output logs/")
+    if output and output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
+        raise UsageError(f"{output} exists already", "add --overwrite, or choose another --output")
+    if not output:
+        console.print_text(curves.comma_separated(run))
+        return
+    if form == "tensorboard":
+        stages = [file.parent.name for file in curves.write_tensorboard(run, output)]
+        console.info(f"{', '.join(stages) or 'no epochs yet'}; to see them: tensorboard --logdir '{output}'")
+        return
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder", f"name a file in it: --output '{output / 'epochs.csv'}'")
+    paths.atomic_write(output, curves.comma_separated(run).encode())
+    console.info(f"written: {output}")
+
+
+@app.command()
+def resume(name: RunName, devices: options.Devices = 1, log_to: options.LogTo = None) -> None:
     """Continue a run that was stopped, killed or failed."""
     from lungcli.cli import console, distributed, run_job
     from lungcli.core import runs
@@ -87,7 +133,7 @@ def resume(name: RunName, devices: options.Devices = 1) -> None:
     if runs.state(run) == "done" and all(path.is_file() for path in models):
         console.info(f"the run {run.name!r} is finished already, so nothing was done")
         return
-    distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.resume(name))
+    distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.resume(name, log_to))
 
 
 @app.command()

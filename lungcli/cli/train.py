@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +27,11 @@ From = Annotated[
 
 @options.with_options_of("train", several=("data",))
 def train(
-    settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
+    settings: options.Settings,
+    name: options.Name = "",
+    devices: options.Devices = 1,
+    notify: options.Notify = "",
+    log_to: options.LogTo = None,
 ) -> None:
     """Train a net on a data set, and evaluate it on the test part.
 
@@ -40,12 +45,16 @@ def train(
       lungcli train -m resnet18 -d NORTH -d SOUTH --protocol institution
       lungcli train --model resnet18 --data phantom --devices 2
     """
-    _run(devices, settings, notify, lambda: _start("train", settings, name))
+    _run(devices, settings, notify, lambda: _start("train", settings, name, log_to))
 
 
 @options.with_options_of("distill", several=("data",))
 def distill(
-    settings: options.Settings, name: options.Name = "", devices: options.Devices = 1, notify: options.Notify = ""
+    settings: options.Settings,
+    name: options.Name = "",
+    devices: options.Devices = 1,
+    notify: options.Notify = "",
+    log_to: options.LogTo = None,
 ) -> None:
     """Distil one or several teachers into a small student.
 
@@ -58,7 +67,7 @@ def distill(
       lungcli distill -t OTHER-RUN/student -s shufflenetv2  # a chain
       lungcli distill -t OTHER -s shufflenetv2 --folds 5  # of OTHER-fold1, …
     """
-    _run(devices, settings, notify, lambda: _start("distill", settings, name))
+    _run(devices, settings, notify, lambda: _start("distill", settings, name, log_to))
 
 
 @options.with_options_of("compress", several=("data",))
@@ -69,11 +78,12 @@ def compress(
     name: options.Name = "",
     devices: options.Devices = 1,
     notify: options.Notify = "",
+    log_to: options.LogTo = None,
 ) -> None:
     """Train teacher and student, distil, quantize, compare.
 
-    Stages: teacher, student without it, distilled student, its int8 file, a table that compares them. Exit code 5 if a
-    check fails. Run the same command again to continue where it stopped. Options override a recipe's settings.
+    Stages: teacher, base student, distilled student, int8, table. Exit code 5 if a check fails. The same command again
+    goes on. Options override a recipe's.
 
     \b
     Examples:
@@ -90,7 +100,7 @@ def compress(
         settings = replace(settings, values={**settings.values, "teacher": [source]})
     if not recipe and not settings.values["model"]:
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
-    _run(devices, settings, notify, lambda: _start("compress", settings, name, recipe))
+    _run(devices, settings, notify, lambda: _start("compress", settings, name, log_to, recipe))
 
 
 def _quantize(settings: options.Settings, source: str) -> None:
@@ -113,14 +123,14 @@ def _quantize(settings: options.Settings, source: str) -> None:
     )
 
 
-def _start(kind: "Kind", settings: options.Settings, name: str, recipe: str = "") -> None:
+def _start(kind: "Kind", settings: options.Settings, name: str, log_to: Path | None, recipe: str = "") -> None:
     from lungcli.cli import run_job
 
     settings = run_job.with_one_data_set(settings)
     if recipe:
-        run_job.run_recipe(recipe, settings, name)
+        run_job.run_recipe(recipe, settings, name, log_to)
     else:
-        run_job.start_run(kind, settings, name)
+        run_job.start_run(kind, settings, name, log_to)
 
 
 def _run(devices: int, settings: options.Settings, command: str, work: Callable[[], None]) -> None:
