@@ -2,10 +2,9 @@
 
 import typer
 
-ABOUT = (
-    "one real slice of each class: IQ-OTH/NCCD, alyasriy & AL-Huseiny (2023), doi 10.17632/bhmdr45bh2.4, CC BY 4.0; "
-    "a model trained on that set may have seen them"
-)
+from lungcli.core import package_data
+
+ABOUT = f"one real slice of each class: {package_data.SLICES_SOURCE}; a model trained on that set may have seen them"
 
 
 def demo(context: typer.Context) -> None:
@@ -17,7 +16,6 @@ def demo(context: typer.Context) -> None:
     Example: lungcli demo
     """
     from lungcli.cli import console, predict
-    from lungcli.core import package_data
 
     console.info(ABOUT)
     console.info("each file is named after its true class")

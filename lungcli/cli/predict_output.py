@@ -3,12 +3,11 @@
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lungcli.cli import console
-from lungcli.core.formatting import csv_row
 from lungcli.views import prediction
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e
 def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, top: int) -> Iterator[Write]:
     """Yield a function that writes an outcome to stdout; `json` writes them all at the end."""
     from lungcli.modelfile import model_paths
-    from lungcli.predict import ensemble
+    from lungcli.predict import ensemble, prediction_csv
 
     names = [model_paths.name_of(model.path) for model in models]
     card = ensemble.card(models)
@@ -46,7 +45,8 @@ def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, to
     elif form == "jsonl":
         yield _write_line
     elif form == "csv":
-        yield _csv_writer(card.classes, names)
+        console.print_text(prediction_csv.head(card.classes, names))
+        yield lambda outcome: console.print_text(prediction_csv.row(outcome, card.classes, names))
     elif single:
         yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
@@ -142,51 +142,3 @@ def _write_line(outcome: "Found") -> None:
     console.print_json_text(line(outcome).decode() + "\n")
     # A reader wants each prediction as soon as it is made.
     sys.stdout.flush()
-
-
-def _csv_writer(classes: Sequence[str], names: Sequence[str]) -> Write:
-    """Write the head of a table, and return a function that adds an outcome. Cells that don't apply are empty.
-
-    Each of several models has columns of its own after all others.
-    """
-    own = ["agreement", *(f"{name}: {what}" for name in names for what in ("verdict", "probability"))]
-    after = ["referred", "reason", "score", "forced", "seconds", *(own if len(names) > 1 else ())]
-    before = ["kind", "source", "series", "finding", "verdict"]
-    console.print_text(csv_row([*before, *classes, *after]))
-
-    def write(outcome: "Found") -> None:
-        cells, probabilities = _cells(outcome), getattr(outcome, "probabilities", {})
-        row = [cells.get(name, "") for name in before] + [probabilities.get(name, "") for name in classes]
-        console.print_text(csv_row([*row, *(cells.get(name, "") for name in after)]))
-
-    return write
-
-
-def _cells(outcome: "Found") -> dict[str, object]:
-    """What a row of CSV says of an outcome beside its probabilities, by column."""
-    from lungcli.predict.predict import Failure, Prediction, Refusal
-    from lungcli.predict.prediction_json import KINDS
-    from lungcli.predict.series import SeriesVerdict
-
-    cells: dict[str, object] = {"kind": KINDS[type(outcome)], "reason": outcome.reason}
-    if not isinstance(outcome, SeriesVerdict):
-        cells["source"] = outcome.source
-    if not isinstance(outcome, Failure):
-        cells["finding"] = outcome.finding
-    if isinstance(outcome, Refusal):
-        cells["score"] = outcome.score
-    if isinstance(outcome, Prediction | SeriesVerdict):
-        cells |= {"series": outcome.series, "verdict": outcome.label, "referred": _yes_or_no(outcome.referred)}
-    if isinstance(outcome, Prediction):
-        seconds = round(outcome.seconds, 4)
-        cells |= {"score": outcome.guard, "forced": _yes_or_no(outcome.forced), "seconds": seconds}
-        if outcome.opinions:
-            cells["agreement"] = outcome.agreement
-        for opinion in outcome.opinions:
-            cells[f"{opinion.name}: verdict"] = opinion.label
-            cells[f"{opinion.name}: probability"] = opinion.probabilities[opinion.label]
-    return cells
-
-
-def _yes_or_no(value: bool) -> str:
-    return "yes" if value else "no"

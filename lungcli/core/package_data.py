@@ -12,6 +12,10 @@ from lungcli.core.runs import Kind
 
 FOLDER = Path(__file__).parents[1] / "bundled"
 MODEL = FOLDER / "default.onnx"
+SLICES_DOI = "10.17632/bhmdr45bh2.4"
+SLICES_SOURCE = f"IQ-OTH/NCCD, alyasriy & AL-Huseiny (2023), doi {SLICES_DOI}, CC BY 4.0"
+"""Whose the real slices are that come with the program."""
+
 # As version 0.1.0 called it.
 _FORMER_NAMES = {"seedtable": "published-table"}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER
@@ -31,6 +31,8 @@ _BATCH = 32
 # Colours of rising lightness, from violet over orange to pale yellow: told apart without seeing red or green.
 _ANCHORS = ((0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
 _OPAQUE = 0.8
+# Over this share of the crop's side heat fades towards the outline of the lungs.
+_FADES = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,8 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
 def in_picture(heat: Heat, segmentation: LungSegmentation, shape: tuple[int, int]) -> Heat:
     """Lay heat [h, w] over the picture of `shape` (H, W) that the slice was cropped from: float32 [H, W].
 
-    Between the middles of places it is interpolated bilinearly. What the net did not see has no heat.
+    Between the middles of places it is interpolated bilinearly. What the net did not see has no heat: what lies beyond
+    its crop or beyond the outline of the lungs, towards which heat fades.
     """
     height, width = heat.shape
     left, top, right, bottom = segmentation.box
@@ -140,7 +143,19 @@ def in_picture(heat: Heat, segmentation: LungSegmentation, shape: tuple[int, int
         (across, 0.0, -left * across, 0.0, down, -top * down),
         Image.Resampling.BILINEAR,
     )
-    return np.array(laid, dtype=np.float32)
+    values = np.array(laid, dtype=np.float32)
+    return values * _inside(segmentation, shape) if segmentation.outline else values
+
+
+def _inside(segmentation: LungSegmentation, shape: tuple[int, int]) -> Heat:
+    """How far within the outline of the lungs a place of a picture of `shape` (H, W) is: 0 without, 1 well within."""
+    left, _, right, _ = segmentation.box
+    mask = Image.new("L", (shape[1], shape[0]))
+    ImageDraw.Draw(mask).polygon(segmentation.outline, fill=255)
+    blurred = np.asarray(mask.filter(ImageFilter.GaussianBlur(_FADES * (right - left))), dtype=np.float32)
+    # Just inside the edge of a half-plane the blurred mask is a half.
+    within: Heat = np.clip(blurred / np.float32(127.5) - 1, 0, 1)
+    return within
 
 
 def peak(heat: Heat) -> Peak | None:
@@ -160,13 +175,20 @@ def strength(heat: Heat) -> Heat:
     return share
 
 
+def layer(heat: Heat) -> Image.Image:
+    """Heat as colours to lay over a slice of the same shape, the more opaque the stronger; none where it is 0."""
+    share = Image.fromarray(np.rint(strength(heat) * np.float32(255)).astype(np.uint8))
+    colour = share.copy()
+    colour.putpalette(_palette())
+    rgba = colour.convert("RGBA")
+    rgba.putalpha(share.point([round(255 * _OPAQUE * level / 255) for level in range(256)]))
+    return rgba
+
+
 def overlay(grey: Grey, heat: Heat) -> Pixels:
     """Paint heat over a slice in 0..1, both [H, W], the more opaque the stronger: uint8 RGB [H, W, 3]."""
-    share = Image.fromarray(np.rint(strength(heat) * np.float32(255)).astype(np.uint8))
-    slice_ = Image.fromarray(levels(grey)).convert("RGB")
-    alpha = share.point([round(255 * _OPAQUE * (level / 255) ** 0.5) for level in range(256)])
-    share.putpalette(_palette())
-    return np.asarray(Image.composite(share.convert("RGB"), slice_, alpha))
+    slice_ = Image.fromarray(levels(grey)).convert("RGBA")
+    return np.asarray(Image.alpha_composite(slice_, layer(heat)).convert("RGB"))
 
 
 def levels(grey: Grey) -> Pixels:

@@ -4,8 +4,10 @@ Uploads are read into memory and deleted at once; results are embedded in the pa
 """
 
 import contextlib
+import errno
 import functools
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,23 +18,25 @@ from lungcli import DISCLAIMER
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
-from lungcli.modelfile.model_file import Model
-from lungcli.web import connections, html
+from lungcli.web import connections, examples, html
 from lungcli.web.gradio_sessions import SessionCleanup, forgetter
-from lungcli.web.html import Upload
 from lungcli.web.middleware import FILES_PER_UPLOAD, LOCAL_ADDRESSES, AccessControl
+from lungcli.web.slice_worker import Upload
 from lungcli.web.uploads import KEPT_SECONDS, Uploads
+from lungcli.web.visits import MAX_PICTURES, Visits, chosen
+from lungcli.web.workers import Workers
 
 if TYPE_CHECKING:
     import gradio
 
-CLASSES = ("malignant", "benign", "normal")
-
+_LAST_PORT = 65535
 _FONTS = ["system-ui", "sans-serif"]
 _MONO = ["ui-monospace", "monospace"]
 _SWEEP_SECONDS = 60
 # More would wait longer than anybody waits for a page.
 _MAX_QUEUE = 64
+# A visitor who waits for a turn holds a thread.
+_MAX_VISITORS, _THREADS = 96, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +58,12 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
 
     Raises UsageError without the extra `web`, LungcliError when the address cannot be used.
     """
-    with _offline_environment(), paths.scratch("uploads") as folder:
+    with _offline_environment(), paths.scratch("uploads") as folder, contextlib.closing(Workers()) as workers:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         gr = _gradio()
+        _require_free(service.host, service.port)
         uploads = Uploads(folder)
-        blocks = page(service, uploads)
+        blocks = page(service, uploads, workers)
         try:
             blocks.launch(
                 server_name=service.host,
@@ -67,7 +72,9 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
                 max_file_size=service.megabytes * 1024 * 1024,
                 theme=gr.themes.Default(font=_FONTS, font_mono=_MONO),
                 css=html.STYLE,
+                head=html.HEAD,
                 app_kwargs={"middleware": _middleware(service, uploads, blocks, warn)},
+                max_threads=_THREADS,
                 allowed_paths=[],
                 footer_links=[],
                 share=False,
@@ -81,10 +88,8 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
                 quiet=True,
             )
         except OSError as error:
-            raise LungcliError(
-                f"cannot serve on {service.host}, port {service.port}: {str(error).partition(chr(10))[0]}",
-                f"choose another port: lungcli serve --port {service.port + 1}",
-            ) from error
+            # Taken by another in between.
+            raise _unusable(service.host, service.port, error) from error
         connections.limit(blocks.server)
         try:
             ready(f"http://{service.host}:{service.port}")
@@ -96,64 +101,125 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
             blocks.close(verbose=False)
 
 
-def page(service: Service, uploads: Uploads) -> "gradio.Blocks":
-    """Build the page, which reads `uploads`. Raises UsageError without the extra `web`."""
+def _require_free(host: str, port: int) -> None:
+    """Raise LungcliError when an address cannot be served on."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As the server does: what is left of a page that has just ended is no hindrance.
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        raise _unusable(host, port, error) from error
+
+
+def _unusable(host: str, port: int, error: OSError) -> LungcliError:
+    another = f"choose another port: lungcli serve --port {port + 1 if port < _LAST_PORT else port - 1}"
+    if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
+        return LungcliError(f"cannot serve on {host}: it is no address of this machine", "leave --host out")
+    if error.errno == errno.EACCES:
+        return LungcliError(
+            f"cannot serve on port {port}: this user may not", "choose a port from 1024 on: --port 7860"
+        )
+    if error.errno == errno.EADDRINUSE:
+        return LungcliError(f"cannot serve on {host}, port {port}: another program uses it", another)
+    return LungcliError(f"cannot serve on {host}, port {port}: {error.strerror}", another)
+
+
+def page(service: Service, uploads: Uploads, workers: Workers) -> "gradio.Blocks":
+    """Build the page, which reads `uploads` and lets `workers` predict them.
+
+    Raises UsageError without the extra `web`, ModelFileError when the first model cannot be loaded.
+    """
     gr = _gradio()
-    load = functools.lru_cache(maxsize=4)(model_file.load)
     first = next(iter(service.models))
-
-    def show(name: str, sent: tuple[Upload, ...]) -> str:
-        try:
-            return html.prediction_cards(sent, _load_chosen(service, load, name)) if sent else ""
-        except LungcliError as error:
-            return html.error_message(error.message, error.hint)
-
-    def show_uploads(paths: list[str] | None, name: str) -> tuple[tuple[Upload, ...], None, str]:
-        sent = _read_uploads(paths or [], uploads, service.megabytes << 20)
-        return sent, None, show(name, sent)
-
-    def show_phantom(label: str, name: str) -> tuple[tuple[Upload, ...], str]:
-        sent = (html.example(label),)
-        return sent, show(name, sent)
-
-    def show_model(name: str, sent: tuple[Upload, ...]) -> tuple[str, str]:
-        return _about(service, name), show(name, sent)
-
-    # On a phone the results are below all inputs.
-    private: dict[str, Any] = {"api_visibility": "private", "scroll_to_output": True}
+    workers.load(service.models[first])
+    handlers = _Handlers(gr, service, uploads, workers)
+    # Whoever waits for a turn is one of so many.
+    how: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": _MAX_VISITORS, "concurrency_id": "shown"}
     with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
-        gr.Markdown(f"# lungcli\nPredicts the class of axial lung CT slices. **{DISCLAIMER}**")
+        gr.Markdown(f"# lungcli\nPredicts axial lung CT slices. **{DISCLAIMER}**")
         uploads_of_session = gr.State((), time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                file_box = gr.File(label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop")
+                file_box = gr.File(
+                    label="Slices: PNG, JPEG, TIFF, BMP, DICOM", file_count="multiple", elem_id="drop", height=150
+                )
                 model = gr.Dropdown(list(service.models), value=first, label="Model", elem_id="model")
-                gr.Markdown("Or try a drawn phantom (a model trained on real slices may be wrong about drawings):")
-                with gr.Row():
-                    phantom_buttons = {label: gr.Button(label, size="sm", min_width=60) for label in CLASSES}
+                line, card = _about(service, first)
+                model_line = gr.HTML(line)
+                buttons = {}
+                for kind, prefix, make in (("real", "", examples.real), ("drawn", "drawn ", examples.phantom)):
+                    gr.Markdown(f"Or try a {kind} slice:")
+                    with gr.Row():
+                        for label in examples.CLASSES:
+                            button = gr.Button(f"{prefix}{label}", size="sm", min_width=60)
+                            buttons[button] = functools.partial(make, label)
+                gr.HTML(html.citation())
                 with gr.Accordion("About this model", open=False):
-                    about = gr.HTML(_about(service, first))
-            with gr.Column(scale=3, min_width=320):
-                results = gr.HTML(html.prediction_cards((), _load_chosen(service, load, first)), elem_id="results")
-        file_box.upload(show_uploads, [file_box, model], [uploads_of_session, file_box, results], **private)
-        model.change(show_model, [model, uploads_of_session], [about, results], **private)
-        for label, button in phantom_buttons.items():
-            button.click(functools.partial(show_phantom, label), [model], [uploads_of_session, results], **private)
+                    about = gr.HTML(card)
+            with gr.Column(scale=3, min_width=320, elem_id="answer"):
+                answer = [gr.HTML("", elem_id="status"), gr.HTML(html.WELCOME, elem_id="results")]
+        file_box.upload(handlers.uploads, [file_box, model], [uploads_of_session, file_box, *answer], **how)
+        model.change(handlers.model, [model, uploads_of_session], [model_line, about, *answer], **how)
+        for button, example in buttons.items():
+            button.click(handlers.example(example), [model], [uploads_of_session, *answer], **how)
     blocks.queue(max_size=_MAX_QUEUE)
     return blocks
 
 
-def _load_chosen(service: Service, load: Callable[[Path], Model], name: str) -> Model:
-    if name not in service.models:
-        raise UsageError("this model is not served here", "choose one from the list")
-    return load(service.models[name])
+class _Handlers:
+    """What the page does when something is uploaded or chosen: generators of new values for its parts."""
+
+    def __init__(self, gr: Any, service: Service, uploads: Uploads, workers: Workers) -> None:
+        self._gr, self._service, self._sent = gr, service, uploads
+        self._visits = Visits(service.models, workers)
+        for handler in (_Handlers.uploads, _Handlers.model):
+            self._wants_request(handler)
+
+    def uploads(self, paths: list[str] | None, name: str, request: Any) -> Iterator[tuple[Any, ...]]:
+        sent = _read_uploads(paths or [], self._sent, self._service.megabytes << 20)
+        yield sent, None, self._gr.skip(), self._gr.skip()
+        for parts in self._show(name, sent, request):
+            yield self._gr.skip(), self._gr.skip(), *parts
+
+    def model(self, name: str, sent: tuple[Upload, ...], request: Any) -> Iterator[tuple[Any, ...]]:
+        yield *_about(self._service, name), self._gr.skip(), self._gr.skip()
+        for parts in self._show(name, sent, request):
+            yield self._gr.skip(), self._gr.skip(), *parts
+
+    def example(self, make: Callable[[], Upload]) -> Callable[..., Iterator[tuple[Any, ...]]]:
+        def shown(name: str, request: Any) -> Iterator[tuple[Any, ...]]:
+            sent = (make(),)
+            yield sent, self._gr.skip(), self._gr.skip()
+            for parts in self._show(name, sent, request):
+                yield self._gr.skip(), *parts
+
+        self._wants_request(shown)
+        return shown
+
+    def _wants_request(self, handler: Callable[..., Any]) -> None:
+        """Gradio passes its request to parameters of that type, whose name is not known before it is imported."""
+        handler.__annotations__["request"] = self._gr.Request
+
+    def _show(self, name: str, sent: tuple[Upload, ...], request: Any) -> Iterator[tuple[Any, Any]]:
+        visitor = request.username or (request.client.host if request.client else "")
+        for status, results in self._visits.show(sent, name, visitor, request.session_hash or ""):
+            yield self._unless_none(status), self._unless_none(results)
+
+    def _unless_none(self, value: str | None) -> Any:
+        return self._gr.skip() if value is None else value
 
 
-def _about(service: Service, name: str) -> str:
+def _about(service: Service, name: str) -> tuple[str, str]:
+    """A line on a model, and its card."""
     try:
-        return html.model_card(model_file.read_card(service.models[name]), name)
+        card = model_file.read_card(chosen(service.models, name))
     except LungcliError as error:
-        return html.error_message(error.message, error.hint)
+        return "", html.error_message(error.message, error.hint)
+    return html.model_line(card, name), html.model_card(card, name)
 
 
 def _read_uploads(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload, ...]:
@@ -163,7 +229,7 @@ def _read_uploads(paths: list[str], uploads: Uploads, most: int) -> tuple[Upload
     for path in map(Path, paths):
         content = uploads.read(path)
         room -= len(content)
-        fits = room >= 0 and len(taken) < html.MAX_PICTURES
+        fits = room >= 0 and len(taken) < MAX_PICTURES
         taken.append(Upload(name=path.name, content=content if fits else b""))
     return tuple(taken)
 

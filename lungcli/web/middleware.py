@@ -5,6 +5,7 @@ machine, uploads included.
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ MOST_UPLOADS_AT_ONCE = 16
 # An upload may be as large as so many largest files; unread uploads, as so many largest uploads.
 FILES_PER_UPLOAD, MAX_UNREAD_UPLOADS = 4, 8
 _SMALL_BODY = 1 << 20
+# Who is still sending when the connection closes may never read why: so long, what is refused for now is discarded.
+_MAY_COME_AGAIN, _DISCARD_SECONDS = (503, 507), 2.0
 LOGIN = "/login"
 LOGIN_SECONDS, MAX_LOGIN_WAIT = 1.0, 10.0
 
@@ -74,6 +77,8 @@ class AccessControl:
         most = self._most + _SMALL_BODY if upload else _SMALL_BODY
         status = self._refused(scope, headers, most) or (self._full(headers) if upload else 0)
         if status:
+            if status in _MAY_COME_AGAIN:
+                await _discarded(receive)
             await answering.refuse(status)
             return
         if scope["path"].rstrip("/") == LOGIN and not await self._logins.turn(str((scope.get("client") or ("",))[0])):
@@ -194,6 +199,14 @@ def _bounded(receive: "Receive", most: int) -> "Receive":
         return message
 
     return bounded
+
+
+async def _discarded(receive: "Receive") -> None:
+    """Receive a body, for some seconds at most, without keeping it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while (await receive()).get("more_body", False):
+                continue
 
 
 class _Answer:

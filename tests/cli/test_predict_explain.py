@@ -16,7 +16,7 @@ from lungcli.predict.explain import explained, png
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import capture_and_predict
 from lungcli.views import terminal_image
-from lungcli.web import html
+from lungcli.web import examples
 from tests.cli.conftest import LUNGCLI, call, environment
 from tests.modelfile import graphs
 
@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain")
     graphs.nodules(folder / "net")
     model_file.write(folder / "net", graphs.card(size=128), folder / "m.onnx")
-    (folder / "scan.png").write_bytes(html.example("malignant").content)
+    (folder / "scan.png").write_bytes(examples.phantom("malignant").content)
     return folder
 
 
@@ -61,7 +61,7 @@ def test_each_picture_gets_its_own_heat_map(home: Path, folder: Path) -> None:
     asked.mkdir()
     labels = ("malignant", "normal", "benign")
     for number, label in enumerate(labels):
-        (asked / f"{number}-{label}.png").write_bytes(html.example(label).content)
+        (asked / f"{number}-{label}.png").write_bytes(examples.phantom(label).content)
         (asked / f"{number}-then-bad.png").write_text("no picture")
         Image.new("L", (200, 200), 90).save(asked / f"{number}-then-wall.png")
     to = folder / "heats"

@@ -16,7 +16,7 @@ import gradio  # 1.5 s; who imports this module has seen to it that it is there
 
 import lungcli
 from lungcli.core.errors import LungcliError
-from lungcli.web import app, html, middleware
+from lungcli.web import app, examples, middleware
 from tests.modelfile import graphs
 from tests.web.test_app import Served, free_port
 
@@ -101,7 +101,7 @@ def seeds() -> tuple[bytes, ...]:
         for row in json.loads(served().ask("GET", "/config")[1])["dependencies"]
         for _, target in row["targets"]
     }
-    picture = html.example("malignant").content[:300]
+    picture = examples.phantom("malignant").content[:300]
     file = {"path": "/etc/passwd", "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
     joined = [
         {"data": [[file], "tiny"], "fn_index": numbers["upload"], "session_hash": "a"},

@@ -23,7 +23,7 @@ from lungcli.core import recipe, runs
 from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.modelfile import model_card, model_file, model_paths, trial_run
 from lungcli.training import checkpoint
-from lungcli.web import html
+from lungcli.web import examples, slice_worker
 from tests import forked
 from tests.cli.conftest import environment
 from tests.fuzz.test_fuzz import forget_peak, peak
@@ -291,7 +291,7 @@ def test_answers_that_are_no_numbers_are_an_error_of_the_model_and_no_prediction
     path.write_bytes(no_number().SerializeToString())
     folder = tmp_path / "pictures"
     folder.mkdir()
-    upload = html.example("malignant")
+    upload = examples.phantom("malignant")
     (folder / "x.png").write_bytes(upload.content)
     for how in ((folder / "x.png",), (folder,), (folder, "--json"), (folder, "--tta"), (folder, "--model", sound)):
         done = forked.run(["predict", "--force", "--model", path, *how], environment(home), timeout=60)
@@ -299,7 +299,7 @@ def test_answers_that_are_no_numbers_are_an_error_of_the_model_and_no_prediction
         assert "no finite numbers" in done.stderr
         assert not done.stdout
     with pytest.raises(ModelFileError, match="no finite numbers"):
-        html.prediction_cards((upload,), model_file.load(path, threads=1))
+        slice_worker.predict(upload, model_file.load(path, threads=1))
 
 
 def test_a_pickle_as_model_run_or_checkpoint_executes_nothing(home: Path, tmp_path: Path) -> None:

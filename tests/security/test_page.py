@@ -11,11 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lungcli.web import app, connections, html, middleware
+from lungcli.web import app, connections, examples, middleware
+from lungcli.web.slice_worker import Reply, Upload
 from lungcli.web.uploads import Uploads
+from lungcli.web.visits import MAX_PICTURES
+from lungcli.web.workers import Workers
 from tests.modelfile import graphs
 from tests.web.test_app import Served, free_port, uploads_in
 
@@ -60,44 +64,51 @@ def unfinished() -> list[Path]:
     return [path for folder in folders for path in folder.iterdir() if path.is_file()]
 
 
-def request_prediction(served: Served, claimed: str, session: str) -> bytes:
-    """Ask for a verdict on a file that lies on the server, as the page does after an upload; the stream of answers."""
+def request_prediction(served: Served, *claimed: str, session: str, host: str = "127.0.0.1") -> bytes:
+    """Ask for predictions of files that lie on the server, as the page does after an upload; the stream of answers.
+
+    `host` is the address of this machine that the request comes from.
+    """
     config = json.loads(served.ask("GET", "/config")[1])
     number = next(
         item["id"] for item in config["dependencies"] if [target[1] for target in item["targets"]] == ["upload"]
     )
-    file = {"path": claimed, "meta": {"_type": "gradio.FileData"}}
-    call = {"data": [[file], "tiny"], "fn_index": number, "session_hash": session}
-    status, content, _ = served.ask("POST", "/gradio_api/queue/join", json.dumps(call).encode(), Content_Type=JSON)
-    assert status == 200, content
+    files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in claimed]
+    call = {"data": [files, "tiny"], "fn_index": number, "session_hash": session}
+    link = http.client.HTTPConnection("127.0.0.1", served.service.port, timeout=60, source_address=(host, 0))
+    link.request("POST", "/gradio_api/queue/join", json.dumps(call), {"Content-Type": JSON})
+    answer = link.getresponse()
+    content = answer.read()
+    link.close()
+    assert answer.status == 200, content
     return served.ask("GET", f"/gradio_api/queue/data?session_hash={session}")[1]
 
 
 def test_predicted_uploads_are_deleted_and_never_served(served: Served) -> None:
     before = kept()
-    status, answer = served.upload(html.example("malignant").content)
+    status, answer = served.upload(examples.phantom("malignant").content)
     assert status == 200
     (path,) = json.loads(answer)
     assert Path(path).is_file()
     for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
         assert served.ask("GET", f"{route}{path}")[0] == 404
-    assert b"malignant" in request_prediction(served, path, "one")
+    assert b"malignant" in request_prediction(served, path, session="one")
     assert kept() == before
 
 
 def test_no_visitor_can_read_an_upload_of_another(served: Served) -> None:
     """Where an upload lies can't be guessed without its content, and by then the verdict has been given."""
-    ours, theirs = (html.example(label).content for label in ("benign", "malignant"))
+    ours, theirs = (examples.phantom(label).content for label in ("benign", "malignant"))
     (first,), (second,) = (json.loads(served.upload(content)[1]) for content in (ours, theirs))
     places = [Path(path).parent.name for path in (first, second)]
     assert places[0] != places[1]
     assert all(len(place) >= 64 for place in places)
     folder = Path(first).parent
     for guessed in (folder, folder.parent, f"{folder.parent}/*/a.png", f"{folder.parent}/{'0' * 64}/a.png"):
-        assert b'"success":true' not in request_prediction(served, str(guessed), "thief").replace(b" ", b"")
-    assert b"malignant" in request_prediction(served, second, "ours")
+        assert b'"success":true' not in request_prediction(served, str(guessed), session="thief").replace(b" ", b"")
+    assert b"malignant" in request_prediction(served, second, session="ours")
     for session, claimed in (("thief", second), ("ours", second)):
-        assert b'"success":true' not in request_prediction(served, claimed, session).replace(b" ", b"")
+        assert b'"success":true' not in request_prediction(served, claimed, session=session).replace(b" ", b"")
     # What was answered to one is not told again, whoever calls himself so.
     assert b"a.png" not in overheard(served, "ours", 3.0)
 
@@ -122,7 +133,7 @@ def overheard(served: Served, session: str, seconds: float) -> bytes:
     ["/etc/passwd", "../../../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:9/x", "/proc/self/environ"],
 )
 def test_files_that_were_not_uploaded_are_not_predicted(served: Served, claimed: str) -> None:
-    answers = request_prediction(served, claimed, "two")
+    answers = request_prediction(served, claimed, session="two")
     assert b"root:" not in answers
     assert b'"success":true' not in answers.replace(b" ", b"")
 
@@ -311,7 +322,7 @@ def test_a_client_that_trickles_is_disconnected(served: Served, monkeypatch: pyt
 
 
 def test_uploads_beyond_the_limit_are_named_without_content(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{number}.png" for number in range(html.MAX_PICTURES + 2)]
+    paths = [tmp_path / f"{number}.png" for number in range(MAX_PICTURES + 2)]
     for path in paths:
         path.write_bytes(b"x" * 100)
     taken = app._read_uploads([str(path) for path in paths], Uploads(tmp_path), most=250)
@@ -407,8 +418,40 @@ def test_half_requests_of_one_client_end_nothing(served: Served, monkeypatch: py
 
 def test_a_slow_answer_is_no_half_request(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
-    (path,) = json.loads(served.upload(html.example("malignant").content)[1])
-    assert b"malignant" in request_prediction(served, path, "slow")
+    (path,) = json.loads(served.upload(examples.phantom("malignant").content)[1])
+    assert b"malignant" in request_prediction(served, path, session="slow")
+
+
+def test_five_slow_pictures_of_one_visitor_block_no_other(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict, slow, let = Workers._asked, threading.Event(), threading.Event()
+
+    def slowly(self: Workers, process: Any, model: Path, seconds: float, upload: Upload | None = None) -> Reply:
+        if upload and upload.content == b"slow":
+            slow.set()
+            assert let.wait(60)
+        return predict(self, process, model, seconds, upload)
+
+    monkeypatch.setattr(Workers, "_asked", slowly)
+    answers: list[bytes] = []
+
+    def ask(session: str) -> None:
+        (path,) = json.loads(served.upload(b"slow")[1])
+        answers.append(request_prediction(served, path, session=session, host="127.0.0.2"))
+
+    visits = [threading.Thread(target=ask, args=(f"slow{number}",)) for number in range(5)]
+    for visit in visits:
+        visit.start()
+    try:
+        assert slow.wait(60)
+        (path,) = json.loads(served.upload(examples.phantom("malignant").content)[1])
+        assert b"suspicious for malignancy" in request_prediction(served, path, session="other")
+        assert answers == []
+    finally:
+        let.set()
+        for visit in visits:
+            visit.join(60)
+    assert len(answers) == 5
+    assert all(b"it is not a picture" in answer for answer in answers)
 
 
 def test_guesses_of_a_password_have_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The page as served: what it answers, what it refuses, whom it calls (nobody) and what it keeps (nothing)."""
 
 import contextlib
+import errno
 import gc
 import http.client
 import importlib.util
@@ -187,14 +188,29 @@ def test_a_login_is_required_and_the_upload_folder_is_deleted(model: Path) -> No
 
 
 @WITH_GRADIO
-def test_a_port_in_use_is_an_error_with_a_hint(model: Path) -> None:
+def test_an_address_that_cannot_be_used_is_an_error_with_its_reason(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**changes: Any) -> LungcliError:
+        with pytest.raises(LungcliError) as caught:
+            app.serve(app.Service(models={"tiny": model}, **changes), lambda _: None, threading.Event(), print)
+        return caught.value
+
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        service = app.Service(models={"tiny": model}, port=taken.getsockname()[1])
-        with pytest.raises(LungcliError, match=r"cannot serve on 127[.]0[.]0[.]1, port") as caught:
-            app.serve(service, lambda _: None, threading.Event(), print)
-        assert "choose another port" in caught.value.hint
+        port = taken.getsockname()[1]
+        error = refused(port=port)
+    assert error.message == f"cannot serve on 127.0.0.1, port {port}: another program uses it"
+    assert error.hint == f"choose another port: lungcli serve --port {port + 1}"
+    for host in ("192.0.2.1", "no.such.host.invalid"):
+        assert refused(host=host).message == f"cannot serve on {host}: it is no address of this machine"
+
+    def forbidden(self: socket.socket, address: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", forbidden)
+    assert refused(port=80).message == "cannot serve on port 80: this user may not"
 
 
 def test_without_the_extra_the_error_names_the_command_that_installs_it(

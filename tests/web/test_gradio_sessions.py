@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungcli.web import app, gradio_sessions, html
+from lungcli.web import app, examples, gradio_sessions
 from lungcli.web.uploads import Uploads
+from lungcli.web.workers import Workers
 from tests.modelfile import graphs
 from tests.web.test_app import WITH_GRADIO, Served, free_port, uploads_in
 
@@ -135,8 +136,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, A
     pages: list[Any] = []
     lay_out = app.page
 
-    def kept_page(service: app.Service, uploads: Uploads) -> Any:
-        pages.append(lay_out(service, uploads))
+    def kept_page(service: app.Service, uploads: Uploads, workers: Workers) -> Any:
+        pages.append(lay_out(service, uploads, workers))
         return pages[-1]
 
     model = graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")
@@ -151,7 +152,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, A
 def _visit(served: Served, *, fetched: bool) -> bytes:
     """Drop a phantom into the page, as a browser does; what the page says of it."""
     name = uuid.uuid4().hex
-    [path] = json.loads(served.upload(html.example("normal").content, f"?upload_id={name}")[1])
+    [path] = json.loads(served.upload(examples.phantom("normal").content, f"?upload_id={name}")[1])
     if fetched:
         assert b"done" in served.ask("GET", f"/gradio_api/upload_progress?upload_id={name}")[1]
     config = json.loads(served.ask("GET", "/config")[1])
