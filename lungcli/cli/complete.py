@@ -19,6 +19,13 @@ def methods(incomplete: str) -> list[str]:
     return _starting(registry.METHODS, incomplete)
 
 
+def export_formats(incomplete: str) -> list[str]:
+    """Formats that a model can be exported to."""
+    from lungcli.core import registry
+
+    return _starting(registry.EXPORT_FORMATS, incomplete)
+
+
 def data_sets(incomplete: str) -> list[str]:
     """Data sets on this machine."""
     from lungcli.datasets import manifest

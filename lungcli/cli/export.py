@@ -1,12 +1,13 @@
 """`lungcli export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import complete, options
 from lungcli.core.errors import GateNotMetError, UsageError
+from lungcli.core.registry import EXPORT_FORMATS, export_format
 from lungcli.views import units
 
 if TYPE_CHECKING:
@@ -14,14 +15,13 @@ if TYPE_CHECKING:
     from lungcli.export.parity import Parity, Slices
     from lungcli.modelfile.model_card import ModelCard
 
-Form = Literal["onnx", "ort", "openvino"]
-
 Target = Annotated[
-    Form,
+    str,
     typer.Option(
         "--to",
-        help="onnx: any ONNX runtime; ort: ONNX Runtime on phones and in browsers; openvino: OpenVINO IR (extra "
-        "`openvino`).",
+        metavar="|".join(EXPORT_FORMATS),
+        autocompletion=complete.export_formats,
+        help="; ".join(f"{row.name}: {row.about}" for row in EXPORT_FORMATS.values()) + ".",
         rich_help_panel="Output",
     ),
 ]
@@ -95,6 +95,7 @@ def export(
     from lungcli.export import bundle, formats, parity
     from lungcli.modelfile import model_file, model_paths
 
+    form = export_format(form).name
     model = model_file.load(model_paths.resolve(spec), threads=1)
     to = _target(output, form, model.path)
     existing = [path for path in bundle.file_names(to, form, examples=with_examples) if path.exists()]
@@ -122,11 +123,9 @@ def export(
         console.out().print(f"{units.size(len(content)):>9}  {console.plain(path)}", soft_wrap=True)
 
 
-def _target(output: Path | None, form: Form, source: Path) -> Path:
+def _target(output: Path | None, form: str, source: Path) -> Path:
     """The file to write. Raises UsageError for the suffix of another format, and for the model file itself."""
-    from lungcli.export.formats import SUFFIXES
-
-    suffix = SUFFIXES[form]
+    suffix = EXPORT_FORMATS[form].suffixes[0]
     to = output or Path(f"{source.stem}-export{suffix}")
     if to.is_dir():
         raise UsageError(f"{to} is a folder", f"name a file in it: --output '{to / ('model' + suffix)}'")

@@ -1,9 +1,10 @@
 """Matching the names that users type, and checking those they give."""
 
 import difflib
+import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lungcli.core.errors import UsageError
 
@@ -53,6 +54,12 @@ def checked(name: str, kind: str) -> str:
             "use up to 80 letters, digits, spaces, '.', '-', '_', '+' or brackets, starting with a letter or digit",
         )
     return name
+
+
+def imported(reference: str) -> Any:
+    """Return what `"module:function"` of a row of the registry names."""
+    module, _, function = reference.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def natural(name: str) -> tuple[str | int, ...]:

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import paths
+from lungcli.core import paths, registry
 from lungcli.core.package_data import FOLDER
 from lungcli.export import formats, parity
-from lungcli.export.formats import Exported, ExportFormat, Facts
+from lungcli.export.formats import Exported, Facts
 from lungcli.export.parity import Parity
 from lungcli.modelfile.model_file import Model
-
-EXAMPLES: dict[ExportFormat, tuple[str, ...]] = {
-    "onnx": ("verdict.py", "verdict.mjs"),
-    "ort": ("verdict.py", "verdict.mjs"),
-    "openvino": ("verdict-openvino.py",),
-}
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +29,12 @@ class Sidecar(Facts, frozen=True, kw_only=True):
     sample: Sample | None = None
 
 
-def file_names(to: Path, form: ExportFormat, *, examples: bool) -> list[Path]:
+def file_names(to: Path, form: str, *, examples: bool) -> list[Path]:
     """Return the paths of the exported file `to` and of all that lie beside it."""
-    files = [to, to.with_suffix(".json")]
-    if form == "openvino":
-        files.append(to.with_suffix(".bin"))
+    row = registry.EXPORT_FORMATS[form]
+    files = [to, to.with_suffix(".json"), *map(to.with_suffix, row.suffixes[1:])]
     if examples:
-        files += [_sample_path(to), *(to.with_name(name) for name in EXAMPLES[form])]
+        files += [_sample_path(to), *map(to.with_name, row.examples)]
     return files
 
 
@@ -54,7 +47,8 @@ def file_contents(
     if examples:
         prepared = parity.phantoms(exported.facts.size, count=1)[0]
         contents[_sample_path(to)] = formats.png(prepared)
-        contents |= {to.with_name(name): (FOLDER / "examples" / name).read_bytes() for name in EXAMPLES[exported.form]}
+        programs = registry.EXPORT_FORMATS[exported.form].examples
+        contents |= {to.with_name(name): (FOLDER / "examples" / name).read_bytes() for name in programs}
         probabilities = model.probabilities(prepared[None])[0]
         sample = Sample(
             file=_sample_path(to).name,

@@ -5,9 +5,8 @@ prepared slice, not a picture: preprocessing stays in lungcli.
 """
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,19 +16,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER, __version__
-from lungcli.core import paths
+from lungcli.core import names, paths, registry
 from lungcli.core.errors import LungcliError
 from lungcli.core.recipe import Resize
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import INPUT, OUTPUT, Model
-
-if TYPE_CHECKING:
-    pass
-
-ExportFormat = Literal["onnx", "ort", "openvino"]
-SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "ort": ".ort", "openvino": ".xml"}
 
 KEY = "lungcli-export"
 PROBABILITIES = "probabilities"
@@ -76,22 +69,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A model in another format: the content of every file by its suffix, the main one first, and its facts."""
+    """A model in another format: the content of every file by its suffix, and its facts.
 
-    form: ExportFormat
+    `form` is the name of a row of `registry.EXPORT_FORMATS`.
+    """
+
+    form: str
     files: dict[str, bytes]
     facts: Facts
 
 
-def export(model: Model, form: ExportFormat) -> Exported:
-    """Convert a model for other runtimes.
+def export(model: Model, form: str) -> Exported:
+    """Convert a model for other runtimes: `form` names a row of `registry.EXPORT_FORMATS`.
 
-    `onnx`: for anything that runs ONNX. `ort`: ONNX Runtime's own format, optimised beforehand, for its builds for
-    phones and browsers. `openvino`: the IR, .xml and .bin. Raises LungcliError where the extra `openvino` is missing.
+    Raises LungcliError where the extra of a format is missing.
     """
     facts = facts_of(model)
     graph = _with_probabilities(model, facts)
-    return Exported(form=form, files=_WRITERS[form](graph, facts), facts=facts)
+    return Exported(form=form, files=names.imported(registry.EXPORT_FORMATS[form].write)(graph, facts), facts=facts)
 
 
 def facts_of(model: Model) -> Facts:
@@ -146,12 +141,13 @@ def _with_probabilities(model: Model, facts: Facts) -> bytes:
     return content
 
 
-def _onnx(graph: bytes, facts: Facts) -> dict[str, bytes]:
+def onnx_files(graph: bytes, facts: Facts) -> dict[str, bytes]:
+    """The ONNX file as it is."""
     del facts
-    return {SUFFIXES["onnx"]: graph}
+    return {".onnx": graph}
 
 
-def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
+def ort_files(graph: bytes, facts: Facts) -> dict[str, bytes]:
     """ONNX Runtime's own format, made as it documents: by a session that saves the optimised graph."""
     del facts
     with paths.scratch("export") as scratch:
@@ -163,10 +159,11 @@ def _ort(graph: bytes, facts: Facts) -> dict[str, bytes]:
         onnxruntime.InferenceSession(
             graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["NchwcTransformer"]
         )
-        return {SUFFIXES["ort"]: path.read_bytes()}
+        return {".ort": path.read_bytes()}
 
 
-def _openvino(graph: bytes, facts: Facts) -> dict[str, bytes]:
+def openvino_files(graph: bytes, facts: Facts) -> dict[str, bytes]:
+    """OpenVINO's IR, with the facts in its run-time information. Raises LungcliError where the extra is missing."""
     openvino = require_openvino()
     # Not `convert_model`, which sends telemetry.
     net = openvino.Core().read_model(model=graph)
@@ -174,7 +171,7 @@ def _openvino(graph: bytes, facts: Facts) -> dict[str, bytes]:
     with paths.scratch("export") as scratch:
         path = scratch / "model.xml"
         openvino.save_model(net, path, compress_to_fp16=False)
-        return {SUFFIXES["openvino"]: path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
+        return {".xml": path.read_bytes(), ".bin": path.with_suffix(".bin").read_bytes()}
 
 
 def require_openvino() -> Any:
@@ -184,10 +181,3 @@ def require_openvino() -> Any:
     except ImportError as error:
         raise LungcliError("OpenVINO is not installed", "pip install 'lungcli[openvino]'") from error
     return openvino
-
-
-_WRITERS: dict[ExportFormat, Callable[[bytes, Facts], dict[str, bytes]]] = {
-    "onnx": _onnx,
-    "ort": _ort,
-    "openvino": _openvino,
-}

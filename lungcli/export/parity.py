@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import paths
+from lungcli.core import names, paths, registry
 from lungcli.core.recipe import Resize
 from lungcli.datasets.files import Advance
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.phantom import dataset
-from lungcli.export.formats import PROBABILITIES, SUFFIXES, Exported, ExportFormat, require_openvino
+from lungcli.export.formats import PROBABILITIES, Exported, require_openvino
 from lungcli.imaging import preprocessing
 from lungcli.metrics.classification import Floats
 from lungcli.modelfile import model_file
@@ -68,13 +68,14 @@ def check(
 ) -> Parity:
     """Compare what was exported with `model` on prepared slices, n ≥ 1, one by one as `lungcli predict` does.
 
-    `pixels` says whose slices they are. Raises what `start_exported` raises.
+    `pixels` says whose slices they are. Raises LungcliError where the format's runtime is missing or refuses the file.
     """
     with paths.scratch("parity") as scratch:
-        named = scratch / f"model{SUFFIXES[exported.form]}"
+        row = registry.EXPORT_FORMATS[exported.form]
         for suffix, content in exported.files.items():
-            named.with_suffix(suffix).write_bytes(content)
-        return compare(model, start_exported(named, exported.form), slices, pixels, tolerance, least_agreement)
+            (scratch / f"model{suffix}").write_bytes(content)
+        predict = names.imported(row.start)(scratch / f"model{row.suffixes[0]}")
+        return compare(model, predict, slices, pixels, tolerance, least_agreement)
 
 
 def compare(
@@ -93,14 +94,17 @@ def compare(
     )
 
 
-def start_exported(path: Path, form: ExportFormat) -> Predict:
-    """Start an exported file; return the function from prepared slices (n, S, S) to its probabilities (n, K).
+def start_openvino(path: Path) -> Predict:
+    """Start an IR; return the function from prepared slices (n, S, S) to its probabilities (n, K).
 
-    Raises LungcliError where its runtime is missing or refuses it.
+    Raises LungcliError where the extra is missing.
     """
-    if form == "openvino":
-        compiled = require_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        return lambda slices: np.asarray(compiled(slices[:, None])[PROBABILITIES], dtype=np.float64)
+    compiled = require_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda slices: np.asarray(compiled(slices[:, None])[PROBABILITIES], dtype=np.float64)
+
+
+def start_onnx(path: Path) -> Predict:
+    """The same for what ONNX Runtime reads: .onnx and .ort files. Raises ModelFileError where it refuses the file."""
     session = model_file.start(path.read_bytes(), path, model_file.session_options(1))
     return lambda slices: np.asarray(session.run([PROBABILITIES], {INPUT: slices[:, None]})[0], dtype=np.float64)
 

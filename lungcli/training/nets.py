@@ -1,6 +1,5 @@
 """Building nets: architectures with one grey input channel, and the published table's own small one."""
 
-import importlib
 from typing import cast
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from lungcli.core import registry
 from lungcli.core.errors import UsageError
+from lungcli.core.names import imported
 from lungcli.training.pretrained import load_imagenet_weights
 
 
@@ -75,8 +75,7 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
 
 def build_in_colour(row: registry.ArchSpec, classes: int, size: int) -> nn.Module:
     """Build a net as its authors do: with three input channels, but for the capstone's, and no normalisation."""
-    module, function = row.build.split(":")
-    build_net = getattr(importlib.import_module(module), function)
+    build_net = imported(row.build)
     return cast(nn.Module, build_net(num_classes=classes, size=size) if row.sized else build_net(num_classes=classes))
 
 

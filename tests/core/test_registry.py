@@ -1,12 +1,13 @@
 """The registry of nets, methods and data sets."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from lungcli.core import package_data, registry
 from lungcli.core import recipe as recipes
-from lungcli.core import registry
 from lungcli.core.errors import UsageError
 
 NAMES = [
@@ -39,15 +40,24 @@ def test_unknown_net() -> None:
         registry.net("resnet19")
 
 
-def test_published_data_sets() -> None:
-    assert list(registry.DATA_SETS) == [
-        "iqothnccd",
-        "chest-ctscan",
-        "lidc-idri",
-        "luna16",
-        "qin-lung-ct",
-        "covid-ctset",
-    ]
+@pytest.mark.parametrize("name", registry.DATA_SETS)
+def test_a_published_data_set_says_whose_it_is_and_how_to_get_its_classes(name: str) -> None:
+    row = registry.data_set(name.upper())
+    assert (row.name, row.page.startswith("https://")) == (name, True)
+    assert all((row.about, row.licence, row.citation, row.institutions))
+    assert bool(row.mirrors) != bool(row.by_hand)
+    if row.mirrors:
+        assert row.size > 0
+        assert sorted(row.classes) == sorted(dict(row.counts)) == sorted({label for _, label in row.folders})
+        # Folders are compared in lower case, and known ones by their whole names.
+        assert all(pattern == pattern.lower() and re.compile(pattern) for pattern, _ in row.folders)
+    if row.distinctive_folder:
+        assert any(re.fullmatch(pattern, row.distinctive_folder) for pattern, _ in row.folders)
+    if row.hashes:
+        assert (package_data.FOLDER / row.hashes).is_file()
+
+
+def test_a_data_set_is_known_by_name() -> None:
     assert registry.data_set("Chest_CTscan").slices == 1000
     with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
         registry.data_set("luna")

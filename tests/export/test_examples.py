@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from lungcli.core import package_data
+from lungcli.core import package_data, registry
 from lungcli.export import bundle, formats, parity
-from lungcli.export.formats import ExportFormat
 from lungcli.modelfile import model_file
 from tests.export.conftest import needs_openvino
 
@@ -26,13 +25,13 @@ needs_node = pytest.mark.skipif(
 )
 
 
-def delivered(folder: Path, form: ExportFormat) -> Path:
+def delivered(folder: Path, form: str) -> Path:
     """The bundled model as `lungcli export --with-examples` leaves it."""
     model = model_file.load(package_data.FOLDER / "default.onnx", threads=1)
     made = formats.export(model, form)
     slices = parity.phantoms(256, count=1)
     found = parity.check(model, made, slices, "phantoms", tolerance=0.05, least_agreement=0.95)
-    to = folder / f"lung{formats.SUFFIXES[form]}"
+    to = folder / f"lung{registry.EXPORT_FORMATS[form].suffixes[0]}"
     bundle.write(bundle.file_contents(model, made, found, to, examples=True))
     return to
 
@@ -57,7 +56,7 @@ def require_same(found: dict[str, Any], to: Path, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("form", ["onnx", "ort"])
-def test_python(tmp_path: Path, form: ExportFormat) -> None:
+def test_python(tmp_path: Path, form: str) -> None:
     to = delivered(tmp_path, form)
     # Facts lie in the file itself: what lies beside it is not needed.
     kept = to.with_suffix(".json").rename(tmp_path / "elsewhere.json")
@@ -75,7 +74,7 @@ def test_python_with_openvino(tmp_path: Path) -> None:
 
 @needs_node
 @pytest.mark.parametrize("form", ["onnx", "ort"])
-def test_javascript(tmp_path: Path, form: ExportFormat) -> None:
+def test_javascript(tmp_path: Path, form: str) -> None:
     to = delivered(tmp_path, form)
     (tmp_path / "node_modules").symlink_to(PACKAGES, target_is_directory=True)
     found = said(NODE, tmp_path / "verdict.mjs", to, tmp_path / "lung.sample.png", cwd=tmp_path)

@@ -14,7 +14,8 @@ class Method:
     `former_name` is what an earlier version called it, which stays readable. `loss` is `"module:function"`: `on` logits
     a `training.losses.distillation.Method`, on features a `FeatureMethod`. `preset`: the recipe's fields that it sets
     where the user has not; `balanced`: the cross-entropy beside it weighs classes equally; `scaled`: it has the factor
-    T²; `shift_invariant`: adding a number to all logits changes nothing.
+    T², so that logits and T times c give c² times the loss; `shift_invariant`: adding a number to all logits changes
+    nothing.
     """
 
     name: str

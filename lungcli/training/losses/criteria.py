@@ -1,7 +1,6 @@
 """Criteria of the training loop: the loss on labels, and with teachers the distillation loss."""
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lungcli.core import registry
+from lungcli.core.names import imported
 from lungcli.core.recipe import Recipe
 from lungcli.training import features
 from lungcli.training.features import FeatureMaps
@@ -101,7 +101,6 @@ def distillation_loss(
     for teacher in teachers:
         teacher.eval().requires_grad_(requires_grad=False)
     method = registry.method(recipe.method)
-    module, function = method.loss.split(":")
     maps: tuple[FeatureMaps, ...] = ()
     if method.on == "features":
         teacher_maps = [features.capture_features(teacher, recipe.size, training=False) for teacher in teachers]
@@ -109,7 +108,7 @@ def distillation_loss(
     return DistillationLoss(
         labels=label_loss(recipe, labels, classes),
         teachers=tuple(teachers),
-        method=getattr(importlib.import_module(module), function),
+        method=imported(method.loss),
         alpha=recipe.alpha,
         temperature=recipe.temperature,
         maps=maps,

@@ -1,6 +1,5 @@
 """Distillation losses against hand computation, their gradients, and what all of them promise."""
 
-import importlib
 import math
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lungcli.core import registry
+from lungcli.core.names import imported
 from lungcli.training.losses import distillation
 
 # Logits are logarithms of probabilities, so that at T = 1 the probabilities are these.
@@ -26,8 +26,7 @@ Given = list[Tensor]
 
 def loss(name: str, student: Given, teacher: Given, temperature: float) -> Tensor:
     """The loss of that name, on what its row says that it is on."""
-    module, function = registry.METHODS[name].loss.split(":")
-    found = getattr(importlib.import_module(module), function)
+    found = imported(registry.METHODS[name].loss)
     whole = registry.METHODS[name].on == "features"
     made: Tensor = found(student if whole else student[0], teacher if whole else teacher[0], SIX, temperature)
     return made
