@@ -17,6 +17,7 @@ import pytest
 import torch
 import torchvision
 
+from lungcli.core import package_data
 from lungcli.datasets.phantom import dataset
 from tests.cli.conftest import call
 from tests.imaging.dicoms import dicom
@@ -48,7 +49,7 @@ VARYING = (
     (r"\b[0-9a-f]{8,64}\b", "DIGEST"),
     (r"\bends \d\d:\d\d\b", "ends TIME"),
     (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?\b", "TIME"),
-    (r"[-+]?\d*\.\d+\s?(MB|GB|kB|ms|s|M|×)?(?![\w.])", "#"),
+    (r"[-+]?\d*\.\d+(e-?\d+)?\s?(MB|GB|kB|ms|s|M|×)?(?![\w.])", "#"),
     (r"\b\d+\s?(ms|s|m|%|MB|kB)(?!\w)", "#"),
     (r"\b\d+ (thread|point)", r"# \1"),
     (r"[*‡!]| n\.s\.", ""),
@@ -78,7 +79,7 @@ def hour(home: Path, name: str, folders: dict[str, Path], commands: Sequence[tup
     for code, command in commands:
         words = [word.format(**folders) for word in command.split()]
         done = call(home, *words, check=code)
-        said.append(f"$ lungcli {command}\n" + masked(done.stdout + done.stderr, {"HOME": home} | folders))
+        said.append(f"$ lungcli {command}\n" + masked(done.stdout + done.stderr, {"HOME": home, "PROGRAM": package_data.FOLDER.parent} | folders))
     text = "\n".join(said)
     golden = GOLDEN / f"{name}.txt"
     if "LUNGCLI_ACCEPT" in os.environ:
