@@ -79,7 +79,10 @@ def hour(home: Path, name: str, folders: dict[str, Path], commands: Sequence[tup
     for code, command in commands:
         words = [word.format(**folders) for word in command.split()]
         done = call(home, *words, check=code)
-        said.append(f"$ lungcli {command}\n" + masked(done.stdout + done.stderr, {"HOME": home, "PROGRAM": package_data.FOLDER.parent} | folders))
+        said.append(
+            f"$ lungcli {command}\n"
+            + masked(done.stdout + done.stderr, {"HOME": home, "PROGRAM": package_data.FOLDER.parent} | folders)
+        )
     text = "\n".join(said)
     golden = GOLDEN / f"{name}.txt"
     if "LUNGCLI_ACCEPT" in os.environ:

@@ -12,7 +12,10 @@ from lungcli.datasets.splits import Part
 from lungcli.imaging.picture import DICOM_SUFFIXES, VOLUME_SUFFIXES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
-LAYOUTS = "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/; or name a table of classes: --labels FILE"
+LAYOUTS = (
+    "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/; "
+    "or name a table of classes: --labels FILE"
+)
 
 # IQ-OTH/NCCD is published with "Bengin cases".
 _CLASSES = {"benign": "benign", "bengin": "benign", "malignant": "malignant", "normal": "normal"}
