@@ -29,7 +29,9 @@ def main() -> int:
         assert evaluation is not None
         figures = evaluation.figures()
         balanced, sensitivity = figures.estimates["balanced_accuracy"].value, figures.sensitivity
+        assert balanced is not None
         assert sensitivity is not None
+        assert sensitivity.value is not None
         people = {re.sub(r".*/(p\d+)-s.*", r"\1", name) for name in evaluation.slices}
         drawn = [patient for patient in dataset.patients(len(data.slices), seed=0) if patient.name in people]
         cases = [case for patient in drawn for case in pointing.cases_of(patient, model.card.size)]

@@ -92,7 +92,12 @@ def test_what_is_white_all_over_is_not_covered(
     prepared[2, 2] = 0
     judged: list[int] = []
     logits = Model.logits
-    monkeypatch.setattr(Model, "logits", lambda model, slices: judged.append(len(slices)) or logits(model, slices))
+
+    def counted(model: Model, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        judged.append(len(slices))
+        return logits(model, slices)
+
+    monkeypatch.setattr(Model, "logits", counted)
     assert explain.occlusion(model, prepared, MALIGNANT).shape == (explain.CELLS, explain.CELLS)
     assert sum(judged) == 1 + 4
 
