@@ -68,7 +68,7 @@ def remember(content: bytes) -> None:
             file.write(f"{digest}\n".encode())
 
 
-def in_process(module: str, *arguments: str, content: bytes = b"", seconds: int = _MOST_WAITED) -> tuple[int, str]:
+def in_process(module: str, *arguments: str, seconds: float, content: bytes = b"") -> tuple[int, str]:
     """Run a module that calls `bound`, with `content` on stdin; return its exit code and what it wrote to stdout.
 
     It is ended after `seconds`. 0: done; REFUSED: it says why on stdout; any other: it took too much.
@@ -90,7 +90,7 @@ def in_process(module: str, *arguments: str, content: bytes = b"", seconds: int 
 
 
 def _try(content: bytes) -> None:
-    code, reason = in_process("lungcli.modelfile.trial_run", content=content)
+    code, reason = in_process("lungcli.modelfile.trial_run", seconds=_MOST_WAITED, content=content)
     if code == REFUSED:
         raise ValueError(f"onnxruntime cannot run it: {reason}")
     if code:
