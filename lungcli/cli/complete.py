@@ -60,10 +60,10 @@ def models(incomplete: str) -> list[str]:
 
 
 def teachers(incomplete: str) -> list[str]:
-    """Runs, adopted models and nets."""
+    """The bundled model, runs, adopted models and nets."""
     from lungcli.modelfile import model_paths
 
-    return runs(incomplete) + _starting(model_paths.adopted(), incomplete) + nets(incomplete)
+    return runs(incomplete) + _starting(("bundled", *model_paths.adopted()), incomplete) + nets(incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:

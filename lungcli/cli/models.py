@@ -110,9 +110,7 @@ def _floats(text: str) -> tuple[float, ...] | None:
 
 @app.command()
 def adopt(
-    source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="ONNX classifier, or weights (.safetensors, .pt) of a net here.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX classifier, or weights (.safetensors, .pt).")],
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", help="What to call it here.", rich_help_panel="Output")
     ],
@@ -128,6 +126,7 @@ def adopt(
     layout: Annotated[Layout | None, _said("--layout", None, "Order of its input.")] = None,
     activation: Annotated[Activation | None, _said("--activation", None, "What it gives.")] = None,
     output: Annotated[str, _said("--output", "TENSOR", "Which of several outputs.")] = "",
+    net: Annotated[str, _said("--net", "NAME", "Net of timm that weights are of (extra `timm`).")] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the model of that name.", rich_help_panel="Output")
     ] = False,
@@ -135,8 +134,9 @@ def adopt(
 ) -> None:
     """Adopt a classifier from elsewhere.
 
-    Makes a model file of it that all commands take, and checks that both predict the same. What the file does not say,
-    and running it does not show, must be said. Its training data is unknown: it may have seen any slice.
+    Makes a model file of it that all commands take, and checks that both predict the same. What neither the file nor a
+    config.json of the Hugging Face Hub beside it says, and running it does not show, must be said. Weights are those of
+    a net of `models list` or of timm. Its training data is unknown: it may have seen any slice.
 
     \b
     Examples:
@@ -162,7 +162,7 @@ def adopt(
         typed = foreign_net.with_scale(typed, scale)
     to = adopt.free_name(name, overwrite=overwrite)
     if source.suffix in adopt_weights.SUFFIXES:
-        adopted = adopt_weights.adopt_weights(source, to, typed)
+        adopted = adopt_weights.adopt_weights(source, to, typed, net)
     else:
         adopted = adopt.adopt(source, to, typed, output)
     _show_adopted(adopted, source, name, json=json)

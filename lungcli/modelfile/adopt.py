@@ -1,5 +1,6 @@
 """Taking in a classifier from elsewhere: a model file like any other, that predicts what the source itself predicts."""
 
+import functools
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from lungcli.core import names, package_data, paths, registry, runs
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.events import now
-from lungcli.core.recipe import Recipe
+from lungcli.core.recipe import Recipe, Resize
 from lungcli.imaging.preprocessing import VERSION, prepare_file
 from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
-from lungcli.modelfile import foreign_net, graph_rules, model_file, model_paths, trial_run
+from lungcli.modelfile import foreign_metadata, foreign_net, graph_rules, model_file, model_paths, trial_run
 from lungcli.modelfile.foreign_net import Activation, Conventions, ForeignNet
 from lungcli.modelfile.model_card import Adoption, DataCard, ModelCard, SplitCard
 from lungcli.modelfile.model_file import INPUT, OUTPUT
@@ -87,10 +88,8 @@ def adopt(source: Path, to: Path, typed: Conventions, output: str = "") -> Adopt
     that is no such classifier.
     """
     net = foreign_net.read(source, output)
-    said, reasons = foreign_net.conventions(net, typed)
-    slices = np.stack(
-        [prepare_file(path, said.size or 0, said.resize or "lungs") for path in package_data.slices().values()]
-    )
+    said, reasons = foreign_net.conventions(net, typed, foreign_metadata.beside(source).parts)
+    slices = bundled_slices(said.size or 0, said.resize or "lungs")
     _try_out(net, _graph(net, said))
     outputs = _outputs_of(net, said, slices)
     activation, reason = _activation(net, said, outputs)
@@ -104,6 +103,14 @@ def adopt(source: Path, to: Path, typed: Conventions, output: str = "") -> Adopt
         (scratch / "graph.onnx").write_bytes(content)
         model_file.write(scratch / "graph.onnx", card, to)
     return Adopted(card=card, conventions=said, reasons=reasons, slices=len(slices), largest_change=change)
+
+
+@functools.lru_cache(maxsize=1)
+def bundled_slices(size: int, resize: Resize) -> NDArray[np.uint8]:
+    """Return the real slices that come with the program, prepared: (n, size, size)."""
+    slices = np.stack([prepare_file(path, size, resize) for path in package_data.slices().values()])
+    slices.flags.writeable = False
+    return slices
 
 
 def _graph(net: ForeignNet, said: Conventions, *, single: bool | None = None) -> "onnx.ModelProto":

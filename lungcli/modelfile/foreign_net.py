@@ -29,6 +29,7 @@ SCALES: dict[Scale, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 # As `lungcli export` writes it: see `export.formats.Facts`.
 EXPORTED = "lungcli-export"
+COMMAND_LINE = "the command line"
 
 _LARGEST = 2**31 - 1
 _SIZES = (32, 1024)
@@ -128,6 +129,9 @@ def read(path: Path, output: str = "") -> ForeignNet:
         )
     try:
         summary = onnx_wire.summary(memoryview(content))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is no ONNX file, or not a whole one", _EXPORT_AGAIN) from error
+    try:
         _require_alone(summary)
         graph_rules.require(memoryview(content))
         net = onnx.load_model_from_string(content)
@@ -194,16 +198,20 @@ def with_scale(typed: Conventions, scale: Scale) -> Conventions:
     return msgspec.structs.replace(typed, mean=mean, std=std)
 
 
-def conventions(net: ForeignNet, typed: Conventions) -> tuple[Conventions, dict[str, str]]:
-    """Return the conventions of a net and, for each, what says so: the user first, then the file, then its shapes.
+def conventions(
+    net: ForeignNet, typed: Conventions, beside: Sequence[tuple[str, Conventions]] = ()
+) -> tuple[Conventions, dict[str, str]]:
+    """Return the conventions of a net and, for each, what says so.
+
+    The user comes first, then the file, then the files `beside` it, then its shapes.
 
     The activation may be left open: only running tells. Raises UsageError naming the options that are missing,
     ModelFileError where what is said contradicts the file.
     """
-    parts = [("the command line", typed), *_metadata(net), ("its input", Conventions(layout=_layout(net.shape)))]
-    if layout := _merge(parts)[0].layout:
+    parts = [(COMMAND_LINE, typed), *_metadata(net), *beside, ("its input", Conventions(layout=_layout(net.shape)))]
+    if layout := merge(parts)[0].layout:
         parts.insert(0, ("its input", _sides(net, layout)))
-    said, reasons = _merge(parts)
+    said, reasons = merge(parts)
     if net.is_integer:
         said = msgspec.structs.replace(said, mean=(), std=())
     missing = [option for field, option in OPTIONS.items() if getattr(said, field) is None]
@@ -231,7 +239,7 @@ def _metadata(net: ForeignNet) -> list[tuple[str, Conventions]]:
     return []
 
 
-def _merge(parts: Sequence[tuple[str, Conventions]]) -> tuple[Conventions, dict[str, str]]:
+def merge(parts: Sequence[tuple[str, Conventions]]) -> tuple[Conventions, dict[str, str]]:
     """Return what is said by the first part that says it, and who says so."""
     said = Conventions()
     reasons: dict[str, str] = {}

@@ -41,9 +41,7 @@ def resolve(spec: str) -> Path:
     path = Path(spec)
     if path.is_file():
         return path
-    if spec == BUNDLED and BUNDLED not in runs.known():
-        return bundled()
-    if file := adopted_file(spec):
+    if file := file_alone(spec):
         return file
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
@@ -82,16 +80,20 @@ def weights_folder(spec: str) -> Path:
 
 
 def teacher_file(spec: str) -> Path:
-    """Return the model file of the teacher that `spec` means; adopted ones have no weights beside it.
+    """Return the model file of the teacher that `spec` means. Raises UsageError or ModelFileError."""
+    return file_alone(spec) or weights_folder(spec) / MODEL
 
-    Raises UsageError or ModelFileError.
-    """
-    return adopted_file(spec) or weights_folder(spec) / MODEL
+
+def file_alone(spec: str) -> Path | None:
+    """Return the bundled or adopted model that `spec` means, which has no weights beside it; None for a run's."""
+    if spec == BUNDLED and BUNDLED not in runs.known():
+        return bundled()
+    return adopted_file(spec)
 
 
 def teachers(spec: str) -> tuple[str, ...]:
     """Return what `spec` names as a teacher: itself, or each teacher of a run that has several. Raises UsageError."""
-    if adopted_file(spec):
+    if file_alone(spec):
         return (spec,)
     run_name, _, stage = spec.partition("/")
     stages_ = teacher_stages(_run(run_name).recipe)
@@ -119,7 +121,9 @@ def adopted() -> dict[str, Path]:
 
 def adopted_file(name: str) -> Path | None:
     """Return the adopted model called `name`, unless a run is; None where there is none."""
-    return None if name in runs.known() else adopted().get(name)
+    path = paths.models_home() / f"{name}.onnx"
+    is_name = Path(name).name == name and not name.startswith(".")
+    return path if is_name and path.is_file() and name not in runs.known() else None
 
 
 def files() -> dict[str, Path]:

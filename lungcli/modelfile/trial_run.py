@@ -29,7 +29,7 @@ _MOST_WAITED = 3 * MOST_SECONDS
 _RUN_BYTES, _RUN_BYTES_A_PIXEL = 128 << 20, 1280
 _KNOWN = "known-models.txt"
 _MOST_KNOWN = 1 << 22
-_REFUSED = 3
+REFUSED = 3
 
 # The runtime's exceptions share no class of their own.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -68,25 +68,34 @@ def remember(content: bytes) -> None:
             file.write(f"{digest}\n".encode())
 
 
-def _try(content: bytes) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "lungcli.modelfile.trial_run"],
+def in_process(module: str, *arguments: str, seconds: float, content: bytes = b"") -> tuple[int, str]:
+    """Run a module that calls `bound`, with `content` on stdin; return its exit code and what it wrote to stdout.
+
+    It is ended after `seconds`. 0: done; REFUSED: it says why on stdout; any other: it took too much.
+    """
+    process = subprocess.Popen(  # noqa: S603 - a module of this program
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     with process:
         try:
-            reason, _ = process.communicate(content, timeout=_MOST_WAITED)
+            reason, _ = process.communicate(content, timeout=seconds)
         except subprocess.TimeoutExpired:
             reason = b""
         finally:
             process.kill()
-    if process.returncode == _REFUSED:
-        raise ValueError(f"onnxruntime cannot run it: {reason.decode(errors='replace')}")
-    if process.returncode:
+    return process.returncode, reason.decode(errors="replace")
+
+
+def _try(content: bytes) -> None:
+    code, reason = in_process("lungcli.modelfile.trial_run", seconds=_MOST_WAITED, content=content)
+    if code == REFUSED:
+        raise ValueError(f"onnxruntime cannot run it: {reason}")
+    if code:
         raise ValueError(
-            f"to load it and to run it once takes more than {_most_bytes(content) >> 20:,} MB or {MOST_SECONDS} s"
+            f"to load it and to run it once takes more than {most_bytes(len(content)) >> 20:,} MB or {MOST_SECONDS} s"
         )
 
 
@@ -102,8 +111,8 @@ def _known() -> set[str]:
 def serve() -> None:
     """Load the model file on stdin and run it once; end with a code and, where it fails, the reason on stdout."""
     content = sys.stdin.buffer.read()
-    _bound(MOST_SECONDS)
-    _bound_memory(_most_bytes(content))
+    bound(MOST_SECONDS)
+    bound_memory(most_bytes(len(content)))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -114,7 +123,7 @@ def serve() -> None:
             # The batch is open; `model_file` refuses a file with another open dimension, or another type.
             shape = [side if isinstance(side, int) else 1 for side in item.shape]
             fed[item.name] = np.zeros(shape, dtype=np.uint8)
-        _bound_memory(_RUN_BYTES + _RUN_BYTES_A_PIXEL * sum(values.size for values in fed.values()), further=True)
+        bound_memory(_RUN_BYTES + _RUN_BYTES_A_PIXEL * sum(values.size for values in fed.values()), further=True)
         session.run(None, fed)
     except MemoryError:
         os._exit(1)
@@ -122,16 +131,17 @@ def serve() -> None:
         line = str(error).strip().partition("\n")[0][:500]
         sys.stdout.write(line)
         sys.stdout.flush()
-        os._exit(1 if "bad_alloc" in line or "Failed to allocate memory" in line else _REFUSED)
+        os._exit(1 if "bad_alloc" in line or "Failed to allocate memory" in line else REFUSED)
     # What the runtime would free at its end is gone with the process.
     os._exit(0)
 
 
-def _most_bytes(content: bytes) -> int:
-    return BASE_BYTES + BYTES_A_BYTE * len(content)
+def most_bytes(length: int) -> int:
+    """Return how much memory a file of so many bytes may take."""
+    return BASE_BYTES + BYTES_A_BYTE * length
 
 
-def _bound_memory(most: int, *, further: bool = False) -> None:
+def bound_memory(most: int, *, further: bool = False) -> None:
     """Let this process have no more memory, or no more than it has and so much `further`."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -143,14 +153,14 @@ def _bound_memory(most: int, *, further: bool = False) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
 
 
-def _bound(seconds: int) -> None:
-    """Let this process have no more time, and write no files."""
+def bound(seconds: int, written: int = 0) -> None:
+    """Let this process have no more time, and write no files longer than so many bytes."""
     try:
         import resource
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

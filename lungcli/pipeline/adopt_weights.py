@@ -1,4 +1,4 @@
-"""Adopting a state dict: the net of the registry that it belongs to is exported with these weights, and adopted."""
+"""Adopting a state dict: the net that it belongs to is exported with these weights, and adopted."""
 
 import dataclasses
 import hashlib
@@ -7,43 +7,46 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from lungcli.core import package_data, paths
+from lungcli.core import paths
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.imaging.preprocessing import prepare_file
-from lungcli.modelfile import adopt, foreign_net, model_file
+from lungcli.modelfile import adopt, foreign_metadata, foreign_net, model_file
 from lungcli.modelfile.adopt import Adopted
 from lungcli.modelfile.foreign_net import Conventions
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
-def adopt_weights(source: Path, to: Path, typed: Conventions) -> Adopted:
-    """Make the model file `to` of weights of a net of the registry with three channels, as torchvision has it.
+def adopt_weights(source: Path, to: Path, typed: Conventions, net: str = "") -> Adopted:
+    """Make the model file `to` of weights with three channels: of the net of timm called `net`, else of the registry.
 
     Raises UsageError for what must be said, ModelFileError for a file that holds no such weights.
     """
     from lungcli.training import state_dict
 
-    if missing := [foreign_net.OPTIONS[field] for field in ("size", "mean", "resize") if not getattr(typed, field)]:
-        raise UsageError(f"{source} holds weights alone", f"add {', '.join(missing)}")
-    if not typed.classes or not typed.std:
-        raise UsageError(f"{source} holds weights alone", "add --classes A,B,… in the order of its output")
-    slices = np.stack(
-        [prepare_file(path, typed.size or 0, typed.resize or "lungs") for path in package_data.slices().values()]
-    )
+    beside = foreign_metadata.beside(source)
+    said, reasons = foreign_net.merge([(foreign_net.COMMAND_LINE, typed), *beside.parts])
+    missing = [foreign_net.OPTIONS[field] for field in ("size", "mean", "resize") if not getattr(said, field)]
+    missing += ["--classes A,B,… in the order of its output"] * (not said.classes)
+    if missing or not said.std:
+        raise UsageError(f"{source} holds weights alone", f"add {', '.join(missing or ['--std'])}")
+    slices = adopt.bundled_slices(said.size or 0, said.resize or "lungs")
     with paths.scratch("weights") as scratch:
         graph, trial = scratch / source.name, scratch / to.name
-        name, expected = state_dict.export(source, typed, slices, graph)
-        said = Conventions(classes=typed.classes, resize=typed.resize, activation="logits")
-        adopted = adopt.adopt(graph, trial, said, "logits")
+        name, expected = state_dict.export(source, said, slices, graph, net or beside.net)
+        said_of_graph = Conventions(classes=said.classes, resize=said.resize, activation="logits")
+        adopted = adopt.adopt(graph, trial, said_of_graph, "logits")
         ours = model_file.load(trial, threads=1).logits(slices)
-        change = float(np.abs(ours - expected[:, np.argsort(typed.classes)]).max())
+        change = float(np.abs(ours - expected[:, np.argsort(said.classes or ())]).max())
         if change > adopt.TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ModelFileError(f"{source} cannot be adopted: exported, its logits change by {change:.2g}", "")
         origin = adopted.card.adopted
         if origin:
             sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-            origin = msgspec.structs.replace(origin, sha256=sha256, channels=3, mean=typed.mean or (), std=typed.std)
+            origin = msgspec.structs.replace(
+                origin, sha256=sha256, channels=3, mean=said.mean or (), std=said.std or ()
+            )
         card = msgspec.structs.replace(adopted.card, model=name, adopted=origin)
         model_file.write(trial, card, to)
-    return dataclasses.replace(adopted, card=card)
+    said = msgspec.structs.replace(said, channels=3, layout="NCHW", activation="logits")
+    reasons |= dict.fromkeys(("channels", "layout", "activation"), "its net")
+    return dataclasses.replace(adopted, card=card, conventions=said, reasons=reasons)

@@ -119,11 +119,11 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
 def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
     """Raise UsageError where `recipe` asks of a net what its row in the registry excludes."""
     student = registry.net(recipe.model)
-    teachers = [registry.net(name) for name in recipe.teachers if not name.startswith(recipes.ADOPTED)]
+    teachers = [registry.NETS[name] for name in recipe.teachers if name in registry.NETS]
     feature_method = registry.method(recipe.method).on == "features"
     if feature_method and len(teachers) < len(recipe.teachers):
         raise UsageError(
-            f"--method {recipe.method} compares feature maps, and a model that was trained elsewhere gives none",
+            f"--method {recipe.method} compares feature maps, and a model file alone gives none",
             "choose another, such as kd",
         )
     by_origin = zip(recipe.teachers, recipes.as_tuple(origins), strict=False)
@@ -146,8 +146,8 @@ def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
 
     pairs: list[tuple[str, str]] = []
     named = [name.removeprefix(recipes.ADOPTED) for name in recipes.as_tuple(recipe.teacher)]
-    # What a student of an adopted model sees of a slice is what its teacher sees.
-    if cards := [model_file.read_card(path) for path in map(model_paths.adopted_file, named) if path]:
+    # What a student of a model file sees of a slice is what its teacher sees.
+    if cards := [model_file.read_card(path) for path in map(model_paths.file_alone, named) if path]:
         recipe = msgspec.structs.replace(recipe, resize=cards[0].recipe.resize)
     for name in named:
         pairs += _teachers(recipe, name)
@@ -167,9 +167,9 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
         return [(nets[spelt], "")]
     from lungcli.modelfile import model_file
 
-    adopted = model_paths.adopted()
-    if name.partition("/")[0] not in {*runs.known(), *adopted}:
-        offered = [*registry.NETS, *adopted, *model_paths.finished_runs()]
+    alone = model_paths.file_alone(name)
+    if not alone and name.partition("/")[0] not in runs.known():
+        offered = [*registry.NETS, *model_paths.adopted(), *model_paths.finished_runs()]
         hint = "adopt it first: lungcli models adopt FILE --name NAME; " if name.endswith(".onnx") else ""
         raise UsageError(f"unknown teacher {name!r}", hint + names.suggestion(name, offered))
     data, split = stages.load_with_split(recipe)
@@ -177,5 +177,6 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
     for spec in model_paths.teachers(name):
         card = model_file.read_card(model_paths.teacher_file(spec))
         teachers.check_teacher_compatible(card, data, split, recipe, spec)
-        pairs.append((f"{recipes.ADOPTED}{spec}" if card.adopted else card.model, spec))
+        net = spec if alone else card.model
+        pairs.append((f"{recipes.ADOPTED}{spec}" if card.adopted else net, spec))
     return pairs

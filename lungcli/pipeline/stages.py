@@ -147,8 +147,8 @@ def _teachers(run: Run, stage: str) -> "list[Teacher]":
     sources = [run.stage(teacher) for teacher in teachers]
     cards = [model_file.read_card(source / MODEL) for source in sources]
     return [
-        trainer.Teacher(model=card.model, weights=source / (MODEL if card.adopted else loop.BEST))
-        for card, source in zip(cards, sources, strict=True)
+        trainer.Teacher(model=card.model, weights=source / (loop.BEST if name in registry.NETS else MODEL))
+        for name, card, source in zip(run.recipe.teachers, cards, sources, strict=False)
     ]
 
 
@@ -337,6 +337,18 @@ def guard_statistics(run_data: RunData) -> OodStatistics | None:
     return ood.fit_files(files(run_data.split.train), files(run_data.split.val))
 
 
+def split_card(recipe: Recipe, split: Split) -> SplitCard:
+    """Describe the split of a run."""
+    return SplitCard(
+        protocol=split.protocol,
+        seed=split.seed,
+        digest=split.digest,
+        name=recipe.split,
+        folds=split.folds,
+        fold=split.fold,
+    )
+
+
 def _card(stage: str, recipe: Recipe, run_data: RunData, parameters: int) -> ModelCard:
     source = run_data.manifest.source
     return ModelCard(
@@ -359,14 +371,7 @@ def _card(stage: str, recipe: Recipe, run_data: RunData, parameters: int) -> Mod
             citation=source.citation,
             any_picture=source.any_picture,
         ),
-        split=SplitCard(
-            protocol=run_data.split.protocol,
-            seed=run_data.split.seed,
-            digest=run_data.split.digest,
-            name=recipe.split,
-            folds=run_data.split.folds,
-            fold=run_data.split.fold,
-        ),
+        split=split_card(recipe, run_data.split),
         recipe=recipe,
         training_slices=training_slices.record(run_data.manifest, (*run_data.split.train, *run_data.split.val)),
         created=now(),

@@ -158,14 +158,18 @@ def evaluate_run(run: Run, data: RunData) -> TrialMetrics:
 def _link(origin: str, run: Run, stage: str) -> None:
     """Hard-link the teacher's files into the run instead of copying them, where the file system can.
 
+    The bundled one is left to the run, which gives it a card of its own.
+
     Files are never changed in place, so neither run can damage the other's.
     """
     from lungcli.training import loop
 
+    if origin == model_paths.BUNDLED:
+        return
     source, folder = model_paths.teacher_file(origin), run.stage(stage)
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        if not model_file.read_card(source).adopted:
+        if not model_paths.file_alone(origin):
             (folder / loop.BEST).hardlink_to(source.with_name(loop.BEST))
         (folder / model_paths.MODEL).hardlink_to(source)
 

@@ -109,6 +109,9 @@ def test_bad_input_is_a_line_and_leaves_nothing(house: Path, resnet: Path, tmp_p
     (tmp_path / "net.bin").write_bytes(b"PK\x03\x04")
     done = call(house, "models", "adopt", tmp_path / "net.bin", "--name", "new", *SAID, check=3)
     assert "is a pickle, which may hold programs, and is not read" in done.stderr
+    (tmp_path / "net.onnx").write_text("output = net(input)")
+    done = call(house, "models", "adopt", tmp_path / "net.onnx", "--name", "new", *SAID, check=3)
+    assert "net.onnx is no ONNX file, or not a whole one" in done.stderr.replace("\n", " ")
     detector = foreign.classifier(tmp_path / "yolo.onnx", metadata={"task": "detect"})
     assert "it is a detector" in call(house, "models", "adopt", detector, "--name", "new", *SAID, check=3).stderr
     assert "already" in call(house, "models", "adopt", resnet, "--name", "mine", *SAID, check=2).stderr
@@ -124,7 +127,7 @@ def test_it_teaches_a_student_that_sees_what_it_sees(house: Path) -> None:
     maps = call(
         house, "distill", "-t", "mine", "-s", "ownmodel", "--size", 64, "--method", "attention", *small, check=2
     )
-    assert "trained elsewhere gives none" in maps.stderr
+    assert "a model file alone gives none" in maps.stderr
     done = call(house, "distill", "-t", "mine", "-s", "ownmodel", "--size", 64, *small)
     assert "mine, trained elsewhere: it may have seen the test slices" in done.stderr
     assert "trained elsewhere, or by such a teacher" in done.stderr.replace("\n", " ")
@@ -135,6 +138,29 @@ def test_it_teaches_a_student_that_sees_what_it_sees(house: Path) -> None:
     assert "resuming the run" in again.stderr
     compared = call(house, "compare", "mine", "distill-ownmodel-phantom", "--seconds", 0)
     assert "all evaluated anew on the test part of 'phantom'" in compared.stderr.replace("\n", " ")
+
+
+def test_it_teaches_in_a_search(house: Path) -> None:
+    small = ("--size", 64, "--epochs", 1, "--batch", 16, "--precision", "float32", "--device", "cpu", "--bits", 32)
+    call(house, "search", "-s", "ownmodel", "-t", "mine", *small, "--data", "phantom", "--trials", 1, "--study", "own")
+    shown = json.loads(call(house, "search", "--study", "own", "--show", "--json").stdout)
+    assert [trial["state"] for trial in shown["trials"]] == ["complete"]
+    card = json.loads(call(house, "models", "card", "own-0000/student").stdout)
+    assert (card["teacher"], card["recipe"]["resize"]) == ("adopted:mine", "stretch")
+
+
+def test_the_bundled_model_teaches_slices_that_it_has_not_seen(house: Path) -> None:
+    """It is a file without weights beside it, in int8; its size is the run's."""
+    small = ("--epochs", 1, "--batch", 16, "--precision", "float32", "--device", "cpu", "--data", "phantom")
+    refused = call(house, "distill", "-t", "bundled", "-s", "ownmodel", "--size", 64, *small, check=2)
+    assert "the teacher 'bundled' takes slices of 256 pixels, this run 64" in refused.stderr
+    done = call(house, "distill", "-t", "bundled", "-s", "ownmodel", "--size", 256, *small, "--name", "of-bundled")
+    assert "mobilenetv2 of bundled, which has seen none of the test slices" in done.stderr
+    assert "trained elsewhere" not in done.stderr
+    table = json.loads(call(house, "compare", "of-bundled/teacher", "of-bundled", "--json", "--seconds", 0).stdout)
+    assert [row["figures"]["n"] for row in table["rows"]] == [18, 18]
+    card = json.loads(call(house, "models", "card", "of-bundled").stdout)
+    assert (card["teacher"], card["recipe"]["resize"]) == ("bundled", "lungs")
 
 
 def test_a_folder_of_unlabelled_pictures_is_enough_for_int8(house: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pickle
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -191,12 +192,48 @@ def test_a_net_that_mixes_slices_is_refused(tmp_path: Path) -> None:
         adopted(source, activation="logits")
 
 
-@pytest.mark.parametrize("content", [pickle.dumps({"weights": [1.0]}), b"PK\x03\x04archive/data.pkl", b"", b"onnx"])
-def test_what_is_no_onnx_file_is_refused_unread(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "net.pt").write_bytes(content)
-    with pytest.raises(ModelFileError):
-        adopted(tmp_path / "net.pt")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pickle.dumps({"weights": [1.0]}), "is a pickle"),
+        (b"PK\x03\x04archive/data.pkl", "is a pickle"),
+        (b"", "no ONNX file, or not a whole one"),
+        (b"output = net(input)\n", "no ONNX file, or not a whole one"),
+        (b"onnx", "no ONNX file, or not a whole one"),
+    ],
+    ids=["pickle", "archive", "empty", "text", "word"],
+)
+def test_what_is_no_onnx_file_is_refused_unread(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "net.onnx").write_bytes(content)
+    with pytest.raises(ModelFileError, match=reason):
+        adopted(tmp_path / "net.onnx")
     assert not paths.models_home().exists()
+
+
+def test_a_torn_file_is_refused(tmp_path: Path) -> None:
+    source = foreign.classifier(tmp_path / "net.onnx")
+    source.write_bytes(source.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match="no ONNX file, or not a whole one"):
+        adopted(source)
+
+
+def test_a_net_with_two_inputs_is_refused_with_their_names(tmp_path: Path) -> None:
+    source = foreign.classifier(tmp_path / "net.onnx")
+    net = onnx.load(source)
+    net.graph.input.append(helper.make_tensor_value_info("age", TensorProto.FLOAT, [1]))
+    onnx.save(net, source)
+    with pytest.raises(ModelFileError, match=r"it has 2 inputs \(images, age\), a classifier one"):
+        adopted(source)
+    assert not paths.models_home().exists()
+
+
+def test_its_slices_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = mock.Mock(side_effect=prepare_file)
+    monkeypatch.setattr(adopt, "prepare_file", prepare)
+    adopt.bundled_slices.cache_clear()
+    for name in ("a", "b"):
+        adopted(foreign.classifier(tmp_path / "net.onnx"), name)
+    assert prepare.call_count == len(package_data.slices())
 
 
 def test_operators_of_others_are_named(tmp_path: Path) -> None:
