@@ -42,13 +42,25 @@ def condition(positive_class: str) -> str:
     return _CONDITIONS.get(positive_class, plain(positive_class))
 
 
+def probability_head(positive_class: str) -> str:
+    """What the probabilities of a list are of: `P(malignant)`; without a positive class, that of the class named."""
+    return f"P({plain(positive_class)})" if positive_class else "probability"
+
+
+def summary_head(positive_class: str) -> str:
+    """The head over lines of `summary`."""
+    return f"{'finding' if positive_class else 'class':<11}{probability_head(positive_class):>6}"
+
+
 def summary(prediction: "Prediction | SeriesVerdict") -> str:
-    """The finding and the probability of the positive class: `suspicious  90.1%`; else, the likeliest class."""
+    """The finding and the probability of the positive class: `suspicious         90.1%`; else, the likeliest class."""
+    positive, width = prediction.positive_class, len(probability_head(prediction.positive_class))
     if not prediction.label:
-        return f"{'no prediction':<18}"
+        return f"{'no prediction':<11}".ljust(11 + width)
     if not prediction.finding:
-        return in_columns(prediction.probabilities, 1)
-    return f"{prediction.finding:<11}{prediction.probabilities[prediction.positive_class]:6.1%}"
+        label, share = ranked(prediction.probabilities)[0]
+        return f"{plain(label):<10} {share:{width}.1%}"
+    return f"{prediction.finding:<11}{prediction.probabilities[positive]:{width}.1%}"
 
 
 def limits(prediction: "Prediction") -> list[str]:

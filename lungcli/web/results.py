@@ -176,13 +176,12 @@ def _downloads(found: list[prediction_json.Found], card: ModelCard, name: str) -
 
 
 def _table(ordered: Sequence[SliceResult], card: ModelCard) -> str:
-    probability = f"P({card.positive_class})" if card.positive_class else "probability"
     heads = "".join(
         f'<th scope="col"{wide}><button type="button">{safe(head)}</button></th>'
         for head, wide in (
             ("slice", ""),
             ("finding", ""),
-            (probability, ""),
+            (prediction.probability_head(card.positive_class), ""),
             ("confidence", ' class="lung-wide"'),
         )
     )
