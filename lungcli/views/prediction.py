@@ -24,8 +24,8 @@ _HEADLINES = {
 }
 _CONDITIONS = {MALIGNANT: "malignancy"}
 
-# `malignant   58.0% ` stands before a bar.
-_BEFORE_BAR, _LONGEST_BAR = 18, 60
+# `malignant ` and `  58.0% ` stand before a bar.
+_LEAST_NAME, _SHARE, _LONGEST_BAR = 10, 8, 60
 
 
 def headline(prediction: "Prediction | SeriesVerdict") -> str:
@@ -105,11 +105,13 @@ def probability_bars(probabilities: Mapping[str, float], width: int, top: int | 
     """Draw a line with a bar for each of the `top` likeliest classes (all if None), at most `width` cells wide."""
     from rich.text import Text
 
-    room = max(4, min(_LONGEST_BAR, width - _BEFORE_BAR))
+    shown = [(plain(label), value, label) for label, value in ranked(probabilities)[:top]]
+    longest = max([_LEAST_NAME, *(len(name) for name, _, _ in shown)])
+    room = max(4, min(_LONGEST_BAR, width - longest - _SHARE))
     text = Text()
-    for label, value in ranked(probabilities)[:top]:
+    for name, value, label in shown:
         bar = bars.coloured_bar(value, room, colours.of_class(label, tuple(probabilities)))
-        text.append(f"{plain(label):<10} {value:6.1%} ").append_text(bar).append("\n")
+        text.append(f"{name:<{longest}} {value:6.1%} ").append_text(bar).append("\n")
     return text
 
 

@@ -62,6 +62,12 @@ def test_the_headline_of_other_classes_is_the_likeliest() -> None:
     assert said.summary_head("") == "class      probability"
 
 
+def test_bars_begin_in_one_column_whatever_the_classes_are_called() -> None:
+    lines = said.probability_bars({"ground-glass opacity": 0.6, "nodule": 0.4}, 60).plain.splitlines()
+    assert [line.index("%") for line in lines] == [26, 26]
+    assert len({len(line) for line in lines}) == 1
+
+
 def test_a_line_has_finding_and_probability_of_malignancy() -> None:
     assert said.summary(PREDICTION) == "suspicious        75.0%"
     assert said.summary(SERIES) == "refer             25.0%"
