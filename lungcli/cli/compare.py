@@ -159,11 +159,7 @@ def _show_institutions(rows: "Sequence[ModelByInstitution]", *, as_json: bool) -
         console.print_json({"models": rows})
         return
     console.out().print(institutions.heat_table(rows))
-    console.info(
-        "mean of sensitivity and specificity, or the one of them that an institution has slices for; with intervals: "
-        "lungcli evaluate MODEL",
-        style="dim",
-    )
+    console.info(f"{institutions.SCORE}; with intervals: lungcli evaluate MODEL", style="dim")
 
 
 def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:

@@ -51,7 +51,8 @@ def output_writer(form: Format, models: "tuple[Model, ...]", *, single: bool, to
         yield lambda outcome: _show(outcome, " + ".join(names), top or len(card.classes), alone=True)
     else:
         if sys.stdout.isatty():
-            console.out().print(f"{'finding':<10}  prob.  picture", style="dim")
+            head = prediction.summary_head(card.positive_class) if top < 2 else f"{'finding':<11} classes"
+            console.out().print("  ".join([head, *["models"] * (len(models) > 1), "picture"]), style="dim")
         yield lambda outcome: _show(outcome, " + ".join(names), top or 1, alone=False)
 
 

@@ -22,6 +22,9 @@ _COLUMNS: tuple[tuple[str, "Callable[[InstitutionFigures], str]"], ...] = (
     ("sensitivity", lambda item: _interval_below(with_interval(item.sensitivity))),
     ("AUC", lambda item: _interval_below(with_interval(item.auc))),
 )
+SCORE = "mean of sensitivity and specificity, or the one of them that an institution has slices for"
+"""What a heat table shows."""
+
 _OF_ANY_CLASSES = ("balanced accuracy", lambda item: _interval_below(with_interval(item.balanced_accuracy)))
 
 
@@ -61,7 +64,8 @@ def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":
         drawn.add_column(plain(name), justify="right", overflow="fold")
     for row in rows:
         scores = {item.institution: item.score for item in row.institutions}
-        values = [*(scores.get(name) for name in names), min(scores.values())]
+        known = [score for score in scores.values() if score >= 0]
+        values = [*(scores.get(name) for name in names), min(known, default=None)]
         cells = [Text("–") if value is None or value < 0 else Text(f"{value:.3f}", _heat(value)) for value in values]
         drawn.add_row(plain(row.name), *cells)
     return drawn

@@ -24,8 +24,8 @@ _HEADLINES = {
 }
 _CONDITIONS = {MALIGNANT: "malignancy"}
 
-# `malignant   58.0% ` stands before a bar.
-_BEFORE_BAR, _LONGEST_BAR = 18, 60
+# `malignant ` and `  58.0% ` stand before a bar.
+_LEAST_NAME, _SHARE, _LONGEST_BAR = 10, 8, 60
 
 
 def headline(prediction: "Prediction | SeriesVerdict") -> str:
@@ -42,13 +42,25 @@ def condition(positive_class: str) -> str:
     return _CONDITIONS.get(positive_class, plain(positive_class))
 
 
+def probability_head(positive_class: str) -> str:
+    """What the probabilities of a list are of: `P(malignant)`; without a positive class, that of the class named."""
+    return f"P({plain(positive_class)})" if positive_class else "probability"
+
+
+def summary_head(positive_class: str) -> str:
+    """The head over lines of `summary`."""
+    return f"{'finding' if positive_class else 'class':<11}{probability_head(positive_class):>6}"
+
+
 def summary(prediction: "Prediction | SeriesVerdict") -> str:
-    """The finding and the probability of the positive class: `suspicious  90.1%`; else, the likeliest class."""
+    """The finding and the probability of the positive class: `suspicious         90.1%`; else, the likeliest class."""
+    positive, width = prediction.positive_class, len(probability_head(prediction.positive_class))
     if not prediction.label:
-        return f"{'no prediction':<18}"
+        return f"{'no prediction':<11}".ljust(11 + width)
     if not prediction.finding:
-        return in_columns(prediction.probabilities, 1)
-    return f"{prediction.finding:<11}{prediction.probabilities[prediction.positive_class]:6.1%}"
+        label, share = ranked(prediction.probabilities)[0]
+        return f"{plain(label):<10} {share:{width}.1%}"
+    return f"{prediction.finding:<11}{prediction.probabilities[positive]:{width}.1%}"
 
 
 def limits(prediction: "Prediction") -> list[str]:
@@ -93,11 +105,13 @@ def probability_bars(probabilities: Mapping[str, float], width: int, top: int | 
     """Draw a line with a bar for each of the `top` likeliest classes (all if None), at most `width` cells wide."""
     from rich.text import Text
 
-    room = max(4, min(_LONGEST_BAR, width - _BEFORE_BAR))
+    shown = [(plain(label), value, label) for label, value in ranked(probabilities)[:top]]
+    longest = max([_LEAST_NAME, *(len(name) for name, _, _ in shown)])
+    room = max(4, min(_LONGEST_BAR, width - longest - _SHARE))
     text = Text()
-    for label, value in ranked(probabilities)[:top]:
+    for name, value, label in shown:
         bar = bars.coloured_bar(value, room, colours.of_class(label, tuple(probabilities)))
-        text.append(f"{plain(label):<10} {value:6.1%} ").append_text(bar).append("\n")
+        text.append(f"{name:<{longest}} {value:6.1%} ").append_text(bar).append("\n")
     return text
 
 

@@ -113,7 +113,7 @@ def _answer(result: Prediction, card: ModelCard, name: str) -> str:
     decided = (
         f'<p class="lung-referred">{safe(prediction.referral(result))}</p>'
         if result.referred
-        else '<p class="lung-clear">not referred: familiar acquisition, confidence above the threshold</p>'
+        else f'<p class="lung-clear">{_why_not_referred(card)}</p>'
     )
     notes = "".join(f"<p>{safe(line)}</p>" for line in (*prediction.limits(result), prediction.acquisition(result)))
     about = f"{prediction.provenance(result, name)} · {DISCLAIMER}"
@@ -121,6 +121,11 @@ def _answer(result: Prediction, card: ModelCard, name: str) -> str:
         f'<div class="lung-answer"><h2>{safe(prediction.headline(result))}</h2><table>{bars}</table></div>'
         f'<div class="lung-notes">{decided}{notes}<div>{safe(about)}</div></div>'
     )
+
+
+def _why_not_referred(card: ModelCard) -> str:
+    met = ["familiar acquisition"] * bool(card.guard) + ["confidence above the threshold"] * bool(card.referral)
+    return f"not referred: {', '.join(met) or 'this model has no limits by which it refers'}"
 
 
 def _no_answer(outcome: Outcome) -> str:
@@ -176,13 +181,12 @@ def _downloads(found: list[prediction_json.Found], card: ModelCard, name: str) -
 
 
 def _table(ordered: Sequence[SliceResult], card: ModelCard) -> str:
-    probability = f"P({card.positive_class})" if card.positive_class else "probability"
     heads = "".join(
         f'<th scope="col"{wide}><button type="button">{safe(head)}</button></th>'
         for head, wide in (
             ("slice", ""),
             ("finding", ""),
-            (probability, ""),
+            (prediction.probability_head(card.positive_class), ""),
             ("confidence", ' class="lung-wide"'),
         )
     )

@@ -1,6 +1,8 @@
 """What every format looks like, to the letter: one model, several, averaged views, series, refused, unreadable."""
 
 import dataclasses
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,17 +109,34 @@ def test_one_picture_with_two_models_as_lines(capsys: pytest.CaptureFixture[str]
 
 def test_several_pictures_as_lines(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:
     assert shown(capsys, "lines", judges[:1], SURE, REFUSED, FAILED, SERIES) == (
-        "suspicious  75.0%  a/scan.png\n"
-        "refer       25.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
+        "suspicious        75.0%  a/scan.png\n"
+        "refer             25.0%  series 1 as a whole (2 of 4 slices used, 1 referred, 1 without a prediction, "
         "1 predicted malignant; "
         "referred to a radiologist: 1 of 2 slices called malignant)\n"
     )
     agreed = dataclasses.replace(OF_TWO, finding="suspicious", referred=False, reason="")
     assert shown(capsys, "lines", judges, OF_TWO, agreed) == (
-        "refer       75.0%  1 of 2  a/scan.png  (referred to a radiologist: "
+        "refer             75.0%  1 of 2  a/scan.png  (referred to a radiologist: "
         "the models disagree: one.onnx says malignant, two.onnx says benign)\n"
-        "suspicious  75.0%  1 of 2  a/scan.png\n"
+        "suspicious        75.0%  1 of 2  a/scan.png\n"
     )
+
+
+def test_a_terminal_is_told_what_the_columns_are(
+    capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    def lines(models: tuple[Model, ...], *found: Found, top: int = 0) -> list[str]:
+        return re.sub(r"\x1b\[\d*m", "", shown(capsys, "lines", models, *found, top=top)).splitlines()
+
+    head, line, *_ = lines(judges[:1], SURE, REFUSED)
+    assert head == "finding    P(malignant)  picture"
+    assert line.index("a/scan.png") == head.index("picture")
+    head, line, *_ = lines(judges, OF_TWO, OF_TWO)
+    assert head == "finding    P(malignant)  models  picture"
+    assert line.index("a/scan.png") == head.index("picture")
+    assert lines(judges[:1], SURE, REFUSED, top=2)[0] == "finding     classes  picture"
 
 
 def test_outcomes_as_csv(capsys: pytest.CaptureFixture[str], judges: tuple[Model, ...]) -> None:

@@ -51,18 +51,28 @@ def test_the_headline_is_the_finding_and_never_a_class() -> None:
 def test_another_positive_class_is_named_as_it_is() -> None:
     tumour = dataclasses.replace(PREDICTION, positive_class="tumour", probabilities={"none": 0.25, "tumour": 0.75})
     assert said.headline(tumour) == "suspicious for tumour"
-    assert said.summary(tumour) == "suspicious  75.0%"
+    assert said.summary(tumour) == "suspicious     75.0%"
+    assert said.summary_head("tumour") == "finding    P(tumour)"
 
 
 def test_the_headline_of_other_classes_is_the_likeliest() -> None:
     birds = dataclasses.replace(PREDICTION, finding="", label="crow", probabilities={"crow": 0.75, "owl": 0.25})
     assert said.headline(birds) == "crow 75.0%"
-    assert said.summary(birds) == "crow        75.0%"
+    assert said.summary(dataclasses.replace(birds, positive_class="")) == "crow             75.0%"
+    assert said.summary_head("") == "class      probability"
+
+
+def test_bars_begin_in_one_column_whatever_the_classes_are_called() -> None:
+    lines = said.probability_bars({"ground-glass opacity": 0.6, "nodule": 0.4}, 60).plain.splitlines()
+    assert [line.index("%") for line in lines] == [26, 26]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_a_line_has_finding_and_probability_of_malignancy() -> None:
-    assert said.summary(PREDICTION) == "suspicious  75.0%"
-    assert said.summary(SERIES) == "refer       25.0%"
+    assert said.summary(PREDICTION) == "suspicious        75.0%"
+    assert said.summary(SERIES) == "refer             25.0%"
+    assert said.summary_head("malignant") == "finding    P(malignant)"
+    assert len(said.summary(SERIES)) == len(said.summary_head("malignant"))
     assert said.summary(dataclasses.replace(SERIES, label="")).strip() == "no prediction"
 
 

@@ -75,7 +75,7 @@ def test_a_card_has_prediction_probabilities_and_heat_map(model: Model, of: Call
     shown = results.shown([of("malignant")], model.card, "run/int8")
     assert "<h2>suspicious for malignancy</h2>" in shown
     assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
-    assert "not referred" in shown
+    assert "not referred: this model has no limits by which it refers" in shown
     assert "run/int8 (tiny)" in shown
     assert "not a medical device" in shown
     assert "regions that support malignant" in shown

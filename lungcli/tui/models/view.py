@@ -28,7 +28,7 @@ from lungcli.tui.models.pareto import Chart
 from lungcli.tui.models.table import Entry
 from lungcli.tui.widgets.base_view import Empty, View
 from lungcli.tui.widgets.dialogs import Choose, Sheet, Tick
-from lungcli.views import comparison_table
+from lungcli.views import comparison_table, institutions
 from lungcli.views.evaluation import confusion, figures_table, reliability
 
 PINNED, MARKED = "◆", "✓"
@@ -42,7 +42,7 @@ FORMATS = (("md", "Markdown table"), ("csv", "CSV, one number a cell"), ("json",
 # Each model is timed so long, all of them taking turns.
 SECONDS = 2.0
 
-_MARKS = "marks"
+_MARKS, _BY = "marks", "models by institution"
 # Columns from which on titles and intervals have room; cells for names of models, and in a narrow terminal.
 _WIDE = 140
 _NAME_ROOM, _NARROW_NAME_ROOM = 36, 24
@@ -71,6 +71,9 @@ class ModelsView(View):
         Binding("l", "measure", "Latency", id="models.measure", tooltip="Measure the marked rows, or all, now"),
         Binding("f", "flips", "Flips", id="models.flips", tooltip="Flips between two marked rows, or to pinned"),
         Binding("m", "matrix", "Matrix", id="models.matrix", tooltip="Confusion matrix and reliability of the row"),
+        Binding(
+            "h", "institutions", "Institutions", id="models.institutions", tooltip="Each model at each institution"
+        ),
         Binding("i", "card", "Card", id="models.card", tooltip="The model card of the row", show=False),
         Binding("e", "export", "Export", id="models.export", tooltip="Write marked rows, or all, to a file"),
         Binding("t", "trials", "Trials", id="models.trials", tooltip="Trials of searches, on validation slices"),
@@ -304,14 +307,19 @@ class ModelsView(View):
 
         self._show_sheet(parts)
 
+    def action_institutions(self) -> None:
+        """Show the score of the marked models, or of all, at each institution."""
+        files, find, about = [entry.path for entry in self._chosen()], self._stored(), Text(institutions.SCORE, "dim")
+        self._show_sheet(lambda _: (institutions.heat_table(compare.by_institution(files, find=find)), about), _BY)
+
     def action_card(self) -> None:
         self._show_sheet(lambda current: (table.card_table(model_file.read_card(current.path), str(current.path)),))
 
-    def _show_sheet(self, parts: Callable[[Entry], tuple[RenderableType, ...]]) -> None:
+    def _show_sheet(self, parts: Callable[[Entry], tuple[RenderableType, ...]], title: str = "") -> None:
         if (current := self._current()) is None:
             return
         try:
-            self.app.push_screen(Sheet(current.name, *parts(current)))
+            self.app.push_screen(Sheet(title or current.name, *parts(current)))
         except LungcliError as error:
             self.fail(error)
 
@@ -365,12 +373,14 @@ class ModelsView(View):
     def _marks(self, name: str) -> Text:
         return Text((PINNED if name == self._pinned else "") + (MARKED if name in self._marked else ""), "bold cyan")
 
+    def _stored(self) -> compare.FindEvaluation:
+        return compare.stored_validation if self._trials else compare.stored_evaluation
+
     def _evaluation(self, entry: Entry) -> Evaluation:
         """Return the evaluation saved beside a model file. Raises LungcliError, saying how to get one."""
         if entry.row is None:
             raise UsageError(f"{entry.name} cannot be used: {entry.problem}")
-        evaluation = (compare.stored_validation if self._trials else compare.stored_evaluation)(entry.path)
-        if evaluation is None:
+        if (evaluation := self._stored()(entry.path)) is None:
             resume = f"finish its run: lungcli runs resume '{entry.name.partition('/')[0]}'"
             raise UsageError(
                 f"there are no predictions of {model_paths.name_of(entry.path)} to look at",

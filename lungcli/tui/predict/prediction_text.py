@@ -3,6 +3,7 @@
 from rich.text import Text
 
 from lungcli.core.formatting import plain
+from lungcli.modelfile.model_card import ModelCard
 from lungcli.predict.predict import Failure, Outcome, Prediction, Refusal
 from lungcli.predict.series import RULE, SeriesVerdict
 from lungcli.tui.predict.slice_prediction import HeatMap
@@ -43,8 +44,13 @@ def of_heat_map(heat: HeatMap | None, *, coloured: bool) -> Text:
     return Text(meaning, "" if heat.has_peak else "dim")
 
 
+def list_title(card: ModelCard) -> str:
+    """The title of the list, which says what its probabilities are of."""
+    return f"slices · prob. is {prediction.probability_head(card.positive_class)}" if card.positive_class else "slices"
+
+
 def cells(outcome: Outcome | None) -> tuple[Text, Text]:
-    """Show the finding and the probability of malignancy in a table; without one, the class and its probability."""
+    """Show the finding and the probability of the positive class in a table; without one, the class and its own."""
     if outcome is None:
         return Text(""), Text("")
     if isinstance(outcome, Failure):

@@ -11,6 +11,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.suggester import Suggester
 from textual.widgets import DataTable, Input, Static
 
@@ -117,6 +118,7 @@ class PredictView(View):
         if isinstance(model, Model):
             self._model, self._model_name = model, model_paths.name_of(model.path)
             self._no_model = self._label = ""
+            self.query_one("#files").border_title = Content(prediction_text.list_title(model.card))
             self._shown.clear()
             self._heat_maps.clear()
             for place in range(len(self._items)):

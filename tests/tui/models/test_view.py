@@ -21,6 +21,8 @@ from lungcli.tui.models.flips import Flips
 from lungcli.tui.models.view import ModelsView
 from lungcli.tui.widgets.dialogs import Sheet
 from lungcli.tui.widgets.picture import Picture
+from tests.metrics.test_institutions import ROWS
+from tests.metrics.test_institutions import evaluation as by_institution
 from tests.metrics.test_predictions import evaluation
 from tests.modelfile import graphs
 from tests.tui.stage import STRANGE, Stage, add, data_set, play, press, resize, run, settle
@@ -462,5 +464,25 @@ def test_where_there_are_no_trials_all_models_stay() -> None:
         await press(app, pilot, "t")
         assert len(shown(app)) == 3
         assert "there are no trials: lungcli search makes some" in app.messages()
+
+    play(ModelsView(), scenario)
+
+
+def test_models_are_shown_by_institution() -> None:
+    stored = run()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "h")
+        assert "no model was evaluated on slices of several institutions" in app.messages()[0]
+        for stage in ("student", "int8"):
+            of_two = msgspec.structs.replace(by_institution(*ROWS), classes=("malignant", "normal"))
+            evaluate.save(of_two, stored.stage(stage) / "evaluation.json")
+        await press(app, pilot, "h")
+        assert isinstance(app.screen, Sheet)
+        text = app.text()
+        assert "models by institution" in text
+        assert [line for line in text.splitlines() if "North" in line and "South" in line and "worst" in line]
+        assert [line for line in text.splitlines() if f"{RUN}/int8" in line and "0.500" in line and "0.750" in line]
+        assert "mean of sensitivity and specificity" in text
 
     play(ModelsView(), scenario)
