@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import NoReturn
 
 LUNGCLI = Path(sys.executable).with_name("lungcli")
+# Commands that export nets: the exporter then has done what takes it seconds the first time.
+_EXPORTING = {"train", "distill", "compress", "search", "resume"}
 # The exporter imports the last ones. Not onnxruntime: it begins a thread, which copies wait for at their end.
 _IMPORTED = (
     *("lungcli.cli.app", "rich.progress", "rich.table", "PIL.Image", "pydicom", "onnx"),
@@ -85,14 +87,22 @@ def _server() -> _Server:
 
 def serve() -> None:
     """Run commands that are asked for on stdin, one JSON object a line; answer each with its exit code."""
+    from tests import exporter
+
     for name in _IMPORTED:
         importlib.import_module(name)
     # What is here by now is not looked through, and so not copied, in every copy.
     gc.freeze()
+    warm = False
     for line in sys.stdin:
+        request = json.loads(line)
+        if not warm and not _EXPORTING.isdisjoint(request["words"]):
+            exporter.warm_up()
+            gc.freeze()
+            warm = True
         pid = os.fork()
         if not pid:
-            _become(**json.loads(line))
+            _become(**request)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

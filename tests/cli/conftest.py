@@ -1,7 +1,10 @@
 """A home with phantoms and one finished compression, made once through the command."""
 
+import atexit
+import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,11 +43,36 @@ def call(home: Path, *arguments: object, check: int | None = 0, timeout: float =
     return done
 
 
+def draw_phantoms(home: Path, *options: object) -> None:
+    """Give a home what `lungcli data phantom` draws, and what all such homes have found out of nets.
+
+    To draw takes seconds, and so does trying whether a net can be exported: once a process for the same options.
+    """
+    shutil.copytree(_drawn(*options) / "data", home / "data", dirs_exist_ok=True)
+    if not (home / "exportable").exists():
+        (home / "exportable").symlink_to(_folder(), target_is_directory=True)
+
+
+@functools.cache
+def _drawn(*options: object) -> Path:
+    home = _folder(*options)
+    call(home, "data", "phantom", *options)
+    return home
+
+
+@functools.cache
+def _folder(*options: object) -> Path:
+    """A folder for what is made with these options, which lasts as long as this process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """The home, and what the compression said. Tests must not change it: see `workshop`."""
     home = tmp_path_factory.mktemp("made")
-    call(home, "data", "phantom", "--slices", 72)
+    draw_phantoms(home, "--slices", 72)
     return home, call(home, *COMPRESS)
 
 

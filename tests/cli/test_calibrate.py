@@ -9,7 +9,7 @@ from PIL import Image
 
 from lungcli.metrics import referral as selective
 from lungcli.metrics.referral import CoveragePoint, Referral
-from tests.cli.conftest import RUN, Done, call
+from tests.cli.conftest import RUN, Done, call, draw_phantoms
 
 
 def card_of(home: Path, spec: str) -> dict[str, object]:
@@ -109,7 +109,7 @@ def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
 
 
 def test_calibrating_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
-    call(own_workshop, "data", "phantom", "--slices", 30, "--seed", 5, "--name", "others")
+    draw_phantoms(own_workshop, "--slices", 30, "--seed", 5, "--name", "others")
     output = tmp_path / "a.onnx"
     for command in (["calibrate", RUN], ["quantize", f"{RUN}/student", "--output", output]):
         done = call(own_workshop, *command, "--data", "others", check=2)

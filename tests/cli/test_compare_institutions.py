@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SMALL, call
+from tests.cli.conftest import SMALL, call, draw_phantoms
 
-COMPRESS = ["compress", "--student", "ownmodel", "--teacher", "squeezenet", *SMALL, "--metric", "worst-institution"]
+COMPRESS = ["compress", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--metric", "worst-institution"]
 COMPARE = ["compare", "both/teacher", "both", "--by", "institution"]
 LIMITS = ["--max-drop", 1, "--max-int8-drop", 1]
 
@@ -17,7 +17,7 @@ LIMITS = ["--max-drop", 1, "--max-int8-drop", 1]
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a model compressed on the slices of two hospitals, every other patient in one of them."""
     home, folder = tmp_path_factory.mktemp("hospitals"), tmp_path_factory.mktemp("slices")
-    call(home, "data", "phantom", "--slices", 90)
+    draw_phantoms(home, "--slices", 90)
     for label in ("malignant", "normal"):
         for path in sorted((home / "data" / "phantom" / "slices" / label).iterdir()):
             place = folder / ("north", "south")[int(path.name[1:4]) % 2] / label

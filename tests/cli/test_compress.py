@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, TEACHER, Done, call, environment
+from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, TEACHER, Done, call, draw_phantoms, environment
 
 TRAIN = ["train", "--model", "ownmodel", "--data", "phantom", *SMALL, "--epochs", "8", "--patience", "0"]
 
@@ -90,10 +89,10 @@ def digest(home: Path, run: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def unbroken(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) -> str:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Digest of the weights of a training that nobody stopped."""
     home = tmp_path_factory.mktemp("unbroken")
-    shutil.copytree(made[0] / "data", home / "data")
+    draw_phantoms(home, "--slices", 72)
     call(home, *TRAIN, "--name", "unbroken", "--seed", "7")
     return digest(home, "unbroken")
 
@@ -104,10 +103,10 @@ def unbroken(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) 
     ids=lambda stop: stop.name,
 )
 def test_an_interrupted_compression_resumes_to_the_same_weights(
-    workshop: Path, unbroken: str, tmp_path: Path, stop: signal.Signals
+    unbroken: str, tmp_path: Path, stop: signal.Signals
 ) -> None:
     home, name = tmp_path, f"broken {stop.name}"
-    shutil.copytree(workshop / "data", home / "data")
+    draw_phantoms(home, "--slices", 72)
     command = [*TRAIN, "--name", name, "--seed", "7"]
     with subprocess.Popen(
         [LUNGCLI, *command], env=environment(home), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

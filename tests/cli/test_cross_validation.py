@@ -1,7 +1,6 @@
 """All folds as typed: stopped in the second, gone on with, and pooled."""
 
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -14,14 +13,14 @@ from lungcli.cli import cross_validation as folds
 from lungcli.core.errors import GateNotMetError
 from lungcli.core.runs import Run
 from lungcli.pipeline import cross_validation
-from tests.cli.conftest import LUNGCLI, SMALL, call, environment
+from tests.cli.conftest import LUNGCLI, SMALL, call, draw_phantoms, environment
 from tests.pipeline.test_cross_validation import compressed
 
 TRAIN = ["train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--folds", "3", "--name", "cv"]
 
 
-def test_an_interrupted_fold_is_resumed_by_the_same_command(workshop: Path, tmp_path: Path) -> None:
-    shutil.copytree(workshop / "data", tmp_path / "data")
+def test_an_interrupted_fold_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+    draw_phantoms(tmp_path, "--slices", 72)
     first, second = (tmp_path / "runs" / f"cv-fold{number}" for number in (1, 2))
     with subprocess.Popen(
         [LUNGCLI, *TRAIN], env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -105,7 +104,7 @@ def test_the_table_and_the_gate_are_of_all_folds(pooled: list[Run], capsys: pyte
 
 def test_each_institution_is_left_out_once(home: Path) -> None:
     for name, seed in (("north", 1), ("south", 2)):
-        call(home, "data", "phantom", "--slices", 45, "--seed", seed, "--name", name)
+        draw_phantoms(home, "--slices", 45, "--seed", seed, "--name", name)
 
     done = call(
         home, "train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--data", "south", "--data", "north",

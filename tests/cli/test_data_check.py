@@ -11,14 +11,14 @@ from lungcli.cli import data_check
 from lungcli.datasets import manifest
 from lungcli.datasets.audit import audit, contact_sheets, features
 from lungcli.datasets.phantom import dataset
-from tests.cli.conftest import call
+from tests.cli.conftest import call, draw_phantoms
 
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with phantoms and nothing else, for reading."""
     home = tmp_path_factory.mktemp("phantoms")
-    call(home, "data", "phantom", "--slices", 72)
+    draw_phantoms(home, "--slices", 72)
     return home
 
 

@@ -14,7 +14,7 @@ from lungcli.cli.app import app
 from lungcli.core.errors import GateNotMetError
 from lungcli.modelfile import model_file
 from lungcli.quantize import search
-from tests.cli.conftest import RUN, call
+from tests.cli.conftest import RUN, call, draw_phantoms
 
 
 def test_compare_as_json_csv_and_markdown(workshop: Path) -> None:
@@ -109,7 +109,7 @@ def test_evaluate_shows_the_random_split_beside_and_warns(workshop: Path) -> Non
 
 
 def test_evaluate_on_other_data_takes_every_slice(own_workshop: Path) -> None:
-    call(own_workshop, "data", "phantom", "--slices", 30, "--seed", 5, "--name", "others")
+    draw_phantoms(own_workshop, "--slices", 30, "--seed", 5, "--name", "others")
     evaluations = json.loads(call(own_workshop, "evaluate", RUN, "--data", "others", "--json").stdout)["evaluations"]
     assert evaluations[0]["figures"]["n"] == 30
     assert evaluations[0]["figures"]["part"] == "all"
@@ -176,7 +176,7 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
 def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:
     """Three slices are too few to divide, and enough to be judged."""
     # Of its own slices it would leave those out that it was trained on.
-    call(own_workshop, "data", "phantom", "--slices", 45, "--seed", 9, "--name", "others")
+    draw_phantoms(own_workshop, "--slices", 45, "--seed", 9, "--name", "others")
     for label in ("benign", "malignant", "normal"):
         folder = tmp_path / "few" / label
         folder.mkdir(parents=True)

@@ -12,7 +12,7 @@ from lungcli.cli.app import app
 from lungcli.core import commands
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Group
-from tests.cli.conftest import call
+from tests.cli.conftest import call, draw_phantoms
 
 
 def shown(command: str) -> str:
@@ -78,7 +78,7 @@ def test_a_number_out_of_range_exits_with_2(home: Path) -> None:
 
 
 def test_a_search_refuses_a_number_out_of_range_before_it_starts(home: Path) -> None:
-    call(home, "data", "phantom", "--slices", 60)
+    draw_phantoms(home, "--slices", 60)
     done = call(home, "search", "--student", "ownmodel", "--size", 64, "--size", 30, check=2)
     assert "--size is 30, outside 32 to 1024" in done.stderr
 
@@ -100,7 +100,7 @@ def settings(*arguments: str) -> options.Settings:
 
 
 def test_typed_options_are_distinguished_from_defaults(home: Path) -> None:
-    call(home, "data", "phantom", "--slices", 60)
+    draw_phantoms(home, "--slices", 60)
     usual = settings()
     assert (usual.typed, usual.chosen) == (frozenset(), {})
     assert usual.given == {"data": "phantom", "teacher": ["resnet18"]}

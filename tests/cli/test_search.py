@@ -17,7 +17,7 @@ from lungcli.core.errors import UsageError
 from lungcli.datasets.phantom import dataset
 from lungcli.tui.models import pareto, table
 from lungcli.tui.runs.run_watcher import RunWatcher
-from tests.cli.conftest import LUNGCLI, SMALL, call, environment
+from tests.cli.conftest import LUNGCLI, SMALL, call, draw_phantoms, environment
 
 SEARCH = ["search", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--epochs", "2", "--bits", "32"]
 SEARCH += ["--lr", "1e-3", "--lr", "2e-3", "--lr", "3e-3", "--lr", "4e-3", "--study", "rates", "--trials", "4"]
@@ -39,7 +39,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     The second is told nothing but the study's name.
     """
     home = tmp_path_factory.mktemp("searched")
-    call(home, "data", "phantom", "--slices", 72)
+    draw_phantoms(home, "--slices", 72)
     doomed = started(home, *SEARCH)
     events = home / "runs" / "rates-0000" / "events.jsonl"
     deadline = time.monotonic() + 240

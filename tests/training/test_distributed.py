@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.training import checkpoint, distributed, loop, nets, torchrun
 from lungcli.training.distributed import ProcessGroup
 from lungcli.training.losses import criteria
-from tests.cli.conftest import LUNGCLI, call, environment
+from tests.cli.conftest import LUNGCLI, call, draw_phantoms, environment
 from tests.training.test_loop import material
 
 # One process of pytest, so that what the tests share is trained once.
@@ -169,15 +168,15 @@ def test_a_failure_of_a_worker_is_reported_by_rank_0(by_two: Path) -> None:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a data set and a run of one process."""
     home = tmp_path_factory.mktemp("alone")
-    call(home, "data", "phantom", "--slices", 72)
+    draw_phantoms(home, "--slices", 72)
     call(home, *TRAIN, *ALIKE, "--name", "run")
     return home
 
 
 @pytest.fixture
-def own(alone: Path, tmp_path: Path) -> Path:
-    """A home with the same data set."""
-    shutil.copytree(alone / "data", tmp_path / "data")
+def own(tmp_path: Path) -> Path:
+    """A home with the same data set, and what is known of nets."""
+    draw_phantoms(tmp_path, "--slices", 72)
     return tmp_path
 
 

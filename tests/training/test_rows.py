@@ -2,14 +2,12 @@
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torchvision import models
 from torchvision.models.swin_transformer import SwinTransformerBlock
 
@@ -34,10 +32,12 @@ def narrow_alexnet(num_classes: int) -> nn.Module:
     return net
 
 
-# Wider, deeper or grouped sisters of other nets, with the same operators.
+# Sisters of other nets, with the same operators: wider, deeper, grouped, or arranged in another way.
 SISTERS = (
+    "efficientnet-lite0",
     "efficientnet-lite2",
     "efficientnetv2-s",
+    "googlenet",
     "mnasnet",
     "mobilenetv3-large",
     "resnet50",
@@ -101,14 +101,6 @@ def shorten(net: nn.Module) -> None:
         for name, child in parent.named_children():
             if child in surplus:
                 setattr(parent, name, nn.Identity())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_operator_table() -> Iterator[None]:
-    """Have the exporter build its table of operators once, which takes it a second, and not for every net."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
-        yield
 
 
 @pytest.mark.parametrize("name", [name for name in registry.NETS if name not in SISTERS])

@@ -1,0 +1,5 @@
+"""Tests of this room export many nets."""
+
+from tests import exporter
+
+exporter.build_operators_once()
