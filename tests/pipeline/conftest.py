@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from lungcli.datasets.phantom import dataset
+from tests import exporter
+
+exporter.build_operators_once()
 
 
 @pytest.fixture(scope="session")
