@@ -1,4 +1,4 @@
-"""Draw the README's picture of the page: the bundled model's predictions of two drawn phantoms, in the system's Chromium.
+"""Draw the README's picture of the page: the bundled model's predictions of two phantoms, in the system's Chromium.
 
 Run with the extras `web` and `browser`: python -m tests.pagepicture FILE
 """
