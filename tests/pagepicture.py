@@ -1,4 +1,4 @@
-"""Draw the README's picture of the page: the bundled model's verdict on a drawn phantom, in the system's Chromium.
+"""Draw the README's picture of the page: the bundled model's predictions of two phantoms, in the system's Chromium.
 
 Run with the extras `web` and `browser`: python -m tests.pagepicture FILE
 """
@@ -40,7 +40,7 @@ def shoot(address: str, files: list[Path], into: Path) -> None:
         opened = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         opened.goto(address)
         opened.locator("#drop input[type=file]").set_input_files(files)
-        opened.locator("#results [role=alert]").wait_for()
+        opened.locator("#results .lung-table").wait_for()
         # Until what moves has come to rest.
         opened.wait_for_timeout(2000)
         opened.evaluate("scrollTo(0, 0)")

@@ -194,6 +194,7 @@ def test_examples_are_predicted_by_the_chosen_model(visit: tuple["Page", list[st
 
 def test_the_page_works_by_keyboard(visit: tuple["Page", list[str]]) -> None:
     opened, _ = visit
+    opened.locator("#results", has_text="Drop axial").wait_for()
     opened.get_by_role("button", name="upload or drop").focus()
     with opened.expect_file_chooser() as chooser:
         opened.keyboard.press("Space")
