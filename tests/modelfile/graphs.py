@@ -91,8 +91,8 @@ def nodules(path: Path, size: int = 128, *, evidence: bool = True) -> Path:
     Its evidence for the class malignant is how much brighter than the brightest of the eight; the others get none.
     Its two convolutions blur, and shift and subtract. Without `evidence` it keeps that to itself.
     """
-    reach, spread = 7, 2
-    around = [(reach, 0), (5, 5), (0, reach), (-5, 5), (-reach, 0), (-5, -5), (0, -reach), (5, -5)]
+    reach, spread = 10, 2
+    around = [(reach, 0), (7, 7), (0, reach), (-7, 7), (-reach, 0), (-7, -7), (0, -reach), (7, -7)]
     axis = np.arange(-2 * spread, 2 * spread + 1)
     bell = np.exp(-0.5 * (axis / spread) ** 2)
     shifts = np.zeros((8, 1, 2 * reach + 1, 2 * reach + 1), dtype=np.float32)

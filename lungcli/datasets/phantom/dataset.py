@@ -179,7 +179,7 @@ def _draw_nodule(rng: np.random.Generator, label: str, body: Body, scan: Scan) -
     if label == "normal":
         return None
     malignant = label == "malignant"
-    radius = float(rng.uniform(13, 17) if malignant else rng.uniform(7, 9))
+    radius = float(rng.uniform(15, 18) if malignant else rng.uniform(8, 10))
     u, v = _place(rng, body, radius if malignant else radius + 3)
     spiculated = malignant and rng.random() < 0.6
     lobes = [(float(rng.uniform(0.06, 0.16)), waves, float(rng.uniform(0, 2 * math.pi))) for waves in (2, 3, 5)]

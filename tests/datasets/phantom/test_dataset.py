@@ -110,7 +110,7 @@ def test_normal_patients_have_no_nodule() -> None:
         assert spot_of(patient, 0.0) is None
 
 
-@pytest.mark.parametrize(("label", "low", "high"), [("benign", 14, 18), ("malignant", 26, 34)])
+@pytest.mark.parametrize(("label", "low", "high"), [("benign", 16, 20), ("malignant", 30, 36)])
 def test_nodules_have_the_size_of_their_class(label: str, low: float, high: float) -> None:
     people = of_class(drawn(120), label)
 
