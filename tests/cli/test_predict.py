@@ -143,7 +143,7 @@ def test_a_picture_that_is_no_slice_is_refused_and_the_others_predicted(
     workshop: Path, slices: list[Path], tmp_path: Path
 ) -> None:
     Image.new("L", (200, 200), 90).save(tmp_path / "wall.png")
-    Image.fromarray(255 - np.asarray(Image.open(slices[0]).convert("L"))).save(tmp_path / "negative.png")
+    Image.fromarray(255 - np.asarray(Image.open(slices[3]).convert("L"))).save(tmp_path / "negative.png")
     arguments = [tmp_path / "wall.png", slices[0], tmp_path / "negative.png"]
     done = call(workshop, "predict", "--model", RUN, *arguments, check=4)
     assert len(done.stdout.splitlines()) == 1

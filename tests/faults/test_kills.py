@@ -212,7 +212,7 @@ def test_predictions_to_files_are_whole_and_done_again(slices: Path, tmp_path: P
 # Renames a run, puts it away and takes it back, over and over, as the dashboard does when asked.
 SHELVING = """
 from lungcli.core import run_trash, runs
-name = next(name for name in ("made", "other") if name in runs.known()) if runs.known() else ""
+name = next((name for name in ("made", "other") if name in runs.known()), "")
 if not name:
     name = run_trash.restore_from_trash(next(iter(run_trash.trash_home().iterdir())))
 print("begun", flush=True)

@@ -30,7 +30,7 @@ BUILTINS = {"eval", "exec", "compile", "__import__"}
 SHELLS = {"system", "popen"}
 UNPACKING = {"extractall", "extract", "unpack_archive", "mktemp"}
 # Names are made into functions only for rows of the catalogue and the list of screens, which are code.
-IMPORTING = {"training/losses/criteria.py", "training/nets.py", "tui/app.py"}
+IMPORTING = {"core/names.py", "tui/app.py"}
 # All that are installed are looked at.
 ALL_EXTRAS = ("pretrained", "web", "sweep-postgresql", "openvino", "ray")
 STARTING = {

@@ -95,7 +95,7 @@ def test_a_class_without_heat_has_no_overlay_and_no_controls(model: Model, of: C
 
 
 def test_a_referral_says_why(model: Model) -> None:
-    band = Referral(threshold=0.999, target="error", coverage=0.5, risk=0.1, n=10)
+    band = Referral(threshold=1.0, target="error", coverage=0.5, risk=0.1, n=10)
     card = msgspec.structs.replace(model.card, referral=band)
     unsure = Model(card=card, path=model.path, threads=1, session=model.session)
     shown = results.shown([slice_worker.predict(examples.phantom("malignant"), unsure)], card, "m")

@@ -13,9 +13,9 @@ from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
 LEFT_OUT = {
-    "compress": {"--recipe", "--from", "--devices", "--notify"},
-    "train": {"--devices", "--notify"},
-    "distill": {"--devices", "--notify"},
+    "compress": {"--recipe", "--from", "--devices", "--notify", "--log-to"},
+    "train": {"--devices", "--notify", "--log-to"},
+    "distill": {"--devices", "--notify", "--log-to"},
 }
 KNOWN = {
     "nets": tuple(registry.NETS),
