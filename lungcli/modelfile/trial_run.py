@@ -111,6 +111,8 @@ def _known() -> set[str]:
 def serve() -> None:
     """Load the model file on stdin and run it once; end with a code and, where it fails, the reason on stdout."""
     content = sys.stdin.buffer.read()
+    # The runtime prints there as well, in several lines, when it tries again what has failed.
+    said, sys.stdout = sys.stdout, sys.stderr
     bound(MOST_SECONDS)
     bound_memory(most_bytes(len(content)))
     options = onnxruntime.SessionOptions()
@@ -129,8 +131,8 @@ def serve() -> None:
         os._exit(1)
     except RUNTIME_ERRORS as error:
         line = str(error).strip().partition("\n")[0][:500]
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        said.write(line)
+        said.flush()
         os._exit(1 if "bad_alloc" in line or "Failed to allocate memory" in line else REFUSED)
     # What the runtime would free at its end is gone with the process.
     os._exit(0)
