@@ -467,6 +467,6 @@ def test_a_file_that_waits_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch,
 def test_what_the_runtime_prints_is_no_part_of_the_reason(home: Path, tmp_path: Path) -> None:
     """A name that is no UTF-8 makes it print several lines and try again."""
     content = graphs.brightness(tmp_path / "net").read_bytes().replace(b"Cast", b"C\xf3st", 1)
-    with pytest.raises(ValueError, match="^onnxruntime cannot run it: .+$") as raised:
+    with pytest.raises(ValueError, match=r"^onnxruntime cannot run it: .+$") as raised:
         trial_run.require(content)
     assert "\n" not in str(raised.value)
