@@ -1,6 +1,6 @@
 """What the README promises of its main job: student and int8 file have learned, and their heat-maps point at nodules.
 
-Run after it: python -m tests.main_job
+Run after it: python -m tests.main_job [RUN]
 """
 
 import re
@@ -17,7 +17,7 @@ BALANCED, SENSITIVITY, POINTING, SMALLER = 0.80, 0.90, 0.5, 3.0
 
 
 def main() -> int:
-    (run,), _ = runs.readable()
+    run = runs.load(sys.argv[1] if len(sys.argv) > 1 else "compress-mobilenetv2-phantom")
     data = manifest.load("phantom")
     broken = []
     sizes = {}

@@ -71,12 +71,14 @@ def serve(reply: Callable[[bytes], bytes], most_bytes: int) -> None:
     # Ctrl-C reaches all processes of a terminal; what is worked on is finished, and then stdin ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _bound(most_bytes)
+    # Libraries print as well, and that would be taken for a reply.
+    replies, sys.stdout = sys.stdout.buffer, sys.stderr
     while True:
         try:
             request = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        _send(sys.stdout.buffer, reply(request))
+        _send(replies, reply(request))
 
 
 def _bound(most_bytes: int) -> None:

@@ -3,7 +3,6 @@
 import io
 import math
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -12,8 +11,6 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import EpochDone
 from lungcli.core.formatting import csv_row
 from lungcli.core.runs import Run
-
-Form = Literal["csv", "tensorboard"]
 
 # Its name has to have `tfevents` in it.
 _FILE = "events.out.tfevents.lungcli"

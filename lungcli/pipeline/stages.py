@@ -143,12 +143,13 @@ def _teachers(run: Run, stage: str) -> "list[Teacher]":
     from lungcli.modelfile import model_file
     from lungcli.training import loop, trainer
 
-    teachers = model_paths.teacher_stages(run.recipe) if stage == "student" else ()
-    sources = [run.stage(teacher) for teacher in teachers]
+    if stage != "student":
+        return []
+    sources = [run.stage(teacher) for teacher in model_paths.teacher_stages(run.recipe)]
     cards = [model_file.read_card(source / MODEL) for source in sources]
     return [
         trainer.Teacher(model=card.model, weights=source / (loop.BEST if name in registry.NETS else MODEL))
-        for name, card, source in zip(run.recipe.teachers, cards, sources, strict=False)
+        for name, card, source in zip(run.recipe.teachers, cards, sources, strict=True)
     ]
 
 

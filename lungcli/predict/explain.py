@@ -108,22 +108,23 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     over the squares that cover it.
     """
     edges = np.rint(np.linspace(0, model.card.size, CELLS + 1)).astype(np.intp)
-    copies, places = [], []
+    places = []
     # Squares reach over the slice's edge, so that each cell is covered four times.
     for row, column in itertools.product(range(-1, CELLS), repeat=2):
         top, bottom, left, right = edges[np.clip([row, row + 2, column, column + 2], 0, CELLS)]
         above, below, before, behind = edges[np.clip([row - 1, row + 3, column - 1, column + 3], 0, CELLS)]
-        copy = prepared.copy()
-        copy[top:bottom, left:right] = np.median(prepared[above:below, before:behind])
+        cover = np.uint8(np.median(prepared[above:below, before:behind]))
         # Beyond the lungs a slice is white, and covering it would change no logit.
-        if not np.array_equal(copy, prepared):
-            copies.append(copy)
-            places.append((row, column))
+        if (prepared[top:bottom, left:right] != cover).any():
+            places.append((row, column, (slice(top, bottom), slice(left, right)), cover))
     whole = _beyond_mean(model.logits(prepared[None])[0], label)
     heat = np.zeros((CELLS, CELLS), dtype=np.float32)
-    for start in range(0, len(copies), _BATCH):
-        batch = zip(model.logits(np.stack(copies[start : start + _BATCH])), places[start : start + _BATCH], strict=True)
-        for logits, (row, column) in batch:
+    for start in range(0, len(places), _BATCH):
+        chosen = places[start : start + _BATCH]
+        copies = np.repeat(prepared[None], len(chosen), axis=0)
+        for copy, (_, _, square, cover) in zip(copies, chosen, strict=True):
+            copy[square] = cover
+        for logits, (row, column, _, _) in zip(model.logits(copies), chosen, strict=True):
             heat[max(0, row) : row + 2, max(0, column) : column + 2] += (whole - _beyond_mean(logits, label)) / 4
     return heat
 

@@ -58,6 +58,8 @@ def test_a_published_data_set_says_whose_it_is_and_how_to_get_its_classes(name: 
 
 
 def test_a_data_set_is_known_by_name() -> None:
+    published = {"iqothnccd", "chest-ctscan", "lidc-idri", "luna16", "qin-lung-ct", "covid-ctset"}
+    assert published <= registry.DATA_SETS.keys()
     assert registry.data_set("Chest_CTscan").slices == 1000
     with pytest.raises(UsageError, match="unknown published data set 'luna'") as caught:
         registry.data_set("luna")

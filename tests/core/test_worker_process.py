@@ -12,6 +12,7 @@ import os, time
 from lungcli.core import worker_process
 
 def reply(content):
+    print("a library has something to say", flush=True)
     if content == b"die":
         os._exit(1)
     if content == b"hang":
