@@ -38,8 +38,8 @@ def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
     out.print(table)
     changed = [row for row in rows if row.strength]
     worst = max(changed, key=lambda row: row.flips)
-    most = f"most flips: {worst.flips:.1%} of the predictions, under {worst.change}, {worst.setting}"
-    out.print(most if worst.flips else "no prediction flips")
+    most = f"most flips: {worst.flips:.1%} of the slices, under {worst.change}, {worst.setting}"
+    out.print(most if worst.flips else "nothing flips")
     measured = [row for row in changed if row.malignant_sensitivity.value is not None]
     if measured:
         lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)

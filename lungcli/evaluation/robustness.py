@@ -17,6 +17,7 @@ from lungcli.imaging.preprocessing import prepare
 from lungcli.metrics import classification, intervals
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.operating_point import DecisionRule
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
@@ -44,7 +45,7 @@ def evaluate_robustness(
         if advance:
             advance(done, len(files))
     return tuple(
-        _figures(condition, evaluation, by_condition[:, number], by_condition[:, 0])
+        _figures(condition, evaluation, model.card.rule, by_condition[:, number], by_condition[:, 0])
         for number, condition in enumerate(CONDITIONS)
     )
 
@@ -70,11 +71,19 @@ def _classify(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
 
 
 def _figures(
-    condition: tuple[str, int, str], evaluation: Evaluation, probabilities: Floats, unchanged: Floats
+    condition: tuple[str, int, str],
+    evaluation: Evaluation,
+    rule: DecisionRule,
+    probabilities: Floats,
+    unchanged: Floats,
 ) -> RobustnessFigures:
     labels, _, groups = evaluation.arrays()
-    matrices = intervals.top1_confusion_by_group(labels, probabilities, groups)
-    flipped = probabilities.argmax(axis=1) != unchanged.argmax(axis=1)
+    predicted, before = rule.predicted(probabilities), rule.predicted(unchanged)
+    matrices = intervals.top1_confusion_by_group(labels, np.eye(len(evaluation.classes))[predicted], groups)
+    flipped = predicted != before
+    if rule.threshold is not None:
+        # Such a model says suspicious or clear, and which of the other classes is likelier is not its headline.
+        flipped = (predicted == rule.positive) != (before == rule.positive)
     sensitivity = specificity = Estimate(value=None, low=None, high=None)
     is_positive = labels == evaluation.positive
     if evaluation.positive is not None:

@@ -147,9 +147,10 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
 class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The test part under one perturbation of the acquisition; `strength` is 1 to 3, and 0 for unchanged slices.
 
-    `setting` is the strength in the perturbation's own unit. `flips` is the share of predictions that differ from those
-    of the unchanged slices, `malignant_flips` that among slices of the positive class, None without such. The
-    `malignant_` fields are of the positive class.
+    `setting` is the strength in the perturbation's own unit. All are of what the model decides: at its operating point,
+    or else of the most probable class. `flips` is the share of slices whose finding, suspicious or clear, differs from
+    that of the unchanged slice (without an operating point: whose class differs), `malignant_flips` that among slices
+    of the positive class, None without such. The `malignant_` fields are of the positive class.
     """
 
     change: str

@@ -1,15 +1,19 @@
 """Training throughput: the loop of lungcli against a plain torchvision loop on the same slices.
 
 The plain loop is what tutorials show: a DataLoader that decodes and resizes each JPEG every epoch, three channels,
-float32, Adam, random rotation and flip.
-Run: python -m tests.benchmarks.training [NET] [DATA]     (default: mobilenetv2, a drawn phantom set)
+float32, Adam, random rotation and flip. Each runs in a process of its own, since lungcli's keeps freed memory for the
+next batch (`devices`): the kernel's share of processor time, most of it for new pages, shows what that saves.
+Run: python -m tests.benchmarks.training [NET] [DATA] [SIZE]     (default: mobilenetv2, a drawn phantom set, 224)
 """
 
+import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +58,9 @@ def steps(settings: Recipe, scratch: Path) -> Generator[BatchDone, None, None]:
             yield event
 
 
-def ours(net_name: str, data: str) -> Iterator[float]:
+def ours(net_name: str, data: str, size: int) -> Iterator[float]:
     """Images a second of each batch of lungcli's loop."""
-    settings = recipe.make(data=data, model=net_name, epochs=100)
+    settings = recipe.make(data=data, model=net_name, epochs=100, size=size)
     with tempfile.TemporaryDirectory() as scratch:
         before = time.perf_counter()
         for _ in steps(settings, Path(scratch)):
@@ -64,9 +68,8 @@ def ours(net_name: str, data: str) -> Iterator[float]:
             before = time.perf_counter()
 
 
-def plain(net_name: str, data: str) -> Iterator[float]:
+def plain(net_name: str, data: str, size: int) -> Iterator[float]:
     """Images a second of each batch of the plain loop."""
-    size = recipe.make(data=data, model=net_name).size
     steps = [transforms.Resize((size, size)), transforms.RandomRotation(10), transforms.RandomHorizontalFlip()]
     pictures = ImageFolder(str(manifest.folder(data) / "slices"), transforms.Compose([*steps, transforms.ToTensor()]))
     loader = DataLoader(pictures, batch_size=32, shuffle=True, num_workers=2, persistent_workers=True)
@@ -84,20 +87,45 @@ def plain(net_name: str, data: str) -> Iterator[float]:
             before = time.perf_counter()
 
 
+def answer(
+    loop_of: Callable[[str, str, int], Iterator[float]], arguments: tuple[str, str, int], link: Connection
+) -> None:
+    """Do a batch for each message that comes, and send back its speed and the kernel's share of processor time."""
+    batches = loop_of(*arguments)
+    while link.recv():
+        before = os.times()
+        speed = next(batches)
+        after = os.times()
+        kernel, user = after.system - before.system, after.user - before.user
+        link.send((speed, kernel / (kernel + user)))
+
+
 def main() -> None:
     """Measure and print."""
-    net_name = sys.argv[1] if len(sys.argv) > 1 else "mobilenetv2"
-    data = sys.argv[2] if len(sys.argv) > 2 else "phantom"
+    net_name, data, size = (*sys.argv[1:], *("mobilenetv2", "phantom", "224")[len(sys.argv) - 1 :])
     if data not in manifest.existing():
         dataset.make_dataset(name=data)
-    running = (ours(net_name, data), plain(net_name, data))
-    speeds: tuple[list[float], list[float]] = ([], [])
+    context = multiprocessing.get_context("spawn")
+    links = []
+    for loop_of in (ours, plain):
+        link, far_end = context.Pipe()
+        context.Process(target=answer, args=(loop_of, (net_name, data, int(size)), far_end)).start()
+        links.append(link)
+    measured: tuple[list[tuple[float, float]], ...] = ([], [])
     for _ in range(BATCHES):
-        for speed, batches in zip(speeds, running, strict=True):
-            speed.append(next(batches))
+        for link, values in zip(links, measured, strict=True):
+            link.send(True)
+            values.append(link.recv())
+    for link in links:
+        link.send(False)
     machine.state()
-    medians = [statistics.median(speed[WARM_UP:]) for speed in speeds]
-    machine.say(f"{net_name}: lungcli {medians[0]:.1f} images/s, plain loop {medians[1]:.1f} images/s")
+    names, medians = ("lungcli", "plain loop"), []
+    for name, values in zip(names, measured, strict=True):
+        speed, kernel = (statistics.median(column) for column in zip(*values[WARM_UP:], strict=True))
+        medians.append(speed)
+        machine.say(
+            f"{net_name} at {size} px, {name}: {speed:.1f} images/s, {kernel:.0%} of processor time in the kernel"
+        )
     machine.say(f"lungcli ÷ plain: {medians[0] / medians[1]:.2f}×")
 
 

@@ -33,7 +33,7 @@ change                  accuracy  sensitivity  specificity  flips      flips
 none    as it is           0.500        0.900        0.900
 window  85% wide           0.500        0.800        0.800  10.0%     5.0%
         70% wide           0.500        0.700        0.700  20.0%    10.0%
-most flips: 20.0% of the predictions, under window, 70% wide
+most flips: 20.0% of the slices, under window, 70% wide
 lowest malignant sensitivity: 0.700 [.700, .700], under window, 70% wide
 """
 
@@ -56,7 +56,7 @@ def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_a_malignant_class_and_without_flips(capsys: pytest.CaptureFixture[str]) -> None:
     robustness.show((row("none", 0, "as it is", None, 0.0), row("window", 1, "85% wide", None, 0.0)))
     shown = capsys.readouterr().out
-    assert "no prediction flips" in shown
+    assert "nothing flips" in shown
     assert "lowest" not in shown
     assert "–" in shown
 

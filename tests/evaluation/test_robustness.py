@@ -1,7 +1,9 @@
 """A model under perturbation: the unchanged slices give the ordinary predictions, flips are counted."""
 
+import dataclasses
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +16,7 @@ from lungcli.evaluation import robustness
 from lungcli.imaging import perturbations
 from lungcli.imaging.image_io import read
 from lungcli.imaging.preprocessing import prepare
+from lungcli.metrics.operating_point import OperatingPoint, OperatingTarget
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from tests.modelfile import graphs
@@ -102,6 +105,29 @@ def test_a_row_by_hand(model: model_file.Model, evaluation: Evaluation, folder: 
     assert row.malignant_sensitivity.value == pytest.approx((predicted[labels == 1] == 1).mean())
     assert row.malignant_specificity.value == pytest.approx((predicted[labels != 1] != 1).mean())
     assert row.setting == "sigma 12%"
+
+
+def test_with_an_operating_point_only_findings_flip(
+    model: model_file.Model, evaluation: Evaluation, folder: Path
+) -> None:
+    """At the median probability of the unchanged slices half of them are suspicious, whatever is most probable."""
+    _, unchanged, _ = evaluation.arrays()
+    point = OperatingPoint(
+        threshold=float(np.median(unchanged[:, 1])),
+        target=OperatingTarget(kind="specificity", value=0.5),
+        sensitivity=0.5,
+        specificity=0.5,
+        n=COUNT,
+    )
+    decided = dataclasses.replace(model, card=msgspec.structs.replace(model.card, operating_point=point))
+    rows = robustness.evaluate_robustness(decided, evaluation, folder)
+    noisy = np.stack([prepare(perturbations.noise(read(folder / path).grey, 0.12), 32) for path in evaluation.slices])
+    before, after = (share[:, 1] >= point.threshold for share in (unchanged, model.probabilities(noisy)))
+    row = next(row for row in rows if (row.change, row.strength) == ("noise", 3))
+    assert row.flips == pytest.approx((before != after).mean())
+    is_malignant = evaluation.arrays()[0] == 1
+    assert rows[0].malignant_sensitivity.value == pytest.approx(before[is_malignant].mean())
+    assert rows[0].malignant_specificity.value == pytest.approx((~before[~is_malignant]).mean())
 
 
 def test_predictions_do_flip(model: model_file.Model, evaluation: Evaluation, folder: Path) -> None:
