@@ -20,8 +20,7 @@ def execute(run: Run, without: Collection[str] = (), log_to: Path | None = None)
     from lungcli.export import curves
     from lungcli.pipeline import jobs, stages
 
-    if log_to:
-        curves.require_tensorboard()
+    log = curves.tensorboard_log(run, log_to) if log_to else None
     with progress.preparing(f"reading {run.recipe.data}") as advance:
         run_data = stages.load_run_data(run.recipe, advance)
     if warning := splits.leak_warning(run_data.manifest, run_data.split):
@@ -34,8 +33,8 @@ def execute(run: Run, without: Collection[str] = (), log_to: Path | None = None)
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)
-            if log_to and isinstance(event, EpochDone):
-                curves.write_tensorboard(run, log_to / run.name)
+            if log and isinstance(event, EpochDone):
+                log(event)
             if stopped():
                 raise InterruptedRunError(
                     f"stopped; the work is saved in the run {run.name!r}",

@@ -198,4 +198,5 @@ def remove(
     path = names.find(name, model_paths.adopted(), "adopted model")
     with paths.os_errors_as(path):
         path.unlink()
+        model_paths.weights_beside(path).unlink(missing_ok=True)
     console.info(f"deleted {path.stem}")

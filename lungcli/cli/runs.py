@@ -20,7 +20,7 @@ Form = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="PATH", help="File of the table, or folder for TensorBoard; stdout if left out."
+        "--output", "-o", metavar="PATH", help="File of the table, or TensorBoard's folder of runs; stdout if left out."
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
@@ -104,16 +104,21 @@ def export(name: RunName, form: Form = "csv", output: Output = None, overwrite: 
     from lungcli.export import curves
 
     run = runs.load(name)
-    if form == "tensorboard" and not output:
-        raise UsageError("files for TensorBoard need a folder", "name one: --output logs/")
-    if output and output.exists() and not overwrite and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"{output} exists already", "add --overwrite, or choose another --output")
     if not output:
+        if form == "tensorboard":
+            raise UsageError("files for TensorBoard need a folder", "name one: --output logs/")
         console.print_text(curves.comma_separated(run))
         return
+    target = output / run.name if form == "tensorboard" else output
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists already", "add --overwrite, or choose another --output")
     if form == "tensorboard":
         stages = [file.parent.name for file in curves.write_tensorboard(run, output)]
-        console.info(f"{', '.join(stages) or 'no epochs yet'}; to see them: tensorboard --logdir '{output}'")
+        if stages:
+            console.info(f"written: {target}, the curves of {', '.join(stages)}")
+            console.info(f"next: tensorboard --logdir '{output}'")
+        else:
+            console.info(f"the run {run.name!r} has no epochs yet, so nothing was written")
         return
     if output.is_dir():
         raise UsageError(f"{output} is a folder", f"name a file in it: --output '{output / 'epochs.csv'}'")

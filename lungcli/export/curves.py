@@ -2,7 +2,9 @@
 
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +13,9 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import EpochDone
 from lungcli.core.formatting import csv_row
 from lungcli.core.runs import Run
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
 
 # Its name has to have `tfevents` in it.
 _FILE = "events.out.tfevents.lungcli"
@@ -45,25 +50,50 @@ def require_tensorboard() -> None:
 
 
 def write_tensorboard(run: Run, folder: Path) -> list[Path]:
-    """Write a file of scalars for each stage, FOLDER/STAGE/…, and return them. Raises UsageError, LungcliError.
+    """Write a file of scalars for each stage, FOLDER/RUN/STAGE/…, and return them. Raises UsageError, LungcliError.
 
-    Files that are there already are brought up to date, so this may be called after each epoch: TensorBoard goes on
-    reading where it was.
+    Where it says the same so far, a file that is there already is added to: TensorBoard goes on reading where it was.
     """
     require_tensorboard()
     by_stage: dict[str, list[EpochDone]] = {}
     for epoch in _epochs(run):
         by_stage.setdefault(epoch.stage, []).append(epoch)
-    files = {folder / stage / _FILE: _records(epochs) for stage, epochs in by_stage.items()}
+    files = {_file(run, folder, stage): _header(epochs[0]) + _records(epochs) for stage, epochs in by_stage.items()}
     for path, content in files.items():
         with paths.os_errors_as(path):
             before = path.read_bytes() if path.exists() else b""
             if before and content.startswith(before):
-                with path.open("ab") as file:
-                    file.write(content[len(before) :])
+                _append(path, content[len(before) :])
             else:
                 paths.atomic_write(path, content)
     return list(files)
+
+
+def tensorboard_log(run: Run, folder: Path) -> Callable[[EpochDone], None]:
+    """Do as `write_tensorboard` does, and return what adds an epoch to its files."""
+    write_tensorboard(run, folder)
+    last = {epoch.stage: epoch.epoch for epoch in _epochs(run)}
+
+    def add(epoch: EpochDone) -> None:
+        path = _file(run, folder, epoch.stage)
+        # After a crash, an epoch may be done again.
+        if epoch.epoch > last.get(epoch.stage, 0) and path.exists():
+            with paths.os_errors_as(path):
+                _append(path, _records([epoch]))
+        else:
+            write_tensorboard(run, folder)
+        last[epoch.stage] = epoch.epoch
+
+    return add
+
+
+def _file(run: Run, folder: Path, stage: str) -> Path:
+    return folder / run.name / stage / _FILE
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
 
 
 def _epochs(run: Run) -> list[EpochDone]:
@@ -77,18 +107,31 @@ def _cell(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else msgspec.to_builtins(value)
 
 
+def _header(first: EpochDone) -> bytes:
+    """Return the record that a file of events begins with: its version."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    return _as_records([Event(wall_time=first.time.timestamp(), file_version="brain.Event:2")])
+
+
 def _records(epochs: list[EpochDone]) -> bytes:
-    """Return the content of a file of events: its version, and the scalars of each epoch at the step of its number."""
+    """Return the records of the scalars of each epoch, at the step of its number."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
+
+    events = []
+    for epoch in epochs:
+        values = {tag: getattr(epoch, field) for field, tag in _TAGS.items()}
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if value is not None]
+        events.append(Event(wall_time=epoch.time.timestamp(), step=epoch.epoch, summary=Summary(value=scalars)))
+    return _as_records(events)
+
+
+def _as_records(events: "list[Event]") -> bytes:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     content = io.BytesIO()
     writer = RecordWriter(content)
-    writer.write(Event(wall_time=epochs[0].time.timestamp(), file_version="brain.Event:2").SerializeToString())
-    for epoch in epochs:
-        values = {tag: getattr(epoch, field) for field, tag in _TAGS.items()}
-        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if value is not None]
-        event = Event(wall_time=epoch.time.timestamp(), step=epoch.epoch, summary=Summary(value=scalars))
+    for event in events:
         writer.write(event.SerializeToString())
     return content.getvalue()

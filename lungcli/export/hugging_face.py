@@ -4,10 +4,9 @@ Keys and their meaning: https://github.com/huggingface/hub-docs/blob/main/modelc
 """
 
 import json
-from collections.abc import Mapping
 
 from lungcli import DISCLAIMER
-from lungcli.core.formatting import plain
+from lungcli.core.formatting import plain, plain_json
 from lungcli.metrics.predictions import Figures
 from lungcli.modelfile.model_card import ModelCard
 
@@ -24,7 +23,9 @@ def readme(card: ModelCard, name: str) -> str:
     metadata: dict[str, object] = {"pipeline_tag": _TASK, "tags": [*_TAGS, card.model, card.precision]}
     if card.figures:
         metadata |= {"model-index": [_results(card, card.figures, name)]}
-    lines = ["---", *_yaml(metadata), "---", "", f"# {_text(name)}", "", f"**{DISCLAIMER}**", "", *_about(card)]
+    # JSON is YAML, too.
+    entries = [f"{key}: {plain_json(json.dumps(value, ensure_ascii=False))}" for key, value in metadata.items()]
+    lines = ["---", *entries, "---", "", f"# {_text(name)}", "", f"**{DISCLAIMER}**", "", *_about(card)]
     return "\n".join([*lines, *_table(card.figures), *_use(card), ""])
 
 
@@ -37,22 +38,6 @@ def _results(card: ModelCard, figures: Figures, name: str) -> dict[str, object]:
     ]
     result = {"task": {"type": _TASK, "name": "Image Classification"}, "dataset": dataset, "metrics": metrics}
     return {"name": name, "results": [result]}
-
-
-def _yaml(value: object) -> list[str]:
-    """Return the lines of a value in YAML's block style; strings are quoted as in JSON, which is YAML."""
-    if isinstance(value, Mapping):
-        return [line for key, item in value.items() for line in _entry(f"{key}:", item)]
-    if isinstance(value, list):
-        return [line for item in value for line in _entry("-", item)]
-    return [json.dumps(value)]
-
-
-def _entry(head: str, value: object) -> list[str]:
-    first, *others = _yaml(value)
-    if head == "-" or not isinstance(value, Mapping | list):
-        return [f"{head} {first}", *(f"  {line}" for line in others)]
-    return [head, *(f"  {line}" for line in (first, *others))]
 
 
 def _text(text: str) -> str:

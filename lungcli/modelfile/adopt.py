@@ -101,6 +101,7 @@ def adopt(source: Path, to: Path, typed: Conventions, output: str = "") -> Adopt
     card = _card(to.stem, net, said, change)
     with paths.scratch("adopt") as scratch:
         (scratch / "graph.onnx").write_bytes(content)
+        model_paths.weights_beside(to).unlink(missing_ok=True)
         model_file.write(scratch / "graph.onnx", card, to)
     return Adopted(card=card, conventions=said, reasons=reasons, slices=len(slices), largest_change=change)
 

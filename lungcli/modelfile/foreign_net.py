@@ -258,6 +258,8 @@ def _layout(shape: Sequence[int]) -> Layout | None:
 def _sides(net: ForeignNet, layout: Layout) -> Conventions:
     """Return size and channels, where the shape of the input says them."""
     channels, height, width = (net.shape[axis] for axis in ((1, 2, 3) if layout == "NCHW" else (3, 1, 2)))
+    # Of a side that is open, the other tells.
+    height, width = height or width, width or height
     if height != width:
         raise ModelFileError(f"{net.path} takes pictures of {width}×{height} pixels, no squares", _EXPORT_AGAIN)
     if channels not in (0, 1, 3):
@@ -282,9 +284,18 @@ def _require_consistent(net: ForeignNet, typed: Conventions, said: Conventions) 
             f"{net.path} gives {net.outputs} values, and {len(classes)} classes are named: {', '.join(classes)}",
             "name every class, in the order of its output: --classes A,B,…",
         )
+    require_normalisation(said)
+
+
+def require_normalisation(said: Conventions) -> None:
+    """Raise UsageError where mean and deviation do not go with the channels, or with each other."""
     for field in ("mean", "std"):
         if len(getattr(said, field) or ()) not in (0, 1, said.channels):
-            raise UsageError(f"--{field} has {len(getattr(said, field))} values, and the net {said.channels} channels")
+            raise UsageError(
+                f"--{field} has {len(getattr(said, field))} values, and the net takes pictures of {said.channels} "
+                f"channel{'s' * (said.channels != 1)}",
+                "give one value, or one for each channel",
+            )
     if (said.mean is None) != (said.std is None) or 0 in (said.std or ()):
         raise UsageError("--mean needs a --std, none of them 0", "for example: --mean 0.5 --std 0.5")
 

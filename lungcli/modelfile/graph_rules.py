@@ -25,6 +25,14 @@ _OPERATORS: Mapping[str, tuple[int, ...]] = {
     "Pad": (1, 3),
     "Slice": (1, 2, 3, 4),
 }
+# Of nets that are often brought, what such an operator says of them.
+_TELLS = {
+    "Shape": ": its sizes are dynamic",
+    "NonMaxSuppression": ", as a detector has",
+    "RoiAlign": ", as a detector has",
+    "Resize": ", as a segmenter has",
+    "ConvTranspose": ", as a segmenter has",
+}
 _IN_MODEL = {20: "training steps", 25: "functions"}
 _IN_ATTRIBUTE = {6: "graphs inside nodes", 11: "graphs inside nodes", 22: "sparse tensors", 23: "sparse tensors"}
 _GRAPH, _NODE, _INITIALIZER, _SPARSE = 7, 1, 5, 15
@@ -66,7 +74,7 @@ def require(content: memoryview) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"it has the operator {node.operator!r} of {node.domain!r}")
         if node.operator not in _OPERATORS:
-            raise ValueError(f"it has the operator {node.operator!r}")
+            raise ValueError(f"it has the operator {node.operator!r}{_TELLS.get(node.operator, '')}")
         if any(name and name not in constants for at in _OPERATORS[node.operator] for name in node.inputs[at : at + 1]):
             raise ValueError("a shape in it is only known when it runs")
 

@@ -63,7 +63,8 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True):
 
     It takes (grey − `mean`) / `std` for each of its channels, grey in 0..1 (both empty for one that takes uint8), and
     gives `activation`. Its own probabilities and those of the model file differ by `largest_change` at most, on the
-    slices that come with the program.
+    slices that come with the program. `weights` is the sha256 of the weights for torch that lie beside the model file,
+    empty where there are none; they are of the net of that name in the registry or, with `timm`, there.
     """
 
     sha256: str
@@ -73,6 +74,8 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True):
     std: tuple[float, ...]
     activation: Literal["logits", "softmax", "sigmoid"]
     largest_change: Share
+    weights: str = ""
+    timm: bool = False
 
 
 class SplitCard(msgspec.Struct, frozen=True, kw_only=True):

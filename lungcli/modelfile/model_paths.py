@@ -47,20 +47,16 @@ def resolve(spec: str) -> Path:
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
     run = _run(run_name)
-    available = stages(run)
-    stage_name = available[-1]
+    stage_names, models = stages(run), _models(run)
+    name = stage_names[-1]
     if stage:
-        quantized = _quantized(run)
-        stage_name = names.find(stage, {name: name for name in (*quantized, *available)}, f"stage of {run.name}")
-        if stage_name in quantized:
-            return quantized[stage_name]
-    file = run.stage(stage_name) / MODEL
-    if not file.is_file():
+        name = names.find(stage, {name: name for name in (*models, *stage_names)}, f"stage of {run.name}")
+    if name not in models:
         raise ModelFileError(
-            f"the run {run.name!r} has not made its {stage_name} model yet",
+            f"the run {run.name!r} has not made its {name} model yet",
             f"go on with: lungcli runs resume '{run.name}'",
         )
-    return file
+    return models[name]
 
 
 def weights_folder(spec: str) -> Path:
@@ -114,6 +110,11 @@ def bundled() -> Path:
     return package_data.MODEL
 
 
+def weights_beside(path: Path) -> Path:
+    """Return where the weights for torch of an adopted model file lie, if it has any."""
+    return path.with_suffix(".safetensors")
+
+
 def adopted() -> dict[str, Path]:
     """Return the adopted models, and what was made of them, by name."""
     return {path.stem: path for path in sorted(paths.models_home().glob("[!.]*.onnx")) if path.is_file()}
@@ -131,10 +132,7 @@ def files() -> dict[str, Path]:
     by_name = {BUNDLED: package_data.MODEL} if package_data.MODEL.is_file() else {}
     by_name |= adopted()
     for run in runs.readable()[0]:
-        for stage in stages(run):
-            if (path := run.stage(stage) / MODEL).is_file():
-                by_name[f"{run.name}/{stage}"] = path
-        by_name |= {f"{run.name}/{form}": path for form, path in _quantized(run).items()}
+        by_name |= {f"{run.name}/{name}": path for name, path in _models(run).items()}
     return by_name
 
 
@@ -164,10 +162,12 @@ def spelled_like_path(spec: str) -> bool:
     return spec.startswith((".", "/", "~")) or "\\" in spec
 
 
-def _quantized(run: Run) -> dict[str, Path]:
-    """Return what `quantize` made beside the models of a run, by its form; stages of that name come first."""
-    made = (path for stage in stages(run) for path in sorted(run.stage(stage).glob("model.*.onnx")))
-    return {form: path for path in made if (form := _form_of(path)) and form not in stages(run)}
+def _models(run: Run) -> dict[str, Path]:
+    """Return the models that a run has made by their stages, and what `quantize` made beside them by its form."""
+    stage_names = stages(run)
+    made = [path for stage in stage_names for path in sorted(run.stage(stage).glob("model*.onnx")) if path.is_file()]
+    models = {path.parent.name: path for path in made if path.name == MODEL}
+    return models | {form: path for path in made if (form := _form_of(path)) and form not in stage_names}
 
 
 def _form_of(path: Path) -> str:

@@ -9,17 +9,19 @@ import numpy as np
 
 from lungcli.core import paths
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.modelfile import adopt, foreign_metadata, foreign_net, model_file
+from lungcli.modelfile import adopt, foreign_metadata, foreign_net, model_file, model_paths
 from lungcli.modelfile.adopt import Adopted
 from lungcli.modelfile.foreign_net import Conventions
+from lungcli.modelfile.model_card import Adoption
 
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
 def adopt_weights(source: Path, to: Path, typed: Conventions, net: str = "") -> Adopted:
-    """Make the model file `to` of weights with three channels: of the net of timm called `net`, else of the registry.
+    """Make the model file `to` of weights: of the net of timm called `net`, else of one of the registry.
 
-    Raises UsageError for what must be said, ModelFileError for a file that holds no such weights.
+    The weights are kept beside it, to teach in torch. Raises UsageError for what must be said, ModelFileError for a
+    file that holds no such weights.
     """
     from lungcli.training import state_dict
 
@@ -32,21 +34,26 @@ def adopt_weights(source: Path, to: Path, typed: Conventions, net: str = "") -> 
     slices = adopt.bundled_slices(said.size or 0, said.resize or "lungs")
     with paths.scratch("weights") as scratch:
         graph, trial = scratch / source.name, scratch / to.name
-        name, expected = state_dict.export(source, said, slices, graph, net or beside.net)
-        said_of_graph = Conventions(classes=said.classes, resize=said.resize, activation="logits")
+        exported = state_dict.export(source, said, slices, graph, net or beside.net)
+        said_of_graph = Conventions(classes=tuple(sorted(said.classes or ())), resize=said.resize, activation="logits")
         adopted = adopt.adopt(graph, trial, said_of_graph, "logits")
-        ours = model_file.load(trial, threads=1).logits(slices)
-        change = float(np.abs(ours - expected[:, np.argsort(said.classes or ())]).max())
-        if change > adopt.TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        change = float(np.abs(model_file.load(trial, threads=1).logits(slices) - exported.logits).max())
+        if change > adopt.TOLERANCE * max(1.0, float(np.abs(exported.logits).max())):
             raise ModelFileError(f"{source} cannot be adopted: exported, its logits change by {change:.2g}", "")
-        origin = adopted.card.adopted
-        if origin:
-            sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-            origin = msgspec.structs.replace(
-                origin, sha256=sha256, channels=3, mean=said.mean or (), std=said.std or ()
-            )
-        card = msgspec.structs.replace(adopted.card, model=name, adopted=origin)
+        adoption = Adoption(
+            sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
+            layout="NCHW",
+            channels=exported.channels,
+            mean=said.mean or (),
+            std=said.std or (),
+            activation="logits",
+            largest_change=adopted.largest_change,
+            weights=hashlib.sha256(exported.weights).hexdigest(),
+            timm=bool(net or beside.net),
+        )
+        card = msgspec.structs.replace(adopted.card, model=exported.name, adopted=adoption)
         model_file.write(trial, card, to)
-    said = msgspec.structs.replace(said, channels=3, layout="NCHW", activation="logits")
+        paths.atomic_write(model_paths.weights_beside(to), exported.weights)
+    said = msgspec.structs.replace(said, channels=exported.channels, layout="NCHW", activation="logits")
     reasons |= dict.fromkeys(("channels", "layout", "activation"), "its net")
     return dataclasses.replace(adopted, card=card, conventions=said, reasons=reasons)

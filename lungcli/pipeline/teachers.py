@@ -43,6 +43,9 @@ def reuse_teacher(run: Run, stage: str, run_data: RunData) -> str:
     if not card.adopted:
         with paths.atomic_replace(run.stage(stage) / loop.BEST) as partial:
             shutil.copyfile(source.with_name(loop.BEST), partial)
+    elif (weights := model_paths.weights_beside(source)).is_file():
+        with paths.atomic_replace(model_paths.weights_beside(to)) as partial:
+            shutil.copyfile(weights, partial)
     with paths.atomic_replace(to) as partial:
         shutil.copyfile(source, partial)
     if card.adopted:

@@ -171,6 +171,8 @@ def _link(origin: str, run: Run, stage: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not model_paths.file_alone(origin):
             (folder / loop.BEST).hardlink_to(source.with_name(loop.BEST))
+        if (weights := model_paths.weights_beside(source)).is_file():
+            model_paths.weights_beside(folder / model_paths.MODEL).hardlink_to(weights)
         (folder / model_paths.MODEL).hardlink_to(source)
 
 

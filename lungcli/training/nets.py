@@ -68,7 +68,7 @@ def build(name: str, classes: int, size: int, *, pretrained: bool = False) -> No
     net = build_in_colour(row, classes, size)
     if pretrained:
         load_imagenet_weights(net, row)
-    normalised = Normalised(_with_grey_stem(net), row.grey_mean, row.grey_std)
+    normalised = Normalised(with_grey_stem(net), row.grey_mean, row.grey_std)
     _require_large_enough(normalised, name, size)
     return normalised
 
@@ -84,7 +84,7 @@ def parameter_count(net: nn.Module) -> int:
     return sum(weight.numel() for weight in net.parameters())
 
 
-def _with_grey_stem(net: nn.Module) -> nn.Module:
+def with_grey_stem(net: nn.Module) -> nn.Module:
     """Replace the first convolution by one with a single input channel whose kernel is the sum of the three.
 
     One channel with summed kernels gives the same features as three equal channels, at a third of the cost.

@@ -1,22 +1,25 @@
-"""Weights that were trained elsewhere, of a net with three channels: a state dict without programs."""
+"""Weights that were trained elsewhere: a state dict without programs, of a net of the registry or of timm."""
 
+import hashlib
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from lungcli.core import names, paths, registry
 from lungcli.core.errors import ModelFileError, UsageError
-from lungcli.modelfile import trial_run
+from lungcli.modelfile import foreign_net, model_file, model_paths, trial_run
 from lungcli.modelfile.foreign_net import Conventions
 from lungcli.training import nets, onnx_export
 from lungcli.training.pretrained import UNREADABLE
@@ -34,56 +37,114 @@ _WRAPPERS = ("state_dict", "model_state_dict")
 Shapes = dict[str, tuple[int, ...]]
 
 
-class ColourInput(nn.Module):
-    """A net of three channels that takes grey slices: (grey − mean) / std, grey in 0..1, in each channel."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exported:
+    """What an adoption needs of an exported net: its name, its `logits` (n, K) of slices, and all its weights.
+
+    `weights` is what `restore` reads, with preprocessing and order of the classes.
+    """
+
+    name: str
+    channels: int
+    logits: NDArray[np.float32]
+    weights: bytes
+
+
+class Preprocessed(nn.Module):
+    """A net from elsewhere that takes grey slices: (grey − mean) / std, grey in 0..1, in each of its channels.
+
+    Its logits are in alphabetical order of the `classes`.
+    """
 
     scale: Tensor
     offset: Tensor
+    order: Tensor
 
-    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, net: nn.Module, channels: int, mean: Sequence[float], std: Sequence[float], classes: Sequence[str]
+    ) -> None:
         super().__init__()
         self.net = net
-        self.scale: Tensor
-        self.offset: Tensor
-        self.register_buffer("scale", (1 / (255 * torch.tensor(std))).expand(3).reshape(1, 3, 1, 1).clone())
-        self.register_buffer("offset", (-torch.tensor(mean) / torch.tensor(std)).expand(3).reshape(1, 3, 1, 1).clone())
+        scale, offset = 1 / (255 * torch.tensor(std)), -torch.tensor(mean) / torch.tensor(std)
+        self.register_buffer("scale", scale.expand(channels).reshape(1, channels, 1, 1).clone())
+        self.register_buffer("offset", offset.expand(channels).reshape(1, channels, 1, 1).clone())
+        self.register_buffer("order", torch.tensor(sorted(range(len(classes)), key=classes.__getitem__)))
 
     def forward(self, slices: Tensor) -> Tensor:
         """Logits (N, K) of slices (N, 1, S, S) with values 0 to 255."""
-        return cast(Tensor, self.net(slices * self.scale + self.offset))
+        return cast(Tensor, self.net(slices * self.scale + self.offset)).index_select(1, self.order)
 
 
-def export(
-    path: Path, said: Conventions, slices: NDArray[np.uint8], to: Path, net: str = ""
-) -> tuple[str, NDArray[np.float32]]:
-    """Write the net whose weights `path` holds to the ONNX file `to`; return its name, and its logits of `slices`.
+def export(path: Path, said: Conventions, slices: NDArray[np.uint8], to: Path, net: str = "") -> Exported:
+    """Write the net whose weights `path` holds to the ONNX file `to`.
 
     It is the net of timm called `net`, else one of the registry. Raises ModelFileError for a file that is no state
     dict, and for weights of another net; UsageError where timm is missing, or has no such net.
     """
     tensors = read(path)
-    size, named = said.size or 0, said.classes or ()
-    shapes = _shapes_of(tensors)
+    size, classes, shapes = said.size or 0, said.classes or (), _shapes_of(tensors)
+    channels = 3 if any(len(shape) == 4 and shape[1] == 3 for shape in shapes.values()) else 1
+    if said.channels not in (None, channels):
+        raise ModelFileError(
+            f"{path} holds weights of a net of {channels} channel{'s' * (channels != 1)}, not {said.channels}",
+            "leave --channels out",
+        )
+    foreign_net.require_normalisation(msgspec.structs.replace(said, channels=channels))
     if net:
-        name, built = _of_timm(path, net, shapes, len(named))
-    else:
-        name, classes = recognise(path, shapes, size)
-        if classes != len(named):
+        name = net.removeprefix("timm/").partition(".")[0]
+        built = _of_timm(name, len(classes), channels)
+        if (share := _likeness(_shapes_of(built.state_dict()), shapes)) < 1:
             raise ModelFileError(
-                f"{path} holds a {name} of {classes} classes, and {len(named)} are named",
+                f"{path} does not hold the weights of timm's {name} with {len(classes)} classes: {share:.0%} agree",
+                "name the net that they are of, and every class: --net NAME --classes A,B,…",
+            )
+    else:
+        name, outputs = recognise(path, shapes, size, channels)
+        if outputs != len(classes):
+            raise ModelFileError(
+                f"{path} holds a {name} of {outputs} classes, and {len(classes)} are named",
                 "name every class: --classes A,B,…",
             )
-        built = nets.build_in_colour(registry.net(name), classes, size)
+        built = _of_registry(name, outputs, size, channels)
     built.load_state_dict(built.state_dict() | tensors)
-    whole = ColourInput(built, said.mean or (), said.std or ()).eval()
+    whole = Preprocessed(built, channels, said.mean or (), said.std or (), classes).eval()
     with torch.inference_mode():
         logits = whole(torch.from_numpy(slices[:, None].astype(np.float32))).numpy()
     onnx_export.export(whole, size, to)
-    return name, logits
+    weights = save({key: value.contiguous().clone() for key, value in whole.state_dict().items()})
+    return Exported(name=name, channels=channels, logits=logits, weights=weights)
 
 
-def _of_timm(path: Path, net: str, shapes: Shapes, classes: int) -> tuple[str, nn.Module]:
-    """Build the net that timm calls `net`, with or without the name of its weights. Raises as `export` does."""
+def restore(path: Path) -> Preprocessed | None:
+    """Return the net of an adopted model file from the weights beside it; None where it has none, or not these.
+
+    It is None, too, where the net cannot be built now: timm may be missing. Raises ModelFileError for a damaged file.
+    """
+    card = model_file.read_card(path)
+    adoption, weights = card.adopted, model_paths.weights_beside(path)
+    if not adoption or not adoption.weights or not weights.is_file():
+        return None
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != adoption.weights:
+        return None
+    try:
+        if adoption.timm:
+            net = _of_timm(card.model, len(card.classes), adoption.channels)
+        else:
+            net = _of_registry(card.model, len(card.classes), card.size, adoption.channels)
+        whole = Preprocessed(net, adoption.channels, adoption.mean, adoption.std, card.classes)
+        whole.load_state_dict(_read_safetensors(weights))
+    except (UsageError, RuntimeError):
+        return None
+    return whole.eval()
+
+
+def _of_registry(name: str, classes: int, size: int, channels: int) -> nn.Module:
+    net = nets.build_in_colour(registry.net(name), classes, size)
+    return net if channels == 3 else nets.with_grey_stem(net)
+
+
+def _of_timm(name: str, classes: int, channels: int) -> nn.Module:
+    """Build the net that timm calls `name`. Raises UsageError where it is missing, or has no such net."""
     try:
         import timm
     except ImportError as error:
@@ -91,16 +152,10 @@ def _of_timm(path: Path, net: str, shapes: Shapes, classes: int) -> tuple[str, n
             "weights of a net of timm need the extra `timm`, which is not installed",
             "install it: pip install 'lungcli[timm]'; or export the net: torch.onnx.export(net.eval(), …)",
         ) from error
-    name = net.removeprefix("timm/").partition(".")[0]
     if not timm.is_model(name):
-        raise UsageError(f"timm has no net {net!r}", names.suggestion(name, timm.list_models()))
-    built: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
-    if (share := _likeness(_shapes_of(built.state_dict()), shapes)) < 1:
-        raise ModelFileError(
-            f"{path} does not hold the weights of timm's {name} with {classes} classes: {share:.0%} of them agree",
-            "name the net that they are of, and every class: --net NAME --classes A,B,…",
-        )
-    return name, built
+        raise UsageError(f"timm has no net {name!r}", names.suggestion(name, timm.list_models()))
+    net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+    return net
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -184,27 +239,27 @@ def serve(path: Path, to: Path) -> None:
     os._exit(0)
 
 
-def recognise(path: Path, shapes: Shapes, size: int) -> tuple[str, int]:
+def recognise(path: Path, shapes: Shapes, size: int, channels: int) -> tuple[str, int]:
     """Return the net of the registry that has weights of these names and shapes, and its number of classes.
 
     Raises ModelFileError naming the nearest.
     """
     likeness: dict[str, float] = {}
     for name in registry.NETS:
-        expected = _shapes(name, 2, size)
-        if not any(shape[1:2] == (3,) for shape in expected.values() if len(shape) == 4):
+        expected = _shapes(name, 2, size, channels)
+        if not any(len(shape) == 4 and shape[1] == channels for shape in expected.values()):
             continue
         head = next(reversed(expected))
         if head in shapes and shapes[head] and shapes[head][0] >= 2:
-            expected = _shapes(name, shapes[head][0], size)
+            expected = _shapes(name, shapes[head][0], size, channels)
         if expected == shapes:
             return name, shapes[head][0]
         likeness[name] = _likeness(expected, shapes)
     nearest = max(likeness, key=likeness.__getitem__)
     raise ModelFileError(
-        f"{path} holds weights of no net of the registry with three channels; the nearest, {nearest}, shares "
-        f"{likeness[nearest]:.0%} of them",
-        "export the net itself: torch.onnx.export(net.eval(), torch.zeros(1, 3, 224, 224), 'net.onnx')",
+        f"{path} holds weights of no net of the registry with {channels} channel{'s' * (channels != 1)}; the nearest, "
+        f"{nearest}, shares {likeness[nearest]:.0%} of them",
+        f"export the net itself: torch.onnx.export(net.eval(), torch.zeros(1, {channels}, 224, 224), 'net.onnx')",
     )
 
 
@@ -213,14 +268,14 @@ def _likeness(expected: Shapes, given: Shapes) -> float:
     return len(expected.items() & given.items()) / max(1, len(expected.items() | given.items()))
 
 
-def _shapes(name: str, classes: int, size: int) -> Shapes:
+def _shapes(name: str, classes: int, size: int, channels: int) -> Shapes:
     """Return the shapes of the weights of a net, allocating none; the last is that of its head."""
     try:
         with torch.device("meta"):
-            state = nets.build_in_colour(registry.net(name), classes, size).state_dict()
+            state = _of_registry(name, classes, size, channels).state_dict()
     except NotImplementedError:
         # Its initial values are drawn first and copied then.
-        state = nets.build_in_colour(registry.net(name), classes, size).state_dict()
+        state = _of_registry(name, classes, size, channels).state_dict()
     except UsageError:
         # It takes no slices of this size.
         return {}

@@ -15,7 +15,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Pruning
-from lungcli.training import checkpoint, devices, fine_tuning, loop, nets, onnx_export, prune, qat
+from lungcli.training import checkpoint, devices, fine_tuning, loop, nets, onnx_export, prune, qat, state_dict
 from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 from lungcli.training.transplant import transplant
@@ -56,7 +56,7 @@ def train(
     labels = torch.from_numpy(data.labels[data.train])
     criterion: criteria.Criterion = criteria.label_loss(recipe, labels, classes)
     if teachers:
-        trained = [_load_teacher(teacher, recipe, classes) for teacher in teachers]
+        trained = [load_teacher(teacher, recipe, classes) for teacher in teachers]
         criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
     if recipe.probe and not start and not checkpoint.latest(folder).exists():
         _fit_head(net, recipe, data)
@@ -159,9 +159,17 @@ class _ModelFileTeacher(nn.Module):
         return torch.from_numpy(self.model.logits(levels)).to(slices.device)
 
 
-def _load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+def load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
+    """Return a net that gives the logits (N, K) of slices (N, 1, S, S) in 0..255: in torch, where its weights are here.
+
+    Raises LungcliError when the file is missing or damaged.
+    """
+    net: nn.Module | None
     if teacher.weights.suffix == ".onnx":
-        return _ModelFileTeacher(teacher.weights, recipe.threads)
-    net = nets.build(teacher.model, classes, recipe.size)
-    checkpoint.load_weights(teacher.weights, net)
+        net = state_dict.restore(teacher.weights)
+        if not net:
+            return _ModelFileTeacher(teacher.weights, recipe.threads)
+    else:
+        net = nets.build(teacher.model, classes, recipe.size)
+        checkpoint.load_weights(teacher.weights, net)
     return net.to(devices.choose_compute(recipe).device).to(memory_format=torch.channels_last)

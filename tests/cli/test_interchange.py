@@ -56,8 +56,15 @@ def test_what_cannot_be_written_is_refused(
 
 def test_a_run_goes_to_tensorboard(run: runs.Run, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
-    called("runs", "export", "mine", "--to", "tensorboard", "--output", tmp_path)
-    assert scalars(tmp_path / "train")["loss/training"] == [(1, 0.5), (2, 0.25)]
+    done = CliRunner().invoke(app, ["runs", "export", "mine", "--to", "tensorboard", "--output", str(tmp_path)])
+    assert done.stderr.splitlines() == [
+        f"written: {tmp_path / 'mine'}, the curves of train",
+        f"next: tensorboard --logdir '{tmp_path}'",
+    ]
+    assert scalars(tmp_path / "mine" / "train")["loss/training"] == [(1, 0.5), (2, 0.25)]
+    runs.create("other", "train", Recipe(data="phantom", model="resnet18"))
+    done = CliRunner().invoke(app, ["runs", "export", "other", "--to", "tensorboard", "--output", str(tmp_path)])
+    assert "the run 'other' has no epochs yet" in done.stderr
 
 
 def test_the_card_of_a_model_is_a_page_of_the_hub(home: Path, tmp_path: Path) -> None:

@@ -14,8 +14,6 @@ from safetensors.torch import save_file
 from lungcli.core import package_data
 from lungcli.imaging.preprocessing import prepare_file
 from tests.cli.conftest import call
-from tests.modelfile import foreign
-from tests.security.test_models import poisoned
 
 SAID = ("--classes", "normal,benign,malignant", "--scale", "imagenet", "--resize", "stretch")
 
@@ -95,25 +93,13 @@ def test_it_can_be_calibrated(house: Path, resnet: Path) -> None:
     assert json.loads(call(house, "models", "card", "other").stdout)["referral"] is not None
 
 
-def test_bad_input_is_a_line_and_leaves_nothing(house: Path, resnet: Path, tmp_path: Path) -> None:
+def test_what_is_missing_or_taken_is_said(house: Path, resnet: Path) -> None:
     done = call(house, "models", "adopt", resnet, "--name", "new", check=2)
     assert (
         done.stderr.splitlines()[1]
         .strip()
         .startswith("add --classes with 3 names, in the order of its output, --scale")
     )
-    two = ("--classes", "a,b", *SAID[2:])
-    assert (
-        "gives 3 values, and 2 classes" in call(house, "models", "adopt", resnet, "--name", "new", *two, check=3).stderr
-    )
-    (tmp_path / "net.bin").write_bytes(b"PK\x03\x04")
-    done = call(house, "models", "adopt", tmp_path / "net.bin", "--name", "new", *SAID, check=3)
-    assert "is a pickle, which may hold programs, and is not read" in done.stderr
-    (tmp_path / "net.onnx").write_text("output = net(input)")
-    done = call(house, "models", "adopt", tmp_path / "net.onnx", "--name", "new", *SAID, check=3)
-    assert "net.onnx is no ONNX file, or not a whole one" in done.stderr.replace("\n", " ")
-    detector = foreign.classifier(tmp_path / "yolo.onnx", metadata={"task": "detect"})
-    assert "it is a detector" in call(house, "models", "adopt", detector, "--name", "new", *SAID, check=3).stderr
     assert "already" in call(house, "models", "adopt", resnet, "--name", "mine", *SAID, check=2).stderr
     assert "known: mine" in call(house, "models", "remove", "new", check=2).stderr
     assert not (house / "models" / "new.onnx").exists()
@@ -211,16 +197,3 @@ def test_weights_of_a_net_of_the_registry_are_recognised(house: Path, tmp_path: 
     np.testing.assert_allclose(ours, expected, atol=1e-4)
     card = json.loads(call(house, "models", "card", "w").stdout)
     assert (card["adopted"]["channels"], card["adopted"]["mean"]) == (3, [0.485, 0.456, 0.406])
-
-
-def test_weights_of_another_net_and_pickles_with_programs_are_refused(house: Path, tmp_path: Path) -> None:
-    save_file(
-        {"features.0.weight": torch.zeros(64, 3, 3, 3), "head.bias": torch.zeros(3)}, tmp_path / "odd.safetensors"
-    )
-    refused = call(house, "models", "adopt", tmp_path / "odd.safetensors", "--name", "o", *SAID, "--size", 64, check=3)
-    assert "weights of no net of the registry with three channels; the nearest," in refused.stderr.replace("\n", " ")
-    (tmp_path / "evil.pt").write_bytes(poisoned(tmp_path / "mark"))
-    refused = call(house, "models", "adopt", tmp_path / "evil.pt", "--name", "o", *SAID, "--size", 64, check=3)
-    assert "is a pickle that may run programs" in refused.stderr
-    assert not (tmp_path / "mark").exists()
-    assert not (house / "models" / "o.onnx").exists()

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +48,8 @@ def run(home: Path) -> Run:
     return made
 
 
-def record(run: Run, *events: Event) -> None:
-    for _ in runs.record(run, (event for event in events)):
-        pass
+def record(run: Run, *events: Event) -> list[Event]:
+    return list(runs.record(run, (event for event in events)))
 
 
 def test_a_table_has_a_line_for_each_epoch_of_each_stage(run: Run) -> None:
@@ -86,7 +87,7 @@ def test_tensorboard_reads_the_curves_of_each_stage(run: Run, tmp_path: Path) ->
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
     files = curves.write_tensorboard(run, tmp_path)
     assert [file.parent.name for file in files] == ["teacher", "student"]
-    teacher, student = scalars(tmp_path / "teacher"), scalars(tmp_path / "student")
+    teacher, student = (scalars(tmp_path / "mine" / stage) for stage in ("teacher", "student"))
     assert teacher["loss/training"] == [(1, 0.5), (2, 0.25)]
     assert teacher["validation/sensitivity"] == [(1, 0.5), (2, 0.5)]
     assert teacher["machine/memory"][0][1] > 1e6
@@ -94,14 +95,36 @@ def test_tensorboard_reads_the_curves_of_each_stage(run: Run, tmp_path: Path) ->
     assert student["validation/balanced_accuracy"] == [(1, 0.75)]
 
 
-def test_files_grow_while_a_run_does(run: Run, tmp_path: Path) -> None:
-    """TensorBoard keeps them open, and goes on where it was; an epoch that is done again is written anew."""
+def go_on(run: Run, log: Callable[[EpochDone], None], happened: EpochDone) -> None:
+    """Do an epoch, and log what is recorded of it."""
+    for event in record(run, happened):
+        assert isinstance(event, EpochDone)
+        log(event)
+
+
+def test_a_log_grows_while_a_run_does(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard keeps files open, and goes on where it was; only what is done again has the run read once more."""
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
-    file, _ = curves.write_tensorboard(run, tmp_path)
+    log = curves.tensorboard_log(run, tmp_path)
+    (file,) = (tmp_path / "mine" / "teacher").iterdir()
     before, content = file.stat().st_ino, file.read_bytes()
-    record(run, epoch("teacher", 3, 0.125))
-    curves.write_tensorboard(run, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "events", None)
+        go_on(run, log, epoch("teacher", 3, 0.125))
     assert (file.stat().st_ino, file.read_bytes()[: len(content)]) == (before, content)
-    record(run, epoch("teacher", 2, 0.0625))
+    assert scalars(file.parent)["loss/training"] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    appended = file.read_bytes()
     curves.write_tensorboard(run, tmp_path)
+    assert file.read_bytes() == appended
+    go_on(run, log, epoch("teacher", 2, 0.0625))
     assert scalars(file.parent)["loss/training"] == [(1, 0.5), (2, 0.0625), (3, 0.125)]
+
+
+def test_a_log_begins_with_a_new_stage_and_anew_where_it_was_removed(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
+    log = curves.tensorboard_log(run, tmp_path)
+    go_on(run, log, epoch("int8", 1, 0.5))
+    assert scalars(tmp_path / "mine" / "int8")["loss/training"] == [(1, 0.5)]
+    shutil.rmtree(tmp_path / "mine")
+    go_on(run, log, epoch("int8", 2, 0.25))
+    assert scalars(tmp_path / "mine" / "int8")["loss/training"] == [(1, 0.5), (2, 0.25)]

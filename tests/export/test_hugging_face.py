@@ -49,8 +49,9 @@ def test_the_page_says_what_the_model_is_and_what_it_is_not(card: ModelCard) -> 
 
 def test_foreign_names_are_neither_yaml_nor_html(card: ModelCard) -> None:
     data = msgspec.structs.replace(card.data, name='x: "y" # <script>', synthetic=False)
-    page = hugging_face.readme(msgspec.structs.replace(card, data=data), "- a: [b]")
+    name = "- a: [b] É 🫁 \x9b"
+    page = hugging_face.readme(msgspec.structs.replace(card, data=data), name)
     read = metadata(page)
-    assert read["model-index"][0]["name"] == "- a: [b]"
+    assert read["model-index"][0]["name"] == name
     assert read["model-index"][0]["results"][0]["dataset"]["name"] == 'x: "y" # <script>'
     assert 'trained on: x: "y" \\# \\<script\\>' in page

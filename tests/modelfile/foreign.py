@@ -43,7 +43,7 @@ def classifier(
     *,
     layout: str = "NCHW",
     channels: int = 3,
-    size: int | str = SIZE,
+    size: int | str | tuple[int, int] = SIZE,
     batch: int | str = "n",
     ends: Sequence[str] = (),
     outputs: int = 3,
@@ -76,5 +76,6 @@ def classifier(
     if ends:
         nodes.pop()
         nodes[-1].output[0] = "output"
-    shape = (batch, channels, size, size) if layout == "NCHW" else (batch, size, size, channels)
+    sides = size if isinstance(size, tuple) else (size, size)
+    shape = (batch, channels, *sides) if layout == "NCHW" else (batch, *sides, channels)
     return save(path, nodes, weights, shape, given or {"output": (batch, outputs)}, metadata=metadata)

@@ -18,6 +18,7 @@ from lungcli.modelfile import adopt, foreign_net, model_file, model_paths
 from lungcli.modelfile.adopt import Adopted
 from lungcli.modelfile.foreign_net import Conventions
 from lungcli.pipeline import adopt_weights
+from lungcli.training import state_dict
 from tests.modelfile import graphs
 
 CLASSES = ("benign", "malignant", "normal")
@@ -128,6 +129,11 @@ def test_weights_of_timm_with_what_the_hub_has_beside_them(tmp_path: Path, timm_
     assert result.reasons["resize"] == "the command line"
     slices = graphs.slices(3, size=SIZE)
     require_same("timm", probabilities(timm_net, slices, mean, std), slices)
+    restored = state_dict.restore(model_paths.resolve("timm"))
+    assert restored, "it teaches in torch"
+    with torch.no_grad():
+        shares = restored(torch.from_numpy(slices[:, None]).float()).softmax(dim=1)
+    np.testing.assert_allclose(shares, probabilities(timm_net, slices, mean, std), atol=1e-4)
 
 
 def test_weights_of_another_net_of_timm_are_refused(tmp_path: Path, timm_net: nn.Module) -> None:

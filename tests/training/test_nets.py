@@ -41,18 +41,18 @@ def test_greys_are_normalised_by_the_net_itself() -> None:
 
 def test_a_grey_stem_keeps_stride_padding_and_bias() -> None:
     colour = nn.Conv2d(3, 4, (5, 3), stride=(2, 1), padding=(2, 1), bias=False)
-    grey = next(m for m in nets._with_grey_stem(nn.Sequential(colour)).modules() if isinstance(m, nn.Conv2d))
+    grey = next(m for m in nets.with_grey_stem(nn.Sequential(colour)).modules() if isinstance(m, nn.Conv2d))
     assert (grey.in_channels, grey.out_channels, grey.kernel_size) == (1, 4, (5, 3))
     assert (grey.stride, grey.padding, grey.bias) == ((2, 1), (2, 1), None)
     second = nn.Conv2d(3, 4, 3)
-    assert second in set(nets._with_grey_stem(nn.Sequential(nn.Conv2d(1, 3, 3), second)).modules())
+    assert second in set(nets.with_grey_stem(nn.Sequential(nn.Conv2d(1, 3, 3), second)).modules())
 
 
 def test_summed_kernels_equal_three_equal_channels() -> None:
     torch.manual_seed(0)
     colour = nn.Conv2d(3, 4, 3, padding=1)
     holder = nn.Sequential(colour)
-    grey = nets._with_grey_stem(nn.Sequential(colour))
+    grey = nets.with_grey_stem(nn.Sequential(colour))
     picture = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(grey(picture), holder(picture.repeat(1, 3, 1, 1)))
 
