@@ -76,7 +76,7 @@ class Uploads:
         return sum(status.st_size for status in paths.walk_files(self.folder).values())
 
     def sweep(self) -> None:
-        """Delete uploads that were never read, and the empty folders of the others, by what earlier sweeps have seen."""
+        """Delete uploads that were never read, and empty folders, by when earlier sweeps saw them first."""
         now, there = self._clock(), paths.walk_files(self.folder)
         for item in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
