@@ -78,7 +78,7 @@ def sampler(study: "Study", plan: StudyPlan, trials: int) -> "BaseSampler":
     seed = (plan.seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32
     enough = plan.combinations and plan.combinations <= trials
 
-    class EveryCombination(samplers.BruteForceSampler):  # type: ignore[misc]
+    class EveryCombination(samplers.BruteForceSampler):  # type: ignore[misc,name-defined]
         def _populate_tree(self, tree: Any, trials: "list[FrozenTrial]", params: Any) -> None:
             # Of a trial that was killed before it drew anything, it would take the whole search for done.
             super()._populate_tree(tree, [trial for trial in trials if trial.distributions], params)

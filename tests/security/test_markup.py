@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ def page(mark: Mark, folder: Path) -> Structure:
     """All that the page says of a DICOM slice, one of another body part, one that is damaged, and of the model."""
     model_file.write(graphs.brightness(folder / "net"), marked_card(mark), folder / "m.onnx")
     model = model_file.load(folder / "m.onnx", threads=1)
-    header = {
+    header: dict[str, Any] = {
         "PatientName": mark("A"),
         "SeriesDescription": mark("lung"),
         "StudyDescription": mark("chest"),
