@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import msgspec
@@ -77,7 +77,13 @@ def sampler(study: "Study", plan: StudyPlan, trials: int) -> "BaseSampler":
     samplers = studies.import_optuna().samplers
     seed = (plan.seed * 1_000_003 + len(study.get_trials(deepcopy=False))) % 2**32
     enough = plan.combinations and plan.combinations <= trials
-    next_sampler: BaseSampler = samplers.BruteForceSampler(seed=seed) if enough else samplers.TPESampler(seed=seed)
+
+    class EveryCombination(samplers.BruteForceSampler):  # type: ignore[misc,name-defined]
+        def _populate_tree(self, tree: Any, trials: "list[FrozenTrial]", params: Any) -> None:
+            # Of a trial that was killed before it drew anything, it would take the whole search for done.
+            super()._populate_tree(tree, [trial for trial in trials if trial.distributions], params)
+
+    next_sampler: BaseSampler = EveryCombination(seed=seed) if enough else samplers.TPESampler(seed=seed)
     return next_sampler
 
 

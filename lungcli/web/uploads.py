@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,12 +21,15 @@ class Uploads:
     the last of them has read it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
+        self._clock = clock
         self._lock = threading.Lock()
         self._arriving = 0
         # How many visitors wait for a file, and its inode when the last of them was told of it.
         self._awaited: dict[tuple[str, str], tuple[int, int]] = {}
+        # When a sweep first saw each file and folder: their own dates are of a clock that may be set.
+        self._seen: dict[tuple[Path, int, int], float] = {}
 
     @property
     def under_way(self) -> int:
@@ -73,17 +76,23 @@ class Uploads:
         return sum(status.st_size for status in paths.walk_files(self.folder).values())
 
     def sweep(self) -> None:
-        """Delete uploads that were never read, and the empty folders of the others."""
-        long_ago = time.time() - KEPT_SECONDS
-        old = [path for path, status in paths.walk_files(self.folder).items() if status.st_mtime < long_ago]
+        """Delete uploads that were never read, and empty folders, by when earlier sweeps saw them first."""
+        now, there = self._clock(), paths.walk_files(self.folder)
+        for item in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                there[item] = item.lstat()
+        keys = [(path, status.st_ino, status.st_mtime_ns) for path, status in there.items()]
+        self._seen = {key: self._seen.get(key, now) for key in keys}
         with self._lock:
-            for path in old:
-                self._awaited.pop(_key(path), None)
-            for path in [*old, *self.folder.iterdir()]:
-                # It may be deleted meanwhile, or not empty yet.
+            # Files come before their folders.
+            for key in sorted((key for key, seen in self._seen.items() if now - seen > KEPT_SECONDS), reverse=True):
+                path = key[0]
+                # It may be deleted meanwhile, be another one, or not empty yet.
                 with contextlib.suppress(OSError):
-                    if path.stat().st_mtime < long_ago:
+                    status = path.lstat()
+                    if key == (path, status.st_ino, status.st_mtime_ns):
                         path.rmdir() if path.is_dir() else path.unlink()
+                        self._awaited.pop(_key(path), None)
 
 
 def _key(path: Path) -> tuple[str, str]:

@@ -219,7 +219,7 @@ def test_a_file_is_named_as_far_as_headers_tell_whom_its_name_names(
     """Where its own header ends who reads it, those beside it count; where all do, its folders may name anybody."""
     folder = archives.alike(tmp_path / "in")
     said = fragile(folder, model, "MUSTERFRAU^ERIKA/erika-1.dcm", "names", home=home, short=short).splitlines()
-    ends = [line.partition(" looks at ")[2] for line in said if line.startswith("ended ")]
+    ends = [line.partition(" reads ")[2] for line in said if line.startswith("ended ")]
     assert ends == [
         f"{folder}/…/…-1.dcm dies",
         "…/…-1.dcm dies",

@@ -144,6 +144,15 @@ def test_every_combination_is_tried_once_and_the_search_is_over(cheap: StudyPlan
     assert go(cheap, most=20)[0] == []
 
 
+def test_a_trial_that_failed_before_it_drew_anything_ends_no_search(cheap: StudyPlan) -> None:
+    """As of a worker that was killed at once, or that a clock set forward makes look abandoned."""
+    study = studies.create_or_open("s", studies.storage_of("s", ""), cheap)
+    study.tell(study.ask().number, state=studies.import_optuna().trial.TrialState.FAIL)
+    done, found = go(cheap, most=20)
+    assert sorted(each.drawn["learning_rate"] for each in done) == [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3]
+    assert found == tuple(done)
+
+
 def test_the_same_seed_draws_the_same_trials_also_when_the_study_goes_on(cheap: StudyPlan) -> None:
     ranged = msgspec.structs.replace(
         cheap, axes={**cheap.axes, "learning_rate": space.Range(low=1e-4, high=9e-3, log=True)}

@@ -276,6 +276,65 @@ def test_every_command_that_takes_a_model_refuses_it(name: str, home: Path, tmp_
     assert card.stderr.count("error: ") == (card.returncode == 3), card
 
 
+def torn() -> bytes:
+    whole: bytes = net(*ended("float"), weights=(ints("places", 2, 3),)).SerializeToString()
+    return whole[: len(whole) // 2]
+
+
+def carded(card: str) -> bytes:
+    """A net with another card."""
+    model = net(*ended("float"), weights=(ints("places", 2, 3),))
+    helper.set_model_props(model, {model_file.KEY: card})
+    content: bytes = model.SerializeToString()
+    return content
+
+
+# What is sent, and whether its card can be read, for which nobody needs the graph.
+SENT: dict[str, tuple[Callable[[], bytes], bool]] = {
+    "weights in /etc/passwd": (lambda: HARMFUL["weights in /etc/passwd"][0]().SerializeToString(), False),
+    "ever more channels": (lambda: HARMFUL["ever more channels"][0]().SerializeToString(), True),
+    "a tensor that lies": (lambda: HARMFUL["a tensor that lies"][0]().SerializeToString(), True),
+    "torn": (torn, False),
+    "no model": (lambda: b"<html>", False),
+    "a card nested deep": (lambda: carded('{"x":' + "[" * 100_000 + "]" * 100_000 + "}"), False),
+    "a card of other classes": (lambda: carded(model_card.encode(graphs.card(classes=("a", "b")))), True),
+    "a card of a negative temperature": (
+        lambda: carded(model_card.encode(graphs.card()).replace('"temperature":2.0', '"temperature":-2.0')),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_every_command_that_makes_another_file_of_it_refuses_it(name: str, home: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "m.onnx", tmp_path / "out"
+    make, has_card = SENT[name]
+    path.write_bytes(make())
+    adopt: list[object] = ["models", "adopt", path, "--name", "x", "--classes", "a,b,c", "--size", "32"]
+    asked: list[list[object]] = [
+        ["quantize", path, "--output", out],
+        ["quantize", path, "--to", "float16", "--output", out],
+        ["export", path, "--output", out],
+        ["export", path, "--to", "ort", "--output", out],
+        ["models", "card", path],
+        [*adopt, "--scale", "imagenet", "--resize", "stretch"],
+    ]
+    for words in asked:
+        if words[1] == "adopt" and name.startswith("a card"):
+            continue
+        done = forked.run(words, environment(home), timeout=300)
+        if words[1] == "card" and has_card:
+            assert done.returncode == 0, done
+            continue
+        # A card may name data that there is not.
+        assert done.returncode in ((2, 3) if words[0] == "quantize" and has_card else (3,)), (words, done)
+        assert not done.stdout
+        assert done.stderr.count("error: ") == 1, (words, done)
+        assert not any(word in done.stderr for word in ("Traceback", "unforeseen", "root:"))
+        assert not out.exists()
+    assert not list((home / "models").glob("*"))
+
+
 def no_number() -> onnx.ModelProto:
     """Logits of 0 / 0."""
     return net(

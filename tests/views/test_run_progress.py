@@ -80,6 +80,16 @@ def test_an_end_on_another_day_names_it() -> None:
     assert run.in_words().endswith(f"ends {end:%a %H:%M}")
 
 
+@pytest.mark.parametrize("hours", [5, -5])
+def test_a_clock_that_is_set_meanwhile_changes_no_pace(hours: int) -> None:
+    teacher = StageStarted(time=BEGIN, stage="train", about="", epochs=2)
+    run = progress(started("train"), teacher, batch("train", 10, 1, 2))
+    for number, seconds in ((3, 0), (4, 5)):
+        run = run.after(batch("train", 3600 * hours + 10 + seconds, 1, number))
+    assert run.share == 0.5
+    assert run.seconds_left == pytest.approx(15)
+
+
 def test_other_events_change_nothing() -> None:
     run = progress(started("train"), StageStarted(time=BEGIN, stage="train", about="", epochs=1))
     epoch = EpochDone(

@@ -67,7 +67,7 @@ class Served:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(120)
+        assert self._ready.wait(300)
 
     def end(self) -> None:
         self._stop.set()

@@ -62,7 +62,7 @@ def visit(served: Served) -> Iterator[tuple["Page", list[str]]]:
         # Chromium's own sandbox is not to be had for root, as tests in containers often are.
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page()
-        opened.set_default_timeout(20 * SECONDS)
+        opened.set_default_timeout(120 * SECONDS)
         arguments: list[str] = []
         opened.on("request", lambda request: arguments.append(request.url))
         opened.goto(f"http://127.0.0.1:{served.service.port}/")

@@ -69,21 +69,25 @@ def test_broken_uploads_are_deleted_when_none_is_arriving(tmp_path: Path) -> Non
     assert whole.exists()
 
 
-def test_unread_uploads_are_deleted_in_time(tmp_path: Path) -> None:
-    uploads, old, new = Uploads(tmp_path), sent(tmp_path, "old/a.png"), sent(tmp_path, "new/b.png")
-    told(uploads, old, new)
+def test_unread_uploads_are_deleted_in_time_whatever_their_dates_say(tmp_path: Path) -> None:
+    """As of a clock that was set forward or back by hours: neither is a fresh one deleted nor an old one kept."""
+    clock = iter([0.0, KEPT_SECONDS - 1, KEPT_SECONDS + 1, 3.0 * KEPT_SECONDS, 5.0 * KEPT_SECONDS])
+    uploads, old = Uploads(tmp_path, clock.__next__), sent(tmp_path, "old/a.png")
+    os.utime(old, (2e9, 2e9))
     (tmp_path / "emptied").mkdir()
-
-    def aged(path: Path) -> None:
-        os.utime(path, (path.stat().st_mtime - KEPT_SECONDS - 60,) * 2)
-
-    for path in (old, old.parent, tmp_path / "emptied"):
-        aged(path)
+    uploads.sweep()
+    new = sent(tmp_path, "new/b.png")
+    os.utime(new, (0, 0))
+    told(uploads, old, new)
+    uploads.sweep()
+    assert {path.name for path in tmp_path.rglob("*")} == {"old", "a.png", "emptied", "new", "b.png"}
     uploads.sweep()
     assert {path.name for path in tmp_path.rglob("*")} == {"old", "new", "b.png"}
-    aged(old.parent)
+    assert uploads.read(new) == b"12345"
+    # Folders have changed with what was in them.
     uploads.sweep()
-    assert {path.name for path in tmp_path.iterdir()} == {"new"}
+    uploads.sweep()
+    assert list(tmp_path.iterdir()) == []
     assert uploads.read(sent(tmp_path, "old/a.png")) == b"12345"
     assert not old.exists()
 
