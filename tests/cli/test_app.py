@@ -109,6 +109,7 @@ def test_debug_shows_where_an_error_came_from(home: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.long
 def test_a_broken_pipe_is_silent(workshop: Path) -> None:
     command = f"'{LUNGCLI}' models list | head -1"
     done = subprocess.run(

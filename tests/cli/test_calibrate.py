@@ -11,6 +11,8 @@ from lungcli.metrics import referral as selective
 from lungcli.metrics.referral import CoveragePoint, Referral
 from tests.cli.conftest import RUN, Done, call, draw_phantoms
 
+pytestmark = pytest.mark.long
+
 
 def card_of(home: Path, spec: str) -> dict[str, object]:
     document: dict[str, object] = json.loads(call(home, "models", "card", spec).stdout)

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.conftest import SMALL, call, draw_phantoms
 
+pytestmark = pytest.mark.long
+
 COMPRESS = ["compress", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--metric", "worst-institution"]
 COMPARE = ["compare", "both/teacher", "both", "--by", "institution"]
 LIMITS = ["--max-drop", 1, "--max-int8-drop", 1]

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import COMPRESS, LUNGCLI, RUN, SMALL, TEACHER, Done, call, draw_phantoms, environment
 
+pytestmark = pytest.mark.long
+
 TRAIN = ["train", "--model", "ownmodel", "--data", "phantom", *SMALL, "--epochs", "8", "--patience", "0"]
 
 

@@ -16,6 +16,8 @@ from lungcli.pipeline import cross_validation
 from tests.cli.conftest import LUNGCLI, SMALL, call, draw_phantoms, environment
 from tests.pipeline.test_cross_validation import compressed
 
+pytestmark = pytest.mark.long
+
 TRAIN = ["train", "--model", "ownmodel", *SMALL, "--epochs", "1", "--folds", "3", "--name", "cv"]
 
 

@@ -4,7 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import RUN, call
+
+pytestmark = pytest.mark.long
 
 TINY = ["--size", "64", "--epochs", "1", "--batch", "16", "--precision", "float32", "--device", "cpu"]
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import LUNGCLI, RUN, SMALL, TEACHER, call, environment
 
+pytestmark = pytest.mark.long
+
 DISTILL = ["distill", "--student", "ownmodel", *SMALL]
 
 

@@ -73,6 +73,7 @@ def test_the_card_of_a_model_is_a_page_of_the_hub(home: Path, tmp_path: Path) ->
     assert page.startswith('---\npipeline_tag: "image-classification"\n')
 
 
+@pytest.mark.long
 def test_training_keeps_a_log_for_tensorboard(home: Path, tmp_path: Path) -> None:
     """Beside what the run itself keeps, so that it is there from the first epoch on."""
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")

@@ -15,6 +15,8 @@ from lungcli.core import package_data
 from lungcli.imaging.preprocessing import prepare_file
 from tests.cli.conftest import call
 
+pytestmark = pytest.mark.long
+
 SAID = ("--classes", "normal,benign,malignant", "--scale", "imagenet", "--resize", "stretch")
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from tests.cli.conftest import SMALL, call, draw_phantoms
 
+pytestmark = pytest.mark.long
+
 PATTERNS = ("dots", "rings", "rows", "steps", "waves")
 
 

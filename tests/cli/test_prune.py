@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.conftest import LUNGCLI, RUN, SMALL, Done, call, environment
 
+pytestmark = pytest.mark.long
+
 PRUNE = ["compress", "--student", "ownmodel", "--teacher", RUN, *SMALL, "--prune", "0.5", "--max-drop", "1"]
 NAME = "pruned by half"
 

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import RUN, call
+
+pytestmark = pytest.mark.long
 
 
 def test_every_stage_comes_out_the_same_and_a_change_is_seen(own_workshop: Path) -> None:

@@ -19,6 +19,8 @@ from lungcli.tui.models import pareto, table
 from lungcli.tui.runs.run_watcher import RunWatcher
 from tests.cli.conftest import LUNGCLI, SMALL, call, draw_phantoms, environment
 
+pytestmark = pytest.mark.long
+
 SEARCH = ["search", "--student", "ownmodel", "--teacher", "ownmodel", *SMALL, "--epochs", "2", "--bits", "32"]
 SEARCH += ["--lr", "1e-3", "--lr", "2e-3", "--lr", "3e-3", "--lr", "4e-3", "--study", "rates", "--trials", "4"]
 

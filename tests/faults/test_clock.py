@@ -17,6 +17,7 @@ from tests.search import trying
 
 COMPILER = shutil.which("cc")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="the clock is set by what the loader of Linux preloads"),
     pytest.mark.skipif(COMPILER is None, reason="no C compiler, which makes the clock"),
 ]

@@ -259,6 +259,7 @@ def test_a_recipe_is_known_by_what_it_decides(tmp_path: Path) -> None:
     assert recipes.non_defaults(msgspec.structs.replace(recipe, epochs=30)) != recipes.non_defaults(recipe)
 
 
+@pytest.mark.long
 def test_two_processes_cannot_work_on_one_run(made: Path) -> None:
     first = Call(home=made, arguments=("train", "--model", "ownmodel", "--name", "both", *TINY))
     with started(first) as process:
@@ -272,6 +273,7 @@ def test_two_processes_cannot_work_on_one_run(made: Path) -> None:
         assert process.poll() is None
 
 
+@pytest.mark.long
 def test_a_run_copied_from_another_machine_is_one_here(made: Path, tmp_path: Path) -> None:
     """Nothing in it says where it lay: it is shown, it predicts, and it goes on where the same data is."""
     there = tmp_path / "elsewhere"

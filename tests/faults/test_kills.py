@@ -33,6 +33,8 @@ from tests.faults.commands import (
 from tests.faults.conftest import RUN
 from tests.imaging.pictures import zipped
 
+pytestmark = pytest.mark.long
+
 MANY = 50
 
 

@@ -15,6 +15,8 @@ from lungcli.core import runs
 from tests.faults.commands import TINY, Call, finished, require_whole, results
 from tests.faults.conftest import RUN
 
+pytestmark = pytest.mark.long
+
 TRAIN = ("train", "--model", "ownmodel", "--name", "again", *TINY)
 
 

@@ -33,6 +33,8 @@ from tests.faults.commands import (
 from tests.faults.conftest import RUN
 from tests.imaging.test_dicom import transcoded
 
+pytestmark = pytest.mark.long
+
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 SHOW_CURSOR, HIDE_CURSOR, LEAVE_SCREEN = b"\x1b[?25h", b"\x1b[?25l", b"\x1b[?1049l"
 

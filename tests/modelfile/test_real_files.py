@@ -21,6 +21,8 @@ from lungcli.pipeline import adopt_weights
 from lungcli.training import state_dict
 from tests.modelfile import graphs
 
+pytestmark = pytest.mark.long
+
 CLASSES = ("benign", "malignant", "normal")
 SIZE = 64
 IMAGENET = foreign_net.SCALES["imagenet"]

@@ -18,6 +18,8 @@ from lungcli.pipeline import adopt_weights, teachers
 from lungcli.training import state_dict, trainer
 from tests.modelfile import graphs
 
+pytestmark = pytest.mark.long
+
 SIZE = 64
 NORMALISATION = {3: foreign_net.SCALES["imagenet"], 1: ((0.4,), (0.3,))}
 

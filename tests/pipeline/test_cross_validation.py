@@ -112,6 +112,7 @@ def without_test(run_data: RunData) -> RunData:
     return RunData(manifest=run_data.manifest, split=run_data.split, pixels=pixels)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("phantom")
 def test_no_stage_of_a_fold_learns_anything_from_its_test_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Teacher, base, student and int8 are bit for bit the same whatever the slices of the test part show."""

@@ -97,6 +97,7 @@ def guarded(found: RunData) -> RunData:
     return RunData(manifest=found.manifest, split=found.split, pixels=pixels)
 
 
+@pytest.mark.long
 def test_trials_share_a_teacher_and_read_no_slice_of_the_test_part(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"model": ("ownmodel",), "bits": (8, 32)}
     plan = trying.plan(axes=axes, settings=REAL)

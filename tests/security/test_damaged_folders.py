@@ -15,6 +15,8 @@ from tests.cli.conftest import LUNGCLI, environment
 from tests.imaging import pictures
 from tests.security.test_models import a_run
 
+pytestmark = pytest.mark.long
+
 Harm = Callable[[Path], object]
 MOST_SECONDS, MOST_MEMORY = 20, 1 << 30
 

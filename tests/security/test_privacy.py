@@ -13,6 +13,8 @@ from tests.cli.conftest import LUNGCLI, environment
 from tests.imaging import dicoms, pictures
 from tests.modelfile import graphs
 
+pytestmark = pytest.mark.long
+
 NAME, NUMBER, BORN = "Quetzalcoatl^Wilhelmina", "ZX81-WREN47", "19240229"
 SERIES = "1.2.840.471108151"
 # No part is so short that the digits of a probability or the bytes of a picture could spell it.

@@ -15,6 +15,8 @@ from tests.cli.conftest import LUNGCLI, environment
 from tests.security.planted import DATA, NASTY, RUN, plant
 from tests.tui import pilots
 
+pytestmark = pytest.mark.long
+
 # Everything that is no character to be seen, but for the end of a line.
 COMMANDS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 MODEL = f"{RUN}/train"

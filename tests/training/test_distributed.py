@@ -32,7 +32,7 @@ from tests.cli.conftest import LUNGCLI, call, draw_phantoms, environment
 from tests.training.test_loop import material
 
 # One process of pytest, so that what the tests share is trained once.
-pytestmark = pytest.mark.xdist_group("ranks")
+pytestmark = [pytest.mark.xdist_group("ranks"), pytest.mark.long]
 
 RECIPE = recipes.make(
     data="d",

@@ -22,6 +22,8 @@ from tests.modelfile import graphs
 from tests.quantize.test_int8_coverage import proved as proved_int8
 from tests.training.test_loop import material
 
+pytestmark = pytest.mark.long
+
 SIZE = 64
 
 
