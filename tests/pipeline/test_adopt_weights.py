@@ -86,7 +86,7 @@ def test_a_run_that_it_teaches_has_its_weights(model: Path, phantom: None) -> No
     from lungcli.pipeline import stages
 
     recipe = Recipe(data="phantom", model="ownmodel", teacher="adopted:mine", size=SIZE, resize="stretch")
-    run = runs.create("taught", "distill", recipe, teacher_run="mine")
+    run = runs.create("small", "distill", recipe, teacher_run="mine")
     teachers.reuse_teacher(run, "teacher", stages.load_run_data(recipe))
     model.unlink()
     assert state_dict.restore(run.stage("teacher") / model_paths.MODEL)

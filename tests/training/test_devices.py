@@ -53,7 +53,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be told to keep freed memory")
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc has such a setting"
+)
 def test_memory_that_a_batch_has_freed_is_there_for_the_next() -> None:
     """40 MiB are 10,240 pages: taken from the kernel again, each would cost a fault."""
     faults = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True).stdout
