@@ -101,7 +101,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups.
 
     `positive_class` is the one whose sensitivity and specificity are among the estimates; empty where none are, and in
-    files of earlier versions, which know those of the class malignant.
+    files of earlier versions, which know those of the class malignant. `of_run` names the run that was tested where the
+    model itself was not: a final fit.
     """
 
     n: Count
@@ -113,11 +114,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     nll: NotNegative
     brier: NotNegative
     positive_class: str = ""
+    of_run: str = ""
 
     @property
     def sensitivity(self) -> Estimate | None:
         """Sensitivity of the positive class, None where there is none."""
         return self.estimates.get(sensitivity_of(self.positive_class or MALIGNANT))
+
+    @property
+    def basis(self) -> tuple[int, int, str, str, str]:
+        """What they rest on: slices, groups, part, protocol, and the run that was tested, empty for this one."""
+        return self.n, self.groups, self.part, self.protocol, self.of_run
 
 
 def positive_class(classes: Sequence[str], name: str = "") -> str:

@@ -82,6 +82,7 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     """The split a model was trained under; two models compare only on the same one.
 
     `name` is that of a split file, empty where there was none; `fold` counts from 1 to `folds`, both 0 without folds.
+    A `final` fit was trained on the test part as well.
     """
 
     protocol: str
@@ -90,10 +91,13 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     folds: Count = 0
     fold: Count = 0
+    final: bool = False
 
     def in_words(self) -> str:
         """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
-        return "unknown" if not self.digest else split_in_words(self.protocol, self.seed, self.folds, self.fold)
+        if not self.digest:
+            return "unknown"
+        return split_in_words(self.protocol, self.seed, self.folds, self.fold, self.final)
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,9 +263,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return DecisionRule(positive=self.positive, threshold=threshold)
 
 
-def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:
+def split_in_words(protocol: str, seed: int, folds: int, fold: int, final: bool) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
     whole = f"the {protocol} split with seed {seed}"
+    whole += ", its test part trained on too" * final
     return f"fold {fold} of {folds} of {whole}" if folds else whole
 
 

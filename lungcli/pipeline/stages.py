@@ -250,7 +250,7 @@ def not_evaluated(run: Run) -> list[str]:
         stage
         for stage in model_paths.stages(run)
         if model_file.read_card(run.stage(stage) / MODEL).figures is None
-        or not (run.stage(stage) / EVALUATION).exists()
+        or not (run.recipe.final or (run.stage(stage) / EVALUATION).exists())
     ]
 
 
@@ -347,6 +347,7 @@ def split_card(recipe: Recipe, split: Split) -> SplitCard:
         name=recipe.split,
         folds=split.folds,
         fold=split.fold,
+        final=split.final,
     )
 
 
