@@ -74,10 +74,11 @@ def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None
 
 
 def start_final(tested: str, name: str, log_to: Path | None = None) -> None:
-    """Start, or resume, the final fit of the compression, or its folds, called `tested`."""
+    """Start, or resume, the final fit of the run, or of the folds, called `tested`."""
     from lungcli.pipeline import final_fit, jobs
 
-    run, _ = jobs.start("compress", final_fit.recipe_of(tested), name or f"{tested}-final")
+    kind, recipe = final_fit.recipe_of(tested)
+    run, _ = jobs.start(kind, recipe, name or f"{tested}-final")
     run_and_report(run, log_to)
 
 

@@ -12,7 +12,7 @@ from lungcli.core import recipe as recipes
 from lungcli.core import runs
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
-from lungcli.core.runs import Run
+from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import evaluate
 from lungcli.metrics import predictions
 from lungcli.metrics.predictions import Evaluation
@@ -21,11 +21,11 @@ from lungcli.modelfile.model_card import ModelCard
 from lungcli.pipeline import pooling, stages
 
 
-def recipe_of(name: str) -> Recipe:
-    """Return the recipe of the final fit of a finished compression, or of the folds of one, called `name`.
+def recipe_of(name: str) -> tuple[Kind, Recipe]:
+    """Return kind and recipe of the final fit of a finished run, or of the folds of a cross-validation, called `name`.
 
     Folds become the grouped split with the same seed, of which the validation part stays apart. Raises UsageError for
-    runs of another kind, that are not finished, or that are a final fit.
+    runs that are not finished, or that are a final fit.
     """
     tested = tested_runs(name)
     first = tested[0]
@@ -34,15 +34,11 @@ def recipe_of(name: str) -> Recipe:
             f"the run {unfinished!r} is not finished, and a final fit takes its figures",
             f"go on with it: lungcli runs resume '{unfinished}'",
         )
-    if first.info.kind != "compress":
-        raise UsageError(
-            f"{name!r} was made by {first.info.kind}, and only what compress makes has a final fit",
-            "compress its net first: lungcli compress --student NET",
-        )
     if first.recipe.final:
         raise UsageError(f"{name!r} is a final fit itself", f"name the run that it is of: {first.recipe.final!r}")
     single = {"folds": 0, "fold": 0, "split": "", "protocol": "grouped"} if first.recipe.folds else {}
-    return msgspec.structs.replace(first.recipe, final=name, teacher=_teachers(first), **single)
+    recipe = msgspec.structs.replace(first.recipe, final=name, teacher=_teachers(first), **single)
+    return first.info.kind, recipe
 
 
 def tested_runs(name: str) -> tuple[Run, ...]:

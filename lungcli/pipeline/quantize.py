@@ -55,11 +55,10 @@ def compress_file(
         precision=form,
         created=now(),
         versions=stages.versions(),
-        figures=None,
-        separability=(),
-        robustness=(),
         external=(),
     )
+    if not card.split.final:
+        draft = msgspec.structs.replace(draft, figures=None, separability=(), robustness=())
     strategies = search.STRATEGIES[form] + (search.FINE_TUNED if form == "int8" and tuning else ())
     trials: list[Trial] = []
     with paths.scratch("quantization") as scratch:
