@@ -174,6 +174,16 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
     return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()), suspicious=())
 
 
+def agreement(ours: Evaluation, theirs: Evaluation) -> float:
+    """Share of the same slices, at least one, of which two models find the same: suspicious, or not.
+
+    Where one of them has no operating point, it is the share with the same class.
+    """
+    if ours.suspicious and theirs.suspicious:
+        return float(np.mean(np.array(ours.suspicious) == np.array(theirs.suspicious)))
+    return float(np.mean(ours.arrays()[1].argmax(axis=1) == theirs.arrays()[1].argmax(axis=1)))
+
+
 def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:
     """Return the predictions of one stage in all folds of a cross-validation: their test parts, one after the other.
 

@@ -12,7 +12,7 @@ from lungcli import DISCLAIMER
 from lungcli.core import versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
-from lungcli.core.versioned import AtLeastOne, Count, NotNegative, Positive, Share
+from lungcli.core.versioned import AtLeastOne, Count, Positive, Share
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import predictions
 from lungcli.metrics.calibration import Calibration
@@ -104,8 +104,8 @@ class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     """Proof that a file computes in int8, from the graph that the runtime executes.
 
     `nodes` counts convolutions and matrix products, `int8_nodes` those executed on integers; `size_ratio` is int8
-    bytes over float bytes; `agreement` is the share of `n` validation slices that the float file classifies alike,
-    `largest_change` the largest change of any of their probabilities.
+    bytes over float bytes; `agreement` is the share of `n` validation slices of which the float file finds the same
+    (see `predictions.agreement`), `largest_change` the largest change of any of their probabilities.
     """
 
     nodes: Count
@@ -133,14 +133,13 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One trial of the quantization search: a strategy, evaluated on the validation part.
 
     The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
-    `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
-    `difference` is that of the gate's metric to the float file and `malignant` that of sensitivity, both
-    paired over near-duplicate groups; `fails` lists the limits it misses, and is empty where it passes.
+    `largest_change` are as in `Int8Proof`. `difference` is that of the gate's metric to the float file and `malignant`
+    that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses, and is empty where
+    it passes.
     """
 
     name: str
     bytes: Count
-    p50: NotNegative
     balanced_accuracy: Share | None
     agreement: Share
     largest_change: Share

@@ -121,7 +121,6 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices(monkeypatch: py
         row for row in search.STRATEGIES["int8"] if row.name in ("minmax per channel", "biases corrected")
     )
     monkeypatch.setitem(search.STRATEGIES, "int8", (*strategies, search.STRATEGIES["int8"][8]))
-    monkeypatch.setattr(search, "_TIMING_SECONDS", 0.0)
     recipe = small()[1]
     ours = jobs.start("compress", recipe, "ours")[0]
     blind = runs.create("blind", "compress", ours.recipe, split=ours.info.split)
@@ -132,10 +131,8 @@ def test_no_stage_of_a_fold_learns_anything_from_its_test_slices(monkeypatch: py
 
     assert digests(blind) == digests(ours)
     cards = [model_file.read_card(run.stage("int8") / model_paths.MODEL) for run in (ours, blind)]
-    # Dates, figures of the test part and timings of trials differ from one run to the next.
-    trials = [[msgspec.structs.replace(trial, p50=0.0) for trial in card.trials] for card in cards]
-    assert trials[0] == trials[1]
-    same = {name: getattr(cards[1], name) for name in ("created", "figures", "separability", "trials")}
+    # Dates and figures of the test part differ from one run to the next.
+    same = {name: getattr(cards[1], name) for name in ("created", "figures", "separability")}
     assert msgspec.structs.replace(cards[0], **same) == cards[1]
     predicted = [evaluate.load(run.stage("teacher") / stages.EVALUATION).probabilities for run in (ours, blind)]
     assert predicted[0] != predicted[1]
