@@ -130,10 +130,10 @@ def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, Non
 
 def training_in_words(run: Run, stage: str) -> str:
     """Say which net is trained on which data, from which teachers and on how many devices."""
-    from lungcli.training import distributed
+    from lungcli.training import distributed, trainer
 
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
-    names = " + ".join(teacher.model for teacher in teachers)
+    names = " + ".join(map(trainer.in_words, teachers))
     distilled = f", distilled from {names} ({recipe.method})" if teachers else ""
     devices = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
     return f"train {recipe.model} on {recipe.data}{distilled}{devices}"
