@@ -111,6 +111,8 @@ def test_weights_that_are_not_those_of_the_file_do_not_teach(model: Path) -> Non
     ("changes", "error", "reason"),
     [
         ({"channels": 3}, ModelFileError, "a net of 1 channel, not 3"),
+        ({"layout": "NHWC"}, ModelFileError, "whose net has NCHW, not NHWC"),
+        ({"activation": "softmax"}, ModelFileError, "whose net has logits, not softmax"),
         ({"mean": (0.1, 0.2, 0.3)}, UsageError, "--mean has 3 values, and the net takes pictures of 1 channel$"),
     ],
 )
