@@ -27,7 +27,8 @@ _FAIR = 0.05
 def rests_on(slices: int, groups: int, part: str = "", protocol: str = "", of_run: str = "") -> str:
     """`184 slices of 41 near-duplicate groups, test part, grouped split`; of a final fit, the run that was tested."""
     facts = [f"{slices} slices of {groups} near-duplicate groups"]
-    facts += [f"{part} part"] * bool(part) + [f"{protocol} split"] * bool(protocol)
+    if part != "all":
+        facts += [f"{part} part"] * bool(part) + [f"{protocol} split"] * bool(protocol)
     facts += [f"measured on {of_run}, of the same recipe without these slices"] * bool(of_run)
     return ", ".join(facts)
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -113,6 +114,15 @@ def test_too_low_an_agreement_does_not_pass() -> None:
     assert not found.met
     assert msgspec.structs.replace(found, agreement=0.95).met
     assert not msgspec.structs.replace(found, agreement=1.0, largest_change=0.06).met
+
+
+@pytest.mark.parametrize(("margin", "agreement"), [(0.0, 1.0), (1e-9, 1.0), (0.1, 0.0)])
+def test_either_class_of_a_tie_agrees(margin: float, agreement: float) -> None:
+    """A net that was not trained says nothing; which of equal probabilities is the largest is chance."""
+    ours = np.array([[1 / 3 + margin, 1 / 3, 1 / 3 - margin]])
+    model = mock.Mock(probabilities=mock.Mock(return_value=ours))
+    found = parity.compare(model, lambda _: np.roll(ours, 1, axis=1), graphs.slices(4), "noise", 1.0, 1.0)
+    assert found.agreement == agreement
 
 
 def test_phantoms_are_slices_and_always_the_same() -> None:
