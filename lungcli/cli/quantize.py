@@ -67,7 +67,7 @@ def quantize_as_asked(request: "Quantization") -> None:
         quantize.compress_file(source, to, run_data, limits, request.form, request.qat_epochs)
     )
     _report(card_of_quantized, source, to, limits)
-    console.info(f"next: lungcli benchmark '{request.source}' '{to}'")
+    console.info(f"next: lungcli benchmark '{request.source}' '{model_paths.name_of(to)}'")
 
 
 def _report(card: "ModelCard", source: Path, to: Path, limits: "Limits") -> None:

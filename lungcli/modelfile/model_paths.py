@@ -46,6 +46,8 @@ def resolve(spec: str) -> Path:
     run_name, _, stage = spec.partition("/")
     if spec.endswith(".onnx") or (stage and spelled_like_path(spec)):
         raise ModelFileError(f"there is no model file {spec}", "see `lungcli models list`")
+    if stage and adopted_file(run_name):
+        raise UsageError(f"nothing called {stage!r} was made of {run_name!r}", "see `lungcli models list`")
     run = _run(run_name)
     stage_names, models = stages(run), _models(run)
     name = stage_names[-1]
@@ -121,7 +123,10 @@ def adopted() -> dict[str, Path]:
 
 
 def adopted_file(name: str) -> Path | None:
-    """Return the adopted model called `name`, unless a run is; None where there is none."""
+    """Return the adopted model called `name`, unless a run is, or NAME/FORM, which was made of it; else None."""
+    stem, slash, form = name.partition("/")
+    if slash and form in get_args(Form) and stem not in runs.known():
+        name = f"{stem}.{form}"
     path = paths.models_home() / f"{name}.onnx"
     is_name = Path(name).name == name and not name.startswith(".")
     return path if is_name and path.is_file() and name not in runs.known() else None

@@ -67,6 +67,17 @@ def test_what_quantize_wrote_beside_a_model_is_known_by_its_form() -> None:
     assert model_paths.resolve("c/int8") == compressed.stage("int8") / model_paths.MODEL
 
 
+def test_what_was_made_of_an_adopted_model_is_known_by_its_form() -> None:
+    paths.models_home().mkdir(parents=True)
+    int8 = paths.models_home() / "b.int8.onnx"
+    for path in (int8, paths.models_home() / "b.onnx"):
+        path.touch()
+    assert model_paths.resolve("b/int8") == model_paths.resolve("b.int8") == int8
+    for form in ("float16", "other", "../b"):
+        with pytest.raises(UsageError, match=f"nothing called '{form}' was made of 'b'"):
+            model_paths.resolve(f"b/{form}")
+
+
 def test_a_run_comes_before_an_adopted_model_of_its_name() -> None:
     paths.models_home().mkdir(parents=True)
     for name in ("a", "b"):
