@@ -1,15 +1,18 @@
 """Does a model see lesions, or where a slice was taken? Slices of one patient, and slices with a lesion transplanted.
 
-Run: python -m tests.benchmarks.lesions [MODEL] [--lesions DATA] [--part val|test]
+Run: python -m tests.benchmarks.lesions [MODEL] [--lesions DATA] [--part val|test] [--picture FILE]
 AUC of malignant against the rest within each patient who has both; and of slices that are not malignant against the
 same slices with a lesion that no training uses, with the share of pairs in which the lesion raises the probability.
+The picture shows twenty such pairs, evenly drawn, each slice above the same slice with a lesion.
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from lungcli.datasets import lesions
 from lungcli.evaluation import evaluate
@@ -23,6 +26,9 @@ from lungcli.pipeline.stages import RunData
 from lungcli.training.transplant import transplant
 
 SEED = 7
+ACROSS, SHOWN, SIDE = 10, 20, 160
+# Slices whose terms we have not read are not shown.
+NOT_SHOWN = "CTset"
 
 
 def main() -> None:
@@ -31,15 +37,21 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default=model_paths.BUNDLED)
     parser.add_argument("--lesions", default="lidc-nodules")
     parser.add_argument("--part", choices=("val", "test"), default="test")
+    parser.add_argument("--picture", type=Path)
     asked = parser.parse_args()
     model = model_file.load(model_paths.resolve(asked.model))
     run_data = stages.load_run_data(model.card.recipe)
     rows = np.array(getattr(run_data.split, asked.part))
+    if not len(rows):
+        parser.error("a final fit has no test part: name the run that it is of, or --part val")
     print(f"{asked.part} part of {run_data.manifest.name}")
     malignant = np.array(run_data.manifest.labels())[rows] == model.card.classes.index(MALIGNANT)
     scores = probabilities(model, evaluate.predict_logits(model, run_data.pixels, rows))
     print_patients(run_data, rows, malignant, scores)
     print_pairs(model, run_data, rows[~malignant], scores[~malignant], asked.lesions)
+    if asked.picture:
+        where = run_data.manifest.institutions()
+        draw_pairs(run_data, np.array([row for row in rows[~malignant] if NOT_SHOWN not in where[row]]), asked)
 
 
 def print_patients(run_data: RunData, rows: Ints, malignant: Ints, scores: Floats) -> None:
@@ -55,15 +67,32 @@ def print_patients(run_data: RunData, rows: Ints, malignant: Ints, scores: Float
 
 def print_pairs(model: Model, run_data: RunData, rows: Ints, without: Floats, name: str) -> None:
     """Put a lesion that no training uses into each slice that shows a lung."""
-    slices = torch.from_numpy(np.ascontiguousarray(run_data.pixels[rows])[:, np.newaxis])
-    changed, masks = transplant(slices, lesions.load(name, "val"), torch.Generator().manual_seed(SEED))
-    shown = masks.flatten(1).any(dim=1).numpy()
-    pixels = changed[:, 0].numpy()[shown]
+    shown, pixels = with_lesions(run_data, rows, name)
     having = probabilities(model, evaluate.predict_logits(model, pixels, np.arange(len(pixels))))
     auc = institutions.auc(np.concatenate([having, without[shown]]), np.arange(2 * len(having)) < len(having))
     raised = float((having > without[shown]).mean())
     print(f"{len(having)} transplanted pairs: AUC {auc:.3f}, {raised:.0%} in the right order")
     print(f"of the slices with a lesion, {(having >= 0.5).mean():.0%} have a probability of at least one half")
+
+
+def with_lesions(run_data: RunData, rows: Ints, name: str) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Which of the slices `rows` show a lung (n,), and these with a lesion (m, S, S)."""
+    slices = torch.from_numpy(np.ascontiguousarray(run_data.pixels[rows])[:, np.newaxis])
+    changed, masks = transplant(slices, lesions.load(name, "val"), torch.Generator().manual_seed(SEED))
+    shown = masks.flatten(1).any(dim=1).numpy()
+    return shown, changed[:, 0].numpy()[shown]
+
+
+def draw_pairs(run_data: RunData, rows: Ints, asked: argparse.Namespace) -> None:
+    """Draw evenly chosen pairs in rows, each slice above the same slice with a lesion."""
+    shown, changed = with_lesions(run_data, rows, asked.lesions)
+    chosen = np.linspace(0, len(changed) - 1, SHOWN).round().astype(np.int64)
+    picture = Image.new("L", (ACROSS * SIDE, 2 * SHOWN // ACROSS * SIDE))
+    for place, index in enumerate(chosen):
+        left, top = place % ACROSS * SIDE, place // ACROSS * 2 * SIDE
+        for pixels, below in ((run_data.pixels[rows[shown][index]], 0), (changed[index], SIDE)):
+            picture.paste(Image.fromarray(np.asarray(pixels)).resize((SIDE, SIDE)), (left, top + below))
+    picture.save(asked.picture, quality=85)
 
 
 def probabilities(model: Model, logits: NDArray[np.floating]) -> Floats:
