@@ -79,7 +79,7 @@ def calibrate(
     All are fitted on validation slices and stored in the model file. The operating point is the least probability that
     makes a slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else
     of 0.9. The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
-    The test part is evaluated, never fitted on.
+    The test part, where there is one, is evaluated, never fitted on.
 
     \b
     Example: lungcli calibrate compress-mobilenetv2-phantom --target-sensitivity 0.95
@@ -104,40 +104,48 @@ def calibrate(
     card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)
     _require_reached(card, referral_target, operating_target)
     model, split = dataclasses.replace(model, card=card), run_data.split
-    evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
-    if card.figures is not None:
-        card = evaluate.with_figures(card, evaluation)
-    test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
+    test_result = findings = None
+    # A final fit has no test part.
+    if split.test:
+        evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
+        findings = operating_point.measure(evaluation)
+        if card.figures is not None:
+            card = evaluate.with_figures(card, evaluation)
+        if card.referral:
+            test_result = referral.measure(evaluation, card.referral.threshold, card.rule)
     model_file.write(path, card, output or path)
     if png is not None and card.referral:
         title = model_paths.name_of(path)
         plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class), png)
-    findings = operating_point.measure(evaluation)
     if json:
         fitted = {"model": model_paths.name_of(path)} | {name: getattr(card, name) for name in _FITTED}
         console.print_json(fitted | {"test": test_result, "test_operating_point": findings})
     else:
         show(card, test_result)
-        if card.operating_point and findings:
+        if card.operating_point:
             show_operating_point(card.operating_point, findings)
     console.info(f"written into {output or model_paths.name_of(path)}: temperature, operating point and referral")
 
 
-def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures") -> None:
-    """Print an operating point with what it gave on validation, and gives on the slices evaluated."""
+def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures | None") -> None:
+    """Print an operating point with what it gave on validation, and gives on the slices evaluated, if any."""
     from lungcli.cli import console
     from lungcli.views.figures import with_interval
     from lungcli.views.units import number
 
-    console.out().print(
+    lines = [
         f"suspicious from a probability of {point.threshold:.3f} ({point.target} on validation: "
-        f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})\n"
-        f"sensitivity {with_interval(findings.sensitivity)}, specificity {with_interval(findings.specificity)}\n"
-    )
+        f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})"
+    ]
+    if findings:
+        lines.append(
+            f"sensitivity {with_interval(findings.sensitivity)}, specificity {with_interval(findings.specificity)}"
+        )
+    console.out().print("\n".join([*lines, ""]))
 
 
 def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
-    """Print the result of a calibration, for validation and test."""
+    """Print the result of a calibration, for validation and, where there is a test part, for that."""
     from rich.table import Table
 
     from lungcli.cli import console
@@ -146,7 +154,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     from lungcli.views.figures import with_interval
     from lungcli.views.units import number
 
-    if card.calibration is None or card.referral is None or test_result is None:
+    if card.calibration is None or card.referral is None:
         console.warn("the split has no validation slices, so nothing was fitted; train on a split that has some")
         return
     out = console.out()
@@ -154,16 +162,19 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
     table = Table(box=None, pad_edge=False)
-    for title in ("", "validation\n(fitted)", f"test ({test_result.n} slices,\n{test_result.groups} groups)"):
-        table.add_column(title)
     point = referral.point_of(card.risk_coverage, card.referral)
-    table.add_row("coverage", number(point.coverage), with_interval(test_result.coverage))
-    table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
-    if test_result.malignant_sensitivity is not None:
-        interval = with_interval(test_result.malignant_sensitivity)
-        table.add_row(
-            f"{console.plain(card.positive_class)} sensitivity of those", number(point.malignant_sensitivity), interval
-        )
+    of_those = f"{console.plain(card.positive_class)} sensitivity of those".strip()
+    for title in ("", "validation\n(fitted)"):
+        table.add_column(title)
+    if test_result:
+        table.add_column(f"test ({test_result.n} slices,\n{test_result.groups} groups)")
+    for name, fitted, tested in (
+        ("coverage", point.coverage, test_result and test_result.coverage),
+        ("wrong, of those not referred", point.risk, test_result and test_result.risk),
+        (of_those, point.malignant_sensitivity, test_result and test_result.malignant_sensitivity),
+    ):
+        if fitted is not None:
+            table.add_row(name, number(fitted), *([with_interval(tested)] if tested else []))
     out.print(table)
     curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
     for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):

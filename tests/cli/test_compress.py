@@ -165,3 +165,6 @@ def test_a_final_fit_learns_from_the_test_part_and_has_the_figures_of_the_run_be
     assert "trained on the test part of 'phantom' as well, so no slices are left" in refused.stderr
     refused = call(own_workshop, "compress", "--final", RUN, "--epochs", "3", check=2)
     assert f"--final takes every setting from '{RUN}', and --epochs is another" in refused.stderr
+    calibrated = call(own_workshop, "calibrate", f"{RUN}-final").stdout
+    assert "(fitted)" in calibrated
+    assert "test (" not in calibrated
