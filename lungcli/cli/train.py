@@ -30,7 +30,7 @@ Final = Annotated[
     typer.Option(
         "--final",
         metavar="RUN",
-        help="Train the recipe of this run, or of its folds, on everything",
+        help="Run, or folds, to repeat on all slices",
         autocompletion=complete.runs,
         rich_help_panel="Data",
     ),
@@ -95,15 +95,13 @@ def compress(
 ) -> None:
     """Train teacher and student, distil, quantize, compare.
 
-    Stages: teacher, base student, distilled student, int8, table. Exit code 5 if a check fails. The same command again
-    goes on. Options override a recipe's.
+    Exit code 5 if a check fails. The same command again goes on.
 
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
-      lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
-      lungcli compress --recipe fast --data mine --name mine
-      lungcli compress --final mine  # the same on all slices, to ship
+      lungcli compress --recipe fast --data mine --name small
+      lungcli compress --final small  # once more on all slices
     """
     if source:
         if recipe or "teacher" in settings.typed:
