@@ -62,7 +62,8 @@ def imported(reference: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def natural(name: str) -> tuple[str | int, ...]:
+def natural(name: str) -> tuple[str | tuple[int, str], ...]:
     """Sort key of a file name in which 9 comes before 10."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+    parts = re.split(r"0*([0-9]+)", name.casefold())
+    # Python makes no number of more than 4,300 digits, and names in archives may have more.
+    return tuple((len(part), part) if i % 2 else part for i, part in enumerate(parts))

@@ -101,7 +101,8 @@ def correlation_blocks(thumbs: Thumbs) -> Iterator[tuple[slice, slice, Thumbs]]:
 
 def sequence_position(label: str, filename: str) -> tuple[str, int] | None:
     """Series and number of a file: `Normal case (12).jpg` is number 12 of the files named `Normal case (…`."""
-    match = re.search(r"([0-9]+)[^0-9]*$", PurePosixPath(filename).stem)
+    # The last 18 digits: Python makes no number of more than 4,300.
+    match = re.search(r"([0-9]{1,18})[^0-9]*$", PurePosixPath(filename).stem)
     return (f"{label}/{filename[: match.start()]}", int(match[1])) if match else None
 
 

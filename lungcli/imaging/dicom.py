@@ -11,10 +11,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from lungcli.core import paths
 from lungcli.core.errors import UnreadableInputError
 from lungcli.imaging import body_region, dicom_content, dicom_decoder, dicom_tags, hounsfield, jpeg_header, privacy
 from lungcli.imaging.picture import (
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 HEAD = 132
-# Each of 4,096 frames has a dozen, and a fragment of its own.
-MAX_ITEMS = 65_536
-# The tag of an item (PS3.5, section 7.5), in either order of bytes.
-_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+# Times that pydicom reads on: once or twice an element. Headers of 4,096 frames have 250,000 elements; a file of
+# 10 MB has room for a million that are empty, which take 4 s twice.
+MAX_READS = 1_500_000
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
@@ -89,7 +89,7 @@ def header(source: Path | bytes) -> Header:
     with _without_warnings():
         try:
             return _header_of(_dataset(source, header_only=True))
-        except _damage(UnreadableInputError):
+        except _damage():
             return Header(patient=_patient_at_least(source), complete=False)
 
 
@@ -125,7 +125,7 @@ def opened(source: Path | bytes, shown: str) -> "FileDataset":
         try:
             _require_pixels(dataset, shown)
         except _damage() as error:
-            raise _undecodable(shown) from error
+            raise _undecodable(shown, error) from error
     return dataset
 
 
@@ -149,7 +149,7 @@ def read_frame(dataset: "FileDataset", frame: int, shown: str) -> Picture:
                 grey, scale = hounsfield.read(dataset, frame, stored, shown)
                 region = body_region.elsewhere(dataset)
         except _damage() as error:
-            raise _undecodable(shown) from error
+            raise _undecodable(shown, error) from error
     if why_not:
         raise UnreadableInputError(f"cannot read {shown}: {why_not}", "choose the axial slices of the scan")
     if grey.shape != (int(dataset.Rows), int(dataset.Columns)) or not np.isfinite(grey).all():
@@ -168,35 +168,65 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _dataset(source: Path | bytes, *, header_only: bool) -> "FileDataset":
-    """Parse a file. Raises what pydicom raises, UnreadableInputError, and TooMuchError.
+    """Parse a file, of a path no more than is asked for. Raises what pydicom raises, and TooMuchError.
 
-    The last is for what would inflate to more than a slice, or has more items in sequences than many frames need: 8 MB
-    of empty ones took 31 s.
+    The last is for what would inflate to more than a slice, or has more elements, or more items in sequences, than many
+    frames need: 8 MB of empty items took 31 s.
     """
     dicom_decoder.load_pydicom()
     import pydicom
 
-    content = source if isinstance(source, bytes) else content_of(source, "")
-    head = content[:4096]
-    force = head[128:132] != b"DICM"
     tags = list(_HEADER) if header_only else None
-    ends, syntax = (0, "") if force else _meta(head)
-    if syntax == _DEFLATED:
-        content, force = _inflated(content[ends:]), True
-    if sum(map(content.count, _ITEMS)) > MAX_ITEMS:
-        raise TooMuchError(f"it has more than {MAX_ITEMS:,} items in sequences")
-    return pydicom.dcmread(io.BytesIO(content), force=force, stop_before_pixels=header_only, specific_tags=tags)
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = (
+            io.BytesIO(source) if isinstance(source, bytes) else stack.enter_context(paths.open_regular(source))
+        )
+        head = file.read(4096)
+        force = head[128:132] != b"DICM"
+        ends, syntax = (0, "") if force else _meta(head)
+        file.seek(0)
+        if syntax == _DEFLATED:
+            file.seek(ends)
+            file, force = io.BytesIO(_inflated(file.read(MAX_SLICE_BYTES))), True
+        counted = _Counted(file)
+        try:
+            return pydicom.dcmread(counted, force=force, stop_before_pixels=header_only, specific_tags=tags)
+        except _damage() as error:
+            # pydicom turns what ends the reading of an item into an error of its own.
+            raise counted.too_much or error from error
 
 
-def _damage(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What reading a damaged file raises, and `others`; asked for only then, since pydicom is slow to import."""
+class _Counted:
+    """A file that raises TooMuchError where it is read too often, or gives too many items of sequences."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._reads = self._items = 0
+        self.seek, self.tell = file.seek, file.tell
+        self.too_much: TooMuchError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(size)
+        self._reads += 1
+        self._items += content[:4] in dicom_tags.ITEMS
+        if self._reads > MAX_READS:
+            self.too_much = TooMuchError("it has hundreds of thousands of elements")
+        elif self._items > dicom_tags.MAX_ITEMS:
+            self.too_much = dicom_tags.too_many_items()
+        if self.too_much:
+            raise self.too_much
+        return content
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What reading a damaged file raises; asked for only then, since pydicom is slow to import."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    return (*others, OSError, BytesLengthException, InvalidDicomError, *DAMAGED)
+    return (OSError, BytesLengthException, InvalidDicomError, *DAMAGED)
 
 
 def _head(path: Path, count: int) -> bytes:
-    with path.open("rb") as file:
+    with paths.open_regular(path) as file:
         return file.read(count)
 
 
@@ -223,7 +253,7 @@ def _inflated(deflated: bytes) -> bytes:
 
 def _header_of(dataset: "FileDataset") -> Header:
     return Header(
-        series=str(getattr(dataset, "SeriesInstanceUID", None) or ""),
+        series=str(dicom_tags.value(dataset, "SeriesInstanceUID") or ""),
         place=dicom_tags.place(dataset, 0),
         frames=dicom_tags.frame_count(dataset),
         patient=privacy.words_of(dataset),
@@ -257,6 +287,7 @@ def _require_pixels(dataset: "FileDataset", shown: str) -> None:
         if len(dataset.PixelData) < frames * raw:
             raise ValueError("fewer pixels than it claims")
         return
+    dicom_tags.require_few_items(dataset.PixelData)
     count = 0
     for encoded in encaps.generate_frames(dataset.PixelData, number_of_frames=frames):
         count += 1
@@ -281,7 +312,9 @@ def _not_decoded(shown: str, compression: str, package: str) -> UnreadableInputE
     )
 
 
-def _undecodable(shown: str) -> UnreadableInputError:
+def _undecodable(shown: str, error: Exception) -> UnreadableInputError:
+    if isinstance(error, TooMuchError):
+        return damaged(shown, error)
     return UnreadableInputError(
         f"cannot read {shown}: its pixels are damaged or cut off",
         "copy it again, or export it uncompressed (Explicit VR Little Endian) or as PNG",

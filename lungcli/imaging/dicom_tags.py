@@ -4,18 +4,26 @@ import math
 from collections.abc import Iterable, MutableSequence
 from typing import TYPE_CHECKING, Any
 
+from lungcli.imaging.picture import TooMuchError
+
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 UNKNOWN_PLACE = math.inf
+# Each of 4,096 frames has a dozen, and a fragment of its own.
+MAX_ITEMS = 65_536
+# The tag of an item (PS3.5, section 7.5), in either order of bytes.
+ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+# In bytes. What 4,096 frames say of themselves is 8 MiB; to make sense of each 10 bytes takes up to 8 µs.
+_LONGEST_VALUE, _LONGEST_SEQUENCE = 1 << 16, 1 << 24
 
 
 def value(dataset: "Dataset", name: str) -> Any:
     """Return the value of a tag, None where it is missing or empty; `1,5` in a decimal string is 1.5.
 
-    Raises what pydicom raises on other damage.
+    Raises what pydicom raises on other damage, TooMuchError for a value of more than 64 KiB.
     """
-    content = getattr(dataset, name, None)
+    content = _bounded(dataset, name, _LONGEST_VALUE)
     if content is None or (isinstance(content, str) and not content.strip()):
         return None
     # pydicom leaves a decimal string that is no number a string.
@@ -40,8 +48,30 @@ def texts(dataset: "Dataset", names: Iterable[str]) -> list[str]:
 
 
 def items(dataset: "Dataset", sequence: str) -> list["Dataset"]:
-    """Return the items of a sequence, none where it is missing."""
-    return list(getattr(dataset, sequence, None) or [])
+    """Return the items of a sequence, none where it is missing. Raises TooMuchError for one of more than 16 MiB."""
+    return list(_bounded(dataset, sequence, _LONGEST_SEQUENCE) or [])
+
+
+def require_few_items(encoded: bytes) -> None:
+    """Raise TooMuchError for more items of sequences, or fragments of pixels, than many frames need."""
+    if sum(map(encoded.count, ITEMS)) > MAX_ITEMS:
+        raise too_many_items()
+
+
+def too_many_items() -> TooMuchError:
+    """The error of what has more items in sequences than many frames need."""
+    return TooMuchError(f"it has more than {MAX_ITEMS:,} items in sequences")
+
+
+def _bounded(dataset: "Dataset", name: str, most: int) -> Any:
+    """Return what a tag holds, None where it is missing. Raises TooMuchError for more than `most` bytes, or items."""
+    encoded = getattr(dataset.get_item(name), "value", None)
+    # Not yet made sense of.
+    if isinstance(encoded, bytes):
+        if len(encoded) > most:
+            raise TooMuchError(f"its {name} has more than {most >> 10:,} KiB")
+        require_few_items(encoded)
+    return getattr(dataset, name, None)
 
 
 def frame_count(dataset: "Dataset") -> int:

@@ -27,10 +27,11 @@ SUFFIXES = (*_META_IMAGE, ".nrrd", ".nhdr")
 MAX_SLICES = 4096
 # Bytes; a header is shorter.
 _HEADER = 1 << 16
-_META_IMAGE_PATIENT = re.compile(rb"^\s*(TransformMatrix|Orientation|Rotation)\s*[=:]", re.MULTILINE)
-_META_IMAGE_DATA = re.compile(rb"^\s*ElementDataFile\s*[=:]\s*(.*?)\s*$", re.MULTILINE)
+# Whatever a header holds, these take time in proportion to its length: no two parts of one match the same spaces.
+_META_IMAGE_PATIENT = re.compile(rb"^[ \t]*(TransformMatrix|Orientation|Rotation)[ \t]*[=:]", re.MULTILINE)
+_META_IMAGE_DATA = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
 _NRRD_PATIENT = re.compile(rb"^space directions:", re.MULTILINE | re.IGNORECASE)
-_NRRD_DATA = re.compile(rb"^data ?file:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD_DATA = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +80,11 @@ def _header_problem(header: bytes, suffix: str, source: Path | bytes) -> str:
         data, oriented = _NRRD_DATA.search(header), _NRRD_PATIENT.search(header)
     if not oriented:
         return "nothing in it says how the patient lies (no direction matrix)"
-    if not data or data[1].upper() == b"LOCAL":
+    named = data[1].strip() if data else b"LOCAL"
+    if named.upper() == b"LOCAL":
         return ""
-    beside = PurePath(os.fsdecode(data[1]))
-    if beside.name != str(beside) or re.search(rb"%|\s|^LIST", data[1]):
+    beside = PurePath(os.fsdecode(named))
+    if beside.name != str(beside) or re.search(rb"%|\s|^LIST", named):
         return "its values lie in several files, or in another folder"
     if isinstance(source, bytes):
         return "its values lie in another file; unpack both into one folder"

@@ -42,6 +42,8 @@ _MONTHS = "january february march april may june july august september october n
 _WORD = re.compile(
     r"(?:[^\W_]|[\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0670\u0900-\u0903\u093a-\u094f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e])+"
 )
+# Of each tag. Names and numbers have 64 letters (PS3.5, 6.2), paths no parts that are longer.
+_MOST_VALUES, _LONGEST = 64, 1024
 _IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "œ": "oe", "ß": "ss"})
 # What Unicode does not take apart.
@@ -64,17 +66,22 @@ def words_of(dataset: "Dataset") -> frozenset[str]:
     in any usual order.
     """
     words: set[str] = set()
-    for name in dicom_tags.texts(dataset, _PERSONS):
+    for name in _texts(dataset, _PERSONS):
         words |= _person(name)
-    others = [text for item in dicom_tags.items(dataset, _OTHER_IDS) for text in dicom_tags.texts(item, ("PatientID",))]
-    for text in (*dicom_tags.texts(dataset, _NUMBERS[:2]), *others):
+    others = dicom_tags.items(dataset, _OTHER_IDS)[:_MOST_VALUES]
+    for text in (*_texts(dataset, _NUMBERS[:2]), *(text for item in others for text in _texts(item, ("PatientID",)))):
         words |= _number(text)
-    for text in dicom_tags.texts(dataset, _NUMBERS[2:]):
+    for text in _texts(dataset, _NUMBERS[2:]):
         words |= {word for word in _number(text) if len(word) >= _LEAST_ACCESSION}
-    for text in dicom_tags.texts(dataset, _DATES):
+    for text in _texts(dataset, _DATES):
         words |= _number(text) | _date(text)
     # A single letter, such as the M of a middle name, names nobody; a single ideograph is a family.
     return frozenset(word for word in words if len(word) > 1 or _IDEOGRAPH.match(word))
+
+
+def _texts(dataset: "Dataset", names: Iterable[str]) -> list[str]:
+    """Return values of some tags as text, as many and as much of each as may name a patient."""
+    return [text[:_LONGEST] for name in names for text in dicom_tags.texts(dataset, (name,))[:_MOST_VALUES]]
 
 
 def hidden(path: str, words: Iterable[str]) -> str:

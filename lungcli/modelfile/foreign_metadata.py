@@ -6,7 +6,7 @@ first.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -39,7 +39,7 @@ class _Preprocessing(msgspec.Struct, frozen=True):
     """As `transformers.BaseImageProcessor` writes it; sizes are {height, width}, {shortest_edge} or a number."""
 
     do_rescale: bool = True
-    rescale_factor: float = 1 / _MOST_GREY
+    rescale_factor: Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)] = 1 / _MOST_GREY
     do_normalize: bool = False
     image_mean: tuple[float, ...] = (0.0,)
     image_std: tuple[float, ...] = (1.0,)

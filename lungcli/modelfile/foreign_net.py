@@ -42,7 +42,8 @@ OPTIONS = {
     "mean": "--scale 0..1|0..255|imagenet (or --mean and --std)",
     "resize": "--resize stretch|crop|lungs",
 }
-_NAMED_CLASS = re.compile(r"\d+: ?(?:'([^']*)'|\"([^\"]*)\")")
+# Looked for where a number begins: at each of its digits, a million of them would take hours.
+_NAMED_CLASS = re.compile(r"(?<!\d)\d+: ?(?:'([^']*)'|\"([^\"]*)\")")
 _OTHER_TASKS = {"detect": "detector", "obb": "detector", "pose": "detector", "segment": "segmenter"}
 
 

@@ -35,21 +35,24 @@ class Visits:
         if not sent:
             return
         number = self._newest[session] = next(self._numbers)
-        yield html.progress(0, min(len(sent), MAX_PICTURES)), ""
         try:
-            for shown in self._shown(sent, name, visitor):
-                if self._newest.get(session) != number:
-                    break
-                if shown:
-                    yield shown
-        except LungcliError as error:
+            yield html.progress(0, min(len(sent), MAX_PICTURES)), ""
+            try:
+                for shown in self._shown(sent, name, visitor):
+                    if self._newest.get(session) != number:
+                        break
+                    if shown:
+                        yield shown
+            except LungcliError as error:
+                if self._newest.get(session) == number:
+                    yield "", html.error_message(error.message, error.hint)
+            if self._newest.get(session) != number:
+                # What Gradio sends at the end once more.
+                yield None, None
+        finally:
+            # Of a visitor who leaves as well, or what sessions call themselves would fill memory.
             if self._newest.get(session) == number:
-                yield "", html.error_message(error.message, error.hint)
-        if self._newest.get(session) == number:
-            del self._newest[session]
-        else:
-            # What Gradio sends at the end once more.
-            yield None, None
+                del self._newest[session]
 
     def _shown(self, sent: tuple[Upload, ...], name: str, visitor: str) -> Iterator[Shown | None]:
         """Yield what is new after each picture, None where that is nothing."""

@@ -61,3 +61,10 @@ def test_accepted_names_stay_in_their_folder(name: str) -> None:
 
 def test_natural_order() -> None:
     assert sorted(["a10", "a9", "A1", "b", "a"], key=names.natural) == ["a", "A1", "a9", "a10", "b"]
+    assert sorted(["a010b2", "a10b1", "a00", f"a{'9' * 5_000}", "a9"], key=names.natural) == [
+        "a00",
+        "a9",
+        "a10b1",
+        "a010b2",
+        f"a{'9' * 5_000}",
+    ]

@@ -191,6 +191,7 @@ def test_near_copies_are_joined_in_few_rounds(monkeypatch: pytest.MonkeyPatch) -
 def test_the_number_of_a_file_is_the_last_in_its_name() -> None:
     assert groups.sequence_position("normal", "Normal case (12).jpg") == ("normal/Normal case (", 12)
     assert groups.sequence_position("a", "p003-s02.png") == ("a/p003-s", 2)
+    assert groups.sequence_position("a", f"{'9' * 5_000}.png") == (f"a/{'9' * 4_982}", 10**18 - 1)
     assert groups.sequence_position("a", "scan.png") is None
 
 

@@ -11,7 +11,8 @@ import pytest
 from lungcli.search import studies
 from lungcli.search import trials as search_trials
 from tests.datasets.servers import Answer, Served
-from tests.faults.commands import PATIENCE, Call, require_whole
+from tests.faults.commands import PATIENCE, TINY, Call, events_of, figures, require_whole, results
+from tests.faults.conftest import RUN
 from tests.faults.test_kills import archive
 from tests.search import trying
 
@@ -91,6 +92,17 @@ def test_a_download_ends(clock: dict[str, str], served: Served, slices: Path, tm
     require_whole(home)
     assert (home / "data" / "chest-ctscan" / "manifest.json").is_file()
     assert len(served.asked) == 1
+
+
+def test_a_training_ends_as_it_would_and_is_shown(clock: dict[str, str], made: Path, phantoms: Path) -> None:
+    """Its scratch folders and locks are not taken from it, and its events have the times that the clock said."""
+    under(clock, Call(home=phantoms, arguments=("train", "--model", "ownmodel", "--name", RUN, *TINY)))
+    assert results(phantoms, RUN) == results(made, RUN)
+    assert figures(events_of(phantoms, RUN)) == figures(events_of(made, RUN))
+    times = [event.time for event in events_of(phantoms, RUN)]
+    assert times != sorted(times)
+    for words in (("runs", "list"), ("runs", "show", RUN), ("dashboard", "--once")):
+        assert "done" in under(clock, Call(home=phantoms, arguments=words))
 
 
 def test_a_search_of_two_processes_does_every_trial_once(

@@ -10,14 +10,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from lungcli.core import runs
+from lungcli.core.events import BatchDone, EpochDone, Event, StageStarted, StrategyDone, StrategyStarted, decode
 from tests.datasets.servers import Answer, Served
 from tests.faults.commands import (
     TINY,
+    Begun,
     Call,
     appears,
     events_of,
@@ -133,6 +136,35 @@ def test_a_distillation_that_was_killed_ends_as_an_unbroken_one(made: Path, coun
     finished(Call(home=whole, arguments=arguments))
     broken(Call(home=made, arguments=arguments), "distilled", work_of(whole, "distilled"), count)
     same(whole, made, "distilled")
+
+
+@both(0)
+def test_a_compression_killed_in_every_stage_ends_as_an_unbroken_one(made: Path, count: int) -> None:
+    """Each stage at one of its events at least, and when its last file has just been written."""
+    limits = ("--max-drop", 1, "--max-int8-drop", 1)
+    arguments = ("compress", "-s", "ownmodel", "-t", "ownmodel", "--name", "small", "--prune", 0.3, *limits, *TINY)
+    whole = made.with_name("whole")
+    shutil.copytree(made, whole)
+    finished(Call(home=whole, arguments=arguments))
+    moments = moments_of(whole, "small")
+    assert list(moments) == ["teacher", "base", "pruned", "student", "int8", "evaluate"]
+    call, folder, rng = Call(home=made, arguments=arguments), made / "runs" / "small", random.Random(0)
+    for stage, events in moments.items():
+        drawn = rng.sample(range(len(events)), min(max(kills(count) // len(moments), 1), len(events)))
+        for moment in sorted(drawn):
+            # A kill that came late may have passed the next moment too.
+            if not comes_to(folder, {events[moment]}, 0)():
+                assert kill(call, comes_to(folder, set(events[moment:])), 0, rng)
+            require_whole(made)
+        last = folder / ("int8/evaluation.json" if stage == "evaluate" else f"{stage}/model.onnx")
+        assert not last.exists()
+        # When the last file of all is there, little is left to do.
+        assert kill(call, last.exists, 0, rng) or stage == "evaluate"
+        require_whole(made)
+    finished(call)
+    same(whole, made, "small")
+    assert evaluations(whole, "small") == evaluations(made, "small")
+    assert not [path for name in ("*.partial", "checkpoint*") for path in folder.rglob(name)]
 
 
 @both(1)
@@ -282,6 +314,42 @@ def work_of(home: Path, name: str) -> float:
     """Seconds that an unbroken run took from its first event to its last."""
     times = [event.time for event in runs.events(runs.read(home / "runs" / name))]
     return (times[-1] - times[0]).total_seconds()
+
+
+Moment = tuple[str, ...]
+"""An event, without what it measured."""
+
+
+def moment_of(event: Event) -> Moment:
+    return tuple(str(getattr(event, name, "")) for name in ("__class__", "stage", "epoch", "batch", "strategy"))
+
+
+def moments_of(home: Path, name: str) -> dict[str, list[Moment]]:
+    """The moments of each stage of an unbroken run while it works, in their order.
+
+    Not those of checkpoints: killed between a checkpoint and its event, a run does not come to that event again.
+    """
+    moments: dict[str, list[Moment]] = {}
+    for event in events_of(home, name):
+        if isinstance(event, StageStarted | BatchDone | EpochDone | StrategyStarted | StrategyDone):
+            moments.setdefault(event.stage, []).append(moment_of(event))
+    return moments
+
+
+def comes_to(folder: Path, moments: Collection[Moment], after: int | None = None) -> Begun:
+    """Whether a run has come to one of these moments after its first `after` events, or else after now."""
+    path = folder / "events.jsonl"
+
+    def lines() -> list[bytes]:
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+    since = len(lines()) if after is None else after
+    return lambda: any(moment_of(decode(line)) in moments for line in lines()[since:])
+
+
+def evaluations(home: Path, name: str) -> dict[str, bytes]:
+    """The evaluation of each model of a run on the test part."""
+    return {file: content for file, content in contents(home / "runs" / name).items() if "evaluation" in file}
 
 
 def last_epoch(home: Path) -> int:

@@ -17,7 +17,7 @@ from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.export import formats
 from lungcli.imaging.preprocessing import prepare_file
 from lungcli.metrics import calibration
-from lungcli.modelfile import adopt, foreign_net, model_file, model_paths
+from lungcli.modelfile import adopt, foreign_metadata, foreign_net, model_file, model_paths
 from lungcli.modelfile.adopt import Adopted
 from lungcli.modelfile.foreign_net import Conventions
 from tests.modelfile import foreign, graphs
@@ -247,3 +247,10 @@ def test_names_that_forge_lines_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="a name in it is no line of text"):
         adopt.adopt(source, adopt.free_name("yolo"), Conventions())
     assert not paths.models_home().exists()
+
+
+def test_a_scale_of_nothing_beside_a_net_is_damage(tmp_path: Path) -> None:
+    for factor in ("0", "1e-320", "1e999"):
+        (tmp_path / "preprocessor_config.json").write_text(f'{{"rescale_factor": {factor}}}')
+        with pytest.raises(ModelFileError, match=r"preprocessor_config\.json is damaged"):
+            foreign_metadata.beside(tmp_path / "net.onnx")

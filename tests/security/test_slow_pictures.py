@@ -1,7 +1,8 @@
-"""Small files that would take long or much: refused, or read, within bounds that a process of its own measures."""
+"""Files that would take long or much: refused, or read, within bounds that a process of its own measures."""
 
+import gzip
 import io
-import resource
+import os
 import struct
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 
 from tests.imaging import dicoms
 
@@ -21,6 +25,7 @@ MOST_SECONDS, MOST_BYTES = 10, 1536 << 20
 CHILD = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 from lungcli.core.errors import LungcliError
 from lungcli.modelfile import model_file
 from lungcli.predict import inputs
@@ -34,6 +39,22 @@ for item in inputs.items(sys.argv[1:], inputs.Naming()):
         print(error.message)
 """
 
+# As what reads files of many slices does, with the memory that it may have.
+PARTS_BYTES = 4 << 30
+PARTS_CHILD = f"""
+import resource, sys, time
+from lungcli.predict import inputs
+resource.setrlimit(resource.RLIMIT_AS, ({PARTS_BYTES}, {PARTS_BYTES}))
+begun = time.process_time()
+items = list(inputs.items(sys.argv[1:], inputs.Naming()))
+seconds = [time.process_time() - begun]
+for item in (items[0], items[len(items) // 2], items[-1]):
+    begun = time.process_time()
+    item.read()
+    seconds.append(time.process_time() - begun)
+print(len(items), seconds[0], max(seconds[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
 
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -45,6 +66,13 @@ def png(width: int, height: int) -> bytes:
     content = b"".join(squeezer.compress(row) for _ in range(height)) + squeezer.flush()
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+def chunks(count: int) -> bytes:
+    """Write a black picture with empty chunks of text before its pixels."""
+    whole = png(64, 64)
+    at = whole.index(b"IDAT") - 4
+    return whole[:at] + chunk(b"tEXt", b"k\0v") * count + whole[at:]
 
 
 def scans(side: int, count: int) -> bytes:
@@ -69,12 +97,30 @@ def pages(count: int) -> bytes:
     return bytes(content)
 
 
-def items(count: int) -> bytes:
-    """Write a DICOM file with a private sequence of empty items."""
+def items(count: int, tag: bytes = b"\x09\x20\x01\x10", *, ends: bool = False) -> bytes:
+    """Write a DICOM file with a sequence, private by default, of empty items, which says how long it is, or `ends`."""
     whole = dicoms.dicom()
     at = whole.index(b"\xe0\x7f\x10\x00")
     empty = b"\xfe\xff\x00\xe0\0\0\0\0" * count
-    return whole[:at] + b"\x09\x20\x01\x10SQ\0\0" + struct.pack("<I", len(empty)) + empty + whole[at:]
+    length, end = (0xFFFFFFFF, b"\xfe\xff\xdd\xe0\0\0\0\0") if ends else (len(empty), b"")
+    return whole[:at] + tag + b"SQ\0\0" + struct.pack("<I", length) + empty + end + whole[at:]
+
+
+def elements(count: int) -> bytes:
+    """Write a DICOM file with private elements of a letter each, the same one again and again."""
+    whole = dicoms.dicom()
+    at = whole.index(b"\xe0\x7f\x10\x00")
+    return whole[:at] + b"\x09\x20\x01\x10LO\x02\x00A " * count + whole[at:]
+
+
+def patient(words: int) -> bytes:
+    """Write a DICOM file of a patient with so many different numbers."""
+    whole = dicoms.dicom()
+    at = whole.index(b"\x10\x00\x20\x00LO")
+    end = at + 8 + int.from_bytes(whole[at + 6 : at + 8], "little")
+    numbers = b" ".join(b"%d" % number for number in range(words))
+    numbers += b" " * (len(numbers) % 2)
+    return whole[:at] + b"\x10\x00\x20\x00UT\0\0" + struct.pack("<I", len(numbers)) + numbers + whole[end:]
 
 
 def members(count: int) -> bytes:
@@ -89,11 +135,68 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "strip.png": (lambda: png(2_000_000, 32), "2000000×32 pixels are no slice"),
     "narrow.png": (lambda: png(40, 16_000), "40×16000 pixels are no slice"),
     "largest.png": (lambda: png(8_000, 7_999), "read"),
+    "chunks.png": (lambda: chunks(1_000_000), "it has more than 65,536 chunks, more than a slice needs"),
+    "some-chunks.png": (lambda: chunks(10_000), "read"),
     "scans.jpg": (lambda: scans(7_900, 400), "scans, more than a slice needs"),
     "few-scans.jpg": (lambda: scans(64, 400), "read"),
     "pages.tif": (lambda: pages(400_000), "it holds more than 99 pages"),
-    "items.dcm": (lambda: items(1_000_000), "it has more than 65,536 items in sequences, more"),
+    "items.dcm": (lambda: items(1_000_000, ends=True), "it has more than 65,536 items in sequences, more"),
+    "unread-items.dcm": (lambda: items(1_000_000), "read"),
+    "groups.dcm": (lambda: items(1_000_000, b"\x00\x52\x30\x92"), "it has more than 65,536 items in sequences, more"),
     "some-items.dcm": (lambda: items(10_000), "read"),
+    "elements.dcm": (lambda: elements(1_000_000), "it has hundreds of thousands of elements, more than a slice needs"),
+    "some-elements.dcm": (lambda: elements(100_000), "read"),
+    "patient.dcm": (lambda: patient(4_000_000), "read"),
+}
+
+
+def frames(path: Path, count: int, width: int, height: int, **tags: Any) -> int:
+    """Write frames of zeros, without using the disk for them; return their number."""
+    made = dicoms.dataset(Rows=height, Columns=width, NumberOfFrames=count, PixelData=b"", **tags)
+    made.save_as(path, enforce_file_format=True)
+    size = 2 * width * height * count
+    content = path.read_bytes()[:-4] + struct.pack("<I", size)
+    path.write_bytes(content)
+    os.truncate(path, len(content) + size)
+    return count
+
+
+def placed_frames(path: Path) -> int:
+    """Write as many frames as there may be, each with its own place and plane."""
+    groups = []
+    for number in range(4_096):
+        position, plane, group = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient, plane.ImageOrientationPatient = [0, 0, number], dicoms.AXIAL
+        group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [plane]
+        groups.append(group)
+    return frames(path, len(groups), 64, 64, PerFrameFunctionalGroupsSequence=groups)
+
+
+def volume(path: Path, kind: str, *shape: int) -> int:
+    """Write a NIfTI volume of air, without using the disk for it; return how many slices it has."""
+    import nibabel
+
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(kind)
+    header.set_data_shape(shape)
+    header.set_sform(np.diag([1, 1, 1, 1]), code=1)
+    header.set_slope_inter(1, -1_024)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    plain.write_bytes(header.binaryblock + bytes(4))
+    os.truncate(plain, 352 + int(np.prod(shape)) * np.dtype(kind).itemsize)
+    if plain != path:
+        path.write_bytes(gzip.compress(plain.read_bytes(), 1))
+    return shape[2]
+
+
+LARGEST: dict[str, Callable[[Path], int]] = {
+    "many-frames.dcm": lambda path: frames(path, 4_096, 362, 362),
+    "large-frames.dcm": lambda path: frames(path, 8, 8_000, 7_999),
+    "placed-frames.dcm": placed_frames,
+    "many.nii": lambda path: volume(path, "<i2", 512, 512, 2_047),
+    "many.nii.gz": lambda path: volume(path, "<i2", 512, 512, 2_047),
+    "large.nii": lambda path: volume(path, "<f8", 4_096, 4_096, 7),
 }
 
 
@@ -111,7 +214,21 @@ def test_a_picture_takes_bounded_time_and_memory(name: str, tmp_path: Path) -> N
     (tmp_path / name).write_bytes(make())
     (told,) = _read(tmp_path / name)
     assert outcome in told
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_files_of_many_slices_take_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
+    """Opening one, and reading a slice, as much as a picture; figures for the table of worst costs with `-s`."""
+    slices = LARGEST[name](tmp_path / name)
+    command = [sys.executable, "-c", PARTS_CHILD, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    count, opening, slowest, megabytes = map(float, done.stdout.split())
+    print(f"{name}: opened in {opening:.1f} s, a slice in {slowest:.1f} s, {megabytes:.0f} MB")
+    assert count == slices
+    assert max(opening, slowest) <= MOST_SECONDS
+    assert megabytes < PARTS_BYTES >> 20
 
 
 def test_an_archive_of_very_many_empty_members_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ ASKED = (
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: " ".join(asked[:2]))
 def test_a_pipe_or_device_is_one_error(asked: tuple[str, ...], home: Path, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.toml")
+    for name in ("pipe.toml", "pipe.dcm"):
+        os.mkfifo(tmp_path / name)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "x.png").write_bytes(pictures.png(1))
     places = {
@@ -38,7 +39,7 @@ def test_a_pipe_or_device_is_one_error(asked: tuple[str, ...], home: Path, tmp_p
         "PICTURE": tmp_path / "folder" / "x.png",
         "MODEL": graphs.model_file(tmp_path / "m.onnx"),
     }
-    for place in (tmp_path / "pipe.toml", Path("/dev/zero")):
+    for place in (tmp_path / "pipe.toml", tmp_path / "pipe.dcm", Path("/dev/zero")):
         words = [str({**places, "PLACE": place}.get(word, word)) for word in asked]
         done = called(home, *words)
         assert done.returncode in (1, 2, 3, 4), done

@@ -77,6 +77,16 @@ def test_what_a_session_asked_for_before_is_given_up(model: Path) -> None:
     assert visited._newest == {}
 
 
+def test_nothing_is_kept_of_a_visitor_who_leaves(model: Path) -> None:
+    visited = Visits({"m": model}, Stub(unreadable))
+    for leaves_after in (1, 2):
+        shown = visited.show(uploads(9), "m", "a", "s")
+        for _ in range(leaves_after):
+            next(shown)
+        shown.close()  # type: ignore[attr-defined]
+        assert visited._newest == {}
+
+
 def test_pictures_beyond_the_limit_of_the_page_are_counted(model: Path) -> None:
     stub = Stub(unreadable)
     *_, (_, results) = Visits({"m": model}, stub).show(uploads(MAX_PICTURES + 3), "m", "a", "s")

@@ -72,7 +72,7 @@ def class_name(folder: str) -> str:
     The same letters in another Unicode form are the same class: macOS writes ö as o and a mark.
     """
     plain = unicodedata.normalize("NFC", folder).strip().casefold()
-    spelled = re.sub(r"[\s_-]+cases?$", "", plain)
+    spelled = re.sub(r"(?<![\s_-])[\s_-]+cases?$", "", plain)
     return _CLASSES.get(spelled, plain)
 
 

@@ -50,8 +50,8 @@ def checked_members(archive: zipfile.ZipFile) -> tuple[zipfile.ZipInfo, ...]:
     a drive, a backslash), is a link or encrypted, when two are named alike but for case, or when it would unpack to
     too much.
     """
-    # Not `is_dir`, which fails on a member without a name.
-    files = tuple(item for item in archive.infolist() if not item.filename.endswith("/"))
+    # Not `is_dir`, which fails on a member without a name, and takes one for a folder that is cut at a NUL.
+    files = tuple(item for item in archive.infolist() if not item.orig_filename.endswith("/"))
     for item in files:
         if reason := _danger(item):
             raise UnreadableInputError(

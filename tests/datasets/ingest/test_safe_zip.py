@@ -46,6 +46,13 @@ def test_members_named_to_land_outside(tmp_path: Path, name: str, why: str) -> N
     assert refusal(path) == f"refused the .zip file: its member {name!r} {why}"
 
 
+def test_a_name_that_is_cut_at_a_nul_is_no_folder(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"a/x.png": png(1)})
+    path.write_bytes(path.read_bytes().replace(b"a/x.png", b"a/\0.png"))
+
+    assert refusal(path) == "refused the .zip file: its member 'a/' has a backslash or NUL in its name"
+
+
 def test_names_that_only_look_dangerous(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"a..b/c...png": png(1)})
 
