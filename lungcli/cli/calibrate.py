@@ -159,17 +159,15 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     point = referral.point_of(card.risk_coverage, card.referral)
     table.add_row("coverage", number(point.coverage), with_interval(test_result.coverage))
     table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
-    if test_result.malignant_sensitivity is not None:
-        interval = with_interval(test_result.malignant_sensitivity)
-        table.add_row(
-            f"{console.plain(card.positive_class)} sensitivity of those", number(point.malignant_sensitivity), interval
-        )
+    if test_result.sensitivity is not None:
+        interval = with_interval(test_result.sensitivity)
+        table.add_row(f"{console.plain(card.positive_class)} sensitivity of those", number(point.sensitivity), interval)
     out.print(table)
     curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
     for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
         curve.add_column(title, justify="left" if not title else "right")
     for item in card.risk_coverage:
-        cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
+        cells = (item.coverage, item.threshold, item.risk, item.sensitivity)
         mark = "  ← chosen" if item == point else ""
         curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
@@ -199,10 +197,8 @@ def show_selective(selective: "SelectiveFigures") -> None:
 
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
-    if selective.malignant_sensitivity is not None:
-        lines += (
-            f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.malignant_sensitivity)}"
-        )
+    if selective.sensitivity is not None:
+        lines += f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.sensitivity)}"
     console.out().print(lines + "\n")
 
 

@@ -28,8 +28,8 @@ def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
     for title in headings:
         table.add_column(title, justify="left" if title in headings[:2] else "right")
     for row in rows:
-        figures = (row.balanced_accuracy, row.malignant_sensitivity, row.malignant_specificity)
-        flips = (f"{row.flips:.1%}", "–" if row.malignant_flips is None else f"{row.malignant_flips:.1%}")
+        figures = (row.balanced_accuracy, row.sensitivity, row.specificity)
+        flips = (f"{row.flips:.1%}", "–" if row.positive_flips is None else f"{row.positive_flips:.1%}")
         shown = row.change if row.strength < 2 else ""
         table.add_row(
             shown, row.setting, *(number(figure.value) for figure in figures), *(flips if row.strength else ())
@@ -40,10 +40,10 @@ def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
     worst = max(changed, key=lambda row: row.flips)
     most = f"most flips: {worst.flips:.1%} of the slices, under {worst.change}, {worst.setting}"
     out.print(most if worst.flips else "nothing flips")
-    measured = [row for row in changed if row.malignant_sensitivity.value is not None]
+    measured = [row for row in changed if row.sensitivity.value is not None]
     if measured:
-        lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
-        interval = with_interval(lowest.malignant_sensitivity)
+        lowest = min(measured, key=lambda row: row.sensitivity.value or 0.0)
+        interval = with_interval(lowest.sensitivity)
         out.print(f"lowest {label} sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
     out.print()
 

@@ -19,10 +19,10 @@ def row(change: str, strength: int, setting: str, value: float | None, flips: fl
         strength=strength,
         setting=setting,
         balanced_accuracy=Estimate(value=0.5, low=0.25, high=0.75),
-        malignant_sensitivity=figure,
-        malignant_specificity=figure,
+        sensitivity=figure,
+        specificity=figure,
         flips=flips,
-        malignant_flips=None if value is None else flips / 2,
+        positive_flips=None if value is None else flips / 2,
     )
 
 

@@ -31,10 +31,10 @@ def _row(number: int, value: float | None) -> RobustnessFigures:
         strength=strength,
         setting=setting,
         balanced_accuracy=found,
-        malignant_sensitivity=found,
-        malignant_specificity=found,
+        sensitivity=found,
+        specificity=found,
         flips=0.5,
-        malignant_flips=value,
+        positive_flips=value,
     )
 
 
