@@ -95,15 +95,17 @@ def risk_coverage_curve(
 def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MALIGNANT) -> Image.Image:
     """Draw every metric under every perturbation with its interval; a line marks that of unchanged slices (rows[0]).
 
-    Sensitivity and specificity are of the class `positive`.
+    Sensitivity and specificity are of the class `positive`; without one they are left out.
     """
-    panels = (
-        _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
+    of_positive = (
         _Panel(title=f"{positive} sensitivity", colour=_RED, of=lambda row: row.sensitivity),
         _Panel(title=f"{positive} specificity", colour=_BLUE, of=lambda row: row.specificity),
-        _Panel(
-            title=f"predictions flipped (o: {positive})", colour=_GREEN, of=lambda row: _without_interval(row.flips)
-        ),
+    )
+    flipped = f"predictions flipped (o: {positive})" if positive else "predictions flipped"
+    panels = (
+        _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
+        *(of_positive if positive else ()),
+        _Panel(title=flipped, colour=_GREEN, of=lambda row: _without_interval(row.flips)),
     )
     offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
     heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]
@@ -125,7 +127,7 @@ def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MA
         _forest(draw, panel, rows, heights, left)
     for row, y in zip(rows, heights, strict=True):
         if row.positive_flips is not None and row.strength:
-            x = _NAMES + 3 * (_PANEL + _GAP) + row.positive_flips * _PANEL
+            x = _NAMES + (len(panels) - 1) * (_PANEL + _GAP) + row.positive_flips * _PANEL
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=_RED, width=2)
     return image
 

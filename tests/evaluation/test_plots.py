@@ -72,6 +72,9 @@ def test_every_row_of_the_robustness_plot_is_drawn() -> None:
     middle = ink[:, 288:304].any(axis=1)
     assert middle.sum() > 8 * len(rows)
     assert _has(image, BLUE) > _has(plots.robustness([_row(number, None) for number in range(25)], "title"), BLUE)
+    without = plots.robustness(rows, "title", positive="")
+    assert without.size[0] < image.size[0]
+    assert not _has(without, BLUE)
 
 
 def test_pictures_are_saved_as_png(tmp_path: Path) -> None:
