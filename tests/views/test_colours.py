@@ -48,7 +48,7 @@ def in_16_colours(colour: Color) -> str:
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
 def test_every_text_is_legible_on_every_ground_of_its_theme(theme: Theme) -> None:
     generated = theme.to_color_system().generate()
-    measured = {}
+    measured: dict[tuple[str, ...], float] = {}
     # Beside them the row of the cursor in a list that has the focus.
     for text, ground in (*itertools.product(TEXTS, GROUNDS), ("background", "primary")):
         below, said = Color.parse(generated[ground]), generated[text]

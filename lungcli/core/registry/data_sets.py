@@ -119,7 +119,6 @@ def _idc(collection: str) -> str:
     return f"pipx install idc-index, then: idc download {collection} --download-dir DIR; {_LABELS}"
 
 
-
 _BY_HAND = (
     DataSet(
         name="lidc-idri",
