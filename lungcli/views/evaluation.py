@@ -26,7 +26,7 @@ _FAIR = 0.05
 
 def rests_on(slices: int, groups: int, part: str = "", protocol: str = "") -> str:
     """`184 slices of 41 near-duplicate groups, test part, grouped split`."""
-    counts = f"{slices} slices of {groups} near-duplicate group{'' if groups == 1 else 's'}"
+    counts = f"{slices} slices of {groups} near-duplicate groups"
     return ", ".join([counts, *([f"{part} part"] if part else []), *([f"{protocol} split"] if protocol else [])])
 
 

@@ -15,7 +15,6 @@ def text(shown: RenderableType) -> str:
 
 def test_an_evaluation_says_what_it_rests_on() -> None:
     assert said.rests_on(6, 3) == "6 slices of 3 near-duplicate groups"
-    assert said.rests_on(6, 1) == "6 slices of 1 near-duplicate group"
     assert said.rests_on(6, 3, "test", "grouped") == "6 slices of 3 near-duplicate groups, test part, grouped split"
 
 
