@@ -171,7 +171,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     for name, fitted, tested in (
         ("coverage", point.coverage, test_result and test_result.coverage),
         ("wrong, of those not referred", point.risk, test_result and test_result.risk),
-        (of_those, point.malignant_sensitivity, test_result and test_result.malignant_sensitivity),
+        (of_those, point.sensitivity, test_result and test_result.sensitivity),
     ):
         if fitted is not None:
             table.add_row(name, number(fitted), *([with_interval(tested)] if tested else []))
@@ -180,7 +180,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
         curve.add_column(title, justify="left" if not title else "right")
     for item in card.risk_coverage:
-        cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
+        cells = (item.coverage, item.threshold, item.risk, item.sensitivity)
         mark = "  ← chosen" if item == point else ""
         curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
@@ -210,10 +210,8 @@ def show_selective(selective: "SelectiveFigures") -> None:
 
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
-    if selective.malignant_sensitivity is not None:
-        lines += (
-            f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.malignant_sensitivity)}"
-        )
+    if selective.sensitivity is not None:
+        lines += f", {console.plain(selective.positive_class)} sensitivity {with_interval(selective.sensitivity)}"
     console.out().print(lines + "\n")
 
 

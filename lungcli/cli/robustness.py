@@ -18,18 +18,19 @@ _MOST_REASONS = 5
 def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
     """Print a row for each change and strength; rows[0] is of the unchanged slices.
 
-    Sensitivity and specificity are of the class `positive`.
+    Sensitivity and specificity are of the class `positive`; without one there are none.
     """
     table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
     label = console.plain(positive)
-    of_positive = (f"{label}\n{name}".strip() for name in ("sensitivity", "specificity", "flips"))
-    sensitivity_of, specificity_of, flips_of = of_positive
-    headings = ("change", "", "balanced\naccuracy", sensitivity_of, specificity_of, "flips", flips_of)
+    of_positive = [f"{label}\n{name}" for name in ("sensitivity", "specificity", "flips")] if positive else []
+    headings = ("change", "", "balanced\naccuracy", *of_positive[:2], "flips", *of_positive[2:])
     for title in headings:
         table.add_column(title, justify="left" if title in headings[:2] else "right")
     for row in rows:
-        figures = (row.balanced_accuracy, row.malignant_sensitivity, row.malignant_specificity)
-        flips = (f"{row.flips:.1%}", "–" if row.malignant_flips is None else f"{row.malignant_flips:.1%}")
+        figures = (row.balanced_accuracy, row.sensitivity, row.specificity) if positive else (row.balanced_accuracy,)
+        flips = [f"{row.flips:.1%}"]
+        if positive:
+            flips.append("–" if row.positive_flips is None else f"{row.positive_flips:.1%}")
         shown = row.change if row.strength < 2 else ""
         table.add_row(
             shown, row.setting, *(number(figure.value) for figure in figures), *(flips if row.strength else ())
@@ -40,10 +41,10 @@ def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
     worst = max(changed, key=lambda row: row.flips)
     most = f"most flips: {worst.flips:.1%} of the slices, under {worst.change}, {worst.setting}"
     out.print(most if worst.flips else "nothing flips")
-    measured = [row for row in changed if row.malignant_sensitivity.value is not None]
+    measured = [row for row in changed if row.sensitivity.value is not None]
     if measured:
-        lowest = min(measured, key=lambda row: row.malignant_sensitivity.value or 0.0)
-        interval = with_interval(lowest.malignant_sensitivity)
+        lowest = min(measured, key=lambda row: row.sensitivity.value or 0.0)
+        interval = with_interval(lowest.sensitivity)
         out.print(f"lowest {label} sensitivity: {interval}, under {lowest.change}, {lowest.setting}")
     out.print()
 

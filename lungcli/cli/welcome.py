@@ -14,7 +14,7 @@ def show() -> None:
     lines = (
         f"lungcli {__version__}: small lung CT classifiers, trained, distilled, quantized and measured here",
         "",
-        "models     bundled, and what the runs have made",
+        f"models     bundled{', and what the runs have made' if run_names else ''}",
         f"data sets  {_listed(data_sets)}",
         f"runs       {_listed(run_names)}",
         "",

@@ -43,7 +43,7 @@ class BatchDone(_Event, frozen=True, kw_only=True, tag="batch-done"):
 class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     """One pass over the training part, and the validation part measured after it (with averaged weights).
 
-    `malignant_sensitivity` is that of the positive class, which was always malignant when the field got its name.
+    `sensitivity` is that of the positive class, which was always malignant when the file's field got its name.
     `load` is how many cores of the machine were busy in the last minute, `memory` the most bytes this process had; both
     are None where the system does not say, and in runs of earlier versions.
     """
@@ -54,7 +54,7 @@ class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     loss: float
     validation_loss: float
     balanced_accuracy: float
-    malignant_sensitivity: float | None
+    sensitivity: float | None = msgspec.field(name="malignant_sensitivity")
     learning_rate: float
     images_per_second: float
     best: bool

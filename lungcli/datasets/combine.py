@@ -156,7 +156,8 @@ def _require_agreement(members: Sequence[_Member]) -> None:
             raise UsageError(
                 f"the same slice is {other.slice.label} in {other.data.name!r} ({other.original.path}) "
                 f"and {member.slice.label} in {member.data.name!r} ({member.original.path})",
-                "where two words mean one class, rename one: --map OLD=NEW; else correct a data set, or leave one out",
+                "where two words mean one class, rename one: lungcli data combine A B --name AB --map OLD=NEW; "
+                "else correct a data set, or leave one out",
             )
 
 

@@ -138,6 +138,11 @@ def find(manifest: Manifest, spec: str) -> Path:
     path = Path(spec)
     if spec.endswith(".json") or path.is_file():
         return path.absolute()
+    if spec == GIVEN and GIVEN not in saved(manifest):
+        raise UsageError(
+            f"the data set {manifest.name!r} came without a split of its own",
+            "folders train/, val/ and test/, or a column split in labels.csv, are kept as one by `lungcli data import`",
+        )
     hint = f"grouped and random need no file; write one: lungcli data split '{manifest.name}'"
     return names.find(spec, saved(manifest), "split", hint)
 

@@ -22,10 +22,10 @@ Name = Literal["distillation", "quantization"]
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One check: `difference` is `model` minus `reference` in `metric`, `malignant` that of the sensitivity to the
+    """One check: `difference` is `model` minus `reference` in `metric`, `sensitivity` that of the sensitivity to the
     `positive_class`.
 
-    Both are on the slices of `part`, paired over near-duplicate groups; `malignant` is None for models without a
+    Both are on the slices of `part`, paired over near-duplicate groups; `sensitivity` is None for models without a
     positive class. `met` is whether neither falls by more than `max_drop`.
     """
 
@@ -37,7 +37,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     max_drop: float
     difference: Estimate
     metric: str = METRIC
-    malignant: Estimate | None = None
+    sensitivity: Estimate | None = None
     positive_class: str = MALIGNANT
 
 
@@ -63,8 +63,8 @@ def decide(
         )
     metric, difference = difference_in(metric, after, before)
     label = predictions.positive_class(after.classes, after.positive_class)
-    malignant = difference_in(_SENSITIVITY[0], after, before)[1] if label else None
-    is_small = difference.value is not None and within(difference, max_drop) and within(malignant, max_drop)
+    sensitivity = difference_in(_SENSITIVITY[0], after, before)[1] if label else None
+    is_small = difference.value is not None and within(difference, max_drop) and within(sensitivity, max_drop)
     return Decision(
         name=name,
         model=model,
@@ -74,7 +74,7 @@ def decide(
         max_drop=max_drop,
         difference=difference,
         metric=metric,
-        malignant=malignant,
+        sensitivity=sensitivity,
         positive_class=label,
     )
 

@@ -79,9 +79,7 @@ def risk_coverage_curve(
     """Draw selective risk and the sensitivity to the class `positive` over coverage, and the threshold chosen."""
     image, draw = _square(title, "coverage (share not referred)", "share")
     draw.line([_at(point.coverage, point.risk) for point in points], fill=_RED, width=3)
-    sensitivity_line = [
-        _at(point.coverage, point.malignant_sensitivity) for point in points if point.malignant_sensitivity is not None
-    ]
+    sensitivity_line = [_at(point.coverage, point.sensitivity) for point in points if point.sensitivity is not None]
     if len(sensitivity_line) > 1:
         draw.line(sensitivity_line, fill=_BLUE, width=3)
         draw.text((_LEFT + 250, 47), f"{positive} sensitivity of those", fill=_BLUE, font=_font(13))
@@ -97,15 +95,17 @@ def risk_coverage_curve(
 def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MALIGNANT) -> Image.Image:
     """Draw every metric under every perturbation with its interval; a line marks that of unchanged slices (rows[0]).
 
-    Sensitivity and specificity are of the class `positive`.
+    Sensitivity and specificity are of the class `positive`; without one they are left out.
     """
+    of_positive = (
+        _Panel(title=f"{positive} sensitivity", colour=_RED, of=lambda row: row.sensitivity),
+        _Panel(title=f"{positive} specificity", colour=_BLUE, of=lambda row: row.specificity),
+    )
+    flipped = f"predictions flipped (o: {positive})" if positive else "predictions flipped"
     panels = (
         _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
-        _Panel(title=f"{positive} sensitivity", colour=_RED, of=lambda row: row.malignant_sensitivity),
-        _Panel(title=f"{positive} specificity", colour=_BLUE, of=lambda row: row.malignant_specificity),
-        _Panel(
-            title=f"predictions flipped (o: {positive})", colour=_GREEN, of=lambda row: _without_interval(row.flips)
-        ),
+        *(of_positive if positive else ()),
+        _Panel(title=flipped, colour=_GREEN, of=lambda row: _without_interval(row.flips)),
     )
     offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
     heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]
@@ -126,8 +126,8 @@ def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MA
             draw.text((x, heights[-1] + 18), f"{tick:g}", fill=_FAINT, font=_font(11), anchor="mt")
         _forest(draw, panel, rows, heights, left)
     for row, y in zip(rows, heights, strict=True):
-        if row.malignant_flips is not None and row.strength:
-            x = _NAMES + 3 * (_PANEL + _GAP) + row.malignant_flips * _PANEL
+        if row.positive_flips is not None and row.strength:
+            x = _NAMES + (len(panels) - 1) * (_PANEL + _GAP) + row.positive_flips * _PANEL
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=_RED, width=2)
     return image
 

@@ -95,8 +95,8 @@ def _figures(
         strength=strength,
         setting=setting,
         balanced_accuracy=intervals.estimate(classification.balanced_accuracy, matrices),
-        malignant_sensitivity=sensitivity,
-        malignant_specificity=specificity,
+        sensitivity=sensitivity,
+        specificity=specificity,
         flips=float(flipped.mean()),
-        malignant_flips=float(flipped[is_positive].mean()) if is_positive.any() else None,
+        positive_flips=float(flipped[is_positive].mean()) if is_positive.any() else None,
     )

@@ -23,7 +23,7 @@ _TAGS = {
     "loss": "loss/training",
     "validation_loss": "loss/validation",
     "balanced_accuracy": "validation/balanced_accuracy",
-    "malignant_sensitivity": "validation/sensitivity",
+    "sensitivity": "validation/sensitivity",
     "learning_rate": "learning_rate",
     "images_per_second": "machine/images_per_second",
     "load": "machine/load",

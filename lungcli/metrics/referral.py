@@ -66,19 +66,19 @@ class Referral(msgspec.Struct, frozen=True, kw_only=True):
 class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
     """A point of the risk–coverage curve: slices below `threshold` are referred.
 
-    `malignant_sensitivity` is that of the slices of the positive class not referred, None where there are none.
+    `sensitivity` is that of the slices of the positive class not referred, None where there are none.
     """
 
     threshold: Share
     coverage: Share
     risk: Share
-    malignant_sensitivity: Share | None
+    sensitivity: Share | None
 
 
 class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     """A threshold evaluated on slices that it was not chosen on, with intervals over near-duplicate groups.
 
-    `risk` and `malignant_sensitivity`, that of the `positive_class`, are of the slices not referred.
+    `risk` and `sensitivity`, that of the `positive_class`, are of the slices not referred.
     """
 
     n: int
@@ -87,7 +87,7 @@ class SelectiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float
     coverage: Estimate
     risk: Estimate
-    malignant_sensitivity: Estimate | None
+    sensitivity: Estimate | None
     positive_class: str = ""
 
 
@@ -157,7 +157,7 @@ def measure(evaluation: Evaluation, threshold: float, rule: DecisionRule) -> Sel
         threshold=threshold,
         coverage=intervals.share_estimate(accepted, groups),
         risk=intervals.share_estimate(~right[accepted], groups[accepted]),
-        malignant_sensitivity=sensitivity,
+        sensitivity=sensitivity,
         positive_class=positive_class(evaluation.classes, evaluation.positive_class),
     )
 
@@ -170,7 +170,7 @@ def _point(
         threshold=threshold,
         coverage=float(accepted.mean()),
         risk=float((~right)[accepted].mean()),
-        malignant_sensitivity=float(right[accepted_positive].mean()) if accepted_positive.any() else None,
+        sensitivity=float(right[accepted_positive].mean()) if accepted_positive.any() else None,
     )
 
 
@@ -182,7 +182,7 @@ def _risk_of_all(points: Sequence[CoveragePoint]) -> float:
 def _shortfall(point: CoveragePoint, target: Target, risk_of_all: float) -> float:
     """How far a point is from its target: 0 when it reaches it."""
     if target.kind == "sensitivity":
-        sensitivity = point.malignant_sensitivity
+        sensitivity = point.sensitivity
         return max(0.0, target.value - 1e-9 - (sensitivity if sensitivity is not None else 0.0))
     most = target.value * (risk_of_all if target.kind == "relative risk" else 1.0)
     return max(0.0, point.risk - most - 1e-9)

@@ -21,7 +21,7 @@ from lungcli.metrics.operating_point import DecisionRule, OperatingPoint, Reliab
 from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import CoveragePoint, Referral
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FilePrecision = Literal["float32", "int8", "float16", "int8-weights"]
 """How a file keeps its weights; the last two compute in float32."""
 
@@ -133,9 +133,9 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One trial of the quantization search: a strategy, evaluated on the validation part.
 
     The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
-    `largest_change` are as in `Int8Proof`. `difference` is that of the gate's metric to the float file and `malignant`
-    that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses, and is empty where
-    it passes.
+    `largest_change` are as in `Int8Proof`. `difference` is that of the gate's metric to the float file and
+    `sensitivity` that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses, and is
+    empty where it passes.
     """
 
     name: str
@@ -146,7 +146,7 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Count
     int8_nodes: Count
     difference: Estimate | None = None
-    malignant: Estimate | None = None
+    sensitivity: Estimate | None = None
     fails: tuple[str, ...] = ()
 
 
@@ -155,18 +155,18 @@ class RobustnessFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     `setting` is the strength in the perturbation's own unit. All are of what the model decides: at its operating point,
     or else of the most probable class. `flips` is the share of slices whose finding, suspicious or clear, differs from
-    that of the unchanged slice (without an operating point: whose class differs), `malignant_flips` that among slices
-    of the positive class, None without such. The `malignant_` fields are of the positive class.
+    that of the unchanged slice (without an operating point: whose class differs), `positive_flips` that among slices
+    of the positive class, None without such. Sensitivity and specificity are of the positive class, too.
     """
 
     change: str
     strength: Count
     setting: str
     balanced_accuracy: Estimate
-    malignant_sensitivity: Estimate
-    malignant_specificity: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
     flips: Share
-    malignant_flips: Share | None
+    positive_flips: Share | None
 
 
 class ExternalFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,7 +269,28 @@ def split_in_words(protocol: str, seed: int, folds: int, fold: int, final: bool)
     return f"fold {fold} of {folds} of {whole}" if folds else whole
 
 
-_FORMAT = versioned.Format(kind="model card", version=FORMAT_VERSION, content=ModelCard, error=ModelFileError)
+def _of_any_class(card: versioned.Fields) -> versioned.Fields:
+    """Fields of format 1 spoke of malignant whatever the positive class was."""
+    names = {
+        "malignant": "sensitivity",
+        "malignant_sensitivity": "sensitivity",
+        "malignant_specificity": "specificity",
+        "malignant_flips": "positive_flips",
+    }
+    for key in ("ladder", "stress", "risk_coverage"):
+        for row in card[key] if isinstance(card.get(key), list) else ():
+            for before in names.keys() & (row if isinstance(row, dict) else {}).keys():
+                row[names[before]] = row.pop(before)
+    return card
+
+
+_FORMAT = versioned.Format(
+    kind="model card",
+    version=FORMAT_VERSION,
+    content=ModelCard,
+    error=ModelFileError,
+    migrations={1: _of_any_class},
+)
 
 
 def encode(card: ModelCard) -> str:

@@ -119,7 +119,7 @@ def check_of(card: ModelCard, limits: Limits) -> Decision:
         max_drop=limits.max_drop,
         difference=chosen.difference or Estimate(value=None, low=None, high=None),
         metric=limits.metric,
-        malignant=chosen.malignant,
+        sensitivity=chosen.sensitivity,
         positive_class=card.positive_class,
     )
 

@@ -65,6 +65,11 @@ def recipe_on(card: ModelCard, data: str) -> Recipe:
     """Return the recipe to open the data set `data` for a model; its own where that is empty. Raises UsageError."""
     if card.adopted and not data:
         raise UsageError("the model was trained elsewhere and has no data set of its own", "name one: --data NAME")
+    if not data and card.data.name not in (known := manifest.existing()):
+        raise UsageError(
+            f"the data set {card.data.name!r}, which the model was trained on, is not on this machine",
+            f"name another with --data{': ' if known else ''}{', '.join(known)}, or import it under that name",
+        )
     return msgspec.structs.replace(card.recipe, data=data or card.data.name, size=card.size)
 
 

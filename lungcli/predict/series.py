@@ -28,7 +28,7 @@ class SeriesVerdict:
     """The prediction for one series of at least two slices, made by `RULE`.
 
     Of `slices`, `used` ones count; `referred_slices` were left to a radiologist, and `not_judged` refused or not
-    readable; `malignant_slices` of those used are of the `positive_class`. `label` is empty and `probabilities` are too
+    readable; `positive_slices` of those used are of the `positive_class`. `label` is empty and `probabilities` are too
     where no slice counts.
     """
 
@@ -40,7 +40,7 @@ class SeriesVerdict:
     used: int
     referred_slices: int
     not_judged: int
-    malignant_slices: int
+    positive_slices: int
     referred: bool
     reason: str
     positive_class: str = MALIGNANT
@@ -107,7 +107,7 @@ def _verdict(name: str, tally: _Tally, card: ModelCard) -> SeriesVerdict:
         used=used,
         referred_slices=tally.referred,
         not_judged=tally.not_judged,
-        malignant_slices=positive,
+        positive_slices=positive,
         positive_class=card.positive_class,
         referred=bool(reason),
         reason=reason,

@@ -175,7 +175,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
     def loss(trial: Trial) -> tuple[bool, bool, float, float]:
         figures, proof = trial.figures, trial.proof
-        drops = [-item.value for item in (figures.difference, figures.malignant) if item and item.value is not None]
+        drops = [-item.value for item in (figures.difference, figures.sensitivity) if item and item.value is not None]
         lost = sum(max(0.0, drop) for drop in drops) + 1 - figures.agreement
         is_int8 = proof is not None and int8_coverage.is_int8(proof, trial.strategy.min_int8_share)
         return not trial.passes, trial.strategy.form == "int8" and not is_int8, lost, figures.largest_change
@@ -191,7 +191,7 @@ def shortfalls(decision: Decision, proof: Int8Proof, limits: Limits, min_int8_sh
     reasons = []
     if not acceptance.within(decision.difference, limits.max_drop) or decision.difference.value is None:
         reasons.append(decision.metric.replace("_", " "))
-    if not acceptance.within(decision.malignant, limits.max_drop):
+    if not acceptance.within(decision.sensitivity, limits.max_drop):
         reasons.append(f"{decision.positive_class} sensitivity")
     spare = math.floor((1 - limits.min_agreement) * proof.n + 1e-9)
     allowed = spare if limits.min_agreement >= 1 else max(1, spare)
@@ -259,7 +259,7 @@ def _evaluate_trial(
         nodes=proof.nodes,
         int8_nodes=proof.int8_nodes,
         difference=decision.difference,
-        malignant=decision.malignant,
+        sensitivity=decision.sensitivity,
         fails=shortfalls(decision, proof, limits, strategy.min_int8_share),
     )
     return Trial(strategy=strategy, path=after.path, figures=figures, proof=proof)

@@ -63,7 +63,7 @@ class Score:
     """Metrics of the validation part; compared by balanced accuracy, then by loss."""
 
     balanced_accuracy: float
-    malignant_sensitivity: float | None
+    sensitivity: float | None
     loss: float
 
     @property
@@ -195,7 +195,7 @@ def _finish_epoch(step: "TrainStep", epoch: "_Epoch", position: Position) -> tup
         loss=position.loss / step.batches,
         validation_loss=score.loss,
         balanced_accuracy=score.balanced_accuracy,
-        malignant_sensitivity=score.malignant_sensitivity,
+        sensitivity=score.sensitivity,
         learning_rate=step.rate(epoch_number * step.batches - 1, position),
         images_per_second=speed,
         best=is_better,
@@ -230,7 +230,7 @@ def validate(
     recalls, positive = classification.recalls(matrix), positive_index(data.classes, data.positive_class)
     return Score(
         balanced_accuracy=float(classification.balanced_accuracy(matrix)),
-        malignant_sensitivity=None if positive is None else float(recalls[positive]),
+        sensitivity=None if positive is None else float(recalls[positive]),
         loss=calibration.negative_log_likelihood(probabilities, labels),
     )
 

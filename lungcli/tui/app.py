@@ -26,28 +26,29 @@ from lungcli.tui.widgets import dialogs
 from lungcli.tui.widgets.key_footer import KeyFooter
 from lungcli.tui.widgets.terminal_capabilities import Graphics
 
+# Legible in 16 colours, too, where each becomes its nearest; see tests/views/test_colours.py before changing one.
 THEMES = (
     Theme(
         name="lungcli-dark",
         primary="#56B4E9",
-        secondary="#E69F00",
-        accent="#E69F00",
+        secondary="#FFB000",
+        accent="#FFB000",
         success="#2FC99A",
         warning="#F0E442",
         error="#FF7F50",
         background="#11151C",
         surface="#171C26",
-        panel="#222938",
+        panel="#1F2532",
         foreground="#D8DEE9",
     ),
     Theme(
         name="lungcli-light",
         dark=False,
-        primary="#0072B2",
-        secondary="#B25F00",
-        accent="#B25F00",
+        primary="#0052A3",
+        secondary="#8A4B00",
+        accent="#8A4B00",
         success="#00714F",
-        warning="#7A6A00",
+        warning="#6B5D00",
         error="#B3261E",
         background="#FAFAF7",
         surface="#F0F0EB",

@@ -25,7 +25,7 @@ _PARTS = {"val": "validation", "all": "whole set"}
 def check(decision: "Decision") -> str:
     """`distillation check passed: student minus teacher is +0.010 [..] balanced accuracy …, allowed is -0.020`."""
     metric, label = plain(decision.metric.replace("_", " ")), plain(decision.positive_class)
-    of_positive = f" and {difference(decision.malignant)} {label} sensitivity" if decision.malignant else ""
+    of_positive = f" and {difference(decision.sensitivity)} {label} sensitivity" if decision.sensitivity else ""
     part = f" ({_PARTS.get(decision.part, decision.part)} part)" if decision.part else ""
     return (
         f"{decision.name} check {'passed' if decision.met else 'failed'}: {decision.model} minus {decision.reference} "

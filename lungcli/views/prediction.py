@@ -162,7 +162,7 @@ def series_counts(series: "SeriesVerdict") -> str:
     counts = (
         (series.referred_slices, "referred"),
         (series.not_judged, "without a prediction"),
-        (series.malignant_slices, f"predicted {plain(series.positive_class)}"),
+        (series.positive_slices, f"predicted {plain(series.positive_class)}"),
     )
     return ", ".join([f"{series.used} of {series.slices} slices used", *(f"{n} {what}" for n, what in counts if n)])
 

@@ -107,7 +107,7 @@ def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
         return "", {}
     return "test part", {
         METRIC: unchanged.balanced_accuracy,
-        sensitivity_of(card.positive_class): unchanged.malignant_sensitivity,
+        sensitivity_of(card.positive_class): unchanged.sensitivity,
     }
 
 

@@ -189,14 +189,14 @@ def test_the_catalog_says_how_to_get_each_published_set(home: Path) -> None:
     assert all(row["licence"] and row["citation"] and row["get"] for row in rows)
     text = call(home, "data", "list", "--published").stdout
     assert "lungcli data download iqothnccd" in text
-    assert "NBIA Data Retriever" in text
+    assert "idc download qin_lung_ct --download-dir DIR" in text
 
 
 def test_a_set_that_is_to_be_got_by_hand_says_how_and_is_imported_with_its_licence(
     home: Path, workshop: Path, tmp_path: Path
 ) -> None:
     refused = call(home, "data", "download", "qin-lung-ct", check=7)
-    assert "qin-lung-ct is not offered for download without an account" in refused.stderr
+    assert "lungcli does not download qin-lung-ct itself" in refused.stderr
     assert "then: lungcli data download qin-lung-ct --from-dir DIR" in refused.stderr
     slices = workshop / "data" / "phantom" / "slices"
     table = ["path,label,patient"]

@@ -132,10 +132,10 @@ def test_only_the_models_own_test_part_gets_into_its_card(
         strength=0,
         setting="as it is",
         balanced_accuracy=figure,
-        malignant_sensitivity=figure,
-        malignant_specificity=figure,
+        sensitivity=figure,
+        specificity=figure,
         flips=0.0,
-        malignant_flips=0.0,
+        positive_flips=0.0,
     )
     judged = [("title", "", evaluation("bbmmnn", part, digest))]
     evaluate._save(evaluate._Results(model=tiny, evaluations=judged, stress_figures=(row,), folder_results=[]))

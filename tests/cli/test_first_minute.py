@@ -1,7 +1,9 @@
 """What a newcomer meets first: the welcome, the demo, the doctor, the settings."""
 
 import json
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,20 @@ def test_the_doctor_fails_with_what_to_do(monkeypatch: pytest.MonkeyPatch, capsy
     shown = capsys.readouterr()
     assert "runtime: install it again, or name another model" in shown.err
     assert "little space is left; choose another: lungcli config set home FOLDER" in shown.err
+
+
+def test_the_doctor_names_the_extras_that_a_user_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    optional = declared["project"]["optional-dependencies"]
+    for_tests_or_empty = {"dicom-codecs", "sweep-postgresql", "browser", "s3", "dev"}
+    assert set(doctor.EXTRAS) == set(optional) - for_tests_or_empty
+    for extra, package in doctor.EXTRAS.items():
+        assert any(re.split("[<>=[]", requirement)[0] == package for requirement in optional[extra])
+    monkeypatch.setattr(doctor, "_version", lambda name: "1" if name == "gradio" else "")
+    (finding,) = doctor._extras()
+    assert finding.value.startswith("web (not here: pretrained, sweep, ")
+    monkeypatch.setattr(doctor, "_version", lambda _: "1")
+    assert "not here" not in next(doctor._extras()).value
 
 
 @pytest.mark.parametrize(("has_gpu", "state"), [(True, "ok"), (False, "note")])

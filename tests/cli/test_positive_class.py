@@ -23,7 +23,7 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     slices = home / "data" / "phantom" / "slices"
     for own, label in (("Covid", "malignant"), ("clear", "normal")):
         shutil.copytree(slices / label, folder / own)
-    call(home, "data", "import", folder, "--name", "two")
+    assert "--data 'two' --positive-class CLASS" in call(home, "data", "import", folder, "--name", "two").stderr
     call(home, "data", "remove", "phantom", "--yes")
     options = ["--teacher", "ownmodel", *SMALL, "--positive-class", "Covid", "--max-drop", "1"]
     done = call(home, "compress", "--student", "ownmodel", *options, "--max-int8-drop", "1", "--name", "two")
@@ -39,7 +39,9 @@ def test_the_evaluation_speaks_of_the_positive_class(of_two: Path) -> None:
     for figure in ("covid sensitivity", "covid specificity", "lowest covid sensitivity: "):
         assert figure in done.stdout
     assert "malignant" not in done.stdout + done.stderr
-    (report,) = json.loads(call(of_two, "evaluate", "two", "--json").stdout)["evaluations"]
+    text = call(of_two, "evaluate", "two", "--stress", "--no-save", "--json").stdout
+    assert "malignant" not in text
+    (report,) = json.loads(text)["evaluations"]
     assert report["figures"]["positive_class"] == "covid"
     # covid is the second class: its row of the confusion matrix.
     wrong, right = report["confusion"][1]
@@ -51,7 +53,9 @@ def test_tables_and_the_card_name_the_positive_class(of_two: Path) -> None:
     assert "| covid sensitivity |" in markdown
     head = call(of_two, "compare", "two", "--seconds", 0, "--csv").stdout.splitlines()[0]
     assert "covid_sensitivity,covid_sensitivity_low" in head
-    card = json.loads(call(of_two, "models", "card", "two").stdout)
+    written = call(of_two, "models", "card", "two").stdout
+    assert "malignant" not in written + call(of_two, "models", "card", "two", "--format", "hf").stdout
+    card = json.loads(written)
     assert card["recipe"]["positive_class"] == "covid"
     assert "covid_sensitivity" in card["figures"]["estimates"]
 
@@ -61,6 +65,7 @@ def test_a_calibration_shows_the_sensitivity_of_the_positive_class(of_two: Path,
     done = call(tmp_path / "home", "calibrate", "two", "--target-risk", 0.9)
     assert "(risk ≤ 0.9)" in done.stdout
     assert "covid sensitivity of those" in done.stdout
+    assert "malignant" not in call(tmp_path / "home", "calibrate", "two", "--json").stdout
 
 
 def test_a_quantization_is_checked_by_the_sensitivity_of_the_positive_class(of_two: Path, tmp_path: Path) -> None:
@@ -73,6 +78,8 @@ def test_a_slice_of_two_classes_is_predicted(of_two: Path) -> None:
     picture = next((of_two / "data" / "two" / "slices" / "covid").iterdir())
     (prediction,) = json.loads(call(of_two, "predict", "-m", "two", "--force", picture, "--json").stdout)["predictions"]
     assert set(prediction["probabilities"]) == {"clear", "covid"}
+    for form in ("--csv", "--jsonl"):
+        assert "malignant" not in call(of_two, "predict", "-m", "two", "--force", picture, form).stdout
 
 
 def test_an_unknown_positive_class_is_one_line(of_two: Path) -> None:

@@ -61,7 +61,7 @@ SERIES = SeriesVerdict(
     used=2,
     referred_slices=1,
     not_judged=1,
-    malignant_slices=1,
+    positive_slices=1,
     referred=True,
     reason="1 of 2 slices called malignant",
 )

@@ -150,7 +150,7 @@ def test_each_epoch_is_recorded_with_the_load_of_the_machine() -> None:
         loss=math.nan,
         validation_loss=1.0,
         balanced_accuracy=0.5,
-        malignant_sensitivity=None,
+        sensitivity=None,
         learning_rate=0.1,
         images_per_second=9.0,
         best=True,

@@ -101,6 +101,8 @@ def test_names(kept: Manifest) -> None:
     with pytest.raises(UsageError, match="unknown split 'grouped-sed0'") as caught:
         split_files.find(kept, "grouped-sed0")
     assert "did you mean 'grouped-seed0'?" in caught.value.hint
+    with pytest.raises(UsageError, match="'some' came without a split of its own"):
+        split_files.find(kept, split_files.GIVEN)
 
 
 def test_a_name_is_not_taken_by_another_split(kept: Manifest) -> None:

@@ -40,8 +40,8 @@ def test_missed_cancers_outweigh_a_gain_in_balanced_accuracy() -> None:
     """Balanced accuracy rises by a sixth, but half of the malignant slices are no longer found."""
     decision = decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.02)
     assert decision.difference.value == pytest.approx(1 / 6)
-    assert decision.malignant is not None
-    assert decision.malignant.value == -0.5
+    assert decision.sensitivity is not None
+    assert decision.sensitivity.value == -0.5
     assert not decision.met
     assert decide(evaluation("bbmbnn"), evaluation("bnmmbn"), 0.5).met
 
@@ -55,7 +55,7 @@ def test_the_gate_uses_the_metric_it_is_given() -> None:
 
 def test_a_figure_that_the_classes_lack_is_refused() -> None:
     two = msgspec.structs.replace(TEACHER, classes=("benign", "normal", "other"), probabilities=TEACHER.probabilities)
-    assert decide(two, two, 0.0).malignant is None
+    assert decide(two, two, 0.0).sensitivity is None
     with pytest.raises(UsageError, match="the model has no sensitivity"):
         decide(two, two, 0.0, "malignant_sensitivity")
 
@@ -67,7 +67,7 @@ def test_the_gate_watches_the_sensitivity_of_the_positive_class() -> None:
     for metric in ("sensitivity", "malignant_sensitivity"):
         decision = decide(worse, of_normal, 0.1, metric)
         assert (decision.positive_class, decision.metric) == ("normal", "normal_sensitivity")
-        assert decision.malignant == decision.difference
+        assert decision.sensitivity == decision.difference
         assert decision.difference.value == -0.5
         assert not decision.met
 

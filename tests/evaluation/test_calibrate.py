@@ -111,8 +111,8 @@ def test_a_target_of_sensitivity_as_version_0_1_0_had() -> None:
     card = calibrated(graphs.card(), logits, labels, target)
     assert card.referral is not None
     point = referral.point_of(card.risk_coverage, card.referral)
-    assert point.malignant_sensitivity is not None
-    assert point.malignant_sensitivity >= 0.6
+    assert point.sensitivity is not None
+    assert point.sensitivity >= 0.6
     with pytest.raises(UsageError, match="no positive class"):
         calibrated(graphs.card(classes=("bird", "cat", "dog")), logits, labels, target)
 

@@ -31,10 +31,10 @@ def _row(number: int, value: float | None) -> RobustnessFigures:
         strength=strength,
         setting=setting,
         balanced_accuracy=found,
-        malignant_sensitivity=found,
-        malignant_specificity=found,
+        sensitivity=found,
+        specificity=found,
         flips=0.5,
-        malignant_flips=value,
+        positive_flips=value,
     )
 
 
@@ -72,6 +72,9 @@ def test_every_row_of_the_robustness_plot_is_drawn() -> None:
     middle = ink[:, 288:304].any(axis=1)
     assert middle.sum() > 8 * len(rows)
     assert _has(image, BLUE) > _has(plots.robustness([_row(number, None) for number in range(25)], "title"), BLUE)
+    without = plots.robustness(rows, "title", positive="")
+    assert without.size[0] < image.size[0]
+    assert not _has(without, BLUE)
 
 
 def test_pictures_are_saved_as_png(tmp_path: Path) -> None:

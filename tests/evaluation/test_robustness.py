@@ -87,9 +87,9 @@ def test_a_row_for_the_slices_as_they_are_and_for_every_change_and_strength(
     ]
     own = evaluation.figures().estimates
     assert rows[0].balanced_accuracy == own["balanced_accuracy"]
-    assert rows[0].malignant_sensitivity == own["malignant_sensitivity"]
-    assert rows[0].malignant_specificity == own["malignant_specificity"]
-    assert (rows[0].flips, rows[0].malignant_flips) == (0, 0)
+    assert rows[0].sensitivity == own["malignant_sensitivity"]
+    assert rows[0].specificity == own["malignant_specificity"]
+    assert (rows[0].flips, rows[0].positive_flips) == (0, 0)
 
 
 def test_a_row_by_hand(model: model_file.Model, evaluation: Evaluation, folder: Path) -> None:
@@ -101,9 +101,9 @@ def test_a_row_by_hand(model: model_file.Model, evaluation: Evaluation, folder: 
     labels, probabilities, _ = evaluation.arrays()
     flipped = predicted != probabilities.argmax(axis=1)
     assert row.flips == pytest.approx(flipped.mean())
-    assert row.malignant_flips == pytest.approx(flipped[labels == 1].mean())
-    assert row.malignant_sensitivity.value == pytest.approx((predicted[labels == 1] == 1).mean())
-    assert row.malignant_specificity.value == pytest.approx((predicted[labels != 1] != 1).mean())
+    assert row.positive_flips == pytest.approx(flipped[labels == 1].mean())
+    assert row.sensitivity.value == pytest.approx((predicted[labels == 1] == 1).mean())
+    assert row.specificity.value == pytest.approx((predicted[labels != 1] != 1).mean())
     assert row.setting == "sigma 12%"
 
 
@@ -126,8 +126,8 @@ def test_with_an_operating_point_only_findings_flip(
     row = next(row for row in rows if (row.change, row.strength) == ("noise", 3))
     assert row.flips == pytest.approx((before != after).mean())
     is_malignant = evaluation.arrays()[0] == 1
-    assert rows[0].malignant_sensitivity.value == pytest.approx(before[is_malignant].mean())
-    assert rows[0].malignant_specificity.value == pytest.approx((~before[~is_malignant]).mean())
+    assert rows[0].sensitivity.value == pytest.approx(before[is_malignant].mean())
+    assert rows[0].specificity.value == pytest.approx((~before[~is_malignant]).mean())
 
 
 def test_predictions_do_flip(model: model_file.Model, evaluation: Evaluation, folder: Path) -> None:
@@ -157,8 +157,8 @@ def test_classes_without_malignant(tmp_path: Path, folder: Path, evaluation: Eva
         probabilities=evaluation.probabilities,
     )
     row = robustness.evaluate_robustness(model, renamed, folder)[1]
-    assert row.malignant_sensitivity.value is None
-    assert row.malignant_flips is None
+    assert row.sensitivity.value is None
+    assert row.positive_flips is None
     assert row.balanced_accuracy.value is not None
 
 

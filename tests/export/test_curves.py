@@ -26,7 +26,7 @@ def epoch(stage: str, number: int, loss: float, sensitivity: float | None = 0.5)
         loss=loss,
         validation_loss=2 * loss,
         balanced_accuracy=0.75,
-        malignant_sensitivity=sensitivity,
+        sensitivity=sensitivity,
         learning_rate=1e-3,
         images_per_second=30,
         best=True,
@@ -60,7 +60,7 @@ def test_a_table_has_a_line_for_each_epoch_of_each_stage(run: Run) -> None:
         ("mine", "student", "1", ""),
     ]
     assert rows[0]["time"].endswith("Z")
-    assert (rows[0]["malignant_sensitivity"], rows[2]["malignant_sensitivity"]) == ("0.5", "")
+    assert (rows[0]["sensitivity"], rows[2]["sensitivity"]) == ("0.5", "")
 
 
 def test_without_the_extra_it_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

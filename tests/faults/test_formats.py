@@ -226,7 +226,7 @@ def test_files_of_a_newer_version_are_refused_by_its_version(tmp_path: Path) -> 
     model = onnx.load(here / "model-1.onnx")
     model.metadata_props[0].value = newer(model.metadata_props[0].value)
     onnx.save(model, here / "model-1.onnx")
-    with pytest.raises(ModelFileError, match="format 99; this lungcli reads up to 1"):
+    with pytest.raises(ModelFileError, match="format 99; this lungcli reads up to 2"):
         model_file.read_card(here / "model-1.onnx")
     saved = here / "checkpoint-2.safetensors"
     save_file(load_file(saved), saved, metadata={"position": '{"format_version": 99, "epoch": "third"}'})

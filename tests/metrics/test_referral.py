@@ -40,7 +40,7 @@ def test_curve_by_hand() -> None:
     points = _curve()
     assert [point.coverage for point in points] == pytest.approx([1 - k / 10 for k in range(10)])
     assert [point.risk for point in points] == pytest.approx([0.4, 3 / 9, 2 / 8, 2 / 7, 1 / 6, 1 / 5, 1 / 4, 0, 0, 0])
-    assert [point.malignant_sensitivity for point in points[-4:]] == pytest.approx([2 / 3, 1, 1, 1])
+    assert [point.sensitivity for point in points[-4:]] == pytest.approx([2 / 3, 1, 1, 1])
     assert points[0].threshold == 0
     assert points[1].threshold == pytest.approx(0.525)
 
@@ -77,7 +77,7 @@ def test_a_target_out_of_reach_gets_the_nearest_threshold_that_keeps_three_fifth
 
 def test_equally_sure_slices_are_kept_or_referred_together() -> None:
     points = curve(_probabilities((0.9, 0.6, 0.6), (0, 0, 1)), np.array([0, 0, 2]), 1)
-    assert [(point.coverage, point.malignant_sensitivity) for point in points] == [(1.0, None), (1 / 3, None)]
+    assert [(point.coverage, point.sensitivity) for point in points] == [(1.0, None), (1 / 3, None)]
 
 
 def test_targets_are_written_and_read() -> None:
@@ -114,10 +114,10 @@ def test_on_other_slices_with_intervals() -> None:
     assert (found.n, found.groups, found.part) == (6, 3, "test")
     assert found.coverage.value == 1
     assert found.risk.value == pytest.approx(2 / 6)
-    assert found.malignant_sensitivity is not None
-    assert found.malignant_sensitivity.value == 1
-    assert found.malignant_sensitivity.low is not None
-    assert found.malignant_sensitivity.low < 0.3
+    assert found.sensitivity is not None
+    assert found.sensitivity.value == 1
+    assert found.sensitivity.low is not None
+    assert found.sensitivity.low < 0.3
 
 
 def test_all_referred_leaves_nothing_to_be_right_about() -> None:

@@ -47,8 +47,8 @@ def test_round_trip() -> None:
 
 
 def test_a_newer_format_is_refused_by_number() -> None:
-    text = model_card.encode(CARD).replace('"format_version":1', '"format_version":7')
-    with pytest.raises(ModelFileError, match=r"the model card in a\.onnx has format 7; this lungcli reads up to 1"):
+    text = model_card.encode(CARD).replace('"format_version":2', '"format_version":7')
+    with pytest.raises(ModelFileError, match=r"the model card in a\.onnx has format 7; this lungcli reads up to 2"):
         model_card.decode(text, "a.onnx")
 
 
@@ -65,17 +65,17 @@ def test_figures_of_calibration_and_robustness_survive() -> None:
         CARD,
         calibration=Calibration(n=9, before=errors, after=errors),
         referral=Referral(threshold=0.5, target="risk ≤ 0.2", coverage=0.75, risk=0.125, n=9),
-        risk_coverage=(CoveragePoint(threshold=0.0, coverage=1.0, risk=0.25, malignant_sensitivity=None),),
+        risk_coverage=(CoveragePoint(threshold=0.0, coverage=1.0, risk=0.25, sensitivity=None),),
         robustness=(
             RobustnessFigures(
                 change="none",
                 strength=0,
                 setting="as it is",
                 balanced_accuracy=share,
-                malignant_sensitivity=share,
-                malignant_specificity=share,
+                sensitivity=share,
+                specificity=share,
                 flips=0.0,
-                malignant_flips=None,
+                positive_flips=None,
             ),
         ),
         strategy="minmax per channel",
@@ -89,7 +89,7 @@ def test_figures_of_calibration_and_robustness_survive() -> None:
                 nodes=9,
                 int8_nodes=8,
                 difference=share,
-                malignant=share,
+                sensitivity=share,
                 fails=("agreement",),
             ),
         ),
@@ -107,7 +107,35 @@ def test_figures_of_calibration_and_robustness_survive() -> None:
             ),
         ),
     )
-    assert model_card.decode(model_card.encode(full), "a.onnx") == full
+    text = model_card.encode(full)
+    assert "malignant_" not in text
+    assert model_card.decode(text, "a.onnx") == full
+    assert model_card.decode(of_format_1(text), "a.onnx") == full
+
+
+def of_format_1(text: str) -> str:
+    """The card as the first format had it: whatever the positive class, the fields spoke of malignant."""
+    fields = msgspec.json.decode(text) | {"format_version": 1}
+    for key, prefix, names in (
+        ("ladder", "malignant", {"sensitivity": ""}),
+        ("risk_coverage", "malignant_", {"sensitivity": "sensitivity"}),
+        (
+            "stress",
+            "malignant_",
+            {"sensitivity": "sensitivity", "specificity": "specificity", "positive_flips": "flips"},
+        ),
+    ):
+        for row in fields[key]:
+            for name, before in names.items():
+                row[prefix + before] = row.pop(name)
+    return msgspec.json.encode(fields).decode()
+
+
+@pytest.mark.parametrize("rows", [1, "x", [1], [{"malignant": 1}], [[]]])
+def test_a_damaged_card_of_format_1_is_told(rows: object) -> None:
+    fields = msgspec.json.decode(model_card.encode(CARD)) | {"format_version": 1, "ladder": rows}
+    with pytest.raises(ModelFileError, match="is damaged"):
+        model_card.decode(msgspec.json.encode(fields).decode(), "a.onnx")
 
 
 def test_a_card_from_before_these_figures_is_read() -> None:

@@ -12,7 +12,7 @@ from lungcli.datasets.ingest import importer
 from lungcli.datasets.manifest import Manifest
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
-from lungcli.pipeline import evaluate
+from lungcli.pipeline import evaluate, stages
 from tests.modelfile import graphs
 
 
@@ -77,3 +77,11 @@ def test_a_model_file_that_does_not_say_claims_nothing(tmp_path: Path) -> None:
 
     assert title == "phantom, all slices"
     assert "does not say which slices it was trained on" in warning
+
+
+@pytest.mark.usefixtures("home")
+def test_a_data_set_that_nobody_typed_is_not_called_unknown() -> None:
+    with pytest.raises(UsageError, match="'phantom', which the model was trained on, is not on this machine") as caught:
+        stages.recipe_on(graphs.card(), "")
+    assert "name another with --data" in caught.value.hint
+    assert stages.recipe_on(graphs.card(), "mine").data == "mine"

@@ -55,7 +55,7 @@ def test_mean_of_the_slices_that_count() -> None:
 
 def test_a_malignant_slice_is_not_averaged_away() -> None:
     found = verdict(sure(0.9, 0.0), sure(0.9, 0.0), sure(0.2, 0.7))
-    assert (found.label, found.referred, found.malignant_slices) == ("benign", True, 1)
+    assert (found.label, found.referred, found.positive_slices) == ("benign", True, 1)
     assert found.reason == "1 of 3 slices called malignant"
     assert not verdict(sure(0.1, 0.8), sure(0.2, 0.7)).referred
 

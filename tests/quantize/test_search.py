@@ -227,7 +227,7 @@ def proof(**changes: object) -> Int8Proof:
     return Int8Proof(**{**plain, **changes})  # type: ignore[arg-type]
 
 
-def decision(difference: float | None = 0.0, malignant: float | None = 0.0) -> Decision:
+def decision(difference: float | None = 0.0, sensitivity: float | None = 0.0) -> Decision:
     def estimate(value: float | None) -> Estimate:
         return Estimate(value=value, low=value, high=value)
 
@@ -239,7 +239,7 @@ def decision(difference: float | None = 0.0, malignant: float | None = 0.0) -> D
         met=True,
         max_drop=0.01,
         difference=estimate(difference),
-        malignant=estimate(malignant),
+        sensitivity=estimate(sensitivity),
     )
 
 

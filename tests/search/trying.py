@@ -46,7 +46,7 @@ def epoch(number: int, right: float) -> EpochDone:
         loss=1.0,
         validation_loss=1.0,
         balanced_accuracy=right,
-        malignant_sensitivity=None,
+        sensitivity=None,
         learning_rate=0.1,
         images_per_second=1.0,
         best=False,

@@ -90,7 +90,7 @@ def _run(made: manifest.Manifest) -> None:
         loss=1.0,
         validation_loss=1.0,
         balanced_accuracy=0.5,
-        malignant_sensitivity=0.5,
+        sensitivity=0.5,
         learning_rate=0.1,
         images_per_second=9.0,
         best=True,

@@ -245,17 +245,17 @@ def test_an_epoch_averages_its_batches_and_validates_the_averaged_weights(tmp_pa
     assert last.validation_loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4)
     hits = (logits.argmax(dim=1) == labels).double()
     assert last.balanced_accuracy == pytest.approx(np.mean([float(hits[labels == k].mean()) for k in range(3)]))
-    assert last.malignant_sensitivity == pytest.approx(float(hits[labels == 1].mean()))
+    assert last.sensitivity == pytest.approx(float(hits[labels == 1].mean()))
     # However many slices are judged at a time, and whatever the classes are called.
     for most in (1, 5, 18):
         assert loop.validate(net, found, place, most).loss == pytest.approx(last.validation_loss, rel=1e-4)
     renamed = loop.validate(net, dataclasses.replace(found, classes=("a", "b", "c")), place)
-    assert (renamed.malignant_sensitivity, renamed.balanced_accuracy) == (None, last.balanced_accuracy)
+    assert (renamed.sensitivity, renamed.balanced_accuracy) == (None, last.balanced_accuracy)
 
 
 def test_balanced_accuracy_ranks_epochs_and_the_loss_those_that_are_equal() -> None:
     def score(accuracy: float, loss: float) -> tuple[float, float]:
-        return loop.Score(balanced_accuracy=accuracy, malignant_sensitivity=None, loss=loss).rank
+        return loop.Score(balanced_accuracy=accuracy, sensitivity=None, loss=loss).rank
 
     assert score(0.8, 0.9) > score(0.7, 0.1)
     assert score(0.8, 0.4) > score(0.8, 0.5)

@@ -57,7 +57,7 @@ def epoch(
         loss=loss,
         validation_loss=loss * 1.2,
         balanced_accuracy=accuracy,
-        malignant_sensitivity=min(1.0, accuracy + 0.1),
+        sensitivity=min(1.0, accuracy + 0.1),
         learning_rate=1e-3,
         images_per_second=30.0,
         best=True,

@@ -35,7 +35,7 @@ SERIES = SeriesVerdict(
     used=7,
     referred_slices=2,
     not_judged=0,
-    malignant_slices=5,
+    positive_slices=5,
     referred=True,
     reason="5 of 7 slices called malignant",
 )
@@ -157,7 +157,7 @@ def test_agreement_counts_the_models_that_predict_the_same() -> None:
 
 def test_a_series_counts_its_slices() -> None:
     assert said.series_counts(SERIES) == "7 of 9 slices used, 2 referred, 5 predicted malignant"
-    rest = dataclasses.replace(SERIES, referred_slices=0, not_judged=2, malignant_slices=0)
+    rest = dataclasses.replace(SERIES, referred_slices=0, not_judged=2, positive_slices=0)
     assert said.series_counts(rest) == "7 of 9 slices used, 2 without a prediction"
 
 

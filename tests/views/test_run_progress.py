@@ -100,7 +100,7 @@ def test_other_events_change_nothing() -> None:
         loss=1,
         validation_loss=1,
         balanced_accuracy=0.5,
-        malignant_sensitivity=None,
+        sensitivity=None,
         learning_rate=0.1,
         images_per_second=1,
         best=True,

@@ -53,10 +53,10 @@ def test_a_card_without_figures_shows_those_of_unchanged_slices_under_stress(tmp
         strength=0,
         setting="as it is",
         balanced_accuracy=Estimate(value=0.6, low=0.5, high=0.7),
-        malignant_sensitivity=Estimate(value=0.9, low=0.8, high=1.0),
-        malignant_specificity=Estimate(value=0.8, low=0.7, high=0.9),
+        sensitivity=Estimate(value=0.9, low=0.8, high=1.0),
+        specificity=Estimate(value=0.8, low=0.7, high=0.9),
         flips=0.0,
-        malignant_flips=0.0,
+        positive_flips=0.0,
     )
     blurred = msgspec.structs.replace(whole, strength=1, balanced_accuracy=Estimate(value=0.1, low=0.0, high=0.2))
     shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, robustness=(blurred, whole)), "m")

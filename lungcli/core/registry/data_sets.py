@@ -111,7 +111,13 @@ _DATA_SETS = (
     ),
 )
 
-_TCIA = "get its DICOM series with the NBIA Data Retriever, and write labels.csv beside them (path,label,patient)"
+_LABELS = "write labels.csv beside its DICOM files (path,label; patients are read from the files)"
+
+
+def _idc(collection: str) -> str:
+    """How to get a collection of The Cancer Imaging Archive, which the Imaging Data Commons gives without a login."""
+    return f"pipx install idc-index, then: idc download {collection} --download-dir DIR; {_LABELS}"
+
 
 _BY_HAND = (
     DataSet(
@@ -124,7 +130,7 @@ _BY_HAND = (
         page="https://www.cancerimagingarchive.net/collection/lidc-idri/",
         institutions="seven academic centres of the USA, four makers of scanners",
         classes=("rated by opinion, not by pathology",),
-        by_hand=_TCIA,
+        by_hand=_idc("lidc_idri"),
     ),
     DataSet(
         name="luna16",
@@ -148,7 +154,7 @@ _BY_HAND = (
         page="https://www.cancerimagingarchive.net/collection/qin-lung-ct/",
         institutions="H. Lee Moffitt Cancer Center, Tampa",
         classes=("slices with and without tumour of the same patients",),
-        by_hand=_TCIA,
+        by_hand=_idc("qin_lung_ct"),
     ),
     DataSet(
         name="covid-ctset",

@@ -35,7 +35,7 @@ def download(
     manifest.require_new(row.name)
     sources = [mirrors.mirror_of_url(url) for url in urls] or list(row.mirrors)
     if not sources:
-        raise NetworkError(f"{row.name} is not offered for download without an account", manual_hint(row))
+        raise NetworkError(f"lungcli does not download {row.name} itself", manual_hint(row))
     failures = []
     with _alone(row) as folder:
         for mirror in sources:

@@ -15,9 +15,12 @@ from lungcli.imaging.picture import content_of, printable
 
 FORM = "its first line must name the columns: path,label and, where known, patient,institution,mask,split"
 
+_COLUMNS = frozenset(("path", "label", "patient", "institution", "mask", "split"))
 # Spreadsheets write semicolons where the comma is a decimal sign.
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HERE = PurePosixPath()
+# Columns in a message; more would fill the screen.
+_NAMED = 8
 # Bytes; a first line is shorter.
 _LINE = 4096
 
@@ -67,10 +70,10 @@ def parse(
 
 
 def is_table(content: bytes) -> bool:
-    """Say whether a file is a label table, by its first line."""
+    """Say whether a file is meant as a label table, by its first line: `path`, or two other columns of one."""
     first, *_ = content[:_LINE].decode("utf-8-sig", "replace").splitlines() or [""]
     names = {name.strip(' "').casefold() for name in first.split(_delimiter(first))}
-    return {"path", "label"} <= names
+    return "path" in names or len(names & _COLUMNS) > 1
 
 
 def _composed(path: PurePosixPath) -> str:
@@ -87,7 +90,10 @@ def _rows(text: str, shown: str, files: Mapping[str, PurePosixPath]) -> Iterator
     lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header = [name.strip().casefold() for name in next(lines, [])]
     if missing := [name for name in ("path", "label") if header.count(name) != 1]:
-        raise UnreadableInputError(f"cannot read {shown}: it needs one column {' and one column '.join(missing)}", FORM)
+        has = f", and has {', '.join(map(printable, header[:_NAMED]))}" if any(header) else ""
+        raise UnreadableInputError(
+            f"cannot read {shown}: it needs one column {' and one column '.join(missing)}{has}", FORM
+        )
     line_of: dict[PurePosixPath, int] = {}
     for values in lines:
         if not any(value.strip() for value in values):

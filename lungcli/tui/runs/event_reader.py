@@ -91,7 +91,7 @@ class Best:
     """
 
     balanced_accuracy: float
-    malignant_sensitivity: float | None
+    sensitivity: float | None
     validation_loss: float
     epoch: int
     done: int
@@ -162,7 +162,7 @@ def better(before: Best | None, event: EpochDone) -> Best:
     if before is None or event.best:
         return Best(
             balanced_accuracy=event.balanced_accuracy,
-            malignant_sensitivity=event.malignant_sensitivity,
+            sensitivity=event.sensitivity,
             validation_loss=event.validation_loss,
             epoch=event.epoch,
             done=event.epoch,

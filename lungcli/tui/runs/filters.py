@@ -25,7 +25,7 @@ WORDS: dict[str, Callable[[Row], tuple[str, ...]]] = {
 
 FIGURES: dict[str, Callable[[Row], float | None]] = {
     "bacc": lambda row: row.best.balanced_accuracy if row.best else None,
-    "sens": lambda row: row.best.malignant_sensitivity if row.best else None,
+    "sens": lambda row: row.best.sensitivity if row.best else None,
     "vloss": lambda row: row.best.validation_loss if row.best else None,
     "loss": lambda row: row.glance.loss,
     "epoch": lambda row: float(row.best.done) if row.best else None,

@@ -119,7 +119,7 @@ class History:
                 self._add(event.stage, SPEED, x, event.images_per_second)
             case EpochDone():
                 self.best[event.stage] = event_reader.better(self.best.get(event.stage), event)
-                sensitivity = math.nan if event.malignant_sensitivity is None else event.malignant_sensitivity
+                sensitivity = math.nan if event.sensitivity is None else event.sensitivity
                 self._add(event.stage, ACCURACY, event.epoch, event.balanced_accuracy)
                 self._add(event.stage, SENSITIVITY, event.epoch, sensitivity)
                 self._add(event.stage, VALIDATION_LOSS, event.epoch, event.validation_loss)

@@ -107,7 +107,7 @@ def gate(run: Run) -> list[RenderableType]:
             decision.name,
             f"{decision.model} to {decision.reference}",
             difference(decision.difference),
-            difference(decision.malignant) if decision.malignant else "–",
+            difference(decision.sensitivity) if decision.sensitivity else "–",
             f"{-decision.max_drop:+.3f}",
         )
     return [table]

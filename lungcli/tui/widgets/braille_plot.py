@@ -20,7 +20,7 @@ AXIS, CURSOR = -1, -2
 _MARKS, _LEVEL, ABOVE, BELOW = "●■▲◆○□△◇★✚", "╌", "↑", "↓"
 # After Okabe and Ito (2008, Color Universal Design): told apart by the colour-blind too.
 _DARK = ("#E69F00", "#56B4E9", "#2FC99A", "#F0E442", "#CC79A7", "#FF7F50", "#9AA7FF", "#DDDDDD")
-_LIGHT = ("#B25F00", "#0072B2", "#00714F", "#7A6A00", "#9C3F78", "#C23B00", "#3F3FBF", "#333333")
+_LIGHT = ("#A65800", "#0072B2", "#00714F", "#7A6A00", "#9C3F78", "#C23B00", "#3F3FBF", "#333333")
 _CONTRAST = ("#FFB000", "#5CC8FF", "#00FFB0", "#FFFF40", "#FF8CD0", "#FF9060", "#B0B8FF", "#FFFFFF")
 
 GUTTER = 8

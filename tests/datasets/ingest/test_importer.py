@@ -273,6 +273,16 @@ def test_names_of_patients_are_written_nowhere(packed: Callable[[dict[str, bytes
     assert {item.patient for item in made.slices} == {pseudonym("Jane Doe")}
 
 
+@pytest.mark.parametrize(("columns", "lacking"), [("path,class,patient", "label"), ("label,patient", "path")])
+def test_a_label_table_without_a_column_is_never_passed_over(
+    packed: Callable[[dict[str, bytes]], Path], columns: str, lacking: str
+) -> None:
+    with pytest.raises(UnreadableInputError, match=rf"labels\.csv: it needs one column {lacking}, and has") as caught:
+        import_dataset(packed({"labels.csv": f"{columns}\n".encode(), **PLAIN}))
+    assert "must name the columns: path,label" in caught.value.hint
+    assert not manifest.existing()
+
+
 def test_a_labels_csv_of_something_else_is_no_table(packed: Callable[[dict[str, bytes]], Path]) -> None:
     made = import_dataset(packed({"labels.csv": b"id,colour\n1,red\n", **PLAIN}))
 

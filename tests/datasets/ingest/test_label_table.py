@@ -67,6 +67,8 @@ def test_paths_are_relative_to_the_folder_of_the_table() -> None:
     [
         (b"\xef\xbb\xbfLabel;Path;age\n", True),
         (b'"path","label"', True),
+        (b"path,class,age\n", True),
+        (b"label,Patient\n", True),
         (b"id,label\n1,path", False),
         (b"", False),
         (b"\xff\x00", False),
@@ -98,8 +100,8 @@ def test_a_path_in_another_unicode_form_is_the_same_file(tmp_path: Path) -> None
     ("content", "why"),
     [
         ("", "it needs one column path and one column label"),
-        ("path|label\na/1.png|x", "it needs one column path and one column label"),
-        ("path,label,path\n", "it needs one column path"),
+        ("path|label\na/1.png|x", "it needs one column path and one column label, and has path|label"),
+        ("path,label,path\n", "it needs one column path, and has path, label, path"),
         ("path,label\n", "it lists no files"),
         ("path,label\na/1.png,x\n,x", "line 3: the path is empty"),
         ("path,label\na/1.png, ", "line 2: the label is empty"),

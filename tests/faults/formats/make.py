@@ -44,7 +44,7 @@ def happened() -> tuple[Event, ...]:
             loss=1.5,
             validation_loss=1.25,
             balanced_accuracy=0.5,
-            malignant_sensitivity=None,
+            sensitivity=None,
             learning_rate=0.0,
             images_per_second=9.5,
             best=True,

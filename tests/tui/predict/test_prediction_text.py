@@ -73,7 +73,7 @@ def test_a_series_in_words() -> None:
         used=7,
         referred_slices=2,
         not_judged=0,
-        malignant_slices=5,
+        positive_slices=5,
         referred=True,
         reason="not sure enough",
     )
@@ -82,7 +82,7 @@ def test_a_series_in_words() -> None:
     assert "→ referred to a radiologist: not sure enough" in text
     assert "series 1: 7 of 9 slices used, 2 referred, 5 predicted malignant" in text
     assert "the mean of the calibrated probabilities" in text
-    none = dataclasses.replace(found, label="", probabilities={}, used=0, malignant_slices=0)
+    none = dataclasses.replace(found, label="", probabilities={}, used=0, positive_slices=0)
     assert prediction_text.of_series(none, 40).plain.startswith("no prediction\n→ referred")
 
 

@@ -60,7 +60,7 @@ def test_a_series_has_a_prediction_once_all_its_slices_have_theirs(tmp_path: Pat
     assert slice_prediction.of_series(items, shown, 2, model) is None
     series = slice_prediction.of_series(items, shown, 1, model)
     assert series is not None
-    assert (series.label, series.slices, series.malignant_slices) == ("malignant", 2, 2)
+    assert (series.label, series.slices, series.positive_slices) == ("malignant", 2, 2)
 
 
 def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
