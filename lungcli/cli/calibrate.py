@@ -2,12 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from lungcli.cli import options
+from lungcli.cli import console, options
+from lungcli.core import package_data
 from lungcli.core.errors import UsageError
+from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
@@ -16,51 +17,44 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 20
+_SHARE = {"min": 0, "max": 1}
 _FITTED = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral", "risk_coverage")
-
-
-def _target(option: str, text: str, panel: str) -> Any:
-    """Return an option for a share that is to be kept."""
-    return typer.Option(option, min=0, max=1, help=text, rich_help_panel=panel)
 
 
 TargetSpecificity = Annotated[
     float | None,
-    _target(
-        "--target-specificity",
-        "Least specificity of findings; the most sensitive point that has it.",
+    options.in_panel(
         "Operating point",
+        "Least specificity of findings; the most sensitive point that has it.",
+        "--target-specificity",
+        **_SHARE,
     ),
 ]
 TargetSensitivity = Annotated[
     float | None,
-    _target(
-        "--target-sensitivity",
-        "Least sensitivity of findings; the most specific point that has it.",
+    options.in_panel(
         "Operating point",
+        "Least sensitivity of findings; the most specific point that has it.",
+        "--target-sensitivity",
+        **_SHARE,
     ),
 ]
 TargetRisk = Annotated[
     float | None,
-    _target("--target-risk", "Largest share of wrong findings among slices that are not referred.", "Referral"),
+    options.in_panel(
+        "Referral", "Largest share of wrong findings among slices that are not referred.", "--target-risk", **_SHARE
+    ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write a calibrated copy; the model file stays as it is.",
-        rich_help_panel="Output",
+    options.in_panel(
+        "Output", "Write a calibrated copy; the model file stays as it is.", "--output", "-o", metavar="FILE"
     ),
 ]
 
 Spec = Annotated[str, options.model_argument("Run, RUN/STAGE or .onnx file.")]
 Data = Annotated[str, options.data_option("The model's own data set.")]
-Png = Annotated[
-    Path | None,
-    typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.", rich_help_panel="Output"),
-]
+Png = Annotated[Path | None, options.in_panel("Output", "Draw the risk–coverage curve.", "--png", metavar="FILE")]
 
 
 def calibrate(
@@ -86,7 +80,7 @@ def calibrate(
     """
     import dataclasses
 
-    from lungcli.cli import console, progress
+    from lungcli.cli import progress
     from lungcli.evaluation import evaluate, plots
     from lungcli.metrics import operating_point, referral
     from lungcli.modelfile import model_file, model_paths
@@ -125,10 +119,6 @@ def calibrate(
 
 def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures") -> None:
     """Print an operating point with what it gave on validation, and gives on the slices evaluated."""
-    from lungcli.cli import console
-    from lungcli.views.figures import with_interval
-    from lungcli.views.units import number
-
     console.out().print(
         f"suspicious from a probability of {point.threshold:.3f} ({point.target} on validation: "
         f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})\n"
@@ -138,13 +128,9 @@ def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures") 
 
 def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     """Print the result of a calibration, for validation and test."""
-    from rich.table import Table
-
-    from lungcli.cli import console
     from lungcli.metrics import referral
+    from lungcli.views import text_table
     from lungcli.views.bars import bar
-    from lungcli.views.figures import with_interval
-    from lungcli.views.units import number
 
     if card.calibration is None or card.referral is None or test_result is None:
         console.warn("the split has no validation slices, so nothing was fitted; train on a split that has some")
@@ -153,21 +139,20 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} validation slices")
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "validation\n(fitted)", f"test ({test_result.n} slices,\n{test_result.groups} groups)"):
-        table.add_column(title)
-    point = referral.point_of(card.risk_coverage, card.referral)
-    table.add_row("coverage", number(point.coverage), with_interval(test_result.coverage))
-    table.add_row("wrong, of those not referred", number(point.risk), with_interval(test_result.risk))
+    point, positive = referral.point_of(card.risk_coverage, card.referral), console.plain(card.positive_class)
+    rows = [
+        ("coverage", number(point.coverage), with_interval(test_result.coverage)),
+        ("wrong, of those not referred", number(point.risk), with_interval(test_result.risk)),
+    ]
     if test_result.malignant_sensitivity is not None:
         interval = with_interval(test_result.malignant_sensitivity)
-        table.add_row(
-            f"{console.plain(card.positive_class)} sensitivity of those", number(point.malignant_sensitivity), interval
-        )
-    out.print(table)
-    curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
-    for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
-        curve.add_column(title, justify="left" if not title else "right")
+        rows.append((f"{positive} sensitivity of those", number(point.malignant_sensitivity), interval))
+    headings = ("", "validation\n(fitted)", f"test ({test_result.n} slices,\n{test_result.groups} groups)")
+    out.print(text_table.grid(headings, rows))
+    curve = text_table.grid(
+        ("coverage", "threshold", "risk", f"{positive} sensitivity".strip()), (), 0, "\nrisk over coverage, validation"
+    )
+    curve.add_column("")
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.malignant_sensitivity)
         mark = "  ← chosen" if item == point else ""
@@ -179,24 +164,17 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
 
 def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None:
     """Print calibration errors without and with the temperature."""
-    from rich.table import Table
+    from lungcli.views import text_table
 
-    from lungcli.cli import console
-    from lungcli.views.units import number
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "ECE", "NLL", "Brier"):
-        table.add_column(title, justify="right" if title else "left")
-    for name, errors in (("before", before), ("with the temperature", after)):
-        table.add_row(name, *map(number, (errors.ece, errors.nll, errors.brier)))
-    console.out().print(table)
+    rows = [
+        (name, *map(number, (errors.ece, errors.nll, errors.brier)))
+        for name, errors in (("before", before), ("with the temperature", after))
+    ]
+    console.out().print(text_table.grid(("", "ECE", "NLL", "Brier"), rows, 1))
 
 
 def show_selective(selective: "SelectiveFigures") -> None:
     """Print coverage and risk at the model's referral threshold, in two lines."""
-    from lungcli.cli import console
-    from lungcli.views.figures import with_interval
-
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
     if selective.malignant_sensitivity is not None:
@@ -222,8 +200,6 @@ def _targets(
 
 def _require_writable(path: Path, output: Path | None) -> None:
     """Raise UsageError where the model file belongs to the installed package, or `output` is there already."""
-    from lungcli.core import package_data
-
     if output is None and path == package_data.MODEL:
         raise UsageError("the bundled model is part of the installation", "write a copy: --output FILE")
     if output is not None and output.exists():

@@ -3,24 +3,21 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from lungcli.cli import complete, options
+from lungcli.cli import complete, distributed, options, quantize
+from lungcli.core.commands import Quantization
 from lungcli.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from lungcli.core.runs import Kind
+from lungcli.core.runs import Kind
 
 From = Annotated[
     str,
-    typer.Option(
+    options.in_panel(
+        "Net",
+        "Teacher; without a student it is quantized itself.",
         "--from",
         metavar="MODEL",
-        help="Teacher; without a student it is quantized itself.",
         autocompletion=complete.teachers,
-        rich_help_panel="Net",
     ),
 ]
 
@@ -105,8 +102,7 @@ def compress(
 
 def _quantize(settings: options.Settings, source: str) -> None:
     """Quantize the model `source`, by itself."""
-    from lungcli.cli import quantize, run_job
-    from lungcli.core.commands import Quantization
+    from lungcli.cli import run_job
 
     allowed = {"data", "max_int8_drop", "qat_epochs", "source", "model"}
     if others := sorted(settings.typed - allowed):
@@ -134,7 +130,7 @@ def _start(kind: "Kind", settings: options.Settings, name: str, log_to: Path | N
 
 
 def _run(devices: int, settings: options.Settings, command: str, work: Callable[[], None]) -> None:
-    from lungcli.cli import distributed, notify
+    from lungcli.cli import notify
 
     with notify.notified(command):
         distributed.run_on_devices(devices, settings.values["device"], work)
