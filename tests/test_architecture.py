@@ -1,6 +1,7 @@
 """What holds the house up: who may import whom, what start-up may load, and how large a room may get."""
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def loaded_after(*arguments: str) -> set[str]:
         ["models", "list"],
         ["runs", "list"],
         ["data", "list"],
-        ["compare"],
+        ["compare", "--seconds", "0.05"],
         ["predict", "scan.png"],
         ["dashboard", "--once"],
     ],
@@ -62,10 +63,16 @@ def test_the_arrows_of_the_house_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@functools.lru_cache(maxsize=1)
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def modules(path: Path) -> set[str]:
     """Whole names of what a module imports anywhere in it; of `from a import b` both `a` and `a.b`."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -83,18 +90,12 @@ def test_no_modules_import_in_a_circle() -> None:
 
 def imports(path: Path) -> set[str]:
     """Top-level packages that a module imports anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").partition(".")[0])
-    return found
+    return {name.partition(".")[0] for name in modules(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_modules_stay_small_and_in_their_room(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert len(path.read_text().splitlines()) <= 400
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -115,10 +116,10 @@ def broad(tree: ast.AST) -> int:
 
 
 def test_only_the_two_boundaries_catch_everything() -> None:
-    catching = {path.relative_to(PACKAGE).as_posix() for path in MODULES if broad(ast.parse(path.read_text()))}
+    catching = {path.relative_to(PACKAGE).as_posix() for path in MODULES if broad(parsed(path))}
     assert catching == {"cli/app.py", "core/runs.py"}
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [path for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [path for path in MODULES if not ast.get_docstring(parsed(path))]
     assert silent == []

@@ -43,17 +43,12 @@ class Location:
         return f"{self.path.rstrip('/')}/{name}"
 
 
-def is_remote(text: str) -> bool:
-    """Whether `text` is a URI and not a path of this machine."""
-    return bool(_SCHEME.match(text)) and not text.startswith("file://")
-
-
 def open_location(text: str) -> Location:
     """Return the folder that `text` names: a path, or a URI such as `s3://bucket/folder`.
 
     Raises UsageError where nothing installed supports the URI, NetworkError where it cannot be reached.
     """
-    if not is_remote(text):
+    if not _SCHEME.match(text) or text.startswith("file://"):
         path = text.removeprefix("file://")
         return Location(shown=path, path=path)
     import pyarrow

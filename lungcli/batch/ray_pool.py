@@ -163,7 +163,6 @@ def _shown_name(name: str, shard: Shard, spec: _WorkerSpec) -> str:
 
 
 def _survived(files: Sequence[str], spec: _WorkerSpec) -> bool:
-    """Whether a worker survives reading files."""
     survived = False
     with contextlib.suppress(_ray_error()):
         survived = len(list(_rows([Shard(name="", files=tuple(files))], spec, 1, tries_again=0))) == 1
@@ -234,7 +233,6 @@ def _short() -> str | None:
 
 
 def _loaded(model: bytes) -> Model:
-    """Load a model file from its bytes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model)

@@ -2,12 +2,13 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from lungcli.cli import options
+from lungcli.cli import console, options
+from lungcli.core import package_data
 from lungcli.core.errors import UsageError
+from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.metrics.calibration import CalibrationErrors
@@ -16,51 +17,44 @@ if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
 
 _WIDTH = 20
+_SHARE = {"min": 0, "max": 1}
 _FITTED = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral", "risk_coverage")
-
-
-def _target(option: str, text: str, panel: str) -> Any:
-    """Return an option for a share that is to be kept."""
-    return typer.Option(option, min=0, max=1, help=text, rich_help_panel=panel)
 
 
 TargetSpecificity = Annotated[
     float | None,
-    _target(
-        "--target-specificity",
-        "Least specificity of findings; the most sensitive point that has it.",
+    options.in_panel(
         "Operating point",
+        "Least specificity of findings; the most sensitive point that has it.",
+        "--target-specificity",
+        **_SHARE,
     ),
 ]
 TargetSensitivity = Annotated[
     float | None,
-    _target(
-        "--target-sensitivity",
-        "Least sensitivity of findings; the most specific point that has it.",
+    options.in_panel(
         "Operating point",
+        "Least sensitivity of findings; the most specific point that has it.",
+        "--target-sensitivity",
+        **_SHARE,
     ),
 ]
 TargetRisk = Annotated[
     float | None,
-    _target("--target-risk", "Largest share of wrong findings among slices that are not referred.", "Referral"),
+    options.in_panel(
+        "Referral", "Largest share of wrong findings among slices that are not referred.", "--target-risk", **_SHARE
+    ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write a calibrated copy; the model file stays as it is.",
-        rich_help_panel="Output",
+    options.in_panel(
+        "Output", "Write a calibrated copy; the model file stays as it is.", "--output", "-o", metavar="FILE"
     ),
 ]
 
 Spec = Annotated[str, options.model_argument("Run, RUN/STAGE or .onnx file.")]
 Data = Annotated[str, options.data_option("The model's own data set.")]
-Png = Annotated[
-    Path | None,
-    typer.Option("--png", metavar="FILE", help="Draw the risk–coverage curve.", rich_help_panel="Output"),
-]
+Png = Annotated[Path | None, options.in_panel("Output", "Draw the risk–coverage curve.", "--png", metavar="FILE")]
 
 
 def calibrate(
@@ -86,7 +80,7 @@ def calibrate(
     """
     import dataclasses
 
-    from lungcli.cli import console, progress
+    from lungcli.cli import progress
     from lungcli.evaluation import evaluate, plots
     from lungcli.metrics import operating_point, referral
     from lungcli.modelfile import model_file, model_paths
@@ -129,10 +123,6 @@ def calibrate(
 
 def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures | None") -> None:
     """Print an operating point with what it gave on validation, and gives on the slices evaluated, if any."""
-    from lungcli.cli import console
-    from lungcli.views.figures import with_interval
-    from lungcli.views.units import number
-
     lines = [
         f"suspicious from a probability of {point.threshold:.3f} ({point.target} on validation: "
         f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})"
@@ -146,13 +136,9 @@ def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures | 
 
 def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     """Print the result of a calibration, for validation and, where there is a test part, for that."""
-    from rich.table import Table
-
-    from lungcli.cli import console
     from lungcli.metrics import referral
+    from lungcli.views import text_table
     from lungcli.views.bars import bar
-    from lungcli.views.figures import with_interval
-    from lungcli.views.units import number
 
     if card.calibration is None or card.referral is None:
         console.warn("the split has no validation slices, so nothing was fitted; train on a split that has some")
@@ -161,24 +147,24 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} validation slices")
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
-    table = Table(box=None, pad_edge=False)
-    point = referral.point_of(card.risk_coverage, card.referral)
-    of_those = f"{console.plain(card.positive_class)} sensitivity of those".strip()
-    for title in ("", "validation\n(fitted)"):
-        table.add_column(title)
+    point, positive = referral.point_of(card.risk_coverage, card.referral), console.plain(card.positive_class)
+    headings = ["", "validation\n(fitted)"]
     if test_result:
-        table.add_column(f"test ({test_result.n} slices,\n{test_result.groups} groups)")
-    for name, fitted, tested in (
-        ("coverage", point.coverage, test_result and test_result.coverage),
-        ("wrong, of those not referred", point.risk, test_result and test_result.risk),
-        (of_those, point.sensitivity, test_result and test_result.sensitivity),
-    ):
-        if fitted is not None:
-            table.add_row(name, number(fitted), *([with_interval(tested)] if tested else []))
-    out.print(table)
-    curve = Table(title="\nrisk over coverage, validation", title_justify="left", box=None, pad_edge=False)
-    for title in ("coverage", "threshold", "risk", f"{console.plain(card.positive_class)} sensitivity".strip(), ""):
-        curve.add_column(title, justify="left" if not title else "right")
+        headings.append(f"test ({test_result.n} slices,\n{test_result.groups} groups)")
+    rows = [
+        (name, number(fitted), *([with_interval(tested)] if tested else []))
+        for name, fitted, tested in (
+            ("coverage", point.coverage, test_result and test_result.coverage),
+            ("wrong, of those not referred", point.risk, test_result and test_result.risk),
+            (f"{positive} sensitivity of those", point.sensitivity, test_result and test_result.sensitivity),
+        )
+        if fitted is not None
+    ]
+    out.print(text_table.grid(headings, rows))
+    curve = text_table.grid(
+        ("coverage", "threshold", "risk", f"{positive} sensitivity".strip()), (), 0, "\nrisk over coverage, validation"
+    )
+    curve.add_column("")
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.sensitivity)
         mark = "  ← chosen" if item == point else ""
@@ -190,24 +176,17 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
 
 def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None:
     """Print calibration errors without and with the temperature."""
-    from rich.table import Table
+    from lungcli.views import text_table
 
-    from lungcli.cli import console
-    from lungcli.views.units import number
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "ECE", "NLL", "Brier"):
-        table.add_column(title, justify="right" if title else "left")
-    for name, errors in (("before", before), ("with the temperature", after)):
-        table.add_row(name, *map(number, (errors.ece, errors.nll, errors.brier)))
-    console.out().print(table)
+    rows = [
+        (name, *map(number, (errors.ece, errors.nll, errors.brier)))
+        for name, errors in (("before", before), ("with the temperature", after))
+    ]
+    console.out().print(text_table.grid(("", "ECE", "NLL", "Brier"), rows, 1))
 
 
 def show_selective(selective: "SelectiveFigures") -> None:
     """Print coverage and risk at the model's referral threshold, in two lines."""
-    from lungcli.cli import console
-    from lungcli.views.figures import with_interval
-
     lines = f"refer below {selective.threshold:.3f}: coverage {with_interval(selective.coverage)}"
     lines += f"\nwrong, of those not referred: {with_interval(selective.risk)}"
     if selective.sensitivity is not None:
@@ -231,8 +210,6 @@ def _targets(
 
 def _require_writable(path: Path, output: Path | None) -> None:
     """Raise UsageError where the model file belongs to the installed package, or `output` is there already."""
-    from lungcli.core import package_data
-
     if output is None and path == package_data.MODEL:
         raise UsageError("the bundled model is part of the installation", "write a copy: --output FILE")
     if output is not None and output.exists():

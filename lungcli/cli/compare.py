@@ -2,18 +2,17 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import complete, options
+from lungcli.cli import complete, console, options
+from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from lungcli.evaluation.compare import Comparison, FindEvaluation, Flipped, ModelByInstitution
 
 Specs = Annotated[
@@ -23,35 +22,22 @@ Specs = Annotated[
     ),
 ]
 Baseline = Annotated[
-    str,
-    typer.Option(
-        "--baseline",
-        metavar="MODEL",
-        help="Reference model: shown first, differences are to it.",
-        rich_help_panel="Net",
-    ),
+    str, options.in_panel("Net", "Reference model: shown first, differences are to it.", "--baseline", metavar="MODEL")
 ]
 Seconds = Annotated[
-    float,
-    typer.Option("--seconds", min=0, help="Seconds to time each model; 0: do not time.", rich_help_panel="Hardware"),
+    float, options.in_panel("Hardware", "Seconds to time each model; 0: do not time.", "--seconds", min=0)
 ]
-Flips = Annotated[
-    bool,
-    typer.Option("--flips", help="List the slices that the models classify differently.", rich_help_panel="Output"),
-]
+Flips = Annotated[bool, options.in_panel("Output", "List the slices that the models classify differently.", "--flips")]
 By = Annotated[
     Literal["model", "institution"],
-    typer.Option("--by", help="institution: each model's score at every institution.", rich_help_panel="Output"),
+    options.in_panel("Output", "institution: each model's score at every institution.", "--by"),
 ]
 ByMetric = Annotated[
-    Metric,
-    typer.Option(
-        "--metric", metavar="FIGURE", help="Figure of the differences, as in quantize.", rich_help_panel="Output"
-    ),
+    Metric, options.in_panel("Output", "Figure of the differences, as in quantize.", "--metric", metavar="FIGURE")
 ]
-Wide = Annotated[bool, typer.Option("--wide", help="Show every column.", rich_help_panel="Output")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.", rich_help_panel="Output")]
+Wide = Annotated[bool, options.in_panel("Output", "Show every column.", "--wide")]
+Csv = Annotated[bool, options.in_panel("Output", "Print CSV.", "--csv")]
+Markdown = Annotated[bool, options.in_panel("Output", "Print Markdown.", "--markdown")]
 
 
 def compare(
@@ -81,7 +67,6 @@ def compare(
       lungcli compare RUN/teacher RUN/student --by institution
       lungcli compare --baseline RUN/teacher
     """
-    from lungcli.core.errors import UsageError
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_paths
 
@@ -111,7 +96,7 @@ def compare(
 
 
 def _show(comparison: "Comparison", *, json: bool, csv: bool, markdown: bool, wide: bool) -> None:
-    from lungcli.cli import console, tables
+    from lungcli.cli import tables
     from lungcli.views import comparison_table
 
     if json:
@@ -151,8 +136,6 @@ def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluatio
 
 
 def _show_institutions(rows: "Sequence[ModelByInstitution]", *, as_json: bool) -> None:
-    """Print the score of each model at each institution."""
-    from lungcli.cli import console
     from lungcli.views import institutions
 
     if as_json:
@@ -164,9 +147,7 @@ def _show_institutions(rows: "Sequence[ModelByInstitution]", *, as_json: bool) -
 
 def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
     """Print each slice that the models classify differently, with every prediction; wrong ones are marked."""
-    from rich.table import Table
-
-    from lungcli.cli import console
+    from lungcli.views import text_table
 
     if as_json:
         console.print_json(flipped)
@@ -174,9 +155,8 @@ def _show_flips(flipped: "Flipped", *, as_json: bool) -> None:
     runs = {name.rpartition("/")[0] for name in flipped.models}
     one_run = len(runs) == 1 and "" not in runs
     shown = [name.rpartition("/")[2] if one_run else name for name in flipped.models]
-    table = Table(title=console.plain(*runs) if one_run else None, title_justify="left", box=None, pad_edge=False)
-    for title in ("slice", "true class", *shown):
-        table.add_column(console.plain(title), overflow="fold")
+    headings = [console.plain(title) for title in ("slice", "true class", *shown)]
+    table = text_table.grid(headings, title=console.plain(*runs) if one_run else None)
     for row in flipped.slices:
         cells = [
             f"{'' if prediction.label == row.label else '✗ '}{prediction.label} {prediction.confidence:.0%}"

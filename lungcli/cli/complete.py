@@ -2,27 +2,23 @@
 
 from collections.abc import Callable, Iterable
 
+from lungcli.core import package_data, registry
+
 Complete = Callable[[str], list[str]]
 
 
 def nets(incomplete: str) -> list[str]:
     """Nets that can be trained."""
-    from lungcli.core import registry
-
     return _starting(registry.NETS, incomplete)
 
 
 def methods(incomplete: str) -> list[str]:
     """Methods of distillation."""
-    from lungcli.core import registry
-
     return _starting(registry.METHODS, incomplete)
 
 
 def export_formats(incomplete: str) -> list[str]:
     """Formats that a model can be exported to."""
-    from lungcli.core import registry
-
     return _starting(registry.EXPORT_FORMATS, incomplete)
 
 
@@ -35,8 +31,6 @@ def data_sets(incomplete: str) -> list[str]:
 
 def published(incomplete: str) -> list[str]:
     """Data sets that can be downloaded."""
-    from lungcli.core import registry
-
     return _starting(registry.DATA_SETS, incomplete)
 
 
@@ -68,8 +62,6 @@ def teachers(incomplete: str) -> list[str]:
 
 def recipes(incomplete: str) -> list[str]:
     """Bundled recipes."""
-    from lungcli.core import package_data
-
     return _starting(package_data.recipe_files(), incomplete)
 
 

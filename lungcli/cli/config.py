@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import complete, help_pages, options
+from lungcli.cli import complete, console, help_pages, options
+from lungcli.core import names, paths, settings
 
 app = help_pages.App(name="config", help="Settings: list, get, set, unset.")
 
@@ -22,9 +23,6 @@ def list_(json: options.Json = False) -> None:
 
     A flag stands before the environment, that before the settings file, that before the default.
     """
-    from lungcli.cli import console
-    from lungcli.core import settings
-
     resolved = {name: settings.current(name) for name in settings.SETTINGS}
     if json:
         rows = {name: {"value": item.value, "source": item.source} for name, item in resolved.items()}
@@ -47,9 +45,6 @@ def get(name: Name) -> None:
     \b
     Example: lungcli config get home
     """
-    from lungcli.cli import console
-    from lungcli.core import settings
-
     item = settings.current(_known(name))
     console.print_text(_shown(item.value))
     console.info(f"from: {item.source}")
@@ -64,9 +59,6 @@ def set_(name: Name, value: Annotated[str, typer.Argument(metavar="VALUE")]) -> 
       lungcli config set threads 4
       lungcli config set model compress-mobilenetv2-mine
     """
-    from lungcli.cli import console
-    from lungcli.core import settings
-
     name = _known(name)
     _write(settings.load(settings.path()) | {name: settings.parsed(name, value)})
     if (now := settings.current(name)).source == "environment":
@@ -76,29 +68,20 @@ def set_(name: Name, value: Annotated[str, typer.Argument(metavar="VALUE")]) -> 
 @app.command()
 def unset(name: Name) -> None:
     """Remove a setting from the settings file."""
-    from lungcli.core import settings
-
     name = _known(name)
     _write({key: value for key, value in settings.load(settings.path()).items() if key != name})
 
 
 def _known(name: str) -> str:
-    from lungcli.core import names, settings
-
     return names.find(name, {key: key for key in settings.SETTINGS}, "setting")
 
 
 def _write(values: object) -> None:
     import msgspec
 
-    from lungcli.cli import console
-    from lungcli.core import paths, settings
-
     paths.atomic_write(settings.path(), msgspec.toml.encode(values))
     console.info(f"written: {settings.path()}")
 
 
 def _shown(value: object) -> str:
-    from lungcli.cli import console
-
     return str(value).lower() if isinstance(value, bool) else console.plain(value) or "–"

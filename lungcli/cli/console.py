@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lungcli import DISCLAIMER
@@ -14,8 +15,6 @@ from lungcli.core.formatting import as_json, plain_lines
 from lungcli.core.formatting import plain as plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
     from rich.console import Console
     from rich.text import Text
 

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungcli.cli import console, execution
+from lungcli.cli import console, execution, tables
 from lungcli.core.errors import InterruptedRunError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
+from lungcli.views.comparison_table import P_VALUES
+from lungcli.views.evaluation import RANDOM_SPLIT, SYNTHETIC, rests_on
+from lungcli.views.figures import difference, interval_below, p_value, spread_over_folds, with_interval
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.pipeline.pooling import Difference, Pooled, PooledStage
@@ -36,15 +40,12 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str, log_to: Path | N
         _report_fold(run, left_out)
     pooled = pooling.pool(fold_runs)
     show(pooled)
-    from lungcli.cli import tables
 
     tables.require_accepted(pooled.decisions)
 
 
 def show(pooled: "Pooled") -> None:
     """Print the stages side by side, their differences, and footnotes."""
-    from lungcli.cli import tables
-
     console.out().print(f"all {len(pooled.runs)} folds", style="bold")
     tables.show_side_by_side([stage.stage for stage in pooled.stages], _lines(pooled))
     for stage in pooled.stages:
@@ -70,9 +71,7 @@ def _left_out(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _report_fold(run: Run, left_out: Sequence[str]) -> None:
-    """Print the result of a fold in a line."""
     from lungcli.modelfile import model_file
-    from lungcli.views.units import number
 
     parts = []
     for stage in model_paths.stages(run):
@@ -88,7 +87,6 @@ def _report_fold(run: Run, left_out: Sequence[str]) -> None:
 def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
     """Titles and cells, an interval under its figure."""
     from lungcli.evaluation.acceptance import METRIC
-    from lungcli.views.units import number
 
     label = pooled.stages[0].figures.positive_class
     of_positive = tuple(f"{label}_{name}" for name in ("sensitivity", "specificity"))
@@ -101,9 +99,6 @@ def _lines(pooled: "Pooled") -> list[tuple[str, list[str]]]:
 
 
 def _figures(pooled: "Pooled", titles: dict[str, str], over_folds: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
-    from lungcli.cli.tables import interval_below
-    from lungcli.views.figures import spread_over_folds, with_interval
-
     lines = []
     for name in (name for name in titles if name in pooled.stages[0].figures.estimates):
         lines.append(
@@ -120,9 +115,6 @@ def _figures(pooled: "Pooled", titles: dict[str, str], over_folds: Sequence[str]
 
 
 def _differences(pooled: "Pooled") -> list[tuple[str, list[str]]]:
-    from lungcli.cli.tables import interval_below
-    from lungcli.views.figures import difference, p_value
-
     lines = []
     for reference in dict.fromkeys(item.reference for item in pooled.differences):
         differences = [_difference_of(pooled, stage, reference) for stage in pooled.stages]
@@ -141,9 +133,6 @@ def _difference_of(pooled: "Pooled", stage: "PooledStage", reference: str) -> "D
 
 
 def _footnotes(pooled: "Pooled") -> list[str]:
-    from lungcli.views.comparison_table import P_VALUES
-    from lungcli.views.evaluation import RANDOM_SPLIT, SYNTHETIC, rests_on
-
     figures = pooled.stages[0].figures
     lines = [
         f"evaluated on {rests_on(figures.n, figures.groups, protocol=figures.protocol)}, each slice once, by the "

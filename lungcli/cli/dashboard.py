@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from lungcli.cli import console, options, signals
+from lungcli.core import settings
+from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lungcli.tui.app import Dashboard
 
 Shown = Literal["runs", "models"]
 
-Once = Annotated[bool, typer.Option("--once", help="Print one view as text and exit.", rich_help_panel="Output")]
-View = Annotated[
-    Shown,
-    typer.Option("--view", help="View that --once prints, or that is opened first.", rich_help_panel="Output"),
-]
+Once = Annotated[bool, options.in_panel("Output", "Print one view as text and exit.", "--once")]
+View = Annotated[Shown, options.in_panel("Output", "View that --once prints, or that is opened first.", "--view")]
 
 
 def dashboard(
@@ -33,9 +32,6 @@ def dashboard(
     import gc
     import os
     import sys
-
-    from lungcli.cli import signals
-    from lungcli.core.errors import UsageError
 
     if once:
         _print(view)
@@ -70,7 +66,6 @@ def _opened(view: Shown) -> "Dashboard":
     import os
     import sys
 
-    from lungcli.core import settings
     from lungcli.tui import settings as dashboard_settings
     from lungcli.tui.app import Dashboard
     from lungcli.tui.widgets import terminal_capabilities
@@ -83,8 +78,6 @@ def _opened(view: Shown) -> "Dashboard":
 
 
 def _print(view: Shown) -> None:
-    from lungcli.cli import console
-
     if view == "runs":
         from lungcli.tui import text_report
 

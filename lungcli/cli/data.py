@@ -2,19 +2,20 @@
 
 import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from lungcli.cli import complete, data_catalog, data_groups, data_split, help_pages, options
+from lungcli.cli import complete, console, data_groups, data_split, help_pages, options
 from lungcli.cli.data_check import check, write_file
+from lungcli.core import registry
+from lungcli.core.errors import LungcliError, UnreadableInputError
 from lungcli.core.recipe import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lungcli.datasets.manifest import Manifest, Rejected
     from lungcli.datasets.summary import DatasetSummary
     from lungcli.datasets.verify import Verification
@@ -99,12 +100,10 @@ def list_(
 ) -> None:
     """List the data sets on this machine."""
     if published:
-        data_catalog.show(as_json=json)
+        _show_published(as_json=json)
         return
-    from rich.table import Table
-
-    from lungcli.cli import console
     from lungcli.datasets import manifest, summary
+    from lungcli.views import text_table
 
     manifests, problems = manifest.readable()
     for problem in problems:
@@ -115,9 +114,8 @@ def list_(
     if not manifests:
         console.info("there are no data sets yet; make one with lungcli data phantom or lungcli data import PATH")
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("data set", "slices", "near-duplicate groups", "classes", "source"):
-        table.add_column(title, overflow="fold")
+    headings = ("data set", "slices", "near-duplicate groups", "classes", "source")
+    table = text_table.grid(headings)
     for item in manifests:
         groups = len({entry.group for entry in item.slices})
         about = f"{item.source.about}{' (synthetic)' if item.source.synthetic else ''}"
@@ -135,7 +133,6 @@ def show(
     json: options.Json = False,
 ) -> None:
     """Show what a data set contains: classes, groups, copies."""
-    from lungcli.cli import console
     from lungcli.datasets import manifest, summary
 
     dataset = manifest.load(name)
@@ -168,7 +165,6 @@ def verify(name: DataName, json: options.Json = False) -> None:
 @app.command()
 def path(name: DataName) -> None:
     """Print the folder of a data set."""
-    from lungcli.cli import console
     from lungcli.datasets import manifest
 
     console.print_text(str(manifest.find(name)))
@@ -177,9 +173,6 @@ def path(name: DataName) -> None:
 @app.command()
 def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a data set, or an unfinished download of it."""
-    from lungcli.cli import console
-    from lungcli.core import registry
-    from lungcli.core.errors import UnreadableInputError
     from lungcli.datasets import cache, manifest
     from lungcli.datasets.download import published
 
@@ -203,8 +196,7 @@ def remove(name: DataName, yes: Annotated[bool, typer.Option("--yes", "-y", help
 
 def report(dataset: "Manifest", *, json: bool) -> "Verification":
     """Hash a data set again, show and return the result. Raises LungcliError where a file differs from the manifest."""
-    from lungcli.cli import console, progress
-    from lungcli.core.errors import LungcliError
+    from lungcli.cli import progress
     from lungcli.datasets import verify
 
     with progress.preparing(f"hashing {dataset.name}") as advance:
@@ -248,7 +240,6 @@ app.command("split")(data_split.split)
 
 def show_created(manifest: "Manifest", *, json: bool) -> None:
     """Show a data set that has just been created."""
-    from lungcli.cli import console
     from lungcli.datasets import summary
     from lungcli.metrics.predictions import positive_class
 
@@ -269,7 +260,6 @@ def show_created(manifest: "Manifest", *, json: bool) -> None:
 
 def _show_given_split(dataset: "Manifest") -> None:
     """Name the split that a data set came with, and what it leaks."""
-    from lungcli.cli import console
     from lungcli.datasets import split_files, splits
 
     if split_files.GIVEN not in split_files.saved(dataset):
@@ -287,7 +277,6 @@ def _show_institutions(facts: "DatasetSummary") -> None:
     """Print the slices of each institution by class, and name those where there is but one."""
     from rich.table import Table
 
-    from lungcli.cli import console
     from lungcli.datasets import summary
 
     table = Table(box=None, pad_edge=False)
@@ -311,10 +300,8 @@ def _show_institutions(facts: "DatasetSummary") -> None:
 
 
 def _show_summary(dataset: "Manifest") -> None:
-    from rich.table import Table
-
-    from lungcli.cli import console
     from lungcli.datasets import manifest, summary
+    from lungcli.views import text_table
 
     out = console.out()
     facts = summary.summarize(dataset)
@@ -326,14 +313,10 @@ def _show_summary(dataset: "Manifest") -> None:
     out.print(console.plain(manifest.folder(dataset.name)), soft_wrap=True)
     if facts.published:
         out.print(_of_published(facts.known, facts.published), soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    for title in ("class", "slices", "near-duplicate groups"):
-        table.add_column(title, justify="left" if title == "class" else "right")
     in_groups = summary.groups_by_class(dataset)
-    for label, count in facts.classes.items():
-        table.add_row(console.plain(label), str(count), str(in_groups[label]))
-    table.add_row("all", str(facts.slices), str(facts.groups))
-    out.print(table)
+    rows = [(console.plain(label), str(count), str(in_groups[label])) for label, count in facts.classes.items()]
+    rows.append(("all", str(facts.slices), str(facts.groups)))
+    out.print(text_table.grid(("class", "slices", "near-duplicate groups"), rows, 1))
     if len(facts.institutions) > 1 or any(item.institution for item in dataset.slices):
         _show_institutions(facts)
     out.print(
@@ -351,9 +334,32 @@ def _show_summary(dataset: "Manifest") -> None:
         out.print("any picture is welcome: models trained on it have no guard", style="yellow")
 
 
-def _show_files(title: str, files: "Sequence[Rejected]") -> None:
-    from lungcli.cli import console
+def _show_published(*, as_json: bool) -> None:
+    if as_json:
+        console.print_json({"published": list(map(_facts, registry.DATA_SETS.values()))})
+        return
+    out = console.out()
+    for row in registry.DATA_SETS.values():
+        out.print(row.name, style="bold")
+        for name, value in _facts(row).items():
+            if value and name != "name":
+                out.print(f"  {name:<12} {console.plain(str(value))}", soft_wrap=True)
 
+
+def _facts(row: registry.DataSet) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "about": row.about,
+        "classes": ", ".join(f"{count:,} {label}" for label, count in row.counts) or ", ".join(row.classes),
+        "institutions": row.institutions,
+        "licence": row.licence,
+        "citation": row.citation,
+        "page": row.page,
+        "get": row.by_hand or f"lungcli data download {row.name}",
+    }
+
+
+def _show_files(title: str, files: "Sequence[Rejected]") -> None:
     if not files:
         return
     out = console.out()

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import console, options
+from lungcli.core import paths
 from lungcli.core.recipe import OPTIONS
+from lungcli.views.figures import with_interval
 
 if TYPE_CHECKING:
     from lungcli.datasets.audit.audit import Audit
@@ -29,7 +31,7 @@ def check(
     \b
     Example: lungcli data check iqothnccd --html audit.html
     """
-    from lungcli.cli import console, progress
+    from lungcli.cli import progress
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import audit, features
 
@@ -55,7 +57,6 @@ def check(
 
 
 def _show(audit: "Audit") -> None:
-    from lungcli.cli import console
     from lungcli.views.audit import leakage
 
     if audit.nearest_neighbour is not None:
@@ -66,7 +67,6 @@ def _show(audit: "Audit") -> None:
 
 
 def _show_tables(audit: "Audit") -> None:
-    from lungcli.cli import console
     from lungcli.datasets.audit.audit import LEVELS
 
     out = console.out()
@@ -103,16 +103,9 @@ def _show_tables(audit: "Audit") -> None:
 
 
 def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.table import Table
+    from lungcli.views import text_table
 
-    from lungcli.cli import console
-
-    table = Table(box=None, pad_edge=False)
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(console.plain(cell) for cell in row))
-    console.out().print(table)
+    console.out().print(text_table.grid(heads, [[console.plain(cell) for cell in row] for row in rows], 1))
 
 
 def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
@@ -124,8 +117,6 @@ def _trials(item: "Shortcut") -> list[tuple[str, ...]]:
 
 
 def _trial(trial: "ShortcutTest | None") -> tuple[str, str, str]:
-    from lungcli.views.figures import with_interval
-
     if trial is None:
         return ("all the same", "", "")
     return (
@@ -136,7 +127,6 @@ def _trial(trial: "ShortcutTest | None") -> tuple[str, str, str]:
 
 
 def _show_findings(result: "Audit") -> None:
-    from lungcli.cli import console
     from lungcli.views import audit
 
     out = console.out()
@@ -154,7 +144,6 @@ def _write_page(path: Path, audit: "Audit", dataset: "Manifest") -> None:
 
 
 def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
-    from lungcli.cli import console
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import contact_sheets
 
@@ -177,8 +166,7 @@ def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
 
 def write_file(path: Path, content: bytes, option: str) -> None:
     """Write a file that the user named with `option`, whole or not at all, and report its path."""
-    from lungcli.cli import console
-    from lungcli.core import errors, paths
+    from lungcli.core import errors
 
     try:
         paths.atomic_write(path, content)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import console, data, options
+from lungcli.core.errors import UsageError
 
 
 def combine(
@@ -29,7 +30,7 @@ def combine(
     \b
     Example: lungcli data combine iqothnccd ctset luna qin --map tumour-free=normal --name lung4
     """
-    from lungcli.cli import console, data, progress
+    from lungcli.cli import progress
     from lungcli.datasets import combine
 
     with progress.preparing(f"comparing all slices of {', '.join(sources)}") as advance:
@@ -43,8 +44,6 @@ def combine(
 
 def _renaming(spec: str) -> tuple[str, str]:
     """Read `OLD=NEW`. Raises UsageError."""
-    from lungcli.core.errors import UsageError
-
     old, equals, new = spec.partition("=")
     if not equals or not old.strip():
         raise UsageError(f"--map {spec!r} does not rename a class", "write it as --map tumour-free=normal")

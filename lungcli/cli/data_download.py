@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lungcli.cli import options
-from lungcli.core.registry import DATA_SETS
+from lungcli.cli import complete, console, data, options
+from lungcli.core import registry
+from lungcli.core.errors import NetworkError, UsageError
+from lungcli.core.registry import DATA_SETS, DataSet
 
 if TYPE_CHECKING:
-    from lungcli.core.registry import DataSet
     from lungcli.datasets.manifest import Manifest
 
 
 def download(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(DATA_SETS)}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(DATA_SETS)}.", autocompletion=complete.published)
+    ],
     url: Annotated[
         list[str] | None,
         typer.Option("--url", metavar="URL", help="URL of the .zip file, instead of the known mirrors; repeatable."),
@@ -39,9 +42,6 @@ def download(
     Example: lungcli data download iqothnccd
              lungcli data download iqothnccd --from-zip ~/Downloads/archive.zip
     """
-    from lungcli.cli import console, data
-    from lungcli.core import registry
-    from lungcli.core.errors import UsageError
     from lungcli.datasets import manifest
     from lungcli.datasets.download import published
 
@@ -75,8 +75,7 @@ def _import_local(row: "DataSet", source: Path) -> "Manifest":
 
 
 def _download(row: "DataSet", urls: list[str], *, offline: bool) -> "Manifest":
-    from lungcli.cli import console, progress
-    from lungcli.core.errors import NetworkError
+    from lungcli.cli import progress
     from lungcli.datasets.download import published
     from lungcli.datasets.download.http import ProgressCallbacks
 

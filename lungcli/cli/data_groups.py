@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import console, options
 
 
 def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.Json = False) -> None:
@@ -15,11 +15,10 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.J
     \b
     Example: lungcli data groups iqothnccd
     """
-    from rich.table import Table
-
-    from lungcli.cli import console, progress
+    from lungcli.cli import progress
     from lungcli.datasets import group_thresholds, manifest
     from lungcli.datasets.groups import NEAR, NEIGHBOUR
+    from lungcli.views import text_table
 
     dataset = manifest.load(name)
     with progress.preparing(f"comparing all slices of {dataset.name}") as advance:
@@ -29,11 +28,8 @@ def groups(name: Annotated[str, typer.Argument(metavar="NAME")], json: options.J
         console.print_json({"name": dataset.name, "near": NEAR, "groups": group_count, "thresholds": effects})
         return
     patients_known = any(effect.pairs for effect in effects)
-    table = Table(box=None, pad_edge=False)
-    for title in ("similarity", "groups", "largest", f"apart ≥ {NEAR:.2f}", f"apart ≥ {NEIGHBOUR:.2f}"):
-        table.add_column(title, justify="right")
-    for title in ("precision", "recall") if patients_known else ():
-        table.add_column(title, justify="right")
+    headings = ["similarity", "groups", "largest", f"apart ≥ {NEAR:.2f}", f"apart ≥ {NEIGHBOUR:.2f}"]
+    table = text_table.grid(headings + ["precision", "recall"] * patients_known, (), 0)
     for effect in effects:
         cells = [f"{'* ' if effect.near == NEAR else ''}{effect.near:.2f}"]
         cells += [str(effect.groups), str(effect.largest), _share(effect.copies_apart), _share(effect.alike_apart)]

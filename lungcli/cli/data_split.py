@@ -1,15 +1,15 @@
 """`lungcli data split`."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import options
+from lungcli.cli import console, options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from lungcli.datasets.manifest import Manifest
     from lungcli.datasets.splits import Split
 
@@ -43,7 +43,6 @@ def split(
     Examples: lungcli data split iqothnccd --folds 5
               lungcli data split iqothnccd --check grouped-5folds-seed0
     """
-    from lungcli.cli import console
     from lungcli.datasets import manifest, split_files
 
     dataset = manifest.load(name)
@@ -65,7 +64,6 @@ def split(
 
 
 def _report_leaks(manifest: "Manifest", first: "Split") -> None:
-    from lungcli.cli import console
     from lungcli.datasets import splits
 
     if first.protocol in splits.LEAKLESS:
@@ -106,7 +104,6 @@ def _summary(manifest: "Manifest", path: "Path", splits_in_file: "Sequence[Split
 def _show(manifest: "Manifest", splits_in_file: "Sequence[Split]") -> None:
     from rich.table import Table
 
-    from lungcli.cli import console
     from lungcli.datasets import source_splits, splits
 
     console.out().print(console.plain(f"{manifest.name}: {_title(splits_in_file)}"), style="bold", soft_wrap=True)
@@ -130,8 +127,6 @@ def _title(splits_in_file: "Sequence[Split]") -> str:
 
 def _counts(manifest: "Manifest", split_: "Split") -> dict[str, dict[str, int]]:
     """Count slices, near-duplicate groups, and slices of each class in every part."""
-    from collections import Counter
-
     counts = {}
     for name, part in (("train", split_.train), ("val", split_.val), ("test", split_.test)):
         items = [manifest.slices[i] for i in part]

@@ -2,6 +2,7 @@
 
 import typer
 
+from lungcli.cli import console, predict
 from lungcli.core import package_data
 
 ABOUT = f"one real slice of each class: {package_data.SLICES_SOURCE}; a model trained on that set may have seen them"
@@ -15,8 +16,6 @@ def demo(context: typer.Context) -> None:
     \b
     Example: lungcli demo
     """
-    from lungcli.cli import console, predict
-
     console.info(ABOUT)
     console.info("each file is named after its true class")
     try:

@@ -4,10 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
 from lungcli.cli import console
+from lungcli.core import runs
 
 # `training.torchrun.NOTE`: reading it here loads no torch.
 _NOTE = "LUNGCLI_EXIT_CODE_FILE"
@@ -39,7 +41,6 @@ def launcher_exit_code(code: int) -> int:
     note = os.environ.get(_NOTE)
     if not note or os.environ.get("RANK") != "0":
         return code
-    from pathlib import Path
 
     Path(note).write_text(str(code))
     return 0
@@ -62,7 +63,6 @@ def _run_as_rank(work: Callable[[], None]) -> None:
 
 def _train_reported_runs() -> None:
     """Train the runs that rank 0 reports. Only rank 0 handles signals meanwhile: it stops all ranks."""
-    from lungcli.core import runs
     from lungcli.pipeline import stages
     from lungcli.training import distributed
 

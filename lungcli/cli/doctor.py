@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lungcli.cli import options
+from lungcli.cli import console, options
+from lungcli.core import cpu, paths, settings
+from lungcli.core.errors import LungcliError
+from lungcli.views.units import size
 
 State = Literal["ok", "note", "wrong"]
 
@@ -45,9 +48,6 @@ def doctor(json: options.Json = False) -> None:
 
     Exit code 1 when something is wrong, with what to do about it.
     """
-    from lungcli.cli import console
-    from lungcli.core.errors import LungcliError
-
     findings = [*_python(), *_machine(), *_storage(), *_torch(), *_extras(), _runtime(), *_terminal(), _network()]
     if json:
         console.print_json({"findings": findings})
@@ -72,9 +72,6 @@ def _python() -> Iterator[Finding]:
 def _machine() -> Iterator[Finding]:
     import psutil
 
-    from lungcli.core import cpu
-    from lungcli.views.units import size
-
     cores = f"{cpu.name()}, {cpu.physical_cores()} cores, {cpu.logical_cores()} threads"
     vnni = cpu.has_vnni()
     if vnni is False:
@@ -92,21 +89,14 @@ def _machine() -> Iterator[Finding]:
 
 
 def _storage() -> Iterator[Finding]:
-    from lungcli.core import paths
-    from lungcli.views.units import size
-
     for subject, folder in (("home", paths.home()), ("data", paths.data_home())):
         existing = next(each for each in (folder, *folder.parents) if each.exists())
         free = shutil.disk_usage(existing).free
-        text = f"{folder}, {size(free)} free"
+        text, another = f"{folder}, {size(free)} free", f"choose another: lungcli config set {subject} FOLDER"
         if not os.access(existing, os.W_OK):
-            yield Finding(
-                subject, text, "wrong", f"it can't be written to; choose another: lungcli config set {subject} FOLDER"
-            )
+            yield Finding(subject, text, "wrong", f"it can't be written to; {another}")
         elif free < _LEAST_DISK:
-            yield Finding(
-                subject, text, "note", f"little space is left; choose another: lungcli config set {subject} FOLDER"
-            )
+            yield Finding(subject, text, "note", f"little space is left; {another}")
         else:
             yield Finding(subject, text)
 
@@ -149,7 +139,6 @@ def _runtime() -> Finding:
     """Predict a black slice with the bundled model: its graph runs, and on integers if it is an int8 file."""
     import numpy as np
 
-    from lungcli.core.errors import LungcliError
     from lungcli.modelfile import model_file, model_paths
 
     version = _version("onnxruntime")
@@ -170,9 +159,6 @@ def _runtime() -> Finding:
 
 
 def _terminal() -> Iterator[Finding]:
-    from lungcli.cli import console
-    from lungcli.core import settings
-
     out = console.out()
     if not out.is_terminal:
         yield Finding("terminal", "none: plain text, no bars, no dashboard")
@@ -186,8 +172,6 @@ def _terminal() -> Iterator[Finding]:
 
 
 def _network() -> Finding:
-    from lungcli.core import paths
-
     return Finding("network", "forbidden" if paths.is_offline() else "used by `data download` and --pretrained alone")
 
 

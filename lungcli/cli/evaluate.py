@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from lungcli.cli import options
+from lungcli.cli import calibrate, console, options
+from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.recipe import Drawn
 
 if TYPE_CHECKING:
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
 
 Tta = Annotated[
-    bool,
-    typer.Option(
-        "--tta", help="Average ten views of each slice, as `lungcli predict --tta` does.", rich_help_panel="Net"
-    ),
+    bool, options.in_panel("Net", "Average ten views of each slice, as `lungcli predict --tta` does.", "--tta")
 ]
 
 
@@ -40,46 +36,30 @@ class _Results:
 
 Stress = Annotated[
     bool,
-    typer.Option(
-        "--stress",
-        help="Also evaluate under other windows, kernels, doses and crops, at three strengths.",
-        rich_help_panel="Data",
+    options.in_panel(
+        "Data", "Also evaluate under other windows, kernels, doses and crops, at three strengths.", "--stress"
     ),
 ]
 Reliability = Annotated[
-    Path | None,
-    typer.Option("--reliability", metavar="FILE", help="Draw the reliability diagram.", rich_help_panel="Output"),
+    Path | None, options.in_panel("Output", "Draw the reliability diagram.", "--reliability", metavar="FILE")
 ]
 
 Spec = Annotated[str, options.model_argument("Run, RUN/STAGE, .onnx file; NAME of NAME-fold1, …")]
 Data = Annotated[str, options.data_option("The model's own data set if left out.")]
 Split = Annotated[
-    Drawn,
-    typer.Option(
-        "--split", help="random: also evaluate on a random split, as in the literature.", rich_help_panel="Data"
-    ),
+    Drawn, options.in_panel("Data", "random: also evaluate on a random split, as in the literature.", "--split")
 ]
 FolderAs = Annotated[
     list[str] | None,
-    typer.Option(
-        "--folder-as",
-        metavar="CLASS=DIR",
-        help="Evaluate on your own slices of a known class; repeatable.",
-        rich_help_panel="Data",
+    options.in_panel(
+        "Data", "Evaluate on your own slices of a known class; repeatable.", "--folder-as", metavar="CLASS=DIR"
     ),
 ]
 Save = Annotated[
     bool,
-    typer.Option(
-        "--save/--no-save",
-        help="Store the figures of --stress and --folder-as in the model file.",
-        rich_help_panel="Output",
-    ),
+    options.in_panel("Output", "Store the figures of --stress and --folder-as in the model file.", "--save/--no-save"),
 ]
-Png = Annotated[
-    Path | None,
-    typer.Option("--png", metavar="FILE", help="Draw the figures of --stress.", rich_help_panel="Output"),
-]
+Png = Annotated[Path | None, options.in_panel("Output", "Draw the figures of --stress.", "--png", metavar="FILE")]
 
 
 def evaluate(
@@ -105,7 +85,6 @@ def evaluate(
       lungcli evaluate compress-mobilenetv2-phantom --stress --png stress.png
       lungcli evaluate compress-mobilenetv2-phantom --folder-as normal=~/healthy
     """
-    from lungcli.cli import console
     from lungcli.pipeline import stages
 
     _check_pictures(png, reliability, stress=stress)
@@ -131,8 +110,7 @@ def evaluate(
 
 def _showed_folds(spec: str, *, alone: bool, json: bool) -> bool:
     """Show the pooled results of a cross-validation; return whether `spec` names one."""
-    from lungcli.cli import console, cross_validation
-    from lungcli.core.errors import UsageError
+    from lungcli.cli import cross_validation
     from lungcli.pipeline.pooling import folds_of, pool
 
     folds = folds_of(spec)
@@ -161,7 +139,6 @@ def _draw(results: _Results, reliability: Path | None, png: Path | None) -> None
 
 
 def _check_pictures(png: Path | None, reliability: Path | None, *, stress: bool) -> None:
-    from lungcli.core.errors import UsageError
     from lungcli.evaluation import plots
 
     plots.require_png(png)
@@ -208,7 +185,6 @@ def _score(model: "Model", label: str, folder: Path) -> "ExternalResult":
 
 
 def _print_json(results: _Results, name: str) -> None:
-    from lungcli.cli import console
     from lungcli.metrics import calibration, institutions, operating_point, referral
     from lungcli.modelfile import model_paths, tta
 
@@ -257,7 +233,7 @@ def _print_json(results: _Results, name: str) -> None:
 
 
 def _show(results: _Results) -> None:
-    from lungcli.cli import calibrate, console, robustness
+    from lungcli.cli import robustness
     from lungcli.metrics import calibration, institutions, operating_point, referral
     from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
     from lungcli.views.institutions import table as institutions_table
@@ -323,8 +299,6 @@ def _under_stress(results: _Results) -> "Image":
 
 def _save(results: _Results) -> None:
     """Store the figures in the model file, and report what was written and what was not."""
-    from lungcli.cli import console
-    from lungcli.core.errors import LungcliError
     from lungcli.modelfile import model_paths, tta
     from lungcli.pipeline import evaluate
 

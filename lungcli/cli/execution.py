@@ -1,13 +1,13 @@
 """Executing a run while showing its progress; the first Ctrl-C stops it after the current batch."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
 from lungcli.cli import console, progress, signals
 from lungcli.core.errors import InterruptedRunError
-from lungcli.core.events import EpochDone
+from lungcli.core.events import EpochDone, Event
 from lungcli.core.runs import Run
 
 
@@ -29,17 +29,20 @@ def execute(run: Run, without: Collection[str] = (), log_to: Path | None = None)
         f"run {run.name}: {len(run_data.split.train)} training, {len(run_data.split.val)} validation and "
         f"{len(run_data.split.test)} test slices ({splits.describe(run_data.split)}, {run_data.split.digest[:8]})"
     )
-    events = jobs.execute(run, run_data, without)
+    follow(run, jobs.execute(run, run_data, without), f"to continue: lungcli runs resume '{run.name}'", log)
+
+
+def follow(
+    run: Run, events: Generator[Event, None, None], hint: str = "", log: Callable[[EpochDone], None] | None = None
+) -> None:
+    """Show the events of a run as they come, and log its epochs. Raises InterruptedRunError after Ctrl-C."""
     with graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
         for event in events:
             show(event)
             if log and isinstance(event, EpochDone):
                 log(event)
             if stopped():
-                raise InterruptedRunError(
-                    f"stopped; the work is saved in the run {run.name!r}",
-                    f"to continue: lungcli runs resume '{run.name}'",
-                )
+                raise InterruptedRunError(f"stopped; the work is saved in the run {run.name!r}", hint)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from lungcli.cli import complete, options
+from lungcli.cli import complete, console, options
 from lungcli.core.errors import GateNotMetError, UsageError
 from lungcli.core.registry import EXPORT_FORMATS, export_format
 from lungcli.views import units
@@ -17,52 +15,37 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str,
-    typer.Option(
+    options.in_panel(
+        "Output",
+        "; ".join(f"{row.name}: {row.about}" for row in EXPORT_FORMATS.values()) + ".",
         "--to",
         metavar="|".join(EXPORT_FORMATS),
         autocompletion=complete.export_formats,
-        help="; ".join(f"{row.name}: {row.about}" for row in EXPORT_FORMATS.values()) + ".",
-        rich_help_panel="Output",
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="File to write; NAME-export in this folder if left out.",
-        rich_help_panel="Output",
+    options.in_panel(
+        "Output", "File to write; NAME-export in this folder if left out.", "--output", "-o", metavar="FILE"
     ),
 ]
 Data = Annotated[str, options.data_option("Compare on slices of this data set; phantoms if left out.")]
 Tolerance = Annotated[
-    float,
-    typer.Option(
-        "--tolerance", min=0, max=1, help="Largest difference of a probability that passes.", rich_help_panel="Check"
-    ),
+    float, options.in_panel("Check", "Largest difference of a probability that passes.", "--tolerance", min=0, max=1)
 ]
 MinAgreement = Annotated[
     float,
-    typer.Option(
-        "--min-agreement",
-        min=0,
-        max=1,
-        help="Smallest share of equal predictions that passes.",
-        rich_help_panel="Check",
-    ),
+    options.in_panel("Check", "Smallest share of equal predictions that passes.", "--min-agreement", min=0, max=1),
 ]
 WithExamples = Annotated[
     bool,
-    typer.Option(
-        "--with-examples",
-        help="Also write example programs that reproduce a prediction, and a slice.",
-        rich_help_panel="Output",
+    options.in_panel(
+        "Output", "Also write example programs that reproduce a prediction, and a slice.", "--with-examples"
     ),
 ]
 
 Spec = Annotated[str, options.model_argument("Run, RUN/STAGE, .onnx file or `bundled`.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.", rich_help_panel="Output")]
+Overwrite = Annotated[bool, options.in_panel("Output", "Replace existing files.", "--overwrite")]
 
 
 def export(
@@ -91,7 +74,7 @@ def export(
       lungcli export bundled --to onnx --output lung.onnx --with-examples
       lungcli export compress-mobilenetv2-mine --to openvino --data mine
     """
-    from lungcli.cli import console, progress
+    from lungcli.cli import progress
     from lungcli.export import bundle, formats, parity
     from lungcli.modelfile import model_file, model_paths
 

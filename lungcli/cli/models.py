@@ -1,11 +1,14 @@
 """`lungcli models`."""
 
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lungcli.cli import complete, help_pages, options
+from lungcli.cli import complete, console, help_pages, options
+from lungcli.core import names, paths, registry
+from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lungcli.modelfile.adopt import Adopted
@@ -16,12 +19,10 @@ Scale = Literal["0..1", "0..255", "imagenet"]
 Layout = Literal["NCHW", "NHWC"]
 Activation = Literal["logits", "softmax", "sigmoid"]
 
+# What an adopted net takes or gives.
+_of_net = functools.partial(options.in_panel, "Net")
+
 app = help_pages.App(name="models", help="Nets to train, and model files on this machine.")
-
-
-def _said(option: str, metavar: str | None, text: str) -> Any:
-    """Return an option that says what an adopted net takes or gives."""
-    return typer.Option(option, metavar=metavar, help=text, rich_help_panel="Net")
 
 
 @app.command("list")
@@ -31,8 +32,6 @@ def list_(json: options.Json = False) -> None:
     ImageNet: pretrained weights exist. int8: `loses` where quantization costs more than usual. CAM: the model file also
     gives class activation maps.
     """
-    from lungcli.cli import console
-    from lungcli.core import registry
     from lungcli.modelfile import model_paths
     from lungcli.views.units import size
 
@@ -86,7 +85,6 @@ def card(
     Example:
       lungcli models card bundled --format hf > README.md
     """
-    from lungcli.cli import console
     from lungcli.export import hugging_face
     from lungcli.modelfile import model_file, model_paths
 
@@ -100,8 +98,6 @@ def card(
 
 def _floats(text: str) -> tuple[float, ...] | None:
     """Read `0.5` or `0.485,0.456,0.406`; None for nothing. Raises UsageError."""
-    from lungcli.core.errors import UsageError
-
     try:
         return tuple(float(part) for part in text.split(",")) if text else None
     except ValueError as error:
@@ -111,25 +107,21 @@ def _floats(text: str) -> tuple[float, ...] | None:
 @app.command()
 def adopt(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX classifier, or weights (.safetensors, .pt).")],
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="What to call it here.", rich_help_panel="Output")
-    ],
-    classes: Annotated[str, _said("--classes", "A,B,C", "Class names in the order of its output.")] = "",
+    name: Annotated[str, options.in_panel("Output", "What to call it here.", "--name", metavar="NAME")],
+    classes: Annotated[str, _of_net("Class names in the order of its output.", "--classes", metavar="A,B,C")] = "",
     resize: Annotated[
-        Resize | None, _said("--resize", None, "What of a slice it sees: all, the middle, the lungs.")
+        Resize | None, _of_net("What of a slice it sees: all, the middle, the lungs.", "--resize")
     ] = None,
-    scale: Annotated[Scale | None, _said("--scale", None, "Greys it takes; imagenet: less mean, by deviation.")] = None,
-    mean: Annotated[str, _said("--mean", "X[,X,X]", "Or: subtracted from greys in 0..1.")] = "",
-    std: Annotated[str, _said("--std", "X[,X,X]", "And what they are divided by then.")] = "",
-    size: Annotated[int | None, _said("--size", "PIXELS", "Side of its input.")] = None,
-    channels: Annotated[int | None, _said("--channels", "1|3", "Channels of its input.")] = None,
-    layout: Annotated[Layout | None, _said("--layout", None, "Order of its input.")] = None,
-    activation: Annotated[Activation | None, _said("--activation", None, "What it gives.")] = None,
-    output: Annotated[str, _said("--output", "TENSOR", "Which of several outputs.")] = "",
-    net: Annotated[str, _said("--net", "NAME", "Net of timm that weights are of (extra `timm`).")] = "",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the model of that name.", rich_help_panel="Output")
-    ] = False,
+    scale: Annotated[Scale | None, _of_net("Greys it takes; imagenet: less mean, by deviation.", "--scale")] = None,
+    mean: Annotated[str, _of_net("Or: subtracted from greys in 0..1.", "--mean", metavar="X[,X,X]")] = "",
+    std: Annotated[str, _of_net("And what they are divided by then.", "--std", metavar="X[,X,X]")] = "",
+    size: Annotated[int | None, _of_net("Side of its input.", "--size", metavar="PIXELS")] = None,
+    channels: Annotated[int | None, _of_net("Channels of its input.", "--channels", metavar="1|3")] = None,
+    layout: Annotated[Layout | None, _of_net("Order of its input.", "--layout")] = None,
+    activation: Annotated[Activation | None, _of_net("What it gives.", "--activation")] = None,
+    output: Annotated[str, _of_net("Which of several outputs.", "--output", metavar="TENSOR")] = "",
+    net: Annotated[str, _of_net("Net of timm that weights are of (extra `timm`).", "--net", metavar="NAME")] = "",
+    overwrite: Annotated[bool, options.in_panel("Output", "Replace the model of that name.", "--overwrite")] = False,
     json: options.Json = False,
 ) -> None:
     """Adopt a classifier from elsewhere.
@@ -169,8 +161,6 @@ def adopt(
 
 
 def _show_adopted(adopted: "Adopted", source: Path, name: str, *, json: bool) -> None:
-    from lungcli.cli import console
-
     if json:
         console.print_json({"name": name, "card": adopted.card, "said_by": adopted.reasons})
         return
@@ -191,8 +181,6 @@ def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete.models)],
 ) -> None:
     """Delete an adopted model."""
-    from lungcli.cli import console
-    from lungcli.core import names, paths
     from lungcli.modelfile import model_paths
 
     path = names.find(name, model_paths.adopted(), "adopted model")

@@ -115,6 +115,11 @@ def _threads(context: typer.Context, value: int) -> int:
     return int(settings.current("threads").value)
 
 
+def in_panel(panel: str, text: str, *names: str, **settings: Any) -> Any:
+    """Return an option under a heading of the help page, with its help; `settings` are further ones of Typer."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
+
+
 def model_argument(text: str) -> Any:
     """Return the argument that names a model, with its help."""
     return typer.Argument(autocompletion=complete.models, metavar="MODEL", help=text)
@@ -122,72 +127,40 @@ def model_argument(text: str) -> Any:
 
 def data_option(text: str) -> Any:
     """Return the option that names a data set, with its help."""
-    return typer.Option(
-        "--data", "-d", autocompletion=complete.data_sets, metavar="NAME", help=text, rich_help_panel="Data"
-    )
+    return in_panel("Data", text, "--data", "-d", autocompletion=complete.data_sets, metavar="NAME")
 
 
 Name = Annotated[str, typer_option(commands.NAME)]
 RecipeName = Annotated[
     str,
-    typer.Option(
+    in_panel(
+        "Net",
+        "Settings to start from: `lungcli recipes list`.",
         "--recipe",
         metavar="NAME|FILE",
-        help="Settings to start from: `lungcli recipes list`.",
         autocompletion=complete.recipes,
-        rich_help_panel="Net",
     ),
 ]
 SplitSeed = Annotated[int, typer_option(OPTIONS["split_seed"])]
-Notify = Annotated[
-    str,
-    typer.Option(
-        "--notify",
-        metavar="COMMAND",
-        help="Command to run at the end; `bell`: ring",
-        rich_help_panel="Output",
-    ),
-]
+Notify = Annotated[str, in_panel("Output", "Command to run at the end; `bell`: ring", "--notify", metavar="COMMAND")]
 LogTo = Annotated[
-    Path | None,
-    typer.Option(
-        "--log-to",
-        metavar="FOLDER",
-        help="Curves for TensorBoard (extra `tensorboard`)",
-        rich_help_panel="Output",
-    ),
+    Path | None, in_panel("Output", "Curves for TensorBoard (extra `tensorboard`)", "--log-to", metavar="FOLDER")
 ]
 Devices = Annotated[
-    int,
-    typer.Option(
-        "--devices",
-        metavar="N",
-        min=1,
-        max=1024,
-        help="GPUs, or processes, to share a batch.",
-        rich_help_panel="Hardware",
-    ),
+    int, in_panel("Hardware", "GPUs, or processes, to share a batch.", "--devices", metavar="N", min=1, max=1024)
 ]
 Threads = Annotated[
-    int,
-    typer.Option(
-        "--threads",
-        min=0,
-        max=1024,
-        help="CPU threads; 0: one a core.",
-        rich_help_panel="Hardware",
-        callback=_threads,
-    ),
+    int, in_panel("Hardware", "CPU threads; 0: one a core.", "--threads", min=0, max=1024, callback=_threads)
 ]
 Model = Annotated[
     str,
-    typer.Option(
+    in_panel(
+        "Net",
+        "Run, RUN/STAGE or .onnx file; `bundled` if left out.",
         "--model",
         "-m",
         metavar="MODEL",
-        help="Run, RUN/STAGE or .onnx file; `bundled` if left out.",
-        rich_help_panel="Net",
         autocompletion=complete.models,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")]
+Json = Annotated[bool, in_panel("Output", "Print JSON.", "--json")]

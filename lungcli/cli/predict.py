@@ -3,18 +3,17 @@
 import dataclasses
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from lungcli.cli import complete, options, predict_explain, predict_ray
+from lungcli.cli import complete, console, options, predict_explain, predict_ray
 from lungcli.core import cpu, settings
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from lungcli.cli.predict_output import Format, Write
     from lungcli.imaging.hounsfield import GreyScale
     from lungcli.modelfile.model_file import Model
@@ -28,70 +27,45 @@ Paths = Annotated[
         help="Pictures, DICOM, NIfTI, MetaImage, NRRD; folders, .zip files, patterns; `-`: names on stdin, one a line.",
     ),
 ]
-Stdin = Annotated[
-    bool, typer.Option("--stdin", help="Predict the one picture on stdin, of at most 192 MiB.", rich_help_panel="Input")
-]
+Stdin = Annotated[bool, options.in_panel("Input", "Predict the one picture on stdin, of at most 192 MiB.", "--stdin")]
 Models = Annotated[
     list[str] | None,
-    typer.Option(
+    options.in_panel(
+        "Net",
+        "Run, RUN/STAGE or .onnx file; repeat for an ensemble.",
         "--model",
         "-m",
         autocompletion=complete.models,
         metavar="MODEL",
-        help="Run, RUN/STAGE or .onnx file; repeat for an ensemble.",
-        rich_help_panel="Net",
     ),
 ]
-Tta = Annotated[
-    bool,
-    typer.Option("--tta", help="Average ten views, mirrored and shifted; ten times slower.", rich_help_panel="Net"),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with code 6 when a prediction is referred.", rich_help_panel="Output")
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Predict what is no axial lung slice too, and mark it.", rich_help_panel="Input")
-]
+Tta = Annotated[bool, options.in_panel("Net", "Average ten views, mirrored and shifted; ten times slower.", "--tta")]
+Strict = Annotated[bool, options.in_panel("Output", "Exit with code 6 when a prediction is referred.", "--strict")]
+Force = Annotated[bool, options.in_panel("Input", "Predict what is no axial lung slice too, and mark it.", "--force")]
 Top = Annotated[
-    int,
-    typer.Option(
-        "--top", min=0, help="Classes to show; 0: all of one picture, one of several.", rich_help_panel="Output"
-    ),
+    int, options.in_panel("Output", "Classes to show; 0: all of one picture, one of several.", "--top", min=0)
 ]
 IncludePhi = Annotated[
-    bool, typer.Option("--include-phi", help="Show DICOM paths in full, and series by UID.", rich_help_panel="Output")
+    bool, options.in_panel("Output", "Show DICOM paths in full, and series by UID.", "--include-phi")
 ]
 Output = Annotated[
     str | None,
-    typer.Option(
-        "--output",
-        metavar="FOLDER",
-        help="Also write each outcome to a JSON file in this folder.",
-        rich_help_panel="Output",
-    ),
+    options.in_panel("Output", "Also write each outcome to a JSON file in this folder.", "--output", metavar="FOLDER"),
 ]
 PreparedTo = Annotated[
     Path | None,
-    typer.Option(
-        "--prepared-to",
-        metavar="DIR",
-        help="Write each slice as given to the net to DIR, as PNG.",
-        rich_help_panel="Pictures",
+    options.in_panel(
+        "Pictures", "Write each slice as given to the net to DIR, as PNG.", "--prepared-to", metavar="DIR"
     ),
 ]
 JsonLines = Annotated[
-    bool, typer.Option("--jsonl", help="Print JSON lines, one for each outcome as it comes.", rich_help_panel="Output")
+    bool, options.in_panel("Output", "Print JSON lines, one for each outcome as it comes.", "--jsonl")
 ]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.", rich_help_panel="Output")]
+Csv = Annotated[bool, options.in_panel("Output", "Print CSV.", "--csv")]
 Timeout = Annotated[
     float,
-    typer.Option(
-        "--timeout",
-        min=1,
-        max=3600,
-        metavar="SECONDS",
-        help="Give up a picture that takes longer to read.",
-        rich_help_panel="Pictures",
+    options.in_panel(
+        "Pictures", "Give up a picture that takes longer to read.", "--timeout", min=1, max=3600, metavar="SECONDS"
     ),
 ]
 # No window or offset of CT reaches so far.
@@ -99,17 +73,14 @@ _MOST_HU = 100_000.0
 
 Window = Annotated[
     str,
-    typer.Option(
+    options.in_panel(
+        "Pictures",
+        "Window in HU that pictures show, from black to white; DICOM and volumes say theirs.",
         metavar="CENTER,WIDTH",
-        help="Window in HU that pictures show, from black to white; DICOM and volumes say theirs.",
-        rich_help_panel="Pictures",
     ),
 ]
 HuOffset = Annotated[
-    float | None,
-    typer.Option(
-        metavar="N", help="Values of pictures are HU plus N, such as 1024 or 32768.", rich_help_panel="Pictures"
-    ),
+    float | None, options.in_panel("Pictures", "Values of pictures are HU plus N, such as 1024 or 32768.", metavar="N")
 ]
 
 
@@ -151,7 +122,7 @@ def predict(
       lungcli predict --engine ray s3://bucket/slices --output predictions/
       find . -name '*.dcm' | lungcli predict --csv -
     """
-    from lungcli.cli import console, predict_output
+    from lungcli.cli import predict_output
     from lungcli.predict import inputs, predict
 
     pictures = predict_explain.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
@@ -194,8 +165,6 @@ def _grey_scale(window: str, offset: float | None) -> "GreyScale | None":
 
 
 def _exit(code: int, naming: "Naming") -> NoReturn:
-    """Say which files were passed over, and exit."""
-    from lungcli.cli import console
     from lungcli.predict import inputs
 
     if passed_over := inputs.passed_over(naming):
@@ -211,7 +180,7 @@ def _show_outcomes(
     total: int | None,
 ) -> set[int]:
     """Show every outcome as it comes, series too, with the requested pictures; return the exit codes."""
-    from lungcli.cli import console, predict_output, progress
+    from lungcli.cli import predict_output, progress
     from lungcli.predict import ensemble, series
     from lungcli.predict.predict import Prediction
     from lungcli.predict.series import SeriesVerdict
@@ -239,7 +208,6 @@ def _load_models(
     """Load the named models, the bundled one for an empty name; print the disclaimer and warnings."""
     import dataclasses
 
-    from lungcli.cli import console
     from lungcli.modelfile import model_file, model_paths
     from lungcli.predict import ensemble
     from lungcli.views import acceptance
@@ -262,7 +230,6 @@ def _load_models(
 
 
 def _with_threshold(model: "Model", threshold: float) -> "Model":
-    """Return the model with a referral threshold of the user's instead of its own."""
     import dataclasses
 
     import msgspec

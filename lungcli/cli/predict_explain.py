@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from lungcli.cli import console, options
+from lungcli.core import paths
+from lungcli.core.formatting import CONTROL
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,17 +17,10 @@ if TYPE_CHECKING:
     from lungcli.predict.explain import Explained
     from lungcli.predict.predict import Prediction, SliceImage
 
-Explain = Annotated[
-    bool, typer.Option("--explain", help="Draw a heat-map of what supports the prediction.", rich_help_panel="Pictures")
-]
+Explain = Annotated[bool, options.in_panel("Pictures", "Draw a heat-map of what supports the prediction.", "--explain")]
 ExplainTo = Annotated[
     Path | None,
-    typer.Option(
-        "--explain-to",
-        metavar="DIR",
-        help="Write each picture with its heat-map to DIR, as PNG.",
-        rich_help_panel="Pictures",
-    ),
+    options.in_panel("Pictures", "Write each picture with its heat-map to DIR, as PNG.", "--explain-to", metavar="DIR"),
 ]
 
 # Largest drawing in cells, and its size where there is no terminal.
@@ -52,8 +47,6 @@ class Pictures:
 
 def show(prediction: "Prediction", image: "SliceImage", model: "Model", pictures: Pictures) -> None:
     """Show the requested pictures of one prediction. Raises LungcliError when a folder cannot be written to."""
-    from lungcli.cli import console
-    from lungcli.core import paths
     from lungcli.export import formats
     from lungcli.predict import explain
 
@@ -74,7 +67,6 @@ def draw(explained: "Explained") -> None:
     """Draw the prepared slice under its heat-map; without colours, in ASCII and beside each other."""
     from rich.segment import Segment, Segments
 
-    from lungcli.cli import console
     from lungcli.views import terminal_image
     from lungcli.views.prediction import heat_map
 
@@ -95,8 +87,6 @@ def draw(explained: "Explained") -> None:
 
 def unique_name(source: str, kind: str, used_names: set[str]) -> str:
     """Return `NAME.what.png` for a picture called `source`, with a number if it is in `taken`, and add it there."""
-    from lungcli.core.formatting import CONTROL
-
     stem = CONTROL.sub("_", Path(source).stem) or "picture"
     stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
     name = next(name for candidate in stems if (name := f"{candidate}.{kind}.png") not in used_names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lungcli.cli import console
+from lungcli.core import paths
 from lungcli.views import prediction
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def exit_code(codes: Collection[int], *, strict: bool) -> int:
 
 def file_writer(folder: Path) -> Write:
     """Return a function that writes an outcome to its own file in `folder`: `scan.png.json`, `scan.png (2).json`."""
-    from lungcli.core import paths
     from lungcli.predict import prediction_json
     from lungcli.predict.series import SeriesVerdict
 

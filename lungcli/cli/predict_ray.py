@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from lungcli.cli import console
+from lungcli.cli import console, options
 from lungcli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,22 +14,14 @@ if TYPE_CHECKING:
 
 Engine = Annotated[
     Literal["here", "ray"],
-    typer.Option(
-        "--engine", help="ray: Ray workers write Parquet files (extra `ray`).", rich_help_panel="Whole archives"
-    ),
+    options.in_panel("Whole archives", "ray: Ray workers write Parquet files (extra `ray`).", "--engine"),
 ]
 ShardSize = Annotated[
-    int,
-    typer.Option("--shard-size", min=1, help="Most input files per Parquet file.", rich_help_panel="Whole archives"),
+    int, options.in_panel("Whole archives", "Most input files per Parquet file.", "--shard-size", min=1)
 ]
 Address = Annotated[
     str,
-    typer.Option(
-        "--address",
-        metavar="HOST:PORT",
-        help="A running cluster; a local one if left out.",
-        rich_help_panel="Whole archives",
-    ),
+    options.in_panel("Whole archives", "A running cluster; a local one if left out.", "--address", metavar="HOST:PORT"),
 ]
 
 
@@ -59,13 +51,13 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
     if len(named_models) > 1:
         raise UsageError("--engine ray predicts with one model, and several are named", "name one --model")
     (model,) = named_models
-    options = context.params
-    for option in (option.replace("_", "-") for option in _ONE_PROCESS_OPTIONS if options[option] not in _LEFT_OUT):
+    given = context.params
+    for option in (option.replace("_", "-") for option in _ONE_PROCESS_OPTIONS if given[option] not in _LEFT_OUT):
         raise UsageError(
             f"--{option} works with --engine here only; --engine ray writes Parquet to --output",
             f"leave out --{option}",
         )
-    named_paths, output = options["paths"] or [], options["output"]
+    named_paths, output = given["paths"] or [], given["output"]
     if len(named_paths) != 1 or named_paths[0] == "-" or not output:
         raise UsageError(
             "--engine ray needs one folder or URI, and --output",
@@ -76,21 +68,21 @@ def predict(named_models: "Sequence[Model]", shard_size: int, address: str, cont
         output=output,
         model_name=model_paths.name_of(model.path),
         shard_size=shard_size,
-        force=options["force"],
-        include_phi=options["include_phi"],
-        pool=Pool(address=address, workers=options["threads"]),
+        force=given["force"],
+        include_phi=given["include_phi"],
+        pool=Pool(address=address, workers=given["threads"]),
     )
     with progress.preparing("predicting") as advance:
         summary = runner.predict(job, model, advance)
     _report(summary)
-    if options["json"]:
+    if given["json"]:
         console.print_json(summary)
     unpredicted = summary.tally.refusals or summary.tally.failures
     codes = {
         predict_output.NOT_PREDICTED if unpredicted else 0,
         predict_output.REFERRED if summary.tally.referred else 0,
     }
-    raise typer.Exit(predict_output.exit_code(codes, strict=options["strict"]))
+    raise typer.Exit(predict_output.exit_code(codes, strict=given["strict"]))
 
 
 def _report(summary: "ArchiveSummary") -> None:

@@ -9,14 +9,9 @@ from lungcli.cli import console
 from lungcli.core.events import (
     BatchDone,
     BatchLowered,
-    CheckpointWritten,
     EpochDone,
     Event,
     RateLowered,
-    RunDone,
-    RunFailed,
-    RunStarted,
-    RunStopped,
     StageDone,
     StageStarted,
     StrategyDone,
@@ -199,15 +194,7 @@ def _report_event(event: Event) -> None:
             )
         case BatchLowered():
             console.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
-        case (
-            RunStarted()
-            | StrategyStarted()
-            | BatchDone()
-            | CheckpointWritten()
-            | RunStopped()
-            | RunFailed()
-            | RunDone()
-        ):
+        case _:
             pass
 
 
@@ -222,8 +209,6 @@ def epoch_line(event: EpochDone) -> str:
 
 
 class _Rate:
-    """Puts how a file arrives into words, its speed counted from the first call on."""
-
     def __init__(self) -> None:
         self._began: tuple[int, float] | None = None
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungcli.cli import options
+from lungcli.cli import console, options
+from lungcli.core.commands import Quantization
+from lungcli.core.errors import GateNotMetError, UsageError
+from lungcli.views import units
 
 if TYPE_CHECKING:
-    from lungcli.core.commands import Quantization
     from lungcli.modelfile.model_card import ModelCard
     from lungcli.quantize.search import Limits
 
@@ -28,15 +30,12 @@ def quantize(settings: options.Settings) -> None:
     """
     import msgspec
 
-    from lungcli.core.commands import Quantization
-
     quantize_as_asked(msgspec.convert(settings.values, Quantization))
 
 
 def quantize_as_asked(request: "Quantization") -> None:
     """Quantize and report. Raises UsageError, GateNotMetError."""
-    from lungcli.cli import console, progress
-    from lungcli.core.errors import UsageError
+    from lungcli.cli import progress
     from lungcli.modelfile import model_file, model_paths
     from lungcli.pipeline import quantize, stages, unlabelled
     from lungcli.quantize.search import Limits
@@ -72,16 +71,15 @@ def quantize_as_asked(request: "Quantization") -> None:
 
 def _report(card: "ModelCard", source: Path, to: Path, limits: "Limits") -> None:
     """Show the quantization search and its result. Raises GateNotMetError where no strategy passes."""
-    from lungcli.cli import console, tables
-    from lungcli.core.errors import GateNotMetError
+    from lungcli.cli import run_job, tables
     from lungcli.evaluation import benchmark
     from lungcli.pipeline import quantize
-    from lungcli.views import acceptance, units
+    from lungcli.views import acceptance
 
     tables.show_quantization_search(card)
     console.info(quantize.proof_in_words(card))
     console.info(f"{units.size(source.stat().st_size)} → {units.size(to.stat().st_size)}")
-    before, after = benchmark.benchmark([source, to], seconds=2.0)
+    before, after = benchmark.benchmark([source, to], seconds=run_job.SECONDS)
     console.info(quantize.speed_in_words(before.p50, after.p50, card.precision))
     console.out().print(console.plain(to), soft_wrap=True)
     decision = quantize.check_of(card, limits)

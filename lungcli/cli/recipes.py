@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lungcli.cli import complete, help_pages, options
+from lungcli.cli import complete, console, help_pages, options
+from lungcli.core import package_data
 
 app = help_pages.App(name="recipes", help="Settings to start from, for `compress --recipe`.")
 
@@ -12,9 +13,6 @@ app = help_pages.App(name="recipes", help="Settings to start from, for `compress
 @app.command("list")
 def list_(json: options.Json = False) -> None:
     """List the bundled recipes, with their purpose and duration."""
-    from lungcli.cli import console
-    from lungcli.core import package_data
-
     recipe_files = {name: package_data.load(name) for name in package_data.recipe_files()}
     if json:
         console.print_json({"recipes": recipe_files})
@@ -35,8 +33,5 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE", autocompletion
     """
     import msgspec
     import tomli_w
-
-    from lungcli.cli import console
-    from lungcli.core import package_data
 
     console.print_text(tomli_w.dumps(msgspec.to_builtins(package_data.load(name))))

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from lungcli.cli import console
 from lungcli.evaluation.external_validation import ExternalResult
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile.model_card import RobustnessFigures
+from lungcli.views import text_table
 from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
 from lungcli.views.units import number
@@ -20,12 +19,10 @@ def show(rows: Sequence[RobustnessFigures], positive: str = MALIGNANT) -> None:
 
     Sensitivity and specificity are of the class `positive`; without one there are none.
     """
-    table = Table(title="under other acquisitions", title_justify="left", box=None, pad_edge=False)
     label = console.plain(positive)
     of_positive = [f"{label}\n{name}" for name in ("sensitivity", "specificity", "flips")] if positive else []
     headings = ("change", "", "balanced\naccuracy", *of_positive[:2], "flips", *of_positive[2:])
-    for title in headings:
-        table.add_column(title, justify="left" if title in headings[:2] else "right")
+    table = text_table.grid(headings, (), 2, "under other acquisitions")
     for row in rows:
         figures = (row.balanced_accuracy, row.sensitivity, row.specificity) if positive else (row.balanced_accuracy,)
         flips = [f"{row.flips:.1%}"]
@@ -54,7 +51,7 @@ def show_folder(scored: ExternalResult, positive: str = MALIGNANT) -> None:
     figures, out = scored.figures, console.out()
     counts = ", ".join(f"{count} {label}" for label, count in scored.predictions.items())
     out.print(f"{console.plain(scored.folder)}, as {figures.label}: {counts}", style="bold", soft_wrap=True)
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = text_table.grid(())
     table.add_row(f"predicted {figures.label}", with_interval(figures.right))
     if figures.specificity is not None:
         table.add_row(f"specificity (not predicted {console.plain(positive)})", with_interval(figures.specificity))

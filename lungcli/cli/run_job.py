@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lungcli.cli import console, cross_validation, execution
-from lungcli.core import runs
+from lungcli.cli import console, cross_validation, execution, progress, tables
+from lungcli.core import package_data, runs
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Drawn, make_folds
 from lungcli.core.runs import Kind, Run
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from lungcli.evaluation.compare import Comparison
     from lungcli.modelfile.model_card import ModelCard
 
+SECONDS = 2.0
+"""How long each model is timed once it is made."""
+
 
 def with_one_data_set(settings: "Settings") -> "Settings":
     """Return the settings with the one data set that they name; several become one that combines them."""
     named = settings.values["data"]
     if len(named) < 2:
         return replace(settings, values={**settings.values, "data": "".join(named)})
-    from lungcli.cli import progress
     from lungcli.datasets import combine
 
     with progress.preparing(f"comparing all slices of {', '.join(named)}") as advance:
@@ -36,7 +38,7 @@ def start_run(kind: Kind, settings: "Settings", name: str, log_to: Path | None =
     """Start the run, or one run per fold, that the command's options describe, or resume unfinished ones."""
     from lungcli.pipeline import jobs
 
-    recipe, *others = make_folds(**_with_split_file(settings.given))
+    recipe, *others = make_folds(**with_split_file(settings.given))
     if others:
         cross_validation.run_folds(kind, (recipe, *others), name, log_to)
         return
@@ -48,14 +50,13 @@ def start_run(kind: Kind, settings: "Settings", name: str, log_to: Path | None =
 
 def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None = None) -> None:
     """Execute the runs of a bundled recipe, or of a recipe file, in order; of several, finished ones are skipped."""
-    from lungcli.core import package_data
     from lungcli.pipeline import jobs
 
     file, typed = package_data.load(recipe), settings.chosen
     if "protocol" in typed:
         if not (data := typed.get("data") or file.data):
             raise UsageError("--split names a split of a data set, and no data set is given", "add --data NAME")
-        typed = _with_split_file({**typed, "data": data})
+        typed = with_split_file({**typed, "data": data})
     jobs_of_recipe = file.recipes(typed)
     if name and len(jobs_of_recipe) > 1:
         raise UsageError(
@@ -82,7 +83,7 @@ def start_final(tested: str, name: str, log_to: Path | None = None) -> None:
     run_and_report(run, log_to)
 
 
-def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
+def with_split_file(settings: dict[str, object]) -> dict[str, object]:
     """Replace the name of a split file by its settings, and count the folds of institutions left out.
 
     Raises UsageError where `settings` contradict them.
@@ -104,7 +105,6 @@ def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
 
 def run_and_report(run: Run, log_to: Path | None = None) -> None:
     """Execute `run`, and show its results. Raises as `execute` does, and GateNotMetError."""
-    from lungcli.cli import tables
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_file
     from lungcli.pipeline import jobs
@@ -113,7 +113,8 @@ def run_and_report(run: Run, log_to: Path | None = None) -> None:
     execution.execute(run, log_to=log_to)
     model_files = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
     console.info("measuring latency")
-    comparison = compare.compare(model_files, baseline=None if run.recipe.final else model_files[0])
+    baseline = None if run.recipe.final else model_files[0]
+    comparison = compare.compare(model_files, baseline=baseline, seconds=SECONDS)
     tables.show_comparison(comparison)
     if run.info.kind == "compress":
         _report_int8(comparison, model_file.read_card(model_files[-1]))
@@ -133,8 +134,6 @@ def _show_next_step(run: Run, card: "ModelCard") -> None:
 
 
 def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
-    """Show the quantization search, and whether int8 is worth having beside the float student."""
-    from lungcli.cli import tables
     from lungcli.pipeline import quantize
 
     tables.show_quantization_search(card)

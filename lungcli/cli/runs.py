@@ -1,14 +1,15 @@
 """`lungcli runs`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from lungcli.cli import complete, help_pages, options
-
-if TYPE_CHECKING:
-    from lungcli.core.runs import Run
+from lungcli.cli import complete, console, distributed, help_pages, options
+from lungcli.core import names, paths, recipe, runs
+from lungcli.core.errors import UsageError
+from lungcli.core.events import EpochDone, RunFailed
+from lungcli.core.runs import Run
 
 app = help_pages.App(name="runs", help="Runs: list, show, resume, reproduce, remove.")
 
@@ -29,9 +30,6 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing f
 @app.command("list")
 def list_(json: options.Json = False) -> None:
     """List the runs, the newest last."""
-    from lungcli.cli import console
-    from lungcli.core import runs
-
     readable_runs, problems = runs.readable()
     for problem in problems:
         console.warn(problem.message)
@@ -61,9 +59,7 @@ def list_(json: options.Json = False) -> None:
 @app.command()
 def show(name: RunName, json: options.Json = False) -> None:
     """Show state, recipe and epochs of a run."""
-    from lungcli.cli import console, progress
-    from lungcli.core import recipe, runs
-    from lungcli.core.events import EpochDone, RunFailed
+    from lungcli.cli import progress
 
     run = runs.load(name)
     happened = list(runs.events(run))
@@ -98,9 +94,6 @@ def export(name: RunName, form: Form = "csv", output: Output = None, overwrite: 
       lungcli runs export compress-mobilenetv2-mine --output epochs.csv
       lungcli runs export compress-mobilenetv2-mine --to tensorboard -o logs/
     """
-    from lungcli.cli import console
-    from lungcli.core import paths, runs
-    from lungcli.core.errors import UsageError
     from lungcli.export import curves
 
     run = runs.load(name)
@@ -129,8 +122,7 @@ def export(name: RunName, form: Form = "csv", output: Output = None, overwrite: 
 @app.command()
 def resume(name: RunName, devices: options.Devices = 1, log_to: options.LogTo = None) -> None:
     """Continue a run that was stopped, killed or failed."""
-    from lungcli.cli import console, distributed, run_job
-    from lungcli.core import runs
+    from lungcli.cli import run_job
     from lungcli.modelfile import model_paths
 
     run = runs.load(name)
@@ -144,9 +136,6 @@ def resume(name: RunName, devices: options.Devices = 1, log_to: options.LogTo = 
 @app.command()
 def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Delete a run and its models."""
-    from lungcli.cli import console
-    from lungcli.core import names, runs
-
     # A damaged run, or one of a newer version, can be removed too.
     folder = names.find(name, runs.known(), "run", "see `lungcli runs list`")
     if not yes:
@@ -156,8 +145,6 @@ def remove(name: RunName, yes: Annotated[bool, typer.Option("--yes", "-y", help=
 
 
 def _summary(run: "Run") -> dict[str, object]:
-    from lungcli.core import runs
-
     return {
         "name": run.name,
         "folder": str(run.folder),

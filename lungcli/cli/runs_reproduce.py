@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from lungcli.cli import options
+from lungcli.cli import console, options
 from lungcli.cli.runs import RunName
+from lungcli.core import runs
+from lungcli.core.errors import InterruptedRunError, LungcliError
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.pipeline.reproduce import Reproduction, StageReproduction
@@ -18,9 +21,7 @@ def reproduce(name: RunName, json: options.Json = False) -> None:
     \b
     Example: lungcli runs reproduce compress-mobilenetv2-phantom
     """
-    from lungcli.cli import console, execution
-    from lungcli.core import runs
-    from lungcli.core.errors import InterruptedRunError
+    from lungcli.cli import execution
     from lungcli.pipeline import reproduce
 
     console.disclaim()
@@ -42,9 +43,6 @@ def reproduce(name: RunName, json: options.Json = False) -> None:
 
 
 def _show(reproduction: "Reproduction") -> None:
-    from lungcli.cli import console
-    from lungcli.views.units import number
-
     rows = []
     for outcome in reproduction.stages:
         before, again = (
@@ -69,9 +67,6 @@ def _same(same: bool) -> str:
 
 def _conclude(reproduction: "Reproduction") -> None:
     """Report that the repetition is the same. Raises LungcliError where it is not."""
-    from lungcli.cli import console
-    from lungcli.core.errors import LungcliError
-
     around = "; ".join(f"{name}: {before}, now {now}" for name, (before, now) in reproduction.environment.items())
     if reproduction.same:
         console.info(f"the same weights, bit for bit: {reproduction.again} repeats {reproduction.run}", style="green")

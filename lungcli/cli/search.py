@@ -4,20 +4,18 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Annotated, get_args
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from lungcli.cli import console, options
 from lungcli.core.commands import AXES
 from lungcli.core.errors import InterruptedRunError, UsageError
-from lungcli.views import figures
+from lungcli.core.events import Event
+from lungcli.core.runs import Run
+from lungcli.views import figures, units
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
 
-    from lungcli.core.events import Event
-    from lungcli.core.runs import Run
     from lungcli.pipeline.stages import RunData
     from lungcli.search.space import StudyPlan, TrialOutcome
 
@@ -26,45 +24,28 @@ _CALL_OPTIONS = frozenset({"trials", "study", "storage", "timeout", "show", "jso
 _UNITS = {"B": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
 Bits = Annotated[
-    list[str] | None,
-    typer.Option("--bits", metavar="8|32", help="Bits per weight to try; 8: int8.", rich_help_panel="Study"),
+    list[str] | None, options.in_panel("Study", "Bits per weight to try; 8: int8.", "--bits", metavar="8|32")
 ]
-Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials, over all processes.", rich_help_panel="Study")]
+Trials = Annotated[int, options.in_panel("Study", "Trials, over all processes.", "--trials", min=1)]
 Study = Annotated[
-    str,
-    typer.Option(
-        "--study", metavar="NAME", help="Name of the study; `search-DATA` if left out.", rich_help_panel="Study"
-    ),
+    str, options.in_panel("Study", "Name of the study; `search-DATA` if left out.", "--study", metavar="NAME")
 ]
 Storage = Annotated[
     str,
-    typer.Option(
-        "--storage",
-        metavar="URL|FILE",
-        help="Database or journal file, to share between machines.",
-        rich_help_panel="Study",
-    ),
+    options.in_panel("Study", "Database or journal file, to share between machines.", "--storage", metavar="URL|FILE"),
 ]
 Timeout = Annotated[
     float,
-    typer.Option(
-        "--timeout",
-        min=0,
-        metavar="SECONDS",
-        help="Start no trial after this time; 0: no limit.",
-        rich_help_panel="Study",
-    ),
+    options.in_panel("Study", "Start no trial after this time; 0: no limit.", "--timeout", min=0, metavar="SECONDS"),
 ]
 MaxSize = Annotated[
-    str,
-    typer.Option("--max-size", metavar="BYTES", help="Largest model file, for example 1MB.", rich_help_panel="Study"),
+    str, options.in_panel("Study", "Largest model file, for example 1MB.", "--max-size", metavar="BYTES")
 ]
 MaxP50 = Annotated[
-    float,
-    typer.Option("--max-p50", min=0, metavar="MS", help="Largest median latency; 0: any.", rich_help_panel="Study"),
+    float, options.in_panel("Study", "Largest median latency; 0: any.", "--max-p50", min=0, metavar="MS")
 ]
-SearchSeed = Annotated[int, typer.Option("--search-seed", help="Seed of the settings drawn.", rich_help_panel="Study")]
-Show = Annotated[bool, typer.Option("--show", help="Print the results; no new trials.", rich_help_panel="Output")]
+SearchSeed = Annotated[int, options.in_panel("Study", "Seed of the settings drawn.", "--search-seed")]
+Show = Annotated[bool, options.in_panel("Output", "Print the results; no new trials.", "--show")]
 
 
 @options.with_options_of("search", several=(*AXES, "data"))
@@ -118,7 +99,6 @@ def search(
 
 
 def _report(name: str, where: str, opened: "OptunaStudy", plan: "StudyPlan", *, as_json: bool) -> None:
-    """Print the results of the study."""
     from lungcli.search import studies, trials
 
     with studies.storage_errors(where):
@@ -140,9 +120,9 @@ def _named(study: str, settings: options.Settings) -> str:
 
 
 def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int, max_p50: float) -> "StudyPlan":
-    """Make the plan that the options describe. Raises UsageError."""
     import msgspec
 
+    from lungcli.cli import run_job
     from lungcli.pipeline import stages
     from lungcli.search import space
 
@@ -151,26 +131,16 @@ def _plan(settings: options.Settings, bits: list[str], seed: int, max_bytes: int
         raise UsageError("no student is named", "name the ones to try: --student mobilenetv2 --student shufflenetv2")
     typed = {"bits": bits} | {field: recipe_settings.pop(field) for field in AXES if field in recipe_settings}
     axes = {name: space.parse_axis(name, values) for name, values in typed.items()}
-    plan = space.StudyPlan(
-        axes=axes, settings=_with_split_file(recipe_settings), split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50
-    )
+    fixed = run_job.with_split_file(recipe_settings)
+    if fixed.get("folds"):
+        raise UsageError(
+            f"the split {recipe_settings['protocol']} has folds, and a search needs a single split",
+            "name a split without folds",
+        )
+    plan = space.StudyPlan(axes=axes, settings=fixed, split="", seed=seed, max_bytes=max_bytes, max_p50=max_p50)
     _, recipe = space.recipe_of(plan, space.corners(axes)[0])
     data, split = stages.load_with_split(recipe)
     return msgspec.structs.replace(plan, settings={**plan.settings, "data": data.name}, split=split.digest)
-
-
-def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
-    """Replace the name of a split file by its settings. Raises UsageError for the folds of a cross-validation."""
-    from lungcli.core.recipe import Drawn
-    from lungcli.datasets import split_files
-
-    spec = str(settings.get("protocol", "grouped"))
-    if spec in get_args(Drawn):
-        return settings
-    split_settings = split_files.recipe_fields(str(settings["data"]), spec)
-    if split_settings["folds"]:
-        raise UsageError(f"the split {spec} has folds, and a search needs a single split", "name a split without folds")
-    return settings | split_settings
 
 
 def parse_size(text: str) -> int:
@@ -184,7 +154,6 @@ def parse_size(text: str) -> int:
 
 
 def _announce(name: str, where: str, plan: "StudyPlan") -> None:
-    """Print what is searched, and where the study is stored."""
     from lungcli.search import studies
     from lungcli.search.space import Range
 
@@ -197,23 +166,18 @@ def _announce(name: str, where: str, plan: "StudyPlan") -> None:
 
 def _show_run(run: "Run", run_data: "RunData", events: "Generator[Event, None, None]") -> None:
     """Execute a run, showing its progress. Raises InterruptedRunError after Ctrl-C."""
-    from lungcli.cli import console, execution, progress
+    from lungcli.cli import execution
 
     console.info(
         f"run {run.name}: {len(run_data.split.train)} training and {len(run_data.split.val)} validation slices; "
         f"the {len(run_data.split.test)} test slices are not used",
         style="bold",
     )
-    with execution.graceful_interrupt() as stopped, contextlib.closing(events), progress.showing_events() as show:
-        for event in events:
-            show(event)
-            if stopped():
-                raise InterruptedRunError(f"stopped; the work is saved in the run {run.name!r}")
+    execution.follow(run, events)
 
 
 @contextlib.contextmanager
 def _resume_hint(name: str, storage: str) -> "Generator[None, None, None]":
-    """Say how to continue a search that is interrupted."""
     from lungcli.search import studies
 
     elsewhere = f" --storage '{studies.redacted_storage(storage)}'" if storage else ""
@@ -227,9 +191,6 @@ def _resume_hint(name: str, storage: str) -> "Generator[None, None, None]":
 
 
 def _report_trial(outcome: "TrialOutcome", plan: "StudyPlan") -> None:
-    """Print the result of a trial in a line."""
-    from lungcli.views import units
-
     head = f"trial {outcome.trial} ({_drawn_values(outcome, plan) or outcome.run})"
     if outcome.state != "complete":
         what = "stopped early" if outcome.state == "pruned" else outcome.state
@@ -255,11 +216,9 @@ def _drawn_values(outcome: "TrialOutcome", plan: "StudyPlan") -> str:
 
 
 def _show(name: str, outcomes: "tuple[TrialOutcome, ...]") -> None:
-    """Print the Pareto front, with footnotes."""
     from rich.table import Table
 
     from lungcli.search import space
-    from lungcli.views import units
 
     front = space.pareto_front(outcomes)
     counts = Counter(outcome.state for outcome in outcomes)
@@ -307,7 +266,6 @@ def _settings(outcome: "TrialOutcome") -> str:
 
 
 def _footnotes(front: "tuple[TrialOutcome, ...]", outcomes: "tuple[TrialOutcome, ...]") -> list[str]:
-    """How to read the table."""
     n, groups = front[0].n, front[0].groups
     tried = sum(outcome.state == "complete" for outcome in outcomes)
     lines = [

@@ -3,40 +3,24 @@
 import contextlib
 import io
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import Annotated, TextIO
 
-import typer
-
-from lungcli.cli import options
+from lungcli.cli import console, options
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, ModelFileError, UsageError
 from lungcli.core.formatting import plain_lines
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 Host = Annotated[
-    str,
-    typer.Option(
-        "--host",
-        help="Address to serve on; other than 127.0.0.1, other machines can connect.",
-        rich_help_panel="Page",
-    ),
+    str, options.in_panel("Page", "Address to serve on; other than 127.0.0.1, other machines can connect.", "--host")
 ]
-Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to serve on.", rich_help_panel="Page")]
+Port = Annotated[int, options.in_panel("Page", "Port to serve on.", "--port", min=1, max=65535)]
 Auth = Annotated[
     Path | None,
-    typer.Option(
-        "--auth",
-        metavar="FILE",
-        help="Require a login; a file with one NAME:PASSWORD per line.",
-        rich_help_panel="Page",
-    ),
+    options.in_panel("Page", "Require a login; a file with one NAME:PASSWORD per line.", "--auth", metavar="FILE"),
 ]
-MaxUpload = Annotated[
-    int, typer.Option("--max-upload", min=1, metavar="MB", help="Largest picture accepted.", rich_help_panel="Page")
-]
+MaxUpload = Annotated[int, options.in_panel("Page", "Largest picture accepted.", "--max-upload", min=1, metavar="MB")]
 
 
 def serve(
@@ -57,7 +41,6 @@ def serve(
     import signal
     import threading
 
-    from lungcli.cli import console
     from lungcli.web import app, middleware
 
     accounts = _accounts(auth) if auth else ()
@@ -91,8 +74,6 @@ def _silenced_libraries() -> "Iterator[TextIO]":
 
     Yields the original stderr. With --debug it gets their output, with control characters made visible.
     """
-    from lungcli.cli import console
-
     stderr = sys.stderr
 
     class Silenced(io.TextIOBase):

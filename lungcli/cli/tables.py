@@ -71,11 +71,6 @@ def show_institutions(figures: Sequence[InstitutionFigures], title: str) -> None
     console.out().print(institutions.table(figures, title))
 
 
-def interval_below(cell: str) -> str:
-    """Put an interval below its figure, so that four models fit into 80 columns."""
-    return cell.replace(" [", "\n[")
-
-
 def show_quantization_search(card: ModelCard) -> None:
     """Print the strategies tried for a quantized file; how fast it is, one measurement of both files says."""
     table = Table(box=None, pad_edge=False)

@@ -3,36 +3,28 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from lungcli.cli import complete, options
+from lungcli.cli import complete, distributed, options, quantize
+from lungcli.core.commands import Quantization
 from lungcli.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from lungcli.core.runs import Kind
+from lungcli.core.runs import Kind
 
 From = Annotated[
     str,
-    typer.Option(
+    options.in_panel(
+        "Net",
+        "Teacher; without a student it is quantized itself.",
         "--from",
         metavar="MODEL",
-        help="Teacher; without a student it is quantized itself.",
         autocompletion=complete.teachers,
-        rich_help_panel="Net",
     ),
 ]
 
-
 Final = Annotated[
     str,
-    typer.Option(
-        "--final",
-        metavar="RUN",
-        help="Run, or folds, to repeat on all slices",
-        autocompletion=complete.runs,
-        rich_help_panel="Data",
+    options.in_panel(
+        "Data", "Run, or folds, to repeat on all slices", "--final", metavar="RUN", autocompletion=complete.runs
     ),
 ]
 
@@ -117,8 +109,7 @@ def compress(
 
 def _quantize(settings: options.Settings, source: str) -> None:
     """Quantize the model `source`, by itself."""
-    from lungcli.cli import quantize, run_job
-    from lungcli.core.commands import Quantization
+    from lungcli.cli import run_job
 
     allowed = {"data", "max_int8_drop", "qat_epochs", "source", "model"}
     if others := sorted(settings.typed - allowed):
@@ -136,7 +127,7 @@ def _quantize(settings: options.Settings, source: str) -> None:
 
 
 def _start(
-    kind: "Kind", settings: options.Settings, name: str, log_to: Path | None, recipe: str = "", final: str = ""
+    kind: Kind, settings: options.Settings, name: str, log_to: Path | None, recipe: str = "", final: str = ""
 ) -> None:
     from lungcli.cli import run_job
 
@@ -156,7 +147,7 @@ def _start(
 
 
 def _run(devices: int, settings: options.Settings, command: str, work: Callable[[], None]) -> None:
-    from lungcli.cli import distributed, notify
+    from lungcli.cli import notify
 
     with notify.notified(command):
         distributed.run_on_devices(devices, settings.values["device"], work)

@@ -1,13 +1,14 @@
 """What `lungcli` alone says: what is here, and what to try first."""
 
+from lungcli import __version__
+from lungcli.cli import console
+from lungcli.core import runs
+
 _SHOWN = 3
 
 
 def show() -> None:
     """Print ten lines."""
-    from lungcli import __version__
-    from lungcli.cli import console
-    from lungcli.core import runs
     from lungcli.datasets import manifest
 
     data_sets, run_names = list(manifest.existing()), list(runs.known())

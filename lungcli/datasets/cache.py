@@ -68,7 +68,6 @@ def _key(manifest: Manifest) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Delete what killed processes left of this file; the lock must be held."""
     for partial in path.parent.glob(f".{path.name}.*.partial"):
         partial.unlink(missing_ok=True)
 

@@ -222,14 +222,12 @@ def _place_files(member: _Member, into: Path) -> None:
 
 
 def _doubtful(datasets: Sequence[Manifest]) -> tuple[Rejected, ...]:
-    """Return what the guard doubts, each under the name of its data set."""
     return tuple(
         Rejected(path=f"{data.name}: {item.path}", reason=item.reason) for data in datasets for item in data.doubtful
     )
 
 
 def _source(datasets: Sequence[Manifest]) -> Source:
-    """Return the sources of all data sets as one."""
     sources = [data.source for data in datasets]
     return Source(
         about=f"combined: {', '.join(data.name for data in datasets)}",

@@ -28,12 +28,16 @@ def files_in(folder: Path) -> Iterator[Path]:
             yield item
 
 
-def map_in_order(function: Callable[[T], R], items: Sequence[T], advance: Advance | None = None) -> Iterator[R]:
+def map_in_order(
+    function: Callable[[T], R], items: Sequence[T], advance: Advance | None = None, most: int | None = 8
+) -> Iterator[R]:
     """Yield `function(item)` for every item, in order, computed in several threads; call `advance` after each.
 
-    When it is closed or interrupted, it waits for the items under way and drops the rest.
+    There is a thread a core, but at most so many. When it is closed or interrupted, it waits for the items under way
+    and drops the rest.
     """
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    cores = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(max_workers=min(most or cores, cores))
     try:
         for done, result in enumerate(pool.map(function, items), start=1):
             yield result

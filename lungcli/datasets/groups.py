@@ -192,7 +192,6 @@ def _join(parents: Ints, first: int, second: int) -> None:
 
 
 def _numbered(roots: Ints) -> Ints:
-    """Number groups from 0 in order of their first slices."""
     _, numbers = np.unique(roots, return_inverse=True)
     return numbers.astype(np.int64)
 

@@ -324,6 +324,5 @@ def _fill_missing_classes(chosen: list[int], counts: Sequence[Counts], keys: Seq
 
 
 def _missing_classes(chosen: Sequence[int], counts: Sequence[Counts], parts: int) -> set[tuple[int, int]]:
-    """Pairs of a part and a class that it lacks."""
     there = {(part, k) for part, count in zip(chosen, counts, strict=True) for k, n in enumerate(count) if n}
     return {(part, k) for part in range(parts) for k in range(len(counts[0]))} - there

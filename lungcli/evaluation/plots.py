@@ -105,7 +105,7 @@ def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MA
     panels = (
         _Panel(title="balanced accuracy", colour=_INK, of=lambda row: row.balanced_accuracy),
         *(of_positive if positive else ()),
-        _Panel(title=flipped, colour=_GREEN, of=lambda row: _without_interval(row.flips)),
+        _Panel(title=flipped, colour=_GREEN, of=lambda row: Estimate(value=row.flips, low=row.flips, high=row.flips)),
     )
     offsets = [6 * sum(item.strength == 1 for item in rows[: number + 1]) for number in range(len(rows))]
     heights = [_TOP + 20 + _ROW * number + offset for number, offset in enumerate(offsets)]
@@ -133,7 +133,6 @@ def robustness(rows: Sequence[RobustnessFigures], title: str, positive: str = MA
 
 
 def _forest(draw: Draw, panel: _Panel, rows: Sequence[RobustnessFigures], heights: Sequence[int], left: int) -> None:
-    """Draw a dot and an interval for each row."""
     start = panel.of(rows[0]).value
     if start is not None:
         x = left + start * _PANEL
@@ -147,12 +146,7 @@ def _forest(draw: Draw, panel: _Panel, rows: Sequence[RobustnessFigures], height
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=panel.colour)
 
 
-def _without_interval(value: float) -> Estimate:
-    return Estimate(value=value, low=value, high=value)
-
-
 def _square(title: str, across: str, up: str) -> tuple[Image.Image, Draw]:
-    """Begin a picture with two axes from 0 to 1."""
     image = Image.new("RGB", (SIDE, SIDE), "white")
     draw = ImageDraw.Draw(image)
     draw.text((_LEFT, 8), title, fill=_INK, font=_font(15))

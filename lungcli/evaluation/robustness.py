@@ -1,15 +1,12 @@
 """How predictions change with the acquisition: the same slices under every change of `imaging.perturbations`."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.recipe import Resize
-from lungcli.datasets.files import Advance
+from lungcli.datasets.files import Advance, map_in_order
 from lungcli.imaging.image_io import read
 from lungcli.imaging.perturbations import CHANGES
 from lungcli.imaging.picture import Grey
@@ -38,12 +35,13 @@ def evaluate_robustness(
     Each is decoded once; `advance(done, total)` is called after each slice. Several are classified at a time, so
     `model` should run on one thread. Raises UnreadableInputError for a slice that is missing or damaged.
     """
-    files = [folder / path for path in evaluation.slices]
-    by_condition = np.empty((len(files), len(CONDITIONS), len(evaluation.classes)))
-    for done, probabilities in enumerate(_classify(model, files), start=1):
-        by_condition[done - 1] = probabilities
-        if advance:
-            advance(done, len(files))
+    size, resize = model.card.size, model.card.recipe.resize
+
+    def classify(path: str) -> Floats:
+        grey = read(folder / path, colour=False).grey
+        return model.probabilities(under_every_condition(grey, size, resize))
+
+    by_condition = np.stack(list(map_in_order(classify, evaluation.slices, advance, most=None)))
     return tuple(
         _figures(condition, evaluation, model.card.rule, by_condition[:, number], by_condition[:, 0])
         for number, condition in enumerate(CONDITIONS)
@@ -54,20 +52,6 @@ def under_every_condition(grey: Grey, size: int, resize: Resize = "lungs") -> ND
     """Prepare one slice under every condition: uint8 [25, size, size]."""
     changes = [change.apply(grey, amount) for change in CHANGES for amount in change.amounts]
     return np.stack([prepare(item, size, resize) for item in (grey, *changes)])
-
-
-def _classify(model: Model, files: Sequence[Path]) -> Iterator[Floats]:
-    """Yield the probabilities (25, K) of every slice, in order."""
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    try:
-        yield from pool.map(
-            lambda path: model.probabilities(
-                under_every_condition(read(path, colour=False).grey, model.card.size, model.card.recipe.resize)
-            ),
-            files,
-        )
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _figures(

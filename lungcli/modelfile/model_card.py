@@ -134,8 +134,8 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
     `largest_change` are as in `Int8Proof`. `difference` is that of the gate's metric to the float file and
-    `sensitivity` that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses, and is
-    empty where it passes.
+    `sensitivity` that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses,
+    and is empty where it passes.
     """
 
     name: str

@@ -4,18 +4,18 @@ import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from lungcli.core.errors import UsageError
 from lungcli.datasets import cache, files, manifest, splits, training_slices
+from lungcli.evaluation import compare, evaluate, external_validation
+from lungcli.evaluation.evaluate import with_figures
 from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ExternalFigures, ModelCard, RobustnessFigures
+from lungcli.modelfile.model_file import Model
 from lungcli.pipeline import stages
-
-if TYPE_CHECKING:
-    from lungcli.modelfile.model_file import Model
 
 # One group of near-duplicates says nothing of other people, and gives no interval.
 _LEAST_GROUPS = 2
@@ -26,7 +26,7 @@ RANDOM_SPLIT_WARNING = (
 
 
 def evaluate_on(
-    model: "Model", name: str, *, random: bool, advance: files.Advance | None = None
+    model: Model, name: str, *, random: bool, advance: files.Advance | None = None
 ) -> list[tuple[str, str, Evaluation]]:
     """Evaluate `model` on the data set `name`: a list of (title, warning, evaluation).
 
@@ -34,8 +34,6 @@ def evaluate_on(
     data: every slice, but those in groups with slices that the model was trained or chosen on. Raises ModelFileError
     when the classes differ, UsageError where fewer than two groups are left.
     """
-    from lungcli.evaluation import evaluate
-
     card = model.card
     data = manifest.load(name)
     if data.digest != card.data.digest:
@@ -68,11 +66,9 @@ def evaluate_on(
 
 
 def _evaluate_elsewhere(
-    model: "Model", data: manifest.Manifest, advance: files.Advance | None
+    model: Model, data: manifest.Manifest, advance: files.Advance | None
 ) -> tuple[str, str, Evaluation]:
     """Evaluate on all slices of other data that the model has not seen."""
-    from lungcli.evaluation import evaluate
-
     card = model.card
     indices = training_slices.unseen(card.training_slices, data)
     seen = len(data.slices) - len(indices)
@@ -110,9 +106,6 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
     not chosen: to compare many on the test part is to choose by it. Raises ModelFileError, and UnreadableInputError for
     a damaged evaluation or data.
     """
-    from lungcli.evaluation import compare
-    from lungcli.modelfile import model_file
-
     if (stored := compare.stored_evaluation(path)) is not None:
         return stored
     model = model_file.load(path)
@@ -151,8 +144,6 @@ def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None
 
     Raises UsageError where that split has changed.
     """
-    from lungcli.modelfile import model_file
-
     model = model_file.load(path)
     if _is_trial(model):
         return None
@@ -164,22 +155,18 @@ def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None
     return _evaluate_test_part(model, run_data)
 
 
-def _is_trial(model: "Model") -> bool:
+def _is_trial(model: Model) -> bool:
     """Whether a model is a search's trial that was not chosen."""
-    from lungcli.evaluation import compare
-
     # The validation predictions lie beside the model that the trial ends with; its student is of the same trial.
     return model.card.figures is None and any(model.path.parent.parent.glob(f"*/{compare.VALIDATION}"))
 
 
-def _training_data(model: "Model", name: str, advance: files.Advance | None) -> stages.RunData:
+def _training_data(model: Model, name: str, advance: files.Advance | None) -> stages.RunData:
     """Open the data set `name`, split and prepared as the model's own recipe says."""
     return stages.load_run_data(msgspec.structs.replace(model.card.recipe, data=name, size=model.card.size), advance)
 
 
-def _evaluate_test_part(model: "Model", run_data: stages.RunData) -> Evaluation:
-    from lungcli.evaluation import evaluate
-
+def _evaluate_test_part(model: Model, run_data: stages.RunData) -> Evaluation:
     return evaluate.evaluate(
         model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
     )
@@ -187,8 +174,6 @@ def _evaluate_test_part(model: "Model", run_data: stages.RunData) -> Evaluation:
 
 def save_robustness(path: Path, evaluation: Evaluation, figures: tuple[RobustnessFigures, ...]) -> bool:
     """Store robustness figures in the model file, if they are of its own test part; return whether they were."""
-    from lungcli.modelfile import model_file
-
     card = model_file.read_card(path)
     if (evaluation.part, evaluation.split_digest) != ("test", card.split.digest):
         return False
@@ -198,9 +183,6 @@ def save_robustness(path: Path, evaluation: Evaluation, figures: tuple[Robustnes
 
 def save_figures(path: Path, evaluation: Evaluation) -> bool:
     """Store figures in a model file that has none, if they are of its own test part; return whether they were."""
-    from lungcli.evaluation.evaluate import with_figures
-    from lungcli.modelfile import model_file
-
     card = model_file.read_card(path)
     if card.figures is not None or (evaluation.part, evaluation.split_digest) != ("test", card.split.digest):
         return False
@@ -210,9 +192,6 @@ def save_figures(path: Path, evaluation: Evaluation) -> bool:
 
 def save_external(path: Path, results: Iterable[ExternalFigures]) -> None:
     """Store the figures of a user's own folders in the model file, in place of earlier ones of the same slices."""
-    from lungcli.evaluation import external_validation
-    from lungcli.modelfile import model_file
-
     card = model_file.read_card(path)
     external = functools.reduce(external_validation.with_folder, results, card.external)
     model_file.recard(path, msgspec.structs.replace(card, external=external))

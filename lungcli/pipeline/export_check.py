@@ -9,7 +9,7 @@ import msgspec
 from lungcli.core import paths, registry
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.core.runs import Run
-from lungcli.modelfile import model_paths
+from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import stages, teachers
 
 
@@ -38,7 +38,6 @@ def require_exportable(run: Run, classes: int) -> None:
 
 
 def _export(model: str, classes: int, size: int, *, tuned: bool) -> None:
-    from lungcli.modelfile import model_file
     from lungcli.training import trainer
 
     with paths.scratch("untrained") as scratch:

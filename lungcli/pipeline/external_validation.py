@@ -2,17 +2,18 @@
 
 import functools
 import hashlib
-import os
 from pathlib import Path, PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets import groups
-from lungcli.datasets.files import Advance, files_in
+from lungcli.datasets.files import Advance, files_in, map_in_order
 from lungcli.datasets.ingest.folder_layout import may_be_picture
 from lungcli.evaluation import external_validation
 from lungcli.evaluation.external_validation import ClassifiedFile, ExternalResult
 from lungcli.imaging.picture import content_of
 from lungcli.modelfile.model_file import Model
+from lungcli.predict import predict
+from lungcli.predict.inputs import Item
 
 
 def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | None = None) -> ExternalResult:
@@ -21,18 +22,8 @@ def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | N
     Files that are no pictures by name are left out, and so is, with its reason, what `predict` can't read or refuses.
     Raises UnreadableInputError when no slice is left.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     files = [path for path in files_in(folder) if may_be_picture(PurePosixPath(path.name))]
-    outcomes: list[ClassifiedFile | str] = []
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    try:
-        for outcome in pool.map(functools.partial(_classify, model), range(len(files)), files):
-            outcomes.append(outcome)
-            if advance:
-                advance(len(outcomes), len(files))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    outcomes = list(map_in_order(functools.partial(_classify, model), list(enumerate(files)), advance, most=None))
     reasons = tuple(outcome for outcome in outcomes if isinstance(outcome, str))
     classified = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     if not classified:
@@ -41,11 +32,9 @@ def evaluate_folder(model: Model, label: str, folder: Path, advance: Advance | N
     return external_validation.summarize(model.card, label, folder, classified, reasons)
 
 
-def _classify(model: Model, number: int, path: Path) -> ClassifiedFile | str:
-    """Predict one file; a text says why it is left out."""
-    from lungcli.predict import predict
-    from lungcli.predict.inputs import Item
-
+def _classify(model: Model, item: tuple[int, Path]) -> ClassifiedFile | str:
+    """Predict one file, given with its number; a text says why it is left out."""
+    number, path = item
     try:
         content = content_of(path, str(path))
     except UnreadableInputError as error:

@@ -10,8 +10,8 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, RunDone, RunStarted, StageDone, StageStarted, now
 from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
-from lungcli.evaluation import acceptance
-from lungcli.modelfile import model_paths
+from lungcli.evaluation import acceptance, evaluate
+from lungcli.modelfile import model_file, model_paths
 from lungcli.pipeline import export_check, final_fit, prune, quantize, stages, teachers
 from lungcli.pipeline.stages import RunData
 
@@ -64,7 +64,6 @@ def decide(run: Run) -> tuple[acceptance.Decision, ...]:
     """Return the checks of a finished `compress` run on its test part; none for other kinds, and for a final fit."""
     if run.info.kind != "compress" or run.recipe.final:
         return ()
-    from lungcli.evaluation import evaluate
 
     *teachers, student, int8 = (
         evaluate.load(run.stage(stage) / stages.EVALUATION)
@@ -147,8 +146,6 @@ def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
 
 def _with_teachers(recipe: Recipe) -> tuple[Recipe, Teachers]:
     """Return the recipe with the nets of its teachers, and the run that each is taken from (empty: to train)."""
-    from lungcli.modelfile import model_file
-
     pairs: list[tuple[str, str]] = []
     named = [name.removeprefix(recipes.ADOPTED) for name in recipes.as_tuple(recipe.teacher)]
     # What a student of a model file sees of a slice is what its teacher sees.
@@ -170,7 +167,6 @@ def _teachers(recipe: Recipe, name: str) -> list[tuple[str, str]]:
     nets = {names.spelling(net): net for net in registry.NETS}
     if (spelt := names.spelling(name)) in nets:
         return [(nets[spelt], "")]
-    from lungcli.modelfile import model_file
 
     alone = model_paths.file_alone(name)
     if not alone and name.partition("/")[0] not in runs.known():

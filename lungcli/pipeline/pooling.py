@@ -11,7 +11,6 @@ import msgspec
 
 from lungcli.core import runs
 from lungcli.core.errors import UsageError
-from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.evaluation import acceptance, evaluate
 from lungcli.evaluation.acceptance import Decision
@@ -78,7 +77,8 @@ def pool(folds: Sequence[Run]) -> Pooled:
     pooled = {stage: predictions.pool_folds(evaluations) for stage, evaluations in by_fold.items()}
     teachers = model_paths.teacher_stages(folds[0].recipe)
     teacher = predictions.ensemble([pooled[stage] for stage in teachers]) if teachers else None
-    pairs = [] if teacher is None else [(stage, pooled[stage], _reference(teachers), teacher) for stage in stage_names]
+    reference = teachers[0] if len(teachers) == 1 else "mean of teachers"
+    pairs = [] if teacher is None else [(stage, pooled[stage], reference, teacher) for stage in stage_names]
     if "base" in pooled:
         pairs.append(("student", pooled["student"], "base", pooled["base"]))
     return Pooled(
@@ -106,10 +106,6 @@ def pool(folds: Sequence[Run]) -> Pooled:
     )
 
 
-def _reference(teachers: Sequence[str]) -> str:
-    return teachers[0] if len(teachers) == 1 else "mean of teachers"
-
-
 def _difference(stage: str, ours: Evaluation, reference: str, theirs: Evaluation) -> Difference:
     return Difference(
         stage=stage,
@@ -128,7 +124,7 @@ def _require_all_folds(folds: Sequence[Run]) -> bool:
             run.info.kind,
             card.data.digest,
             msgspec.structs.replace(card.split, digest="", fold=0),
-            _without_fold(run.recipe),
+            msgspec.structs.replace(run.recipe, folds=0, fold=0),
         )
         for run, card in zip(folds, cards, strict=True)
     }
@@ -139,7 +135,3 @@ def _require_all_folds(folds: Sequence[Run]) -> bool:
             "run all folds of one split: lungcli compress --folds 5",
         )
     return first.data.synthetic
-
-
-def _without_fold(recipe: Recipe) -> Recipe:
-    return msgspec.structs.replace(recipe, folds=0, fold=0)

@@ -22,17 +22,18 @@ from lungcli.core.runs import Run
 from lungcli.datasets import cache, files, lesions, manifest, split_files, training_slices
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
+from lungcli.evaluation import calibrate
 from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
 from lungcli.metrics.operating_point import OperatingTarget
 from lungcli.metrics.predictions import MALIGNANT, positive_class
 from lungcli.metrics.referral import Target
-from lungcli.modelfile import model_paths
+from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
+from lungcli.modelfile.model_file import Model
 
 if TYPE_CHECKING:
-    from lungcli.modelfile.model_file import Model
     from lungcli.training.loop import TrainingData
     from lungcli.training.trainer import Teacher
 
@@ -145,7 +146,6 @@ def training_in_words(run: Run, stage: str) -> str:
 
 
 def _teachers(run: Run, stage: str) -> "list[Teacher]":
-    from lungcli.modelfile import model_file
     from lungcli.training import loop, trainer
 
     if stage != "student":
@@ -203,7 +203,7 @@ def check_own_split(card: ModelCard, path: Path, run_data: RunData) -> None:
 
 
 def calibrated_card(
-    model: "Model",
+    model: Model,
     run_data: RunData,
     *,
     referral_target: Target | None = None,
@@ -214,7 +214,7 @@ def calibrated_card(
     Targets that are not given are those in the card, or the defaults. Raises UsageError when `run_data` is split
     otherwise than the data it was trained on, or has no slices of a target.
     """
-    from lungcli.evaluation import calibrate, evaluate
+    from lungcli.evaluation import evaluate
 
     card = model.card
     if referral_target is None:
@@ -249,8 +249,6 @@ def with_seen(card: ModelCard, run_data: RunData) -> ModelCard:
 
 def not_evaluated(run: Run) -> list[str]:
     """Return the stages whose model has not been evaluated on the test part."""
-    from lungcli.modelfile import model_file
-
     return [
         stage
         for stage in model_paths.stages(run)
@@ -262,7 +260,6 @@ def not_evaluated(run: Run) -> list[str]:
 def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
     """Evaluate the model of each of `stages` on the test part, and store the figures in their cards."""
     from lungcli.evaluation import evaluate
-    from lungcli.modelfile import model_file
 
     for stage in stages:
         path = run.stage(stage) / MODEL
@@ -276,8 +273,6 @@ def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
 
 def record_failed_checks(run: Run, failed: tuple[str, ...]) -> None:
     """Write the checks that a compression failed into the cards of the models that failed them."""
-    from lungcli.modelfile import model_file
-
     for stage, checks in (("student", tuple(name for name in failed if name == "distillation")), ("int8", failed)):
         path = run.stage(stage) / MODEL
         if (card := model_file.read_card(path)).failed_checks != checks:
@@ -309,7 +304,6 @@ def export(run: Run, stage: str, run_data: RunData, cut: Pruning | None = None) 
 
     Its card has the `cut`, or else that of the pruned net that the stage started from.
     """
-    from lungcli.modelfile import model_file
     from lungcli.training import trainer
 
     recipe, folder, pruned = recipe_of(run.recipe, stage), run.stage(stage), _pruned(run, stage)

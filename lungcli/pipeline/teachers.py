@@ -12,7 +12,7 @@ from lungcli.core.runs import Run
 from lungcli.datasets import training_slices
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
-from lungcli.modelfile import model_paths
+from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.pipeline import stages
 from lungcli.pipeline.stages import RunData
@@ -26,7 +26,6 @@ def reused_teacher(run: Run, stage: str) -> str:
 
 def reuse_teacher(run: Run, stage: str, run_data: RunData) -> str:
     """Copy the teacher of another run into this one, and name it. Raises UsageError when it is of another split."""
-    from lungcli.modelfile import model_file
     from lungcli.training import loop
 
     origin = reused_teacher(run, stage)

@@ -4,7 +4,6 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +14,24 @@ from lungcli.datasets import files, manifest
 from lungcli.datasets.ingest.folder_layout import may_be_picture
 from lungcli.datasets.manifest import Manifest, Slice, Source
 from lungcli.datasets.splits import Split
+from lungcli.evaluation import evaluate
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import content_of
 from lungcli.imaging.preprocessing import prepare
+from lungcli.modelfile.model_file import Model
 from lungcli.pipeline.stages import RunData
-
-if TYPE_CHECKING:
-    from lungcli.modelfile.model_file import Model
 
 _FEWEST, _MOST = 10, 2000
 # Of the slices, in the order of their files; those after it are held out.
 _FOR_CALIBRATION = 0.7
 
 
-def load(model: "Model", folder: Path, advance: files.Advance | None = None) -> RunData:
+def load(model: Model, folder: Path, advance: files.Advance | None = None) -> RunData:
     """Prepare the pictures in `folder`: the first seven tenths are the training part, the others the validation part.
 
     Neighbouring slices stay on one side, and what cannot be read is left out. Raises UsageError for a model that was
     trained here, whose own data is known, and for a folder of fewer than ten slices.
     """
-    from lungcli.evaluation import evaluate
-
     card = model.card
     if not card.adopted:
         raise UsageError(f"the model has a data set of its own, {card.data.name!r}", "leave --calibrate-on out")
@@ -76,7 +72,6 @@ def _as_run_data(
 
 
 def _prepared(path: Path, *, size: int, resize: Resize) -> tuple[str, NDArray[np.uint8]] | None:
-    """Return the sha256 of a picture and its prepared slice; None where it cannot be read."""
     try:
         content = content_of(path, str(path))
         return hashlib.sha256(content).hexdigest(), prepare(read(content, str(path), colour=False).pixels, size, resize)

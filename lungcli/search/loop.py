@@ -18,7 +18,6 @@ from lungcli.core import names, paths, registry, run_trash, runs
 from lungcli.core import recipe as recipes
 from lungcli.core.errors import InterruptedRunError, LungcliError, UsageError
 from lungcli.core.events import EpochDone, Event
-from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.modelfile import model_file, model_paths
@@ -68,7 +67,8 @@ def run_study(study: "Study", plan: StudyPlan, most: int, seconds: float, callba
     Raises InterruptedRunError when `callbacks` does, LungcliError after several failed trials in a row, and UsageError
     when the data on this machine has another split than the study's.
     """
-    if stages.load_with_split(_any_recipe(plan))[1].digest != plan.split:
+    _, recipe = space.recipe_of(plan, space.corners(plan.axes)[0])
+    if stages.load_with_split(recipe)[1].digest != plan.split:
         raise UsageError(
             f"the data set {plan.settings['data']!r} here is not the one the study is about: its split differs",
             "import the same data on every machine",
@@ -242,7 +242,3 @@ def _exclusive(what: str, waiting: Callable[[], None]) -> Generator[None, None, 
         yield
     finally:
         lock.release()
-
-
-def _any_recipe(plan: StudyPlan) -> Recipe:
-    return space.recipe_of(plan, space.corners(plan.axes)[0])[1]

@@ -159,7 +159,9 @@ def requeue_interrupted(study: "Study") -> None:
         worker = trial.user_attrs.get(_WORKER)
         if worker is None:
             # Killed before it noted its worker.
-            if trial.datetime_start and _seconds_since(trial.datetime_start) > studies.GRACE and _fail(study, trial):
+            # Optuna stores local times without a zone.
+            now, began = datetime.datetime.now(), trial.datetime_start  # noqa: DTZ005
+            if began and (now - began).total_seconds() > studies.GRACE and _fail(study, trial):
                 _queue(study, trial, studies.MOST_RETRIES)
         elif _lock(worker).exists():
             with contextlib.suppress(filelock.Timeout), filelock.FileLock(_lock(worker), timeout=0):
@@ -269,11 +271,6 @@ def _queue(study: "Study", trial: "FrozenTrial", most: int | None) -> None:
     waiting = copy.deepcopy(trial)
     waiting.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != _WORKER}
     retry(study, waiting)
-
-
-def _seconds_since(moment: datetime.datetime) -> float:
-    """Seconds since a local time without a zone, as Optuna stores them."""
-    return (datetime.datetime.now() - moment).total_seconds()  # noqa: DTZ005
 
 
 def _lock(worker: str) -> Path:

@@ -12,6 +12,7 @@ from lungcli.tui.runs.history import METRICS, value_range
 from lungcli.tui.runs.run_row import Row
 from lungcli.tui.runs.run_watcher import RunWatcher
 from lungcli.tui.widgets import braille_plot
+from lungcli.views import text_table
 from lungcli.views.units import duration
 
 _CURVES = METRICS[:4]
@@ -51,9 +52,7 @@ def runs(out: Console) -> None:
 
 def table(rows: tuple[Row, ...]) -> Table:
     """All runs, a line each."""
-    grid = Table(box=None, pad_edge=False)
-    for title in ("run", "state", "stage", "epochs", "ETA", "balanced accuracy (validation)", "age"):
-        grid.add_column(Text(title), overflow="fold")
+    grid = text_table.grid(("run", "state", "stage", "epochs", "ETA", "balanced accuracy (validation)", "age"))
     now = datetime.datetime.now(datetime.UTC)
     for row in rows:
         best = run_row.figure(row.best.balanced_accuracy if row.best else None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from lungcli.core.formatting import plain
 from lungcli.views.bars import coloured_bar
 from lungcli.views.figures import with_interval
+from lungcli.views.text_table import grid
 from lungcli.views.units import number
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 RANDOM_SPLIT = "random split: training has slices of the same bodies, so these figures are too high"
 SYNTHETIC = "synthetic data: these figures say nothing about people"
+
+FLIP_HEADINGS = ("", "true class", "before", "after", "slice")
 
 _BAR = 30
 # Confidence may be off by so much and still be called fair.
@@ -76,6 +79,12 @@ def flip_outcome(flip: "Flip") -> str:
     return "broken" if flip.theirs == flip.label else "both wrong"
 
 
+def flip_cells(flip: "Flip") -> tuple[str, ...]:
+    """The cells of a table under `FLIP_HEADINGS`."""
+    before, after = f"{flip.theirs} {flip.their_confidence:.0%}", f"{flip.ours} {flip.our_confidence:.0%}"
+    return tuple(map(plain, (flip_outcome(flip), flip.label, before, after, flip.slice.removeprefix("slices/"))))
+
+
 def flips_headline(flips: "Sequence[Flip]", slices: int) -> str:
     """Count the predictions that differ between two models by which of the two is right."""
     outcomes = [flip_outcome(flip) for flip in flips]
@@ -85,9 +94,7 @@ def flips_headline(flips: "Sequence[Flip]", slices: int) -> str:
 
 def figures_table(figures: "Figures") -> "Table":
     """List every figure with its interval, and what they rest on."""
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = grid(())
     for name, estimate in figures.estimates.items():
         table.add_row(name.replace("_", " "), with_interval(estimate))
     table.add_row("ECE / NLL / Brier", f"{figures.ece:.3f} / {figures.nll:.3f} / {figures.brier:.3f}")

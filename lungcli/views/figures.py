@@ -15,6 +15,11 @@ def with_interval(estimate: "Estimate | None") -> str:
     return f"{number(estimate.value)} [{_short(estimate.low)}, {_short(estimate.high)}]"
 
 
+def interval_below(cell: str) -> str:
+    """Put an interval below its figure, so that all fit into 80 columns."""
+    return cell.replace(" [", "\n[")
+
+
 def difference(estimate: "Estimate | None") -> str:
     """`-0.012 [-.050, +.021]`, marked `n.s.` (not significant) where the interval contains zero."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from lungcli.core.formatting import plain
 from lungcli.core.names import natural
-from lungcli.views.figures import with_interval
+from lungcli.views.figures import interval_below, with_interval
+from lungcli.views.text_table import grid
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,14 +19,14 @@ _COLUMNS: tuple[tuple[str, "Callable[[InstitutionFigures], str]"], ...] = (
     ("slices", lambda item: str(item.n)),
     ("groups", lambda item: str(item.groups)),
     (_POSITIVE, lambda item: str(item.positive)),
-    ("specificity", lambda item: _interval_below(with_interval(item.specificity))),
-    ("sensitivity", lambda item: _interval_below(with_interval(item.sensitivity))),
-    ("AUC", lambda item: _interval_below(with_interval(item.auc))),
+    ("specificity", lambda item: interval_below(with_interval(item.specificity))),
+    ("sensitivity", lambda item: interval_below(with_interval(item.sensitivity))),
+    ("AUC", lambda item: interval_below(with_interval(item.auc))),
 )
 SCORE = "mean of sensitivity and specificity, or the one of them that an institution has slices for"
 """What a heat table shows."""
 
-_OF_ANY_CLASSES = ("balanced accuracy", lambda item: _interval_below(with_interval(item.balanced_accuracy)))
+_OF_ANY_CLASSES = ("balanced accuracy", lambda item: interval_below(with_interval(item.balanced_accuracy)))
 
 
 def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
@@ -33,19 +34,11 @@ def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
 
     Without a positive class there are no sensitivity, specificity and AUC, and balanced accuracy stands for them.
     """
-    from rich.table import Table
-
     has_positive = any(item.sensitivity or item.specificity for item in figures)
     columns = _COLUMNS if has_positive else (*_COLUMNS[:2], _OF_ANY_CLASSES)
-    drawn = Table(
-        title=f"{plain(title)} by institution, the worst first", title_justify="left", box=None, pad_edge=False
-    )
-    drawn.add_column("institution", overflow="fold")
-    for name, _ in columns:
-        drawn.add_column(plain(figures[0].positive_class) if name == _POSITIVE else name, justify="right")
-    for item in figures:
-        drawn.add_row(plain(item.institution), *(show(item) for _, show in columns))
-    return drawn
+    names = (plain(figures[0].positive_class) if name == _POSITIVE else name for name, _ in columns)
+    rows = [(plain(item.institution), *(show(item) for _, show in columns)) for item in figures]
+    return grid(("institution", *names), rows, 1, f"{plain(title)} by institution, the worst first")
 
 
 def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":
@@ -54,14 +47,10 @@ def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":
     The score is the mean of sensitivity and specificity, or the one of them that has slices there; balanced accuracy
     where there is no positive class.
     """
-    from rich.table import Table
     from rich.text import Text
 
     names = sorted({item.institution for row in rows for item in row.institutions}, key=natural)
-    drawn = Table(box=None, pad_edge=False)
-    drawn.add_column("model", overflow="fold")
-    for name in (*names, "worst"):
-        drawn.add_column(plain(name), justify="right", overflow="fold")
+    drawn = grid(("model", *map(plain, names), "worst"), texts=1)
     for row in rows:
         scores = {item.institution: item.score for item in row.institutions}
         known = [score for score in scores.values() if score >= 0]
@@ -73,8 +62,3 @@ def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":
 
 def _heat(score: float) -> str:
     return next(colour for least, colour in ((0.9, "green"), (0.75, "yellow"), (0.0, "red")) if score >= least)
-
-
-def _interval_below(cell: str) -> str:
-    """Put an interval below its figure, so that all fit into 80 columns."""
-    return cell.replace(" [", "\n[")

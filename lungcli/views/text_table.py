@@ -1,10 +1,13 @@
 """Tables of text, a line for each row. No cell is cut, and none but those of the last column is ever wrapped."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from lungcli.core.formatting import plain_lines
+
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 # The first cell of the gap holds the mark of the best.
@@ -50,6 +53,30 @@ def lines(
         drawn.append(text)
         drawn += [Text(" " * indent + rest) for rest in further]
     return drawn
+
+
+def grid(
+    headings: Sequence[str],
+    rows: "Iterable[Sequence[str | Text]]" = (),
+    texts: int | None = None,
+    title: str | None = None,
+) -> "Table":
+    """Make a table without lines, whose cells are folded where there is no room for them.
+
+    The first `texts` columns begin at the left, the others end at the right; all are texts where it is None. Without
+    headings there is no line for them.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=bool(headings))
+    for place, heading in enumerate(headings):
+        table.add_column(
+            Text(plain_lines(heading)), justify="left" if texts is None or place < texts else "right", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def fitting(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:

@@ -22,6 +22,8 @@ SMALL = ["--size", "64", "--epochs", "2", "--batch", "16", "--precision", "float
 TEACHER = "squeezenet"
 COMPRESS = ["compress", "--student", "ownmodel", "--teacher", TEACHER, *SMALL, "--max-drop", "1"]
 RUN = "compress-ownmodel-phantom"
+# Slices that the models of that run have not seen, drawn once for all tests.
+OTHERS = ("--slices", 45, "--seed", 9, "--name", "others")
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lungcli.metrics import referral as selective
 from lungcli.metrics.referral import CoveragePoint, Referral
-from tests.cli.conftest import RUN, Done, call, draw_phantoms
+from tests.cli.conftest import OTHERS, RUN, Done, call, draw_phantoms
 
 pytestmark = pytest.mark.long
 
@@ -111,7 +111,7 @@ def test_impossible_options_are_refused(workshop: Path, tmp_path: Path) -> None:
 
 
 def test_calibrating_on_other_data_is_refused(own_workshop: Path, tmp_path: Path) -> None:
-    draw_phantoms(own_workshop, "--slices", 30, "--seed", 5, "--name", "others")
+    draw_phantoms(own_workshop, *OTHERS)
     output = tmp_path / "a.onnx"
     for command in (["calibrate", RUN], ["quantize", f"{RUN}/student", "--output", output]):
         done = call(own_workshop, *command, "--data", "others", check=2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SMALL, call
+from tests.cli.conftest import SMALL, Done, call
 
 
 def test_phantoms_say_that_they_are_synthetic(workshop: Path) -> None:
@@ -140,15 +140,21 @@ def test_combining_renames_classes_and_counts_institutions(home: Path, workshop:
     assert [item["name"] for item in facts["institutions"]] == ["north", "south"]
 
 
+@pytest.fixture(scope="module")
+def two_sets(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the data sets `north` and `south`, for reading."""
+    home = tmp_path_factory.mktemp("two sets")
+    for name in ("north", "south"):
+        call(home, "data", "import", made[0] / "data" / "phantom" / "slices", "--name", name)
+    return home
+
+
 @pytest.mark.parametrize(
     ("renaming", "says"),
     [("lesion=malignant", "unknown class 'lesion'"), ("normal", "--map 'normal' does not rename a class")],
 )
-def test_a_bad_renaming_is_one_line(home: Path, workshop: Path, renaming: str, says: str) -> None:
-    for name in ("north", "south"):
-        call(home, "data", "import", workshop / "data" / "phantom" / "slices", "--name", name)
-
-    done = call(home, "data", "combine", "north", "south", "--map", renaming, "--name", "both", check=2)
+def test_a_bad_renaming_is_one_line(two_sets: Path, renaming: str, says: str) -> None:
+    done = call(two_sets, "data", "combine", "north", "south", "--map", renaming, "--name", "both", check=2)
 
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -173,13 +179,9 @@ def test_a_split_of_its_own_is_kept_and_used(home: Path, workshop: Path, tmp_pat
     assert "a given split leaks" in done.stderr
 
 
-def test_data_left_out_is_the_only_data_set_or_an_error_that_lists_them(
-    home: Path, workshop: Path, tmp_path: Path
-) -> None:
+def test_data_left_out_is_the_only_data_set_or_an_error_that_lists_them(home: Path, two_sets: Path) -> None:
     assert "there is none on this machine yet" in call(home, "train", "--model", "ownmodel", check=2).stderr
-    for name in ("north", "south"):
-        call(home, "data", "import", workshop / "data" / "phantom" / "slices", "--name", name)
-    done = call(home, "train", "--model", "ownmodel", check=2)
+    done = call(two_sets, "train", "--model", "ownmodel", check=2)
     assert "no data set is named with --data, and there are several: north, south" in done.stderr
 
 

@@ -17,7 +17,7 @@ from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import RobustnessFigures
 from lungcli.modelfile.model_file import Model
 from lungcli.pipeline import external_validation
-from tests.cli.conftest import RUN, call, draw_phantoms
+from tests.cli.conftest import OTHERS, RUN, call, draw_phantoms
 from tests.cli.test_calibrate import card_of
 from tests.metrics.test_predictions import evaluation
 from tests.modelfile import graphs
@@ -56,7 +56,7 @@ def test_folders_need_no_data_set(own_workshop: Path, tmp_path: Path) -> None:
     healthy = tmp_path / "healthy [1]"
     healthy.mkdir()
     # Its own slices would be left out, as it may have been trained on them.
-    draw_phantoms(own_workshop, "--slices", 45, "--seed", 9, "--name", "others")
+    draw_phantoms(own_workshop, *OTHERS)
     for path in sorted(own_workshop.glob("data/others/slices/normal/*"))[:6]:
         (healthy / path.name).write_bytes(path.read_bytes())
     (healthy / "broken.png").write_bytes(b"")

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from lungcli.cli import run_job
 from lungcli.cli.app import app
 from lungcli.core.errors import GateNotMetError
 from lungcli.modelfile import model_file
 from lungcli.quantize import search
-from tests.cli.conftest import RUN, call, draw_phantoms
+from tests.cli.conftest import OTHERS, RUN, call, draw_phantoms
 
 
 def test_compare_as_json_csv_and_markdown(workshop: Path) -> None:
@@ -109,9 +110,9 @@ def test_evaluate_shows_the_random_split_beside_and_warns(workshop: Path) -> Non
 
 
 def test_evaluate_on_other_data_takes_every_slice(own_workshop: Path) -> None:
-    draw_phantoms(own_workshop, "--slices", 30, "--seed", 5, "--name", "others")
+    draw_phantoms(own_workshop, *OTHERS)
     evaluations = json.loads(call(own_workshop, "evaluate", RUN, "--data", "others", "--json").stdout)["evaluations"]
-    assert evaluations[0]["figures"]["n"] == 30
+    assert evaluations[0]["figures"]["n"] == 45
     assert evaluations[0]["figures"]["part"] == "all"
 
 
@@ -162,6 +163,7 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
     monkeypatch.setenv("LUNGCLI_HOME", str(workshop))
     monkeypatch.setattr(search, "shortfalls", lambda *_: ("agreement",))
     monkeypatch.setitem(search.STRATEGIES, "int8", search.STRATEGIES["int8"][:2])
+    monkeypatch.setattr(run_job, "SECONDS", 0.1)
     output = tmp_path / "best.onnx"
     with pytest.raises(GateNotMetError) as caught:
         CliRunner().invoke(app, ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
@@ -177,7 +179,7 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
 def test_evaluate_needs_no_split_of_other_data(own_workshop: Path, tmp_path: Path) -> None:
     """Three slices are too few to divide, and enough to be judged."""
     # Of its own slices it would leave those out that it was trained on.
-    draw_phantoms(own_workshop, "--slices", 45, "--seed", 9, "--name", "others")
+    draw_phantoms(own_workshop, *OTHERS)
     for label in ("benign", "malignant", "normal"):
         folder = tmp_path / "few" / label
         folder.mkdir(parents=True)

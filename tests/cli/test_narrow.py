@@ -12,8 +12,8 @@ from tests.forked import Done
 
 COMMANDS = (
     "",
-    "compare",
-    f"compare {RUN} --wide",
+    "compare --seconds 0.05",
+    f"compare {RUN} --wide --seconds 0.05",
     "config list",
     "data check phantom",
     "data groups phantom",

@@ -77,9 +77,8 @@ def test_a_number_out_of_range_exits_with_2(home: Path) -> None:
     assert done.stderr == "error: --size is 30, outside 32 to 1024\n"
 
 
-def test_a_search_refuses_a_number_out_of_range_before_it_starts(home: Path) -> None:
-    draw_phantoms(home, "--slices", 60)
-    done = call(home, "search", "--student", "ownmodel", "--size", 64, "--size", 30, check=2)
+def test_a_search_refuses_a_number_out_of_range_before_it_starts(workshop: Path) -> None:
+    done = call(workshop, "search", "--student", "ownmodel", "--size", 64, "--size", 30, check=2)
     assert "--size is 30, outside 32 to 1024" in done.stderr
 
 
@@ -100,7 +99,7 @@ def settings(*arguments: str) -> options.Settings:
 
 
 def test_typed_options_are_distinguished_from_defaults(home: Path) -> None:
-    draw_phantoms(home, "--slices", 60)
+    draw_phantoms(home, "--slices", 72)
     usual = settings()
     assert (usual.typed, usual.chosen) == (frozenset(), {})
     assert usual.given == {"data": "phantom", "teacher": ["resnet18"]}

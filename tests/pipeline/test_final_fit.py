@@ -21,7 +21,7 @@ from tests.metrics.test_predictions import evaluation, fold
 from tests.modelfile import graphs
 
 
-def finished_run(name: str, predicted: Evaluation, teacher_run: str = "", **settings: object) -> Run:
+def finished_run(name: str, predicted: Evaluation, teacher_run: recipes.Teachers = "", **settings: object) -> Run:
     """A run that has trained a net and evaluated it."""
     recipe = recipes.make(data="phantom", model="mobilenetv2", epochs=1, **settings)
     run = runs.create(name, "train", recipe, teacher_run)

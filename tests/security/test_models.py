@@ -6,7 +6,10 @@ import os
 import pickle
 import resource
 import shutil
+import signal
 import struct
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -238,7 +241,11 @@ HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", HARMFUL)
+# This one has all of its time.
+LONG = "work without end"
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.long] * (each == LONG)) for each in HARMFUL])
 def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_path: Path) -> None:
     make, why = HARMFUL[name]
     path = tmp_path / "m.onnx"
@@ -251,6 +258,19 @@ def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_pat
     assert peak()[1] - before < MOST_BYTES
     assert time.process_time() - began < 5
     assert peak_of_children() <= max(largest_child, trial_run.BASE_BYTES + (200 << 20))
+
+
+def test_work_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_run, "_MOST_WAITED", 3)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(endless().SerializeToString())
+    with pytest.raises(ModelFileError, match=TOO_MUCH):
+        model_file.load(path, threads=1)
+
+
+def test_a_process_has_no_more_processor_time_than_it_is_given() -> None:
+    code = "from lungcli.modelfile import trial_run\ntrial_run.bound(1)\nwhile True:\n    pass"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", ["weights in /etc/passwd", "ever more channels", "a tensor that lies"])

@@ -209,7 +209,6 @@ def _alternative_groupings(data: Manifest, thumbs: Thumbs, seed: int) -> tuple[_
 
 
 def _split(of: Manifest, protocol: Drawn, seed: int) -> tuple[Split | None, str]:
-    """The split, or why there is none."""
     try:
         return splits.make_split(of, protocol, seed), ""
     except UsageError as error:
@@ -231,7 +230,6 @@ def _grouping(way: _GroupingMethod, test: Ints, outside: NDArray[np.float32]) ->
 
 
 def _copies(data: Manifest) -> tuple[tuple[str, ...], ...]:
-    """Sets of paths with the same content."""
     same: defaultdict[str, list[str]] = defaultdict(list)
     for item in data.slices:
         same[item.sha256].append(item.path)

@@ -150,7 +150,6 @@ def _spread(of: Manifest, slices: Sequence[int]) -> list[int]:
 
 
 def _even(count: int, wanted: int) -> list[int]:
-    """Return at most `wanted` of `count` indices, evenly spaced."""
     if count <= wanted:
         return list(range(count))
     return [i * (count - 1) // (wanted - 1) for i in range(wanted)]

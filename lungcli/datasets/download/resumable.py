@@ -168,7 +168,7 @@ def _receive(arriving: Iterator[bytes], part: Path, start: int, total: int, prog
         file.flush()
         os.fsync(file.fileno())
     if total and done < total:
-        raise http.RetryableError(_broke(done, total))
+        raise http.RetryableError(f"the connection broke after {done / 1e6:.1f} of {total / 1e6:.1f} MB")
     return state.hexdigest()
 
 
@@ -213,7 +213,3 @@ def _file_hash(path: Path) -> "hashlib._Hash":
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _broke(done: int, total: int) -> str:
-    return f"the connection broke after {done / 1e6:.1f} of {total / 1e6:.1f} MB"

@@ -23,7 +23,7 @@ from lungcli.datasets.ingest.label_table import LabelRow
 from lungcli.datasets.ingest.published_hashes import Comparison
 from lungcli.datasets.ingest.source_files import SourceFiles
 from lungcli.datasets.manifest import Manifest, Rejected, Source
-from lungcli.imaging.picture import content_of, printable
+from lungcli.imaging.picture import printable
 from lungcli.imaging.volumes import is_volume
 
 TABLE = "labels.csv"
@@ -113,8 +113,7 @@ def import_labelled(
     if name is not None:
         manifest.require_new(name)
     with source_files.open_source(source) as listing:
-        shown = printable(str(table))
-        rows = label_table.parse(content_of(table, shown), shown, listing.files)
+        rows = label_table.read(table, listing.files)
         other = Source(about=f"imported from {printable(source.resolve().name)}", any_picture=any_picture)
         return _import_table(name or default_name(source), listing, rows, other, advance)
 
@@ -182,12 +181,9 @@ def _import_table(
 def _citation(sources: Sequence[str]) -> str:
     """Return all different sources; of many, as with a scanner each, the words that they begin with."""
     words = [source.split() for source in set(sources) if source]
-    common = " ".join(first for first, *_ in itertools.takewhile(_all_equal, zip(*words, strict=False)))
+    same = itertools.takewhile(lambda of_all: len(set(of_all)) == 1, zip(*words, strict=False))
+    common = " ".join(first for first, *_ in same)
     return common if len(words) > _MOST_SOURCES and common else _distinct(sources)
-
-
-def _all_equal(words: Sequence[str]) -> bool:
-    return len(set(words)) == 1
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -148,7 +148,6 @@ def _ingest_all(
 def _ingest_file(
     into: Path, item: IncomingFile, target: PurePosixPath, *, ordered: bool, guarded: bool
 ) -> _IngestedFile | Rejected:
-    """Read, hash and copy one file."""
     shown = printable(item.origin or item.filename)
     try:
         with during(f"while reading {shown}"):
@@ -193,7 +192,6 @@ def _doubt(shown: str, picture: Picture) -> Rejected | None:
 
 
 def _with_mask(into: Path, item: Slice, mask: Mask) -> Slice | Rejected:
-    """Copy the mask of a slice, and return the slice with it."""
     try:
         content = source_files.read_content(mask.content, mask.origin)
         size = read(content, name=mask.origin, colour=False).size

@@ -288,7 +288,6 @@ def _trunk_field(body: Body, grid: Grid, z: float) -> Field:
 
 
 def _draw_wall(hu: Field, body: Body, grid: Grid, z: float, coarse: Field) -> None:
-    """Skin, fat and muscle of the trunk."""
     outline, soft = enlarged(_trunk_field, body, z, grid.side), 1.5 * grid.pixel
     marbled = MUSCLE + 90 * np.minimum(coarse + 0.7, 0)
     paint(hu, outline, MUSCLE, soft)
@@ -297,7 +296,6 @@ def _draw_wall(hu: Field, body: Body, grid: Grid, z: float, coarse: Field) -> No
 
 
 def _draw_bones(hu: Field, body: Body, grid: Grid, z: float) -> None:
-    """Ribs and scapulae around the lungs, the sternum, and a vertebra."""
     for side, ribs in ((-1, body.ribs[0::2]), (1, body.ribs[1::2])):
         a, b, centre = lung_oval(body, side, z)
         for i, jitter in enumerate(ribs):

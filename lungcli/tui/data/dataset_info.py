@@ -147,11 +147,6 @@ def class_counts(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{plain(label)} {count}" for label, count in classes.items())
 
 
-def findings_line(findings: Audit) -> Text:
-    """Count the findings of an audit in a line."""
-    return audit.counts(findings).append("; c shows them\n")
-
-
 def findings_sheet(findings: Audit) -> tuple[Text, ...]:
     """Every finding, the worst first, and how to see the slices they are about."""
     if not findings.findings:

@@ -26,6 +26,7 @@ from lungcli.tui.widgets import image_ops
 from lungcli.tui.widgets.base_view import Cancelled, Empty, View
 from lungcli.tui.widgets.dialogs import Choose, Confirm, Sheet
 from lungcli.tui.widgets.picture import Picture
+from lungcli.views.audit import counts
 from lungcli.views.terminal_image import Pixels
 
 EMPTY = (
@@ -118,7 +119,6 @@ class DataView(View):
         return self._holdings[row] if 0 <= row < len(self._holdings) else None
 
     def _show(self) -> None:
-        """Show the facts and the groups of the data set under the cursor."""
         holding = self._holding()
         if holding is None:
             return
@@ -142,7 +142,7 @@ class DataView(View):
         facts = self.query_one("#facts Static", Static)
         text = dataset_info.facts(holding, self._leaks.get(digest), facts.size.width or _FACTS_COLUMNS)
         if findings := self._audits.get(digest):
-            text.append_text(dataset_info.findings_line(findings))
+            text.append_text(counts(findings)).append("; c shows them\n")
         else:
             text.append("c finds what would mislead a classifier\n", "cyan")
         facts.update(text)
@@ -155,7 +155,6 @@ class DataView(View):
             self._draw()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Enter goes on to the groups."""
         if event.data_table.id == "sets":
             self.action_groups()
 
@@ -181,7 +180,6 @@ class DataView(View):
             self._draw()
 
     def _draw(self) -> None:
-        """Read the slices of the group under the cursor in a thread, and lay them out."""
         holding, group = self._holding(), self._group()
         if holding is None or holding.manifest is None or group is None:
             self.query_one("#sheet", Picture).show(None)
@@ -211,7 +209,6 @@ class DataView(View):
         return self.busy()
 
     def _analyse(self, holding: Holding | None, results: dict[str, T], job: Callable[[Holding, Manifest], T]) -> None:
-        """Run `job` on a data set in a thread, keep its outcome in `results`, and show the facts again."""
         if holding is None or holding.manifest is None:
             self.tell("there is no data set to check")
             return
@@ -244,8 +241,6 @@ class DataView(View):
         self._analyse(holding, self._audits, job)
 
     def action_neighbours(self) -> None:
-        """Measure in a thread how far memory alone gets."""
-
         def job(_: Holding, data: Manifest) -> NearestNeighbour:
             thumbs = group_thresholds.read_thumbnails(data, self.advance(f"comparing all slices of {data.name}"))
             groups = [item.group for item in data.slices]
@@ -254,7 +249,6 @@ class DataView(View):
         self._analyse(self._holding(), self._leaks, job)
 
     def action_download(self) -> None:
-        """Choose a published data set, and get it once that is confirmed."""
         if self._occupied():
             return
         rows = {row.name: row for row in published_datasets.missing()}

@@ -82,7 +82,6 @@ class StartView(View):
             yield Static(id="start-jobs")
 
     def on_mount(self) -> None:
-        """Show what is missing, and look after the jobs."""
         self._check()
         self.set_interval(1.0, self._show_jobs)
 
@@ -172,7 +171,6 @@ class StartView(View):
         return not problems
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """The buttons do what their keys do."""
         if event.button.id == "begin":
             self.action_begin()
         else:
@@ -213,7 +211,6 @@ class StartView(View):
         self.app.call_later(self.app.run_action, "view('runs')")
 
     def _show_jobs(self) -> None:
-        """Show the state of the jobs, and once why one failed."""
         for job in self._jobs:
             if processes.state(job) != "running" and job.log not in self._ended:
                 self._ended.add(job.log)

@@ -15,7 +15,7 @@ from lungcli.metrics.predictions import Flip
 from lungcli.tui.widgets.dialogs import Dialog
 from lungcli.tui.widgets.image_ops import on_screen
 from lungcli.tui.widgets.picture import Picture
-from lungcli.views.evaluation import flip_outcome, flips_headline
+from lungcli.views.evaluation import FLIP_HEADINGS, flip_cells, flips_headline
 
 _STYLES = {"corrected": "green", "broken": "red", "both wrong": "yellow"}
 
@@ -47,12 +47,10 @@ class Flips(Dialog[None]):
 
     def on_mount(self) -> None:
         table = self.query_one(DataTable)
-        table.add_columns(*map(Text, ("", "true class", "before", "after", "slice")))
+        table.add_columns(*map(Text, FLIP_HEADINGS))
         for flip in self._flips:
-            before = f"{flip.theirs} {flip.their_confidence:.0%}"
-            after = f"{flip.ours} {flip.our_confidence:.0%}"
-            cells = (flip.label, before, after, flip.slice.removeprefix("slices/"))
-            table.add_row(Text(flip_outcome(flip), _STYLES[flip_outcome(flip)]), *(Text(plain(cell)) for cell in cells))
+            outcome, *cells = flip_cells(flip)
+            table.add_row(Text(outcome, _STYLES[outcome]), *map(Text, cells))
         if not self._flips:
             self.query_one(Picture).show(None, "both agree on every slice")
 

@@ -45,14 +45,14 @@ class Entry:
 class Column:
     """One column: what it shows of a row beside the pinned one, and the value that it sorts by.
 
-    `better` is 1 where more is better, -1 where less is; `short` is the title where there is little room.
+    `marked` says that its best value is; `short` is the title where there is little room.
     """
 
     title: str
     show: Callable[[Row, Row | None], str]
     value: Callable[[Row], Value]
     evaluated: bool = False
-    better: int = 0
+    marked: bool = False
     short: str = ""
 
 
@@ -94,7 +94,7 @@ def _shared(
     *,
     evaluated: bool = False,
     name: str = "",
-    better: int = 0,
+    marked: bool = False,
     short: str = "",
 ) -> Column:
     """Make a column that shows what the command line's table shows under the same title."""
@@ -104,7 +104,7 @@ def _shared(
         show=lambda row, _: shown(row),
         value=value,
         evaluated=evaluated,
-        better=better,
+        marked=marked,
         short=short,
     )
 
@@ -115,10 +115,10 @@ def _protocol(row: Row) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     _shared("model", lambda row: row.name),
-    _shared("size", lambda row: row.bytes, better=-1),
-    _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None, better=-1),
-    _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True, better=1, short="bal. acc."),
-    _shared(comparison_table.SENSITIVITY, _sensitivity, evaluated=True, better=1, short="sens."),
+    _shared("size", lambda row: row.bytes, marked=True),
+    _shared("p50 ms", lambda row: row.latency.p50 if row.latency else None, marked=True),
+    _shared("balanced accuracy", _estimate("balanced_accuracy"), evaluated=True, marked=True, short="bal. acc."),
+    _shared(comparison_table.SENSITIVITY, _sensitivity, evaluated=True, marked=True, short="sens."),
     _shared("p90 ms", lambda row: row.latency.p90 if row.latency else None),
     _shared("to baseline", lambda row: row.difference.value if row.difference else None, name="to pinned"),
     Column(title="size ratio", show=_size_ratio, value=lambda row: row.bytes),
@@ -246,14 +246,8 @@ def best(entries: Iterable[Entry], pinned: Row | None) -> set[tuple[str, str]]:
         return set()
     rows = [entry.row for entry in entries if entry.row is not None]
     fair = [row for row in rows if _rests_on(row) == _rests_on(pinned) and _protocol(row) != "random"]
-    cells = set()
-    for column in COLUMNS:
-        values = {
-            row.name: value * column.better for row in fair if isinstance(value := column.value(row), int | float)
-        }
-        if column.better and len(set(values.values())) > 1:
-            cells |= {(name, column.title) for name, value in values.items() if value == max(values.values())}
-    return cells
+    titles = [column.title for column in COLUMNS if column.marked]
+    return {(fair[index].name, title) for title in titles for index in comparison_table.best(fair, title)}
 
 
 def shortened(names: Sequence[str], room: int) -> dict[str, str]:

@@ -133,12 +133,10 @@ class ModelsView(View):
         self.show_empty(empty=not entries)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give names and intervals the room there is."""
         super().on_resize(event)
         self._fill()
 
     def _fill(self) -> None:
-        """Put the rows into the table, the cursor staying on its row."""
         grid, current, pinned, names = self._grid(), self._current(), self._pinned_row(), self._names()
         entries = table.in_order(self._entries, self._sorted, down=self._down) if self._sorted else self._entries
         best = table.best(entries, pinned)
@@ -177,7 +175,6 @@ class ModelsView(View):
         return [Text(plain(name), "bold", no_wrap=True), *cells[1:]]
 
     def _show_current(self) -> None:
-        """Bring the chart, the panel beside it and the last line up to the row under the cursor."""
         current = self._current()
         name = current.name if current else ""
         points = table.points(self._entries, self._pinned_row(), self._names(), speed=self._speed, on=name)
@@ -205,11 +202,9 @@ class ModelsView(View):
         self._show_current()
 
     def on_data_table_row_selected(self) -> None:
-        """Enter opens the card."""
         self.action_card()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """A click on a heading sorts by it."""
         self._sort_by(event.column_key.value or "")
 
     # What can be done.
@@ -249,7 +244,6 @@ class ModelsView(View):
         self._fill()
 
     def action_columns(self) -> None:
-        """Choose the columns to show; the name always stays."""
         self.ask(Tick("columns", table.TITLES[1:], self._titles), self._show_columns)
 
     def _show_columns(self, titles: tuple[str, ...]) -> None:
@@ -263,7 +257,6 @@ class ModelsView(View):
         self._show_current()
 
     def action_measure(self) -> None:
-        """Time the marked rows, or all, in a thread."""
         files = [entry.path for entry in self._chosen()]
         if not files:
             self.tell("there is no model to measure")
@@ -308,7 +301,6 @@ class ModelsView(View):
         self._show_sheet(parts)
 
     def action_institutions(self) -> None:
-        """Show the score of the marked models, or of all, at each institution."""
         files, find, about = [entry.path for entry in self._chosen()], self._stored(), Text(institutions.SCORE, "dim")
         self._show_sheet(lambda _: (institutions.heat_table(compare.by_institution(files, find=find)), about), _BY)
 

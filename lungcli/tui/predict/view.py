@@ -38,8 +38,6 @@ _CACHED = 256
 
 
 class _Paths(Suggester):
-    """Completes paths of files as they are typed."""
-
     async def get_suggestion(self, value: str) -> str | None:
         return slice_prediction.complete_path(value)
 
@@ -146,7 +144,6 @@ class PredictView(View):
         path.focus()
 
     def action_cancel(self) -> None:
-        """Leave the path as it was, or cancel the work that goes on."""
         if self.query_one("#path").has_focus:
             self._stop_asking()
         else:
@@ -164,7 +161,6 @@ class PredictView(View):
             self.open(path)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Open a file or folder that was dropped onto the terminal."""
         if (path := slice_prediction.pasted_path(event.text)) is not None:
             event.stop()
             self.open(path)
@@ -199,7 +195,6 @@ class PredictView(View):
             files.move_cursor(row=max(0, min(files.cursor_row + by, len(self._items) - 1)))
 
     def _place(self) -> int | None:
-        """The place of the slice under the cursor in the table."""
         row = self.query_one("#files", DataTable).cursor_row
         return row if 0 <= row < len(self._items) else None
 
@@ -271,7 +266,6 @@ class PredictView(View):
     # Heat-maps.
 
     def action_heat(self) -> None:
-        """Show the heat-map over the slice, or the slice alone."""
         if self._model is None:
             self.tell("there is no model whose prediction could be explained")
             return
@@ -289,7 +283,6 @@ class PredictView(View):
         self._show()
 
     def _want_heat_map(self, place: int) -> None:
-        """Make the heat-map of a slice in a thread where it is wanted and not there yet."""
         model, item, label = self._model, self._items[place], self._label
         if not self._show_heat or model is None or place in self._heat_maps:
             return
@@ -304,7 +297,6 @@ class PredictView(View):
         self.start(lambda: slice_prediction.heat_map(item, model, label), take, group="heat")
 
     def action_all(self) -> None:
-        """Predict every slice that has no prediction yet, in a thread."""
         waiting = [
             (place, item)
             for place, item in enumerate(self._items)

@@ -136,7 +136,6 @@ class Charts(Container):
         self.pan(event.by)
 
     def on_curve_chart_zoomed(self, event: CurveChart.Zoomed) -> None:
-        """The wheel zooms around where it stands."""
         self.zoom(event.x, event.factor)
 
     @property
@@ -167,7 +166,6 @@ class Legend(Static):
     _shown: tuple[Sequence[Trace], Mapping[str, History], str, int] | None = None
 
     def on_resize(self) -> None:
-        """Names have another room now."""
         if self._shown:
             self.show(*self._shown)
 

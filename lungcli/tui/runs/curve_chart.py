@@ -89,12 +89,10 @@ class CurveChart(Widget):
         return braille_plot.finish(self._sketch, frame)
 
     def notify_style_update(self) -> None:
-        """Another theme has other colours."""
         super().notify_style_update()
         self._styles.clear()
 
     def render_line(self, y: int) -> Strip:
-        """The values, then the plot."""
         width = self.size.width
         if y == 0:
             spans: Sequence[Span] = readout(self.lines, self.frame, width)

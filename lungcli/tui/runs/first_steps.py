@@ -69,5 +69,4 @@ class FirstSteps(RunKeys):
             self.tell(text)
 
     def action_download(self) -> None:
-        """Go to the data sets, and choose one there."""
         self.app.call_later(self.app.run_action, "download")

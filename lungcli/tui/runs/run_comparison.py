@@ -12,7 +12,7 @@ from lungcli.core.runs import Run
 from lungcli.evaluation import benchmark, compare, evaluate
 from lungcli.evaluation.compare import Row as ModelRow
 from lungcli.metrics import predictions
-from lungcli.metrics.predictions import Evaluation, Flip
+from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.tui.runs import traces
 from lungcli.tui.runs.history import ACCURACY, History, value_range
@@ -20,7 +20,8 @@ from lungcli.tui.runs.run_report import EVALUATION, heading
 from lungcli.tui.widgets import braille_plot
 from lungcli.tui.widgets.braille_plot import Frame
 from lungcli.views import comparison_table
-from lungcli.views.evaluation import flip_outcome, flips_headline
+from lungcli.views.evaluation import FLIP_HEADINGS, flip_cells, flips_headline
+from lungcli.views.text_table import grid
 
 _FLIPS_SHOWN = 40
 _CURVE_WIDTH, _CURVE_HEIGHT = 100, 14
@@ -43,9 +44,7 @@ def parts(before: Run, after: Run) -> list[RenderableType]:
 
 def settings(before: Run, after: Run) -> Table:
     """The settings in which two runs differ, the kind of job among them."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("setting", before.name, after.name):
-        table.add_column(Text(plain(title)), overflow="fold")
+    table = grid([plain(title) for title in ("setting", before.name, after.name)])
     ours, theirs = ({"kind": run.info.kind} | _flat(run.recipe) for run in (after, before))
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
@@ -80,11 +79,9 @@ def curves(runs: Sequence[Run]) -> list[Text]:
 
 def models(before: Run, after: Run) -> Table:
     """Cost and figures of the last model of each run, with their paired difference."""
-    table = Table(box=None, pad_edge=False)
     rows = [_model_row(before, None), _model_row(after, _evaluation(before))]
-    table.add_column("")
-    for row, run in zip(rows, (before, after), strict=True):
-        table.add_column(Text(plain(row.name if row else run.name)), overflow="fold")
+    names = (row.name if row else run.name for row, run in zip(rows, (before, after), strict=True))
+    table = grid(["", *map(plain, names)])
     shown = dict(comparison_table.COLUMNS)
     for title in _FIGURES:
         cells = [shown[title](row) if row else "no model yet" for row in rows]
@@ -111,17 +108,9 @@ def changed(before: Evaluation | None, after: Evaluation | None) -> RenderableTy
     if not predictions.comparable(after, before):
         return Text("the two were evaluated on different slices", "dim")
     flips = predictions.flips(after, before)
-    table = Table(box=None, pad_edge=False, title=flips_headline(flips, len(after.labels)), title_justify="left")
-    for title in ("", "true class", "before", "after", "slice"):
-        table.add_column(title)
+    table = grid(FLIP_HEADINGS, title=flips_headline(flips, len(after.labels)))
     for flip in flips[:_FLIPS_SHOWN]:
-        table.add_row(*map(Text, _cells(flip)))
+        table.add_row(*map(Text, flip_cells(flip)))
     if len(flips) > _FLIPS_SHOWN:
         table.add_row(f"+{len(flips) - _FLIPS_SHOWN} more")
     return table
-
-
-def _cells(flip: Flip) -> tuple[str, ...]:
-    before = f"{flip.theirs} {flip.their_confidence:.0%}"
-    after = f"{flip.ours} {flip.our_confidence:.0%}"
-    return tuple(map(plain, (flip_outcome(flip), flip.label, before, after, flip.slice.removeprefix("slices/"))))

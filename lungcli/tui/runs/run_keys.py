@@ -47,7 +47,6 @@ class RunKeys(View):
         self._jobs: list[tuple[str, Job]] = []
 
     def on_mount(self) -> None:
-        """Look after the jobs that were started here."""
         self.set_interval(1.0, self._report_failures)
 
     def refresh_all(self) -> None:
@@ -55,7 +54,6 @@ class RunKeys(View):
         raise NotImplementedError
 
     def _act(self, action: Callable[[Run], str]) -> None:
-        """Do something to the run under the cursor, and show what came of it."""
         current = self.listing.current
         if current is None:
             self.warn("there is no run here")
@@ -116,7 +114,6 @@ class RunKeys(View):
         return f"going on with {run.name}"
 
     def _report_failures(self) -> None:
-        """Show why resumed runs failed, each once."""
         ended = [(name, job) for name, job in self._jobs if processes.state(job) != "running"]
         for name, job in ended:
             self._jobs.remove((name, job))

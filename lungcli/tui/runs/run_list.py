@@ -104,14 +104,12 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Moved())
 
     def _key(self) -> tuple[str, str] | None:
-        """Run and stage under the cursor."""
         return (self.items[self.cursor][0].name, self.items[self.cursor][1]) if self.items else None
 
     def action_move(self, by: int) -> None:
         self._go(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """Move the cursor by as many lines as are in view."""
         self._go(self.cursor + by * max(1, self.size.height - 2))
 
     def action_mark(self) -> None:
@@ -151,7 +149,6 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self.virtual_size = Size(0, len(self.items) + 1)
 
     def notify_style_update(self) -> None:
-        """Another theme has other colours."""
         super().notify_style_update()
         self._styles = {}
 
@@ -162,7 +159,6 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         return self._styles[name]
 
     def watch_has_focus(self, value: bool) -> None:
-        """The cursor looks otherwise with focus."""
         super().watch_has_focus(value)
         self._styles = {}
 

@@ -9,22 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lungcli.core import events, runs
 from lungcli.core import recipe as recipes
-from lungcli.core import runs
-from lungcli.core.events import (
-    BatchLowered,
-    EpochDone,
-    Event,
-    RateLowered,
-    RunDone,
-    RunFailed,
-    RunStarted,
-    RunStopped,
-    StageDone,
-    StageStarted,
-    StrategyDone,
-    StrategyStarted,
-)
+from lungcli.core.events import Event, StageDone, StageStarted
 from lungcli.core.formatting import plain
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
@@ -36,6 +23,7 @@ from lungcli.tui.runs import run_row
 from lungcli.tui.runs.run_row import Row
 from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table
 from lungcli.views.figures import difference
+from lungcli.views.text_table import grid
 from lungcli.views.units import duration, number, size
 
 EVALUATION = "evaluation.json"
@@ -98,9 +86,7 @@ def gate(run: Run) -> list[RenderableType]:
     if run.info.kind != "compress" or not all(path.is_file() for path in stored):
         return []
     *teachers, student, int8 = map(evaluate.load, stored)
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "check", "of", run.recipe.metric.replace("-", " "), "sensitivity", "allowed"):
-        table.add_column(title)
+    table = grid(("", "check", "of", run.recipe.metric.replace("-", " "), "sensitivity", "allowed"))
     for decision in acceptance.gate(teachers, student, int8, run.recipe):
         table.add_row(
             Text("✓ met", "green") if decision.met else Text("! not met", "bold yellow"),
@@ -116,7 +102,7 @@ def gate(run: Run) -> list[RenderableType]:
 def recipe(settings: Recipe) -> Table:
     """All settings; those that differ from the usual stand out."""
     chosen = recipes.non_defaults(settings)
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = grid(())
     cells: list[Text] = []
     for name, value in msgspec.to_builtins(settings).items():
         style = "bold" if name in chosen else "dim"
@@ -131,7 +117,7 @@ def recipe(settings: Recipe) -> Table:
 
 def facts(values: Mapping[str, str]) -> Table:
     """Names and values, one pair a line."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = grid(())
     for name, value in values.items():
         table.add_row(Text(name, "dim"), Text(plain(value), overflow="fold"))
     return table
@@ -163,9 +149,7 @@ def _machine(run: Run, card: ModelCard | None) -> dict[str, str]:
 
 def stages(happened: list[Event]) -> Table:
     """Each stage with how long it took, and what came of it."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("stage", "began (UTC)", "took", "what it did"):
-        table.add_column(title, overflow="fold")
+    table = grid(("stage", "began (UTC)", "took", "what it did"))
 
     def add(*cells: str) -> None:
         table.add_row(*(Text(plain(cell)) for cell in cells))
@@ -192,31 +176,31 @@ def timeline(happened: list[Event]) -> Text:
 
 def _in_words(event: Event) -> Iterator[str]:
     match event:
-        case RunStarted():
+        case events.RunStarted():
             yield "went on" if event.resumed else "began"
-        case StageStarted():
+        case events.StageStarted():
             yield f"{event.stage}: {event.about}"
-        case EpochDone():
+        case events.EpochDone():
             yield (
                 f"{event.stage} epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, validation loss "
                 f"{event.validation_loss:.4f}, validation balanced accuracy {event.balanced_accuracy:.3f}"
                 f"{', best' if event.best else ''}"
             )
-        case RateLowered():
+        case events.RateLowered():
             yield f"{event.stage} epoch {event.epoch}: {event.why}; learning rate lowered to {event.learning_rate:.2g}"
-        case BatchLowered():
+        case events.BatchLowered():
             yield f"{event.stage} epoch {event.epoch}: memory ran out; {event.slices} slices at once from here"
-        case StrategyStarted():
+        case events.StrategyStarted():
             yield f"strategy {event.number} of {event.strategies}: {event.strategy}"
-        case StrategyDone():
+        case events.StrategyDone():
             yield f"{event.strategy} {'passes' if event.passes else 'fails'}: {event.about}"
-        case StageDone():
+        case events.StageDone():
             yield f"{event.stage} done: {event.about}"
-        case RunStopped():
+        case events.RunStopped():
             yield "stopped"
-        case RunFailed():
+        case events.RunFailed():
             yield f"failed: {event.error}"
-        case RunDone():
+        case events.RunDone():
             yield "done" + ("" if event.gate_met is None else ", gate met" if event.gate_met else ", gate NOT met")
         case _:
             return

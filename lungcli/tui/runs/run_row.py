@@ -99,7 +99,6 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
 
 
 def _concerns(glance: Glance, best: Best | None, state: State) -> Iterator[str]:
-    """What is wrong with a run that did not fail."""
     if glance.gate_met is False:
         yield acceptance.gate(False, glance.failed_checks)
     if glance.not_finite:

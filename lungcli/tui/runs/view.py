@@ -103,7 +103,6 @@ class RunsView(FirstSteps):
             yield Legend(id="runs-legend")
 
     def on_mount(self) -> None:
-        """Show what there is at once, and keep it up to date."""
         search = self.query_one("#runs-search", Input)
         search.display = bool(self.settings.query)
         search.value = self.settings.query
@@ -121,7 +120,6 @@ class RunsView(FirstSteps):
         self.draw()
 
     def on_show(self) -> None:
-        """Be up to date when the tab is opened again."""
         self._beat = 0
         self.tick()
 
@@ -280,7 +278,6 @@ class RunsView(FirstSteps):
         run_sheets.open_run(self, run, current)
 
     def action_compare(self) -> None:
-        """Compare two overlaid runs, or the one under the cursor with the pinned one."""
         names = self.marked if len(self.marked) == 2 else self.shown()
         chosen = [run for name in names if (run := self.watcher.run(name))]
         if len(chosen) == 2:
@@ -311,7 +308,6 @@ class RunsView(FirstSteps):
         self.show_list()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the search and go back to the list; show what is wrong with the search."""
         if problem := self._parse_query():
             self.notify(problem, severity="error", markup=False)
             return
@@ -325,7 +321,6 @@ class RunsView(FirstSteps):
         search.focus()
 
     def action_clear(self) -> None:
-        """Clear the search, else the cursor and the zoom."""
         search = self.query_one("#runs-search", Input)
         if search.display:
             search.value, search.display = "", False
@@ -372,7 +367,6 @@ class RunsView(FirstSteps):
         self.charts.step(by)
 
     def action_pan(self, by: int) -> None:
-        """Move what is in view by a quarter."""
         low, high = self.charts.span()
         self.charts.pan(by * (high - low) / 4)
 

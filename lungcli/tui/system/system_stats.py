@@ -88,7 +88,6 @@ class SystemMonitor:
         )
 
     def _jobs(self) -> Iterator[RunProcess]:
-        """Find the processes that hold a run's lock."""
         import psutil
 
         locks = {str(folder / ".lock"): name for name, folder in runs.known().items()}

@@ -70,7 +70,6 @@ class Confirm(Dialog[bool]):
                 yield Button(f"{self._yes} (y)", id="yes", variant="error")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """The buttons do what their keys do."""
         self.dismiss(True if event.button.id == "yes" else None)
 
     def action_confirm(self) -> None:
@@ -142,7 +141,6 @@ class Tick(Dialog[tuple[str, ...]]):
         self.query_one(OptionList).highlighted = 0
 
     def on_option_list_option_selected(self) -> None:
-        """A click ticks as well."""
         self.action_tick()
 
     def action_tick(self) -> None:

@@ -33,12 +33,10 @@ class KeyFooter(Widget):
         self.keys: list[tuple[Binding, bool]] = []
 
     def on_mount(self) -> None:
-        """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
         self.call_after_refresh(self._follow, self.screen)
 
     def on_resize(self) -> None:
-        """Show as many keys as fit now."""
         self._follow(self.screen)
 
     def _follow(self, screen: Screen[object]) -> None:
@@ -80,7 +78,6 @@ class KeyFooter(Widget):
         return text
 
     def on_click(self, event: events.Click) -> None:
-        """Press the key that was clicked."""
         end = 0
         for binding, _ in self.keys:
             end += cell_len(self._label(binding))

@@ -68,7 +68,6 @@ class Picture(Widget):
         self._draw()
 
     def on_unmount(self) -> None:
-        """Leave nothing in the terminal's memory."""
         self._forget()
 
     def render_lines(self, crop: Region) -> list[Strip]:
