@@ -11,7 +11,7 @@ from lungcli.core.runs import Kind, Run
 from lungcli.modelfile import model_paths
 
 if TYPE_CHECKING:
-    from lungcli.pipeline.cross_validation import Difference, Pooled, PooledStage
+    from lungcli.pipeline.pooling import Difference, Pooled, PooledStage
 
 OTHERS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "kappa": "kappa"}
 
@@ -21,7 +21,7 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str, log_to: Path | N
 
     Raises InterruptedRunError after Ctrl-C, and GateNotMetError where the pooled int8 models lose too much.
     """
-    from lungcli.pipeline import cross_validation
+    from lungcli.pipeline import cross_validation, pooling
 
     console.disclaim()
     fold_runs = cross_validation.start(kind, recipes, name)
@@ -34,7 +34,7 @@ def run_folds(kind: Kind, recipes: Sequence[Recipe], name: str, log_to: Path | N
         if run.info.state != "done":
             _run_fold(run, log_to)
         _report_fold(run, left_out)
-    pooled = cross_validation.pool(fold_runs)
+    pooled = pooling.pool(fold_runs)
     show(pooled)
     from lungcli.cli import tables
 

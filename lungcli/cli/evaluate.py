@@ -133,7 +133,7 @@ def _showed_folds(spec: str, *, alone: bool, json: bool) -> bool:
     """Show the pooled results of a cross-validation; return whether `spec` names one."""
     from lungcli.cli import console, cross_validation
     from lungcli.core.errors import UsageError
-    from lungcli.pipeline.cross_validation import folds_of, pool
+    from lungcli.pipeline.pooling import folds_of, pool
 
     folds = folds_of(spec)
     if not folds:

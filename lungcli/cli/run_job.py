@@ -73,6 +73,15 @@ def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None
         run_and_report(run, log_to)
 
 
+def start_final(tested: str, name: str, log_to: Path | None = None) -> None:
+    """Start, or resume, the final fit of the run, or of the folds, called `tested`."""
+    from lungcli.pipeline import final_fit, jobs
+
+    kind, recipe = final_fit.recipe_of(tested)
+    run, _ = jobs.start(kind, recipe, name or f"{tested}-final")
+    run_and_report(run, log_to)
+
+
 def _with_split_file(settings: dict[str, object]) -> dict[str, object]:
     """Replace the name of a split file by its settings, and count the folds of institutions left out.
 
@@ -104,7 +113,7 @@ def run_and_report(run: Run, log_to: Path | None = None) -> None:
     execution.execute(run, log_to=log_to)
     model_files = [run.stage(stage) / model_paths.MODEL for stage in model_paths.stages(run)]
     console.info("measuring latency")
-    comparison = compare.compare(model_files, baseline=model_files[0])
+    comparison = compare.compare(model_files, baseline=None if run.recipe.final else model_files[0])
     tables.show_comparison(comparison)
     if run.info.kind == "compress":
         _report_int8(comparison, model_file.read_card(model_files[-1]))

@@ -25,6 +25,18 @@ From = Annotated[
 ]
 
 
+Final = Annotated[
+    str,
+    typer.Option(
+        "--final",
+        metavar="RUN",
+        help="Train the recipe of this run, or of its folds, on everything",
+        autocompletion=complete.runs,
+        rich_help_panel="Data",
+    ),
+]
+
+
 @options.with_options_of("train", several=("data",))
 def train(
     settings: options.Settings,
@@ -75,6 +87,7 @@ def compress(
     settings: options.Settings,
     recipe: options.RecipeName = "",
     source: From = "",
+    final: Final = "",
     name: options.Name = "",
     devices: options.Devices = 1,
     notify: options.Notify = "",
@@ -89,7 +102,8 @@ def compress(
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
       lungcli compress --student mobilenetv2 --prune 0.5  # fewer channels
-      lungcli compress --recipe fast --data mine
+      lungcli compress --recipe fast --data mine --name mine
+      lungcli compress --final mine  # the same on all slices, to ship
     """
     if source:
         if recipe or "teacher" in settings.typed:
@@ -98,9 +112,9 @@ def compress(
             _quantize(settings, source)
             return
         settings = replace(settings, values={**settings.values, "teacher": [source]})
-    if not recipe and not settings.values["model"]:
+    if not (recipe or final or settings.values["model"]):
         raise UsageError("no student is named", "name one: --student mobilenetv2, or a recipe: --recipe fast")
-    _run(devices, settings, notify, lambda: _start("compress", settings, name, log_to, recipe))
+    _run(devices, settings, notify, lambda: _start("compress", settings, name, log_to, recipe, final))
 
 
 def _quantize(settings: options.Settings, source: str) -> None:
@@ -123,9 +137,19 @@ def _quantize(settings: options.Settings, source: str) -> None:
     )
 
 
-def _start(kind: "Kind", settings: options.Settings, name: str, log_to: Path | None, recipe: str = "") -> None:
+def _start(
+    kind: "Kind", settings: options.Settings, name: str, log_to: Path | None, recipe: str = "", final: str = ""
+) -> None:
     from lungcli.cli import run_job
 
+    if final:
+        if others := [*sorted(settings.chosen), *["recipe"] * bool(recipe)]:
+            raise UsageError(
+                f"--final takes every setting from {final!r}, and --{others[0].replace('_', '-')} is another",
+                "leave it out, or run that recipe first",
+            )
+        run_job.start_final(final, name, log_to)
+        return
     settings = run_job.with_one_data_set(settings)
     if recipe:
         run_job.run_recipe(recipe, settings, name, log_to)

@@ -35,7 +35,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Option("Compression", "Largest drop, float to quantized", 0, 1, names=("--max-int8-drop", "--max-drop")),
     ] = 0.01
-    min_agreement: Annotated[float, Option("Compression", "Share of predictions to stay", 0, 1)] = 0.99
+    min_agreement: Annotated[float, Option("Compression", "Share of findings to stay", 0, 1)] = 0.99
     metric: Annotated[
         Metric,
         Option("Compression", "Or sensitivity, worst-institution, accuracy, macro-f1, kappa", metavar="FIGURE"),

@@ -70,9 +70,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What to train and how; the option beside each field says what it means, and its range.
 
     `split` is the name of a split file (empty: made from `protocol`, `split_seed` and `folds`); `fold` is the one to
-    train on, from 1 to `folds` (both 0: one split, no cross-validation). `threads` is here because sums of floats
-    depend on it. `positive_class` is empty for malignant where there is such a class. A method's former name is
-    replaced by its name now.
+    train on, from 1 to `folds` (both 0: one split, no cross-validation). `final` names the run, or the folds, of the
+    same settings that were tested, where this one is trained on the test part as well. `threads` is here because sums
+    of floats depend on it. `positive_class` is empty for malignant where there is such a class. A method's former name
+    is replaced by its name now.
     """
 
     data: Annotated[
@@ -121,6 +122,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = "grouped"
     split: str = ""
+    final: str = ""
     split_seed: Annotated[int, Option("Data", "Seed of the split")] = 0
     folds: Annotated[int, Option("Data", "Cross-validate; 0: one split", 0, 20)] = 0
     fold: Annotated[int, Option("Data", "This fold alone; 0: all", 0, 20)] = 0

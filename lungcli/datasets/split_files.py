@@ -185,7 +185,8 @@ def split_of_recipe(manifest: Manifest, recipe: Recipe) -> Split:
             )
     else:
         all_splits = make_splits(manifest, recipe.protocol, recipe.folds, recipe.split_seed, recipe.positive_class)
-    return all_splits[max(recipe.fold, 1) - 1]
+    split = all_splits[max(recipe.fold, 1) - 1]
+    return splits.with_test_part(manifest, split) if recipe.final else split
 
 
 def recipe_fields(data: str, spec: str) -> dict[str, object]:

@@ -35,7 +35,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     """The three parts as sorted indices into `manifest.slices`. Equal digests mean equal parts of equal data.
 
     `fold` counts from 1 to `folds`; both are 0 for a single split. With an institution left out, near-duplicates of its
-    slices from elsewhere are in no part.
+    slices from elsewhere are in no part. The `final` fit has no test part.
     """
 
     train: tuple[int, ...]
@@ -46,6 +46,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     folds: int = 0
     fold: int = 0
+    final: bool = False
 
 
 class LeakCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +134,13 @@ def assemble(
     return Split(train=train, val=val, test=test, protocol=protocol, seed=seed, digest=digest, folds=folds, fold=fold)
 
 
+def with_test_part(manifest: Manifest, split: Split) -> Split:
+    """Return the split of a final fit: what `split` tests is trained on as well, and nothing is tested."""
+    train = tuple(sorted((*split.train, *split.test)))
+    whole = assemble(manifest, (train, split.val, ()), split.protocol, split.seed)
+    return msgspec.structs.replace(whole, final=True)
+
+
 def count_leaks(manifest: Manifest, parts: Split) -> LeakCounts:
     """Count what is in several parts of a split: a random one leaks by design, a grouped one must not."""
     sides: list[defaultdict[object, set[int]]] = [defaultdict(set) for _ in range(3)]
@@ -205,7 +213,7 @@ def _left_out(manifest: Manifest, split: Split) -> list[int]:
 
 def describe(split: Split) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
-    return model_card.split_in_words(split.protocol, split.seed, split.folds, split.fold)
+    return model_card.split_in_words(split.protocol, split.seed, split.folds, split.fold, split.final)
 
 
 def check_request(manifest: Manifest, fractions: Sequence[float] = FRACTIONS) -> None:

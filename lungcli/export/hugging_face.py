@@ -71,6 +71,8 @@ def _table(figures: Figures | None) -> list[str]:
         if None not in (estimate.value, estimate.low, estimate.high)
     ]
     part = f"{figures.part} part, {figures.protocol} split"
+    if figures.of_run:
+        part += f"; of the same recipe without these slices, {_text(figures.of_run)}"
     return [
         f"On {figures.n} slices of {figures.groups} near-duplicate groups ({part}):",
         "",

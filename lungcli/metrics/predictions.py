@@ -101,7 +101,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of one model on one part: `estimates` by name, calibration errors, numbers of slices and groups.
 
     `positive_class` is the one whose sensitivity and specificity are among the estimates; empty where none are, and in
-    files of earlier versions, which know those of the class malignant.
+    files of earlier versions, which know those of the class malignant. `of_run` names the run that was tested where the
+    model itself was not: a final fit.
     """
 
     n: Count
@@ -113,11 +114,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     nll: NotNegative
     brier: NotNegative
     positive_class: str = ""
+    of_run: str = ""
 
     @property
     def sensitivity(self) -> Estimate | None:
         """Sensitivity of the positive class, None where there is none."""
         return self.estimates.get(sensitivity_of(self.positive_class or MALIGNANT))
+
+    @property
+    def basis(self) -> tuple[int, int, str, str, str]:
+        """What they rest on: slices, groups, part, protocol, and the run that was tested, empty for this one."""
+        return self.n, self.groups, self.part, self.protocol, self.of_run
 
 
 def positive_class(classes: Sequence[str], name: str = "") -> str:
@@ -165,6 +172,16 @@ def ensemble(evaluations: Sequence[Evaluation]) -> Evaluation:
         )
     mean = np.mean([evaluation.arrays()[1] for evaluation in evaluations], axis=0)
     return msgspec.structs.replace(first, probabilities=tuple(tuple(row) for row in mean.tolist()), suspicious=())
+
+
+def agreement(ours: Evaluation, theirs: Evaluation) -> float:
+    """Share of the same slices, at least one, of which two models find the same: suspicious, or not.
+
+    Where one of them has no operating point, it is the share with the same class.
+    """
+    if ours.suspicious and theirs.suspicious:
+        return float(np.mean(np.array(ours.suspicious) == np.array(theirs.suspicious)))
+    return float(np.mean(ours.arrays()[1].argmax(axis=1) == theirs.arrays()[1].argmax(axis=1)))
 
 
 def pool_folds(folds: Sequence[Evaluation]) -> Evaluation:

@@ -12,7 +12,7 @@ from lungcli import DISCLAIMER
 from lungcli.core import versioned
 from lungcli.core.errors import ModelFileError
 from lungcli.core.recipe import Recipe
-from lungcli.core.versioned import AtLeastOne, Count, NotNegative, Positive, Share
+from lungcli.core.versioned import AtLeastOne, Count, Positive, Share
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import predictions
 from lungcli.metrics.calibration import Calibration
@@ -82,6 +82,7 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     """The split a model was trained under; two models compare only on the same one.
 
     `name` is that of a split file, empty where there was none; `fold` counts from 1 to `folds`, both 0 without folds.
+    A `final` fit was trained on the test part as well.
     """
 
     protocol: str
@@ -90,18 +91,21 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     folds: Count = 0
     fold: Count = 0
+    final: bool = False
 
     def in_words(self) -> str:
         """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
-        return "unknown" if not self.digest else split_in_words(self.protocol, self.seed, self.folds, self.fold)
+        if not self.digest:
+            return "unknown"
+        return split_in_words(self.protocol, self.seed, self.folds, self.fold, self.final)
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
     """Proof that a file computes in int8, from the graph that the runtime executes.
 
     `nodes` counts convolutions and matrix products, `int8_nodes` those executed on integers; `size_ratio` is int8
-    bytes over float bytes; `agreement` is the share of `n` validation slices that the float file classifies alike,
-    `largest_change` the largest change of any of their probabilities.
+    bytes over float bytes; `agreement` is the share of `n` validation slices of which the float file finds the same
+    (see `predictions.agreement`), `largest_change` the largest change of any of their probabilities.
     """
 
     nodes: Count
@@ -129,14 +133,13 @@ class TrialFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One trial of the quantization search: a strategy, evaluated on the validation part.
 
     The first trial is the float file itself, without differences. `nodes`, `int8_nodes`, `agreement` and
-    `largest_change` are as in `Int8Proof`; `p50` is in milliseconds a slice, on the machine that made the file.
-    `difference` is that of the gate's metric to the float file and `sensitivity` that of sensitivity, both paired
-    over near-duplicate groups; `fails` lists the limits it misses, and is empty where it passes.
+    `largest_change` are as in `Int8Proof`. `difference` is that of the gate's metric to the float file and
+    `sensitivity` that of sensitivity, both paired over near-duplicate groups; `fails` lists the limits it misses, and
+    is empty where it passes.
     """
 
     name: str
     bytes: Count
-    p50: NotNegative
     balanced_accuracy: Share | None
     agreement: Share
     largest_change: Share
@@ -259,9 +262,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return DecisionRule(positive=self.positive, threshold=threshold)
 
 
-def split_in_words(protocol: str, seed: int, folds: int, fold: int) -> str:
+def split_in_words(protocol: str, seed: int, folds: int, fold: int, final: bool) -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
     whole = f"the {protocol} split with seed {seed}"
+    whole += ", its test part trained on too" * final
     return f"fold {fold} of {folds} of {whole}" if folds else whole
 
 

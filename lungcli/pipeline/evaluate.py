@@ -47,6 +47,11 @@ def evaluate_on(
             "its test slices may be training slices",
             "train it again",
         )
+    if not run_data.split.test:
+        raise UsageError(
+            f"the model was trained on the test part of {name!r} as well, so no slices are left to evaluate it on",
+            "see the figures of its recipe with `lungcli models card`, or evaluate it on other data: --data NAME",
+        )
     evaluation = _evaluate_test_part(model, run_data)
     warning = splits.leak_warning(run_data.manifest, run_data.split) and RANDOM_SPLIT_WARNING
     title = f"{name}, test part of the model's own {splits.describe(run_data.split).removeprefix('the ')}"
@@ -101,9 +106,9 @@ def _evaluate_elsewhere(
 def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluation | None:
     """Return the evaluation of a model file on the test part of its own split: stored beside it in a run, or made now.
 
-    None where its data set or split file is missing or has changed, and for a search's trial that was not chosen: to
-    compare many on the test part is to choose by it. Raises ModelFileError, and UnreadableInputError for a damaged
-    evaluation or data.
+    None where its data set or split file is missing or has changed, for a final fit, and for a search's trial that was
+    not chosen: to compare many on the test part is to choose by it. Raises ModelFileError, and UnreadableInputError for
+    a damaged evaluation or data.
     """
     from lungcli.evaluation import compare
     from lungcli.modelfile import model_file
@@ -120,7 +125,7 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
         return None
     return (
         _evaluate_test_part(model, run_data)
-        if run_data is not None and run_data.split.digest == model.card.split.digest
+        if run_data is not None and run_data.split.digest == model.card.split.digest and run_data.split.test
         else None
     )
 
@@ -134,7 +139,7 @@ def with_shared_test_part(cards: Sequence[ModelCard]) -> ModelCard | None:
         may_be = all(
             other.split.digest == card.split.digest or other.data.digest != card.data.digest for other in cards
         )
-        if may_be and all(other.classes == card.classes for other in cards):
+        if may_be and not card.split.final and all(other.classes == card.classes for other in cards):
             with contextlib.suppress(UsageError):
                 if manifest.load(card.data.name).digest == card.data.digest:
                     return card

@@ -12,7 +12,7 @@ from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance
 from lungcli.modelfile import model_paths
-from lungcli.pipeline import export_check, prune, quantize, stages, teachers
+from lungcli.pipeline import export_check, final_fit, prune, quantize, stages, teachers
 from lungcli.pipeline.stages import RunData
 
 EVALUATE = "evaluate"
@@ -61,8 +61,8 @@ def execute(run: Run, run_data: RunData, without: Collection[str] = ()) -> Gener
 
 
 def decide(run: Run) -> tuple[acceptance.Decision, ...]:
-    """Return the checks of a finished `compress` run on its test part; none for other kinds of run."""
-    if run.info.kind != "compress":
+    """Return the checks of a finished `compress` run on its test part; none for other kinds, and for a final fit."""
+    if run.info.kind != "compress" or run.recipe.final:
         return ()
     from lungcli.evaluation import evaluate
 
@@ -105,9 +105,14 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
             about_result = stages.export(run, stage, run_data)
         yield StageDone(time=now(), stage=stage, about=about_result)
     if evaluates and (unevaluated := stages.not_evaluated(run)):
-        slices = f"{len(run_data.split.test)} test slices"
-        yield StageStarted(time=now(), stage=EVALUATE, about=f"evaluate {', '.join(unevaluated)} on {slices}")
-        stages.evaluate(run, unevaluated, run_data)
+        final = run.recipe.final
+        slices = f"figures of {final}" if final else f"{len(run_data.split.test)} test slices"
+        about = f"take over the {slices}" if final else f"evaluate {', '.join(unevaluated)} on {slices}"
+        yield StageStarted(time=now(), stage=EVALUATE, about=about)
+        if final:
+            final_fit.take_over_figures(run, unevaluated)
+        else:
+            stages.evaluate(run, unevaluated, run_data)
         yield StageDone(time=now(), stage=EVALUATE, about=slices)
     decisions = decide(run) if evaluates else ()
     failed = tuple(decision.name for decision in decisions if not decision.met)

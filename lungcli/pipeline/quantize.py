@@ -55,11 +55,10 @@ def compress_file(
         precision=form,
         created=now(),
         versions=stages.versions(),
-        figures=None,
-        separability=(),
-        robustness=(),
         external=(),
     )
+    if not card.split.final:
+        draft = msgspec.structs.replace(draft, figures=None, separability=(), robustness=())
     strategies = search.STRATEGIES[form] + (search.FINE_TUNED if form == "int8" and tuning else ())
     trials: list[Trial] = []
     with paths.scratch("quantization") as scratch:
@@ -135,7 +134,7 @@ def proof_in_words(card: ModelCard) -> str:
     return (
         f"{proof.int8_nodes} of {proof.nodes} layers run on integers{strategy}, "
         f"{1 / proof.size_ratio:.1f}× smaller, "
-        f"{proof.agreement:.1%} of {proof.n} validation predictions unchanged"
+        f"{proof.agreement:.1%} of {proof.n} validation findings unchanged"
     )
 
 
@@ -143,7 +142,7 @@ def trial_in_words(row: TrialFigures) -> str:
     """Describe the result of a trial on the validation part."""
     drop = row.difference.value if row.difference and row.difference.value is not None else 0.0
     outcome = f"fails ({', '.join(row.fails)})" if row.fails else "passes"
-    return f"{drop:+.3f} to float32, {row.agreement:.1%} of predictions unchanged: {outcome}"
+    return f"{drop:+.3f} to float32, {row.agreement:.1%} of findings unchanged: {outcome}"
 
 
 def speed_in_words(float_p50: float, p50: float, precision: str) -> str:

@@ -135,10 +135,10 @@ def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, Non
 
 def training_in_words(run: Run, stage: str) -> str:
     """Say which net is trained on which data, from which teachers and on how many devices."""
-    from lungcli.training import distributed
+    from lungcli.training import distributed, trainer
 
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
-    names = " + ".join(teacher.model for teacher in teachers)
+    names = " + ".join(map(trainer.in_words, teachers))
     distilled = f", distilled from {names} ({recipe.method})" if teachers else ""
     devices = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
     return f"train {recipe.model} on {recipe.data}{distilled}{devices}"
@@ -255,7 +255,7 @@ def not_evaluated(run: Run) -> list[str]:
         stage
         for stage in model_paths.stages(run)
         if model_file.read_card(run.stage(stage) / MODEL).figures is None
-        or not (run.stage(stage) / EVALUATION).exists()
+        or not (run.recipe.final or (run.stage(stage) / EVALUATION).exists())
     ]
 
 
@@ -352,6 +352,7 @@ def split_card(recipe: Recipe, split: Split) -> SplitCard:
         name=recipe.split,
         folds=split.folds,
         fold=split.fold,
+        final=split.final,
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, UsageError
-from lungcli.metrics.classification import Floats
+from lungcli.metrics import predictions
+from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof
 from lungcli.modelfile.model_file import Model
@@ -34,12 +35,12 @@ FULL_SHARE, MIXED_SHARE = 0.9, 0.5
 """Least share of layers that run on integers: of a file quantized throughout, and of one with layers left in float."""
 
 
-def prove(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8Proof:
-    """Prove `after` with the probabilities (n, K), n ≥ 1, of the float file (`ours`) and its own (`theirs`).
+def prove(float_model: Path, after: Model, ours: Evaluation, theirs: Evaluation) -> Int8Proof:
+    """Prove `after` with the predictions of the float file (`ours`) and its own (`theirs`) for the same slices.
 
     Raises UsageError when there are none.
     """
-    if not len(ours):
+    if not ours.slices:
         raise UsageError("an int8 model is proved on slices, and there are none", "give it slices of the val part")
     operators = executed_operators(after)
     int8_nodes = sum(operators[name] for name in INT8_OPERATORS)
@@ -47,9 +48,9 @@ def prove(float_model: Path, after: Model, ours: Floats, theirs: Floats) -> Int8
         nodes=int8_nodes + sum(operators[name] for name in FLOAT_OPERATORS),
         int8_nodes=int8_nodes,
         size_ratio=after.path.stat().st_size / float_model.stat().st_size,
-        agreement=float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
-        largest_change=float(np.abs(ours - theirs).max()),
-        n=len(ours),
+        agreement=predictions.agreement(ours, theirs),
+        largest_change=float(np.abs(ours.arrays()[1] - theirs.arrays()[1]).max()),
+        n=len(ours.slices),
     )
 
 

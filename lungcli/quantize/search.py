@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lungcli.core.commands import Form
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event
-from lungcli.evaluation import acceptance, benchmark
+from lungcli.evaluation import acceptance
 from lungcli.evaluation.acceptance import Decision
 from lungcli.metrics import classification
 from lungcli.metrics.predictions import Evaluation
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import onnx
 
 FLOAT = "float32"
-# Long enough for the median of a table.
-_TIMING_SECONDS = 0.4
 # Each node to rank costs a quantization, a start of the runtime, and these slices.
 _RANKING_SLICES = 16
 # More slices bring the logits no nearer; which strategy passes changes by chance (LOG.md).
@@ -97,7 +95,7 @@ FINE_TUNED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may be lost: `max_drop` of `metric` and of sensitivity, and the share of predictions to stay."""
+    """What may be lost: `max_drop` of `metric` and of sensitivity, and the share of findings to stay."""
 
     max_drop: float = 0.01
     min_agreement: float = 0.99
@@ -149,7 +147,7 @@ def search(
         raise UsageError(
             "a quantization search needs slices, and there are none", "give it slices of the validation part"
         )
-    yield Trial(strategy=Strategy(name=FLOAT), path=context.source, figures=_figures(FLOAT, before, before, reference))
+    yield Trial(strategy=Strategy(name=FLOAT), path=context.source, figures=_figures(FLOAT, before, reference))
     tuned_graph = folder / "tuned.onnx"
     prepared = functools.cache(functools.partial(_Net, calibration=context.calibration))
     trials: list[Trial] = []
@@ -165,7 +163,7 @@ def search(
             weight_compression.compress_weights(context.source, graph, strategy.form)
         context.write_model(graph, path)
         graph.unlink()
-        trial = _evaluate_trial(strategy, before, model_file.load(path), reference, context, limits)
+        trial = _evaluate_trial(strategy, model_file.load(path), reference, context, limits)
         trials.append(trial)
         yield trial
         if trial.passes:
@@ -188,7 +186,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 def shortfalls(decision: Decision, proof: Int8Proof, limits: Limits, min_int8_share: float) -> tuple[str, ...]:
     """Return the limits that a trial misses; empty where it passes.
 
-    One prediction may always differ, unless all must agree: of fewer than a hundred slices it is more than 1 %.
+    One finding may always differ, unless all must agree: of fewer than a hundred slices it is more than 1 %.
     """
     reasons = []
     if not acceptance.within(decision.difference, limits.max_drop) or decision.difference.value is None:
@@ -244,7 +242,6 @@ def _evenly_spread(slices: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
 
 def _evaluate_trial(
     strategy: Strategy,
-    before: model_file.Model,
     after: model_file.Model,
     reference: Evaluation,
     context: QuantizationContext,
@@ -254,9 +251,9 @@ def _evaluate_trial(
     decision = acceptance.decide(
         "quantization", (strategy.form, evaluation), ("float32", reference), limits.max_drop, limits.metric
     )
-    proof = int8_coverage.prove(context.source, after, reference.arrays()[1], evaluation.arrays()[1])
+    proof = int8_coverage.prove(context.source, after, reference, evaluation)
     figures = msgspec.structs.replace(
-        _figures(strategy.name, before, after, evaluation),
+        _figures(strategy.name, after, evaluation),
         agreement=proof.agreement,
         largest_change=proof.largest_change,
         nodes=proof.nodes,
@@ -268,14 +265,12 @@ def _evaluate_trial(
     return Trial(strategy=strategy, path=after.path, figures=figures, proof=proof)
 
 
-def _figures(name: str, before: model_file.Model, after: model_file.Model, evaluation: Evaluation) -> TrialFigures:
-    """Return the figures of `after` that need no comparison; it is timed in turns with the float file `before`."""
-    timed = benchmark.benchmark((before, after), seconds=_TIMING_SECONDS, warmups=3)[-1]
+def _figures(name: str, model: model_file.Model, evaluation: Evaluation) -> TrialFigures:
+    """Return the figures of `model` that need no comparison."""
     balanced = float(classification.balanced_accuracy(evaluation.matrices().sum(axis=0)))
     return TrialFigures(
         name=name,
-        bytes=after.path.stat().st_size,
-        p50=timed.p50,
+        bytes=model.path.stat().st_size,
         balanced_accuracy=None if math.isnan(balanced) else balanced,
         agreement=1.0,
         largest_change=0.0,

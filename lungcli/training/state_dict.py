@@ -89,6 +89,9 @@ def export(path: Path, said: Conventions, slices: NDArray[np.uint8], to: Path, n
             f"{path} holds weights of a net of {channels} channel{'s' * (channels != 1)}, not {said.channels}",
             "leave --channels out",
         )
+    for option, given, only in (("--layout", said.layout, "NCHW"), ("--activation", said.activation, "logits")):
+        if given not in (None, only):
+            raise ModelFileError(f"{path} holds weights, whose net has {only}, not {given}", f"leave {option} out")
     foreign_net.require_normalisation(msgspec.structs.replace(said, channels=channels))
     if net:
         name = net.removeprefix("timm/").partition(".")[0]

@@ -159,6 +159,13 @@ class _ModelFileTeacher(nn.Module):
         return torch.from_numpy(self.model.logits(levels)).to(slices.device)
 
 
+def in_words(teacher: Teacher) -> str:
+    """Name a teacher and, of one that is a model file, what runs it: torch, or without its weights ONNX Runtime."""
+    if teacher.weights.suffix != ".onnx":
+        return teacher.model
+    return f"{teacher.model} in {'torch' if state_dict.restore(teacher.weights) else 'ONNX Runtime'}"
+
+
 def load_teacher(teacher: Teacher, recipe: Recipe, classes: int) -> nn.Module:
     """Return a net that gives the logits (N, K) of slices (N, 1, S, S) in 0..255: in torch, where its weights are here.
 

@@ -96,11 +96,7 @@ def best(rows: Sequence[Row], title: str) -> set[int]:
     if title not in _MERITS:
         return set()
     merits = {index: value for index, row in enumerate(rows) if (value := _MERITS[title](row)) is not None}
-    parts = {
-        (row.data, row.figures.n, row.figures.part, row.figures.protocol, row.figures.positive_class or MALIGNANT)
-        for row in rows
-        if row.figures
-    }
+    parts = {(row.data, row.figures.basis, row.figures.positive_class or MALIGNANT) for row in rows if row.figures}
     depends_on_slices = title not in ("size", "parameters", "p50 ms", "p90 ms")
     if len(set(merits.values())) < 2 or (depends_on_slices and len(parts) > 1):
         return set()
@@ -132,15 +128,8 @@ def heading(title: str, rows: Iterable[Row]) -> str:
 def footnotes(comparison: Comparison) -> list[str]:
     """How to read the table."""
     lines = []
-    parts = {
-        (row.figures.n, row.figures.groups, row.figures.part, row.figures.protocol)
-        for row in comparison.rows
-        if row.figures
-    }
-    lines += [
-        f"evaluated on {rests_on(n, groups, part, protocol)}; 95 % intervals by bootstrap over groups"
-        for n, groups, part, protocol in sorted(parts)
-    ]
+    parts = {row.figures.basis for row in comparison.rows if row.figures}
+    lines += [f"evaluated on {rests_on(*basis)}; 95 % intervals by bootstrap over groups" for basis in sorted(parts)]
     with_sensitivity = any(row.figures and row.figures.sensitivity for row in comparison.rows)
     if with_sensitivity and heading(SENSITIVITY, comparison.rows) == SENSITIVITY:
         lines.append("sensitivity is of each model's own positive class")
@@ -149,7 +138,7 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"all evaluated anew on the test part of {comparison.evaluated_anew!r}, since the models come from "
             "different data sets; if these share pictures, a model may have seen some of them"
         )
-    if any(protocol == "random" for _, _, _, protocol in parts):
+    if any(row.figures and row.figures.protocol == "random" for row in comparison.rows):
         lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):
         metric = comparison.metric.replace("_", " ")

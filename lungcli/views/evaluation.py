@@ -24,10 +24,12 @@ _BAR = 30
 _FAIR = 0.05
 
 
-def rests_on(slices: int, groups: int, part: str = "", protocol: str = "") -> str:
-    """`184 slices of 41 near-duplicate groups, test part, grouped split`."""
-    counts = f"{slices} slices of {groups} near-duplicate groups"
-    return ", ".join([counts, *([f"{part} part"] if part else []), *([f"{protocol} split"] if protocol else [])])
+def rests_on(slices: int, groups: int, part: str = "", protocol: str = "", of_run: str = "") -> str:
+    """`184 slices of 41 near-duplicate groups, test part, grouped split`; of a final fit, the run that was tested."""
+    facts = [f"{slices} slices of {groups} near-duplicate groups"]
+    facts += [f"{part} part"] * bool(part) + [f"{protocol} split"] * bool(protocol)
+    facts += [f"measured on {of_run}, of the same recipe without these slices"] * bool(of_run)
+    return ", ".join(facts)
 
 
 def by_class(evaluation: "Evaluation") -> list[list[str]]:
@@ -88,7 +90,7 @@ def figures_table(figures: "Figures") -> "Table":
     for name, estimate in figures.estimates.items():
         table.add_row(name.replace("_", " "), with_interval(estimate))
     table.add_row("ECE / NLL / Brier", f"{figures.ece:.3f} / {figures.nll:.3f} / {figures.brier:.3f}")
-    table.add_row("evaluated on", rests_on(figures.n, figures.groups, figures.part, figures.protocol))
+    table.add_row("evaluated on", rests_on(*figures.basis))
     return table
 
 

@@ -70,7 +70,7 @@ def model_card(card: ModelCard, name: str) -> str:
     part, figures = _figures(card)
     headlines = (METRIC, sensitivity_of(card.positive_class), "accuracy")
     for figure in (figure for figure in headlines if figure in figures):
-        rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part} part"
+        rows[figure.replace("_", " ")] = f"{with_interval(figures[figure])} on the {part}"
     if not figures:
         rows["figures"] = "none in this file: it was never evaluated"
     if point := card.operating_point:
@@ -100,11 +100,12 @@ def _description(card: ModelCard) -> str:
 def _figures(card: ModelCard) -> tuple[str, Mapping[str, Estimate]]:
     """The part a model was evaluated on, with its own figures there, or those of the unchanged slices of `stress`."""
     if card.figures:
-        return card.figures.part, card.figures.estimates
+        of_run = f" of {card.figures.of_run}, of the same recipe" if card.figures.of_run else ""
+        return f"{card.figures.part} part{of_run}", card.figures.estimates
     unchanged = next((row for row in card.robustness if not row.strength), None)
     if unchanged is None:
         return "", {}
-    return "test", {
+    return "test part", {
         METRIC: unchanged.balanced_accuracy,
         sensitivity_of(card.positive_class): unchanged.sensitivity,
     }

@@ -150,3 +150,18 @@ def test_a_random_split_is_warned_about(own_workshop: Path) -> None:
     assert "figures on it are too high" in done.stderr
     compared = call(own_workshop, "compare", "Zufall ä [1]", "--seconds", 0)
     assert "random split: training has slices of the same bodies" in compared.stderr
+
+
+def test_a_final_fit_learns_from_the_test_part_and_has_the_figures_of_the_run_before_it(own_workshop: Path) -> None:
+    done = call(own_workshop, "compress", "--final", RUN)
+    assert " and 0 test slices (the grouped split with seed 0, its test part trained on too, " in done.stderr
+    assert f"evaluate: take over the figures of {RUN}" in done.stderr
+    assert f"measured on {RUN}, of the same recipe without these slices" in done.stderr
+    assert "check" not in done.stderr
+    before, after = (json.loads(call(own_workshop, "models", "card", run).stdout) for run in (RUN, f"{RUN}-final"))
+    assert after["figures"] == {**before["figures"], "of_run": RUN}
+    assert after["training_slices"]["count"] == 72
+    refused = call(own_workshop, "evaluate", f"{RUN}-final", check=2)
+    assert "trained on the test part of 'phantom' as well, so no slices are left" in refused.stderr
+    refused = call(own_workshop, "compress", "--final", RUN, "--epochs", "3", check=2)
+    assert f"--final takes every setting from '{RUN}', and --epochs is another" in refused.stderr

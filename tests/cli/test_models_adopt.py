@@ -156,7 +156,7 @@ def test_a_folder_of_unlabelled_pictures_is_enough_for_int8(house: Path, tmp_pat
     pictures = house / "data" / "phantom" / "slices"
     done = call(house, "quantize", "mine", "--calibrate-on", pictures, "--output", tmp_path / "int8.onnx")
     assert "50 slices to calibrate on and 22 held out; labels are what the float model predicts" in done.stderr
-    assert "of 22 validation predictions unchanged" in done.stderr
+    assert "of 22 validation findings unchanged" in done.stderr
     card = json.loads(call(house, "models", "card", tmp_path / "int8.onnx").stdout)
     assert (card["temperature"], card["calibration"], card["referral"]) == (1.0, None, None)
     assert card["training_slices"]["count"] == 72

@@ -7,6 +7,7 @@ from lungcli.core.errors import UsageError
 from lungcli.metrics.predictions import (
     Evaluation,
     Figures,
+    agreement,
     comparable,
     ensemble,
     figures_for,
@@ -116,6 +117,18 @@ def test_flips_name_the_slices_and_both_predictions() -> None:
 def test_flips_of_different_slices_mean_nothing() -> None:
     with pytest.raises(UsageError, match="evaluated on different slices"):
         flips(evaluation("bbmmnn"), evaluation("bbmmnn", digest="other"))
+
+
+def test_agreement_is_of_findings_and_without_an_operating_point_of_classes() -> None:
+    """A flip between benign and normal changes no finding."""
+    ours, theirs = evaluation("bnmmnn"), evaluation("nnmmnb")
+    assert agreement(ours, ours) == 1
+    assert agreement(ours, theirs) == pytest.approx(4 / 6)
+    found, missed = (True,) * 3 + (False,) * 3, (True,) * 2 + (False,) * 4
+    ours = msgspec.structs.replace(ours, suspicious=found)
+    assert agreement(ours, theirs) == pytest.approx(4 / 6)
+    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=found)) == 1
+    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=missed)) == pytest.approx(5 / 6)
 
 
 def fold(number: int, predicted: str) -> Evaluation:

@@ -83,7 +83,6 @@ def test_figures_of_calibration_and_robustness_survive() -> None:
             TrialFigures(
                 name="minmax per channel",
                 bytes=9,
-                p50=1.5,
                 balanced_accuracy=0.75,
                 agreement=0.98,
                 largest_change=0.25,

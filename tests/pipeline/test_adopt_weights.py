@@ -94,14 +94,15 @@ def test_a_run_that_it_teaches_has_its_weights(model: Path, phantom: None) -> No
 
 def test_weights_that_are_not_those_of_the_file_do_not_teach(model: Path) -> None:
     """The file itself does, as where there are none."""
-    weights = model_paths.weights_beside(model)
+    weights, teacher = model_paths.weights_beside(model), trainer.Teacher(model="resnet18", weights=model)
+    assert trainer.in_words(teacher) == "resnet18 in torch"
     with weights.open("r+b") as file:
         file.seek(-4, 2)
         file.write(b"\0\0\0@")
     assert state_dict.restore(model) is None
     weights.unlink()
     assert state_dict.restore(model) is None
-    teacher = trainer.Teacher(model="resnet18", weights=model)
+    assert trainer.in_words(teacher) == "resnet18 in ONNX Runtime"
     loaded = trainer.load_teacher(teacher, Recipe(data="x", model="x", threads=1), 3)
     assert loaded(torch.zeros(1, 1, SIZE, SIZE)).shape == (1, 3)
 
@@ -110,6 +111,8 @@ def test_weights_that_are_not_those_of_the_file_do_not_teach(model: Path) -> Non
     ("changes", "error", "reason"),
     [
         ({"channels": 3}, ModelFileError, "a net of 1 channel, not 3"),
+        ({"layout": "NHWC"}, ModelFileError, "whose net has NCHW, not NHWC"),
+        ({"activation": "softmax"}, ModelFileError, "whose net has logits, not softmax"),
         ({"mean": (0.1, 0.2, 0.3)}, UsageError, "--mean has 3 values, and the net takes pictures of 1 channel$"),
     ],
 )

@@ -11,7 +11,6 @@ from tests.modelfile import graphs
 ROW = TrialFigures(
     name="minmax per channel",
     bytes=9,
-    p50=1.5,
     balanced_accuracy=0.75,
     agreement=0.98,
     largest_change=0.25,
@@ -42,7 +41,7 @@ def test_no_speed_is_claimed_for_what_computes_in_float() -> None:
 
 
 def test_a_trial_is_described_with_the_limits_it_misses() -> None:
-    failed = "-0.020 to float32, 98.0% of predictions unchanged: fails (balanced accuracy, agreement)"
+    failed = "-0.020 to float32, 98.0% of findings unchanged: fails (balanced accuracy, agreement)"
     assert quantize.trial_in_words(ROW) == failed
     assert quantize.trial_in_words(msgspec.structs.replace(ROW, fails=())).endswith("unchanged: passes")
 
@@ -52,7 +51,7 @@ def test_a_file_says_whether_its_strategy_passes() -> None:
     card = graphs.card(precision="int8", int8=PROOF, strategy="ends in float", trials=(ROW, passing))
     assert quantize.passes(card)
     assert quantize.proof_in_words(card) == (
-        "50 of 54 layers run on integers (ends in float), 4.0× smaller, 98.0% of 100 validation predictions unchanged"
+        "50 of 54 layers run on integers (ends in float), 4.0× smaller, 98.0% of 100 validation findings unchanged"
     )
     best = msgspec.structs.replace(card, strategy="minmax per channel", trials=(ROW,))
     assert not quantize.passes(best)

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.evaluation import evaluate
+from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Int8Proof
+from lungcli.modelfile.model_file import Model
 from lungcli.quantize import int8_coverage
 from tests.modelfile import graphs
 
@@ -26,8 +28,22 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def proved(before: Path, after: Path, slices: NDArray[np.uint8]) -> Int8Proof:
     models = model_file.load(before), model_file.load(after)
-    ours, theirs = (evaluate.predict_probabilities(model, slices, range(len(slices))) for model in models)
+    ours, theirs = (predicted(model, slices) for model in models)
     return int8_coverage.prove(before, models[1], ours, theirs)
+
+
+def predicted(model: Model, slices: NDArray[np.uint8]) -> Evaluation:
+    probabilities = evaluate.predict_probabilities(model, slices, range(len(slices)))
+    return Evaluation(
+        classes=model.card.classes,
+        part="val",
+        protocol="grouped",
+        split_digest="s",
+        slices=tuple(map(str, range(len(slices)))),
+        labels=(0,) * len(slices),
+        groups=tuple(range(len(slices))),
+        probabilities=tuple(map(tuple, probabilities.tolist())),
+    )
 
 
 def test_an_int8_file_is_proved(pair: tuple[Path, Path]) -> None:

@@ -31,12 +31,6 @@ CALIBRATION, VALIDATION = graphs.slices(24, seed=1), graphs.slices(60, seed=2)
 LIMITS = Limits()
 
 
-@pytest.fixture(autouse=True)
-def _timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latencies mean nothing here."""
-    monkeypatch.setattr(search, "_TIMING_SECONDS", 0.0)
-
-
 def wide_range(path: Path) -> Path:
     """Write a net that collapses with one scale a tensor: a channel with weights 300 times those that decide.
 
@@ -284,7 +278,6 @@ def trial(name: str, agreement: float, drop: float, **changes: object) -> Trial:
     figures = TrialFigures(
         name=name,
         bytes=1,
-        p50=1.0,
         balanced_accuracy=0.8,
         agreement=agreement,
         largest_change=0.1,

@@ -333,7 +333,7 @@ def points(
 def _rests_on(row: Row) -> tuple[object, ...]:
     """What two rows must have in common to be compared: their data, and what they were evaluated on."""
     figures = row.figures
-    return (row.data, *((figures.n, figures.groups, figures.part, figures.protocol) if figures else ()))
+    return (row.data, *(figures.basis if figures else ()))
 
 
 def card_table(card: ModelCard, path: str) -> Table:

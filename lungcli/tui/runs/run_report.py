@@ -139,7 +139,7 @@ def facts(values: Mapping[str, str]) -> Table:
 
 def _data(run: Run, card: ModelCard | None) -> dict[str, str]:
     settings = run.recipe
-    split = split_in_words(settings.protocol, settings.split_seed, settings.folds, settings.fold)
+    split = split_in_words(settings.protocol, settings.split_seed, settings.folds, settings.fold, bool(settings.final))
     values = {"data set": settings.data, "split": f"{split} {run.info.split[:8]}", "seed": str(settings.seed)}
     if card is None:
         return values

@@ -1,0 +1,79 @@
+"""The final fit: the recipe of tested runs once more, trained on their test part as well.
+
+Nothing is left to test it on, so its figures are those of the runs, of whose recipe they say what it is worth.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from lungcli.core import recipe as recipes
+from lungcli.core import runs
+from lungcli.core.errors import UsageError
+from lungcli.core.recipe import Recipe
+from lungcli.core.runs import Kind, Run
+from lungcli.evaluation import evaluate
+from lungcli.metrics import predictions
+from lungcli.metrics.predictions import Evaluation
+from lungcli.modelfile import model_file, model_paths
+from lungcli.modelfile.model_card import ModelCard
+from lungcli.pipeline import pooling, stages
+
+
+def recipe_of(name: str) -> tuple[Kind, Recipe]:
+    """Return kind and recipe of the final fit of a finished run, or of the folds of a cross-validation, called `name`.
+
+    Folds become the grouped split with the same seed, of which the validation part stays apart. Raises UsageError for
+    runs that are not finished, or that are a final fit.
+    """
+    tested = tested_runs(name)
+    first = tested[0]
+    if unfinished := next((run.name for run in tested if runs.state(run) != "done"), None):
+        raise UsageError(
+            f"the run {unfinished!r} is not finished, and a final fit takes its figures",
+            f"go on with it: lungcli runs resume '{unfinished}'",
+        )
+    if first.recipe.final:
+        raise UsageError(f"{name!r} is a final fit itself", f"name the run that it is of: {first.recipe.final!r}")
+    single = {"folds": 0, "fold": 0, "split": "", "protocol": "grouped"} if first.recipe.folds else {}
+    recipe = msgspec.structs.replace(first.recipe, final=name, teacher=_teachers(first), **single)
+    return first.info.kind, recipe
+
+
+def tested_runs(name: str) -> tuple[Run, ...]:
+    """Return the run, or all folds, called `name`. Raises UsageError where there is none."""
+    return pooling.folds_of(name) or (runs.load(name),)
+
+
+def take_over_figures(run: Run, stage_names: Iterable[str]) -> None:
+    """Write the figures of the tested runs into the cards of stages of their final fit `run`.
+
+    Raises UsageError where one of them is gone, UnreadableInputError for an evaluation that is damaged.
+    """
+    for stage in stage_names:
+        path = run.stage(stage) / model_paths.MODEL
+        model_file.recard(path, _with_figures(model_file.read_card(path), run, stage))
+
+
+def _with_figures(card: ModelCard, run: Run, stage: str) -> ModelCard:
+    tested = tested_runs(run.recipe.final)
+    card = evaluate.with_figures(card, _pooled([fold.stage(stage) / stages.EVALUATION for fold in tested]))
+    robustness = model_file.read_card(tested[0].stage(stage) / model_paths.MODEL).robustness if len(tested) == 1 else ()
+    figures = card.figures and msgspec.structs.replace(card.figures, of_run=run.recipe.final)
+    return msgspec.structs.replace(card, figures=figures, robustness=robustness)
+
+
+def _pooled(paths: list[Path]) -> Evaluation:
+    evaluations = [evaluate.load(path) for path in paths]
+    return predictions.pool_folds(evaluations) if len(evaluations) > 1 else evaluations[0]
+
+
+def _teachers(run: Run) -> recipes.Teachers:
+    """Return the teachers of `run`: nets, which the final fit trains anew, and models from elsewhere as they are."""
+    origins = recipes.as_tuple(run.info.teacher_run)
+    named = [
+        origin if origin and model_paths.file_alone(origin) else net
+        for net, origin in zip(run.recipe.teachers, (*origins, *[""] * len(run.recipe.teachers)), strict=False)
+    ]
+    return recipes.pack_teachers(named)
