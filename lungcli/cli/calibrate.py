@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lungcli.metrics.operating_point import OperatingFigures, OperatingPoint, OperatingTarget
     from lungcli.metrics.referral import SelectiveFigures, Target
     from lungcli.modelfile.model_card import ModelCard
+    from lungcli.modelfile.model_file import Model
+    from lungcli.pipeline.stages import RunData
 
 _WIDTH = 20
 _SHARE = {"min": 0, "max": 1}
@@ -81,8 +83,7 @@ def calibrate(
     import dataclasses
 
     from lungcli.cli import progress
-    from lungcli.evaluation import evaluate, plots
-    from lungcli.metrics import operating_point, referral
+    from lungcli.evaluation import plots
     from lungcli.modelfile import model_file, model_paths
     from lungcli.pipeline import stages
 
@@ -97,16 +98,7 @@ def calibrate(
         run_data = stages.load_run_data(recipe, advance)
     card = stages.calibrated_card(model, run_data, referral_target=referral_target, operating_target=operating_target)
     _require_reached(card, referral_target, operating_target)
-    model, split = dataclasses.replace(model, card=card), run_data.split
-    test_result = findings = None
-    # A final fit has no test part.
-    if split.test:
-        evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
-        findings = operating_point.measure(evaluation)
-        if card.figures is not None:
-            card = evaluate.with_figures(card, evaluation)
-        if card.referral:
-            test_result = referral.measure(evaluation, card.referral.threshold, card.rule)
+    card, test_result, findings = _on_test_part(dataclasses.replace(model, card=card), run_data)
     model_file.write(path, card, output or path)
     if png is not None and card.referral:
         title = model_paths.name_of(path)
@@ -119,6 +111,26 @@ def calibrate(
         if card.operating_point:
             show_operating_point(card.operating_point, findings)
     console.info(f"written into {output or model_paths.name_of(path)}: temperature, operating point and referral")
+
+
+def _on_test_part(
+    model: "Model", run_data: "RunData"
+) -> "tuple[ModelCard, SelectiveFigures | None, OperatingFigures | None]":
+    """Return the card with its figures on the test part, and what referral and operating point give there.
+
+    Both are None for a final fit, which has no test part.
+    """
+    from lungcli.evaluation import evaluate
+    from lungcli.metrics import operating_point, referral
+
+    card, split = model.card, run_data.split
+    if not split.test:
+        return card, None, None
+    evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
+    if card.figures is not None:
+        card = evaluate.with_figures(card, evaluation)
+    test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None
+    return card, test_result, operating_point.measure(evaluation)
 
 
 def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures | None") -> None:

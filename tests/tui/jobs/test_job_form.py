@@ -13,7 +13,7 @@ from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
 LEFT_OUT = {
-    "compress": {"--recipe", "--from", "--devices", "--notify", "--log-to"},
+    "compress": {"--recipe", "--from", "--final", "--devices", "--notify", "--log-to"},
     "train": {"--devices", "--notify", "--log-to"},
     "distill": {"--devices", "--notify", "--log-to"},
 }
@@ -50,11 +50,13 @@ def test_values_and_defaults_are_those_of_the_command(kind: str) -> None:
 
 
 def test_every_setting_of_a_recipe_can_be_made_in_the_form_of_a_compression() -> None:
-    in_files_alone = {"split", "augment"} | {name for name, option in recipe.OPTIONS.items() if not option.group}
+    in_files_alone = {"split", "final", "augment"} | {
+        name for name, option in recipe.OPTIONS.items() if not option.group
+    }
     offered = {field.field for field in job_form.of_kind("compress")} - {"name"}
     assert offered == {field.name for field in msgspec.structs.fields(recipe.Recipe)} - in_files_alone
     usual = {"resize", "weight_decay", "warmup", "ema", "label_smoothing", "freeze_norm", "stem_rate"}
-    assert in_files_alone == {"split", "augment"} | usual
+    assert in_files_alone == {"split", "final", "augment"} | usual
 
 
 def test_a_field_says_its_range() -> None:
