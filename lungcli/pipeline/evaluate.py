@@ -73,11 +73,11 @@ def _evaluate_elsewhere(
     indices = training_slices.unseen(card.training_slices, data)
     seen = len(data.slices) - len(indices)
     if len({data.slices[i].group for i in indices}) < _LEAST_GROUPS:
+        own = "" if card.split.final else "on its own test part (leave --data out), or "
         raise UsageError(
             f"the model was trained on {data.name!r}, or copies of it: {seen} of its {len(data.slices)} slices are in "
             "groups with training slices, and too few are left to evaluate on",
-            f"evaluate on its own test part (leave --data out), or on data that it has not seen: {card.data.name!r} is "
-            "the name of its own",
+            f"evaluate {own}on data that it has not seen: {card.data.name!r} is the name of its own",
         )
     digest = f"all of {data.digest}" if not seen else f"unseen of {data.digest}: {indices}"
     unseen = splits.Split(train=(), val=(), test=indices, protocol="grouped", seed=0, digest=digest)
