@@ -42,7 +42,7 @@ def parsers() -> list[object]:
             marks=[
                 pytest.mark.skipif(
                     importlib.util.find_spec(target.needs) is None,
-                    reason=f"the extra `web` ({target.needs}) is not installed",
+                    reason=f"{target.needs} is not installed",
                 ),
                 # Gradio and what it brings warn of their own future.
                 pytest.mark.filterwarnings("ignore"),
