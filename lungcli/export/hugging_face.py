@@ -21,7 +21,8 @@ def readme(card: ModelCard, name: str) -> str:
     choose, and those names would have to be of the Hub.
     """
     metadata: dict[str, object] = {"pipeline_tag": _TASK, "tags": [*_TAGS, card.model, card.precision]}
-    if card.figures:
+    # Readers of metadata take its results for those of this model, and a final fit has none.
+    if card.figures and not card.figures.of_run:
         metadata |= {"model-index": [_results(card, card.figures, name)]}
     # JSON is YAML, too.
     entries = [f"{key}: {plain_json(json.dumps(value, ensure_ascii=False))}" for key, value in metadata.items()]

@@ -25,7 +25,7 @@ def recipe_of(name: str) -> tuple[Kind, Recipe]:
     """Return kind and recipe of the final fit of a finished run, or of the folds of a cross-validation, called `name`.
 
     Folds become the grouped split with the same seed, of which the validation part stays apart. Raises UsageError for
-    runs that are not finished, or that are a final fit.
+    runs that are not finished, are not all folds of their split, or are a final fit, and where their data has changed.
     """
     tested = tested_runs(name)
     first = tested[0]
@@ -36,6 +36,13 @@ def recipe_of(name: str) -> tuple[Kind, Recipe]:
         )
     if first.recipe.final:
         raise UsageError(f"{name!r} is a final fit itself", f"name the run that it is of: {first.recipe.final!r}")
+    if first.recipe.folds:
+        pooling.require_all_folds(tested)
+    if first.info.split and first.info.split != stages.load_with_split(first.recipe)[1].digest:
+        raise UsageError(
+            f"the data set {first.recipe.data!r} has changed since {name!r} was tested, or is divided otherwise now",
+            "run that recipe again first, with another --name",
+        )
     single = {"folds": 0, "fold": 0, "split": "", "protocol": "grouped"} if first.recipe.folds else {}
     recipe = msgspec.structs.replace(first.recipe, final=name, teacher=_teachers(first), **single)
     return first.info.kind, recipe

@@ -71,7 +71,7 @@ def pool(folds: Sequence[Run]) -> Pooled:
 
     Raises UsageError when they are not all folds of one cross-validation, UnreadableInputError for one not finished.
     """
-    synthetic = _require_all_folds(folds)
+    synthetic = require_all_folds(folds)
     stage_names = model_paths.stages(folds[0])
     by_fold = {stage: [evaluate.load(run.stage(stage) / stages.EVALUATION) for run in folds] for stage in stage_names}
     pooled = {stage: predictions.pool_folds(evaluations) for stage, evaluations in by_fold.items()}
@@ -115,7 +115,7 @@ def _difference(stage: str, ours: Evaluation, reference: str, theirs: Evaluation
     )
 
 
-def _require_all_folds(folds: Sequence[Run]) -> bool:
+def require_all_folds(folds: Sequence[Run]) -> bool:
     """Raise UsageError for runs that are not all folds of one cross-validation; return whether it is synthetic."""
     cards = [model_file.read_card(run.stage(model_paths.stages(run)[-1]) / model_paths.MODEL) for run in folds]
     first = cards[0]

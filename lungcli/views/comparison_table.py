@@ -173,7 +173,8 @@ def markdown(comparison: Comparison) -> str:
 def comma_separated(comparison: Comparison) -> str:
     """The comparison as CSV, one number a cell: value, low and high of every figure."""
     names = sorted({name for row in comparison.rows if row.figures for name in row.figures.estimates})
-    head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters", "p50_ms", "p90_ms", "load"]
+    head = ["model", "net", "stage", "precision", "data", "protocol", "bytes", "parameters"]
+    head += ["p50_ms", "p90_ms", "load", "figures_of"]
     for name in [*names, "difference"]:
         head += [name, f"{name}_low", f"{name}_high"]
     head += ["p_bootstrap", "gained", "lost", "p_mcnemar"]
@@ -182,6 +183,7 @@ def comma_separated(comparison: Comparison) -> str:
         cells: list[object] = [row.name, row.model, row.stage, row.precision, row.data]
         cells += [row.figures.protocol if row.figures else "", row.bytes, row.parameters]
         cells += [row.latency.p50, row.latency.p90, row.latency.load] if row.latency else ["", "", ""]
+        cells.append(row.figures.of_run if row.figures else "")
         for name in names:
             cells += _parts(row.figures.estimates.get(name) if row.figures else None)
         lines.append(csv_row([*cells, *_parts(row.difference), *_tests(row.significance)]))

@@ -121,8 +121,8 @@ def test_either_class_of_a_tie_agrees(margin: float, agreement: float) -> None:
     """A net that was not trained says nothing; which of equal probabilities is the largest is chance."""
     ours = np.array([[1 / 3 + margin, 1 / 3, 1 / 3 - margin]])
     model = mock.Mock(probabilities=mock.Mock(return_value=ours))
-    found = parity.compare(model, lambda _: np.roll(ours, 1, axis=1), graphs.slices(4), "noise", 1.0, 1.0)
-    assert found.agreement == agreement
+    compared = parity.compare(model, lambda _: np.roll(ours, 1, axis=1), graphs.slices(4), "noise", 1.0, 1.0)
+    assert compared.agreement == agreement
 
 
 def test_phantoms_are_slices_and_always_the_same() -> None:

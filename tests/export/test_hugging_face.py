@@ -40,6 +40,14 @@ def test_a_model_that_was_not_evaluated_has_no_results(card: ModelCard) -> None:
     assert "It has not been evaluated." in page
 
 
+def test_the_results_of_another_run_are_none_of_a_final_fit(card: ModelCard) -> None:
+    assert card.figures is not None
+    final = msgspec.structs.replace(card, figures=msgspec.structs.replace(card.figures, of_run="tested"))
+    page = hugging_face.readme(final, "mine")
+    assert metadata(page).keys() == {"pipeline_tag", "tags"}
+    assert "grouped split; of the same recipe without these slices, tested):" in page
+
+
 def test_the_page_says_what_the_model_is_and_what_it_is_not(card: ModelCard) -> None:
     page = hugging_face.readme(card, "mine")
     assert "not a medical device" in page

@@ -124,11 +124,11 @@ def test_agreement_is_of_findings_and_without_an_operating_point_of_classes() ->
     ours, theirs = evaluation("bnmmnn"), evaluation("nnmmnb")
     assert agreement(ours, ours) == 1
     assert agreement(ours, theirs) == pytest.approx(4 / 6)
-    found, missed = (True,) * 3 + (False,) * 3, (True,) * 2 + (False,) * 4
-    ours = msgspec.structs.replace(ours, suspicious=found)
+    three, two = (True,) * 3 + (False,) * 3, (True,) * 2 + (False,) * 4
+    ours = msgspec.structs.replace(ours, suspicious=three)
     assert agreement(ours, theirs) == pytest.approx(4 / 6)
-    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=found)) == 1
-    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=missed)) == pytest.approx(5 / 6)
+    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=three)) == 1
+    assert agreement(ours, msgspec.structs.replace(theirs, suspicious=two)) == pytest.approx(5 / 6)
 
 
 def fold(number: int, predicted: str) -> Evaluation:

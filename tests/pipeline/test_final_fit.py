@@ -21,12 +21,15 @@ from tests.metrics.test_predictions import evaluation, fold
 from tests.modelfile import graphs
 
 
-def finished_run(name: str, predicted: Evaluation, teacher_run: recipes.Teachers = "", **settings: object) -> Run:
+def finished_run(
+    name: str, predicted: Evaluation, teacher_run: recipes.Teachers = "", split: str = "", **settings: object
+) -> Run:
     """A run that has trained a net and evaluated it."""
     recipe = recipes.make(data="phantom", model="mobilenetv2", epochs=1, **settings)
-    run = runs.create(name, "train", recipe, teacher_run)
+    run = runs.create(name, "train", recipe, teacher_run, split=split)
     evaluate.save(predicted, run.stage("train") / stages.EVALUATION)
-    graphs.model_file(run.stage("train") / model_paths.MODEL)
+    card = SplitCard(protocol="grouped", seed=0, digest=name, folds=recipe.folds, fold=recipe.fold)
+    graphs.model_file(run.stage("train") / model_paths.MODEL, split=card)
     finish(run)
     return runs.load(name)
 
@@ -67,6 +70,24 @@ def test_folds_become_one_grouped_split() -> None:
     assert figures is not None
     assert (figures.n, figures.groups, figures.of_run) == (18, 9, "cv")
     assert figures.estimates["accuracy"].value == pytest.approx(16 / 18)
+
+
+def test_some_folds_alone_have_no_final_fit() -> None:
+    for number in (1, 2):
+        finished_run(f"cv-fold{number}", fold(number, "bnmmnn"), folds=3, fold=number)
+    for name in ("cv", "cv-fold1"):
+        with pytest.raises(UsageError, match="are not all folds of one cross-validation"):
+            final_fit.recipe_of(name)
+
+
+@pytest.mark.usefixtures("phantom")
+def test_figures_of_data_that_has_changed_since_are_not_taken_over() -> None:
+    recipe = finished_run("first", evaluation("bnmmnn")).recipe
+    finished_run("same", evaluation("bnmmnn"), split=stages.load_with_split(recipe)[1].digest)
+    finished_run("before", evaluation("bnmmnn"), split="of the data as it was")
+    assert final_fit.recipe_of("same")[1].final == "same"
+    with pytest.raises(UsageError, match="'phantom' has changed since 'before' was tested"):
+        final_fit.recipe_of("before")
 
 
 def test_figures_and_their_source_are_those_of_the_tested_run() -> None:

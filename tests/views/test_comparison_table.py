@@ -1,5 +1,10 @@
 """The comparison as Markdown and CSV."""
 
+import csv
+import io
+
+import msgspec
+
 from lungcli.views import comparison_table
 from tests.cli.test_tables import COMPARISON, FOOTNOTES
 
@@ -18,3 +23,12 @@ def test_csv_has_numbers_only_where_there_are_some() -> None:
     assert teacher.endswith(",,,,,,,")
     assert ",11300000,11171779,,," in int8
     assert int8.endswith(f"{-1 / 6},-0.5,0.0,0.631,0,1,0.5")
+
+
+def test_csv_says_whose_figures_a_final_fit_has() -> None:
+    row = COMPARISON.rows[0]
+    assert row.figures is not None
+    final = msgspec.structs.replace(row, figures=msgspec.structs.replace(row.figures, of_run="tested"))
+    comparison = msgspec.structs.replace(COMPARISON, rows=(final, *COMPARISON.rows[1:]))
+    read = list(csv.DictReader(io.StringIO(comparison_table.comma_separated(comparison))))
+    assert [each["figures_of"] for each in read] == ["tested", ""]

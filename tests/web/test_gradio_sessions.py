@@ -175,7 +175,7 @@ def test_gradio_keeps_nothing_of_past_sessions(opened: tuple[Served, Any], monke
         output = _visit(served, fetched=fetched)
         assert (b"lung-card" in output) == fetched
     queue, uploads = blocks._queue, routes.file_upload_statuses
-    # A moment after a verdict is output its event is over, and then its request, which may have kept what was fetched.
+    # A moment after a prediction is output its event is over, then its request, which may have kept what was fetched.
     for _ in range(200):
         served.ask("GET", "/config")
         if not queue.event_ids_to_events and len(queue.pending_messages_per_session) <= 2:
