@@ -99,6 +99,7 @@ def _schema(classes: Sequence[str]) -> "pyarrow.Schema":
             "probabilities": probabilities,
             "confidence": pa.float64(),
             "reliability": pa.struct([(name, pa.float64()) for name in ("value", "low", "high")]),
+            "reliability_on": pa.string(),
             "positive_class": pa.string(),
             "indistinct": pa.list_(pa.list_(pa.string())),
             "model": pa.string(),

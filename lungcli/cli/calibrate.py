@@ -72,9 +72,10 @@ def calibrate(
 ) -> None:
     """Fit temperature, operating point and referral threshold.
 
-    All are fitted on validation slices and stored in the model file. The operating point is the least probability that
-    makes a slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else
-    of 0.9. The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
+    All are fitted on validation slices and stored in the model file. Without a target, a final fit keeps what was
+    chosen on institutions left out, all but the temperature. The operating point is the least probability that makes a
+    slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else of 0.9.
+    The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
     The test part, where there is one, is evaluated, never fitted on.
 
     \b
@@ -102,14 +103,15 @@ def calibrate(
     model_file.write(path, card, output or path)
     if png is not None and card.referral:
         title = model_paths.name_of(path)
-        plots.save(plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class), png)
+        curve = plots.risk_coverage_curve(card.risk_coverage, card.referral, title, card.positive_class, card.chosen_on)
+        plots.save(curve, png)
     if json:
         fitted = {"model": model_paths.name_of(path)} | {name: getattr(card, name) for name in _FITTED}
         console.print_json(fitted | {"test": test_result, "test_operating_point": findings})
     else:
         show(card, test_result)
         if card.operating_point:
-            show_operating_point(card.operating_point, findings)
+            show_operating_point(card.operating_point, card.chosen_on, findings)
     console.info(f"written into {output or model_paths.name_of(path)}: temperature, operating point and referral")
 
 
@@ -133,10 +135,10 @@ def _on_test_part(
     return card, test_result, operating_point.measure(evaluation)
 
 
-def show_operating_point(point: "OperatingPoint", findings: "OperatingFigures | None") -> None:
-    """Print an operating point with what it gave on validation, and gives on the slices evaluated, if any."""
+def show_operating_point(point: "OperatingPoint", chosen_on: str, findings: "OperatingFigures | None") -> None:
+    """Print an operating point with what it gave on the slices `chosen_on`, and gives on those evaluated, if any."""
     lines = [
-        f"suspicious from a probability of {point.threshold:.3f} ({point.target} on validation: "
+        f"suspicious from a probability of {point.threshold:.3f} ({point.target} on {chosen_on}: "
         f"sensitivity {number(point.sensitivity)}, specificity {number(point.specificity)})"
     ]
     if findings:
@@ -160,7 +162,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
     point, positive = referral.point_of(card.risk_coverage, card.referral), console.plain(card.positive_class)
-    headings = ["", "validation\n(fitted)"]
+    headings = ["", f"{card.chosen_on}\n(fitted)"]
     if test_result:
         headings.append(f"test ({test_result.n} slices,\n{test_result.groups} groups)")
     rows = [
@@ -173,9 +175,8 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
         if fitted is not None
     ]
     out.print(text_table.grid(headings, rows))
-    curve = text_table.grid(
-        ("coverage", "threshold", "risk", f"{positive} sensitivity".strip()), (), 0, "\nrisk over coverage, validation"
-    )
+    columns = ("coverage", "threshold", "risk", f"{positive} sensitivity".strip())
+    curve = text_table.grid(columns, (), 0, f"\nrisk over coverage, {card.chosen_on}")
     curve.add_column("")
     for item in card.risk_coverage:
         cells = (item.coverage, item.threshold, item.risk, item.sensitivity)
@@ -183,7 +184,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
         curve.add_row(*map(number, cells), bar(item.risk, _WIDTH) + mark)
     out.print(curve)
     if not referral.is_target_reached(card.risk_coverage, card.referral):
-        console.warn(f"no threshold reaches {card.referral.target} on validation; this is the closest")
+        console.warn(f"no threshold reaches {card.referral.target} on {card.chosen_on}; this is the closest")
 
 
 def show_errors(before: "CalibrationErrors", after: "CalibrationErrors") -> None:
@@ -242,7 +243,7 @@ def _require_reached(card: "ModelCard", risk: "Target | None", operating: "Opera
     nearest = referral.point_of(card.risk_coverage, card.referral).risk
     within = math.ceil(nearest * 1000) / 1000
     raise UsageError(
-        f"no threshold that keeps three fifths of the validation slices reaches {card.referral.target}; "
+        f"no threshold that keeps three fifths of the {card.chosen_on} reaches {card.referral.target}; "
         f"the closest is {nearest:.3f}, and the model file is unchanged",
         "train a better model first" if within >= 1 else f"use a target that can be reached: --target-risk {within:g}",
     )

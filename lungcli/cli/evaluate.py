@@ -247,7 +247,7 @@ def _show(results: _Results) -> None:
         )
         console.out().print(reliability(evaluation))
         if (point := results.model.card.operating_point) and (findings := operating_point.measure(evaluation)):
-            calibrate.show_operating_point(point, findings)
+            calibrate.show_operating_point(point, results.model.card.chosen_on, findings)
         if figures := institutions.by_institution(evaluation):
             console.out().print(institutions_table(figures, title), "", sep="\n")
         if results.model.card.referral:

@@ -14,6 +14,7 @@ from lungcli.core import paths
 from lungcli.core.errors import UsageError
 from lungcli.metrics.calibration import Bin, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
+from lungcli.metrics.operating_point import ChosenOn
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.metrics.referral import CoveragePoint, Referral
 from lungcli.modelfile.model_card import RobustnessFigures
@@ -74,7 +75,11 @@ def reliability_diagram(
 
 
 def risk_coverage_curve(
-    points: Sequence[CoveragePoint], referral: Referral, title: str, positive: str = MALIGNANT
+    points: Sequence[CoveragePoint],
+    referral: Referral,
+    title: str,
+    positive: str = MALIGNANT,
+    chosen_on: ChosenOn = "validation slices",
 ) -> Image.Image:
     """Draw selective risk and the sensitivity to the class `positive` over coverage, and the threshold chosen."""
     image, draw = _square(title, "coverage (share not referred)", "share")
@@ -87,7 +92,7 @@ def risk_coverage_curve(
     draw.line((x, _TOP, x, bottom), fill=_INK)
     draw.text((x + 5, bottom - 6), f"refer below {referral.threshold:.3f}", fill=_INK, font=_font(12), anchor="ls")
     target = referral.target.replace("≤", "at most").replace("≥", "at least")
-    draw.text((_LEFT, 30), f"target: {target}, on {referral.n} validation slices", fill=_INK, font=_font(13))
+    draw.text((_LEFT, 30), f"target: {target}, on {referral.n} {chosen_on}", fill=_INK, font=_font(13))
     draw.text((_LEFT, 47), "risk: wrong among the not referred", fill=_RED, font=_font(13))
     return image
 

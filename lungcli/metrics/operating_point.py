@@ -22,6 +22,9 @@ from lungcli.metrics.predictions import Evaluation
 Finding = Literal["", "suspicious", "clear", "refer"]
 """`suspicious` for malignancy, `clear` of it, or left to a radiologist; empty for a model without a class malignant."""
 
+ChosenOn = Literal["validation slices", "slices of institutions left out"]
+"""Which slices decided what a model calls suspicious and refers; the latter by models that were trained without."""
+
 # Fewer slices than this tell nine in ten right from seven in ten no more.
 _BANDS, _FEWEST_IN_BAND = 4, 20
 
@@ -39,7 +42,7 @@ class OperatingTarget(msgspec.Struct, frozen=True, kw_only=True):
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The least probability of the positive class that makes a slice suspicious, and what that gives.
 
-    Chosen on `n` slices of the validation part for `target`; `sensitivity` and `specificity` are theirs.
+    Chosen on `n` slices for `target`; `sensitivity` and `specificity` are theirs.
     """
 
     threshold: Share
@@ -57,7 +60,7 @@ class OperatingFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReliabilityBand(msgspec.Struct, frozen=True, kw_only=True):
-    """Validation slices with a confidence from `low` to the next band's: `n`, and the share of right findings."""
+    """Slices with a confidence from `low` to the next band's: `n`, and the share of right findings."""
 
     low: Share
     n: Count

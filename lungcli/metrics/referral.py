@@ -52,7 +52,7 @@ DEFAULT = Target(kind="relative risk", value=0.5)
 class Referral(msgspec.Struct, frozen=True, kw_only=True):
     """When to refer a slice to a radiologist: when the confidence of the decision is below `threshold`.
 
-    Chosen on `n` validation slices for `target` (see `parse_target`). `coverage` is the share of them not referred,
+    Chosen on `n` slices for `target` (see `parse_target`). `coverage` is the share of them not referred,
     `risk` the error rate among those; they show whether the target was reached.
     """
 

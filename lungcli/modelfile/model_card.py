@@ -17,7 +17,7 @@ from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import predictions
 from lungcli.metrics.calibration import Calibration
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.operating_point import DecisionRule, OperatingPoint, ReliabilityBand, Separability
+from lungcli.metrics.operating_point import ChosenOn, DecisionRule, OperatingPoint, ReliabilityBand, Separability
 from lungcli.metrics.predictions import Figures
 from lungcli.metrics.referral import CoveragePoint, Referral
 
@@ -195,10 +195,11 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     that makes it, `temperature` divides the logits, `stage` is the step that made the file (train, teacher, base,
     pruned, student, int8, adopted), `versions` the libraries used. `adopted` is None for nets that were trained here;
     the data and the split of others are unknown. `pruning` is None for nets as wide as the registry builds
-    them. `risk_coverage` is the curve on validation slices, in steps of 5 %. `strategy` is the one of the quantization
-    search's `trials` that the file was made by, `failed_checks` the names of the checks of the gate that it failed.
-    `operating_point` says which slices are suspicious, `reliability` how often findings of like confidence are right,
-    on validation slices; `separability` which classes the model tells apart, on those of `figures`.
+    them. `risk_coverage` is the curve on the slices `chosen_on`, in steps of 5 %. `strategy` is the one of the
+    quantization search's `trials` that the file was made by, `failed_checks` the names of the checks that it failed.
+    `operating_point` says which slices are suspicious, `reliability` how often findings of like confidence are right;
+    these and `referral` were chosen on the slices `chosen_on`. `separability` says which classes the model tells apart,
+    on the slices of `figures`.
     """
 
     format_version: int = FORMAT_VERSION
@@ -227,6 +228,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     reliability: tuple[ReliabilityBand, ...] = ()
     separability: tuple[Separability, ...] = ()
     referral: Referral | None = None
+    chosen_on: ChosenOn = "validation slices"
     risk_coverage: tuple[CoveragePoint, ...] = ()
     robustness: tuple[RobustnessFigures, ...] = msgspec.field(default=(), name="stress")
     external: tuple[ExternalFigures, ...] = msgspec.field(default=(), name="elsewhere")

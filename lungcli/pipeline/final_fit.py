@@ -13,7 +13,7 @@ from lungcli.core import runs
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
-from lungcli.evaluation import evaluate
+from lungcli.evaluation import calibrate, evaluate
 from lungcli.metrics import predictions
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
@@ -65,7 +65,19 @@ def take_over_figures(run: Run, stage_names: Iterable[str]) -> None:
 
 def _with_figures(card: ModelCard, run: Run, stage: str) -> ModelCard:
     tested = tested_runs(run.recipe.final)
-    card = evaluate.with_figures(card, _pooled([fold.stage(stage) / stages.EVALUATION for fold in tested]))
+    pooled = _pooled([fold.stage(stage) / stages.EVALUATION for fold in tested])
+    card = evaluate.with_figures(card, pooled)
+    if pooled.protocol == "institution":
+        # False alarms at hospitals not trained on are the fault of such models, which validation slices do not show.
+        labels, probabilities, groups = pooled.arrays()
+        card = calibrate.with_decisions(
+            card,
+            probabilities,
+            labels,
+            groups,
+            operating_target=calibrate.default_target(pooled.institutions),
+            chosen_on="slices of institutions left out",
+        )
     robustness = model_file.read_card(tested[0].stage(stage) / model_paths.MODEL).robustness if len(tested) == 1 else ()
     figures = card.figures and msgspec.structs.replace(card.figures, of_run=run.recipe.final)
     return msgspec.structs.replace(card, figures=figures, robustness=robustness)

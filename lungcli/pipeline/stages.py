@@ -211,12 +211,14 @@ def calibrated_card(
 ) -> ModelCard:
     """Return the card of `model` with temperature, operating point and referral fitted on its validation part.
 
-    Targets that are not given are those in the card, or the defaults. Raises UsageError when `run_data` is split
+    Targets that are not given are those in the card, or the defaults. Without any, what was chosen on institutions left
+    out stays, and the temperature alone is fitted. Raises UsageError when `run_data` is split
     otherwise than the data it was trained on, or has no slices of a target.
     """
     from lungcli.evaluation import evaluate
 
     card = model.card
+    keeps = card.chosen_on != "validation slices" and referral_target is None and operating_target is None
     if referral_target is None:
         referral_target = referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
     if operating_target is None:
@@ -229,9 +231,12 @@ def calibrated_card(
     if not run_data.labelled:
         return card
     groups = np.array([item.group for item in run_data.manifest.slices], dtype=np.int64)[validation]
+    logits = evaluate.predict_logits(model, run_data.pixels, validation)
+    if keeps:
+        return calibrate.with_temperature(card, logits, labels)
     return calibrate.calibrate_card(
         card,
-        evaluate.predict_logits(model, run_data.pixels, validation),
+        logits,
         labels,
         groups,
         referral_target=referral_target,

@@ -28,7 +28,7 @@ from lungcli.imaging.picture import Grey, Picture
 from lungcli.imaging.preprocessing import part_seen, prepare_in
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.operating_point import Finding
+from lungcli.metrics.operating_point import ChosenOn, Finding
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_card import ModelCard
@@ -47,8 +47,8 @@ class Prediction:
 
     `finding` is `suspicious` (for the `positive_class`), `clear` or `refer`; empty for a model without such a class.
     `label` is the most probable class that the operating point allows, `confidence` how sure that is, 0.5 to 1, and
-    `reliability` how often findings of such a confidence were right on validation slices. `indistinct` are pairs of
-    classes that the model cannot tell apart. `probabilities` are calibrated, in the order of the model's classes;
+    `reliability` how often findings of such a confidence were right, on the slices `reliability_on`. `indistinct` are
+    pairs of classes that the model cannot tell apart. `probabilities` are calibrated, in the order of the classes;
     `seconds` runs from the file to the prediction; a model trained on `synthetic` slices knows nothing about people.
     `referred` to a radiologist for a `reason`, or not, and then the reason is empty. `guard` is how far the acquisition
     is from the training slices: 1 is the limit, 0 stands for a model file that knows nothing of theirs. `forced`: the
@@ -66,6 +66,7 @@ class Prediction:
     probabilities: dict[str, float]
     confidence: float = 1.0
     reliability: Estimate | None = None
+    reliability_on: ChosenOn = "validation slices"
     indistinct: tuple[tuple[str, str], ...] = ()
     model: str
     seconds: float
@@ -253,6 +254,7 @@ def _prediction(
         label=label,
         confidence=confidence,
         reliability=next((band.right for band in reversed(card.reliability) if band.low <= confidence), None),
+        reliability_on=card.chosen_on,
         indistinct=tuple(pair.classes for pair in card.separability if not pair.is_shown),
         probabilities=dict(zip(card.classes, mean.tolist(), strict=True)),
         model=card.model,

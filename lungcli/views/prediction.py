@@ -68,7 +68,7 @@ def limits(prediction: "Prediction") -> list[str]:
     lines = []
     if prediction.finding in ("suspicious", "clear") and (right := prediction.reliability) and right.value is not None:
         lines.append(
-            f"of validation slices as sure as this one (confidence {prediction.confidence:.0%}), "
+            f"of {prediction.reliability_on} as sure as this one (confidence {prediction.confidence:.0%}), "
             f"{right.value:.0%} were right [{right.low:.0%}, {right.high:.0%}]"
         )
     for first, second in prediction.indistinct:

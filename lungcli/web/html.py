@@ -76,12 +76,12 @@ def model_card(card: ModelCard, name: str) -> str:
     if point := card.operating_point:
         rows["suspicious"] = (
             f"for {prediction.condition(card.positive_class)} from a probability of {point.threshold:.1%} "
-            f"({point.target}); on {point.n} validation slices sensitivity {point.sensitivity:.0%}, "
+            f"({point.target}); on {point.n} {card.chosen_on} sensitivity {point.sensitivity:.0%}, "
             f"specificity {point.specificity:.0%}"
         )
     if band := card.referral:
         rows["refers"] = (
-            f"predictions below a confidence of {band.threshold:.1%}; of {band.n} validation slices "
+            f"predictions below a confidence of {band.threshold:.1%}; of {band.n} {card.chosen_on} "
             f"{band.coverage:.0%} were not referred, and {band.risk:.0%} of those were wrong"
         )
     if notes := [prediction.SYNTHETIC] * card.data.synthetic + [acceptance.ADOPTED] * (card.adopted is not None):

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from lungcli.batch import parquet as rows
 from lungcli.batch.parquet import ShardMetadata, Tally
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.operating_point import Finding
+from lungcli.metrics.operating_point import ChosenOn, Finding
 from lungcli.predict.ensemble import MemberPrediction
 from lungcli.predict.predict import Outcome
 from tests.batch import archives
@@ -32,7 +32,7 @@ def columns(*kinds: type[Any]) -> dict[str, str]:
     probabilities = f"struct<{', '.join(f'{name}: double' for name in CLASSES)}>"
     known: dict[object, str] = {str: "string", float: "double", bool: "bool", int: "int64"}
     known[dict[str, float]] = probabilities
-    known[Finding] = known[Literal["refused"]] = "string"
+    known[Finding] = known[ChosenOn] = known[Literal["refused"]] = "string"
     known[Estimate | None] = "struct<value: double, low: double, high: double>"
     known[tuple[tuple[str, str], ...]] = "list<element: list<element: string>>"
     if MemberPrediction not in kinds:

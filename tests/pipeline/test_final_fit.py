@@ -11,6 +11,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.events import RunDone, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
+from lungcli.metrics.operating_point import OperatingPoint, OperatingTarget
 from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import SplitCard
@@ -19,6 +20,8 @@ from lungcli.pipeline import final_fit, jobs, stages
 from lungcli.views.evaluation import rests_on
 from tests.metrics.test_predictions import evaluation, fold
 from tests.modelfile import graphs
+
+TARGET = OperatingTarget(kind="specificity", value=0.95)
 
 
 def finished_run(
@@ -70,6 +73,50 @@ def test_folds_become_one_grouped_split() -> None:
     assert figures is not None
     assert (figures.n, figures.groups, figures.of_run) == (18, 9, "cv")
     assert figures.estimates["accuracy"].value == pytest.approx(16 / 18)
+
+
+@pytest.mark.usefixtures("phantom")
+def test_institutions_left_out_decide_what_is_suspicious_and_referred() -> None:
+    for number, predicted in ((1, "bnmmnn"), (2, "bbmmnn"), (3, "bbmbnn")):
+        left_out = msgspec.structs.replace(
+            fold(number, predicted), protocol="institution", institutions=(f"hospital {number}",) * 6
+        )
+        finished_run(f"cv-fold{number}", left_out, folds=3, fold=number, protocol="institution")
+    _, recipe = final_fit.recipe_of("cv")
+    run, _ = jobs.start("train", recipe, "whole")
+    run.stage("train").mkdir()
+    path = graphs.model_file(run.stage("train") / model_paths.MODEL, temperature=2.0)
+    final_fit.take_over_figures(run, ["train"])
+
+    card = model_file.read_card(path)
+    assert (card.chosen_on, card.temperature) == ("slices of institutions left out", 2.0)
+    assert card.operating_point is not None
+    assert (card.operating_point.n, card.operating_point.threshold) == (18, pytest.approx((0.1 + 0.8) / 2))
+    assert (card.operating_point.sensitivity, card.operating_point.specificity) == (pytest.approx(5 / 6), 1)
+    assert card.referral is not None
+    assert (card.referral.n, sum(band.n for band in card.reliability)) == (18, 18)
+
+
+@pytest.mark.usefixtures("phantom")
+def test_what_institutions_left_out_decided_stays_until_another_target_is_given(tmp_path: Path) -> None:
+    recipe = recipes.make(data="phantom", model="mobilenetv2", size=32)
+    run_data = stages.load_run_data(recipe)
+    decided = OperatingPoint(threshold=0.9, target=TARGET, sensitivity=0.5, specificity=0.95, n=18)
+    path = graphs.model_file(
+        tmp_path / "whole.onnx",
+        recipe=recipe,
+        size=32,
+        classes=run_data.manifest.classes,
+        split=SplitCard(protocol="grouped", seed=0, digest=run_data.split.digest, final=True),
+        operating_point=decided,
+        chosen_on="slices of institutions left out",
+    )
+    model = model_file.load(path)
+    kept = stages.calibrated_card(model, run_data)
+    assert (kept.operating_point, kept.chosen_on) == (decided, "slices of institutions left out")
+    assert kept.calibration is not None
+    assert kept.calibration.n == len(run_data.split.val)
+    assert stages.calibrated_card(model, run_data, operating_target=TARGET).chosen_on == "validation slices"
 
 
 def test_some_folds_alone_have_no_final_fit() -> None:

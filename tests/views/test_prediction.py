@@ -85,6 +85,10 @@ def test_a_finding_says_what_it_is_worth() -> None:
         "of validation slices as sure as this one (confidence 83%), 91% were right [85%, 95%]",
         "this model cannot tell benign from normal",
     ]
+    elsewhere = dataclasses.replace(worth, reliability_on="slices of institutions left out")
+    assert said.limits(elsewhere)[0].startswith(
+        "of slices of institutions left out as sure as this one (confidence 83%)"
+    )
     assert said.limits(dataclasses.replace(worth, finding="refer")) == ["this model cannot tell benign from normal"]
     assert said.limits(PREDICTION) == []
 
