@@ -73,7 +73,7 @@ def calibrate(
     """Fit temperature, operating point and referral threshold.
 
     All are fitted on validation slices and stored in the model file. Without a target, a final fit keeps what was
-    chosen on institutions left out, all but the temperature. The operating point is the least probability that makes a
+    chosen on institutions left out. The operating point is the least probability that makes a
     slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else of 0.9.
     The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
     The test part, where there is one, is evaluated, never fitted on.
@@ -158,7 +158,7 @@ def show(card: "ModelCard", test_result: "SelectiveFigures | None") -> None:
         console.warn("the split has no validation slices, so nothing was fitted; train on a split that has some")
         return
     out = console.out()
-    out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} validation slices")
+    out.print(f"temperature {card.temperature:.3f}, fitted on {card.calibration.n} {card.chosen_on}")
     show_errors(card.calibration.before, card.calibration.after)
     out.print(f"\nrefer below a confidence of {card.referral.threshold:.3f} ({card.referral.target})")
     point, positive = referral.point_of(card.risk_coverage, card.referral), console.plain(card.positive_class)

@@ -1,7 +1,7 @@
 """Temperature scaling, so that probabilities are calibrated; the operating point, and the threshold of referral."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UsageError
 from lungcli.metrics import calibration, operating_point, referral
 from lungcli.metrics.calibration import Calibration
-from lungcli.metrics.classification import Floats, Ints
-from lungcli.metrics.operating_point import ChosenOn, OperatingTarget
+from lungcli.metrics.classification import Ints
+from lungcli.metrics.operating_point import OperatingTarget
 from lungcli.metrics.referral import Target
 from lungcli.modelfile.model_card import ModelCard
 
@@ -38,71 +38,53 @@ def calibrate_card(
     *,
     referral_target: Target = referral.DEFAULT,
     operating_target: OperatingTarget,
+    left_out: Sequence[str] = (),
 ) -> ModelCard:
     """Return the card with temperature, calibration errors, operating point and referral fitted.
 
-    `logits` (n, K), `labels` and `groups` (n,) are of the validation part. Without slices nothing is fitted. See
-    `with_decisions`.
+    `logits` (n, K), `labels` and `groups` (n,) are of slices that the net was not trained on: of the validation part,
+    or else of the institutions `left_out` (n,), by nets that were trained without each; an operating point is then
+    chosen by the mean of what it gives at each of them. Without slices nothing is fitted. Where no operating point is
+    of use, decisions are by the most probable class. Raises UsageError for a target that has no meaning for the model's
+    classes.
     """
-    card = with_temperature(card, logits, labels)
     if not len(labels):
-        return msgspec.structs.replace(card, operating_point=None, reliability=(), referral=None, risk_coverage=())
-    return with_decisions(
-        card,
-        calibration.softmax(logits, card.temperature),
-        labels,
-        groups,
-        referral_target=referral_target,
-        operating_target=operating_target,
-    )
-
-
-def with_temperature(card: ModelCard, logits: NDArray[np.floating], labels: Ints) -> ModelCard:
-    """Return the card with temperature and calibration errors fitted on logits (n, K) of the validation part."""
-    if not len(labels):
-        return msgspec.structs.replace(card, temperature=1.0, calibration=None)
+        return msgspec.structs.replace(
+            card,
+            temperature=1.0,
+            calibration=None,
+            operating_point=None,
+            reliability=(),
+            referral=None,
+            risk_coverage=(),
+            chosen_on="validation slices",
+        )
     temperature = fit_temperature(logits, labels)
-    fitted = Calibration(
-        n=len(labels),
-        before=calibration.calibration_errors(calibration.softmax(logits), labels),
-        after=calibration.calibration_errors(calibration.softmax(logits, temperature), labels),
-    )
-    return msgspec.structs.replace(card, temperature=temperature, calibration=fitted)
-
-
-def with_decisions(
-    card: ModelCard,
-    probabilities: Floats,
-    labels: Ints,
-    groups: Ints,
-    *,
-    referral_target: Target = referral.DEFAULT,
-    operating_target: OperatingTarget,
-    chosen_on: ChosenOn = "validation slices",
-) -> ModelCard:
-    """Return the card with operating point, reliability and referral chosen on slices that its net was not trained on.
-
-    Calibrated `probabilities` (n, K), `labels` and `groups` (n,) are theirs. Where no operating point is of use,
-    decisions are by the most probable class. Raises UsageError for a target that has no meaning for the classes.
-    """
+    probabilities = calibration.softmax(logits, temperature)
     if card.positive is None and referral_target.kind == "sensitivity":
         raise UsageError(
             "the model has no positive class, so no sensitivity to it",
             "use --target-risk instead; to have one, train with --positive-class",
         )
     positive = labels == card.positive if card.positive is not None else np.zeros(len(labels), dtype=np.bool_)
-    point = operating_point.choose(probabilities[:, card.positive or 0], positive, operating_target)
+    point = operating_point.choose(probabilities[:, card.positive or 0], positive, operating_target, left_out)
     rule = msgspec.structs.replace(card, operating_point=point).rule
     confidence, right = rule.confidence(probabilities), rule.right(probabilities, labels)
     points = referral.risk_coverage_curve(confidence, right, positive)
     chosen = referral.choose(points, referral_target, len(labels))
     return msgspec.structs.replace(
         card,
+        temperature=temperature,
+        calibration=Calibration(
+            n=len(labels),
+            before=calibration.calibration_errors(calibration.softmax(logits), labels),
+            after=calibration.calibration_errors(probabilities, labels),
+        ),
         operating_point=point,
         reliability=operating_point.reliability(confidence, right, groups),
         referral=chosen,
         risk_coverage=referral.thin(points, chosen),
-        chosen_on=chosen_on,
+        chosen_on="slices of institutions left out" if left_out else "validation slices",
     )
 
 

@@ -20,7 +20,7 @@ class CalibrationErrors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Calibration errors of `n` validation slices before and after the temperature that was fitted on them."""
+    """Calibration errors of `n` slices before and after the temperature that was fitted on them."""
 
     n: Count
     before: CalibrationErrors
@@ -81,7 +81,12 @@ def calibration_errors(probabilities: Floats, labels: Ints) -> CalibrationErrors
 
 def undo_temperature(probabilities: Floats, temperature: float) -> Floats:
     """Undo a temperature: softmax(logits) from softmax(logits / temperature), both (n, K)."""
-    return softmax(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
+    return softmax(undo_softmax(probabilities, temperature))
+
+
+def undo_softmax(probabilities: Floats, temperature: float) -> Floats:
+    """Logits (n, K), but for a constant of each row, whose softmax(logits / temperature) is `probabilities`."""
+    return np.asarray(np.log(np.clip(probabilities, 1e-300, None)) * temperature)
 
 
 def reliability_bins(probabilities: Floats, labels: Ints) -> tuple[Bin, ...]:

@@ -4,6 +4,7 @@ The most probable class is one way to decide, and seldom the one that is wanted:
 or a sensitivity, and the other follows from the ROC curve (Metz, Semin Nucl Med 8, 1978).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -125,9 +126,12 @@ class DecisionRule:
         return np.asarray(self.suspicious(probabilities) == (labels == self.positive))
 
 
-def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget) -> OperatingPoint | None:
+def choose(
+    scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget, institutions: Sequence[str] = ()
+) -> OperatingPoint | None:
     """Choose the threshold of scores (n,) that keeps `target` and has the most of the other; None where none is of use.
 
+    With `institutions` (n,), sensitivity and specificity are means of those at each of them, however many its slices.
     Thresholds lie half-way between scores, so that rounding in a last bit changes no finding. Of no use is one that is
     no better than chance (sensitivity + specificity ≤ 1; Youden, Cancer 3, 1950).
     """
@@ -135,8 +139,9 @@ def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget)
         return None
     distinct = np.unique(scores)
     thresholds = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2])
-    sensitivity = 1 - _share_below(thresholds, scores[positive])
-    specificity = _share_below(thresholds, scores[~positive])
+    where = np.array(institutions or [""] * len(scores))
+    sensitivity = 1 - _share_below(thresholds, scores[positive], where[positive])
+    specificity = _share_below(thresholds, scores[~positive], where[~positive])
     kept, other = (specificity, sensitivity) if target.kind == "specificity" else (sensitivity, specificity)
     candidates = np.flatnonzero((kept >= target.value - 1e-9) & (sensitivity + specificity > 1))
     if not len(candidates):
@@ -151,9 +156,10 @@ def choose(scores: Floats, positive: NDArray[np.bool_], target: OperatingTarget)
     )
 
 
-def _share_below(thresholds: Floats, scores: Floats) -> Floats:
-    """The share of scores (n,) below each threshold: (m,)."""
-    return np.asarray(np.searchsorted(np.sort(scores), thresholds, side="left") / len(scores))
+def _share_below(thresholds: Floats, scores: Floats, where: NDArray[np.str_]) -> Floats:
+    """The share of scores (n,) below each threshold, (m,): the mean of that at each institution."""
+    each = [np.sort(scores[where == name]) for name in np.unique(where)]
+    return np.mean([np.searchsorted(one, thresholds, side="left") / len(one) for one in each], axis=0)
 
 
 def measure(evaluation: Evaluation) -> OperatingFigures | None:

@@ -4,9 +4,9 @@ Nothing is left to test it on, so its figures are those of the runs, of whose re
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
@@ -14,8 +14,7 @@ from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import calibrate, evaluate
-from lungcli.metrics import predictions
-from lungcli.metrics.predictions import Evaluation
+from lungcli.metrics import calibration, predictions
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.pipeline import pooling, stages
@@ -65,27 +64,23 @@ def take_over_figures(run: Run, stage_names: Iterable[str]) -> None:
 
 def _with_figures(card: ModelCard, run: Run, stage: str) -> ModelCard:
     tested = tested_runs(run.recipe.final)
-    pooled = _pooled([fold.stage(stage) / stages.EVALUATION for fold in tested])
+    cards = [model_file.read_card(fold.stage(stage) / model_paths.MODEL) for fold in tested]
+    evaluations = [evaluate.load(fold.stage(stage) / stages.EVALUATION) for fold in tested]
+    pooled = predictions.pool_folds(evaluations) if len(evaluations) > 1 else evaluations[0]
     card = evaluate.with_figures(card, pooled)
     if pooled.protocol == "institution":
-        # False alarms at hospitals not trained on are the fault of such models, which validation slices do not show.
-        labels, probabilities, groups = pooled.arrays()
-        card = calibrate.with_decisions(
-            card,
-            probabilities,
-            labels,
-            groups,
-            operating_target=calibrate.default_target(pooled.institutions),
-            chosen_on="slices of institutions left out",
+        # Too many false alarms and too much confidence at other hospitals do not show on validation slices.
+        labels, _, groups = pooled.arrays()
+        logits = [
+            calibration.undo_softmax(each.arrays()[1], of.temperature)
+            for each, of in zip(evaluations, cards, strict=True)
+        ]
+        target = calibrate.default_target(pooled.institutions)
+        card = calibrate.calibrate_card(
+            card, np.concatenate(logits), labels, groups, operating_target=target, left_out=pooled.institutions
         )
-    robustness = model_file.read_card(tested[0].stage(stage) / model_paths.MODEL).robustness if len(tested) == 1 else ()
     figures = card.figures and msgspec.structs.replace(card.figures, of_run=run.recipe.final)
-    return msgspec.structs.replace(card, figures=figures, robustness=robustness)
-
-
-def _pooled(paths: list[Path]) -> Evaluation:
-    evaluations = [evaluate.load(path) for path in paths]
-    return predictions.pool_folds(evaluations) if len(evaluations) > 1 else evaluations[0]
+    return msgspec.structs.replace(card, figures=figures, robustness=cards[0].robustness if len(cards) == 1 else ())
 
 
 def _teachers(run: Run) -> recipes.Teachers:

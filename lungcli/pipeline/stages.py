@@ -212,13 +212,14 @@ def calibrated_card(
     """Return the card of `model` with temperature, operating point and referral fitted on its validation part.
 
     Targets that are not given are those in the card, or the defaults. Without any, what was chosen on institutions left
-    out stays, and the temperature alone is fitted. Raises UsageError when `run_data` is split
+    out stays. Raises UsageError when `run_data` is split
     otherwise than the data it was trained on, or has no slices of a target.
     """
     from lungcli.evaluation import evaluate
 
     card = model.card
-    keeps = card.chosen_on != "validation slices" and referral_target is None and operating_target is None
+    if card.chosen_on != "validation slices" and referral_target is None and operating_target is None:
+        return card
     if referral_target is None:
         referral_target = referral.parse_target(card.referral.target) if card.referral else referral.DEFAULT
     if operating_target is None:
@@ -231,12 +232,9 @@ def calibrated_card(
     if not run_data.labelled:
         return card
     groups = np.array([item.group for item in run_data.manifest.slices], dtype=np.int64)[validation]
-    logits = evaluate.predict_logits(model, run_data.pixels, validation)
-    if keeps:
-        return calibrate.with_temperature(card, logits, labels)
     return calibrate.calibrate_card(
         card,
-        logits,
+        evaluate.predict_logits(model, run_data.pixels, validation),
         labels,
         groups,
         referral_target=referral_target,

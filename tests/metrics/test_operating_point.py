@@ -58,6 +58,22 @@ def test_there_is_no_point_without_both_kinds_or_above_chance(
     assert operating_point.choose(SCORES, positive, OperatingTarget(kind="specificity", value=0.9)) is None
 
 
+def test_each_institution_counts_as_much_however_many_its_slices() -> None:
+    healthy, tumours = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], [0.55, 0.75, 0.85, 0.95]
+    scores = np.array([*healthy, 0.65, 0.85, *tumours])
+    positive = np.array([False] * 10 + [True] * 4)
+    where = ["large"] * 8 + ["small"] * 2 + ["large"] * 4
+    target = OperatingTarget(kind="specificity", value=0.7)
+
+    alone = operating_point.choose(scores, positive, target)
+    assert alone is not None
+    assert (alone.threshold, alone.specificity, alone.sensitivity) == pytest.approx((0.675, 0.7, 0.75))
+    point = operating_point.choose(scores, positive, target, where)
+    assert point is not None
+    # 7 of 8 and 1 of 2; at .675 it would be 6 of 8 and 1 of 2.
+    assert (point.threshold, point.specificity) == pytest.approx((0.825, (1 + 1 / 2) / 2))
+
+
 def test_the_class_said_is_the_most_probable_that_the_operating_point_allows() -> None:
     assert RULE.suspicious(PROBABILITIES).tolist() == [True, True, False, True]
     assert RULE.predicted(PROBABILITIES).tolist() == [1, 1, 0, 1]
