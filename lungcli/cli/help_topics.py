@@ -42,7 +42,7 @@ FILES: tuple[help_pages.Record, ...] = (
 PREDICTIONS = (
     "Every picture gets one finding: suspicious (for malignancy, or what the model's positive class is), clear, refer "
     "(left to a radiologist) or refused (no axial lung CT slice). A slice is suspicious from a probability of it on "
-    "that was chosen on validation slices, the model's operating point; probabilities are calibrated. It is referred "
+    "that was chosen on slices new to the model, its operating point; probabilities are calibrated. It is referred "
     "where the model's confidence, one half at the operating point, is below its referral threshold, or where it was "
     "acquired unlike the slices the model learned from. `lungcli calibrate` shows both and sets them.",
     "In folders and .zip files other files are skipped, and a DICOM series is sorted from feet to head. A series also "

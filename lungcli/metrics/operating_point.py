@@ -159,7 +159,7 @@ def choose(
 def _share_below(thresholds: Floats, scores: Floats, where: NDArray[np.str_]) -> Floats:
     """The share of scores (n,) below each threshold, (m,): the mean of that at each institution."""
     each = [np.sort(scores[where == name]) for name in np.unique(where)]
-    return np.mean([np.searchsorted(one, thresholds, side="left") / len(one) for one in each], axis=0)
+    return np.asarray(np.mean([np.searchsorted(one, thresholds, side="left") / len(one) for one in each], axis=0))
 
 
 def measure(evaluation: Evaluation) -> OperatingFigures | None:
