@@ -134,7 +134,7 @@ def _ask(request: _Request, container: _Source | None, shown: str, seconds: floa
         reader.holds = (container if reply.is_open else None) if container else held
     except TimeoutError as error:
         raise UnreadableInputError(
-            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: --timeout SECONDS"
+            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: lungcli predict --timeout SECONDS"
         ) from error
     except EOFError as error:
         raise UnreadableInputError(

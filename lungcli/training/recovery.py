@@ -17,7 +17,14 @@ from lungcli.training.checkpoint import Position
 MOST_HALVINGS = 3
 # Batch normalisation needs two slices for its statistics.
 _FEWEST_SLICES = 2
-_SHORTAGES = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc")
+# The last is what oneDNN says.
+_SHORTAGES = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+)
 
 
 class DivergedError(Exception):
