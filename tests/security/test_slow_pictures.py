@@ -194,12 +194,12 @@ def volume(path: Path, kind: str, *shape: int) -> int:
     return shape[2]
 
 
-def itk_volume(path: Path, kind: type[np.generic], *shape: int) -> int:
+def itk_volume(path: Path, kind: str, *shape: int) -> int:
     """Write a MetaImage or NRRD volume of air, packed, whose axes run to the feet, the right and the front.
 
     Return how many slices it has.
     """
-    names = {np.int16: ("MET_SHORT", "int16"), np.float64: ("MET_DOUBLE", "double")}[kind]
+    name = {"<i2": ("MET_SHORT", "int16"), "<f8": ("MET_DOUBLE", "double")}[kind]
     is_nrrd = path.suffix == ".nrrd"
     squeezer = zlib.compressobj(1, zlib.DEFLATED, 31 if is_nrrd else 15)
     row = np.full(shape[0], -1_024, dtype=kind).tobytes()
@@ -208,14 +208,14 @@ def itk_volume(path: Path, kind: type[np.generic], *shape: int) -> int:
     sizes = " ".join(map(str, shape))
     if is_nrrd:
         header = (
-            f"NRRD0004\ntype: {names[1]}\ndimension: 3\nspace: left-posterior-superior\nsizes: {sizes}\n"
+            f"NRRD0004\ntype: {name[1]}\ndimension: 3\nspace: left-posterior-superior\nsizes: {sizes}\n"
             "space directions: (0,0,-1) (-1,0,0) (0,-1,0)\nendian: little\nencoding: gzip\n\n"
         )
     else:
         header = (
             "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
             f"CompressedData = True\nCompressedDataSize = {len(values)}\nTransformMatrix = 0 0 -1 -1 0 0 0 -1 0\n"
-            f"DimSize = {sizes}\nElementType = {names[0]}\nElementDataFile = LOCAL\n"
+            f"DimSize = {sizes}\nElementType = {name[0]}\nElementDataFile = LOCAL\n"
         )
     path.write_bytes(header.encode() + values)
     return shape[0]
@@ -228,9 +228,9 @@ LARGEST: dict[str, Callable[[Path], int]] = {
     "many.nii": lambda path: volume(path, "<i2", 512, 512, 2_047),
     "many.nii.gz": lambda path: volume(path, "<i2", 512, 512, 2_047),
     "large.nii": lambda path: volume(path, "<f8", 4_096, 4_096, 7),
-    "many.mha": lambda path: itk_volume(path, np.int16, 512, 512, 512),
-    "large.mha": lambda path: itk_volume(path, np.float64, 7, 4_096, 4_096),
-    "many.nrrd": lambda path: itk_volume(path, np.float64, 512, 512, 512),
+    "many.mha": lambda path: itk_volume(path, "<i2", 512, 512, 512),
+    "large.mha": lambda path: itk_volume(path, "<f8", 7, 4_096, 4_096),
+    "many.nrrd": lambda path: itk_volume(path, "<f8", 512, 512, 512),
 }
 
 
