@@ -98,6 +98,8 @@ def content_of(path: Path, shown: str, first: int = -1) -> bytes:
             raise UnreadableInputError(f"cannot read {shown}: it is not a file", "name a picture")
         if status.st_size > MAX_BYTES:
             raise UnreadableInputError(f"cannot read {shown}: it is larger than 1 GiB", "name one slice, not a volume")
+        if first < 0:
+            return path.read_bytes()
         with path.open("rb") as file:
             return file.read(first)
     except FileNotFoundError as error:

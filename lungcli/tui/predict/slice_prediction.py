@@ -10,9 +10,10 @@ import numpy as np
 
 from lungcli.core import runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
+from lungcli.imaging import timed_reading
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import explain, inputs, predict, series, timed_reading
+from lungcli.predict import explain, inputs, predict, series
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Outcome, Prediction
 from lungcli.predict.series import SeriesVerdict

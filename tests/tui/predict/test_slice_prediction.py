@@ -8,8 +8,8 @@ from PIL import Image
 from lungcli.core import package_data
 from lungcli.core.errors import ModelFileError, UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging import timed_reading
 from lungcli.modelfile import model_file, model_paths
-from lungcli.predict import timed_reading
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Prediction, Refusal
 from lungcli.tui.predict import slice_prediction
