@@ -11,9 +11,9 @@ from pathlib import Path
 from lungcli.batch import filesystem, parquet
 from lungcli.batch.filesystem import Location
 from lungcli.batch.parquet import ShardMetadata
-from lungcli.imaging import privacy
+from lungcli.imaging import privacy, timed_reading
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import inputs, timed_reading
+from lungcli.predict import inputs
 from lungcli.predict.inputs import Item, Naming
 from lungcli.predict.predict import Outcome, Prediction, in_order, predict
 

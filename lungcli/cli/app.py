@@ -171,20 +171,18 @@ def _code() -> int:
             f"the system refused: {error.strerror or error}{where}",
             "finished work is kept; mend that and run the same command again",
         )
-    except MemoryError as error:
-        if console.ConsoleOptions.debug:
-            raise
-        _report_error(
-            f"out of memory{_notes(error)}",
-            "close other programs, or use less memory: a smaller --micro-batch or --size",
-        )
     except Exception as error:
         if console.ConsoleOptions.debug:
             raise
-        _report_error(
-            f"unexpected {type(error).__name__}: {error}{_notes(error)}",
-            "this is a bug; please report it with the output of lungcli --debug …",
-        )
+        if errors.is_out_of_memory(error):
+            message, hint = (
+                "out of memory",
+                "close other programs, or use less memory: a smaller --micro-batch or --size",
+            )
+        else:
+            message = f"unexpected {type(error).__name__}: {error}"
+            hint = "this is a bug; please report it with the output of lungcli --debug …"
+        _report_error(f"{message}{_notes(error)}", hint)
     return distributed.launcher_exit_code(1)
 
 

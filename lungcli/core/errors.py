@@ -4,6 +4,16 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+# As PyTorch, C++, oneDNN and the system say it.
+_SHORTAGES = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+)
+
 
 class LungcliError(Exception):
     """Something a user can understand and fix.
@@ -53,3 +63,11 @@ def during(what: str) -> Iterator[None]:
     finally:
         if error := sys.exception():
             error.add_note(what)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether CPU or GPU memory ran out, for which libraries in C++ have other errors than Python."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in _SHORTAGES)
+    )

@@ -99,7 +99,9 @@ def _close(pipe: IO[bytes]) -> None:
 def _send(pipe: IO[bytes] | None, content: bytes) -> None:
     if pipe is None:
         raise EOFError
-    pipe.write(len(content).to_bytes(_LENGTH, "little") + content)
+    pipe.write(len(content).to_bytes(_LENGTH, "little"))
+    # Apart: both in one would copy what may be a GiB.
+    pipe.write(content)
     pipe.flush()
 
 

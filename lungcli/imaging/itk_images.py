@@ -40,34 +40,40 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Values of type `kind` (numpy's name), or why there are none; neither where the file is damaged."""
+    """Values of type `kind` (numpy's name), and where each axis of `shape` runs; or why there are none.
+
+    Neither where the file is damaged.
+    """
 
     kind: str = ""
     shape: tuple[int, ...] = ()
-    values: bytes = b""
+    towards: str = ""
+    # Not copied out of the reply, of which it is nearly all.
+    values: memoryview = memoryview(b"")
     problem: str = ""
 
 
-def read(source: Path | bytes, name: str, shown: str) -> NDArray[Any]:
-    """Return the values of a volume as stored: slices, rows and columns run to the patient's head, back and left.
+def read(source: Path | bytes, name: str, shown: str) -> tuple[NDArray[Any], str]:
+    """Return the values of a volume, those of more than 16 bits as float32, and where each of the three axes runs.
 
-    So do the nearest axes of an oblique one. `name` tells its kind, and messages call it `shown`. Raises
-    UnreadableInputError, also where SimpleITK is not installed.
+    That is to the patient's R(ight) or L(eft), A(nterior) or P(osterior), S(uperior) or I(nferior), as in `SPL`; of an
+    oblique one the nearest. `name` tells its kind, and messages call it `shown`. Raises UnreadableInputError, also
+    where SimpleITK is not installed.
     """
-    content = source if isinstance(source, bytes) else content_of(source, shown)
+    header = source[:_HEADER] if isinstance(source, bytes) else content_of(source, shown, _HEADER)
     if importlib.util.find_spec("SimpleITK") is None:
         raise UnreadableInputError(
             f"cannot read {shown}: MetaImage and NRRD need the extra `volumes`, which is not installed",
             "install it: pip install 'lungcli[volumes]'; or export the volume as NIfTI",
         )
     suffix = PurePath(name).suffix.lower()
-    problem = _header_problem(content[:_HEADER], suffix, source)
+    problem = _header_problem(header, suffix, source)
     reply = _Reply(problem=problem) if problem else _asked(source, suffix, shown)
     if reply.problem:
         raise UnreadableInputError(
             f"cannot read {shown}: {reply.problem}", "name one CT volume, or its slices as DICOM"
         )
-    return np.frombuffer(reply.values, dtype=reply.kind).reshape(reply.shape)
+    return np.frombuffer(reply.values, dtype=reply.kind).reshape(reply.shape), reply.towards
 
 
 def _header_problem(header: bytes, suffix: str, source: Path | bytes) -> str:
@@ -139,8 +145,13 @@ def _read(path: str, suffix: str) -> _Reply:
     # Of 8 bytes at most.
     if int(np.prod(size, dtype=np.int64)) * 8 > MAX_BYTES:
         return _Reply(problem="it is larger than 1 GiB")
-    values = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(reader.Execute(), "LPS"))
-    return _Reply(kind=values.dtype.str, shape=values.shape, values=values.tobytes())
+    if reader.GetPixelID() not in (SimpleITK.sitkInt8, SimpleITK.sitkUInt8, SimpleITK.sitkInt16, SimpleITK.sitkUInt16):
+        # As slices are looked at, and half as much of 64 bits.
+        reader.SetOutputPixelType(SimpleITK.sitkFloat32)
+    towards = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
+    values = SimpleITK.GetArrayFromImage(reader.Execute())
+    # SimpleITK names the axis first that numpy has last.
+    return _Reply(kind=values.dtype.str, shape=values.shape, towards=towards[::-1], values=values.data)
 
 
 if __name__ == "__main__":

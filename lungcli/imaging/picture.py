@@ -88,8 +88,8 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def content_of(path: Path, shown: str) -> bytes:
-    """Return the bytes of a file that messages call `shown`. Raises UnreadableInputError."""
+def content_of(path: Path, shown: str, first: int = -1) -> bytes:
+    """Return the bytes of a file that messages call `shown`, or the `first` so many. Raises UnreadableInputError."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -98,7 +98,10 @@ def content_of(path: Path, shown: str) -> bytes:
             raise UnreadableInputError(f"cannot read {shown}: it is not a file", "name a picture")
         if status.st_size > MAX_BYTES:
             raise UnreadableInputError(f"cannot read {shown}: it is larger than 1 GiB", "name one slice, not a volume")
-        return path.read_bytes()
+        if first < 0:
+            return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(first)
     except FileNotFoundError as error:
         raise UnreadableInputError(f"cannot read {shown}: there is no such file", "check the path") from error
     except PermissionError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -60,9 +61,15 @@ def opened(source: Path | bytes, name: str, shown: str) -> Volume:
     `name` tells its kind.
     """
     if name.lower().endswith(itk_images.SUFFIXES):
-        # Its axes run to the head, the back and the left of the patient.
-        values = itk_images.read(source, name, shown)
-        volume = Volume(values=values, axes=(2, 1, 0), flips=(True, True, False))
+        values, towards = itk_images.read(source, name, shown)
+        right, front, head = (re.search(letters, towards) for letters in ("R|L", "A|P", "S|I"))
+        if not (right and front and head):
+            raise damaged(shown)
+        volume = Volume(
+            values=values,
+            axes=(right.start(), front.start(), head.start()),
+            flips=(right[0] == "L", front[0] == "P", head[0] == "I"),
+        )
     else:
         volume = _nifti(source, shown)
     check_size(volume.values.shape[volume.axes[0]], volume.values.shape[volume.axes[1]], shown)

@@ -18,13 +18,13 @@ from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import folders, safe_zip
 from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
-from lungcli.imaging import dicom, privacy, volumes
+from lungcli.imaging import containers, dicom, privacy, timed_reading, volumes
+from lungcli.imaging.containers import Container
 from lungcli.imaging.dicom import Header
 from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import PLAIN_BYTES, is_plain, read
 from lungcli.imaging.picture import MAX_SLICE_BYTES, Picture, printable
-from lungcli.predict import containers, files, timed_reading
-from lungcli.predict.containers import Container
+from lungcli.predict import files
 
 Source = Path | bytes | Callable[[], Picture]
 

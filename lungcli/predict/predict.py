@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
 from lungcli.core.recipe import Resize
-from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features
+from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features, timed_reading
 from lungcli.imaging.lung_segmentation import LungSegmentation
 from lungcli.imaging.ood import Rejection
 from lungcli.imaging.ood_features import Features
@@ -33,7 +33,7 @@ from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import tta
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.modelfile.model_file import Model
-from lungcli.predict import ensemble, timed_reading
+from lungcli.predict import ensemble
 from lungcli.predict.ensemble import MemberPrediction, ModelOrEnsemble
 from lungcli.predict.inputs import Item
 

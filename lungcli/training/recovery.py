@@ -17,7 +17,6 @@ from lungcli.training.checkpoint import Position
 MOST_HALVINGS = 3
 # Batch normalisation needs two slices for its statistics.
 _FEWEST_SLICES = 2
-_SHORTAGES = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc")
 
 
 class DivergedError(Exception):
@@ -26,13 +25,6 @@ class DivergedError(Exception):
     def __init__(self, what: str, batch: int) -> None:
         super().__init__(what)
         self.batch = batch
-
-
-def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether CPU or GPU memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in _SHORTAGES)
 
 
 def halve_learning_rate(

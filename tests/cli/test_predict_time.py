@@ -8,11 +8,11 @@ from typer.testing import CliRunner, Result
 
 from lungcli.cli.app import app
 from lungcli.core.worker_process import WorkerProcess
-from lungcli.predict import timed_reading
+from lungcli.imaging import timed_reading
 from tests.imaging import dicoms, test_volumes
 from tests.imaging.pictures import png
+from tests.imaging.test_timed_reading import FRAMES
 from tests.modelfile import graphs
-from tests.predict.test_timed_reading import FRAMES
 
 
 @pytest.fixture

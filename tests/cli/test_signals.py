@@ -64,10 +64,15 @@ def test_an_unexpected_error_says_what_was_being_done(
     assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in stderr
 
 
-def test_too_little_memory_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "shortage", [MemoryError(), RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)")]
+)
+def test_too_little_memory_says_so(
+    shortage: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def starve(**_: object) -> None:
         with during("while preparing slice.png"):
-            raise MemoryError
+            raise shortage
 
     monkeypatch.setattr(app, "app", starve)
     assert app._code() == 1

@@ -129,6 +129,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory."),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("could not create a primitive"),
     ],
     ids=lambda error: type(error).__name__,
 )

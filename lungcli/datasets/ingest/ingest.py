@@ -19,8 +19,7 @@ from lungcli.datasets.ingest import dicom_identity, folder_layout, source_files
 from lungcli.datasets.ingest.source_files import Content
 from lungcli.datasets.manifest import Manifest, Rejected, Slice, Source
 from lungcli.datasets.splits import Part
-from lungcli.imaging import ood, ood_features
-from lungcli.imaging.image_io import read
+from lungcli.imaging import ood, ood_features, timed_reading
 from lungcli.imaging.picture import Picture, printable
 
 SOURCE = "SOURCE.txt"
@@ -152,7 +151,7 @@ def _ingest_file(
     try:
         with during(f"while reading {shown}"):
             content = source_files.read_content(item.content, shown)
-            picture = read(content, name=shown)
+            picture = timed_reading.read_within(content, shown)
     except UnreadableInputError as error:
         return Rejected(path=shown, reason=error.message.removeprefix(f"cannot read {shown}: "))
     if guarded and picture.region:
@@ -194,7 +193,7 @@ def _doubt(shown: str, picture: Picture) -> Rejected | None:
 def _with_mask(into: Path, item: Slice, mask: Mask) -> Slice | Rejected:
     try:
         content = source_files.read_content(mask.content, mask.origin)
-        size = read(content, name=mask.origin, colour=False).size
+        size = timed_reading.read_within(content, mask.origin).size
     except UnreadableInputError as error:
         return Rejected(path=mask.origin, reason=error.message.removeprefix(f"cannot read {mask.origin}: "))
     if size != item.size:

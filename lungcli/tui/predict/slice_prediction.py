@@ -10,6 +10,7 @@ import numpy as np
 
 from lungcli.core import runs
 from lungcli.core.errors import LungcliError, ModelFileError, UnreadableInputError
+from lungcli.imaging import timed_reading
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain, inputs, predict, series
@@ -66,18 +67,20 @@ def _candidates() -> Iterator[Path]:
 
 def read_slice(item: Item, model: Model | None) -> ShownSlice:
     """Read one slice and predict its class. What cannot be read becomes a Failure."""
+    item = inputs.plain_here(item)
     if model is None:
-        picture = predict.opened(item)
+        picture = predict.opened(item, timed_reading.SECONDS)
         if isinstance(picture, Failure):
             return ShownSlice(pixels=None, outcome=picture)
         return ShownSlice(pixels=image_ops.on_screen(picture.grey), outcome=None)
-    outcome, capture = predict.capture_and_predict(item, model, capture=True)
+    outcome, capture = predict.capture_and_predict(item, model, capture=True, seconds=timed_reading.SECONDS)
     return ShownSlice(pixels=image_ops.on_screen(capture.image.grey) if capture.image else None, outcome=outcome)
 
 
 def heat_map(item: Item, model: Model, label: str) -> HeatMap | None:
     """Explain a class, or the predicted one where `label` is empty; None where there is no prediction."""
-    outcome, capture = predict.capture_and_predict(item, model, capture=True)
+    item = inputs.plain_here(item)
+    outcome, capture = predict.capture_and_predict(item, model, capture=True, seconds=timed_reading.SECONDS)
     if not isinstance(outcome, Prediction) or not capture.image:
         return None
     explained = explain.explained(model, capture.image, label or outcome.label)
@@ -128,7 +131,7 @@ def slices_from(path: Path) -> tuple[list[Item], int]:
         raise UnreadableInputError(f"there is no file or folder {path}", "check the path")
     if path.suffix.lower() == ".zip":
         raise UnreadableInputError(f"{path} is not unpacked", f"lungcli predict {shlex.quote(str(path))}, or unpack it")
-    naming = inputs.Naming()
+    naming = inputs.Naming(seconds=timed_reading.SECONDS)
     if path.is_file():
         items = list(inputs.beside(path, naming))
         at = next((place for place, item in enumerate(items) if item.source == path), None)

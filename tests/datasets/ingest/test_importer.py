@@ -19,6 +19,7 @@ from PIL import Image
 from lungcli.core import paths
 from lungcli.core.errors import LungcliError, NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
+from lungcli.core.worker_process import WorkerProcess
 from lungcli.datasets import manifest, split_files, splits
 from lungcli.datasets.atomic_dir import LOCKS
 from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, source_files
@@ -713,6 +714,29 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = import_dataset(source)
 
     assert reasons(made) == {"benign/locked.png": "permission denied"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(TimeoutError, "it takes more than 10 s"), (EOFError, "its decoder ends or needs too much memory")],
+)
+def test_a_picture_that_hangs_or_ends_its_decoder_is_named(
+    error: type[Exception], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = io.BytesIO()
+    Image.open(io.BytesIO(png(8))).save(slow, "TIFF")
+    source = write(tmp_path / "x", PLAIN | {"benign/slow.tif": slow.getvalue()})
+    assert len(import_dataset(source, name="whole").slices) == 4
+
+    def ask(_: WorkerProcess, __: bytes, ___: float) -> bytes:
+        raise error
+
+    monkeypatch.setattr(WorkerProcess, "ask", ask)
+
+    made = import_dataset(source)
+
+    assert reasons(made) == {"benign/slow.tif": reason}
+    assert len(made.slices) == 3
 
 
 def test_linked_class_folders_are_followed_without_loops(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from PIL import Image
 
 from lungcli.core import package_data
 from lungcli.core.errors import ModelFileError, UnreadableInputError
+from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging import timed_reading
 from lungcli.modelfile import model_file, model_paths
 from lungcli.predict.inputs import Item
 from lungcli.predict.predict import Failure, Prediction, Refusal
@@ -111,6 +113,24 @@ def test_a_slice_is_read_with_its_picture_and_prediction(tmp_path: Path) -> None
         broken = slice_prediction.read_slice(Item(shown="b.png", source=tmp_path / "b.png"), used)
         assert isinstance(broken.outcome, Failure)
         assert broken.pixels is None
+
+
+def test_a_picture_that_takes_too_long_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_file.load(graphs.model_file(tmp_path / "m.onnx"), threads=1)
+    stage.picture(tmp_path / "a.tif")
+    (item,), _ = slice_prediction.slices_from(tmp_path)
+    assert isinstance(slice_prediction.read_slice(item, model).outcome, Prediction)
+
+    def ask(_: WorkerProcess, __: bytes, seconds: float) -> bytes:
+        assert seconds == timed_reading.SECONDS
+        raise TimeoutError
+
+    monkeypatch.setattr(WorkerProcess, "ask", ask)
+    for used in (model, None):
+        slow = slice_prediction.read_slice(item, used).outcome
+        assert isinstance(slow, Failure)
+        assert "it takes more than" in slow.reason
+    assert slice_prediction.heat_map(item, model, "") is None
 
 
 def test_a_refused_picture_is_shown_all_the_same(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging import containers, timed_reading
 from lungcli.imaging.picture import Picture
-from lungcli.predict import containers, timed_reading
 from lungcli.predict.inputs import Item
 from tests.imaging import dicoms, pictures, test_volumes
 

@@ -16,14 +16,14 @@ import numpy as np
 from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
+from lungcli.imaging import containers
+from lungcli.imaging.containers import Container
 from lungcli.imaging.hounsfield import GreyScale
-from lungcli.imaging.image_io import read
+from lungcli.imaging.image_io import is_plain, read
 from lungcli.imaging.picture import Picture, printable
-from lungcli.predict import containers
-from lungcli.predict.containers import Container
 
 SECONDS = 10.0
-"""What a picture may take; the largest there may be takes 2 to 4 s."""
+"""What a picture may take; the largest slice there may be takes 2 to 4 s, and as noise in JPEG 2000 more."""
 
 # Enough for 64 million pixels as they are decoded, several times over.
 _MOST_BYTES = 4 << 30
@@ -91,6 +91,14 @@ def read_timed(source: Path | bytes, shown: str, scale: GreyScale | None, second
     return _picture(_ask(request, None, printable(shown), seconds))
 
 
+def read_within(content: bytes, shown: str, seconds: float = SECONDS) -> Picture:
+    """Read a picture in this process where that takes a second or two, see `is_plain`, or within so many seconds.
+
+    Raises UnreadableInputError.
+    """
+    return read(content, shown) if is_plain(content, shown) else read_timed(content, shown, None, seconds)
+
+
 def opened(source: Path | bytes, name: str, shown: str, seconds: float) -> Container:
     """Open a file of many slices as `containers.opened` does, where opening and each slice take so many seconds."""
     path, content = _where(source)
@@ -134,7 +142,7 @@ def _ask(request: _Request, container: _Source | None, shown: str, seconds: floa
         reader.holds = (container if reply.is_open else None) if container else held
     except TimeoutError as error:
         raise UnreadableInputError(
-            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: --timeout SECONDS"
+            f"cannot read {shown}: it takes more than {seconds:g} s", "allow it more: lungcli predict --timeout SECONDS"
         ) from error
     except EOFError as error:
         raise UnreadableInputError(
@@ -153,7 +161,7 @@ def _reader(container: _Source | None) -> _Reader:
         if _idle:
             held = (at for at, reader in enumerate(_idle) if container and reader.holds is container)
             return _idle.pop(next(held, -1))
-    reader = _Reader(process=WorkerProcess("lungcli.predict.timed_reading"))
+    reader = _Reader(process=WorkerProcess("lungcli.imaging.timed_reading"))
     atexit.register(reader.process.end)
     return reader
 
