@@ -82,7 +82,7 @@ def test_a_small_screen_shows_warnings_and_what_goes_on_below_the_models(monkeyp
     for number in range(4):
         stage.run(f"run-{number}")
     warnings = (comparison_table.RANDOM_SPLIT, comparison_table.SYNTHETIC)
-    monkeypatch.setattr(table, "notes", lambda entries, trials: warnings)
+    monkeypatch.setattr(table, "notes", lambda *_, **__: warnings)
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         await press(pilot, "3")
