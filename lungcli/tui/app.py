@@ -82,7 +82,7 @@ def named_colours(name: str) -> TerminalTheme:
     return TerminalTheme(ground, text, colours, colours)
 
 
-EVERYWHERE = "everywhere"
+HERE, MOVING, EVERYWHERE = "here", "moving", "everywhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,12 +237,22 @@ class Dashboard(QuietApp):
         areas: dict[str, dict[str, tuple[str, str, str]]] = {}
         for node, binding, enabled, tooltip in self.screen.active_bindings.values():
             if enabled and binding.description and not binding.system and node is not self.screen:
-                area = binding.group.description if binding.group else EVERYWHERE if node is self else "here"
+                area = (
+                    binding.group.description
+                    if binding.group
+                    else EVERYWHERE
+                    if node is self
+                    else MOVING
+                    if _is_textual(node)
+                    else HERE
+                )
                 keys = areas.setdefault(area, {})
                 shown, *_ = keys.get(binding.action, ("",))
                 key = self.get_key_display(binding)
                 keys[binding.action] = (f"{shown} {key}" if key not in shown else shown, binding.description, tooltip)
-        self.push_screen(dialogs.Help({area: tuple(keys.values()) for area, keys in areas.items()}))
+        # What moves about in a table is known: below what the view can do.
+        ordered = sorted(areas, key=lambda area: (area == EVERYWHERE, area == MOVING))
+        self.push_screen(dialogs.Help({area: tuple(areas[area].values()) for area in ordered}))
 
     def action_theme(self) -> None:
         names = [theme.name for theme in THEMES]
@@ -264,3 +274,8 @@ class Dashboard(QuietApp):
                     await self.run_action(action, node)  # type: ignore[arg-type]
 
                 yield SystemCommand(binding.description, tooltip or self.get_key_display(binding), act)
+
+
+def _is_textual(node: object) -> bool:
+    """Whether a widget is Textual's own, such as a table."""
+    return type(node).__module__.startswith("textual.")

@@ -6,8 +6,10 @@ from textual.pilot import Pilot
 
 from lungcli.tui import settings
 from lungcli.tui.app import TABS, THEMES, Dashboard, named_colours
+from lungcli.tui.models import table
 from lungcli.tui.widgets.dialogs import Help
-from tests.tui import fakes
+from lungcli.views import comparison_table
+from tests.tui import fakes, stage
 from tests.tui.pilots import drive, press, screen
 
 
@@ -57,3 +59,39 @@ def test_help_is_by_area_each_with_its_keys() -> None:
         assert not any("Focus Next" in line for line in lines)
 
     drive(script, size=(120, 70))
+
+
+def test_help_tells_the_keys_of_a_view_before_those_of_any_table() -> None:
+    stage.run()
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "3", "question_mark")
+        lines = screen(app)
+        here, moving, everywhere = (
+            next(number for number, line in enumerate(lines) if f"│ {area} " in line)
+            for area in ("here", "moving", "everywhere")
+        )
+        assert here < moving < everywhere
+        assert any("│ space " in line and "Mark" in line for line in lines[here:moving])
+        assert any("Cursor down" in line for line in lines[moving:everywhere])
+
+    drive(script, size=(120, 70))
+
+
+def test_a_small_screen_shows_warnings_and_what_goes_on_below_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        stage.run(f"run-{number}")
+    warnings = (comparison_table.RANDOM_SPLIT, comparison_table.SYNTHETIC)
+    monkeypatch.setattr(table, "notes", lambda *_, **__: warnings)
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        await press(pilot, "3")
+        lines = screen(app)
+        assert all(any(f"! {text[:20]}" in line for line in lines) for text in warnings)
+        status = app.query_one("ModelsView .status").region
+        assert status.height > 0
+        assert status.bottom <= 23
+        await press(pilot, "c")
+        assert any("space ticks · enter takes · esc leaves" in line for line in screen(app))
+
+    drive(script, size=(80, 24))

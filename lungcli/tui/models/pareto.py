@@ -17,9 +17,9 @@ FRONT, BEATEN, RANDOM, OTHER, INTERVAL = "●", "○", "◇", "·", "┊"
 _MEANINGS = {
     FRONT: "on the front",
     BEATEN: "behind it",
-    RANDOM: "random split: flatters",
-    OTHER: "evaluated on other slices",
-    INTERVAL: "95 % interval of the row",
+    RANDOM: "random split",
+    OTHER: "other slices",
+    INTERVAL: "95 % interval",
 }
 _LEFT = 8
 _BELOW = 2

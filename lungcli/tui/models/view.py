@@ -57,6 +57,7 @@ class ModelsView(View):
     ModelsView #warnings { height: auto; padding: 0 1; color: $warning; text-style: bold; }
     ModelsView .status { max-height: 2; }
     ModelsView #beside { width: 2fr; height: 1fr; padding: 0 1; }
+    ModelsView.-narrow #models { max-height: 40%; }
     ModelsView.-narrow #beside { display: none; }
     ModelsView.-empty #models, ModelsView.-empty #below { display: none; }
     """

@@ -30,7 +30,7 @@ class Dialog(ModalScreen[T | None]):
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $background 60%; }
     Dialog > .frame { border: round $accent; padding: 0 1; background: $surface; }
-    Dialog > .frame { width: auto; min-width: 36; max-width: 96%; height: auto; max-height: 92%; }
+    Dialog > .frame { width: auto; min-width: 46; max-width: 96%; height: auto; max-height: 92%; }
     Dialog > .question { width: 64; padding: 1 2; }
     Dialog > .sheet { width: 96%; max-width: 110; }
     Dialog .sheet Static { width: 100%; height: auto; }

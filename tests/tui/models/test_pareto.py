@@ -78,6 +78,13 @@ def test_the_legend_explains_only_what_is_drawn() -> None:
     assert pareto.legend(POINTS[:2]) == "● on the front"
 
 
+def test_all_of_the_legend_has_room_in_80_columns() -> None:
+    every = [*POINTS, Point(name="else", cost=9e6, score=0.5, fair=False)]
+    assert "interval" in pareto.legend(every)
+    assert "other" in pareto.legend(every)
+    assert len(pareto.legend(every)) <= 76
+
+
 def test_nothing_to_draw_and_no_room() -> None:
     assert not pareto.plot([], 80, 20, "MB")
     assert not pareto.plot(POINTS, 12, 20, "MB")
