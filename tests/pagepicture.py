@@ -1,4 +1,4 @@
-"""Draw the README's picture of the page: the bundled model's predictions of two phantoms, in the system's Chromium.
+"""Draw the README's picture of the page: two slices and their predictions, in the system's Chromium.
 
 Run with the extras `web` and `browser`: python -m tests.pagepicture FILE
 """
@@ -10,22 +10,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lungcli.datasets.phantom import dataset
+from lungcli.core import package_data
 from lungcli.modelfile import model_paths
 from lungcli.web import app
 from tests.web.test_app import Served, free_port
 from tests.web.test_browser import CHROMIUM
 
-SIZE = (1200, 640)
-# One of few phantoms that the bundled model does not refer: it has learned from real slices alone.
-SEED, SLICES, NAME = 6, 60, "p007"
+SIZE = (1200, 860)
 
 
-def drawn(into: Path) -> list[Path]:
-    """Save a phantom with a malignant nodule, and the same with its greys turned round, which the guard refuses."""
-    patient = next(patient for patient in dataset.patients(SLICES, SEED) if patient.name == NAME)
-    pixels = dataset.render(patient, patient.positions()[0])
-    files = [into / "drawn-phantom-malignant.png", into / "drawn-phantom-inverted.png"]
+def slices(into: Path) -> list[Path]:
+    """Save the malignant slice that comes with the program, and the same with its greys inverted, which is refused."""
+    pixels = np.asarray(Image.open(package_data.slices()["malignant"]).convert("L"))
+    files = [into / "malignant.png", into / "inverted.png"]
     for path, greys in zip(files, (pixels, np.uint8(255) - pixels), strict=True):
         Image.fromarray(greys).save(path)
     return files
@@ -54,7 +51,7 @@ def main() -> None:
     served.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            shoot(f"http://127.0.0.1:{served.service.port}/", drawn(Path(folder)), Path(sys.argv[1]))
+            shoot(f"http://127.0.0.1:{served.service.port}/", slices(Path(folder)), Path(sys.argv[1]))
     finally:
         served.end()
 

@@ -1,6 +1,6 @@
-"""Draw the README's pictures of the dashboard from the runs of this machine, with phantoms for slices.
+"""Draw the README's pictures of the dashboard from the runs of this machine, and of the slices that ship.
 
-Run: lungcli data phantom; python -m tests.pictures FOLDER
+Run: lungcli data phantom --slices 360; lungcli compress --recipe phantoms; python -m tests.pictures FOLDER
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from lungcli.datasets import manifest
+from lungcli.core import package_data
 from lungcli.tui.app import Dashboard
 from lungcli.tui.predict.view import PredictView
 from tests.tui import pictures as drawing
@@ -18,9 +18,9 @@ from tests.tui import pictures as drawing
 SCREENS: tuple[tuple[str, tuple[int, int], tuple[str, ...]], ...] = (
     ("runs", (150, 42), ()),
     ("models", (150, 42), ("3", "down", "p")),
-    ("predict", (110, 32), ("4", "h")),
+    ("predict", (110, 32), ("4", "down", "h")),
 )
-SLICES = Path("slices/malignant")
+SLICES = Path("slices")
 
 
 async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...], into: Path) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     # Slices in half blocks need colours, whatever the terminal at hand.
     os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     # A path from here on tells nothing of the machine.
-    os.chdir(manifest.folder("phantom"))
+    os.chdir(package_data.slices()["malignant"].parent.parent)
     for name, size, keys in SCREENS:
         asyncio.run(draw(name, size, keys, into))
 

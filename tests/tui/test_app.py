@@ -8,7 +8,7 @@ from lungcli.tui import settings
 from lungcli.tui.app import TABS, THEMES, Dashboard, named_colours
 from lungcli.tui.models import table
 from lungcli.tui.widgets.dialogs import Help
-from lungcli.views import comparison_table
+from lungcli.views import evaluation
 from tests.tui import fakes, stage
 from tests.tui.pilots import drive, press, screen
 
@@ -81,7 +81,7 @@ def test_help_tells_the_keys_of_a_view_before_those_of_any_table() -> None:
 def test_a_small_screen_shows_warnings_and_what_goes_on_below_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         stage.run(f"run-{number}")
-    warnings = (comparison_table.RANDOM_SPLIT, comparison_table.SYNTHETIC)
+    warnings = (evaluation.RANDOM_SPLIT, evaluation.SYNTHETIC)
     monkeypatch.setattr(table, "notes", lambda *_, **__: warnings)
 
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:

@@ -89,6 +89,13 @@ def test_one_spike_flattens_no_curve_and_a_level_is_no_reason_to_cut() -> None:
     assert scales.robust_range([[], []]) is None
 
 
+def test_runs_that_differ_by_little_are_all_drawn() -> None:
+    """Memory in GB, as four runs had it."""
+    level, steady = [2.902 + i / 1e6 for i in range(20)], [2.745 + i / 1e4 for i in range(20)]
+    assert scales.robust_range([level, steady]) == (2.745, level[-1])
+    assert scales.robust_range([[*steady, 2.9, *steady]]) == (2.745, 2.9)
+
+
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
 def test_ticks_are_within_and_not_too_many(low: float, span: float, count: int) -> None:
     high = low + span
