@@ -164,7 +164,8 @@ def test_outcomes_as_json_lines(capsys: pytest.CaptureFixture[str], judges: tupl
     first, second = shown(capsys, "jsonl", judges, OF_TWO, REFUSED).splitlines()
     assert first == (
         '{"schema_version":1,"kind":"prediction","source":"a/scan.png","finding":"refer","label":"malignant",'
-        '"probabilities":{"benign":0.125,"malignant":0.75,"normal":0.125},"confidence":0.75,"reliability":null,"indistinct":[],'
+        '"probabilities":{"benign":0.125,"malignant":0.75,"normal":0.125},"confidence":0.75,"reliability":null,'
+        '"reliability_on":"validation slices","indistinct":[],'
         '"model":"tiny + tiny","seconds":0.0123,'
         '"synthetic":true,"referred":true,'
         '"reason":"the models disagree: one.onnx says malignant, two.onnx says benign","guard":0.5,"forced":false,'
