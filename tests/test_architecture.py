@@ -52,6 +52,10 @@ def test_listing_names_starts_no_runtime() -> None:
     assert loaded_after("models", "list").isdisjoint({"numpy", "onnxruntime", "PIL"})
 
 
+def test_reading_model_cards_starts_no_runtime() -> None:
+    assert "onnxruntime" not in loaded_after("models", "card", "bundled")
+
+
 def test_the_arrows_of_the_house_hold() -> None:
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import importlib.metadata
 import platform
 import time
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lungcli.core import cpu, paths, versioned
@@ -133,7 +133,7 @@ def machine() -> dict[str, str]:
         "cores": f"{cpu.physical_cores()} ({cpu.logical_cores()} logical)",
         "flags": " ".join(flag for flag in _INSTRUCTIONS if flag in (cpu.flags() or ())),
         "system": f"{platform.system()} {platform.machine()}",
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": importlib.metadata.version("onnxruntime"),
         "python": platform.python_version(),
     }
 

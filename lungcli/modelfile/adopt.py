@@ -311,7 +311,7 @@ def _run(
 ) -> NDArray[np.float32]:
     try:
         values: NDArray[np.float32] = session.run([output], feeds)[0]
-    except trial_run.RUNTIME_ERRORS as error:
+    except trial_run.runtime_errors() as error:
         raise _refusal(net, f"onnxruntime cannot run it: {str(error).strip().partition(chr(10))[0]}") from error
     return values
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lungcli.core import cpu, package_data, paths, versioned
@@ -20,6 +19,7 @@ from lungcli.modelfile.model_card import ModelCard
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
 KEY = "lungcli"
 INPUT, OUTPUT, EVIDENCE = "slice", "logits", "evidence"
@@ -40,7 +40,7 @@ class Model:
     card: ModelCard
     path: Path
     threads: int
-    session: onnxruntime.InferenceSession
+    session: "onnxruntime.InferenceSession"
     averages: bool = False
 
     def logits(self, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ class Model:
     def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
             values: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
-        except trial_run.RUNTIME_ERRORS as error:
+        except trial_run.runtime_errors() as error:
             raise _cannot_run(self.path, error) from error
         if values.shape[:2] != (len(slices), len(self.card.classes)) or not np.isfinite(values).all():
             raise ModelFileError(
@@ -187,8 +187,10 @@ def load(path: Path, threads: int = 0) -> Model:
     return Model(card=card, path=path, threads=threads, session=session)
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int) -> "onnxruntime.SessionOptions":
     """Return the options of every session: what is proved and timed runs as what predicts."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads
@@ -198,12 +200,14 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def start(content: bytes, path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+def start(content: bytes, path: Path, options: "onnxruntime.SessionOptions") -> "onnxruntime.InferenceSession":
     """Start the runtime on the CPU from the bytes of `path`. Raises ModelFileError when it refuses them."""
+    import onnxruntime
+
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except trial_run.RUNTIME_ERRORS as error:
+    except trial_run.runtime_errors() as error:
         raise _cannot_run(path, error) from error
 
 
@@ -267,7 +271,7 @@ def _checked_card(content: memoryview, path: Path) -> ModelCard:
     return card
 
 
-def _require_signature(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> None:
+def _require_signature(session: "onnxruntime.InferenceSession", card: ModelCard, path: Path) -> None:
     try:
         inputs = [(item.name, item.type, item.shape[1:]) for item in session.get_inputs()]
         produced = [(item.name, item.type, item.shape) for item in session.get_outputs()]

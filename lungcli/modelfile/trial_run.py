@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from lungcli.core import paths
 from lungcli.core.errors import UsageError
@@ -31,16 +29,14 @@ _KNOWN = "known-models.txt"
 _MOST_KNOWN = 1 << 22
 REFUSED = 3
 
-# The runtime's exceptions share no class of their own.
-RUNTIME_ERRORS: tuple[type[Exception], ...] = (
-    *(
-        error
-        for error in vars(onnxruntime_pybind11_state).values()
-        if isinstance(error, type) and issubclass(error, Exception)
-    ),
-    RuntimeError,
-    ValueError,
-)
+
+@functools.cache
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of ONNX Runtime, which share no class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
+    own = (error for error in vars(onnxruntime_pybind11_state).values() if isinstance(error, type))
+    return (*(error for error in own if issubclass(error, Exception)), RuntimeError, ValueError)
 
 
 def require(content: bytes) -> None:
@@ -110,6 +106,8 @@ def _known() -> set[str]:
 
 def serve() -> None:
     """Load the model file on stdin and run it once; end with a code and, where it fails, the reason on stdout."""
+    import onnxruntime
+
     content = sys.stdin.buffer.read()
     # The runtime prints there as well, in several lines, when it tries again what has failed.
     said, sys.stdout = sys.stdout, sys.stderr
@@ -129,7 +127,7 @@ def serve() -> None:
         session.run(None, fed)
     except MemoryError:
         os._exit(1)
-    except RUNTIME_ERRORS as error:
+    except runtime_errors() as error:
         line = str(error).strip().partition("\n")[0][:500]
         said.write(line)
         said.flush()

@@ -16,7 +16,7 @@ from lungcli.core import cpu, paths
 from lungcli.core.errors import ModelFileError, UsageError
 from lungcli.modelfile import graph_rules, onnx_wire
 from lungcli.modelfile.model_file import INPUT
-from lungcli.modelfile.trial_run import RUNTIME_ERRORS
+from lungcli.modelfile.trial_run import runtime_errors
 
 if TYPE_CHECKING:
     import onnx
@@ -232,7 +232,7 @@ def _scratch(net: str) -> Iterator[Path]:
         ):
             tempfile.tempdir = str(folder)
             yield folder
-    except RUNTIME_ERRORS as error:
+    except runtime_errors() as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelFileError(f"cannot quantize {net}: {reason}", "export the net again") from error
     finally:
