@@ -163,7 +163,7 @@ def folded() -> onnx.ModelProto:
 
 def endless() -> onnx.ModelProto:
     """Little memory, and no end of work."""
-    names = ["wide", *(f"c{i}" for i in range(4000))]
+    names = ["wide", *(f"c{i}" for i in range(15_000))]
     start = helper.make_node("Conv", ["float", "first"], ["wide"])
     nodes = [helper.make_node("Conv", [a, "w"], [b], pads=[7] * 4) for a, b in pairwise(names)]
     weights = (floats("first", 32, 1, 1, 1), floats("w", 32, 32, 15, 15), ints("places", 2, 3))
