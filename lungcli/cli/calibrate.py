@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 _WIDTH = 20
 _SHARE = {"min": 0, "max": 1}
-_FITTED = ("temperature", "calibration", "operating_point", "reliability", "separability", "referral", "risk_coverage")
+_FITTED = (
+    "temperature",
+    "calibration",
+    "operating_point",
+    "reliability",
+    "separability",
+    "referral",
+    "risk_coverage",
+    "chosen_on",
+)
 
 
 TargetSpecificity = Annotated[
@@ -73,9 +82,9 @@ def calibrate(
     """Fit temperature, operating point and referral threshold.
 
     All are fitted on validation slices and stored in the model file. Without a target, a final fit keeps what was
-    chosen on institutions left out. The operating point is the least probability that makes a
-    slice suspicious; without a target it keeps a specificity of 0.95 with data of several institutions, else of 0.9.
-    The referral threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
+    chosen on institutions left out. The operating point is the least probability that makes a slice suspicious;
+    without a target it keeps a specificity of 0.95 with data of several institutions, else of 0.9. The referral
+    threshold is the smallest that halves the errors, and refers at most two fifths of the slices.
     The test part, where there is one, is evaluated, never fitted on.
 
     \b
@@ -112,6 +121,8 @@ def calibrate(
         show(card, test_result)
         if card.operating_point:
             show_operating_point(card.operating_point, card.chosen_on, findings)
+    if card.chosen_on != "validation slices":
+        console.info("kept as institutions left out decided; with a target, it is fitted on validation slices")
     console.info(f"written into {output or model_paths.name_of(path)}: temperature, operating point and referral")
 
 

@@ -212,12 +212,13 @@ def calibrated_card(
     """Return the card of `model` with temperature, operating point and referral fitted on its validation part.
 
     Targets that are not given are those in the card, or the defaults. Without any, what was chosen on institutions left
-    out stays. Raises UsageError when `run_data` is split
-    otherwise than the data it was trained on, or has no slices of a target.
+    out stays. Raises UsageError when `run_data` is split otherwise than the data it was trained on, or has no slices of
+    a target.
     """
     from lungcli.evaluation import evaluate
 
     card = model.card
+    check_own_split(card, model.path, run_data)
     if card.chosen_on != "validation slices" and referral_target is None and operating_target is None:
         return card
     if referral_target is None:
@@ -225,7 +226,6 @@ def calibrated_card(
     if operating_target is None:
         point = card.operating_point
         operating_target = point.target if point else calibrate.default_target(run_data.manifest.institutions())
-    check_own_split(card, model.path, run_data)
     validation = np.array(run_data.split.val, dtype=np.int64)
     labels = np.array(run_data.manifest.labels(), dtype=np.int64)[validation]
     card = with_seen(card, run_data)

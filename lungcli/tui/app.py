@@ -237,15 +237,8 @@ class Dashboard(QuietApp):
         areas: dict[str, dict[str, tuple[str, str, str]]] = {}
         for node, binding, enabled, tooltip in self.screen.active_bindings.values():
             if enabled and binding.description and not binding.system and node is not self.screen:
-                area = (
-                    binding.group.description
-                    if binding.group
-                    else EVERYWHERE
-                    if node is self
-                    else MOVING
-                    if _is_textual(node)
-                    else HERE
-                )
+                own = EVERYWHERE if node is self else MOVING if _is_textual(node) else HERE
+                area = binding.group.description if binding.group else own
                 keys = areas.setdefault(area, {})
                 shown, *_ = keys.get(binding.action, ("",))
                 key = self.get_key_display(binding)

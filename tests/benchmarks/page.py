@@ -8,16 +8,16 @@ page makes one of each slice that it predicts.
 """
 
 import contextlib
-import json
 import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import requests
 
 from lungcli.core import package_data
 from lungcli.modelfile import model_paths
@@ -29,45 +29,28 @@ from tests.web.test_browser import CHROMIUM
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-MANY = 40
+MANY, SECONDS = 40, 600
 
 
 def visit(port: int, files: list[Path]) -> tuple[float, float]:
     """Seconds from the upload of `files` to the first result, and to the last, over HTTP."""
     root, session = f"http://127.0.0.1:{port}", uuid.uuid4().hex
-    with urllib.request.urlopen(f"{root}/config") as answer:
-        parts = json.load(answer)["dependencies"]
+    parts = requests.get(f"{root}/config", timeout=SECONDS).json()["dependencies"]
     number = next(part["id"] for part in parts if [target[1] for target in part["targets"]] == ["upload"])
     start = time.perf_counter()
-    taken = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in _upload(root, files)]
-    _post(f"{root}/gradio_api/queue/join", {"data": [taken, "bundled"], "fn_index": number, "session_hash": session})
+    sent = [("files", (path.name, path.read_bytes())) for path in files]
+    paths = requests.post(f"{root}/gradio_api/upload", files=sent, timeout=SECONDS).json()
+    taken = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths]
+    asked = {"data": [taken, "bundled"], "fn_index": number, "session_hash": session}
+    requests.post(f"{root}/gradio_api/queue/join", json=asked, timeout=SECONDS).raise_for_status()
     first = 0.0
-    with urllib.request.urlopen(f"{root}/gradio_api/queue/data?session_hash={session}") as told:
-        for line in told:
+    events = f"{root}/gradio_api/queue/data?session_hash={session}"
+    with requests.get(events, stream=True, timeout=SECONDS) as answer:
+        for line in answer.iter_lines():
             first = first or (time.perf_counter() - start) * (b"<article" in line)
             if b"process_completed" in line:
                 break
     return first, time.perf_counter() - start
-
-
-def _upload(root: str, files: list[Path]) -> Any:
-    border = uuid.uuid4().hex
-    body = b"".join(
-        f'--{border}\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'.encode()
-        + path.read_bytes()
-        + b"\r\n"
-        for path in files
-    )
-    kind = {"Content-Type": f"multipart/form-data; boundary={border}"}
-    request = urllib.request.Request(f"{root}/gradio_api/upload", body + f"--{border}--\r\n".encode(), kind)
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-
-
-def _post(address: str, fields: dict[str, object]) -> None:
-    request = urllib.request.Request(address, json.dumps(fields).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        answer.read()
 
 
 @contextlib.contextmanager
@@ -78,7 +61,7 @@ def browser() -> Iterator["Page"]:
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = opened.new_page()
-        page.set_default_timeout(600_000)
+        page.set_default_timeout(1000 * SECONDS)
         yield page
         opened.close()
 

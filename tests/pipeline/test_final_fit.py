@@ -119,6 +119,8 @@ def test_what_institutions_left_out_decided_stays_until_another_target_is_given(
     model = model_file.load(path)
     assert stages.calibrated_card(model, run_data) == model.card
     assert stages.calibrated_card(model, run_data, operating_target=TARGET).chosen_on == "validation slices"
+    with pytest.raises(UsageError, match="was trained on another split"):
+        stages.calibrated_card(model, stages.load_run_data(msgspec.structs.replace(recipe, split_seed=1)))
 
 
 def test_some_folds_alone_have_no_final_fit() -> None:

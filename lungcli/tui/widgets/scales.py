@@ -105,7 +105,9 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     power = math.floor(math.log10(rough))
     step = next(factor * 10.0**power for factor in (1, 2, 5, 10) if factor * 10.0**power >= rough * 0.75)
     first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12 - power) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    numbers = range(first, math.floor(high / step + 1e-9) + 1)
+    # Far from zero, a last bit may lie beyond a narrow range.
+    return [min(max(round(i * step, 12 - power), low), high) for i in numbers]
 
 
 def rounded(value: float) -> str:
