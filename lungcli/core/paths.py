@@ -4,6 +4,7 @@ import contextlib
 import errno
 import glob
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -71,25 +72,24 @@ def atomic_replace(path: Path) -> Iterator[Path]:
 
     Raises LungcliError, leaving an earlier `path` as it was, when the disk is full or may not be written.
     """
-    with os_errors_as(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
-    partial = Path(name)
-    if sys.platform == "win32":
-        # A file that is open could not be renamed there.
-        os.close(handle)
-    _try_lock(handle)
+    # Named before it is made: a signal between the two would leave it behind.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
     try:
-        with os_errors_as(path):
+        with os_errors_as(path), contextlib.ExitStack() as locked:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = locked.enter_context(partial.open("xb"))
+            if sys.platform == "win32":
+                # A file that is open could not be renamed there.
+                locked.close()
+            else:
+                _try_lock(lock.fileno())
             yield partial
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
-            partial.chmod(0o666 & ~_umask())
             partial.replace(path)
     finally:
-        if sys.platform != "win32":
-            os.close(handle)
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 @contextlib.contextmanager
@@ -211,9 +211,3 @@ def _expanded(value: str, variable: str) -> Path:
         return Path(value).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{variable} is {value}, and there is no such home folder", "give a whole path") from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

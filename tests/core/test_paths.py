@@ -36,6 +36,20 @@ def test_an_error_half_way_keeps_the_old_file(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["b.json"]
 
 
+def test_a_signal_that_comes_as_the_file_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(handle: int) -> None:
+        assert list(tmp_path.iterdir())
+        del handle
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paths, "_try_lock", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        paths.atomic_write(tmp_path / "b.json", b"new")
+    assert not list(tmp_path.iterdir())
+
+
 def test_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "b.json"
     paths.atomic_write(target, b"old")
