@@ -23,7 +23,7 @@ from lungcli.modelfile import model_file
 from tests.benchmarks import machine
 
 CALLS = 200
-SAID = ("--classes", "benign,malignant,normal", "--scale", "imagenet", "--resize", "lungs")
+SAID = ("--classes", "benign,malignant,normal", "--scale", "imagenet", "--resize", "lungs", "--activation", "logits")
 GOALS = {"adopt": 2.0, "int8": 1.05, "teacher": 1.3}
 
 
