@@ -173,6 +173,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     positive_class: Annotated[str, Option("Data", "What sensitivity is of, if not malignant", metavar="CLASS")] = ""
     lesions: Annotated[str, Option("Augmentation", "Lesions to transplant", metavar="DATA", choices_from="data")] = ""
     transplants: Annotated[float, Option("Augmentation", "Copies with one, per slice", 0, 1, metavar="SHARE")] = 0.35
+    patches: Annotated[float, Option(None, "Share of the epochs that see patches around lesions", 0, 0.9)] = 0.0
     precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"
     device: Annotated[str, Option("Hardware", "auto, cpu, cuda or mps", metavar="DEVICE")] = "auto"
     threads: Annotated[int, Option("Hardware", "CPU threads; 0: one a core", 0, 1024)] = 0

@@ -28,7 +28,7 @@ from lungcli.training.augmentation import augment
 from lungcli.training.checkpoint import Position
 from lungcli.training.losses.criteria import Criterion
 from lungcli.training.mixup import Targets, mixup
-from lungcli.training.transplant import transplant
+from lungcli.training.transplant import lesion_patches, with_transplants
 
 BEST = "best.safetensors"
 VALIDATION_BATCH = 64
@@ -311,7 +311,7 @@ class TrainStep:
         seed = sampling.seed_of(self.recipe.seed, epoch, batch)
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed + distributed.process_group().rank)
-        slices, labels = self._with_lesions(_slice_tensor(self.data, rows, self.compute), rows, generator)
+        slices, labels = self._batch(rows, epoch, generator)
         slices = augment(slices, self.recipe.augment, generator)
         slices, targets = mixup(slices, labels, self.recipe.mixup, generator)
         slices = slices.contiguous(memory_format=torch.channels_last)
@@ -326,16 +326,20 @@ class TrainStep:
         _average(self.average, self.net, min(self.recipe.ema, (1 + done) / (10 + done)))
         return value, rate
 
-    def _with_lesions(self, slices: Tensor, rows: Ints, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Add copies with a lesion of some slices that are not malignant, and return all with their labels."""
+    def _batch(self, rows: Ints, epoch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Slices of `rows` and their labels, with copies that have a lesion; or, in the first epochs, patches."""
+        slices, lesions = _slice_tensor(self.data, rows, self.compute), self.data.lesions
         labels = torch.from_numpy(self.data.labels[rows]).to(self.compute.device)
-        if self.data.lesions is None:
+        if lesions is None:
             return slices, labels
         malignant = self.data.classes.index(MALIGNANT)
-        hosts = (labels != malignant).nonzero()[:, 0][: round(self.recipe.transplants * len(rows))]
-        changed, masks = transplant(slices[hosts], self.data.lesions, generator)
-        changed = changed[masks.flatten(1).any(dim=1)]
-        return torch.cat([slices, changed]), torch.cat([labels, labels.new_full((len(changed),), malignant)])
+        if epoch < int(self.recipe.patches * self.recipe.epochs):
+            patches, patch_labels = lesion_patches(slices, labels, lesions, malignant, generator)
+            if len(patches):
+                return patches, patch_labels
+        return with_transplants(
+            slices, labels, lesions, malignant, round(self.recipe.transplants * len(rows)), generator
+        )
 
     def _gradients(self, slices: Tensor, targets: Targets, at_a_time: int) -> float:
         """Accumulate the gradients of the batch in micro-batches of `at_a_time` slices; return its mean loss.

@@ -46,6 +46,7 @@ def train(
     """Train the net of `recipe` on labels, or on labels and `teachers`; see `loop.train` for the files in `folder`.
 
     It starts from the weights `start` if given, with their widths; else the recipe may have the head fitted first.
+    Raises UsageError where the recipe asks for patches, and there are no lesions or the net takes no patches.
     """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
@@ -53,6 +54,8 @@ def train(
     net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
     if start:
         checkpoint.load_weights(start, net)
+    if recipe.patches:
+        _require_patches(net, recipe, data)
     labels = torch.from_numpy(data.labels[data.train])
     criterion: criteria.Criterion = criteria.label_loss(recipe, labels, classes)
     if teachers:
@@ -123,6 +126,18 @@ def remove_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of a finished stage: only its weights, a third of their size, are needed later."""
     for name in (checkpoint.EPOCH_CHECKPOINT, checkpoint.STEP_CHECKPOINT):
         (folder / name).unlink(missing_ok=True)
+
+
+def _require_patches(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:
+    hint = "leave `patches` out of the recipe"
+    if data.lesions is None:
+        raise UsageError("patches are cut around lesions, and the recipe names none", f"add --lesions DATA, or {hint}")
+    side = recipe.size // 2
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.zeros(1, 1, side, side))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"{recipe.model} takes no patches of {side} pixels", hint) from error
 
 
 def _fit_head(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:

@@ -30,6 +30,8 @@ _LUNG = (255 * preprocessing.AIR * 0.35, 255 * (preprocessing.AIR + 0.4 * (prepr
 _SMOOTHING = 5
 # Distance of a lesion's centre from what is not lung, as a share of the slice; below it, lung is a rim or a fissure.
 _MARGIN = 0.02
+# Distance of a lesion from the middle of its patch at most, along each side, as a share of the slice.
+_OFF_CENTRE = 0.15
 
 
 def transplant(slices: Tensor, lesions: Lesions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -47,6 +49,45 @@ def transplant(slices: Tensor, lesions: Lesions, generator: torch.Generator) -> 
     ]
     changed, masks = (torch.stack(values)[:, None].to(slices.device) for values in zip(*results, strict=True))
     return changed, masks
+
+
+def with_transplants(
+    slices: Tensor, labels: Tensor, lesions: Lesions, malignant: int, most: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Add copies with a lesion of at most `most` slices that are not malignant: uint8 (M, 1, S, S), labels (M,)."""
+    hosts = (labels != malignant).nonzero()[:, 0][:most]
+    changed, masks = transplant(slices[hosts], lesions, generator)
+    changed = changed[masks.flatten(1).any(dim=1)]
+    return torch.cat([slices, changed]), torch.cat([labels, labels.new_full((len(changed),), malignant)])
+
+
+def lesion_patches(
+    slices: Tensor, labels: Tensor, lesions: Lesions, malignant: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cut patches around transplanted lesions, and the same patches without: uint8 (2M, 1, S/2, S/2), labels (2M,).
+
+    M of the slices (N, 1, S, S) are not malignant and show a lung. A lesion covers four times as much of a patch as of
+    its slice, at a quarter of the cost, so a net learns what one looks like before it searches whole slices for it: the
+    two steps of Shen et al. (1711.05775, section 2).
+    """
+    hosts = (labels != malignant).nonzero()[:, 0]
+    without = slices[hosts]
+    changed, masks = transplant(without, lesions, generator)
+    side, half = slices.shape[-1], slices.shape[-1] // 2
+    reach = round(_OFF_CENTRE * side)
+    offsets = torch.randint(-reach, reach + 1, (len(hosts), 2), generator=generator)
+    shown = masks.flatten(1).any(dim=1).nonzero()[:, 0].tolist()
+    centres = [masks[index, 0].nonzero().float().mean(dim=0).cpu() + offsets[index] for index in shown]
+    corners = [(centre - half / 2).round().int().clamp(0, half).tolist() for centre in centres]
+    patches = [
+        pictures[index, :, top : top + half, left : left + half]
+        for pictures in (changed, without)
+        for index, (top, left) in zip(shown, corners, strict=True)
+    ]
+    if not patches:
+        return slices[:0], labels[:0]
+    lesion_labels = labels.new_full((len(shown),), malignant)
+    return torch.stack(patches), torch.cat([lesion_labels, labels[hosts[shown]]])
 
 
 def lung_centres(host: Tensor) -> Tensor:

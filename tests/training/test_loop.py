@@ -71,10 +71,21 @@ def tiny_net() -> nn.Module:
     return nets.Normalised(nn.Sequential(*layers), 100.0, 60.0)
 
 
-def training(folder: Path, recipe: Recipe = RECIPE, found: TrainingData | None = None) -> Generator[Event, None, None]:
+def pooled_net() -> nn.Module:
+    """The same for slices of any size."""
+    layers = nn.Conv2d(1, 8, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    return nets.Normalised(nn.Sequential(*layers), 100.0, 60.0)
+
+
+def training(
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    found: TrainingData | None = None,
+    make_net: Callable[[], nn.Module] = tiny_net,
+) -> Generator[Event, None, None]:
     found = found or material()
     torch.manual_seed(recipe.seed)
-    net = tiny_net()
+    net = make_net()
     criterion = criteria.label_loss(recipe, torch.from_numpy(found.labels[found.train]), 3)
     return loop.train("train", net, criterion, recipe, found, folder)
 
@@ -122,16 +133,17 @@ def test_a_run_stopped_anywhere_ends_bit_for_bit_like_an_uninterrupted_one(
     assert (tmp_path / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("patches", [0.0, 0.5])
 @pytest.mark.parametrize("stop_after", [2, 7])
 def test_a_run_with_lesions_and_balanced_draws_ends_bit_for_bit_like_an_uninterrupted_one(
-    tmp_path: Path, stop_after: int
+    tmp_path: Path, stop_after: int, patches: float
 ) -> None:
-    recipe = msgspec.structs.replace(RECIPE, balance=True, freeze_norm=True, stem_rate=0.1)
-    whole = list(training(tmp_path / "whole", recipe, with_lesions()))
-    first = training(tmp_path / "parts", recipe, with_lesions())
+    recipe = msgspec.structs.replace(RECIPE, balance=True, freeze_norm=True, stem_rate=0.1, patches=patches)
+    whole = list(training(tmp_path / "whole", recipe, with_lesions(), pooled_net))
+    first = training(tmp_path / "parts", recipe, with_lesions(), pooled_net)
     seen = [next(first) for _ in range(stop_after)]
     first.close()
-    seen += list(training(tmp_path / "parts", recipe, with_lesions()))
+    seen += list(training(tmp_path / "parts", recipe, with_lesions(), pooled_net))
 
     assert figures(seen) == figures(whole)
     weights = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("whole", "parts")]
@@ -158,6 +170,22 @@ def test_slices_with_a_lesion_are_added_beside_themselves_as_malignant(tmp_path:
     changed = (added - hosts).abs().flatten(1).gt(0.5).sum(dim=1)
     assert (changed > 0).all()
     assert (changed < 0.25 * 64 * 64).all()
+
+
+def test_the_first_epochs_see_patches_and_the_others_whole_slices(tmp_path: Path) -> None:
+    sides: list[int] = []
+
+    def spy(logits: torch.Tensor, slices: torch.Tensor, targets: Targets) -> torch.Tensor:
+        del targets
+        sides.append(slices.shape[-1])
+        return logits.sum() * 0
+
+    recipe, seen = msgspec.structs.replace(RECIPE, epochs=5, patches=0.5), []
+    for event in loop.train("train", pooled_net(), spy, recipe, with_lesions(), tmp_path):
+        if isinstance(event, EpochDone):
+            seen.append(set(sides))
+            sides.clear()
+    assert seen == [{32}, {32}, {64}, {64}, {64}]
 
 
 def test_a_killed_training_repeats_from_the_last_checkpoint(

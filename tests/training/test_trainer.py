@@ -1,7 +1,7 @@
 """A training from recipe to graph."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor, nn
 
 from lungcli.core import registry
-from lungcli.core.errors import LungcliError
+from lungcli.core.errors import LungcliError, UsageError
 from lungcli.core.events import BatchDone, EpochDone
 from lungcli.core.recipe import Recipe
 from lungcli.metrics.classification import Floats, Ints
@@ -61,6 +61,17 @@ def test_only_slices_with_a_lesion_teach_the_head_what_one_is(tmp_path: Path, mo
     next(trainer.train("train", msgspec.structs.replace(SHORT, probe=True), without_lungs, tmp_path))
 
     assert fitted == [(without_lungs.labels[without_lungs.train].tolist(), 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("material_of", "message"), [(material, "the recipe names none"), (with_lesions, "takes no patches of 32 pixels")]
+)
+def test_patches_that_nothing_can_be_cut_from_or_no_net_can_take_are_refused(
+    tmp_path: Path, material_of: Callable[[], loop.TrainingData], message: str
+) -> None:
+    recipe = msgspec.structs.replace(SHORT, patches=0.5)
+    with pytest.raises(UsageError, match=message):
+        next(trainer.train("train", recipe, material_of(), tmp_path))
 
 
 def test_methods_and_a_second_teacher_change_the_student(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lungcli.datasets.lesions import Lesions
 from lungcli.imaging import preprocessing
-from lungcli.training.transplant import lung_centres, transplant
+from lungcli.training.transplant import lesion_patches, lung_centres, transplant
 
 AIR, TISSUE = round(255 * preprocessing.AIR), round(255 * preprocessing.TISSUE)
 SIDE = 96
@@ -116,3 +116,24 @@ def test_a_lesion_of_twice_the_millimetres_covers_more() -> None:
     small, large = (draw(slices, 0, lesions(radius))[1].sum() for radius in (6, 12))
 
     assert 3 < large / small < 5
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_patches_come_in_pairs_that_differ_by_a_lesion_that_lies_in_them(seed: int) -> None:
+    slices, labels = torch.stack([host(), host(), host()])[:, None], torch.tensor([0, 1, 2])
+    patches, patch_labels = lesion_patches(slices, labels, lesions(20), 1, torch.Generator().manual_seed(seed))
+
+    assert patches.shape == (4, 1, SIDE // 2, SIDE // 2)
+    assert patches.dtype == torch.uint8
+    # Slice 1 is malignant already, and nobody knows where.
+    assert patch_labels.tolist() == [1, 1, 0, 2]
+    having, without = patches[:2], patches[2:]
+    assert (having >= without).all()
+    assert ((having > without).flatten(1).sum(dim=1) > 20).all()
+
+
+def test_slices_without_lungs_give_no_patches() -> None:
+    blank, labels = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.tensor([0, 2])
+    patches, patch_labels = lesion_patches(blank, labels, lesions(), 1, torch.Generator().manual_seed(0))
+    assert (len(patches), len(patch_labels)) == (0, 0)
