@@ -215,6 +215,8 @@ class _Handlers:
     def _show(self, name: str, sent: tuple[Upload, ...], request: Any) -> Iterator[tuple[Any, Any]]:
         for status, results in self._visits.show(sent, name, *_visitor(request)):
             yield self._unless_none(status), self._unless_none(results)
+        # Gradio sends what came last once more, which are megabytes for many slices.
+        yield self._gr.skip(), self._gr.skip()
 
     def _unless_none(self, value: str | None) -> Any:
         return self._gr.skip() if value is None else value

@@ -11,8 +11,8 @@ from pathlib import Path
 from lungcli.web.slice_worker import HeatInput
 from lungcli.web.uploads import KEPT_SECONDS
 
-# All of one visit at 1,024 px, or some 2,600 slices of 224 px.
-MOST_BYTES = 128 << 20
+# Some 2,500 slices of 256 px, or two visits with as many of 1,024 px as the page takes.
+MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

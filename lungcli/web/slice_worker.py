@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 class HeatInput(msgspec.Struct, frozen=True, kw_only=True):
     """What a heat-map of the class `label` is made from, without the upload.
 
-    `prepared` is what the net saw, uint8 [S, S]; `box` and `outline` are those of the lungs in the picture, whose
+    `prepared` is what the net saw, uint8 [S, S], compressed; `box` and `outline` are those of the lungs in the picture, whose
     `shape` is (H, W).
     """
 
@@ -121,7 +122,7 @@ def predict(upload: Upload, model: Model) -> SliceResult:
 def _heat_input(image: SliceImage, label: str) -> HeatInput:
     return HeatInput(
         label=label,
-        prepared=image.prepared.tobytes(),
+        prepared=zlib.compress(image.prepared.tobytes(), 1),
         box=image.chest.box,
         outline=image.chest.outline,
         shape=(image.grey.shape[0], image.grey.shape[1]),
@@ -130,8 +131,10 @@ def _heat_input(image: SliceImage, label: str) -> HeatInput:
 
 def heat_map(slice_: HeatInput, model: Model) -> HeatMap:
     """Explain a slice that `model` has predicted. Raises ModelFileError."""
-    prepared = np.frombuffer(slice_.prepared, np.uint8).reshape(model.card.size, model.card.size)
-    heat = explain.explain(model, prepared, model.card.classes.index(slice_.label))
+    pixels = np.frombuffer(zlib.decompress(slice_.prepared), np.uint8)
+    heat = explain.explain(
+        model, pixels.reshape(model.card.size, model.card.size), model.card.classes.index(slice_.label)
+    )
     laid = explain.in_picture(heat, slice_.box, slice_.outline, slice_.shape)
     peak = explain.peak(laid)
     layer = explain.layer(laid)

@@ -55,9 +55,6 @@ class Visits:
             except LungcliError as error:
                 if self._newest.get(session) == number:
                     yield "", html.error_message(error.message, error.hint)
-            if self._newest.get(session) != number:
-                # What Gradio sends at the end once more.
-                yield None, None
         finally:
             # Of a visitor who leaves as well, or what sessions call themselves would fill memory.
             if self._newest.get(session) == number:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_a_class_without_heat_has_no_overlay(model: Model, of: Callable[[str], S
     heat_input = of("malignant").heat_input
     assert heat_input
     # Of a slice in one grey nothing can be covered.
-    even = msgspec.structs.replace(heat_input, prepared=bytes(len(heat_input.prepared)))
+    even = msgspec.structs.replace(heat_input, prepared=zlib.compress(bytes(model.card.size**2)))
     heat_map = slice_worker.heat_map(even, model)
     assert heat_map.layer == b""
     assert "no region supports malignant" in heat_map.caption
