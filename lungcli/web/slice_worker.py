@@ -36,8 +36,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 class HeatInput(msgspec.Struct, frozen=True, kw_only=True):
     """What a heat-map of the class `label` is made from, without the upload.
 
-    `prepared` is what the net saw, uint8 [S, S], compressed; `box` and `outline` are those of the lungs in the picture, whose
-    `shape` is (H, W).
+    `prepared` is what the net saw, uint8 [S, S], compressed; `box` and `outline` are those of the lungs in the picture,
+    whose `shape` is (H, W).
     """
 
     label: str
