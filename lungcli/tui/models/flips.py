@@ -29,8 +29,9 @@ class Flips(Dialog[None]):
     DEFAULT_CSS = """
     Flips > .frame { width: 96%; height: 92%; }
     Flips Static { height: auto; }
-    Flips DataTable { width: 3fr; height: 1fr; background: $surface; }
+    Flips DataTable { width: 3fr; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
     Flips Picture { width: 2fr; margin-left: 1; }
+    Flips.-narrow > .frame { width: 100%; max-width: 100%; padding: 0; }
     Flips.-narrow Horizontal { layout: vertical; }
     Flips.-narrow DataTable, Flips.-narrow Picture { width: 1fr; height: 1fr; margin-left: 0; }
     """
