@@ -38,7 +38,8 @@ def test_tabs_are_legible_also_in_16_colours(theme: Theme) -> None:
     async def script(app: Dashboard, pilot: Pilot[None]) -> None:
         for tab in app.query(Tab):
             drawn = tab.rich_style
-            assert drawn.color and drawn.bgcolor
+            assert drawn.color
+            assert drawn.bgcolor
             ink, ground = Color.from_rich_color(drawn.color), Color.from_rich_color(drawn.bgcolor)
             assert ratio(ink.hex6, ground.hex6) >= 4.5
             assert ratio(in_16_colours(ink), in_16_colours(ground)) >= 4.5
