@@ -8,6 +8,8 @@ import math
 
 import msgspec
 
+from lungcli.core import typed_decoding
+
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     time: datetime.datetime
@@ -147,7 +149,7 @@ Event = (
     | RunDone
 )
 _MAY_BE_NULL = ("malignant_sensitivity", "load", "memory")
-_DECODER: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
+_DECODER: "msgspec.json.Decoder[Event]" = typed_decoding.json_decoder(Event)
 
 
 def now() -> datetime.datetime:

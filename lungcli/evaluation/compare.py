@@ -274,7 +274,7 @@ def reason_not_comparable(ours: ModelCard, theirs: ModelCard) -> str:
         return ""
     own, other = ours.split.in_words(), theirs.split.in_words()
     if ours.data.digest != theirs.data.digest:
-        own, other = f"{own} of {ours.data.name!r}", f"{other} of {theirs.data.name!r}"
+        own, other = ours.split.in_words(ours.data.name), theirs.split.in_words(theirs.data.name)
     if own == other:
         own, other = f"{own} ({ours.split.digest[:8]})", f"another ({theirs.split.digest[:8]})"
     return f"it was evaluated on {own}, the baseline on {other}"

@@ -17,6 +17,7 @@ from lungcli.imaging.connected_components import Labels, Mask, label
 from lungcli.imaging.picture import Grey, Pixels, quantized
 
 Box = tuple[float, float, float, float]
+Outline = tuple[tuple[float, float], ...]
 
 SIDE = 100
 
@@ -56,7 +57,7 @@ class LungSegmentation:
     """
 
     box: Box
-    outline: tuple[tuple[float, float], ...]
+    outline: Outline
     small: Pixels
     body: Mask
     lungs: Mask
@@ -260,7 +261,7 @@ def _square(bounds: tuple[int, int, int, int], wider: float) -> Box:
     return across - half, down - half, across + half, down + half
 
 
-def _outline(lungs: Mask, body: Mask, factor: int) -> tuple[tuple[float, float], ...]:
+def _outline(lungs: Mask, body: Mask, factor: int) -> Outline:
     """The convex hull of lungs that are not empty, wider on all sides within the body, in pixels of the picture."""
     left, top, right, bottom = bounds(lungs)
     rows = np.flatnonzero(lungs.any(axis=1))

@@ -93,11 +93,11 @@ class SplitCard(msgspec.Struct, frozen=True, kw_only=True):
     fold: Count = 0
     final: bool = False
 
-    def in_words(self) -> str:
-        """Name the split as in `fold 2 of 5 of the grouped split with seed 0`."""
+    def in_words(self, data: str = "") -> str:
+        """Name the split, of `data` if given, as in `fold 2 of 5 of the grouped split with seed 0 of 'phantom'`."""
         if not self.digest:
-            return "unknown"
-        return split_in_words(self.protocol, self.seed, self.folds, self.fold, self.final)
+            return f"an unknown split of {data!r}" if data else "unknown"
+        return split_in_words(self.protocol, self.seed, self.folds, self.fold, self.final, data)
 
 
 class Int8Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,9 +264,10 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
         return DecisionRule(positive=self.positive, threshold=threshold)
 
 
-def split_in_words(protocol: str, seed: int, folds: int, fold: int, final: bool) -> str:
+def split_in_words(protocol: str, seed: int, folds: int, fold: int, final: bool, data: str = "") -> str:
     """Name a split as in `the grouped split with seed 0` or `fold 2 of 5 of the grouped split with seed 0`."""
     whole = f"the {protocol} split with seed {seed}"
+    whole += f" of {data!r}" * bool(data)
     whole += ", its test part trained on too" * final
     return f"fold {fold} of {folds} of {whole}" if folds else whole
 

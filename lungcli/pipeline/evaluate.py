@@ -151,7 +151,7 @@ def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None
     recipe = msgspec.structs.replace(card.recipe, data=card.data.name, size=own.size, resize=own.recipe.resize)
     run_data = stages.load_run_data(recipe, advance)
     if run_data.split.digest != card.split.digest:
-        raise UsageError(f"{card.split.in_words()} of {card.data.name!r} has changed", "train its model again")
+        raise UsageError(f"{card.split.in_words(card.data.name)} has changed", "train its model again")
     return _evaluate_test_part(model, run_data)
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER
-from lungcli.imaging.lung_segmentation import LungSegmentation
+from lungcli.imaging.lung_segmentation import Box, Outline
 from lungcli.imaging.picture import Grey
 from lungcli.modelfile.model_file import Model
 from lungcli.predict.predict import SliceImage
@@ -78,7 +78,7 @@ def explain(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
 def explained(model: Model, image: SliceImage, label: str) -> Explained:
     """Explain the class `label` on what `predict` has captured. Raises ValueError for an unknown class."""
     heat = explain(model, image.prepared, model.card.classes.index(label))
-    laid = in_picture(heat, image.chest, (image.grey.shape[0], image.grey.shape[1]))
+    laid = in_picture(heat, image.chest.box, image.chest.outline, (image.grey.shape[0], image.grey.shape[1]))
     side = model.card.size
     over = np.array(Image.fromarray(heat).resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
     return Explained(
@@ -129,14 +129,15 @@ def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:
     return heat
 
 
-def in_picture(heat: Heat, segmentation: LungSegmentation, shape: tuple[int, int]) -> Heat:
+def in_picture(heat: Heat, box: Box, outline: Outline, shape: tuple[int, int]) -> Heat:
     """Lay heat [h, w] over the picture of `shape` (H, W) that the slice was cropped from: float32 [H, W].
 
-    Between the middles of places it is interpolated bilinearly. What the net did not see has no heat: what lies beyond
-    its crop or beyond the outline of the lungs, towards which heat fades.
+    `box` and `outline` are those of the lungs' segmentation. Between the middles of places heat is interpolated
+    bilinearly. What the net did not see has none: what lies beyond its crop or beyond the outline, towards which heat
+    fades.
     """
     height, width = heat.shape
-    left, top, right, bottom = segmentation.box
+    left, top, right, bottom = box
     across, down = width / (right - left), height / (bottom - top)
     laid = Image.fromarray(heat).transform(
         (shape[1], shape[0]),
@@ -145,14 +146,14 @@ def in_picture(heat: Heat, segmentation: LungSegmentation, shape: tuple[int, int
         Image.Resampling.BILINEAR,
     )
     values = np.array(laid, dtype=np.float32)
-    return values * _inside(segmentation, shape) if segmentation.outline else values
+    return values * _inside(box, outline, shape) if outline else values
 
 
-def _inside(segmentation: LungSegmentation, shape: tuple[int, int]) -> Heat:
+def _inside(box: Box, outline: Outline, shape: tuple[int, int]) -> Heat:
     """How far within the outline of the lungs a place of a picture of `shape` (H, W) is: 0 without, 1 well within."""
-    left, _, right, _ = segmentation.box
+    left, _, right, _ = box
     mask = Image.new("L", (shape[1], shape[0]))
-    ImageDraw.Draw(mask).polygon(segmentation.outline, fill=255)
+    ImageDraw.Draw(mask).polygon(outline, fill=255)
     blurred = np.asarray(mask.filter(ImageFilter.GaussianBlur(_FADES * (right - left))), dtype=np.float32)
     # Just inside the edge of a half-plane the blurred mask is a half.
     within: Heat = np.clip(blurred / np.float32(127.5) - 1, 0, 1)

@@ -40,6 +40,7 @@ THEMES = (
         surface="#171C26",
         panel="#1F2532",
         foreground="#D8DEE9",
+        variables={"frame": "#1F2532"},
     ),
     Theme(
         name="lungcli-light",
@@ -54,6 +55,7 @@ THEMES = (
         surface="#F0F0EB",
         panel="#E2E2DA",
         foreground="#1C1E21",
+        variables={"frame": "#E2E2DA"},
     ),
     Theme(
         name="lungcli-contrast",
@@ -67,6 +69,7 @@ THEMES = (
         surface="#000000",
         panel="#202020",
         foreground="#FFFFFF",
+        variables={"frame": "#808080"},
     ),
 )
 

@@ -22,7 +22,10 @@ SYNTHETIC = "synthetic data: these figures say nothing about people"
 
 FLIP_HEADINGS = ("", "true class", "before", "after", "slice")
 
-_BAR = 30
+# With what stands beside it, within 80 columns, also in a frame.
+_BAR = 26
+# With names over their columns more classes than these are no table any more.
+_NAMED = 5
 # Confidence may be off by so much and still be called fair.
 _FAIR = 0.05
 
@@ -52,22 +55,31 @@ def by_class(evaluation: "Evaluation") -> list[list[str]]:
 
 
 def confusion(evaluation: "Evaluation", title: str | None = None) -> "Table":
-    """Draw the confusion matrix: rows the true classes, each cell its count and its share of the class."""
+    """Draw the confusion matrix: rows the true classes, each cell its count and its share of the class.
+
+    Of many classes the columns are numbered as the rows are, without shares, so that it fits a narrow terminal.
+    """
     from rich.table import Table
     from rich.text import Text
 
     head, *lines = by_class(evaluation)
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, heading in enumerate(head):
-        table.add_column(Text(heading), justify="right" if index else "left", no_wrap=True)
     classes = len(evaluation.classes)
+    if many := classes > _NAMED:
+        head[1 : classes + 1] = [f"→{number}" for number in range(1, classes + 1)]
+        lines = [[f"{number} {name}", *cells] for number, (name, *cells) in enumerate(lines, 1)]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1 if many else 2, 0, 0))
+    for index, heading in enumerate(head):
+        # Only long names take a second line.
+        table.add_column(
+            Text(heading), justify="right" if index else "left", no_wrap=not many or index > 0, overflow="fold"
+        )
     for row, (name, *cells) in enumerate(lines):
         counts = list(map(int, cells[:classes]))
         total = sum(counts) or 1
         shown = []
         for column, count in enumerate(counts):
             style = "bold green" if column == row else ("red" if count / total >= 0.1 else "")
-            shown.append(Text.assemble((str(count), style), (f" {count / total:4.0%}", "dim")))
+            shown.append(Text.assemble((str(count), style), ("" if many else f" {count / total:4.0%}", "dim")))
         table.add_row(Text(name), *shown, *map(Text, cells[classes:]))
     return table
 
@@ -111,7 +123,7 @@ def reliability(evaluation: "Evaluation") -> "Group":
     from lungcli.metrics import calibration
 
     labels, probabilities, _ = evaluation.arrays()
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("confidence", "accuracy", "slices", "accuracy, ┃ confidence", ""):
         table.add_column(title, justify="right" if title in ("confidence", "accuracy", "slices") else "left")
     for item in calibration.reliability_bins(probabilities, labels):

@@ -24,6 +24,8 @@ _HEADLINES = {
 }
 _CONDITIONS = {MALIGNANT: "malignancy"}
 
+# Of ten classes a model may mistake up to 45 pairs.
+_MOST_PAIRS = 3
 # `malignant ` and `  58.0% ` stand before a bar.
 _LEAST_NAME, _SHARE, _LONGEST_BAR = 10, 8, 60
 
@@ -71,9 +73,12 @@ def limits(prediction: "Prediction") -> list[str]:
             f"of {prediction.reliability_on} as sure as this one (confidence {prediction.confidence:.0%}), "
             f"{right.value:.0%} were right [{right.low:.0%}, {right.high:.0%}]"
         )
-    for first, second in prediction.indistinct:
-        if prediction.positive_class not in (first, second):
-            lines.append(f"this model cannot tell {plain(first)} from {plain(second)}")
+    pairs = [pair for pair in prediction.indistinct if prediction.positive_class not in pair]
+    if pairs:
+        told = [f"{plain(first)} from {plain(second)}" for first, second in pairs[:_MOST_PAIRS]]
+        left = len(pairs) - len(told)
+        told += [f"nor {'another pair' if left == 1 else f'{left} other pairs'} of classes"] * bool(left)
+        lines.append(f"this model cannot tell {', '.join(told)}")
     return lines
 
 

@@ -20,10 +20,11 @@ from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
 from lungcli.web import connections, examples, html
 from lungcli.web.gradio_sessions import SessionCleanup, forgetter
+from lungcli.web.heat_inputs import HeatInputs
 from lungcli.web.middleware import FILES_PER_UPLOAD, LOCAL_ADDRESSES, AccessControl
 from lungcli.web.slice_worker import Upload
 from lungcli.web.uploads import KEPT_SECONDS, Uploads
-from lungcli.web.visits import MAX_PICTURES, Visits, chosen
+from lungcli.web.visits import MAX_PICTURES, HeatAnswer, Visits, chosen
 from lungcli.web.workers import Workers
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         gr = _gradio()
         _require_free(service.host, service.port)
-        uploads = Uploads(folder)
-        blocks = page(service, uploads, workers)
+        uploads, heat_inputs = Uploads(folder), HeatInputs()
+        blocks = page(service, uploads, workers, heat_inputs)
         try:
             blocks.launch(
                 server_name=service.host,
@@ -94,6 +95,7 @@ def serve(service: Service, ready: Callable[[str], None], stop: threading.Event,
         try:
             ready(f"http://{service.host}:{service.port}")
             while not stop.wait(_SWEEP_SECONDS):
+                heat_inputs.sweep()
                 # The next one will do what this one cannot.
                 with contextlib.suppress(OSError):
                     uploads.sweep()
@@ -128,15 +130,15 @@ def _unusable(host: str, port: int, error: OSError) -> LungcliError:
     return LungcliError(f"cannot serve on {host}, port {port}: {error.strerror}", another)
 
 
-def page(service: Service, uploads: Uploads, workers: Workers) -> "gradio.Blocks":
-    """Build the page, which reads `uploads` and lets `workers` predict them.
+def page(service: Service, uploads: Uploads, workers: Workers, heat_inputs: HeatInputs) -> "gradio.Blocks":
+    """Build the page, which reads `uploads`, lets `workers` predict them, and keeps `heat_inputs` of its results.
 
     Raises UsageError without the extra `web`, ModelFileError when the first model cannot be loaded.
     """
     gr = _gradio()
     first = next(iter(service.models))
     workers.load(service.models[first])
-    handlers = _Handlers(gr, service, uploads, workers)
+    handlers = _Handlers(gr, service, uploads, Visits(service.models, workers, heat_inputs))
     # Whoever waits for a turn is one of so many.
     how: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": _MAX_VISITORS, "concurrency_id": "shown"}
     with gr.Blocks(title="lungcli", analytics_enabled=False, fill_width=True) as blocks:
@@ -162,6 +164,8 @@ def page(service: Service, uploads: Uploads, workers: Workers) -> "gradio.Blocks
                     about = gr.HTML(card)
             with gr.Column(scale=3, min_width=320, elem_id="answer"):
                 answer = [gr.HTML("", elem_id="status"), gr.HTML(html.WELCOME, elem_id="results")]
+        heat = gr.HTML({}, html_template="", js_on_load=html.HEAT_SCRIPT, visible="hidden")
+        heat.input(handlers.heat_map, outputs=[heat], show_progress="hidden", trigger_mode="multiple", **how)
         file_box.upload(handlers.uploads, [file_box, model], [uploads_of_session, file_box, *answer], **how)
         model.change(handlers.model, [model, uploads_of_session], [model_line, about, *answer], **how)
         for button, example in buttons.items():
@@ -173,11 +177,11 @@ def page(service: Service, uploads: Uploads, workers: Workers) -> "gradio.Blocks
 class _Handlers:
     """What the page does when something is uploaded or chosen: generators of new values for its parts."""
 
-    def __init__(self, gr: Any, service: Service, uploads: Uploads, workers: Workers) -> None:
-        self._gr, self._service, self._sent = gr, service, uploads
-        self._visits = Visits(service.models, workers)
-        for handler in (_Handlers.uploads, _Handlers.model):
+    def __init__(self, gr: Any, service: Service, uploads: Uploads, visits: Visits) -> None:
+        self._gr, self._service, self._sent, self._visits = gr, service, uploads, visits
+        for handler in (_Handlers.uploads, _Handlers.model, _Handlers.heat_map):
             self._wants_request(handler)
+        _Handlers.heat_map.__annotations__["event"] = gr.EventData
 
     def uploads(self, paths: list[str] | None, name: str, request: Any) -> Iterator[tuple[Any, ...]]:
         sent = _read_uploads(paths or [], self._sent, self._service.megabytes << 20)
@@ -189,6 +193,10 @@ class _Handlers:
         yield *_about(self._service, name), self._gr.skip(), self._gr.skip()
         for parts in self._show(name, sent, request):
             yield self._gr.skip(), self._gr.skip(), *parts
+
+    def heat_map(self, event: Any, request: Any) -> HeatAnswer:
+        """Answer the page, which names the slice that was opened."""
+        return self._visits.heat_map(str(getattr(event, "of", "")), *_visitor(request))
 
     def example(self, make: Callable[[], Upload]) -> Callable[..., Iterator[tuple[Any, ...]]]:
         def shown(name: str, request: Any) -> Iterator[tuple[Any, ...]]:
@@ -205,12 +213,18 @@ class _Handlers:
         handler.__annotations__["request"] = self._gr.Request
 
     def _show(self, name: str, sent: tuple[Upload, ...], request: Any) -> Iterator[tuple[Any, Any]]:
-        visitor = request.username or (request.client.host if request.client else "")
-        for status, results in self._visits.show(sent, name, visitor, request.session_hash or ""):
+        for status, results in self._visits.show(sent, name, *_visitor(request)):
             yield self._unless_none(status), self._unless_none(results)
+        # Gradio sends what came last once more, which are megabytes for many slices.
+        yield self._gr.skip(), self._gr.skip()
 
     def _unless_none(self, value: str | None) -> Any:
         return self._gr.skip() if value is None else value
+
+
+def _visitor(request: Any) -> tuple[str, str]:
+    """Who asks, by login or else by address, and the session."""
+    return request.username or (request.client.host if request.client else ""), request.session_hash or ""
 
 
 def _about(service: Service, name: str) -> tuple[str, str]:

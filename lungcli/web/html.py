@@ -15,12 +15,17 @@ from lungcli.views.evaluation import rests_on
 from lungcli.views.figures import with_interval
 
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
+# Between the component that asks the server for heat-maps and page.js.
+HEAT_SCRIPT = """
+document.addEventListener("lung-heat-wanted", (event) => trigger("input", event.detail));
+watch("value", () => document.dispatchEvent(new CustomEvent("lung-heat", { detail: props.value })));
+"""
 HEAD = f"<script>{Path(__file__).with_name('page.js').read_text('utf-8')}</script>"
 
 WELCOME = """<p>Drop axial lung CT slices into the box, one or several, or try an example.</p>
 <p>Each slice gets a finding, probabilities, and a heat-map of the regions that support the predicted class. Predictions
 that the model is not sure of are referred to a radiologist, with the reason. Pictures that are no axial lung CT slices
-are refused. Uploads are deleted once read.</p>"""
+are refused. Uploads are deleted once read, and forgotten within ten minutes of their last use.</p>"""
 
 
 def error_message(message: str, hint: str) -> str:

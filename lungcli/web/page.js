@@ -1,7 +1,11 @@
-// What the page does without asking its server: slices under a slider, a table that sorts, a heat-map that fades.
+// Slices under a slider, a table that sorts, a heat-map that fades and that the server makes once its slice is open.
 (() => {
   const results = () => document.querySelector("#results .lung-results");
   let known = null;
+  let asked = null;
+  let resting = 0;
+  // How long a slice is looked at before its heat-map is made, and when an answer will not come any more.
+  const RESTING_MS = 150, LOST_MS = 150000;
   let heat = { on: true, strength: 100 };
 
   function bringIntoView(element) {
@@ -13,6 +17,30 @@
     document.documentElement.style.setProperty("--lung-heat", heat.on ? heat.strength / 100 : 0);
     document.querySelectorAll(".lung-heat-on").forEach((box) => { box.checked = heat.on; });
     document.querySelectorAll(".lung-heat-strength").forEach((range) => { range.value = heat.strength; });
+  }
+
+  // One at a time, of the slice that is open then: whoever moves the slider asks for none of those passed by.
+  function askForHeat() {
+    const card = results()?.querySelector(".lung-card[data-heat]:not([hidden])");
+    if (!card || (asked && performance.now() - asked.at < LOST_MS)) return;
+    asked = { of: card.dataset.heat, at: performance.now() };
+    card.querySelector(".lung-heat-note").textContent = "computing the heat-map …";
+    document.dispatchEvent(new CustomEvent("lung-heat-wanted", { detail: { of: asked.of } }));
+  }
+
+  function layHeat({ of, caption, layer }) {
+    if (asked?.of === of) asked = null;
+    const card = results()?.querySelector(`.lung-card[data-heat="${of}"]`);
+    if (card) {
+      delete card.dataset.heat;
+      card.querySelector(".lung-heat-note").textContent = caption;
+      card.querySelectorAll(".lung-controls input").forEach((control) => { control.disabled = !layer; });
+      card.querySelector(".lung-controls").hidden = !layer;
+      const image = Object.assign(new Image(), { alt: caption, className: "lung-heat" });
+      image.src = `data:image/png;base64,${layer}`;
+      if (layer) card.querySelector(".lung-stack").append(image);
+    }
+    askForHeat();
   }
 
   function show(number) {
@@ -27,6 +55,8 @@
       const open = row.querySelector(".lung-open");
       if (open) row.classList.toggle("lung-chosen", Number(open.dataset.slice) === number);
     });
+    clearTimeout(resting);
+    resting = setTimeout(askForHeat, RESTING_MS);
   }
 
   function sort(head) {
@@ -43,6 +73,7 @@
   function follow() {
     const status = document.querySelector("#status");
     if (status && !status.hasAttribute("aria-live")) status.setAttribute("aria-live", "polite");
+    askForHeat();
     const newest = results() || document.querySelector("#status .lung-progress");
     if (!newest || newest === known) return;
     // The answer comes first: on a phone it lies below all inputs.
@@ -68,5 +99,6 @@
     show(Number(row.querySelector(".lung-open").dataset.slice));
     bringIntoView(results().querySelector(".lung-viewer"));
   });
+  document.addEventListener("lung-heat", ({ detail }) => layHeat(detail));
   new MutationObserver(follow).observe(document.documentElement, { childList: true, subtree: true });
 })();

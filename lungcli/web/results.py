@@ -23,17 +23,20 @@ _COLOURS = {"suspicious": colours.CLASSES["malignant"], "clear": colours.CLASSES
 _NO_COLOUR = "#777777"
 
 
-def shown(results: Sequence[SliceResult], card: ModelCard, name: str) -> str:
-    """Show the results of all uploads, predicted by the model called `name` with this card."""
+def shown(results: Sequence[SliceResult], card: ModelCard, name: str, visit: int | None = None) -> str:
+    """Show results, predicted by the model called `name` with this card.
+
+    With the number of their `visit` the page may ask for heat-maps; without, there are more results to come.
+    """
     if len(results) == 1:
-        return f'<div class="lung-results">{_card(results[0], card, name)}</div>'
+        return f'<div class="lung-results">{_card(results[0], card, name, visit)}</div>'
     ordered = _ordered(results)
     outcomes = [result.outcome for result in ordered]
     verdicts = _series(ordered, card)
     found: list[prediction_json.Found] = [*outcomes, *verdicts]
     first = min(range(len(ordered)), key=lambda at: _urgency(outcomes[at]))
     counts = prediction.counts(Counter(map(prediction.finding_of, outcomes)))
-    cards = "".join(_card(result, card, name, hidden=at != first) for at, result in enumerate(ordered))
+    cards = "".join(_card(result, card, name, visit, hidden=at != first) for at, result in enumerate(ordered))
     return (
         f'<div class="lung-results"><h2>{len(ordered)} slices: {safe(counts)}</h2>'
         f"{''.join(map(_series_line, verdicts))}"
@@ -95,11 +98,12 @@ def _colour(outcome: Outcome, card: ModelCard) -> str:
     return _COLOURS.get(prediction.finding_of(outcome), _NO_COLOUR)
 
 
-def _card(result: SliceResult, card: ModelCard, name: str, *, hidden: bool = False) -> str:
+def _card(result: SliceResult, card: ModelCard, name: str, visit: int | None, *, hidden: bool = False) -> str:
     outcome = result.outcome
+    heat = f' data-heat="{visit}-{result.number}"' if result.heat_input and visit is not None else ""
     answer = _answer(outcome, card, name) if isinstance(outcome, Prediction) else _no_answer(outcome)
     return (
-        f'<article class="lung-card" aria-label="{safe(outcome.source)}"{" hidden" * hidden} '
+        f'<article class="lung-card" aria-label="{safe(outcome.source)}"{heat}{" hidden" * hidden} '
         f'style="border-left-color: {_colour(outcome, card)}">{answer}{_figure(result)}</article>'
     )
 
@@ -137,22 +141,21 @@ def _no_answer(outcome: Outcome) -> str:
 
 
 def _figure(result: SliceResult) -> str:
-    """The slice with its heat-map over it, which can be made weaker and switched off."""
+    """The slice, over which the page lays a heat-map that can be made weaker and switched off."""
     name = safe(result.outcome.source)
     if not result.picture:
         return ""
-    heat, controls = "", ""
-    if result.heat:
-        heat = f'<img class="lung-heat" alt="{safe(result.caption)}" src="{_data("image/png", result.heat)}">'
+    controls, note = "", ""
+    if result.heat_input:
         controls = (
-            '<div class="lung-controls"><label><input type="checkbox" class="lung-heat-on" checked> heat-map</label>'
-            '<label>strength <input type="range" class="lung-heat-strength" min="10" max="100" value="100"></label>'
-            "</div>"
+            '<div class="lung-controls"><label><input type="checkbox" class="lung-heat-on" checked disabled> heat-map'
+            '</label><label>strength <input type="range" class="lung-heat-strength" min="10" max="100" value="100" '
+            "disabled></label></div>"
         )
-    caption = f"{name}<br>{safe(result.caption)}" if result.caption else name
+        note = '<br><span class="lung-heat-note" role="status">heat-map: after the findings of all slices</span>'
     return (
-        f'<figure><div class="lung-stack"><img alt="{name}" src="{_data("image/jpeg", result.picture)}">{heat}</div>'
-        f"{controls}<figcaption>{caption}</figcaption></figure>"
+        f'<figure><div class="lung-stack"><img alt="{name}" src="{_data("image/jpeg", result.picture)}"></div>'
+        f"{controls}<figcaption>{name}{note}</figcaption></figure>"
     )
 
 

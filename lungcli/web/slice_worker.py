@@ -1,16 +1,19 @@
-"""Predicting uploads in a process of its own, which may hang, die or fill memory without stopping the page."""
+"""Predicting uploads and making heat-maps in a process of its own, which may hang, die or fill memory on its own."""
 
 import functools
 import io
 import os
+import zlib
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from PIL import Image
 
 from lungcli.core import worker_process
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import dicom
+from lungcli.imaging.lung_segmentation import Box, Outline
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
@@ -30,11 +33,32 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes
 
 
-class SliceResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page shows of one upload: one of the three outcomes, and pictures as JPEG, the heat as PNG.
+class HeatInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What a heat-map of the class `label` is made from, without the upload.
 
-    `heat` is laid over `picture`, and `caption` says what it shows. `series` and `place` are those of a DICOM header.
-    What there is not is empty. `gave_up`: it took too long, or ended its reader.
+    `prepared` is what the net saw, uint8 [S, S], compressed; `box` and `outline` are those of the lungs in the picture,
+    whose `shape` is (H, W).
+    """
+
+    label: str
+    prepared: bytes
+    box: Box
+    outline: Outline
+    shape: tuple[int, int]
+
+
+class HeatMap(msgspec.Struct, frozen=True, kw_only=True):
+    """A heat-map: a PNG to lay over the slice, empty where no region supports the class, and what it shows."""
+
+    layer: bytes
+    caption: str
+
+
+class SliceResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page shows of one upload: one of the three outcomes, and pictures as JPEG.
+
+    `heat_input` is what a heat-map of a prediction is made from. `series` and `place` are those of a DICOM header. What
+    there is not is empty. `gave_up`: it took too long, or ended its reader. `number` is its place among the uploads.
     """
 
     prediction: Prediction | None = None
@@ -42,11 +66,11 @@ class SliceResult(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     picture: bytes = b""
     thumbnail: bytes = b""
-    heat: bytes = b""
-    caption: str = ""
+    heat_input: HeatInput | None = None
     series: str = ""
     place: tuple[float, float] = (0.0, 0.0)
     gave_up: bool = False
+    number: int = 0
 
     @property
     def outcome(self) -> Outcome:
@@ -58,23 +82,25 @@ class SliceResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload to predict with the model file at `model`; without an upload the model is only loaded."""
+    """An upload to predict, or a slice to explain, with the model file at `model`; with neither it is only loaded."""
 
     model: bytes
     threads: int
     upload: Upload | None = None
+    heat_input: HeatInput | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a request, if there was an upload; or else what is wrong with the model file."""
+    """The result of an upload, or the heat-map of a slice; or else what is wrong with the model file."""
 
     result: SliceResult | None = None
+    heat_map: HeatMap | None = None
     problem: str = ""
     hint: str = ""
 
 
 def predict(upload: Upload, model: Model) -> SliceResult:
-    """Predict and explain one upload. Raises ModelFileError."""
+    """Predict one upload. Raises ModelFileError."""
     content = upload.content
     header = dicom.header(content) if dicom.is_dicom(content[:132], upload.name) else dicom.Header()
     item = Item(shown=upload.name, source=content, series=header.series)
@@ -90,20 +116,33 @@ def predict(upload: Upload, model: Model) -> SliceResult:
     )
     if isinstance(outcome, Refusal):
         return msgspec.structs.replace(shown, refusal=outcome)
-    heat, caption = _heat(model, capture.image, outcome.label)
-    return msgspec.structs.replace(shown, prediction=outcome, heat=heat, caption=caption)
+    return msgspec.structs.replace(shown, prediction=outcome, heat_input=_heat_input(capture.image, outcome.label))
 
 
-def _heat(model: Model, image: SliceImage, label: str) -> tuple[bytes, str]:
-    """The heat of a class as a picture to lay over the slice, and what it shows."""
-    heat = explain.explain(model, image.prepared, model.card.classes.index(label))
-    laid = explain.in_picture(heat, image.chest, (image.grey.shape[0], image.grey.shape[1]))
+def _heat_input(image: SliceImage, label: str) -> HeatInput:
+    return HeatInput(
+        label=label,
+        prepared=zlib.compress(image.prepared.tobytes(), 1),
+        box=image.chest.box,
+        outline=image.chest.outline,
+        shape=(image.grey.shape[0], image.grey.shape[1]),
+    )
+
+
+def heat_map(slice_: HeatInput, model: Model) -> HeatMap:
+    """Explain a slice that `model` has predicted. Raises ModelFileError."""
+    pixels = np.frombuffer(zlib.decompress(slice_.prepared), np.uint8)
+    heat = explain.explain(
+        model, pixels.reshape(model.card.size, model.card.size), model.card.classes.index(slice_.label)
+    )
+    laid = explain.in_picture(heat, slice_.box, slice_.outline, slice_.shape)
     peak = explain.peak(laid)
     layer = explain.layer(laid)
     layer.thumbnail((_HEAT_SIDE, _HEAT_SIDE), Image.Resampling.BILINEAR)
     file = io.BytesIO()
     layer.save(file, "PNG")
-    return file.getvalue() if peak else b"", prediction.heat_map(label, peak=peak, coloured=True)
+    caption = prediction.heat_map(slice_.label, peak=peak, coloured=True)
+    return HeatMap(layer=file.getvalue() if peak else b"", caption=caption)
 
 
 def _jpeg(picture: Image.Image, side: int) -> bytes:
@@ -122,10 +161,13 @@ def answer(content: bytes) -> bytes:
     request = msgspec.msgpack.decode(content, type=Request)
     try:
         model = _load(Path(os.fsdecode(request.model)), request.threads)
-        result = predict(request.upload, model) if request.upload else None
+        reply = Reply(
+            result=predict(request.upload, model) if request.upload else None,
+            heat_map=heat_map(request.heat_input, model) if request.heat_input else None,
+        )
     except ModelFileError as error:
-        return msgspec.msgpack.encode(Reply(problem=error.message, hint=error.hint))
-    return msgspec.msgpack.encode(Reply(result=result))
+        reply = Reply(problem=error.message, hint=error.hint)
+    return msgspec.msgpack.encode(reply)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
-"""What a visitor sees from an upload to its results: progress, the first card, then all of it."""
+"""What a visitor sees from an upload to its results: progress, the first card, then all of it; heat-maps when asked."""
 
+import base64
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import msgspec
 
 from lungcli.core.errors import LungcliError, UsageError
 from lungcli.modelfile import model_file
 from lungcli.views import prediction
 from lungcli.web import html, results
+from lungcli.web.heat_inputs import HeatInputs
 from lungcli.web.slice_worker import SliceResult, Upload
 from lungcli.web.workers import Workers
 
@@ -21,12 +26,15 @@ _PROGRESS_SECONDS = 0.2
 Shown = tuple[str | None, str | None]
 """The HTML of the status and of the results; None where it stays."""
 
+HeatAnswer = dict[str, str]
+"""A heat-map for the page: `of` which slice, its `caption`, and its `layer`, a PNG in base64, where there is one."""
+
 
 class Visits:
     """Shows uploads to visitors; what a session asked for before is given up. Thread-safe."""
 
-    def __init__(self, models: Mapping[str, Path], workers: Workers) -> None:
-        self._models, self._workers = models, workers
+    def __init__(self, models: Mapping[str, Path], workers: Workers, heat_inputs: HeatInputs) -> None:
+        self._models, self._workers, self._heat_inputs = models, workers, heat_inputs
         self._numbers = itertools.count()
         self._newest: dict[str, int] = {}
 
@@ -35,10 +43,11 @@ class Visits:
         if not sent:
             return
         number = self._newest[session] = next(self._numbers)
+        self._heat_inputs.drop(session)
         try:
             yield html.progress(0, min(len(sent), MAX_PICTURES)), ""
             try:
-                for shown in self._shown(sent, name, visitor):
+                for shown in self._shown(sent, name, visitor, session, number):
                     if self._newest.get(session) != number:
                         break
                     if shown:
@@ -46,15 +55,26 @@ class Visits:
             except LungcliError as error:
                 if self._newest.get(session) == number:
                     yield "", html.error_message(error.message, error.hint)
-            if self._newest.get(session) != number:
-                # What Gradio sends at the end once more.
-                yield None, None
         finally:
             # Of a visitor who leaves as well, or what sessions call themselves would fill memory.
             if self._newest.get(session) == number:
                 del self._newest[session]
 
-    def _shown(self, sent: tuple[Upload, ...], name: str, visitor: str) -> Iterator[Shown | None]:
+    def heat_map(self, asked: str, visitor: str, session: str) -> HeatAnswer:
+        """Make the heat-map `asked` for: of a visit and one of its slices, as `results` names them."""
+        named = re.fullmatch(r"(\d{1,18})-(\d{1,9})", asked, re.ASCII)
+        found = self._heat_inputs.find(session, int(named[1]), int(named[2])) if named else None
+        if found is None:
+            return {"of": asked, "caption": "no heat-map: this slice is not kept any more; send it again"}
+        try:
+            heat = self._workers.explain(*found, visitor)
+        except LungcliError as error:
+            return {"of": asked, "caption": f"{error.message}; {error.hint}"}
+        return {"of": asked, "caption": heat.caption, "layer": base64.b64encode(heat.layer).decode()}
+
+    def _shown(
+        self, sent: tuple[Upload, ...], name: str, visitor: str, session: str, number: int
+    ) -> Iterator[Shown | None]:
         """Yield what is new after each picture, None where that is nothing."""
         model = chosen(self._models, name)
         card = model_file.read_card(model)
@@ -63,7 +83,7 @@ class Visits:
         for upload in sent[:total]:
             result = self._workers.predict(upload, model, visitor)
             failed += result.gave_up
-            done.append(result)
+            done.append(msgspec.structs.replace(result, number=len(done)))
             if len(done) == total or failed == _MAX_FAILED:
                 break
             if len(done) == 1:
@@ -82,7 +102,9 @@ class Visits:
                 "lungcli predict FOLDER has no limit",
             )
         said = prediction.finding_of(done[0].outcome) if len(done) == 1 else f"{len(done)} slices"
-        yield html.unseen(f"done: {said}"), notes + results.shown(done, card, name)
+        if self._newest.get(session) == number:
+            self._heat_inputs.keep(session, number, model, [result.heat_input for result in done])
+        yield html.unseen(f"done: {said}"), notes + results.shown(done, card, name, number)
 
 
 def chosen(models: Mapping[str, Path], name: str) -> Path:

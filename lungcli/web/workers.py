@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import cpu
+from lungcli.core import cpu, typed_decoding
 from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging.picture import printable
 from lungcli.predict.predict import Failure
 from lungcli.web import slice_worker
-from lungcli.web.slice_worker import Reply, Request, SliceResult, Upload
+from lungcli.web.slice_worker import HeatInput, HeatMap, Reply, Request, SliceResult, Upload
 
 SECONDS = 10.0
 """What a picture may take; the largest there may be takes 2 to 4 s."""
@@ -97,7 +97,7 @@ class Workers:
         with self._process(visitor) as process:
             self._load(process, model)
             try:
-                reply = self._asked(process, model, SECONDS, upload)
+                reply = self._asked(process, model, SECONDS, upload=upload)
             except TimeoutError:
                 reason = f"cannot predict {shown}: it takes more than {SECONDS:g} s"
             except EOFError:
@@ -108,6 +108,19 @@ class Workers:
                 raise ValueError("no result of an upload")
         failure = Failure(source=upload.name, reason=reason, hint="export it again, smaller, as PNG or DICOM")
         return SliceResult(failure=failure, gave_up=True)
+
+    def explain(self, slice_: HeatInput, model: Path, visitor: str) -> HeatMap:
+        """Make a heat-map when it is the visitor's turn. Raises ModelFileError, BusyError, LungcliError."""
+        with self._process(visitor) as process:
+            self._load(process, model)
+            try:
+                reply = self._asked(process, model, SECONDS, heat_input=slice_)
+            except (TimeoutError, EOFError) as error:
+                reason = f"no heat-map: it takes more than {SECONDS:g} s, or too much memory"
+                raise LungcliError(reason, "choose a smaller model") from error
+        if reply.heat_map:
+            return reply.heat_map
+        raise ValueError("no heat-map of a slice")
 
     def close(self) -> None:
         """End all processes."""
@@ -132,9 +145,16 @@ class Workers:
                 f"cannot load {model.name}: it takes too much memory or time", "choose another model"
             ) from error
 
-    def _asked(self, process: WorkerProcess, model: Path, seconds: float, upload: Upload | None = None) -> Reply:
-        request = Request(model=os.fsencode(model), threads=self._threads, upload=upload)
-        reply = msgspec.msgpack.decode(process.ask(msgspec.msgpack.encode(request), seconds), type=Reply)
+    def _asked(
+        self,
+        process: WorkerProcess,
+        model: Path,
+        seconds: float,
+        upload: Upload | None = None,
+        heat_input: HeatInput | None = None,
+    ) -> Reply:
+        request = Request(model=os.fsencode(model), threads=self._threads, upload=upload, heat_input=heat_input)
+        reply = typed_decoding.msgpack(process.ask(msgspec.msgpack.encode(request), seconds), Reply)
         if reply.problem:
             raise ModelFileError(reply.problem, reply.hint)
         return reply

@@ -40,7 +40,7 @@ def main(name: str, which: str = "bundled") -> None:
         evidence = model.evidence(prepared[None])
         assert evidence is not None
         heats = (explain.explain(model, prepared, label), evidence[0, label] - evidence[0].mean(axis=0))
-        peaks = [explain.peak(explain.in_picture(heat, chest, mask.size[::-1])) for heat in heats]
+        peaks = [explain.peak(explain.in_picture(heat, chest.box, chest.outline, mask.size[::-1])) for heat in heats]
         hits = [peak is not None and bool(near[peak.y, peak.x]) for peak in peaks]
         rows.append([*hits, (near & lungs).sum() / max(1, lungs.sum())])
     shown, activation, chance = np.mean(rows, axis=0)

@@ -64,8 +64,16 @@ def test_on_one_test_part_there_is_a_paired_difference() -> None:
             "it was evaluated on fold 1 of 5 of the grouped split with seed 0 of 'mine', the baseline on fold 1 of 5 "
             "of the grouped split with seed 0 of 'phantom'",
         ),
+        (
+            {
+                "split": SplitCard(protocol="grouped", seed=0, digest="t", final=True),
+                "data": msgspec.structs.replace(graphs.card().data, name="mine", digest="e"),
+            },
+            "it was evaluated on the grouped split with seed 0 of 'mine', its test part trained on too, the baseline "
+            "on fold 1 of 5 of the grouped split with seed 0 of 'phantom'",
+        ),
     ],
-    ids=["fold", "protocol", "data"],
+    ids=["fold", "protocol", "data", "final fit"],
 )
 def test_another_test_part_is_refused_with_the_reason(changes: dict[str, object], reason: str) -> None:
     paths_ = [finished("a", "bbmmnn", split=FIRST), finished("b", "bbmmnn", **changes)]

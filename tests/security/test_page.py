@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import re
 import socket
 import tempfile
 import threading
@@ -69,14 +70,17 @@ def request_prediction(served: Served, *claimed: str, session: str, host: str = 
 
     `host` is the address of this machine that the request comes from.
     """
-    config = json.loads(served.ask("GET", "/config")[1])
-    number = next(
-        item["id"] for item in config["dependencies"] if [target[1] for target in item["targets"]] == ["upload"]
-    )
     files = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in claimed]
-    call = {"data": [files, "tiny"], "fn_index": number, "session_hash": session}
+    return call(served, "upload", {"data": [files, "tiny"]}, session, host)
+
+
+def call(served: Served, event: str, body: dict[str, Any], session: str, host: str = "127.0.0.1") -> bytes:
+    """Call what the page calls on an event; the stream of answers."""
+    config = json.loads(served.ask("GET", "/config")[1])
+    number = next(item["id"] for item in config["dependencies"] if [target[1] for target in item["targets"]] == [event])
+    body = {**body, "fn_index": number, "session_hash": session}
     link = http.client.HTTPConnection("127.0.0.1", served.service.port, timeout=60, source_address=(host, 0))
-    link.request("POST", "/gradio_api/queue/join", json.dumps(call), {"Content-Type": JSON})
+    link.request("POST", "/gradio_api/queue/join", json.dumps(body), {"Content-Type": JSON})
     answer = link.getresponse()
     content = answer.read()
     link.close()
@@ -111,6 +115,20 @@ def test_no_visitor_can_read_an_upload_of_another(served: Served) -> None:
         assert b'"success":true' not in request_prediction(served, claimed, session=session).replace(b" ", b"")
     # What was answered to one is not told again, whoever calls himself so.
     assert b"a.png" not in overheard(served, "ours", 3.0)
+
+
+def test_no_visitor_gets_a_heat_map_of_another(served: Served) -> None:
+    (path,) = json.loads(served.upload(examples.phantom("malignant").content)[1])
+    [of] = set(re.findall(rb'data-heat=."([0-9]+-[0-9]+)', request_prediction(served, path, session="seen")))
+    for session, asked, made in (("thief", of.decode(), False), ("seen", "0-999", False), ("seen", of.decode(), True)):
+        answer = call(served, "input", {"data": [], "event_data": {"of": asked}}, session)
+        assert (b"regions that support malignant" in answer) == made, (session, asked)
+        assert (b'"layer"' in answer) == made
+    wrong: tuple[Any, ...] = (None, {}, [], "of", {"of": None}, {"of": {"of": of.decode()}}, {"of": "../" * 9})
+    for event_data in wrong:
+        answer = call(served, "input", {"data": [], "event_data": event_data}, "seen")
+        assert b'"layer"' not in answer
+        assert b"Traceback" not in answer
 
 
 def overheard(served: Served, session: str, seconds: float) -> bytes:

@@ -3,6 +3,8 @@
 import pytest
 from textual.color import Color
 from textual.pilot import Pilot
+from textual.theme import Theme
+from textual.widgets import Tab
 
 from lungcli.tui import settings
 from lungcli.tui.app import TABS, THEMES, Dashboard, named_colours
@@ -11,6 +13,7 @@ from lungcli.tui.widgets.dialogs import Help
 from lungcli.views import evaluation
 from tests.tui import fakes, stage
 from tests.tui.pilots import drive, press, screen
+from tests.views.test_colours import in_16_colours, ratio
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
@@ -26,6 +29,27 @@ def test_colours_that_texts_name_are_those_of_the_theme(theme: object) -> None:
         assert [red.hex, green.hex, yellow.hex] == [current.error, current.success, current.warning]
 
     drive(script)
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_tabs_are_legible_also_in_16_colours(theme: Theme) -> None:
+    settings.keep(theme=theme.name)
+
+    async def script(app: Dashboard, pilot: Pilot[None]) -> None:
+        for tab in app.query(Tab):
+            drawn = tab.rich_style
+            assert drawn.color
+            assert drawn.bgcolor
+            ink, ground = Color.from_rich_color(drawn.color), Color.from_rich_color(drawn.bgcolor)
+            assert ratio(ink.hex6, ground.hex6) >= 4.5
+            assert ratio(in_16_colours(ink), in_16_colours(ground)) >= 4.5
+
+    drive(script)
+
+
+def test_frames_are_seen_in_high_contrast() -> None:
+    contrast = THEMES[-1]
+    assert ratio(contrast.variables["frame"], str(contrast.background)) >= 3, "WCAG 2.2, 1.4.11"
 
 
 def test_the_palette_has_no_doubles() -> None:

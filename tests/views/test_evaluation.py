@@ -1,13 +1,17 @@
 """What is said of an evaluation."""
 
+import msgspec
 from rich.console import Console, RenderableType
 
 from lungcli.views import evaluation as said
 from tests.metrics.test_predictions import evaluation
 
+# What a frame leaves of 80 columns.
+IN_A_FRAME = 70
 
-def text(shown: RenderableType) -> str:
-    console = Console(width=120)
+
+def text(shown: RenderableType, width: int = 120) -> str:
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(shown)
     return capture.get()
@@ -25,6 +29,22 @@ def test_the_confusion_matrix_has_counts_and_shares_of_each_true_class() -> None
     assert lines[4].split() == ["normal", "0", "0%", "1", "50%", "1", "50%", "0.500", "1.000", "0.667"]
 
 
+def test_the_confusion_matrix_of_ten_classes_is_whole_in_80_columns() -> None:
+    classes = tuple(f"some kind of nodule, number {number}" for number in range(1, 11))
+    ten = msgspec.structs.replace(
+        evaluation("bbmmnn"),
+        classes=classes,
+        labels=(0, 1, 2, 9, 9, 9),
+        probabilities=tuple(tuple(float(k == predicted) for k in range(10)) for predicted in (0, 1, 3, 9, 9, 0)),
+    )
+    head, *lines = text(said.confusion(ten), IN_A_FRAME).splitlines()
+    lines = [line for line in lines if line[0].isdigit()]
+    assert head.split() == ["true", "class", *(f"→{number}" for number in range(1, 11)), "recall", "precision", "F1"]
+    assert lines[0].startswith("1 some")
+    assert lines[9].startswith("10 some")
+    assert lines[9].split()[-13:] == ["1", *"00000000", "2", "0.667", "1.000", "0.800"]
+
+
 def test_figures_come_with_intervals_calibration_errors_and_what_they_rest_on() -> None:
     figures = evaluation("bbmmnn").figures()
     shown = text(said.figures_table(figures))
@@ -38,5 +58,6 @@ def test_every_bin_of_the_reliability_diagram_marks_its_confidence() -> None:
     assert "confidence" in head
     assert bins
     assert all(line.count("┃") == 1 for line in bins)
+    assert text(said.reliability(evaluation("bbmmbb")), IN_A_FRAME).splitlines()[1:-1] == bins
     assert "over-confident" in "".join(bins)
     assert caption.startswith("ECE 0.")

@@ -1,6 +1,7 @@
 """What is said of predictions, series, and pictures without a prediction."""
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,17 @@ def test_a_finding_says_what_it_is_worth() -> None:
     )
     assert said.limits(dataclasses.replace(worth, finding="refer")) == ["this model cannot tell benign from normal"]
     assert said.limits(PREDICTION) == []
+
+
+def test_many_classes_that_the_model_does_not_tell_apart_make_one_line() -> None:
+    pairs = tuple(itertools.combinations("abcd", 2))
+    unsure = dataclasses.replace(PREDICTION, indistinct=pairs[:2])
+    assert said.limits(unsure) == ["this model cannot tell a from b, a from c"]
+    assert said.limits(dataclasses.replace(unsure, indistinct=pairs)) == [
+        "this model cannot tell a from b, a from c, a from d, nor 3 other pairs of classes"
+    ]
+    four = said.limits(dataclasses.replace(unsure, indistinct=pairs[:4]))
+    assert four == ["this model cannot tell a from b, a from c, a from d, nor another pair of classes"]
 
 
 @given(st.integers(10, 120))

@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from PIL import Image
 from lungcli.modelfile import model_file
 from lungcli.views import prediction
 from lungcli.web import app, examples, slice_worker
-from lungcli.web.slice_worker import Upload
+from lungcli.web.slice_worker import HeatInput, HeatMap, Upload
+from lungcli.web.workers import Workers
 from tests.modelfile import graphs
 from tests.web.test_app import Served, free_port, uploads_in
 
@@ -175,6 +177,75 @@ def test_the_heat_map_fades_and_goes_off_and_stays_off(visit: tuple["Page", list
     opened.locator("figcaption", has_text="drawn phantom (normal)").wait_for()
     assert heat.evaluate(opacity) == 0
     assert not opened.get_by_label("heat-map").is_checked()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], threading.Event]]:
+    """The classes that heat-maps were asked for, none of which is made until the event is set."""
+    asked: list[str] = []
+    let, explain = threading.Event(), Workers.explain
+
+    def slowly(self: Workers, slice_: HeatInput, model: Path, visitor: str) -> HeatMap:
+        asked.append(slice_.label)
+        assert let.wait(60)
+        return explain(self, slice_, model, visitor)
+
+    monkeypatch.setattr(Workers, "explain", slowly)
+    yield asked, let
+    let.set()
+
+
+def test_the_finding_is_shown_before_its_heat_map(
+    visit: tuple["Page", list[str]], slow: tuple[list[str], threading.Event]
+) -> None:
+    opened, _ = visit
+    opened.get_by_role("button", name="drawn malignant").click()
+    opened.locator("figcaption", has_text="computing the heat-map").wait_for()
+    assert heads(opened) == ["suspicious for malignancy"]
+    assert opened.locator("#status").inner_text() == "done: suspicious"
+    assert opened.get_by_label("strength").is_disabled()
+    slow[1].set()
+    opened.locator("figcaption", has_text="regions that support malignant").wait_for()
+    assert opened.locator("#results .lung-heat").evaluate("image => image.decode().then(() => image.naturalWidth)") > 99
+    assert opened.get_by_label("strength").is_enabled()
+
+
+def test_only_slices_that_were_opened_get_a_heat_map_and_each_one(
+    visit: tuple["Page", list[str]], slow: tuple[list[str], threading.Event], tmp_path: Path
+) -> None:
+    opened, _ = visit
+    names = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(names):
+        path.write_bytes(examples.phantom("malignant" if number < 3 else "normal").content)
+    send(opened, names)
+    note = opened.locator("article:visible .lung-heat-note")
+    note.filter(has_text="computing the heat-map").wait_for()
+    slider = opened.locator(".lung-slice")
+    # Past all of them while that of the first is made.
+    slider.fill("6")
+    slow[1].set()
+    note.filter(has_text="regions that support").wait_for()
+    assert len(slow[0]) == 2
+    assert opened.locator("#results .lung-heat").count() == 2
+    slider.fill("1")
+    assert opened.locator("article:visible .lung-heat").count() == 1
+    opened.wait_for_timeout(500)
+    assert len(slow[0]) == 2
+    # They are gone with their results.
+    opened.get_by_role("button", name="drawn normal").click()
+    opened.locator("figcaption", has_text="drawn phantom (normal)").wait_for()
+    assert opened.locator(".lung-table").count() == 0
+    note.filter(has_text="heat-map: ").wait_for()
+    assert opened.locator("#results .lung-heat").count() <= 1
+
+
+def test_without_a_heat_map_its_controls_go(visit: tuple["Page", list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, _ = visit
+    monkeypatch.setattr(Workers, "explain", lambda *_: HeatMap(layer=b"", caption="heat-map: no region supports <b>x"))
+    opened.get_by_role("button", name="drawn malignant").click()
+    opened.locator("figcaption", has_text="no region supports <b>x").wait_for()
+    assert opened.locator("#results .lung-heat").count() == 0
+    assert opened.locator("#results .lung-controls:visible").count() == 0
 
 
 def test_examples_are_predicted_by_the_chosen_model(visit: tuple["Page", list[str]], served: Served) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lungcli.web import app, examples, gradio_sessions
+from lungcli.web.heat_inputs import HeatInputs
 from lungcli.web.uploads import Uploads
 from lungcli.web.workers import Workers
 from tests.modelfile import graphs
@@ -136,8 +137,8 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, A
     pages: list[Any] = []
     lay_out = app.page
 
-    def kept_page(service: app.Service, uploads: Uploads, workers: Workers) -> Any:
-        pages.append(lay_out(service, uploads, workers))
+    def kept_page(service: app.Service, uploads: Uploads, workers: Workers, heat_inputs: HeatInputs) -> Any:
+        pages.append(lay_out(service, uploads, workers, heat_inputs))
         return pages[-1]
 
     model = graphs.nodule_file(tmp_path_factory.mktemp("model") / "m.onnx")

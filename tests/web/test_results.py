@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,26 +73,44 @@ def names(shown: str) -> list[str]:
 
 
 def test_a_card_has_prediction_probabilities_and_heat_map(model: Model, of: Callable[[str], SliceResult]) -> None:
-    shown = results.shown([of("malignant")], model.card, "run/int8")
+    shown = results.shown([of("malignant")], model.card, "run/int8", visit=7)
     assert "<h2>suspicious for malignancy</h2>" in shown
     assert all(f'<th scope="row">{label}</th>' in shown for label in graphs.CLASSES)
     assert "not referred: this model has no limits by which it refers" in shown
     assert "run/int8 (tiny)" in shown
     assert "not a medical device" in shown
-    assert "regions that support malignant" in shown
-    (slice_,), (heat,) = pictures(shown, "jpeg"), pictures(shown, "png")
+    (slice_,) = pictures(shown, "jpeg")
     assert slice_.mode == "L"
+    assert 'data-heat="7-0"' in shown
+    heat_input = of("malignant").heat_input
+    assert heat_input
+    heat_map = slice_worker.heat_map(heat_input, model)
+    assert "regions that support malignant" in heat_map.caption
+    heat = Image.open(io.BytesIO(heat_map.layer))
     assert heat.mode == "RGBA"
+    assert max(heat.size) == slice_worker._HEAT_SIDE
     alpha = np.asarray(heat)[..., 3]
     assert alpha.max() > 150
     assert 0 < (alpha > 60).mean() < 0.05
 
 
-def test_a_class_without_heat_has_no_overlay_and_no_controls(model: Model, of: Callable[[str], SliceResult]) -> None:
-    result = msgspec.structs.replace(of("malignant"), heat=b"")
-    shown = results.shown([result], model.card, "m")
-    assert "lung-heat" not in shown
-    assert len(pictures(shown, "jpeg")) == 1
+def test_a_class_without_heat_has_no_overlay(model: Model, of: Callable[[str], SliceResult]) -> None:
+    heat_input = of("malignant").heat_input
+    assert heat_input
+    # Of a slice in one grey nothing can be covered.
+    even = msgspec.structs.replace(heat_input, prepared=zlib.compress(bytes(model.card.size**2)))
+    heat_map = slice_worker.heat_map(even, model)
+    assert heat_map.layer == b""
+    assert "no region supports malignant" in heat_map.caption
+
+
+def test_heat_maps_are_asked_for_once_all_findings_are_there(model: Model, of: Callable[[str], SliceResult]) -> None:
+    assert "data-heat" not in results.shown([of("malignant")], model.card, "m")
+    given = [msgspec.structs.replace(of(name), number=at) for at, name in enumerate(("normal", "text", "malignant"))]
+    shown = results.shown(given, model.card, "m", visit=7)
+    assert re.findall(r'data-heat="([^"]*)"', shown) == ["7-0", "7-2"]
+    # Without a prediction there is nothing to explain.
+    assert shown.count("lung-controls") == 2
 
 
 def test_a_referral_says_why(model: Model) -> None:

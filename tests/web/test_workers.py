@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lungcli.core.errors import ModelFileError
+from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.predict.predict import Failure, Prediction
 from lungcli.web import examples, workers
@@ -133,3 +133,16 @@ def test_a_bad_model_file_is_an_error_of_the_model(started: Workers, tmp_path: P
         started.load(tmp_path / "m.onnx")
     with pytest.raises(ModelFileError):
         started.predict(examples.phantom("normal"), tmp_path / "m.onnx", "a")
+
+
+def test_a_heat_map_that_takes_too_long_is_given_up(
+    started: Workers, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heat_input = started.predict(examples.phantom("malignant"), model, "a").heat_input
+    assert heat_input
+    assert "regions that support malignant" in started.explain(heat_input, model, "a").caption
+    with monkeypatch.context() as hurried:
+        hurried.setattr(workers, "SECONDS", 0.0)
+        with pytest.raises(LungcliError, match="no heat-map: it takes more than 0 s"):
+            started.explain(heat_input, model, "a")
+    assert started.explain(heat_input, model, "a").layer

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -12,6 +13,7 @@ from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
 from lungcli.imaging.image_io import read
 from lungcli.metrics.predictions import Flip
+from lungcli.tui import NARROW
 from lungcli.tui.widgets.dialogs import Dialog
 from lungcli.tui.widgets.image_ops import on_screen
 from lungcli.tui.widgets.picture import Picture
@@ -27,8 +29,11 @@ class Flips(Dialog[None]):
     DEFAULT_CSS = """
     Flips > .frame { width: 96%; height: 92%; }
     Flips Static { height: auto; }
-    Flips DataTable { width: 3fr; height: 1fr; background: $surface; }
+    Flips DataTable { width: 3fr; height: 1fr; background: $surface; scrollbar-size-vertical: 1; }
     Flips Picture { width: 2fr; margin-left: 1; }
+    Flips.-narrow > .frame { width: 100%; max-width: 100%; padding: 0; }
+    Flips.-narrow Horizontal { layout: vertical; }
+    Flips.-narrow DataTable, Flips.-narrow Picture { width: 1fr; height: 1fr; margin-left: 0; }
     """
 
     def __init__(self, ours: str, theirs: str, flips: tuple[Flip, ...], slices: int, folder: Path | None) -> None:
@@ -44,6 +49,9 @@ class Flips(Dialog[None]):
             with Horizontal():
                 yield DataTable[Text](cursor_type="row")
                 yield Picture()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < NARROW, "-narrow")
 
     def on_mount(self) -> None:
         table = self.query_one(DataTable)

@@ -277,6 +277,8 @@ def summary(entry: Entry, pinned: Row | None) -> str:
     difference = column_of("to pinned").show(entry.row, pinned)
     if difference == "–":
         reason = entry.row.not_compared or "not evaluated on the same slices"
+        if entry.row.data != pinned.data:
+            reason = f"evaluated on {entry.row.data}, the pinned one on {pinned.data}"
         return f"{name}: {', '.join(parts)} than {cut(pinned.name, _NAME_ROOM)}; {reason}"
     return f"{name}: {', '.join(parts)}, {difference} balanced accuracy to {cut(pinned.name, _NAME_ROOM)}"
 

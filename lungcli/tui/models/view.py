@@ -55,7 +55,6 @@ class ModelsView(View):
     ModelsView #models { height: auto; min-height: 5; max-height: 55%; scrollbar-size-horizontal: 0; }
     ModelsView #below { height: 1fr; min-height: 8; }
     ModelsView #warnings { height: auto; padding: 0 1; color: $warning; text-style: bold; }
-    ModelsView .status { max-height: 2; }
     ModelsView #beside { width: 2fr; height: 1fr; padding: 0 1; }
     ModelsView.-narrow #models { max-height: 40%; }
     ModelsView.-narrow #beside { display: none; }

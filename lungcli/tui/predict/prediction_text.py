@@ -62,9 +62,9 @@ def cells(outcome: Outcome | None) -> tuple[Text, Text]:
 
 
 def _headed(outcome: Prediction | SeriesVerdict, width: int) -> Text:
-    """The class with its probability, under it a bar for every class, and why it is referred."""
+    """The finding, why it is referred, and a bar for every class."""
     text = Text.assemble((prediction.headline(outcome), "bold"), "\n")
-    text.append_text(prediction.probability_bars(outcome.probabilities, width))
+    # Under ten bars it would be beyond a low terminal.
     if outcome.referred:
         text.append(f"→ {prediction.referral(outcome)}\n", "bold yellow")
-    return text
+    return text.append_text(prediction.probability_bars(outcome.probabilities, width))

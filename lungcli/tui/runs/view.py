@@ -205,7 +205,7 @@ class RunsView(FirstSteps):
         if row is not None:
             text.append(f"{plain(run_row.sentence(row))}\n", "bold yellow" if row.standing == "concern" else "")
             text.append(f"{plain(self._model_lines.get(row.name, ''))}\n" if row.name in self._model_lines else "")
-            text.append(plain_lines(run_row.advice(row)), "dim")
+            text.append(plain_lines(run_row.advice(row)))
         self.query_one("#runs-detail", Static).update(text, layout=False)
 
     def _describe_model(self) -> None:

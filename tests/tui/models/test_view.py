@@ -17,6 +17,7 @@ from lungcli.evaluation import benchmark as bench
 from lungcli.evaluation import compare, evaluate
 from lungcli.evaluation.benchmark import Measurement
 from lungcli.modelfile import model_paths
+from lungcli.modelfile.model_card import SplitCard
 from lungcli.tui.models.flips import Flips
 from lungcli.tui.models.view import ModelsView
 from lungcli.tui.widgets.dialogs import Sheet
@@ -283,6 +284,43 @@ def test_which_predictions_flipped_with_their_slices() -> None:
         assert "1 of 6 predictions flipped: 1 corrected" in app.text()
 
     play(ModelsView(), scenario)
+
+
+def test_flips_are_whole_in_80_columns() -> None:
+    run()
+    data_set()
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        await press(app, pilot, "down", "f")
+        grid, picture = app.screen.query_one(DataTable), app.screen.query_one(Picture)
+        # A name as those of phantoms are, with the longest class before and after.
+        grid.add_row("both wrong", "malignant", "malignant 100%", "malignant 100%", "benign/p027-s01.png", key="long")
+        await settle(app, pilot)
+        assert grid.virtual_size.width <= grid.size.width
+        assert "benign/p027-s01.png" in app.text()
+        assert picture.region.y > grid.region.y
+        assert picture.size.height > 5
+
+    play(ModelsView(), scenario, (80, 24))
+
+
+def test_why_models_are_not_compared_is_whole_in_80_columns() -> None:
+    made = run(teacher="bbmmnn")
+    other = evaluation("bnmmnm", digest="other")
+    add(made, "student", other, split=SplitCard(protocol="random", seed=0, digest="other", final=True))
+    add(made, "base", other, "another", split=SplitCard(protocol="grouped", seed=0, digest="other", final=True))
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        for name, reason in (
+            ("base", "evaluated on another, the pinned one on phantom"),
+            ("student", "the baseline on the grouped split with seed 0"),
+        ):
+            at = [row[1] for row in shown(app)].index(name)
+            app.query_one("#models", DataTable).move_cursor(row=at)
+            await settle(app, pilot)
+            assert reason in " ".join(app.text().split())
+
+    play(ModelsView(), scenario, (80, 24))
 
 
 def test_flips_without_the_data_set_and_of_other_slices() -> None:
