@@ -1,13 +1,16 @@
 """What this machine's processor is and can do."""
 
 import contextlib
-import ctypes
 import functools
 import os
 import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 _CPUINFO = Path("/proc/cpuinfo")
 # Bytes of fenv_t in glibc on x86-64, and where in it the register MXCSR lies; its bits that take denormals for 0.
@@ -75,6 +78,8 @@ def denormals_as_zero() -> Iterator[None]:
     if (libm := _libm()) is None:
         yield
         return
+    import ctypes
+
     before = ctypes.create_string_buffer(_ENVIRONMENT)
     libm.fegetenv(before)
     register = int.from_bytes(before.raw[_MXCSR:], "little") | _FLUSH
@@ -86,9 +91,12 @@ def denormals_as_zero() -> Iterator[None]:
 
 
 @functools.cache
-def _libm() -> ctypes.CDLL | None:
+def _libm() -> "ctypes.CDLL | None":
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
+    # 10 ms, which a list of runs has no use for.
+    import ctypes
+
     try:
         return ctypes.CDLL("libm.so.6")
     except OSError:
