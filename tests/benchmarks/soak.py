@@ -14,6 +14,7 @@ import http.client
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -119,7 +120,8 @@ def watch_dashboard(home: Path, hours: float) -> None:
         stop.set()
         writing.join()
     report(f"dashboard, {hours:g} h at {SPEED} times the speed", seen)
-    screen.leave()
+    os.kill(screen.pid, signal.SIGKILL)
+    os.waitpid(screen.pid, 0)
 
 
 def serve(pictures: list[Path], folder: Path, count: int, environment: dict[str, str]) -> None:
