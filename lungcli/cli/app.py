@@ -174,11 +174,8 @@ def _code() -> int:
     except Exception as error:
         if console.ConsoleOptions.debug:
             raise
-        if errors.is_out_of_memory(error):
-            message, hint = (
-                "out of memory",
-                "close other programs, or use less memory: a smaller --micro-batch or --size",
-            )
+        if message := errors.shortage(error):
+            hint = "close other programs, or use less memory: a smaller --micro-batch or --size"
         else:
             message = f"unexpected {type(error).__name__}: {error}"
             hint = "this is a bug; please report it with the output of lungcli --debug …"

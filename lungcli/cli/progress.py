@@ -19,6 +19,7 @@ from lungcli.core.events import (
 )
 from lungcli.views import units
 from lungcli.views.run_progress import RunProgress
+from lungcli.views.units import number
 
 if TYPE_CHECKING:
     from lungcli.modelfile.model_card import ModelCard
@@ -139,7 +140,7 @@ def showing_events() -> Iterator[Callable[[Event], None]]:
                 case StageStarted():
                     bars.reset(task, total=None, description=event.stage, note="")
                 case BatchDone():
-                    note = f"loss {event.loss:.3f}  {event.images_per_second:.0f} images/s"
+                    note = f"loss {number(event.loss)}  {number(event.images_per_second, 0)} images/s"
                     where = f"{event.stage} epoch {event.epoch}"
                     bars.update(task, total=event.batches, completed=event.batch, description=where, note=note)
                 case StrategyStarted():
@@ -193,17 +194,18 @@ def _report_event(event: Event) -> None:
                 f"(halved {event.times} of at most 3 times)"
             )
         case BatchLowered():
-            console.warn(f"out of memory: epoch {event.epoch} again, with {event.slices} slices in memory at once")
+            console.warn(f"{event.why}: epoch {event.epoch} again, with {event.slices} slices in memory at once")
         case _:
             pass
 
 
 def epoch_line(event: EpochDone) -> str:
     """One epoch in one line."""
-    sensitivity = "" if event.sensitivity is None else f"  sensitivity {event.sensitivity:.3f}"
+    sensitivity = "" if event.sensitivity is None else f"  sensitivity {number(event.sensitivity)}"
     return (
-        f"  epoch {event.epoch:>3}/{event.epochs}  loss {event.loss:.4f}  validation {event.validation_loss:.4f}  "
-        f"balanced {event.balanced_accuracy:.3f}{sensitivity}  {event.images_per_second:.1f} images/s"
+        f"  epoch {event.epoch:>3}/{event.epochs}  loss {number(event.loss, 4)}  validation "
+        f"{number(event.validation_loss, 4)}  balanced {number(event.balanced_accuracy)}{sensitivity}  "
+        f"{number(event.images_per_second, 1)} images/s"
         f"{'  best' if event.best else ''}"
     )
 

@@ -198,7 +198,7 @@ def _report_trial(outcome: "TrialOutcome", plan: "StudyPlan") -> None:
         return
     beyond = "" if outcome.within_limits else ", beyond the limits"
     console.info(
-        f"{head}: {units.size(outcome.bytes)}, {outcome.p50:.2f} ms, "
+        f"{head}: {units.size(outcome.bytes)}, {units.number(outcome.p50, 2)} ms, "
         f"balanced accuracy {figures.with_interval(outcome.balanced_accuracy)} on validation{beyond}",
         style="bold",
     )
@@ -244,7 +244,7 @@ def _show(name: str, outcomes: "tuple[TrialOutcome, ...]") -> None:
             console.plain(outcome.run),
             console.plain(_settings(outcome)),
             units.size(outcome.bytes),
-            f"{outcome.p50:.2f}",
+            units.number(outcome.p50, 2),
             figures.with_interval(outcome.balanced_accuracy),
         )
         table.add_row(*cells)

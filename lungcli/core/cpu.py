@@ -1,11 +1,20 @@
 """What this machine's processor is and can do."""
 
+import contextlib
 import functools
 import os
 import platform
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 _CPUINFO = Path("/proc/cpuinfo")
+# Bytes of fenv_t in glibc on x86-64, and where in it the register MXCSR lies; its bits that take denormals for 0.
+_ENVIRONMENT, _MXCSR, _FLUSH = 32, 28, 0x8040
 
 
 def flags() -> frozenset[str] | None:
@@ -57,6 +66,41 @@ def physical_cores() -> int:
     cores = [value for key, value in _cpuinfo() if key == "core id"]
     distinct = len(set(zip(packages, cores, strict=False)))
     return min(distinct, logical_cores()) if distinct else logical_cores()
+
+
+@contextlib.contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Take numbers nearer to 0 than 1.2e-38 for 0, in this thread and in those it starts meanwhile.
+
+    One costs a processor of Intel as much as 140 others, so that the time of a net would depend on its slice. Only
+    Linux on x86-64 can be told so from here; processors of ARM have no such cost.
+    """
+    if (libm := _libm()) is None:
+        yield
+        return
+    import ctypes
+
+    before = ctypes.create_string_buffer(_ENVIRONMENT)
+    libm.fegetenv(before)
+    register = int.from_bytes(before.raw[_MXCSR:], "little") | _FLUSH
+    libm.fesetenv(before.raw[:_MXCSR] + register.to_bytes(_ENVIRONMENT - _MXCSR, "little"))
+    try:
+        yield
+    finally:
+        libm.fesetenv(before)
+
+
+@functools.cache
+def _libm() -> "ctypes.CDLL | None":
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
+    # 10 ms, which a list of runs has no use for.
+    import ctypes
+
+    try:
+        return ctypes.CDLL("libm.so.6")
+    except OSError:
+        return None
 
 
 @functools.cache

@@ -4,15 +4,12 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-# As PyTorch, C++, oneDNN and the system say it.
-_SHORTAGES = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "bad_alloc",
-    "could not create a primitive",
-)
+OUT_OF_MEMORY = "out of memory"
+# As PyTorch, C++ and the system say it.
+_SHORTAGES = (OUT_OF_MEMORY, "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+# All that oneDNN says whatever the cause (https://github.com/pytorch/pytorch/issues/143651, 55884). With more words it
+# names what it does not support, and has memory.
+_PERHAPS_A_SHORTAGE = "could not create a primitive"
 
 
 class LungcliError(Exception):
@@ -65,9 +62,12 @@ def during(what: str) -> Iterator[None]:
             error.add_note(what)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether CPU or GPU memory ran out, for which libraries in C++ have other errors than Python."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in said for words in _SHORTAGES)
-    )
+def shortage(error: BaseException) -> str:
+    """Say that CPU or GPU memory ran out, or may have, for which libraries in C++ have other errors than Python.
+
+    Empty where it did not.
+    """
+    said = str(error).strip().lower() if isinstance(error, RuntimeError) else ""
+    if isinstance(error, MemoryError) or any(words in said for words in _SHORTAGES):
+        return OUT_OF_MEMORY
+    return "oneDNN failed, which most often is for lack of memory" if said == _PERHAPS_A_SHORTAGE else ""

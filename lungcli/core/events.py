@@ -9,6 +9,8 @@ import math
 import msgspec
 
 from lungcli.core import typed_decoding
+from lungcli.core.errors import OUT_OF_MEMORY
+from lungcli.core.versioned import Count
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -27,16 +29,16 @@ class StageStarted(_Event, frozen=True, kw_only=True, tag="stage-started"):
 
     stage: str
     about: str
-    epochs: int = 0
+    epochs: Count = 0
 
 
 class BatchDone(_Event, frozen=True, kw_only=True, tag="batch-done"):
     """One optimiser step. `loss` is the batch's mean; `epoch` counts from 1, `batch` from 1."""
 
     stage: str
-    epoch: int
-    batch: int
-    batches: int
+    epoch: Count
+    batch: Count
+    batches: Count
     loss: float
     learning_rate: float
     images_per_second: float
@@ -51,8 +53,8 @@ class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     """
 
     stage: str
-    epoch: int
-    epochs: int
+    epoch: Count
+    epochs: Count
     loss: float
     validation_loss: float
     balanced_accuracy: float
@@ -61,34 +63,35 @@ class EpochDone(_Event, frozen=True, kw_only=True, tag="epoch-done"):
     images_per_second: float
     best: bool
     load: float | None = None
-    memory: int | None = None
+    memory: Count | None = None
 
 
 class CheckpointWritten(_Event, frozen=True, kw_only=True, tag="checkpoint-written"):
     """Work up to here survives a crash. `batch` counts the steps done in `epoch`."""
 
     stage: str
-    epoch: int
-    batch: int
+    epoch: Count
+    batch: Count
 
 
 class RateLowered(_Event, frozen=True, kw_only=True, tag="rate-lowered"):
     """The loss was not finite: the epoch begins anew, its `learning_rate` (AdamW's peak) halved `times` times."""
 
     stage: str
-    epoch: int
-    batch: int
+    epoch: Count
+    batch: Count
     why: str
-    times: int
+    times: Count
     learning_rate: float
 
 
 class BatchLowered(_Event, frozen=True, kw_only=True, tag="batch-lowered"):
-    """Memory ran out: the epoch begins anew with `slices` of a batch in memory at once."""
+    """Memory ran out, or may have: the epoch begins anew with `slices` of a batch in memory at once."""
 
     stage: str
-    epoch: int
-    slices: int
+    epoch: Count
+    slices: Count
+    why: str = OUT_OF_MEMORY
 
 
 class StageDone(_Event, frozen=True, kw_only=True, tag="stage-done"):
@@ -103,8 +106,8 @@ class StrategyStarted(_Event, frozen=True, kw_only=True, tag="rung-started"):
 
     stage: str
     strategy: str = msgspec.field(name="rung")
-    number: int
-    strategies: int = msgspec.field(name="rungs")
+    number: Count
+    strategies: Count = msgspec.field(name="rungs")
 
 
 class StrategyDone(_Event, frozen=True, kw_only=True, tag="rung-done"):

@@ -16,7 +16,7 @@ from lungcli.datasets.phantom import dataset
 from lungcli.export.formats import PROBABILITIES, Exported, require_openvino
 from lungcli.imaging import preprocessing
 from lungcli.metrics.classification import Floats
-from lungcli.modelfile import model_file
+from lungcli.modelfile import model_file, trial_run
 from lungcli.modelfile.model_file import INPUT, Model
 
 Slices = NDArray[np.uint8]
@@ -111,7 +111,9 @@ def start_openvino(path: Path) -> Predict:
 def start_onnx(path: Path) -> Predict:
     """The same for what ONNX Runtime reads: .onnx and .ort files. Raises ModelFileError where it refuses the file."""
     session = model_file.start(path.read_bytes(), path, model_file.session_options(1))
-    return lambda slices: np.asarray(session.run([PROBABILITIES], {INPUT: slices[:, None]})[0], dtype=np.float64)
+    return lambda slices: np.asarray(
+        trial_run.run(session, [PROBABILITIES], {INPUT: slices[:, None]})[0], dtype=np.float64
+    )
 
 
 def _grey(patient: dataset.Patient) -> NDArray[np.float32]:

@@ -310,7 +310,7 @@ def _run(
     net: ForeignNet, session: "onnxruntime.InferenceSession", output: str, feeds: dict[str, NDArray[np.generic]]
 ) -> NDArray[np.float32]:
     try:
-        values: NDArray[np.float32] = session.run([output], feeds)[0]
+        values: NDArray[np.float32] = trial_run.run(session, [output], feeds)[0]
     except trial_run.runtime_errors() as error:
         raise _refusal(net, f"onnxruntime cannot run it: {str(error).strip().partition(chr(10))[0]}") from error
     return values

@@ -76,7 +76,7 @@ class Model:
 
     def _run(self, output: str, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
-            values: NDArray[np.float32] = self.session.run([output], {INPUT: slices[:, None]})[0]
+            values: NDArray[np.float32] = trial_run.run(self.session, [output], {INPUT: slices[:, None]})[0]
         except trial_run.runtime_errors() as error:
             raise _cannot_run(self.path, error) from error
         if values.shape[:2] != (len(slices), len(self.card.classes)) or not np.isfinite(values).all():
@@ -206,7 +206,7 @@ def start(content: bytes, path: Path, options: "onnxruntime.SessionOptions") -> 
 
     onnxruntime.set_default_logger_severity(_FATAL_ONLY)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return trial_run.start(content, options)
     except trial_run.runtime_errors() as error:
         raise _cannot_run(path, error) from error
 

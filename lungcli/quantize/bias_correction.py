@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import cpu
-from lungcli.modelfile import model_file
+from lungcli.modelfile import model_file, trial_run
 from lungcli.quantize import sensitivity
 
 if TYPE_CHECKING:
@@ -112,4 +112,4 @@ def _run(
     session = model_file.start(part.SerializeToString(), Path("the net"), options)
     count = len(next(iter(fed.values())))
     for start in range(0, count, _BATCH):
-        yield session.run(list(outputs), {name: tensor[start : start + _BATCH] for name, tensor in fed.items()})
+        yield trial_run.run(session, outputs, {name: tensor[start : start + _BATCH] for name, tensor in fed.items()})

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core import cpu, paths
-from lungcli.modelfile import model_file
+from lungcli.modelfile import model_file, trial_run
 from lungcli.quantize import static_qdq
 from lungcli.quantize.static_qdq import Ranges
 
@@ -84,5 +84,5 @@ def rank_by_sensitivity(
 
 def _logits(content: bytes, slices: NDArray[np.uint8]) -> NDArray[np.float32]:
     session = model_file.start(content, Path("the net"), model_file.session_options(cpu.physical_cores()))
-    logits: NDArray[np.float32] = session.run([model_file.OUTPUT], {model_file.INPUT: slices[:, None]})[0]
+    logits: NDArray[np.float32] = trial_run.run(session, [model_file.OUTPUT], {model_file.INPUT: slices[:, None]})[0]
     return logits

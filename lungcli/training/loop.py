@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lungcli.core import recipe as recipes
-from lungcli.core.errors import is_out_of_memory
+from lungcli.core.errors import shortage
 from lungcli.core.events import BatchDone, CheckpointWritten, EpochDone, Event, now
 from lungcli.core.recipe import Recipe
 from lungcli.datasets.lesions import Lesions
@@ -144,9 +144,9 @@ def _advance(step: "TrainStep", epoch: "_Epoch", position: Position) -> tuple[Po
         lowered, event = recovery.halve_learning_rate(step.stage, position, step.recipe, error)
     except (MemoryError, RuntimeError) as error:
         # One rank alone may be short of memory, and the others would go on with other micro-batches.
-        if distributed.process_group().size > 1 or not is_out_of_memory(error):
+        if distributed.process_group().size > 1 or not (why := shortage(error)):
             raise
-        lowered, event = recovery.halve_micro_batch(step.stage, position, step.recipe)
+        lowered, event = recovery.halve_micro_batch(step.stage, position, step.recipe, why)
     # The lower rate and micro-batch size must survive a kill.
     position = msgspec.structs.replace(
         step.restore(step.folder / checkpoint.EPOCH_CHECKPOINT),

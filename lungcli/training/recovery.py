@@ -49,21 +49,21 @@ def halve_learning_rate(
     return msgspec.structs.replace(position, halvings=halvings, setbacks=position.setbacks + 1), event
 
 
-def halve_micro_batch(stage: str, position: Position, recipe: Recipe) -> tuple[Position, BatchLowered]:
-    """Halve the micro-batch size; return the new position and the event.
+def halve_micro_batch(stage: str, position: Position, recipe: Recipe, why: str) -> tuple[Position, BatchLowered]:
+    """Halve the micro-batch size, for a reason in words; return the new position and the event.
 
     Raises LungcliError where it would be less than two.
     """
     slices = micro_batch_size(position, recipe) // 2
     if slices < _FEWEST_SLICES:
         raise LungcliError(
-            f"out of memory, even with {micro_batch_size(position, recipe)} slices at a time",
+            f"{why}, even with {micro_batch_size(position, recipe)} slices at a time",
             "close other programs, or start again with a smaller --size or a smaller net",
         )
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    event = BatchLowered(time=now(), stage=stage, epoch=position.epoch + 1, slices=slices)
+    event = BatchLowered(time=now(), stage=stage, epoch=position.epoch + 1, slices=slices, why=why)
     return msgspec.structs.replace(position, micro_batch=slices, setbacks=position.setbacks + 1), event
 
 

@@ -28,8 +28,8 @@ _TRAINING_ONLY = "num_batches_tracked"
 _SAVE_AGAIN = "save the weights again: net.state_dict()"
 # Of a zip archive, and of the pickles that torch wrote before.
 _BEGINNINGS = (b"PK", b"\x80")
-# Loading torch takes most of it, on a busy machine.
-_MOST_WAITED = 180
+# Loading torch takes most of it, and more on a busy machine.
+_MOST_SECONDS, _MOST_WAITED = 20, 180
 # Names and shapes of weights, in a file that is written.
 _HEADER_BYTES = 1 << 22
 _WRAPPERS = ("state_dict", "model_state_dict")
@@ -177,9 +177,7 @@ def read(path: Path) -> dict[str, Tensor]:
             raise ModelFileError(message, hint)
         if code:
             most = trial_run.most_bytes(path.stat().st_size) >> 20
-            raise ModelFileError(
-                f"to read {path} takes more than {most:,} MB or {trial_run.MOST_SECONDS} s", _SAVE_AGAIN
-            )
+            raise ModelFileError(f"to read {path} takes more than {most:,} MB or {_MOST_SECONDS} s", _SAVE_AGAIN)
         return _read_safetensors(plain)
 
 
@@ -227,7 +225,7 @@ def serve(path: Path, to: Path) -> None:
     Ends with a code and, where they cannot be read, the reason and what to do on stdout.
     """
     length = path.stat().st_size if path.is_file() else 0
-    trial_run.bound(trial_run.MOST_SECONDS, _HEADER_BYTES + 2 * length)
+    trial_run.bound(_MOST_SECONDS, _HEADER_BYTES + 2 * length)
     # Torch itself is loaded by now.
     trial_run.bound_memory(trial_run.most_bytes(length), further=True)
     try:

@@ -30,12 +30,12 @@ UNDER_LOAD = "‡"
 def _latency(row: Row, name: str) -> str:
     if row.latency is None:
         return "–"
-    return f"{getattr(row.latency, name):.2f}{UNDER_LOAD if row.latency.disturbed else ''}"
+    return f"{number(getattr(row.latency, name), 2)}{UNDER_LOAD if row.latency.disturbed else ''}"
 
 
 def disturbed(latency: Measurement) -> str:
     """Say how much else ran while a latency was measured."""
-    return f"{UNDER_LOAD} timed while other processes used {latency.load:.1f} cores: time it again at rest"
+    return f"{UNDER_LOAD} timed while other processes used {number(latency.load, 1)} cores: time it again at rest"
 
 
 def _figure(name: str) -> Callable[[Row], str]:

@@ -1,12 +1,16 @@
 """Quantities in words: numbers, sizes, durations, and how fast work goes."""
 
+_MILLION = 1e6
 _DAY = 86_400
 _YEAR = 365.25
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+def number(value: float | None, digits: int = 3, sign: str = "") -> str:
+    """A figure, or a dash where there is none; of a million and more, the first digits and the power of ten."""
+    if value is None:
+        return "–"
+    # A loss that diverges, or a file from elsewhere, has figures of 309 digits.
+    return f"{value:{sign}.{digits}{'g' if abs(value) >= _MILLION else 'f'}}"
 
 
 def size(count: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from lungcli.cli import notify, progress
 from lungcli.core.errors import UsageError
-from lungcli.core.events import Event, StageStarted
+from lungcli.core.events import EpochDone, Event, StageStarted
 from tests.views.test_run_progress import BEGIN, batch, started
 
 
@@ -24,6 +24,25 @@ def test_a_log_says_every_ten_seconds_how_far_the_run_is(
     assert first == "teacher: train"
     assert second.startswith("  teacher: stage 1 of 5, 15% of the run, ")
     assert third.startswith("  teacher: stage 1 of 5, 23% of the run, ")
+
+
+def test_an_epoch_is_a_line_whatever_its_figures() -> None:
+    event = EpochDone(
+        time=BEGIN,
+        stage="teacher",
+        epoch=3,
+        epochs=50,
+        loss=1e308,
+        validation_loss=0.5,
+        balanced_accuracy=-1e308,
+        sensitivity=float("inf"),
+        learning_rate=0.1,
+        images_per_second=1e308,
+        best=False,
+    )
+    assert progress.epoch_line(event) == (
+        "  epoch   3/50  loss 1e+308  validation 0.5000  balanced -1e+308  sensitivity inf  1e+308 images/s"
+    )
 
 
 def test_the_command_is_told_the_result(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
+import platform
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lungcli.core import cpu
@@ -20,6 +24,18 @@ def _pretend(text: str, path: Path, monkeypatch: pytest.MonkeyPatch, allowed: in
     path.write_text(text)
     monkeypatch.setattr(cpu, "_CPUINFO", path)
     monkeypatch.setattr(cpu, "logical_cores", lambda: allowed)
+
+
+def test_the_smallest_numbers_are_zero_where_the_processor_can_be_told_so() -> None:
+    flushes = sys.platform == "linux" and platform.machine() == "x86_64"
+    smallest, products = np.full(64, 1e-40, dtype=np.float32), []
+    with cpu.denormals_as_zero():
+        products.append(smallest * np.float32(1))
+        thread = threading.Thread(target=lambda: products.append(smallest * np.float32(1)))
+        thread.start()
+        thread.join()
+    assert [bool((product == 0).all()) for product in products] == [flushes, flushes]
+    assert (smallest * np.float32(1) > 0).all()
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("avx512_vnni", True), ("avx_vnni", True), ("fma", False)])

@@ -243,6 +243,14 @@ def test_damage_inside_is_told() -> None:
         runs.load("first")
 
 
+def test_a_count_that_cannot_be_is_damage() -> None:
+    run = new()
+    line = {"type": "checkpoint-written", "time": "2026-01-02T03:04:05Z", "stage": "train", "batch": 1}
+    run.events.write_bytes(msgspec.json.encode(line)[:-1] + b',"epoch":1%s}\n' % (b"0" * 300))
+    with pytest.raises(LungcliError, match="is damaged"):
+        list(runs.events(run))
+
+
 def test_a_figure_that_is_null_was_no_number() -> None:
     run = new()
     done = {"stage": "train", "epoch": 1, "batch": 1, "batches": 2, "loss": None, "learning_rate": 0.1}

@@ -170,6 +170,20 @@ def endless() -> onnx.ModelProto:
     return net(start, *nodes, *ended(names[-1]), weights=weights)
 
 
+def layers(count: int, size: int, scale: float = 1.0) -> onnx.ModelProto:
+    """Convolutions of 64 channels, one behind the other, each of which keeps the mean of the scaled slice."""
+    names = ["wide", *(f"c{i}" for i in range(count))]
+    mean = numpy_helper.from_array(np.full((64, 64, 3, 3), 1 / 576, dtype=np.float32), "w")
+    scaled = numpy_helper.from_array(np.full((64, 1, 1, 1), scale, dtype=np.float32), "first")
+    nodes = [helper.make_node("Conv", [a, "w"], [b], pads=[1] * 4) for a, b in pairwise(names)]
+    classes = (
+        helper.make_node("Slice", [names[-1], "from", "to", "axis"], ["three"]),
+        *ended("three"),
+    )
+    weights = (scaled, mean, ints("from", 0), ints("to", 3), ints("axis", 1), ints("places", 2, 3))
+    return net(helper.make_node("Conv", ["float", "first"], ["wide"]), *nodes, *classes, weights=weights, size=size)
+
+
 def looped() -> onnx.ModelProto:
     body = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "b", [], [])
     return net(helper.make_node("Loop", ["", ""], ["logits"], body=body))
@@ -233,6 +247,7 @@ HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "an outer sum": (outer, TOO_MUCH),
     "a product of constants": (folded, TOO_MUCH),
     "work without end": (endless, TOO_MUCH),
+    "work that ends": (lambda: layers(52, 1_000), TOO_MUCH),
     "a loop": (looped, "graphs inside nodes"),
     "a tensor that lies": (lying, f"onnxruntime cannot run it|{TOO_MUCH}"),
     "a row for every pixel": (products, TOO_MUCH),
@@ -241,11 +256,11 @@ HARMFUL: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 }
 
 
-# This one has all of its time.
-LONG = "work without end"
+# These have all of their time.
+LONG = ("work without end", "work that ends")
 
 
-@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.long] * (each == LONG)) for each in HARMFUL])
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.long] * (each in LONG)) for each in HARMFUL])
 def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_path: Path) -> None:
     make, why = HARMFUL[name]
     path = tmp_path / "m.onnx"
@@ -258,6 +273,21 @@ def test_a_harmful_graph_is_refused_before_it_takes_resources(name: str, tmp_pat
     assert peak()[1] - before < MOST_BYTES
     assert time.process_time() - began < 5
     assert peak_of_children() <= max(largest_child, trial_run.BASE_BYTES + (200 << 20))
+
+
+def test_a_slice_takes_no_longer_than_that_of_the_trial(tmp_path: Path) -> None:
+    """Numbers below 1.2e-38, which the slice decides on, would take a hundred times as long."""
+    seconds = []
+    for scale in (1.0, 1e-41):
+        path = tmp_path / f"{scale}.onnx"
+        path.write_bytes(layers(4, 96, scale).SerializeToString())
+        model = model_file.load(path, threads=1)
+        slices = np.random.default_rng(0).integers(1, 256, (4, 96, 96), dtype=np.uint8)
+        model.logits(slices)
+        began = time.process_time()
+        model.logits(slices)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 10 * seconds[0]
 
 
 def test_work_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,18 @@ def test_lack_of_memory_restarts_the_epoch_with_half_the_micro_batch(tmp_path: P
     assert trainer.with_final_micro_batch(SHORT, tmp_path) == SHORT
 
 
+def test_a_failure_that_may_be_one_of_memory_is_called_no_more_than_that(tmp_path: Path) -> None:
+    error = RuntimeError("could not create a primitive")
+    (told,) = (event for event in troubled(tmp_path / "a", Trouble(7, error=error)) if isinstance(event, BatchLowered))
+    assert told.why == "oneDNN failed, which most often is for lack of memory"
+    with pytest.raises(LungcliError, match=r"^oneDNN failed, which most often .*, even with 2 slices at a time"):
+        list(troubled(tmp_path / "b", Trouble(*range(99), error=error)))
+    # What it does not support is no lack of memory.
+    unsupported = RuntimeError("could not create a primitive descriptor for the matmul primitive.")
+    with pytest.raises(RuntimeError, match="primitive descriptor"):
+        list(troubled(tmp_path / "c", Trouble(3, error=unsupported)))
+
+
 def test_fewer_slices_at_once_outlive_a_kill(tmp_path: Path) -> None:
     happening = troubled(tmp_path, Trouble(0, error=MemoryError()))
     assert isinstance(next(happening), BatchLowered)

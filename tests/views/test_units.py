@@ -1,5 +1,7 @@
 """Quantities in words."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,21 @@ BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 def half_a_digit(number: str) -> float:
     """By how much a number may have been rounded."""
     return 0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-9
+
+
+@given(st.floats(), st.integers(0, 4))
+def test_no_figure_is_longer_than_a_column(value: float, digits: int) -> None:
+    text = units.number(value, digits)
+    assert len(text) <= 13
+    if math.isfinite(value):
+        assert float(text) == pytest.approx(value, rel=0.5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0.5, "0.500"), (-999_999.25, "-999999.250"), (1e6, "1e+06"), (1e308, "1e+308")]
+)
+def test_figures(value: float | None, text: str) -> None:
+    assert units.number(value) == text
 
 
 @given(st.floats(0, 999 * SECONDS["y"]))

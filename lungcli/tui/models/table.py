@@ -20,6 +20,7 @@ from lungcli.tui.runs.run_list import shortened_middle
 from lungcli.views import comparison_table
 from lungcli.views.evaluation import SYNTHETIC
 from lungcli.views.figures import with_interval
+from lungcli.views.units import number
 
 Value = float | str | None
 
@@ -63,7 +64,7 @@ def times(ours: float, pinned: float, less: str, more: str) -> str:
     factor = pinned / ours
     if abs(factor - 1) < 0.005:
         return "same"
-    return f"{factor:.1f}× {less}" if factor > 1 else f"{1 / factor:.1f}× {more}"
+    return f"{number(factor, 1)}× {less}" if factor > 1 else f"{number(1 / factor, 1)}× {more}"
 
 
 def _size_ratio(row: Row, pinned: Row | None) -> str:

@@ -19,6 +19,7 @@ from lungcli.tui.runs.run_list import shortened_middle
 from lungcli.tui.runs.traces import Trace, lines_of
 from lungcli.tui.widgets import braille_plot
 from lungcli.tui.widgets.braille_plot import Line
+from lungcli.views.units import number
 
 _MIN_WIDTH, _MIN_HEIGHT = 36, 9
 _LEAST_EPOCHS = 0.02
@@ -219,5 +220,5 @@ def figures(best: Best, baseline: Best | None, *, epoch: bool = True) -> str:
     """`0.597 in epoch 20`, and `+0.070` over a baseline."""
     text = run_row.figure(best.balanced_accuracy) + (f" in epoch {best.epoch}" if epoch else "")
     if baseline is not None:
-        text += f" {best.balanced_accuracy - baseline.balanced_accuracy:+.3f}"
+        text += f" {number(best.balanced_accuracy - baseline.balanced_accuracy, sign='+')}"
     return text

@@ -72,7 +72,7 @@ def model_line(run: Run) -> str:
     shown = (
         *warnings,
         f"{stage} {size(path.stat().st_size)}",
-        f"p50 {f'{latency.p50:.2f} ms' if latency else '–'}",
+        f"p50 {f'{number(latency.p50, 2)} ms' if latency else '–'}",
         f"test bal. acc. {number(accuracy.value if accuracy else None)}",
         f"sens. {number(sensitivity.value if sensitivity else None)}",
     )
@@ -182,14 +182,14 @@ def _in_words(event: Event) -> Iterator[str]:
             yield f"{event.stage}: {event.about}"
         case events.EpochDone():
             yield (
-                f"{event.stage} epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, validation loss "
-                f"{event.validation_loss:.4f}, validation balanced accuracy {event.balanced_accuracy:.3f}"
+                f"{event.stage} epoch {event.epoch}/{event.epochs}: loss {number(event.loss, 4)}, validation loss "
+                f"{number(event.validation_loss, 4)}, validation balanced accuracy {number(event.balanced_accuracy)}"
                 f"{', best' if event.best else ''}"
             )
         case events.RateLowered():
             yield f"{event.stage} epoch {event.epoch}: {event.why}; learning rate lowered to {event.learning_rate:.2g}"
         case events.BatchLowered():
-            yield f"{event.stage} epoch {event.epoch}: memory ran out; {event.slices} slices at once from here"
+            yield f"{event.stage} epoch {event.epoch}: {event.why}; {event.slices} slices at once from here"
         case events.StrategyStarted():
             yield f"strategy {event.number} of {event.strategies}: {event.strategy}"
         case events.StrategyDone():

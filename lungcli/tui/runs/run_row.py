@@ -11,7 +11,7 @@ from lungcli.core.recipe import as_tuple
 from lungcli.core.runs import Kind, Run, State
 from lungcli.tui.runs.event_reader import UNREAD, Best, Glance
 from lungcli.views import acceptance
-from lungcli.views.units import duration
+from lungcli.views.units import duration, number
 
 MARK_OF_STATE = {
     "new": "·",
@@ -132,8 +132,8 @@ def progress(row: Row) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A share with three digits, or a dash."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+    """A figure with three digits, or a dash."""
+    return number(None if value is None or math.isnan(value) else value)
 
 
 def sentence(row: Row) -> str:

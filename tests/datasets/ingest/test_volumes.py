@@ -3,15 +3,17 @@
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lungcli.core.worker_process import WorkerProcess
 from lungcli.datasets import manifest
 from lungcli.datasets.ingest.importer import import_dataset, import_labelled
 from lungcli.datasets.manifest import Manifest
-from lungcli.imaging import image_io, volumes
+from lungcli.imaging import image_io, timed_reading
+from lungcli.imaging.containers import Container
 from lungcli.predict import inputs
 from lungcli.predict.inputs import Naming
 from tests.imaging.dicoms import dicom
@@ -44,11 +46,11 @@ def test_each_slice_is_what_predict_reads_and_each_volume_a_patient(
 ) -> None:
     opened: list[str] = []
 
-    def counting(source: Path | bytes, name: str, shown: str, real: Any = volumes.opened) -> volumes.Volume:
-        opened.append(name)
-        return cast(volumes.Volume, real(source, name, shown))
+    def counting(*arguments: Any, real: Callable[..., Container] = timed_reading.opened) -> Container:
+        opened.append(arguments[1])
+        return real(*arguments)
 
-    monkeypatch.setattr(volumes, "opened", counting)
+    monkeypatch.setattr(timed_reading, "opened", counting)
     source = packed(FILES)
     dataset = import_dataset(source)
     # Each is opened to count its slices, and to read them: not for each of them anew.
@@ -75,6 +77,34 @@ def test_a_slice_that_cannot_be_read_is_named_and_the_others_kept(tmp_path: Path
     (rejected,) = dataset.rejected
     assert rejected.path == "normal/x.nii, slice 2"
     assert rejected.reason.startswith("its grey scale is unknown")
+
+
+@pytest.mark.parametrize("name", ["slow.nii", "slow.nii.gz", "slow.mha", "slow.nrrd"])
+def test_a_volume_that_takes_too_long_is_given_up_and_the_others_kept(
+    name: str, packed: Callable[[dict[str, bytes]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not even a process that reads it starts in this time.
+    monkeypatch.setattr(timed_reading, "SECONDS", 0.01)
+    dataset = import_dataset(packed({f"normal/{name}": encoded(), "normal/1.png": png(1), "benign/2.png": png(2)}))
+    assert [(item.path, item.reason) for item in dataset.rejected] == [(f"normal/{name}", "it takes more than 0.01 s")]
+    assert len(dataset.slices) == 2
+
+
+def test_a_slice_of_a_volume_that_takes_too_long_is_given_up_and_the_others_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(worker: WorkerProcess, request: bytes, seconds: float, real: Any = WorkerProcess.ask) -> bytes:
+        assert seconds == timed_reading.SECONDS
+        if b"slice 2" in request:
+            raise TimeoutError
+        return bytes(real(worker, request, 60.0))
+
+    monkeypatch.setattr(WorkerProcess, "ask", ask)
+    dataset = import_dataset(write(tmp_path / "in", {"normal/slow.nii": encoded(), "benign/1.png": png(1)}))
+    assert [(item.path, item.reason) for item in dataset.rejected] == [
+        ("normal/slow.nii, slice 2", "it takes more than 10 s")
+    ]
+    assert len([item for item in dataset.slices if item.label == "normal"]) == 2
 
 
 def test_a_table_knows_the_patient_of_volumes_better(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 import datetime
 import io
+import itertools
+import re
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from lungcli.core.events import Event, RateLowered, RunFailed, StageDone, StageStarted
+from lungcli.core import runs
+from lungcli.core.events import EpochDone, Event, RateLowered, RunFailed, StageDone, StageStarted
 from lungcli.core.runs import Run
 from lungcli.tui.runs import event_reader, run_report, run_row
 from tests.metrics.test_predictions import evaluation
@@ -55,6 +58,20 @@ def test_both_checks_of_the_gate_are_named_with_their_limit(int8: str, met: bool
     assert "-0.020" in distillation
     assert "-0.010" in quantization
     assert quantization.startswith("✓ met" if met else "! not met")
+
+
+def test_figures_of_any_size_have_their_place() -> None:
+    run = compressed()
+    happened = [
+        msgspec.structs.replace(event, loss=1e308, validation_loss=1e308, balanced_accuracy=number)
+        if isinstance(event, EpochDone)
+        else event
+        for event, number in zip(runs.events(run), itertools.cycle((1e308, -1e308)), strict=False)
+    ]
+    run.events.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in happened))
+    text = read(run)
+    assert "loss 1e+308, validation loss 1e+308, validation balanced accuracy" in text
+    assert not re.search(r"\d{40}", text)
 
 
 def test_a_run_without_models_opens_too() -> None:
