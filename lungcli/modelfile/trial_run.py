@@ -24,8 +24,8 @@ from lungcli.modelfile import onnx_wire
 if TYPE_CHECKING:
     import onnxruntime
 
-# What it takes to load a file and to run it once, here and wherever it is used: several times that of the largest
-# registered net, at 1,024 pixels and on one thread.
+# What it takes to load a file and to run it once on one thread, here and wherever it is used: memory is several times
+# that of the largest registered net at 1,024 pixels; nobody waits for each slice as long as these seconds.
 BASE_BYTES, BYTES_A_BYTE = 1 << 30, 6
 MOST_SECONDS = 10
 # A busy machine gives a process a share of its time only.
