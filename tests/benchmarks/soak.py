@@ -10,9 +10,7 @@ what waits in an event loop, as all that waits in the dashboard does, but not `t
 from outside, its child processes included; 0 leaves one out.
 """
 
-import http.client
 import importlib.util
-import json
 import os
 import signal
 import socket
@@ -21,18 +19,17 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import requests
 
 from tests.benchmarks import dashboard, machine
 
 LUNGCLI = [sys.executable, "-m", "lungcli"]
-SPEED = 60
+SPEED, SECONDS = 60, 120
 FAKETIME = "usr/lib/*/faketime/libfaketimeMT.so.1"
 # Keys of the views of runs, models, data sets and the system.
 VIEWS = "1236"
@@ -134,7 +131,7 @@ def serve(pictures: list[Path], folder: Path, count: int, environment: dict[str,
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=words)
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait(lambda: _ask(address).startswith(b"<"))
+        _wait(address)
         seen: list[Usage] = []
         began = time.monotonic()
         for number in range(1, count + 1):
@@ -150,50 +147,33 @@ def serve(pictures: list[Path], folder: Path, count: int, environment: dict[str,
 
 
 def visit(address: str, picture: Path, *, stays: bool) -> None:
-    """Send one picture to the page, and wait for the verdict where the visitor stays. Raises OSError, SystemExit."""
-    mark = uuid.uuid4().hex
-    with _open(f"{address}/gradio_api/heartbeat/{mark}"):
-        config = json.loads(_ask(f"{address}/config"))
-        number = next(row["id"] for row in config["dependencies"] if [each[1] for each in row["targets"]] == ["upload"])
-        call = {"data": [[_sent(address, picture, mark)], "bundled"], "fn_index": number, "session_hash": mark}
-        _ask(f"{address}/gradio_api/queue/join", json.dumps(call).encode(), {"Content-Type": "application/json"})
-        told = _ask(f"{address}/gradio_api/queue/data?session_hash={mark}") if stays else b""
-    if stays and (b"process_completed" not in told or b'"success":true' not in told.replace(b" ", b"")):
-        raise SystemExit(f"the page gave no verdict: {told[-500:]!r}")
+    """Send one picture to the page, and wait for the prediction where the visitor stays.
+
+    Raises RequestException, or SystemExit where there is no prediction.
+    """
+    session, api = uuid.uuid4().hex, f"{address}/gradio_api"
+    with requests.get(f"{api}/heartbeat/{session}", stream=True, timeout=SECONDS):
+        parts = requests.get(f"{address}/config", timeout=SECONDS).json()["dependencies"]
+        number = next(part["id"] for part in parts if [target[1] for target in part["targets"]] == ["upload"])
+        sent = requests.post(f"{api}/upload", files={"files": (picture.name, picture.read_bytes())}, timeout=SECONDS)
+        [path] = sent.json()
+        taken = {"path": path, "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
+        call = {"data": [[taken], "bundled"], "fn_index": number, "session_hash": session}
+        requests.post(f"{api}/queue/join", json=call, timeout=SECONDS).raise_for_status()
+        if stays:
+            told = requests.get(f"{api}/queue/data", {"session_hash": session}, timeout=SECONDS).text
+            if "process_completed" not in told or '"success":true' not in told.replace(" ", ""):
+                raise SystemExit(f"the page gave no prediction: {told[-500:]}")
 
 
-def _sent(address: str, picture: Path, mark: str) -> dict[str, object]:
-    """Upload a picture, ask how far that is, and name it as the page wants it."""
-    body = (
-        f'--{mark}\r\nContent-Disposition: form-data; name="files"; filename="{picture.name}"\r\n'
-        "Content-Type: image/png\r\n\r\n"
-    ).encode()
-    body += picture.read_bytes() + f"\r\n--{mark}--\r\n".encode()
-    kind = {"Content-Type": f"multipart/form-data; boundary={mark}"}
-    [path] = json.loads(_ask(f"{address}/gradio_api/upload?upload_id={mark}", body, kind))
-    _ask(f"{address}/gradio_api/upload_progress?upload_id={mark}")
-    return {"path": path, "orig_name": picture.name, "meta": {"_type": "gradio.FileData"}}
-
-
-def _open(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, data=body, headers=headers or {})
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    answer: http.client.HTTPResponse = direct.open(request, timeout=120)
-    return answer
-
-
-def _ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
-    with _open(url, body, headers) as answer:
-        return answer.read()
-
-
-def _wait(ready: Callable[[], bool]) -> None:
+def _wait(address: str) -> None:
     for _ in range(600):
         try:
-            if ready():
-                return
-        except OSError:
+            requests.get(address, timeout=SECONDS).raise_for_status()
+        except requests.RequestException:
             time.sleep(0.2)
+        else:
+            return
     raise SystemExit("the page does not answer")
 
 
