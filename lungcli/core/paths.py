@@ -73,7 +73,7 @@ def atomic_replace(path: Path) -> Iterator[Path]:
     Raises LungcliError, leaving an earlier `path` as it was, when the disk is full or may not be written.
     """
     # Named before it is made: a signal between the two would leave it behind.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    partial = path.parent / f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}"
     try:
         with os_errors_as(path), contextlib.ExitStack() as locked:
             path.parent.mkdir(parents=True, exist_ok=True)

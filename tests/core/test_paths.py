@@ -72,6 +72,15 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
         paths.atomic_write(tmp_path / "file" / "b.json", b"new")
 
 
+def test_a_folder_in_the_place_of_a_file_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), tmp_path):
+        with pytest.raises(LungcliError, match="cannot write"):
+            paths.atomic_write(folder, b"new")
+    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.parent.glob(".*"))
+
+
 def test_homes_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNGCLI_HOME", str(tmp_path))
     assert paths.runs_home() == tmp_path / "runs"
