@@ -73,12 +73,13 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for folder in (Path(), tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    for folder in (Path(), inner):
         with pytest.raises(LungcliError, match="cannot write"):
             paths.atomic_write(folder, b"new")
-    assert not list(tmp_path.iterdir())
-    assert not list(tmp_path.parent.glob(".*"))
+    assert [item.name for item in tmp_path.rglob("*")] == ["inner"]
 
 
 def test_homes_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
