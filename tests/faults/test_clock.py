@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(COMPILER is None, reason="no C compiler, which makes the clock"),
 ]
 
-# The library that stands between a process and its wall clock, which is another one after each fifth of a second.
+# The library that stands between a process and its wall clock, which is another one after each fiftieth of a second.
 CLOCK = """
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -36,7 +36,7 @@ int clock_gettime(clockid_t which, struct timespec *now) {
   int failed = syscall(SYS_clock_gettime, which, now);
   if (failed || (which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE)) return failed;
   syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &since);
-  now->tv_sec += ((since.tv_sec * 5 + since.tv_nsec / 200000000) % 3 - 1) * 5 * 3600;
+  now->tv_sec += ((since.tv_sec * 50 + since.tv_nsec / 20000000) % 3 - 1) * 5 * 3600;
   return 0;
 }
 
