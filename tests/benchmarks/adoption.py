@@ -3,13 +3,13 @@
 Run: python -m tests.benchmarks.adoption [SIDE] [SLICES] [ROUNDS]     (default: 224 pixels, 240 drawn slices, 5 rounds)
 """
 
-import functools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,19 +82,20 @@ def beside_onnxruntime(file: Path, rounds: int) -> tuple[float, float]:
     )
     slices = np.random.default_rng(0).integers(0, 256, (1, model.card.size, model.card.size), dtype=np.uint8)
 
-    def ours() -> None:
-        for _ in range(CALLS):
-            model.logits(slices)
+    feeds = {"slice": slices[:, None]}
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: model.logits(slices),
+        lambda: alone.run(["logits"], feeds),
+        lambda: set_as_ours.run(["logits"], feeds),
+    )
+    turns = [[turn(call) for call in calls] for _ in range(4 * rounds)]
+    ours, first, second = (statistics.median(taken) for taken in zip(*turns, strict=True))
+    return ours / first, ours / second
 
-    def through(session: onnxruntime.InferenceSession) -> None:
-        for _ in range(CALLS):
-            session.run(["logits"], {"slice": slices[:, None]})
 
-    each = (ours, functools.partial(through, alone), functools.partial(through, set_as_ours))
-    for warm_up in each:
-        warm_up()
-    first, second, third = machine.taking_turns(each, 2 * rounds)
-    return first / second, first / third
+def turn(call: Callable[[], object]) -> float:
+    """Median seconds of a call, after some that do not count: threads of another session may still be spinning."""
+    return statistics.median([machine.seconds(call) for _ in range(CALLS)][CALLS // 4 :])
 
 
 def as_teacher(home: Path, side: int, rounds: int) -> float:
