@@ -73,7 +73,8 @@ def denormals_as_zero() -> Iterator[None]:
     """Take numbers nearer to 0 than 1.2e-38 for 0, in this thread and in those it starts meanwhile.
 
     One costs a processor of Intel as much as 140 others, so that the time of a net would depend on its slice. Only
-    Linux on x86-64 can be told so from here; processors of ARM have no such cost.
+    Linux on x86-64 can be set so from here; processors of ARM have no such cost. ONNX Runtime's own option,
+    `session.set_denormal_as_zero`, reaches no thread but that which starts the first session of a process.
     """
     if (libm := _libm()) is None:
         yield

@@ -4,6 +4,7 @@ msgspec 0.22 reads a struct's fields when a type is decoded for the first time, 
 type meanwhile crashes the process. So types are prepared one after the other here.
 """
 
+import functools
 import threading
 from typing import Any, TypeVar
 
@@ -12,8 +13,6 @@ import msgspec
 T = TypeVar("T")
 
 _PREPARING = threading.RLock()
-# Making one costs ten times what decoding a small file does.
-_DECODERS: "dict[Any, msgspec.json.Decoder[Any]]" = {}
 
 
 def json(content: bytes | str, kind: type[T]) -> T:
@@ -24,7 +23,7 @@ def json(content: bytes | str, kind: type[T]) -> T:
 
 def msgpack(content: bytes, kind: type[T]) -> T:
     """Decode MessagePack as `msgspec.msgpack.decode` does, and raise what it raises."""
-    decoded: T = _msgpack_decoder(kind).decode(content)
+    decoded: T = _decoder(msgspec.msgpack.Decoder, kind).decode(content)
     return decoded
 
 
@@ -36,13 +35,16 @@ def convert(value: object, kind: type[T]) -> T:
 
 def json_decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     """Return the decoder of a type from JSON."""
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
-        with _PREPARING:
-            decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    decoder: msgspec.json.Decoder[Any] = _decoder(msgspec.json.Decoder, kind)
     return decoder
 
 
-def _msgpack_decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
+def _decoder(make: Any, kind: Any) -> Any:
     with _PREPARING:
-        return msgspec.msgpack.Decoder(kind)
+        return _made(make, kind)
+
+
+# Making one costs ten times what decoding a small file does.
+@functools.cache
+def _made(make: Any, kind: Any) -> Any:
+    return make(kind)

@@ -46,7 +46,7 @@ def train(
     """Train the net of `recipe` on labels, or on labels and `teachers`; see `loop.train` for the files in `folder`.
 
     It starts from the weights `start` if given, with their widths; else the recipe may have the head fitted first.
-    Raises UsageError where the recipe asks for patches, and there are no lesions or the net takes no patches.
+    Raises UsageError where the recipe asks for patches, and there are no lesions or a net takes no patches.
     """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
     torch.manual_seed(recipe.seed)
@@ -54,12 +54,13 @@ def train(
     net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
     if start:
         checkpoint.load_weights(start, net)
-    if recipe.patches:
-        _require_patches(net, recipe, data)
     labels = torch.from_numpy(data.labels[data.train])
     criterion: criteria.Criterion = criteria.label_loss(recipe, labels, classes)
-    if teachers:
-        trained = [load_teacher(teacher, recipe, classes) for teacher in teachers]
+    trained = [load_teacher(teacher, recipe, classes) for teacher in teachers]
+    if recipe.patches:
+        names = recipe.model, *(teacher.model for teacher in teachers)
+        _require_patches(dict(zip((net, *trained), names, strict=True)), recipe.size // 2, data)
+    if trained:
         criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
     if recipe.probe and not start and not checkpoint.latest(folder).exists():
         _fit_head(net, recipe, data)
@@ -128,16 +129,19 @@ def remove_checkpoints(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _require_patches(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:
+def _require_patches(names: dict[nn.Module, str], side: int, data: TrainingData) -> None:
+    """Raise UsageError without lesions, or where one of these nets does not take patches of `side` pixels."""
     hint = "leave `patches` out of the recipe"
     if data.lesions is None:
         raise UsageError("patches are cut around lesions, and the recipe names none", f"add --lesions DATA, or {hint}")
-    side = recipe.size // 2
-    try:
-        with torch.inference_mode():
-            net.eval()(torch.zeros(1, 1, side, side))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"{recipe.model} takes no patches of {side} pixels", hint) from error
+    for net, name in names.items():
+        device = next((weight.device for weight in net.parameters()), torch.device("cpu"))
+        try:
+            with torch.inference_mode():
+                net.eval()(torch.zeros(1, 1, side, side, device=device))
+        # A model file that teaches has one size, and says so by ValueError.
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UsageError(f"{name} takes no patches of {side} pixels", hint) from error
 
 
 def _fit_head(net: nn.Module, recipe: Recipe, data: TrainingData) -> None:

@@ -75,10 +75,10 @@ def limits(prediction: "Prediction") -> list[str]:
         )
     pairs = [pair for pair in prediction.indistinct if prediction.positive_class not in pair]
     if pairs:
-        told = [f"{plain(first)} from {plain(second)}" for first, second in pairs[:_MOST_PAIRS]]
-        left = len(pairs) - len(told)
-        told += [f"nor {'another pair' if left == 1 else f'{left} other pairs'} of classes"] * bool(left)
-        lines.append(f"this model cannot tell {', '.join(told)}")
+        named = [f"{plain(first)} from {plain(second)}" for first, second in pairs[:_MOST_PAIRS]]
+        left = len(pairs) - len(named)
+        named += [f"nor {'another pair' if left == 1 else f'{left} other pairs'} of classes"] * bool(left)
+        lines.append(f"this model cannot tell {', '.join(named)}")
     return lines
 
 

@@ -63,11 +63,11 @@ class Visits:
     def heat_map(self, asked: str, visitor: str, session: str) -> HeatAnswer:
         """Make the heat-map `asked` for: of a visit and one of its slices, as `results` names them."""
         named = re.fullmatch(r"(\d{1,18})-(\d{1,9})", asked, re.ASCII)
-        found = self._heat_inputs.find(session, int(named[1]), int(named[2])) if named else None
-        if found is None:
+        kept = self._heat_inputs.find(session, int(named[1]), int(named[2])) if named else None
+        if kept is None:
             return {"of": asked, "caption": "no heat-map: this slice is not kept any more; send it again"}
         try:
-            heat = self._workers.explain(*found, visitor)
+            heat = self._workers.explain(*kept, visitor)
         except LungcliError as error:
             return {"of": asked, "caption": f"{error.message}; {error.hint}"}
         return {"of": asked, "caption": heat.caption, "layer": base64.b64encode(heat.layer).decode()}

@@ -17,6 +17,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.metrics.classification import Floats, Ints
 from lungcli.training import checkpoint, fine_tuning, loop, trainer
 from lungcli.training.trainer import Teacher
+from tests.modelfile import graphs
 from tests.training.test_loop import RECIPE, material, with_lesions
 
 SHORT = msgspec.structs.replace(RECIPE, epochs=1)
@@ -72,6 +73,16 @@ def test_patches_that_nothing_can_be_cut_from_or_no_net_can_take_are_refused(
     recipe = msgspec.structs.replace(SHORT, patches=0.5)
     with pytest.raises(UsageError, match=message):
         next(trainer.train("train", recipe, material_of(), tmp_path))
+
+
+@pytest.mark.parametrize("name", [loop.BEST, "graph.onnx"])
+def test_a_teacher_that_takes_no_patches_is_refused(tmp_path: Path, name: str) -> None:
+    losses_of(tmp_path, SHORT)
+    graphs.nodule_file(tmp_path / "graph.onnx")
+    teacher = Teacher(model="ownmodel", weights=tmp_path / name)
+    recipe = msgspec.structs.replace(SHORT, model="shufflenetv2", patches=0.5)
+    with pytest.raises(UsageError, match="ownmodel takes no patches of 32 pixels"):
+        next(trainer.train("student", recipe, with_lesions(), tmp_path / "student", [teacher]))
 
 
 def test_methods_and_a_second_teacher_change_the_student(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Quantities in words."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +15,12 @@ def half_a_digit(number: str) -> float:
     return 0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-9
 
 
-# The largest of all would be rounded to what no float holds.
-@given(st.floats(-1e308, 1e308) | st.sampled_from([math.inf, -math.inf, math.nan]), st.integers(0, 4))
+@given(st.floats(), st.integers(0, 4))
 def test_no_figure_is_longer_than_a_column(value: float, digits: int) -> None:
     text = units.number(value, digits)
     assert len(text) <= 13
-    if math.isfinite(value):
+    # Larger ones would be rounded to what no float holds.
+    if abs(value) <= 1e308:
         assert float(text) == pytest.approx(value, rel=0.5, abs=0.5)
 
 
