@@ -8,7 +8,6 @@ import math
 
 import msgspec
 
-from lungcli.core import typed_decoding
 from lungcli.core.errors import OUT_OF_MEMORY
 from lungcli.core.versioned import Count
 
@@ -152,7 +151,7 @@ Event = (
     | RunDone
 )
 _MAY_BE_NULL = ("malignant_sensitivity", "load", "memory")
-_DECODER: "msgspec.json.Decoder[Event]" = typed_decoding.json_decoder(Event)
+_DECODER: "msgspec.json.Decoder[Event]" = msgspec.json.Decoder(Event)
 
 
 def now() -> datetime.datetime:

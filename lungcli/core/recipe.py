@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lungcli.core import paths, registry, typed_decoding, versioned
+from lungcli.core import paths, registry, versioned
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Option, OutOfRangeError, declared
 
@@ -221,7 +221,7 @@ def make(**settings: object) -> Recipe:
     try:
         teachers = msgspec.convert(settings.get("teacher", ""), Teachers)
         resolved = {"method": method.name, "teacher": pack_teachers(as_tuple(teachers))}
-        return typed_decoding.convert({**method.preset, **settings, **resolved}, Recipe)
+        return msgspec.convert({**method.preset, **settings, **resolved}, Recipe)
     except (msgspec.ValidationError, ValueError) as error:
         if isinstance(error.__cause__, OutOfRangeError):
             raise UsageError(f"{OPTIONS[error.__cause__.field].names[0]} {error.__cause__.reason}") from error

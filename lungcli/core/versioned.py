@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from lungcli.core import paths, typed_decoding
+from lungcli.core import paths
 from lungcli.core.errors import LungcliError
 
 UPGRADE = "upgrade lungcli: pipx upgrade lungcli"
@@ -77,7 +77,7 @@ class Format(Generic[Content]):
         try:
             if len(content) > self.most_bytes:
                 raise ValueError(f"it exceeds {self.most_bytes >> 10:,} kB")
-            version = typed_decoding.json(content, _Version).format_version
+            version = msgspec.json.decode(content, type=_Version).format_version
             if version > self.version:
                 raise self.error(
                     f"the {self.kind} {shown} has format {version}; this lungcli reads up to {self.version}", UPGRADE
@@ -86,7 +86,7 @@ class Format(Generic[Content]):
                 if version <= older:
                     fields = migrate(msgspec.json.decode(content)) | {"format_version": older + 1}
                     content = msgspec.json.encode(fields)
-            return typed_decoding.json(content, self.content)
+            return msgspec.json.decode(content, type=self.content)
         except DAMAGE as error:
             raise self.error(f"the {self.kind} {shown} is damaged: {error}", hint) from error
 
@@ -99,7 +99,7 @@ def write(path: Path, content: msgspec.Struct) -> None:
 def read_or(path: Path, kind: type[Content], default: Default) -> Content | Default:
     """Read a file that nothing depends on; return `default` where it is missing or damaged."""
     try:
-        return typed_decoding.json(paths.read_regular(path, _MOST_SMALL), kind)
+        return msgspec.json.decode(paths.read_regular(path, _MOST_SMALL), type=kind)
     except (OSError, *DAMAGE):
         return default
 

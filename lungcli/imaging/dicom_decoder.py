@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import typed_decoding, worker_process
+from lungcli.core import worker_process
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import dicom_tags, jpeg_header
 from lungcli.imaging.picture import DAMAGED
@@ -149,7 +149,7 @@ def _ask(request: Request) -> Reply:
         answer = _worker().ask(msgspec.msgpack.encode(request), MOST_SECONDS)
     except (EOFError, TimeoutError) as error:
         raise ValueError("the decoder died of it") from error
-    reply = typed_decoding.msgpack(answer, Reply)
+    reply = msgspec.msgpack.decode(answer, type=Reply)
     if not reply.kind:
         raise ValueError("the decoder cannot decode it")
     return reply

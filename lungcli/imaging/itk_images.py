@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from lungcli.core import typed_decoding, worker_process
+from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging.dicom_decoder import MOST_BYTES, MOST_SECONDS
@@ -112,7 +112,7 @@ def _asked(source: Path | bytes, suffix: str, shown: str) -> _Reply:
             path.write_bytes(source)
         request = msgspec.msgpack.encode(_Request(path=os.fsencode(path), suffix=suffix))
         try:
-            reply = typed_decoding.msgpack(_worker().ask(request, MOST_SECONDS), _Reply)
+            reply = msgspec.msgpack.decode(_worker().ask(request, MOST_SECONDS), type=_Reply)
         except (EOFError, TimeoutError) as error:
             raise damaged(shown) from error
     if not reply.kind and not reply.problem:

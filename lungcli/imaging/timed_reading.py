@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from lungcli.core import typed_decoding, worker_process
+from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import containers
@@ -138,7 +138,7 @@ def _ask(request: _Request, container: _Source | None, shown: str, seconds: floa
         )
     held, reader.holds = reader.holds, None
     try:
-        reply = typed_decoding.msgpack(reader.process.ask(msgspec.msgpack.encode(request), seconds), _Reply)
+        reply = msgspec.msgpack.decode(reader.process.ask(msgspec.msgpack.encode(request), seconds), type=_Reply)
         reader.holds = (container if reply.is_open else None) if container else held
     except TimeoutError as error:
         raise UnreadableInputError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from lungcli.core import cpu, typed_decoding
+from lungcli.core import cpu
 from lungcli.core.errors import LungcliError, ModelFileError
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging.picture import printable
@@ -154,7 +154,7 @@ class Workers:
         heat_input: HeatInput | None = None,
     ) -> Reply:
         request = Request(model=os.fsencode(model), threads=self._threads, upload=upload, heat_input=heat_input)
-        reply = typed_decoding.msgpack(process.ask(msgspec.msgpack.encode(request), seconds), Reply)
+        reply = msgspec.msgpack.decode(process.ask(msgspec.msgpack.encode(request), seconds), type=Reply)
         if reply.problem:
             raise ModelFileError(reply.problem, reply.hint)
         return reply
