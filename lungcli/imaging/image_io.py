@@ -191,7 +191,7 @@ def _pixels(
         image.info.pop("transparency", None)
         image = image if image.mode == "RGB" else image.convert("RGB")
         colourfulness = _colour(image) if colour else 0.0
-    pixels: Pixels = np.asarray(image.convert("L"))
+    pixels: Pixels = np.asarray(image if image.mode == "L" else image.convert("L"))
     if known:
         pixels = quantized(hounsfield.windowed(known.hounsfield(pixels, 255)))
     return pixels, colourfulness, str(known or "")

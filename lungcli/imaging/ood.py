@@ -19,7 +19,6 @@ from lungcli.core.versioned import Count
 from lungcli.imaging import lung_segmentation
 from lungcli.imaging.image_io import read
 from lungcli.imaging.ood_features import Features, measure
-from lungcli.imaging.picture import Picture
 
 Rows = NDArray[np.float64]
 
@@ -94,10 +93,13 @@ FEATURES = tuple(_ACQUISITION)
 _BY_PIXELS = ("noise", "grain", "sharpness")
 
 
-def rejection(picture: Picture, features: Features) -> Rejection | None:
-    """Return why a picture is no axial slice of the lungs by its header or its layout, None where it may be one."""
-    if picture.region:
-        return Rejection(reason=named_elsewhere(picture.region), score=_MOST)
+def rejection(region: str, features: Features) -> Rejection | None:
+    """Return why a picture is no axial slice of the lungs by its header or its layout, None where it may be one.
+
+    `region` is that of its Picture.
+    """
+    if region:
+        return Rejection(reason=named_elsewhere(region), score=_MOST)
     return layout_rejection(features)
 
 

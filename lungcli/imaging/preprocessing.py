@@ -36,18 +36,18 @@ def prepare(slice_: Grey | Pixels, size: int, resize: Resize = "lungs") -> Pixel
     stretched over the scale; what lies beyond the picture is black then.
     """
     picture = lung_segmentation.as_image(slice_)
-    return prepare_in(picture, size, part_seen(picture, lung_segmentation.segment_image(picture), resize))
+    return prepare_in(picture, size, part_seen(picture.size, lung_segmentation.segment_image(picture), resize))
 
 
-def part_seen(picture: Image.Image, segmentation: LungSegmentation, resize: Resize) -> LungSegmentation:
-    """Return the segmentation that `prepare_in` takes for `resize`.
+def part_seen(size: tuple[int, int], segmentation: LungSegmentation, resize: Resize) -> LungSegmentation:
+    """Return the segmentation that `prepare_in` takes for `resize`, of a picture of this `size`: width and height.
 
     `lungs` is as `prepare` says. Nets from elsewhere see the picture with its own greys: `stretch` all of it, whatever
     its aspect, `crop` the square in its middle.
     """
     if resize == "lungs":
         return segmentation
-    width, height = picture.size
+    width, height = size
     side = min(width, height)
     left, top = ((width - side) / 2, (height - side) / 2) if resize == "crop" else (0.0, 0.0)
     box = (left, top, width - left, height - top)

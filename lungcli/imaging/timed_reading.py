@@ -1,12 +1,14 @@
-"""Reading pictures in processes of their own, so that none takes longer than it may.
+"""Reading and preparing pictures in processes of their own, so that none takes longer than it may.
 
-A decoder cannot be stopped from within, and one that hangs would stop all that waits for it.
+A decoder cannot be stopped from within, and one that hangs would stop all that waits for it. Nor do threads of Python
+wait for each other there.
 """
 
 import atexit
 import functools
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,12 @@ import numpy as np
 from lungcli.core import worker_process
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
-from lungcli.imaging import containers
+from lungcli.imaging import containers, lung_segmentation
 from lungcli.imaging.containers import Container
 from lungcli.imaging.hounsfield import GreyScale
 from lungcli.imaging.image_io import is_plain, read
+from lungcli.imaging.net_inputs import InputKind, NetInputs, net_inputs
+from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Picture, printable
 
 SECONDS = 10.0
@@ -33,7 +37,7 @@ _NO_PART, _OPEN = -2, -1
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
     """A picture in a file or in bytes; or one `part` of a container, which is the one that is open if there is no file.
 
-    `volume` is the name of a container that is a volume.
+    `volume` is the name of a container that is a volume. `kinds`: what is asked for is the inputs of nets.
     """
 
     shown: bytes
@@ -42,10 +46,11 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     scale: GreyScale | None = None
     part: int = _NO_PART
     volume: str = ""
+    kinds: tuple[InputKind, ...] = ()
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture with its pixels as bytes, or the parts of a container; or else why there is none.
+    """A picture with its pixels as bytes, the inputs of nets, or the parts of a container; or else why there is none.
 
     `is_open`: the container of a request, if it was one for a part, can be read from.
     """
@@ -57,6 +62,8 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     colour: float = 0.0
     region: str = ""
     scale: str = ""
+    slices: tuple[bytes, ...] = ()
+    features: Features | None = None
     parts: tuple[int, ...] = ()
     is_open: bool = False
     problem: str = ""
@@ -89,6 +96,22 @@ def read_timed(source: Path | bytes, shown: str, scale: GreyScale | None, second
     path, content = _where(source)
     request = _Request(shown=os.fsencode(shown), path=path, content=content, scale=scale)
     return _picture(_ask(request, None, printable(shown), seconds))
+
+
+def read_inputs(
+    source: Path | bytes, shown: str, scale: GreyScale | None, kinds: Sequence[InputKind], seconds: float
+) -> NetInputs:
+    """Read a picture and prepare it for nets within so many seconds. Raises UnreadableInputError."""
+    path, content = _where(source)
+    request = _Request(shown=os.fsencode(shown), path=path, content=content, scale=scale, kinds=tuple(kinds))
+    reply = _ask(request, None, printable(shown), seconds)
+    if reply.features is None:
+        raise AssertionError(reply)
+    slices = (
+        np.frombuffer(slice_, dtype=np.uint8).reshape(size, size)
+        for slice_, (size, _) in zip(reply.slices, kinds, strict=True)
+    )
+    return NetInputs(slices=tuple(slices), features=reply.features, region=reply.region, scale=reply.scale)
 
 
 def read_within(content: bytes, shown: str, seconds: float = SECONDS) -> Picture:
@@ -184,7 +207,8 @@ def _reply(kept: list[Container], request: _Request) -> _Reply:
     shown = os.fsdecode(request.shown)
     source: Path | bytes = Path(os.fsdecode(request.path)) if request.path else request.content
     if request.part == _NO_PART:
-        return _encoded(read(source, shown, scale=request.scale))
+        picture = read(source, shown, scale=request.scale)
+        return _inputs(picture, request.kinds) if request.kinds else _encoded(picture)
     if source:
         kept.clear()
         kept.append(containers.opened(source, request.volume, shown))
@@ -204,6 +228,12 @@ def _encoded(picture: Picture) -> _Reply:
         region=picture.region,
         scale=picture.scale,
     )
+
+
+def _inputs(picture: Picture, kinds: Sequence[InputKind]) -> _Reply:
+    inputs = net_inputs(picture, lung_segmentation.segment(picture.pixels), kinds)
+    slices = tuple(slice_.tobytes() for slice_ in inputs.slices)
+    return _Reply(slices=slices, features=inputs.features, region=inputs.region, scale=inputs.scale)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ the training slices, or that the model is not sure of, or models disagree on, is
 """
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections import deque
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 
 from lungcli import DISCLAIMER
 from lungcli.core.errors import UnreadableInputError, during
-from lungcli.core.recipe import Resize
-from lungcli.imaging import hounsfield, lung_segmentation, ood, ood_features, timed_reading
+from lungcli.imaging import lung_segmentation, ood, timed_reading
 from lungcli.imaging.lung_segmentation import LungSegmentation
+from lungcli.imaging.net_inputs import InputKind, NetInputs, net_inputs
 from lungcli.imaging.ood import Rejection
 from lungcli.imaging.ood_features import Features
 from lungcli.imaging.picture import Grey, Picture
-from lungcli.imaging.preprocessing import part_seen, prepare_in
+from lungcli.imaging.preprocessing import part_seen
 from lungcli.metrics.classification import Floats
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import ChosenOn, Finding
@@ -152,8 +151,10 @@ def predict(
         yield from map(one, items)
         return
     ahead = workers if capture else _AHEAD * workers
+    # Handing a picture from one process to another takes time, in which a core would have nothing to do.
+    threads = workers + 1 if seconds else workers
     with (
-        ThreadPoolExecutor(workers, thread_name_prefix="predict") as pool,
+        ThreadPoolExecutor(threads, thread_name_prefix="predict") as pool,
         contextlib.closing(in_order(pool, one, items, ahead)) as predicted,
     ):
         for _, future in predicted:
@@ -183,11 +184,19 @@ def in_order(
 def opened(item: Item, seconds: float = 0.0) -> Picture | Failure:
     """Read a picture, for `seconds` at most if that is not 0; what cannot be read becomes a Failure."""
     try:
-        if seconds and not callable(item.source):
-            return timed_reading.read_timed(item.source, item.shown, item.scale, seconds)
-        return item.read()
+        return _read(item, seconds)
     except UnreadableInputError as error:
-        return Failure(source=item.shown, reason=error.message, hint=error.hint)
+        return _failure(item, error)
+
+
+def _read(item: Item, seconds: float) -> Picture:
+    if seconds and not callable(item.source):
+        return timed_reading.read_timed(item.source, item.shown, item.scale, seconds)
+    return item.read()
+
+
+def _failure(item: Item, error: UnreadableInputError) -> Failure:
+    return Failure(source=item.shown, reason=error.message, hint=error.hint)
 
 
 def capture_and_predict(
@@ -199,40 +208,39 @@ def capture_and_predict(
     """
     start = time.perf_counter()
     with during(f"while predicting {item.shown}"):
-        picture = opened(item, seconds)
-        if isinstance(picture, Failure):
-            return picture, Capture(item=item)
-        image = lung_segmentation.as_image(picture.pixels)
-        chest = lung_segmentation.segment_image(image)
-        features = ood_features.measure(picture, chest)
         members = ensemble.members(models)
+        kinds = [(model.card.size, model.card.recipe.resize) for model in members]
+        image: SliceImage | None = None
+        try:
+            if seconds and not capture and not callable(item.source):
+                inputs = timed_reading.read_inputs(item.source, item.shown, item.scale, kinds, seconds)
+            else:
+                picture = _read(item, seconds)
+                chest = lung_segmentation.segment(picture.pixels)
+                inputs = net_inputs(picture, chest, kinds)
+                image = _image(picture, chest, inputs, kinds[0]) if capture else None
+        except UnreadableInputError as error:
+            return _failure(item, error), Capture(item=item)
         guarded = not all(model.card.data.any_picture for model in members)
-        objection = ood.rejection(picture, features) if guarded else None
-        prepared = functools.cache(lambda size, resize: prepare_in(image, size, part_seen(image, chest, resize)))
-        outcome: Outcome
+        objection = ood.rejection(inputs.region, inputs.features) if guarded else None
         if objection and not force:
-            outcome = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
-        else:
-            rows = [model.probabilities(_input(model, prepared)[None])[0] for model in members]
-            scale = picture.scale or hounsfield.window_of(chest.air, chest.tissue)
-            outcome = dataclasses.replace(_prediction(item, members, rows, features, objection, start), scale=scale)
-        if not capture:
-            return outcome, Capture(item=item)
-        first = members[0]
-        seen = part_seen(image, chest, first.card.recipe.resize)
-        captured = SliceImage(grey=picture.grey, chest=seen, prepared=_input(first, prepared))
-        return outcome, Capture(item=item, image=captured)
+            refusal = Refusal(source=item.shown, reason=objection.reason, score=objection.score)
+            return refusal, Capture(item=item, image=image)
+        rows = [model.probabilities(slice_[None])[0] for model, slice_ in zip(members, inputs.slices, strict=True)]
+        outcome = _prediction(item, members, rows, inputs, objection, start)
+        return outcome, Capture(item=item, image=image)
 
 
-def _input(model: Model, prepared: Callable[[int, Resize], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    return prepared(model.card.size, model.card.recipe.resize)
+def _image(picture: Picture, chest: LungSegmentation, inputs: NetInputs, kind: InputKind) -> SliceImage:
+    seen = part_seen(picture.size, chest, kind[1])
+    return SliceImage(grey=picture.grey, chest=seen, prepared=inputs.slices[0])
 
 
 def _prediction(
     item: Item,
     models: Sequence[Model],
     rows: Sequence[Floats],
-    features: Features,
+    inputs: NetInputs,
     refused: Rejection | None,
     start: float,
 ) -> Prediction:
@@ -246,8 +254,8 @@ def _prediction(
         if len(models) > 1
         else ()
     )
-    strangeness = [ood.distance(features, model.card.guard) for model in models if model.card.guard]
-    reason = refused.reason if refused else _why_referred(features, confidence, models, opinions, card)
+    strangeness = [ood.distance(inputs.features, model.card.guard) for model in models if model.card.guard]
+    reason = refused.reason if refused else _why_referred(inputs.features, confidence, models, opinions, card)
     return Prediction(
         source=item.shown,
         finding=finding(card, mean, referred=bool(reason)),
@@ -265,6 +273,7 @@ def _prediction(
         guard=max(strangeness, default=0.0),
         forced=refused is not None,
         series=item.series,
+        scale=inputs.scale,
         views=max(tta.COUNT if model.averages else 1 for model in models),
         agreement=sum(opinion.label == label for opinion in opinions) / len(opinions) if opinions else 1.0,
         opinions=opinions,

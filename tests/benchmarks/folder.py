@@ -7,7 +7,8 @@ pictures: what a program reaches that wastes nothing and overlaps nothing. The t
 minutes: Pillow, torchvision's transforms and MobileNetV2, one picture after another. Ultralytics' classify predict is
 run where PYTHON has it (its licence is AGPL, so it is never installed with lungcli), in torch and through its own ONNX
 export (`pip install ultralytics onnx onnxruntime` there); its net is YOLO11n-cls, untrained. Programs take turns, and
-each one's time holds its start; the export is made before. Pictures are JPEG in colour mode, as viewers export them.
+each one's time holds its start; all nets take the bundled model's size; the export is made before. Pictures are JPEG in
+colour mode, as viewers export them.
 """
 
 import argparse
@@ -43,20 +44,22 @@ import torch
 from PIL import Image
 from torchvision import models, transforms
 net = models.mobilenet_v2(num_classes=3).eval()
-prepare = transforms.Compose([transforms.Resize((192, 192)), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
+resize = transforms.Resize((int(sys.argv[2]), int(sys.argv[2])))
+prepare = transforms.Compose([resize, transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
 with torch.inference_mode():
     for path in sorted(Path(sys.argv[1]).iterdir()):
         print(path.name, net(prepare(Image.open(path).convert("RGB"))[None]).softmax(1).tolist())
 """
 EXPORT = """
+import sys
 from ultralytics import YOLO
-YOLO("yolo11n-cls.yaml", task="classify").export(format="onnx", imgsz=192)
+YOLO("yolo11n-cls.yaml", task="classify").export(format="onnx", imgsz=int(sys.argv[1]))
 """
 ULTRALYTICS = """
 import sys
 from ultralytics import YOLO
 for found in YOLO(sys.argv[2], task="classify").predict(
-    source=sys.argv[1], imgsz=192, device="cpu", stream=True, verbose=False, save=False
+    source=sys.argv[1], imgsz=int(sys.argv[3]), device="cpu", stream=True, verbose=False, save=False
 ):
     print(found.path, found.probs.data.tolist())
 """
@@ -77,11 +80,12 @@ def main() -> None:
         folder = asked.folder or draw(Path(scratch) / "pictures")
         files = sorted(folder.iterdir())
         programs: dict[str, list[str]] = {"lungcli predict": [*LUNGCLI, str(folder)]}
-        programs["plain torch script"] = [sys.executable, "-c", TORCH, str(folder)]
+        side = str(model_file.load(package_data.MODEL).card.size)
+        programs["plain torch script"] = [sys.executable, "-c", TORCH, str(folder), side]
         if asked.ultralytics:
-            run([asked.ultralytics, "-c", EXPORT], Path(scratch))
+            run([asked.ultralytics, "-c", EXPORT, side], Path(scratch))
             for name, net in (("ultralytics, torch", "yolo11n-cls.yaml"), ("ultralytics, ONNX", "yolo11n-cls.onnx")):
-                programs[name] = [asked.ultralytics, "-c", ULTRALYTICS, str(folder), net]
+                programs[name] = [asked.ultralytics, "-c", ULTRALYTICS, str(folder), net, side]
         times: dict[str, list[float]] = {}
         for _ in range(asked.rounds):
             for name, taken in parts(files).items():

@@ -73,7 +73,7 @@ def _outcomes(folder: Path) -> Iterator[str]:
         except UnreadableInputError:
             yield "unread"
             continue
-        rejection = ood.rejection(picture, ood_features.measure(picture))
+        rejection = ood.rejection(picture.region, ood_features.measure(picture))
         yield rejection.reason if rejection else ""
 
 

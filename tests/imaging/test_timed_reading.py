@@ -9,7 +9,8 @@ import pytest
 
 from lungcli.core.errors import UnreadableInputError
 from lungcli.core.worker_process import WorkerProcess
-from lungcli.imaging import containers, timed_reading
+from lungcli.imaging import containers, image_io, lung_segmentation, timed_reading
+from lungcli.imaging.net_inputs import InputKind, net_inputs
 from lungcli.imaging.picture import Picture
 from lungcli.predict.inputs import Item
 from tests.imaging import dicoms, pictures, test_volumes
@@ -33,6 +34,23 @@ def test_a_picture_is_the_same_as_read_here(content: bytes, in_memory: bool, tmp
     for field in dataclasses.fields(Picture):
         if field.name != "pixels":
             assert getattr(there, field.name) == getattr(here, field.name)
+
+
+@pytest.mark.parametrize("content", [pictures.png(1), dicoms.dicom(BodyPartExamined="HEAD")], ids=["png", "dicom"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_inputs_of_nets_are_the_same_as_made_here(content: bytes, in_memory: bool, tmp_path: Path) -> None:
+    path = tmp_path / "scan"
+    path.write_bytes(content)
+    kinds: list[InputKind] = [(64, "lungs"), (96, "crop"), (64, "lungs")]
+    picture = image_io.read(path)
+    here = net_inputs(picture, lung_segmentation.segment(picture.pixels), kinds)
+    there = timed_reading.read_inputs(content if in_memory else path, "scan", None, kinds, 60.0)
+    for one, other in zip(there.slices, here.slices, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (there.features, there.region, there.scale) == (here.features, here.region, here.scale)
+    assert [len(slice_) for slice_ in there.slices] == [64, 96, 64]
+    with pytest.raises(UnreadableInputError, match="cannot read b: it is not a picture"):
+        timed_reading.read_inputs(b"no picture", "b", None, kinds, 60.0)
 
 
 def test_what_cannot_be_read_says_the_same(tmp_path: Path) -> None:

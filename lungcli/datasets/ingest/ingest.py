@@ -186,7 +186,7 @@ def _ingest_file(
 
 
 def _doubt(shown: str, picture: Picture) -> Rejected | None:
-    objection = ood.rejection(picture, ood_features.measure(picture))
+    objection = ood.rejection(picture.region, ood_features.measure(picture))
     return Rejected(path=shown, reason=objection.reason) if objection else None
 
 
