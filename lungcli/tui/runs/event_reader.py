@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -35,9 +36,36 @@ class News:
     """Whole lines that came since the last time. `rewritten`: the file is another one, forget what was read of it."""
 
     place: Place
-    lines: tuple[bytes, ...] = ()
+    content: bytes = b""
     rewritten: bool = False
     more: bool = False
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The lines, without their ends."""
+        return tuple(self.content.splitlines())
+
+    def lines_with(self, word: bytes) -> Iterator[bytes]:
+        """Yield the lines that hold a word: looking for it takes a tenth of the time that all lines take."""
+        at = self.content.find(word)
+        while at >= 0:
+            end = self.content.find(b"\n", at)
+            yield self.content[self.content.rfind(b"\n", 0, at) + 1 : end]
+            at = self.content.find(word, end)
+
+
+Stamp = tuple[int, int, int]
+"""When a file was changed last, its size and its inode."""
+
+
+# Of every run, every second: without what objects of paths cost, that is half the time.
+def stamp(path: str) -> Stamp | None:
+    """Return what tells a file that has changed; None where there is no file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def read_on(path: Path, place: Place, limit: int = CHUNK) -> News:
@@ -63,7 +91,7 @@ def read_on(path: Path, place: Place, limit: int = CHUNK) -> News:
     before = chunk[max(0, end - _FINGERPRINT) : end]
     return News(
         place=Place(inode=inode, offset=start + end, before=before),
-        lines=tuple(chunk[:end].splitlines()),
+        content=chunk[:end],
         rewritten=rewritten,
         more=len(chunk) == limit,
     )
@@ -132,10 +160,11 @@ def glance(path: Path, before: Glance, limit: int = 4 * CHUNK) -> Glance:
     if news.rewritten:
         before = UNREAD
     best, not_finite = dict(before.best), before.not_finite
-    for line in news.lines:
-        if _EPOCH_DONE in line and isinstance(event := decode(line), EpochDone):
+    for line in news.lines_with(_EPOCH_DONE):
+        if isinstance(event := decode(line), EpochDone):
             best[event.stage] = better(best.get(event.stage), event)
-        elif _RATE_LOWERED in line and isinstance(event := decode(line), RateLowered):
+    for line in news.lines_with(_RATE_LOWERED):
+        if isinstance(event := decode(line), RateLowered):
             not_finite = f"{event.stage} epoch {event.epoch}"
     try:
         with path.open("rb") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lungcli.core.events import BatchDone, EpochDone, Event
 from lungcli.tui.runs import event_reader
-from lungcli.tui.runs.event_reader import Best, Place
+from lungcli.tui.runs.event_reader import Best, Place, Stamp
 
 LOSS, DISTILLATION, RATE, SPEED = "training loss", "distillation loss", "learning rate", "images/s"
 ACCURACY, SENSITIVITY = "validation balanced accuracy", "validation sensitivity"
@@ -96,16 +96,21 @@ class History:
         self.version = 0
         self.complete = False
         self._place = Place()
+        self._stamp: Stamp | None = None
 
     def read(self) -> bool:
         """Take in the next lines, at most one chunk of them; say whether there may be more at once."""
+        stamp = event_reader.stamp(str(self.path))
+        if self.complete and stamp == self._stamp:
+            return False
+        self._stamp = stamp
         news = event_reader.read_on(self.path, self._place)
         if news.rewritten:
             self.curves, self.best, self.stages = {}, {}, []
         for line in news.lines:
             if (event := event_reader.decode(line)) is not None:
                 self._take(event)
-        self.version += bool(news.lines) or news.rewritten
+        self.version += bool(news.content) or news.rewritten
         self._place = news.place
         self.complete = not news.more
         return news.more

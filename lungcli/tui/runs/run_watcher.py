@@ -11,14 +11,12 @@ from lungcli.core import paths, run_trash, runs
 from lungcli.core.errors import LungcliError
 from lungcli.core.runs import Run, State
 from lungcli.tui.runs import event_reader, run_row
-from lungcli.tui.runs.event_reader import UNREAD, Glance
+from lungcli.tui.runs.event_reader import UNREAD, Glance, Stamp, stamp
 from lungcli.tui.runs.history import History
 from lungcli.tui.runs.run_row import Row
 
 QUIET = 8.0
 """Seconds without an event after which a run that says it is running is asked whether a process holds it."""
-
-Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,39 +46,52 @@ class RunWatcher:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._home = paths.runs_home()
         self._folders: dict[str, _Folder] = {}
         self._histories: dict[str, History] = {}
         self._rows: tuple[Row, ...] | None = None
+        self._behind = False
 
-    def scan(self) -> None:
-        """Notice which runs came, went or changed: two calls of stat a run, nothing is read."""
-        folders: dict[str, _Folder] = {}
+    def scan(self, *, done_too: bool = True) -> None:
+        """Notice which runs came, went or changed: two calls of stat a run, nothing is read.
+
+        Not `done_too`, runs that were done when they were last read count as unchanged.
+        """
         try:
-            with os.scandir(paths.runs_home()) as entries:
-                places = [Path(entry.path) for entry in entries]
+            with os.scandir(self._home) as entries:
+                places = {entry.name: entry.path for entry in entries}
         except OSError:
-            places = []
+            places = {}
         now = self._clock()
-        for path in places:
-            info = _stamp(path / "run.json")
-            if info is None:
+        folders = {name: folder for name, folder in self._folders.items() if name in places}
+        changed = False
+        for name, path in places.items():
+            known = folders.get(name)
+            if known and not done_too and known.state == "done" and not known.stale:
                 continue
-            events = _stamp(path / "events.jsonl")
-            folder = self._folders.get(path.name) or _Folder(path=path)
+            info = stamp(f"{path}/run.json")
+            if info is None:
+                folders.pop(name, None)
+                continue
+            events = stamp(f"{path}/events.jsonl")
+            folder = known or _Folder(path=Path(path))
             if (folder.info, folder.events) != (info, events):
                 grown_at = now if folder.events is not None and folder.events != events else folder.grown_at
-                folder = dataclasses.replace(folder, info=info, events=events, grown_at=grown_at)
-            folders[path.name] = folder
+                folders[name] = dataclasses.replace(folder, info=info, events=events, grown_at=grown_at)
+                changed = True
+        if changed:
+            # What changed last is read first: it is at the top of the list.
+            latest = sorted(folders.items(), key=lambda item: item[1].info or (0, 0, 0), reverse=True)
+            folders, self._behind = dict(latest), True
         if folders.keys() != self._folders.keys():
             self._rows = None
-        # What changed last is read first: it is at the top of the list.
-        latest = sorted(folders.items(), key=lambda item: item[1].info or (0, 0, 0), reverse=True)
-        self._folders = dict(latest)
+        self._folders = folders
 
     def read(self, seconds: float, first: Iterable[str] = ()) -> bool:
         """Read what changed for so long, of the runs `first` before the others; return whether rows changed."""
         until, changed = self._clock() + seconds, False
-        for name in [*(name for name in first if name in self._folders), *self._folders]:
+        moving = [name for name, folder in self._folders.items() if folder.state != "done" or folder.stale]
+        for name in [*(name for name in first if name in self._folders), *moving]:
             folder = self._folders[name]
             if folder.stale:
                 folder = self._read(folder)
@@ -94,12 +105,13 @@ class RunWatcher:
                 break
         if changed:
             self._rows = None
+        self._behind = any(folder.stale for folder in self._folders.values())
         return changed
 
     @property
     def behind(self) -> bool:
         """Whether something that changed has not been read yet."""
-        return any(folder.stale for folder in self._folders.values())
+        return self._behind
 
     def rows(self) -> tuple[Row, ...]:
         """All runs, the newest first."""
@@ -107,6 +119,10 @@ class RunWatcher:
             rows = map(_row, self._folders.values())
             self._rows = tuple(sorted(rows, key=lambda row: (row.created, row.name), reverse=True))
         return self._rows
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a run called `name`, damaged or not."""
+        return name in self._folders
 
     def run(self, name: str) -> Run | None:
         """The run called `name`, if it could be opened."""
@@ -117,6 +133,7 @@ class RunWatcher:
         """Read a run again though its files look the same (its tags changed)."""
         if folder := self._folders.get(name):
             self._folders[name] = dataclasses.replace(folder, read_info=None)
+            self._behind = True
 
     def follow(self, names: Iterable[str]) -> None:
         """Keep points of these runs and forget those of all others."""
@@ -184,11 +201,3 @@ def _row(folder: _Folder) -> Row:
     if folder.problem:
         return run_row.damaged(folder.path, folder.problem)
     return Row(name=folder.path.name, folder=folder.path)
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -136,10 +136,12 @@ class RunsView(FirstSteps):
         self._beat += 1
         if not self.display or not self.is_on_screen:
             return
-        if self._beat % 5 == 1:
-            self.watcher.scan()
-        current = self.listing.current
-        changed = self.watcher.read(_BUDGET, [*self.marked, *([current.name] if current else [])])
+        scanned, changed = self._beat % 5 == 1, False
+        if scanned:
+            self.watcher.scan(done_too=self._beat % 25 == 1)
+        if scanned or self.watcher.behind:
+            current = self.listing.current
+            changed = self.watcher.read(_BUDGET, [*self.marked, *([current.name] if current else [])])
         more = self.watcher.read_points(_BUDGET)
         if changed or self._beat % 50 == 0:
             self.show_list()
@@ -223,8 +225,7 @@ class RunsView(FirstSteps):
         """Names of the runs that are drawn: the pinned, the marked, the one under the cursor."""
         current = self.listing.current
         chosen = [self.settings.pinned, *self.marked, *([current.name] if current else [])]
-        existing = {row.name for row in self.watcher.rows()}
-        return [name for name in dict.fromkeys(chosen) if name in existing]
+        return [name for name in dict.fromkeys(chosen) if name in self.watcher]
 
     def select(self) -> None:
         """Draw the runs that are chosen now."""

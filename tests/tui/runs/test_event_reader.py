@@ -175,3 +175,9 @@ def test_the_writer_says_which_epoch_is_best() -> None:
 
 def test_a_glance_is_a_value() -> None:
     assert isinstance(Glance().best, MappingProxyType)
+
+
+@given(st.lists(st.sampled_from([b"", b"b", b"a", b"ba", b"ab", b"aba"])))
+def test_lines_with_a_word_are_those_of_all_lines_that_have_it(lines: list[bytes]) -> None:
+    news = event_reader.News(place=event_reader.Place(), content=b"".join(line + b"\n" for line in lines))
+    assert list(news.lines_with(b"a")) == [line for line in lines if b"a" in line]

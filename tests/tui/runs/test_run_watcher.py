@@ -127,3 +127,25 @@ def test_hundreds_of_unchanged_runs_are_scanned_in_a_moment(home: Path) -> None:
 def test_no_home_is_no_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LUNGCLI_HOME", str(tmp_path / "nowhere"))
     assert names_after_reading(RunWatcher()) == []
+
+
+def test_runs_that_are_done_are_looked_at_seldom_and_noticed_then() -> None:
+    done = fakes.run("done")
+    live = fakes.run("live", end="stopped")
+    watcher = RunWatcher()
+    names_after_reading(watcher)
+    for run in (done, live):
+        fakes.append(run.events, list(fakes.epoch("train", 6, 10, 0.9)))
+    watcher.scan(done_too=False)
+    watcher.read(1.0)
+    assert {row.name: row.epoch for row in watcher.rows()} == {"done": 10, "live": 6}
+    fakes.run("new")
+    runs.remove(live.folder)
+    watcher.scan(done_too=False)
+    watcher.read(1.0)
+    assert {row.name for row in watcher.rows()} == {"done", "new"}
+    assert "new" in watcher
+    assert "live" not in watcher
+    watcher.scan()
+    watcher.read(1.0)
+    assert {row.name: row.epoch for row in watcher.rows()}["done"] == 6
