@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import IO
 
 _LENGTH = 8
-# A slice of 512×512 in one piece, where the system lets pipes be so large: each piece costs two switches of processes.
-_PIPE_BYTES = 1 << 20
 
 
 class WorkerProcess:
@@ -53,7 +51,6 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                pipesize=_PIPE_BYTES,
             )
         return self._process
 
