@@ -12,7 +12,6 @@ from outside, its child processes included; 0 leaves one out.
 
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -117,8 +116,7 @@ def watch_dashboard(home: Path, hours: float) -> None:
         stop.set()
         writing.join()
     report(f"dashboard, {hours:g} h at {SPEED} times the speed", seen)
-    os.kill(screen.pid, signal.SIGKILL)
-    os.waitpid(screen.pid, 0)
+    machine.say(f"  leaving {screen.leave():.2f} s")
 
 
 def serve(pictures: list[Path], folder: Path, count: int, environment: dict[str, str]) -> None:
