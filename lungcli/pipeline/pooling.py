@@ -131,7 +131,7 @@ def require_all_folds(folds: Sequence[Run]) -> bool:
     fold_numbers = sorted(card.split.fold for card in cards)
     if len(families) > 1 or not first.split.folds or fold_numbers != list(range(1, first.split.folds + 1)):
         raise UsageError(
-            f"{', '.join(run.name for run in folds)} are not all folds of one cross-validation",
+            f"not all folds of one cross-validation: {', '.join(run.name for run in folds)}",
             "run all folds of one split: lungcli compress --folds 5",
         )
     return first.data.synthetic

@@ -127,7 +127,7 @@ def test_some_folds_alone_have_no_final_fit() -> None:
     for number in (1, 2):
         finished_run(f"cv-fold{number}", fold(number, "bnmmnn"), folds=3, fold=number)
     for name in ("cv", "cv-fold1"):
-        with pytest.raises(UsageError, match="are not all folds of one cross-validation"):
+        with pytest.raises(UsageError, match="not all folds of one cross-validation"):
             final_fit.recipe_of(name)
 
 
