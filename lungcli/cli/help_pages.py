@@ -33,9 +33,19 @@ _SYNONYMS = {
 Record = tuple[str, str]
 
 
-# Depending on its version, Typer passes classes of click or of its own copy of it.
+# Depending on its version, Typer passes and raises classes of click or of its own copy of it.
+_WRONG_USAGE: type[Any] = typer.BadParameter.__mro__[1]
+
+
 class Command(TyperCommand):
     """A command whose page of help has panels."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments. Raises UsageError where they are wrong."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except _WRONG_USAGE as error:
+            raise _wrong_usage(error, info_name, parent) from error
 
     def get_help(self, ctx: Any) -> str:
         """Return the page, as wide as the terminal."""
@@ -48,6 +58,16 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A command with subcommands, in panels."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments. Raises UsageError where they are wrong; where there are none, the page is shown."""
+        given = bool(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except _WRONG_USAGE as error:
+            if not given:
+                raise
+            raise _wrong_usage(error, info_name, parent) from error
 
     def get_help(self, ctx: Any) -> str:
         """Return the page, as wide as the terminal."""
@@ -73,6 +93,12 @@ class Group(TyperGroup):
                 f"`{ctx.command_path}` has no command {args[0]!r}", names.suggestion(wanted, self.commands)
             )
         return super().resolve_command(ctx, args)
+
+
+def _wrong_usage(error: Any, name: str | None, parent: Any) -> UsageError:
+    message = error.format_message().rstrip(".")
+    command = f"{parent.command_path} {name}" if parent else name
+    return UsageError(message[:1].lower() + message[1:], f"see `{command} --help`")
 
 
 class App(typer.Typer):

@@ -100,6 +100,28 @@ def test_an_unknown_command_is_answered_with_the_nearest(arguments: list[str], m
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["predict", "--topp"], "no such option: --topp", "see `lungcli predict --help`"),
+        (["predict", "--top"], "option '--top' requires an argument", "see `lungcli predict --help`"),
+        (["train", "--size", "30"], "missing option '--model' / '-m'", "see `lungcli train --help`"),
+        (["runs", "show"], "missing argument 'RUN'", "see `lungcli runs show --help`"),
+        (["--nope"], "no such option: --nope", "see `lungcli --help`"),
+    ],
+)
+def test_arguments_that_are_wrong_or_missing_are_one_line(arguments: list[str], message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        CliRunner().invoke(app, arguments, prog_name="lungcli", catch_exceptions=False)
+    assert caught.value.message.partition(" (")[0] == message
+    assert caught.value.hint == hint
+
+
+def test_a_command_without_its_subcommand_shows_its_page() -> None:
+    done = CliRunner().invoke(app, ["data"], prog_name="lungcli")
+    assert done.output.startswith("Usage: lungcli data [OPTIONS] COMMAND")
+
+
 def helped(*topic: str) -> str:
     done = CliRunner().invoke(app, ["help", *topic], prog_name="lungcli", catch_exceptions=False)
     assert done.exit_code == 0

@@ -78,7 +78,7 @@ def test_several_teachers_are_one_reference() -> None:
 
 def test_a_missing_fold_and_one_of_another_recipe_are_refused() -> None:
     first = compressed(1, "bbmmnn")
-    with pytest.raises(UsageError, match="not all folds of one cross-validation: cv-fold1$"):
+    with pytest.raises(UsageError, match=r"not all folds of one cross-validation: cv-fold1$"):
         pooling.pool([first])
     evaluations = {stage: fold(2, "bbmmnn") for stage in ("teacher", "base", "student", "int8")}
     with pytest.raises(UsageError, match="not all folds of one"):
