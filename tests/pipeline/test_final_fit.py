@@ -126,8 +126,8 @@ def test_what_institutions_left_out_decided_stays_until_another_target_is_given(
 def test_some_folds_alone_have_no_final_fit() -> None:
     for number in (1, 2):
         finished_run(f"cv-fold{number}", fold(number, "bnmmnn"), folds=3, fold=number)
-    for name in ("cv", "cv-fold1"):
-        with pytest.raises(UsageError, match="not all folds of one cross-validation"):
+    for name, folds in (("cv", "cv-fold1, cv-fold2"), ("cv-fold1", "cv-fold1")):
+        with pytest.raises(UsageError, match=rf"not all folds of one cross-validation: {folds}$"):
             final_fit.recipe_of(name)
 
 

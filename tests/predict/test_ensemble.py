@@ -1,5 +1,6 @@
 """Several models: the mean verdict, who agrees, when they are referred, and which may sit together."""
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,10 @@ def test_the_verdict_is_the_mean_of_models_each_at_its_own_size(tmp_path: Path, 
     assert [each.name for each in found.opinions] == [str(model.path) for model in judges]
     assert (found.model, found.agreement, found.views) == ("tiny + tiny + tiny", 1.0, 1)
     assert not found.referred
+    item = Item(shown=str(picture), source=picture)
+    timed, _ = predict.capture_and_predict(item, judges, seconds=60.0)
+    assert isinstance(timed, Prediction)
+    assert dataclasses.replace(timed, seconds=found.seconds) == found
 
 
 def test_one_model_has_no_opinions(tmp_path: Path, picture: Path) -> None:

@@ -46,7 +46,7 @@ class News:
         return tuple(self.content.splitlines())
 
     def lines_with(self, word: bytes) -> Iterator[bytes]:
-        """Yield the lines that hold a word: looking for it takes a tenth of the time that all lines take."""
+        """Yield the lines that hold a word: looking for it takes a quarter of the time that splitting takes."""
         at = self.content.find(word)
         while at >= 0:
             end = self.content.find(b"\n", at)
@@ -58,7 +58,7 @@ Stamp = tuple[int, int, int]
 """When a file was changed last, its size and its inode."""
 
 
-# Of every run, every second: without what objects of paths cost, that is half the time.
+# Asked of many runs every second: objects of paths would make it three times as slow.
 def stamp(path: str) -> Stamp | None:
     """Return what tells a file that has changed; None where there is no file."""
     try:

@@ -50,6 +50,7 @@ class RunWatcher:
         self._folders: dict[str, _Folder] = {}
         self._histories: dict[str, History] = {}
         self._rows: tuple[Row, ...] | None = None
+        # Kept, since every beat asks for it, of all runs.
         self._behind = False
 
     def scan(self, *, done_too: bool = True) -> None:
