@@ -92,7 +92,8 @@ def audit(
     tests = [_test_mask(range(len(features)), method.split) for method in methods[:-1]]
     tests.append(_test_mask(tuple(features), current))
     numberings = [np.arange(len(features)), np.array(readable.labels(), dtype=np.int64), *tests]
-    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings)
+    people = groups.people_of([item.patient for item in readable.slices])
+    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings, people)
     groupings = tuple(
         _grouping(method, test, correlation)
         for method, test, (_, correlation) in zip(methods, tests, other_part, strict=True)
