@@ -138,6 +138,10 @@ def footnotes(comparison: Comparison) -> list[str]:
     with_sensitivity = any(row.figures and row.figures.sensitivity for row in comparison.rows)
     if with_sensitivity and heading(SENSITIVITY, comparison.rows) == SENSITIVITY:
         lines.append("sensitivity is of each model's own positive class")
+    if any("worst_institution" in row.figures.estimates for row in comparison.rows if row.figures):
+        lines.append(
+            "worst institution: the lowest mean there of sensitivity and specificity of the most probable class"
+        )
     if comparison.evaluated_anew:
         lines.append(
             f"all evaluated anew on the test part of {comparison.evaluated_anew!r}, since the models come from "
