@@ -96,7 +96,22 @@ def _evaluate_elsewhere(
         warning = f"{seen} slices are left out: the model was trained on them, or on slices of their groups"
     else:
         title, warning = f"{data.name}, all slices (the model has seen none of them)", ""
+    if unsigned := _unsigned(card, data):
+        title = title.replace("the model has seen none of them", "none has the content of a training slice")
+        warning += "; " * bool(warning) + (
+            f"copies of training slices that were encoded anew are not recognised, since {unsigned} is of an earlier "
+            "version, without signatures"
+        )
     return title, warning, evaluation
+
+
+def _unsigned(card: ModelCard, data: manifest.Manifest) -> str:
+    """Name what lacks the signatures that copies are recognised by; empty where nothing does, or no slices are known."""
+    if card.training_slices is None:
+        return ""
+    if not card.training_slices.signatures:
+        return "the model file"
+    return "" if all(item.signature for item in data.slices) else f"the data set {data.name!r}"
 
 
 def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluation | None:

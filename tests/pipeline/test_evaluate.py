@@ -1,5 +1,6 @@
 """Evaluating on other data: what the model has seen is never called other data."""
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,26 @@ def test_other_slices_are_all_evaluated(tmp_path: Path) -> None:
 
     assert (title, warning) == ("mine, all slices (the model has seen none of them)", "")
     assert len(evaluation.slices) == len(split.test)
+
+
+@pytest.mark.usefixtures("phantom")
+@pytest.mark.parametrize("unsigned", ["the model file", "the data set 'mine'"])
+def test_without_signatures_nothing_is_claimed_of_copies(tmp_path: Path, unsigned: str) -> None:
+    model, data, split = trained_on_phantom(tmp_path)
+    mine = imported(data, split.test, tmp_path / "mine")
+    if unsigned == "the model file":
+        known = model.card.training_slices
+        assert known is not None
+        card = msgspec.structs.replace(model.card, training_slices=msgspec.structs.replace(known, signatures=b""))
+        model = dataclasses.replace(model, card=card)
+    else:
+        slices = tuple(msgspec.structs.replace(item, signature="") for item in mine.slices)
+        manifest.save(manifest.build("mine", slices, (), mine.source), manifest.folder("mine"))
+
+    ((title, warning, _),) = evaluate.evaluate_on(model, "mine", random=False)
+
+    assert title == "mine, all slices (none has the content of a training slice)"
+    assert f"encoded anew are not recognised, since {unsigned} is of an earlier version" in warning
 
 
 @pytest.mark.usefixtures("phantom")
