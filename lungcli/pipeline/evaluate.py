@@ -106,7 +106,7 @@ def _evaluate_elsewhere(
 
 
 def _unsigned(card: ModelCard, data: manifest.Manifest) -> str:
-    """Name what lacks the signatures that copies are recognised by; empty where nothing does, or no slices are known."""
+    """Name what lacks the signatures that copies are recognised by; empty where nothing does, or nothing is known."""
     if card.training_slices is None:
         return ""
     if not card.training_slices.signatures:
