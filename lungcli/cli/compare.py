@@ -14,6 +14,7 @@ from lungcli.core.recipe import Metric
 
 if TYPE_CHECKING:
     from lungcli.evaluation.compare import Comparison, FindEvaluation, Flipped, ModelByInstitution
+    from lungcli.pipeline.evaluate import SharedTestPart
 
 Specs = Annotated[
     list[str] | None,
@@ -56,8 +57,8 @@ def compare(
     """Compare models: size, latency, accuracy, differences.
 
     Accuracy comes with intervals, and differences are paired. Named models of different data sets are evaluated anew on
-    the test part of one of them; models of different splits of one data set are refused, since one may know the test
-    slices of the other. Without names, a footnote lists both.
+    the test part of one of them, without slices that another has seen; models of different splits of one data set are
+    refused, since one may know the test slices of the other. Without names, a footnote lists both.
 
     \b
     Examples:
@@ -76,19 +77,21 @@ def compare(
     if (flips or by == "institution") and (csv or markdown):
         raise UsageError("--flips and --by print a table or JSON", "leave --csv and --markdown out")
     if flips:
-        with _evaluation_finder(files) as (find, _):
+        with _evaluation_finder(files) as (find, shared):
             flipped = compare.find_flips(paths, baseline_path, find)
+        _warn_of_left_out(shared)
         _show_flips(flipped, as_json=json)
         return
     if by == "institution":
-        with _evaluation_finder(files) as (find, _):
-            rows = compare.by_institution(paths, baseline_path, find if specs else compare.stored_evaluation)
-        _show_institutions(rows, as_json=json)
+        _show_institutions(_by_institution(paths, baseline_path, anew=bool(specs)), as_json=json)
         return
     figure = metric.replace("-", "_")
     if specs:
-        with _evaluation_finder(files) as (find, anew):
-            comparison = compare.compare(paths, baseline_path, seconds, threads, find=find, anew=anew, metric=figure)
+        with _evaluation_finder(files) as (find, shared):
+            anew, left_out = (shared.data.name, shared.left_out) if shared else ("", 0)
+            comparison = compare.compare(
+                paths, baseline_path, seconds, threads, find=find, anew=anew, left_out=left_out, metric=figure
+            )
     else:
         # A list of all models evaluates none: trials of a search must not meet the test part.
         comparison = compare.compare(paths, baseline_path, seconds, threads, listing=True, metric=figure)
@@ -110,29 +113,51 @@ def _show(comparison: "Comparison", *, json: bool, csv: bool, markdown: bool, wi
 
 
 @contextlib.contextmanager
-def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluation, str]]":
+def _evaluation_finder(paths: "Sequence[Path]") -> "Iterator[tuple[FindEvaluation, SharedTestPart | None]]":
     """Yield a function that returns the evaluation of a model file, computed once; shows the progress of reading.
 
-    Models of several data sets are evaluated anew on the test part of one of them, which is named beside the function
-    (empty: each on its own test part).
+    Models of several data sets are evaluated anew on the test part of one of them, which stands beside the function
+    (None: each on its own test part).
     """
     from lungcli.cli import progress
     from lungcli.evaluation.compare import reason_not_comparable, stored_evaluation
-    from lungcli.modelfile import model_file
+    from lungcli.modelfile import model_file, model_paths
     from lungcli.pipeline import evaluate
 
     cards = [model_file.read_card(path) for path in paths]
     differ = any(reason_not_comparable(card, cards[0]) for card in cards)
     differ |= any(card.adopted and not stored_evaluation(path) for card, path in zip(cards, paths, strict=True))
-    shared = evaluate.with_shared_test_part(cards) if differ else None
+    shared = evaluate.shared_test_part(cards) if differ else None
     with progress.preparing("reading slices") as advance:
         if shared is None:
-            yield functools.cache(lambda path: evaluate.evaluation_of(path, advance)), ""
+            yield functools.cache(lambda path: evaluate.evaluation_of(path, advance)), None
         else:
-            yield (
-                functools.cache(lambda path: evaluate.evaluation_beside(path, shared, advance)),
-                shared.data.name,
-            )
+            for path, card in zip(paths, cards, strict=True):
+                if card.training_slices is None and card.split.digest != shared.card.split.digest:
+                    console.warn(
+                        f"{model_paths.name_of(path)} does not say which slices it was trained on, so test slices of "
+                        f"{shared.data.name!r} may be among them"
+                    )
+            yield functools.cache(lambda path: evaluate.evaluation_beside(path, shared, advance)), shared
+
+
+def _warn_of_left_out(shared: "SharedTestPart | None") -> None:
+    from lungcli.views import comparison_table
+
+    if shared and shared.left_out:
+        console.warn(comparison_table.left_out(shared.left_out, shared.data.name))
+
+
+def _by_institution(paths: "Sequence[Path]", baseline: Path | None, *, anew: bool) -> "tuple[ModelByInstitution, ...]":
+    """Return the figures of each model; with `anew` those that have none are evaluated."""
+    from lungcli.evaluation import compare
+
+    if not anew:
+        return compare.by_institution(paths, baseline)
+    with _evaluation_finder([*paths, *([baseline] if baseline else [])]) as (find, shared):
+        rows = compare.by_institution(paths, baseline, find)
+    _warn_of_left_out(shared)
+    return rows
 
 
 def _show_institutions(rows: "Sequence[ModelByInstitution]", *, as_json: bool) -> None:

@@ -39,7 +39,7 @@ def import_(
     name: NewName = "",
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", metavar="CSV", help="Table: path,label and, if known, patient,institution,mask."),
+        typer.Option("--labels", metavar="CSV", help="Table: path,label, if known patient,institution,mask,split."),
     ] = None,
     any_picture: Annotated[
         bool,
@@ -54,7 +54,8 @@ def import_(
     Near-duplicates are grouped, so that a split keeps them together; so are the axial slices of a volume (NIfTI).
 
     A table, by --labels or as labels.csv in PATH, gives the class of each file, instead of its folder, and where known
-    its patient, institution and lesion mask. The slices of a patient stay in one group; names of patients are not kept.
+    its patient, institution, lesion mask and split; so do folders train/, val/ and test/, and headers of DICOM files.
+    The slices of a patient stay in one group; names of patients are not kept.
 
     \b
     Example: lungcli data import ~/Downloads/iqothnccd.zip

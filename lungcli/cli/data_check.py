@@ -76,7 +76,7 @@ def _show_tables(audit: "Audit") -> None:
         [(i.label, str(i.slices), f"{i.slices / audit.slices:.1%}", str(i.groups)) for i in audit.classes],
     )
     out.print(
-        "\ngroupings, and the share of test slices with a slice this similar in training or validation:",
+        "\ngroupings, and the share of test slices with a near-duplicate in training or validation, by correlation:",
         soft_wrap=True,
     )
     _print_table(

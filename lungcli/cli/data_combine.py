@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lungcli.cli import console, data, options
+from lungcli.core import names
 from lungcli.core.errors import UsageError
 
 
@@ -34,7 +35,7 @@ def combine(
     from lungcli.datasets import combine
 
     with progress.preparing(f"comparing all slices of {', '.join(sources)}") as advance:
-        combined = combine.combine(sources, name, dict(map(_renaming, class_map or [])), advance)
+        combined = combine.combine(sources, name, _renamings(class_map or []), advance)
     if shared := combine.shared_patients(combined):
         console.warn(
             f"{shared} patients are named in several institutions: slices of one name are taken for one person"
@@ -42,9 +43,14 @@ def combine(
     data.show_created(combined, json=json)
 
 
-def _renaming(spec: str) -> tuple[str, str]:
-    """Read `OLD=NEW`. Raises UsageError."""
-    old, equals, new = spec.partition("=")
-    if not equals or not old.strip():
-        raise UsageError(f"--map {spec!r} does not rename a class", "write it as --map tumour-free=normal")
-    return old, new
+def _renamings(specs: list[str]) -> dict[str, str]:
+    """Read each `OLD=NEW`. Raises UsageError for another form, and where one class is renamed to two names."""
+    renamed: dict[str, tuple[str, str]] = {}
+    for spec in specs:
+        old, equals, new = spec.partition("=")
+        if not equals or not old.strip():
+            raise UsageError(f"--map {spec!r} does not rename a class", "write it as --map tumour-free=normal")
+        _, other = renamed.setdefault(names.spelling(old), (old, new))
+        if other != new:
+            raise UsageError(f"--map renames the class {old!r} to {other!r} and to {new!r}", "name one of the two")
+    return dict(renamed.values())

@@ -78,12 +78,12 @@ def groups_by_threshold(
     for first, second in _certain_pairs(thumbs, hashes, order, patients, joined):
         _join(start, first, second)
     parents = [start.copy() for _ in thresholds]
-    people = _people(patients)
+    people = people_of(patients)
     for rows, columns, correlations in correlation_blocks(thumbs):
         for threshold, parents_of in zip(thresholds, parents, strict=True):
             alike = correlations >= threshold
             if people is not None:
-                alike &= (correlations >= COPY) | ~_two_people(people[rows], people[columns])
+                alike &= ~two_people(people[rows], people[columns], correlations)
             _join_block(parents_of, rows, columns, alike)
     return tuple(_numbered(_roots(parents_of)) for parents_of in parents)
 
@@ -137,16 +137,16 @@ def _equal_pairs(values: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield first.setdefault(value, i), i
 
 
-def _people(patients: Sequence[str]) -> Ints | None:
+def people_of(patients: Sequence[str]) -> Ints | None:
     """Number of each slice's patient, -1 where it is unknown; None where all are."""
     numbers: dict[str, int] = {"": -1}
     people = [numbers.setdefault(patient, len(numbers)) for patient in patients]
     return np.array(people, dtype=np.int64) if len(numbers) > 1 else None
 
 
-def _two_people(ours: Ints, theirs: Ints) -> Mask:
-    """Say of every pair whether both are of named patients who differ: bool [len(ours), len(theirs)]."""
-    two: Mask = (ours[:, None] != theirs[None]) & (ours[:, None] >= 0) & (theirs[None] >= 0)
+def two_people(ours: Ints, theirs: Ints, correlations: Thumbs) -> Mask:
+    """Say of every pair whether both are of named patients who differ, and are no copies: bool [ours, theirs]."""
+    two: Mask = (ours[:, None] != theirs[None]) & (ours[:, None] >= 0) & (theirs[None] >= 0) & (correlations < COPY)
     return two
 
 

@@ -223,7 +223,7 @@ def check_request(manifest: Manifest, fractions: Sequence[float] = FRACTIONS) ->
     if len(manifest.classes) < 2:
         raise UsageError(
             f"the data set {manifest.name!r} has fewer than two classes, and a classifier needs two",
-            "import a data set with one folder for each class",
+            f"combine it with data of another class: lungcli data combine '{manifest.name}' OTHER --name BOTH",
         )
 
 

@@ -52,14 +52,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Rows in the order asked for, a pinned baseline first; `machine` says where the latencies were measured.
 
-    `evaluated_anew` names the data set whose test part all were evaluated on, for models of several data sets;
-    differences are in `metric`.
+    `evaluated_anew` names the data set whose test part all were evaluated on, for models of several data sets, without
+    the `left_out` slices that one of them has seen; differences are in `metric`.
     """
 
     baseline: str
     machine: dict[str, str]
     rows: tuple[Row, ...]
     evaluated_anew: str = ""
+    left_out: int = 0
     metric: str = acceptance.METRIC
 
 
@@ -127,12 +128,14 @@ def compare(
     listing: bool = False,
     find: FindEvaluation = stored_evaluation,
     anew: str = "",
+    left_out: int = 0,
     metric: str = acceptance.METRIC,
 ) -> Comparison:
     """Compare model files, timing each for `seconds` with all of them interleaved (0: do not time).
 
     `find` returns the evaluation of a file on its test part, or None; with `anew` on that of the data set so called,
-    and the figures in the cards are left aside. Differences are in `metric`; see `acceptance.difference_in`.
+    without `left_out` of its slices, and the figures in the cards are left aside. Differences are in `metric`; see
+    `acceptance.difference_in`.
 
     Raises ModelFileError for a file that is none, UsageError when there is nothing to compare, and for a model that
     was evaluated on another test part than the baseline; a `listing` says so in that model's row instead.
@@ -167,6 +170,7 @@ def compare(
             for model, latency, reason in zip(loaded, latencies, reasons, strict=True)
         ),
         evaluated_anew=anew,
+        left_out=left_out,
         metric=metric,
     )
 

@@ -11,7 +11,8 @@ from lungcli.metrics.predictions import Figures
 from lungcli.modelfile.model_card import ModelCard
 
 _TASK = "image-classification"
-_TAGS = ("onnx", "medical", "computed-tomography", "lung", "lungcli")
+_TAGS = ("onnx", "lungcli")
+_CT_TAGS = ("medical", "computed-tomography", "lung")
 
 
 def readme(card: ModelCard, name: str) -> str:
@@ -20,7 +21,8 @@ def readme(card: ModelCard, name: str) -> str:
     There is no `license` among the metadata, and no `datasets`: the weights' licence is for whoever publishes them to
     choose, and those names would have to be of the Hub.
     """
-    metadata: dict[str, object] = {"pipeline_tag": _TASK, "tags": [*_TAGS, card.model, card.precision]}
+    tags = [*_TAGS, *(() if card.data.any_picture else _CT_TAGS), card.model, card.precision]
+    metadata: dict[str, object] = {"pipeline_tag": _TASK, "tags": tags}
     # Readers of metadata take its results for those of this model, and a final fit has none.
     if card.figures and not card.figures.of_run:
         metadata |= {"model-index": [_results(card, card.figures, name)]}
@@ -47,10 +49,11 @@ def _text(text: str) -> str:
 
 
 def _about(card: ModelCard) -> list[str]:
+    pictures = "pictures of any kind" if card.data.any_picture else "axial lung CT slices"
     facts = {
         "net": f"{card.model}, {card.parameters:,} parameters, {card.precision}",
         "classes": ", ".join(card.classes),
-        "input": f"axial lung CT slices, prepared by lungcli: {card.size} × {card.size} pixels ({card.recipe.resize})",
+        "input": f"{pictures}, prepared by lungcli: {card.size} × {card.size} pixels ({card.recipe.resize})",
         "trained on": "drawn slices, which say nothing about people" if card.data.synthetic else card.data.name,
         "licence of the data": card.data.licence,
         "source of the data": card.data.citation,
@@ -60,6 +63,8 @@ def _about(card: ModelCard) -> list[str]:
     lines = [f"- {title}: {_text(fact)}" for title, fact in facts.items() if fact]
     if card.adopted:
         lines.append("- trained elsewhere: it may have seen any slice that it is evaluated on")
+    if card.data.any_picture:
+        lines.append("- it has no guard, and refuses no picture")
     return [*lines, ""]
 
 

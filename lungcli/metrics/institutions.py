@@ -13,7 +13,7 @@ from lungcli.metrics.predictions import MALIGNANT, Evaluation, positive_class
 class InstitutionFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One institution: `n` slices of `groups` near-duplicate groups, `positive` of them of the `positive_class`.
 
-    `sensitivity` and `specificity` are those at the operating point, or else of the most probable class, `auc` the
+    `sensitivity` and `specificity` are those `at_operating_point`, or else of the most probable class, `auc` the
     area under the ROC curve of the positive class's probability. Each is None where the institution has no slices to
     say it, or the model no such class.
     """
@@ -27,6 +27,7 @@ class InstitutionFigures(msgspec.Struct, frozen=True, kw_only=True):
     auc: Estimate | None
     balanced_accuracy: Estimate
     positive_class: str = MALIGNANT
+    at_operating_point: bool = False
 
     @property
     def score(self) -> float:
@@ -72,6 +73,7 @@ def _figures(
         auc=auc_estimate(probabilities[:, index], positive, groups) if index is not None and has_both else None,
         balanced_accuracy=intervals.estimate(classification.balanced_accuracy, matrices),
         positive_class=positive_class(evaluation.classes, evaluation.positive_class),
+        at_operating_point=bool(evaluation.suspicious),
     )
 
 

@@ -1,8 +1,8 @@
 """Evaluating a model file on a data set, and storing the figures in the file."""
 
-import contextlib
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -96,7 +96,22 @@ def _evaluate_elsewhere(
         warning = f"{seen} slices are left out: the model was trained on them, or on slices of their groups"
     else:
         title, warning = f"{data.name}, all slices (the model has seen none of them)", ""
+    if unsigned := _unsigned(card, data):
+        title = title.replace("the model has seen none of them", "none has the content of a training slice")
+        warning += "; " * bool(warning) + (
+            f"copies of training slices that were encoded anew are not recognised, since {unsigned} is of an earlier "
+            "version, without signatures"
+        )
     return title, warning, evaluation
+
+
+def _unsigned(card: ModelCard, data: manifest.Manifest) -> str:
+    """Name what lacks the signatures that copies are recognised by; empty where nothing does, or nothing is known."""
+    if card.training_slices is None:
+        return ""
+    if not card.training_slices.signatures:
+        return "the model file"
+    return "" if all(item.signature for item in data.slices) else f"the data set {data.name!r}"
 
 
 def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluation | None:
@@ -123,36 +138,72 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
     )
 
 
-def with_shared_test_part(cards: Sequence[ModelCard]) -> ModelCard | None:
-    """Return the first card whose test part all these models may be evaluated on; None where there is none.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedTestPart:
+    """A test part that several models are compared on: that of the model with `card`, in `data`.
 
-    Its data set is on this machine, and every other model was trained on the same split, or on other data.
+    The `split` has only those of its test slices that none of the others has seen, nor anything of their groups;
+    `left_out` of them are gone.
     """
+
+    card: ModelCard
+    data: manifest.Manifest
+    split: splits.Split
+    left_out: int
+
+
+def shared_test_part(cards: Sequence[ModelCard]) -> SharedTestPart | None:
+    """Return the first test part that all these models may be evaluated on; None where there is none.
+
+    Its data set is on this machine, and every other model was trained on the same split, or on other data. Raises
+    UsageError where that split has changed, and where the models have seen too much of every such part.
+    """
+    seen = ""
     for card in cards:
-        may_be = all(
-            other.split.digest == card.split.digest or other.data.digest != card.data.digest for other in cards
+        if not _may_share(card, cards):
+            continue
+        data, split = stages.load_with_split(msgspec.structs.replace(card.recipe, data=card.data.name))
+        if split.digest != card.split.digest:
+            raise UsageError(f"{card.split.in_words(card.data.name)} has changed", "train its model again")
+        others = [other.training_slices for other in cards if other.split.digest != split.digest]
+        left = tuple(sorted(set(split.test).intersection(*(training_slices.unseen(known, data) for known in others))))
+        left_out = len(split.test) - len(left)
+        if len({data.slices[i].group for i in left}) >= _LEAST_GROUPS:
+            digest = f"unseen of {split.digest}: {left}" if left_out else split.digest
+            split = msgspec.structs.replace(split, test=left, digest=digest)
+            return SharedTestPart(card=card, data=data, split=split, left_out=left_out)
+        seen = seen or f"{left_out} of the {len(split.test)} test slices of {data.name!r}"
+    if seen:
+        raise UsageError(
+            f"{seen} are in groups with slices that one of these models was trained on, and too few are left to "
+            "compare them on",
+            "evaluate each on data that it has not seen: lungcli evaluate MODEL --data NAME",
         )
-        if may_be and not card.split.final and all(other.classes == card.classes for other in cards):
-            with contextlib.suppress(UsageError):
-                if manifest.load(card.data.name).digest == card.data.digest:
-                    return card
     return None
 
 
-def evaluation_beside(path: Path, card: ModelCard, advance: files.Advance | None = None) -> Evaluation | None:
-    """Evaluate a model file on the test part of the model with `card`; None for a trial, as in `evaluation_of`.
+def _may_share(card: ModelCard, cards: Sequence[ModelCard]) -> bool:
+    """Whether the test part of a model is one that no other of these models may have been trained on, and is here."""
+    if card.split.final or any(
+        other.classes != card.classes
+        or (other.split.digest != card.split.digest and other.data.digest == card.data.digest)
+        for other in cards
+    ):
+        return False
+    try:
+        return manifest.load(card.data.name).digest == card.data.digest
+    except UsageError:
+        return False
 
-    Raises UsageError where that split has changed.
-    """
+
+def evaluation_beside(path: Path, shared: SharedTestPart, advance: files.Advance | None = None) -> Evaluation | None:
+    """Evaluate a model file on a shared test part; None for a trial, as in `evaluation_of`."""
     model = model_file.load(path)
     if _is_trial(model):
         return None
-    own = model.card
-    recipe = msgspec.structs.replace(card.recipe, data=card.data.name, size=own.size, resize=own.recipe.resize)
-    run_data = stages.load_run_data(recipe, advance)
-    if run_data.split.digest != card.split.digest:
-        raise UsageError(f"{card.split.in_words(card.data.name)} has changed", "train its model again")
-    return _evaluate_test_part(model, run_data)
+    folder, own = manifest.folder(shared.data.name), model.card
+    pixels = cache.load(shared.data, folder, own.size, advance, own.recipe.resize)
+    return evaluate.evaluate(model, pixels, shared.split.test, shared.data, shared.split, part="test")
 
 
 def _is_trial(model: Model) -> bool:

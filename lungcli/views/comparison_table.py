@@ -125,6 +125,11 @@ def heading(title: str, rows: Iterable[Row]) -> str:
     return f"{plain(classes.pop())} {title}" if title == SENSITIVITY and len(classes) == 1 else title
 
 
+def left_out(slices: int, data: str) -> str:
+    """Say how many test slices of a data set models are not compared on."""
+    return f"{slices} test slices of {data!r} are left out: a model was trained on them, or on slices of their groups"
+
+
 def footnotes(comparison: Comparison) -> list[str]:
     """How to read the table."""
     lines = []
@@ -133,11 +138,17 @@ def footnotes(comparison: Comparison) -> list[str]:
     with_sensitivity = any(row.figures and row.figures.sensitivity for row in comparison.rows)
     if with_sensitivity and heading(SENSITIVITY, comparison.rows) == SENSITIVITY:
         lines.append("sensitivity is of each model's own positive class")
+    if any("worst_institution" in row.figures.estimates for row in comparison.rows if row.figures):
+        lines.append(
+            "worst institution: the lowest mean there of sensitivity and specificity of the most probable class"
+        )
     if comparison.evaluated_anew:
         lines.append(
             f"all evaluated anew on the test part of {comparison.evaluated_anew!r}, since the models come from "
-            "different data sets; if these share pictures, a model may have seen some of them"
+            "different data sets"
         )
+    if comparison.left_out:
+        lines.append(left_out(comparison.left_out, comparison.evaluated_anew))
     if any(row.figures and row.figures.protocol == "random" for row in comparison.rows):
         lines.append(RANDOM_SPLIT)
     if any(row.difference for row in comparison.rows):

@@ -23,7 +23,10 @@ _COLUMNS: tuple[tuple[str, "Callable[[InstitutionFigures], str]"], ...] = (
     ("sensitivity", lambda item: interval_below(with_interval(item.sensitivity))),
     ("AUC", lambda item: interval_below(with_interval(item.auc))),
 )
-SCORE = "mean of sensitivity and specificity, or the one of them that an institution has slices for"
+SCORE = (
+    "mean of sensitivity and specificity, or the one of them that an institution has slices for, at a model's "
+    "operating point where it has one"
+)
 """What a heat table shows."""
 
 _OF_ANY_CLASSES = ("balanced accuracy", lambda item: interval_below(with_interval(item.balanced_accuracy)))
@@ -38,7 +41,11 @@ def table(figures: "Sequence[InstitutionFigures]", title: str) -> "Table":
     columns = _COLUMNS if has_positive else (*_COLUMNS[:2], _OF_ANY_CLASSES)
     names = (plain(figures[0].positive_class) if name == _POSITIVE else name for name, _ in columns)
     rows = [(plain(item.institution), *(show(item) for _, show in columns)) for item in figures]
-    return grid(("institution", *names), rows, 1, f"{plain(title)} by institution, the worst first")
+    drawn = grid(("institution", *names), rows, 1, f"{plain(title)} by institution, the worst first")
+    if has_positive:
+        point = "at the model's operating point" if figures[0].at_operating_point else "of the most probable class"
+        drawn.caption, drawn.caption_justify = f"specificity and sensitivity are those {point}", "left"
+    return drawn
 
 
 def heat_table(rows: "Sequence[ModelByInstitution]") -> "Table":

@@ -150,11 +150,16 @@ def two_sets(made: tuple[Path, Done], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize(
-    ("renaming", "says"),
-    [("lesion=malignant", "unknown class 'lesion'"), ("normal", "--map 'normal' does not rename a class")],
+    ("renamings", "says"),
+    [
+        (["lesion=malignant"], "unknown class 'lesion'"),
+        (["normal"], "--map 'normal' does not rename a class"),
+        (["normal=clear", "Normal=benign"], "--map renames the class 'Normal' to 'clear' and to 'benign'"),
+    ],
 )
-def test_a_bad_renaming_is_one_line(two_sets: Path, renaming: str, says: str) -> None:
-    done = call(two_sets, "data", "combine", "north", "south", "--map", renaming, "--name", "both", check=2)
+def test_a_bad_renaming_is_one_line(two_sets: Path, renamings: list[str], says: str) -> None:
+    maps = [word for renaming in renamings for word in ("--map", renaming)]
+    done = call(two_sets, "data", "combine", "north", "south", *maps, "--name", "both", check=2)
 
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from lungcli.cli import run_job
 from lungcli.cli.app import app
 from lungcli.core.errors import GateNotMetError
+from lungcli.datasets import manifest, training_slices
 from lungcli.modelfile import model_file
 from lungcli.quantize import search
 from tests.cli.conftest import OTHERS, RUN, call, draw_phantoms
@@ -85,6 +86,36 @@ def test_models_of_different_data_sets_are_evaluated_anew_on_one(workshop: Path)
     assert second["difference"]["value"] is not None
     done = call(workshop, "compare", "bundled", RUN, "--seconds", 0)
     assert "all evaluated anew on the test part of 'phantom'" in done.stderr
+
+
+def test_models_are_not_compared_on_slices_that_one_has_seen(workshop: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.onnx"
+    shutil.copy(workshop / "runs" / RUN / "student" / "model.onnx", theirs)
+    card, data = model_file.read_card(theirs), manifest.read(workshop / "data" / "phantom" / manifest.FILE)
+    card = msgspec.structs.replace(
+        card,
+        data=msgspec.structs.replace(card.data, digest="another"),
+        split=msgspec.structs.replace(card.split, digest="another"),
+        training_slices=None,
+    )
+    model_file.recard(theirs, card)
+    done = call(workshop, "compare", theirs, RUN, "--seconds", 0, "--json")
+    before = json.loads(done.stdout)
+    assert before["left_out"] == 0
+    assert "does not say which slices it was trained on, so test slices of 'phantom' may be among them" in done.stderr
+    first = json.loads((workshop / "runs" / RUN / "int8" / "evaluation.json").read_text())["slices"][0]
+    seen = [i for i, item in enumerate(data.slices) if item.path == first]
+    model_file.recard(theirs, msgspec.structs.replace(card, training_slices=training_slices.record(data, seen)))
+
+    done = call(workshop, "compare", theirs, RUN, "--seconds", 0, "--json")
+
+    after = json.loads(done.stdout)
+    assert after["left_out"] > 0
+    for row, whole in zip(after["rows"], before["rows"], strict=True):
+        assert row["figures"]["n"] == whole["figures"]["n"] - after["left_out"]
+    said = f"{after['left_out']} test slices of 'phantom' are left out: a model was trained on them, or on slices of"
+    assert said in call(workshop, "compare", theirs, RUN, "--seconds", 0).stderr
+    assert said in call(workshop, "compare", theirs, RUN, "--flips").stderr
 
 
 def test_without_runs_the_bundled_model_is_listed(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Slices that a model has seen: found again by content, as re-encoded copies and by their groups, and no others."""
 
+import hashlib
 import io
 
 import msgspec
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lungcli.core import package_data
 from lungcli.datasets import groups, manifest, training_slices
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging.image_io import read
+from lungcli.modelfile import model_file
 from tests.imaging.pictures import described, encoded, noise
 
 
@@ -75,6 +78,19 @@ def test_a_copy_encoded_anew_is_recognized_by_its_signature(change: str) -> None
     assert training_slices.recognized(known, ["bb" * 32], [again]).all()
     # By its hash alone nothing is claimed of it.
     assert not training_slices.recognized(known, ["bb" * 32], [""]).any()
+
+
+@pytest.mark.parametrize("name", ["benign", "malignant", "normal"])
+def test_the_bundled_model_recognizes_slices_that_it_was_trained_on(name: str) -> None:
+    """Those that come with the program, as they are and as a smaller JPEG file."""
+    known = model_file.read_card(package_data.FOLDER / "default.onnx").training_slices
+    content = (package_data.FOLDER / "slices" / f"{name}.jpg").read_bytes()
+    again = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.convert("L").resize((256, 256)).save(again, "JPEG", quality=75)
+
+    assert training_slices.recognized(known, [hashlib.sha256(content).hexdigest()], [""]).all()
+    assert training_slices.recognized(known, ["bb" * 32], [signature_of(again.getvalue())]).all()
 
 
 def test_unlike_and_flat_pictures_are_not_recognized() -> None:

@@ -55,6 +55,15 @@ def test_the_page_says_what_the_model_is_and_what_it_is_not(card: ModelCard) -> 
     assert "drawn slices, which say nothing about people" in page
 
 
+def test_a_model_of_any_picture_is_not_called_one_of_lung_ct(card: ModelCard) -> None:
+    data = msgspec.structs.replace(card.data, any_picture=True)
+    page = hugging_face.readme(msgspec.structs.replace(card, data=data), "mine")
+    assert metadata(page)["tags"] == ["onnx", "lungcli", card.model, card.precision]
+    assert "input: pictures of any kind, prepared by lungcli" in page
+    assert "it has no guard, and refuses no picture" in page
+    assert {"medical", "lung"} <= set(metadata(hugging_face.readme(card, "mine"))["tags"])
+
+
 def test_foreign_names_are_neither_yaml_nor_html(card: ModelCard) -> None:
     data = msgspec.structs.replace(card.data, name='x: "y" # <script>', synthetic=False)
     name = "- a: [b] É 🫁 \x9b"

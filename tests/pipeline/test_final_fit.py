@@ -193,4 +193,4 @@ def test_a_final_fit_is_not_evaluated_on_what_it_was_trained_on(tmp_path: Path) 
     with pytest.raises(UsageError, match="trained on the test part of 'phantom' as well"):
         pipeline.evaluate_on(model_file.load(model), "phantom", random=False)
     assert pipeline.evaluation_of(model) is None
-    assert pipeline.with_shared_test_part([model_file.read_card(model)]) is None
+    assert pipeline.shared_test_part([model_file.read_card(model)]) is None

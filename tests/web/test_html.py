@@ -83,3 +83,12 @@ def test_a_card_without_figures_says_so_and_shows_its_referral() -> None:
     shown = html.model_card(msgspec.structs.replace(graphs.card(), figures=None, referral=band), "m")
     assert "it was never evaluated" in shown
     assert "of 132 validation slices 70% were not referred, and 25% of those were wrong" in shown
+
+
+def test_a_model_of_any_picture_says_that_it_has_no_guard() -> None:
+    card = graphs.card()
+    shown = html.model_card(
+        msgspec.structs.replace(card, data=msgspec.structs.replace(card.data, any_picture=True)), "m"
+    )
+    assert "it has no guard, and refuses none" in shown
+    assert "guard" not in html.model_card(card, "m")

@@ -92,7 +92,7 @@ def audit(
     tests = [_test_mask(range(len(features)), method.split) for method in methods[:-1]]
     tests.append(_test_mask(tuple(features), current))
     numberings = [np.arange(len(features)), np.array(readable.labels(), dtype=np.int64), *tests]
-    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings)
+    nearest, other_label, *other_part = knn_baseline.nearest(thumbs, numberings, _people(readable))
     groupings = tuple(
         _grouping(method, test, correlation)
         for method, test, (_, correlation) in zip(methods, tests, other_part, strict=True)
@@ -264,3 +264,7 @@ def _memory(data: Manifest, thumbs: Thumbs) -> NearestNeighbour | None:
 
 def _numbers(data: Manifest) -> tuple[int, ...]:
     return tuple(item.group for item in data.slices)
+
+
+def _people(data: Manifest) -> Ints | None:
+    return groups.people_of([item.patient for item in data.slices])

@@ -119,8 +119,8 @@ def _classes(audit: Audit) -> Iterator[str]:
 def _groupings(audit: Audit) -> Iterator[str]:
     yield "<h2>Effect of the threshold</h2>"
     yield (
-        "<p>Share of test slices that have a slice of at least this correlation in training or validation, for each "
-        "way of grouping.</p>"
+        "<p>Share of test slices that have a near-duplicate of at least this correlation in training or validation, "
+        "for each way of grouping.</p>"
     )
     yield _table(
         ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)),

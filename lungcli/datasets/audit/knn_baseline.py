@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UsageError
-from lungcli.datasets.groups import BLOCK, Thumbs
+from lungcli.datasets.groups import BLOCK, Thumbs, two_people
 from lungcli.metrics import classification
 from lungcli.metrics.classification import Ints
 
@@ -52,17 +52,22 @@ def nearest_neighbour_accuracy(thumbs: Thumbs, labels: Sequence[int], groups: Se
     )
 
 
-def nearest(thumbs: Thumbs, numberings: Sequence[Ints]) -> list[tuple[Ints, NDArray[np.float32]]]:
+def nearest(
+    thumbs: Thumbs, numberings: Sequence[Ints], people: Ints | None = None
+) -> list[tuple[Ints, NDArray[np.float32]]]:
     """Find each slice's nearest neighbour among the slices with another number, for each of `numberings`.
 
     `thumbs` is float32 [n, 4096], each numbering int64 [n]: `arange(n)` allows any other slice, group numbers those of
     other groups. Returns for each the index, int64 [n], and correlation, float32 [n], of the neighbours: −inf where
-    there is none. Slices are compared in blocks, so that memory does not grow with n².
+    there is none. With `people` (see `groups.people_of`) slices of two named patients are no neighbours unless they are
+    copies, as when groups are made. Slices are compared in blocks, so that memory does not grow with n².
     """
     neighbours = [(np.zeros(len(thumbs), dtype=np.int64), np.zeros(len(thumbs), dtype=np.float32)) for _ in numberings]
     for start in range(0, len(thumbs), BLOCK):
         rows = slice(start, start + BLOCK)
         alike: NDArray[np.float32] = thumbs[rows] @ thumbs.T
+        if people is not None:
+            alike[two_people(people[rows], people, alike)] = -np.inf
         for numbers, (index, correlation) in zip(numberings, neighbours, strict=True):
             allowed = np.where(numbers[rows, None] != numbers[None, :], alike, np.float32(-np.inf))
             index[rows] = allowed.argmax(axis=1)

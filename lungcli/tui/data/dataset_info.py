@@ -96,14 +96,20 @@ def facts(holding: Holding, leak: NearestNeighbour | None, width: int) -> Text:
     for place in counted.institutions if len(counted.institutions) > 1 else ():
         classes = ", ".join(f"{count} {label}" for label, count in place.classes.items())
         text.append(f"{plain(place.name)}: {plain(classes)}\n", "yellow" if len(place.classes) == 1 else "")
+    if one_class := summary.one_class(counted.institutions):
+        names = plain(", ".join(item.name for item in one_class))
+        text.append(f"! one class only, so that a model may learn the scanner: {names}\n", "bold yellow")
     if leak is None:
         text.append("n measures what a random split pays for memory alone\n", "cyan")
     else:
         text.append_text(audit.leakage(leak, width))
     text.append(f"{plain(counted.source.about)}; licence {plain(counted.source.licence)}\n", "dim")
-    if counted.rejected:
-        text.append(f"{len(counted.rejected)} files left out:\n", "yellow")
-        for item in counted.rejected[:_SHOWN_FILES]:
+    if counted.source.any_picture:
+        text.append("any picture is welcome: models trained on it have no guard\n", "yellow")
+    unlike = f"unlike axial lung CT: {len(counted.doubtful)} of {counted.slices} slices\n"
+    for title, files in ((f"{len(counted.rejected)} files left out:\n", counted.rejected), (unlike, counted.doubtful)):
+        text.append(title if files else "", "yellow")
+        for item in files[:_SHOWN_FILES]:
             text.append(f"  {plain(item.path)}: {plain(item.reason)}\n", "dim")
     return text
 

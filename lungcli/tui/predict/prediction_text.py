@@ -45,8 +45,9 @@ def of_heat_map(heat: HeatMap | None, *, coloured: bool) -> Text:
 
 
 def list_title(card: ModelCard) -> str:
-    """The title of the list, which says what its probabilities are of."""
-    return f"slices · prob. is {prediction.probability_head(card.positive_class)}" if card.positive_class else "slices"
+    """The title of the list, which says what its probabilities are of, and where there is no guard."""
+    head = f" · prob. is {prediction.probability_head(card.positive_class)}" if card.positive_class else ""
+    return f"slices{head}{' · no guard' if card.data.any_picture else ''}"
 
 
 def cells(outcome: Outcome | None) -> tuple[Text, Text]:

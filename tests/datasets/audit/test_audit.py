@@ -139,6 +139,28 @@ def test_groups_that_are_not_those_of_the_slices_leak(clean: Manifest) -> None:
     assert next(item for item in found.findings if item.id == "split.crossing").severity == "error"
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_slices_of_two_named_patients_are_no_near_duplicates_unless_they_are_copies(*, named: bool) -> None:
+    """Forty bodies alike, at about .95: only what names patients says that they are forty."""
+    files = [
+        IncomingFile(
+            label="ab"[i % 2],
+            filename=f"{i}.png",
+            content=resembling(i % 2, i, 0.3),
+            patient=f"patient-{i}" if named else "",
+        )
+        for i in range(40)
+    ]
+    made = write_dataset("alike", files, ABOUT, ordered=False)
+    apart = tuple(msgspec.structs.replace(item, group=i) for i, item in enumerate(made.slices))
+
+    found = audited(manifest.build(made.name, apart, (), made.source))
+
+    crossing = [item.severity for item in found.findings if item.id == "split.crossing"]
+    assert crossing == ([] if named else ["error"])
+    assert (max(item.group for item in made.slices) == 39) is named
+
+
 def test_a_shortcut_in_the_border_is_found_and_preparation_takes_it_out() -> None:
     def content(body: int) -> bytes:
         picture = noise(body, 64, 64).copy()

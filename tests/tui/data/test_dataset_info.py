@@ -46,6 +46,21 @@ def test_slices_are_counted_by_institution_and_one_class_alone_stands_out() -> N
     assert f"North: {len(north)} {data.classes[0]}" in text.plain.splitlines()
     start = text.plain.index("North:")
     assert any(span.start <= start < span.end and span.style == "yellow" for span in text.spans)
+    assert "! one class only, so that a model may learn the scanner: North" in text.plain.splitlines()
+
+
+def test_pictures_that_are_no_lung_ct_are_listed_and_so_is_what_lets_them_in() -> None:
+    folder = stage.data_set()
+    data = manifest.read(folder / manifest.FILE)
+    doubtful = (manifest.Rejected(path="a/x-ray.png", reason="no lungs found"),)
+    manifest.save(manifest.build(data.name, data.slices, (), data.source, doubtful), folder)
+    lines = dataset_info.facts(dataset_info.read_all()[0], None, 40).plain.splitlines()
+    assert lines[-2:] == [f"unlike axial lung CT: 1 of {len(data.slices)} slices", "  a/x-ray.png: no lungs found"]
+
+    source = msgspec.structs.replace(data.source, any_picture=True)
+    manifest.save(manifest.build(data.name, data.slices, (), source), folder)
+    lines = dataset_info.facts(dataset_info.read_all()[0], None, 40).plain.splitlines()
+    assert lines[-1] == "any picture is welcome: models trained on it have no guard"
 
 
 def test_mixed_groups_come_first_then_the_largest() -> None:

@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList, Static
 
 from lungcli.core import package_data, runs
+from lungcli.core.recipe import Recipe
 from lungcli.datasets.files import Advance
 from lungcli.evaluation import benchmark as bench
 from lungcli.evaluation import compare, evaluate
@@ -351,6 +352,36 @@ def test_confusion_matrix_reliability_and_card() -> None:
         assert isinstance(app.screen, Sheet)
 
     play(ModelsView(), scenario, (120, 60))
+
+
+def test_models_of_two_and_of_ten_classes() -> None:
+    """Each has the sensitivity of its own positive class, and its matrix has room."""
+    for count, name in ((2, "two"), (10, "ten")):
+        classes = tuple(f"kind{number}" for number in range(count))
+        labels = (0, 0, 1, 1, count - 1, count - 1)
+        predicted = (1, 0, 1, 1, count - 1, count - 1)
+        others = (1 - 0.8) / (count - 1)
+        of_classes = msgspec.structs.replace(
+            evaluation("bbmmnn"),
+            classes=classes,
+            labels=labels,
+            probabilities=tuple(tuple(0.8 if k == most else others for k in range(count)) for most in predicted),
+            positive_class="kind0",
+        )
+        made = runs.create(name, "train", Recipe(data="other", model="tiny", size=graphs.SIZE, positive_class="kind0"))
+        add(made, "train", of_classes, "other", classes=classes, recipe=made.recipe)
+
+    async def scenario(app: Stage, pilot: Pilot[None]) -> None:
+        assert [row[5].split()[0].rstrip("*") for row in shown(app)] == ["0.500", "0.500"]
+        assert "kind0 sensitivity" in titles(app)
+        for name, last in (("two", "→ kind1"), ("ten", "10 kind9")):
+            await press(app, pilot, *("down",) * (name == "ten"), "m")
+            text = app.text()
+            assert last in text
+            assert "kind0 sensitivity  0.500" in text
+            await press(app, pilot, "escape")
+
+    play(ModelsView(), scenario, (150, 60))
 
 
 def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

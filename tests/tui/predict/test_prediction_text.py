@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 
 from lungcli.predict.predict import Failure, Prediction, Refusal
 from lungcli.predict.series import SeriesVerdict
 from lungcli.tui.predict import prediction_text
 from lungcli.tui.predict.slice_prediction import HeatMap
+from tests.modelfile import graphs
 
 FOUND = Prediction(
     source="a.png",
@@ -85,6 +87,15 @@ def test_a_series_in_words() -> None:
     assert "the mean of the calibrated probabilities" in text
     none = dataclasses.replace(found, label="", probabilities={}, used=0, positive_slices=0)
     assert prediction_text.of_series(none, 40).plain.startswith("no prediction\n→ referred")
+
+
+def test_the_title_of_the_list_says_what_it_lists() -> None:
+    card = graphs.card()
+    any_picture = msgspec.structs.replace(card, data=msgspec.structs.replace(card.data, any_picture=True))
+    without_positive = msgspec.structs.replace(any_picture, classes=("kind0", "kind1"))
+    assert prediction_text.list_title(card) == "slices · prob. is P(malignant)"
+    assert prediction_text.list_title(any_picture) == "slices · prob. is P(malignant) · no guard"
+    assert prediction_text.list_title(without_positive) == "slices · no guard"
 
 
 def test_what_the_heat_means() -> None:
