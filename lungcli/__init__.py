@@ -6,6 +6,6 @@ import os
 # rooms import it, and all of them come after this line.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 DISCLAIMER = "Research software, not a medical device: no clinical decision may rest on it."
