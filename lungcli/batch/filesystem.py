@@ -100,13 +100,13 @@ def content(location: Location, name: str) -> Path | bytes:
     if location.fs is None:
         return Path(location.named(name))
     try:
-        return _fetched(location, name)
+        return _fetched(location, location.fs, name)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise _unreadable(location, name, "there is no such file") from error
     time.sleep(_PAUSE)
     try:
-        return _fetched(location, name)
+        return _fetched(location, location.fs, name)
     except OSError as error:
         # If the file system still answers, the file is at fault.
         require_reachable(location)
@@ -237,10 +237,8 @@ def _file(entry: os.DirEntry[str], name: str) -> File:
     return File(name=name, size=status.st_size, changed=status.st_mtime_ns)
 
 
-def _fetched(location: Location, name: str) -> bytes:
-    if location.fs is None:
-        return Path(location.named(name)).read_bytes()
-    with location.fs.open_input_file(location.within(name)) as file:
+def _fetched(location: Location, file_system: "fs.FileSystem", name: str) -> bytes:
+    with file_system.open_input_file(location.within(name)) as file:
         size = file.size()
         head = b"" if inputs.is_picture(name, b"") else bytes(file.read(HEAD))
         if head and not inputs.is_picture(name, head):

@@ -42,7 +42,6 @@ class Pool:
 
     address: str = ""
     workers: int = 0
-    store_bytes: int = _STORE_BYTES
 
 
 class Worker:
@@ -187,7 +186,7 @@ def _running(pool: Pool, threads: int) -> Iterator[int]:
             folder = stack.enter_context(temporary)
             settings |= {
                 "num_cpus": (pool.workers or max(1, cpu.physical_cores() // threads)) * threads,
-                "object_store_memory": pool.store_bytes,
+                "object_store_memory": _STORE_BYTES,
                 "include_dashboard": False,
                 "_temp_dir": folder,
             }

@@ -20,8 +20,6 @@ from lungcli.core.errors import InterruptedRunError, LungcliError, UnreadableInp
 from lungcli.datasets.files import Advance
 from lungcli.modelfile.model_file import Model
 
-SHARD_SIZE = 1000
-
 # Threads: they wait for a store.
 _READERS = 16
 
@@ -33,10 +31,9 @@ class ArchiveJob:
     archive: str
     output: str
     model_name: str
-    shard_size: int = SHARD_SIZE
+    shard_size: int
     force: bool = False
     include_phi: bool = False
-    threads: int = 1
     pool: Pool
 
 
@@ -82,7 +79,7 @@ def predict(job: ArchiveJob, model: Model, advance: Advance) -> ArchiveSummary:
     before = sum(kept.values(), Tally())
     start, predicted = time.monotonic(), Tally()
     options = worker.WorkerOptions(
-        model_sha256=manifest.model_sha256, force=job.force, include_phi=job.include_phi, threads=job.threads
+        model_sha256=manifest.model_sha256, force=job.force, include_phi=job.include_phi, threads=1
     )
     advance(before.files, manifest.files)
     try:

@@ -153,42 +153,33 @@ def _code() -> int:
         return distributed.launcher_exit_code(
             ending.code if isinstance(ending.code, int) else int(ending.code is not None)
         )
-    except errors.LostRankError as error:
-        if console.ConsoleOptions.debug:
-            raise
-        console.warn(error.message)
-        return 1
-    except errors.LungcliError as error:
-        if console.ConsoleOptions.debug:
-            raise
-        _report_error(error.message, error.hint)
-        return distributed.launcher_exit_code(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
-    except OSError as error:
-        if console.ConsoleOptions.debug:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        _report_error(
-            f"the system refused: {error.strerror or error}{where}",
-            "finished work is kept; mend that and run the same command again",
-        )
     except Exception as error:
         if console.ConsoleOptions.debug:
             raise
-        if message := errors.shortage(error):
-            hint = "close other programs, or use less memory: a smaller --micro-batch or --size"
-        else:
-            message = f"unexpected {type(error).__name__}: {error}"
-            hint = "this is a bug; please report it with the output of lungcli --debug …"
-        _report_error(f"{message}{_notes(error)}", hint)
+        if isinstance(error, errors.LostRankError):
+            console.warn(error.message)
+            return 1
+        _report_error(*_in_words(error))
+        return distributed.launcher_exit_code(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
     return distributed.launcher_exit_code(1)
+
+
+def _in_words(error: Exception) -> tuple[str, str]:
+    """Return message and hint of an error; of an unexpected one also what was being done, as `errors.during` noted."""
+    if isinstance(error, errors.LungcliError):
+        return error.message, error.hint
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        message = f"the system refused: {error.strerror or error}{where}"
+        return message, "finished work is kept; mend that and run the same command again"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    if message := errors.shortage(error):
+        return f"{message}{notes}", "close other programs, or use less memory: a smaller --micro-batch or --size"
+    hint = "this is a bug; please report it with the output of lungcli --debug …"
+    return f"unexpected {type(error).__name__}: {error}{notes}", hint
 
 
 def _report_error(message: str, hint: str) -> None:
     # The terminal may be gone.
     with contextlib.suppress(OSError):
         console.error(message, hint)
-
-
-def _notes(error: BaseException) -> str:
-    """Say what was being done when an unexpected error was raised, as `errors.during` has noted it."""
-    return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

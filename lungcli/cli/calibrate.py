@@ -136,10 +136,10 @@ def _on_test_part(
     from lungcli.evaluation import evaluate
     from lungcli.metrics import operating_point, referral
 
-    card, split = model.card, run_data.split
-    if not split.test:
+    card = model.card
+    if not run_data.split.test:
         return card, None, None
-    evaluation = evaluate.evaluate(model, run_data.pixels, split.test, run_data.manifest, split, part="test")
+    evaluation = run_data.evaluate(model, "test")
     if card.figures is not None:
         card = evaluate.with_figures(card, evaluation)
     test_result = referral.measure(evaluation, card.referral.threshold, card.rule) if card.referral else None

@@ -7,19 +7,15 @@ from lungcli.core import package_data, registry
 Complete = Callable[[str], list[str]]
 
 
-def nets(incomplete: str) -> list[str]:
-    """Nets that can be trained."""
-    return _starting(registry.NETS, incomplete)
+def _of(names: Iterable[str]) -> Complete:
+    def complete(incomplete: str) -> list[str]:
+        return _starting(names, incomplete)
+
+    return complete
 
 
-def methods(incomplete: str) -> list[str]:
-    """Methods of distillation."""
-    return _starting(registry.METHODS, incomplete)
-
-
-def export_formats(incomplete: str) -> list[str]:
-    """Formats that a model can be exported to."""
-    return _starting(registry.EXPORT_FORMATS, incomplete)
+nets, methods = _of(registry.NETS), _of(registry.METHODS)
+export_formats, published = _of(registry.EXPORT_FORMATS), _of(registry.DATA_SETS)
 
 
 def data_sets(incomplete: str) -> list[str]:
@@ -27,11 +23,6 @@ def data_sets(incomplete: str) -> list[str]:
     from lungcli.datasets import manifest
 
     return _starting(manifest.existing(), incomplete)
-
-
-def published(incomplete: str) -> list[str]:
-    """Data sets that can be downloaded."""
-    return _starting(registry.DATA_SETS, incomplete)
 
 
 def runs(incomplete: str) -> list[str]:

@@ -65,10 +65,7 @@ def import_(
     from lungcli.datasets.ingest import importer
 
     with progress.preparing(f"reading {source.name}") as advance:
-        if labels is None:
-            manifest = importer.import_dataset(source, name or None, advance, any_picture=any_picture)
-        else:
-            manifest = importer.import_labelled(source, labels, name or None, advance, any_picture=any_picture)
+        manifest = importer.import_dataset(source, name or None, advance, table=labels, any_picture=any_picture)
     show_created(manifest, json=json)
 
 
@@ -143,9 +140,10 @@ def show(
         _show_summary(dataset)
     if sheet is not None:
         from lungcli.datasets.audit import contact_sheets
+        from lungcli.imaging.picture import encoded
 
         drawn = contact_sheets.prepared_sheet(dataset, manifest.folder(dataset.name), OPTIONS["size"].default)
-        write_file(sheet, contact_sheets.png(drawn), "--sheet FILE")
+        write_file(sheet, encoded(drawn), "--sheet FILE")
 
 
 app.command()(check)
@@ -276,14 +274,11 @@ def _show_given_split(dataset: "Manifest") -> None:
 
 def _show_institutions(facts: "DatasetSummary") -> None:
     """Print the slices of each institution by class, and name those where there is but one."""
-    from rich.table import Table
-
     from lungcli.datasets import summary
+    from lungcli.views import text_table
 
-    table = Table(box=None, pad_edge=False)
-    for title in ("institution", "slices", "groups", "patients", "classes"):
-        is_text = title in ("institution", "classes")
-        table.add_column(title, justify="left" if is_text else "right", overflow="fold")
+    table = text_table.grid(("institution", "slices", "groups", "patients"), texts=1)
+    table.add_column("classes", overflow="fold")
     for item in facts.institutions:
         numbers = (str(sum(item.classes.values())), str(item.groups), str(item.patients or "unknown"))
         classes = ", ".join(f"{count} {label}" for label, count in item.classes.items())

@@ -67,30 +67,14 @@ def _show(audit: "Audit") -> None:
 
 
 def _show_tables(audit: "Audit") -> None:
-    from lungcli.datasets.audit.audit import LEVELS
-
     out = console.out()
     out.print()
-    _print_table(
-        ("class", "slices", "share", "near-duplicate groups"),
-        [(i.label, str(i.slices), f"{i.slices / audit.slices:.1%}", str(i.groups)) for i in audit.classes],
-    )
+    _print_table(*audit.class_table())
     out.print(
         "\ngroupings, and the share of test slices with a near-duplicate in training or validation, by correlation:",
         soft_wrap=True,
     )
-    _print_table(
-        ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)),
-        [
-            (
-                item.name,
-                str(item.groups),
-                str(item.largest),
-                *([f"{i.slices / i.n:.0%}" for i in item.crossing] or ["–"] * len(LEVELS)),
-            )
-            for item in audit.groupings
-        ],
-    )
+    _print_table(*audit.grouping_table())
     out.print(
         "\nshortcuts: balanced accuracy of predicting the class of held-out near-duplicate groups from features that "
         "say nothing about disease; chance: mean and 95th percentile with shuffled classes (!: p at most 1 %):",
@@ -146,6 +130,7 @@ def _write_page(path: Path, audit: "Audit", dataset: "Manifest") -> None:
 def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
     from lungcli.datasets import manifest
     from lungcli.datasets.audit import contact_sheets
+    from lungcli.imaging.picture import encoded
 
     folder = manifest.folder(dataset.name)
     kinds = {
@@ -154,7 +139,7 @@ def _write_sheets(into: Path, audit: "Audit", dataset: "Manifest") -> None:
     }
     # All are drawn before the first is written, so that an interrupted call leaves no part of a series.
     files = {
-        into / f"{kind}-{number:02d}.png": contact_sheets.png(sheet)
+        into / f"{kind}-{number:02d}.png": encoded(sheet)
         for kind, (title, rows) in kinds.items()
         for number, sheet in enumerate(contact_sheets.sheets(rows, folder, f"{dataset.name}: {title}"), start=1)
     }

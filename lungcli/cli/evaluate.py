@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from lungcli.evaluation.external_validation import ExternalResult
+    from lungcli.metrics.calibration import CalibrationErrors
     from lungcli.metrics.predictions import Evaluation
     from lungcli.modelfile.model_card import RobustnessFigures
     from lungcli.modelfile.model_file import Model
@@ -191,7 +192,6 @@ def _print_json(results: _Results, name: str) -> None:
     reports = []
     for title, warning, evaluation in results.evaluations:
         labels, probabilities, _ = evaluation.arrays()
-        before = calibration.undo_temperature(probabilities, results.model.card.temperature)
         reports.append(
             {
                 "title": title,
@@ -200,7 +200,7 @@ def _print_json(results: _Results, name: str) -> None:
                 "institutions": institutions.by_institution(evaluation),
                 "classes": evaluation.classes,
                 "confusion": evaluation.matrices().sum(axis=0).tolist(),
-                "before_temperature": calibration.calibration_errors(before, labels),
+                "before_temperature": _calibration_errors(results, evaluation)[0],
                 "reliability": calibration.reliability_bins(probabilities, labels),
                 "selective": referral.measure(
                     evaluation, results.model.card.referral.threshold, results.model.card.rule
@@ -234,17 +234,13 @@ def _print_json(results: _Results, name: str) -> None:
 
 def _show(results: _Results) -> None:
     from lungcli.cli import robustness
-    from lungcli.metrics import calibration, institutions, operating_point, referral
+    from lungcli.metrics import institutions, operating_point, referral
     from lungcli.views.evaluation import SYNTHETIC, confusion, figures_table, reliability
     from lungcli.views.institutions import table as institutions_table
 
     for title, warning, evaluation in results.evaluations:
         console.out().print(confusion(evaluation, title), figures_table(evaluation.figures()), "", sep="\n")
-        labels, probabilities, _ = evaluation.arrays()
-        before = calibration.undo_temperature(probabilities, results.model.card.temperature)
-        calibrate.show_errors(
-            calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
-        )
+        calibrate.show_errors(*_calibration_errors(results, evaluation))
         console.out().print(reliability(evaluation))
         if (point := results.model.card.operating_point) and (findings := operating_point.measure(evaluation)):
             calibrate.show_operating_point(point, results.model.card.chosen_on, findings)
@@ -254,7 +250,7 @@ def _show(results: _Results) -> None:
             calibrate.show_selective(
                 referral.measure(evaluation, results.model.card.referral.threshold, results.model.card.rule)
             )
-        if len(classes := set(probabilities.argmax(axis=1).tolist())) == 1:
+        if len(classes := set(evaluation.arrays()[1].argmax(axis=1).tolist())) == 1:
             console.warn(
                 f"every slice is predicted {evaluation.classes[classes.pop()]}: the model cannot tell classes apart"
             )
@@ -275,15 +271,18 @@ def _reliability(results: _Results) -> "Image":
 
     evaluation = results.evaluations[0][2]
     labels, probabilities, _ = evaluation.arrays()
-    before = calibration.calibration_errors(
-        calibration.undo_temperature(probabilities, results.model.card.temperature), labels
-    )
     title = f"{model_paths.name_of(results.model.path)}, {len(labels)} slices ({evaluation.part})"
-    bins, after = (
-        calibration.reliability_bins(probabilities, labels),
-        calibration.calibration_errors(probabilities, labels),
-    )
-    return plots.reliability_diagram(bins, title, before, after)
+    bins = calibration.reliability_bins(probabilities, labels)
+    return plots.reliability_diagram(bins, title, *_calibration_errors(results, evaluation))
+
+
+def _calibration_errors(results: _Results, evaluation: "Evaluation") -> "tuple[CalibrationErrors, CalibrationErrors]":
+    """Return the calibration errors without the model's temperature, and with it."""
+    from lungcli.metrics import calibration
+
+    labels, probabilities, _ = evaluation.arrays()
+    before = calibration.undo_temperature(probabilities, results.model.card.temperature)
+    return calibration.calibration_errors(before, labels), calibration.calibration_errors(probabilities, labels)
 
 
 def _under_stress(results: _Results) -> "Image":

@@ -22,6 +22,8 @@ from lungcli.views.run_progress import RunProgress
 from lungcli.views.units import number
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from lungcli.modelfile.model_card import ModelCard
 
 # In a log, often enough to see that work goes on.
@@ -31,18 +33,12 @@ _SECONDS_BETWEEN_LINES = 10.0
 @contextlib.contextmanager
 def preparing(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show the progress of countable work; yields `advance(done, total)`. Quick work shows nothing in a log."""
-    if not console.err().is_terminal or console.ConsoleOptions.quiet:
+    if not _on_terminal():
         yield _logging(what)
         return
     from rich import progress
 
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
+    with _bars(progress.MofNCompleteColumn(), progress.TimeRemainingColumn()) as bars:
         task = bars.add_task(console.plain(what), total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
@@ -53,25 +49,17 @@ def predicting(total: int | None) -> Iterator[Callable[[], None]]:
 
     A `total` of None is unknown. Data may be printed meanwhile.
     """
-    if not console.err().is_terminal or console.ConsoleOptions.quiet or total == 1:
+    if not _on_terminal() or total == 1:
         yield lambda: None
         return
     import sys
 
     from rich import progress
 
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}", markup=False),
-        progress.TimeRemainingColumn(),
-    )
+    columns = (progress.MofNCompleteColumn(), "{task.fields[rate]}", progress.TimeRemainingColumn())
     began, done = time.monotonic(), 0
     # Data for a file or pipe must not be drawn around the bar.
-    redirected = sys.stdout.isatty()
-    bars = progress.Progress(*columns, console=console.err(), transient=True, redirect_stdout=redirected)
-    with bars:
+    with _bars(*columns, redirect_stdout=sys.stdout.isatty()) as bars:
         task = bars.add_task("predicting", total=total, rate="")
 
         def advance() -> None:
@@ -89,17 +77,10 @@ def predicting(total: int | None) -> Iterator[Callable[[], None]]:
 def transferring(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[int, int], None]]]:
     """Show how a file is downloaded and then read; yields `moved(done, total)` in bytes and `reading(done, total)`."""
     rate = _Rate()
-    if not console.err().is_terminal or console.ConsoleOptions.quiet:
+    if not _on_terminal():
         yield _logging(what, rate), _logging(f"checking and reading {what}")
         return
-    from rich import progress
-
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.TextColumn("{task.fields[note]}", markup=False),
-    )
-    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
+    with _bars("{task.fields[note]}") as bars:
         task = bars.add_task(console.plain(what), total=None, note="")
 
         def moved(done: int, total: int) -> None:
@@ -115,19 +96,13 @@ def transferring(what: str) -> Iterator[tuple[Callable[[int, int], None], Callab
 @contextlib.contextmanager
 def showing_events() -> Iterator[Callable[[Event], None]]:
     """Show the events of a run as they come; yields a function to call with each."""
-    if not console.err().is_terminal or console.ConsoleOptions.quiet:
+    if not _on_terminal():
         yield _log_events()
         return
     from rich import progress
 
-    columns = (
-        progress.TextColumn("{task.description:<22}", markup=False),
-        progress.BarColumn(),
-        progress.TaskProgressColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[note]}", markup=False),
-    )
-    with progress.Progress(*columns, console=console.err(), transient=True) as bars:
+    columns = (progress.TaskProgressColumn(), progress.TimeRemainingColumn(), "{task.fields[note]}")
+    with _bars(*columns, words="{task.description:<22}") as bars:
         task = bars.add_task("", total=None, note="")
         whole = bars.add_task("whole run", total=1.0, note="", visible=False)
         run = RunProgress()
@@ -150,6 +125,21 @@ def showing_events() -> Iterator[Callable[[Event], None]]:
             _report_event(event)
 
         yield show
+
+
+def _on_terminal() -> bool:
+    return console.err().is_terminal and not console.ConsoleOptions.quiet
+
+
+def _bars(
+    *columns: "ProgressColumn | str", words: str = "{task.description}", redirect_stdout: bool = True
+) -> "Progress":
+    """Make bars that disappear at the end, with `words` before each and `columns` behind it; texts are formats."""
+    from rich import progress
+
+    behind = [progress.TextColumn(item, markup=False) if isinstance(item, str) else item for item in columns]
+    before = progress.TextColumn(words, markup=False), progress.BarColumn()
+    return progress.Progress(*before, *behind, console=console.err(), transient=True, redirect_stdout=redirect_stdout)
 
 
 def _log_events() -> Callable[[Event], None]:

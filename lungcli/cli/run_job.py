@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from lungcli.cli import console, cross_validation, execution, progress, tables
-from lungcli.core import package_data, runs
+from lungcli.core import package_data
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Drawn, make_folds
 from lungcli.core.runs import Kind, Run
@@ -38,11 +38,11 @@ def start_run(kind: Kind, settings: "Settings", name: str, log_to: Path | None =
     """Start the run, or one run per fold, that the command's options describe, or resume unfinished ones."""
     from lungcli.pipeline import jobs
 
-    recipe, *others = make_folds(**with_split_file(settings.given))
-    if others:
-        cross_validation.run_folds(kind, (recipe, *others), name, log_to)
+    recipes = make_folds(**with_split_file(settings.given))
+    if len(recipes) > 1:
+        cross_validation.run_folds(kind, recipes, name, log_to)
         return
-    run, resumed = jobs.start(kind, recipe, name)
+    run, resumed = jobs.start(kind, recipes[0], name)
     if resumed:
         console.info(f"resuming the run {run.name!r}; use another --name to start a new one")
     run_and_report(run, log_to)
@@ -145,8 +145,3 @@ def _report_int8(comparison: "Comparison", card: "ModelCard") -> None:
             f"no quantization strategy passes on the validation part: int8 uses the best, {card.strategy}; "
             "the float student is kept too"
         )
-
-
-def resume(name: str, log_to: Path | None = None) -> None:
-    """Resume the run called `name`."""
-    run_and_report(runs.load(name), log_to)

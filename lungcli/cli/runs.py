@@ -130,7 +130,7 @@ def resume(name: RunName, devices: options.Devices = 1, log_to: options.LogTo = 
     if runs.state(run) == "done" and all(path.is_file() for path in models):
         console.info(f"the run {run.name!r} is finished already, so nothing was done")
         return
-    distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.resume(name, log_to))
+    distributed.run_on_devices(devices, run.recipe.device, lambda: run_job.run_and_report(run, log_to))
 
 
 @app.command()

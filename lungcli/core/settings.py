@@ -1,4 +1,4 @@
-"""Settings of this user: a flag before the environment, that before the settings file, that before the default."""
+"""Settings of this user: the environment before the settings file, that before the default; flags are the commands'."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from lungcli.core import names
 from lungcli.core.errors import UsageError
 
 Value = str | int | float | bool
-Source = Literal["flag", "environment", "file", "default"]
+Source = Literal["environment", "file", "default"]
 
 # As a user may set LUNGCLI_OFFLINE to mean no.
 _NO = ("", "0", "false", "f", "no", "n", "off")
@@ -67,14 +67,12 @@ def path() -> Path:
 
 def current(name: str) -> Resolved:
     """Return a setting as this process has it. Raises UsageError for a wrong value."""
-    return resolve(name, None, os.environ, load(path()))
+    return resolve(name, os.environ, load(path()))
 
 
-def resolve(name: str, flag: Value | None, environ: Mapping[str, str], file: Mapping[str, Value]) -> Resolved:
-    """Return what holds of a flag, the environment, the settings file and the default. Raises UsageError."""
+def resolve(name: str, environ: Mapping[str, str], file: Mapping[str, Value]) -> Resolved:
+    """Return what holds of the environment, the settings file and the default. Raises UsageError."""
     setting = SETTINGS[name]
-    if flag is not None:
-        return Resolved(flag, "flag")
     if environ.get(setting.variable):
         return Resolved(parsed(name, environ[setting.variable], setting.variable), "environment")
     if name in file:

@@ -47,7 +47,8 @@ def load(
     try:
         if (slices := _memory_map(path, shape)) is not None:
             return slices
-        _sweep(path)
+        for partial in path.parent.glob(f".{path.name}.*.partial"):
+            partial.unlink(missing_ok=True)
         prepared = functools.partial(_prepared_slice, folder, size, resize)
         _build(path, manifest, size, map_in_order(prepared, manifest.slices, advance))
     finally:
@@ -65,11 +66,6 @@ def remove(manifest: Manifest) -> None:
 
 def _key(manifest: Manifest) -> str:
     return manifest.digest[:16]
-
-
-def _sweep(path: Path) -> None:
-    for partial in path.parent.glob(f".{path.name}.*.partial"):
-        partial.unlink(missing_ok=True)
 
 
 def _memory_map(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:

@@ -5,7 +5,7 @@ in file order that are still similar. A group is not a patient, and one patient 
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -104,16 +104,6 @@ def sequence_position(label: str, filename: str) -> tuple[str, int] | None:
     # The last 18 digits: Python makes no number of more than 4,300.
     match = re.search(r"([0-9]{1,18})[^0-9]*$", PurePosixPath(filename).stem)
     return (f"{label}/{filename[: match.start()]}", int(match[1])) if match else None
-
-
-def count_exact_copies(hashes: Sequence[str]) -> int:
-    """Count the slices whose content is that of an earlier slice."""
-    return len(hashes) - len(set(hashes))
-
-
-def count_mixed(groups: Sequence[int], labels: Sequence[int]) -> int:
-    """Count the groups that hold more than one class."""
-    return sum(count > 1 for count in Counter(group for group, _ in set(zip(groups, labels, strict=True))).values())
 
 
 def _certain_pairs(

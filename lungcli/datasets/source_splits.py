@@ -22,7 +22,7 @@ def institution_folds(manifest: Manifest, seed: int = 0, positive: str = "") -> 
     Raises UsageError for fewer than two institutions or more than twenty, for one of a single slice, and where without
     one there are fewer than two classes, or fewer than two groups with slices of the class `positive` (else malignant).
     """
-    splits.check_request(manifest)
+    splits.require_classes(manifest)
     names = institutions(manifest)
     where = manifest.institutions()
     labels = manifest.labels()

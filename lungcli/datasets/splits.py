@@ -60,26 +60,21 @@ class LeakCounts(msgspec.Struct, frozen=True, kw_only=True):
     institutions: int
 
 
-def make_split(
-    manifest: Manifest,
-    protocol: Drawn = "grouped",
-    seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
-) -> Split:
-    """Divide the slices into train, val and test, each class in about the given `fractions`.
+def make_split(manifest: Manifest, protocol: Drawn = "grouped", seed: int = 0) -> Split:
+    """Divide the slices into train, val and test, each class in about the shares `FRACTIONS`.
 
     `grouped` keeps every near-duplicate group in one part; `random` divides slice by slice, which leaks near-duplicates
     from training into the test. Large units are assigned first, each to a part drawn with probabilities that follow how
     many slices of its classes the part still lacks. Order and draws come from sha256, so a seed gives the same split
     everywhere.
 
-    Raises UsageError for invalid fractions, for fewer than two classes, and for a class with fewer than three units,
-    which cannot be in all parts.
+    Raises UsageError for fewer than two classes, and for a class with fewer than three units, which cannot be in all
+    parts.
     """
-    check_request(manifest, fractions)
+    require_classes(manifest)
     units, counts = _units(manifest, protocol, len(PARTS), "a split into train, val and test needs")
     keys = [_key(manifest, unit, seed) for unit in units]
-    chosen = _fill_missing_classes(_assign_parts(counts, keys, fractions), counts, keys, len(PARTS))
+    chosen = _fill_missing_classes(_assign_parts(counts, keys, FRACTIONS), counts, keys, len(PARTS))
     return assemble(manifest, _slices(units, chosen), protocol, seed)
 
 
@@ -94,7 +89,7 @@ def cross_validation_folds(manifest: Manifest, k: int, seed: int = 0, protocol: 
     """
     if not FOLDS[0] <= k <= FOLDS[1]:
         raise UsageError(f"{k} folds are not possible: choose {FOLDS[0]} to {FOLDS[1]}", "5 are usual: --folds 5")
-    check_request(manifest)
+    require_classes(manifest)
     units, counts = _units(manifest, protocol, k, f"{k} folds need")
     keys = [_key(manifest, unit, seed) for unit in units]
     # Every slice is tested once, so no fold can leave a large group to the training part.
@@ -216,10 +211,8 @@ def describe(split: Split) -> str:
     return model_card.split_in_words(split.protocol, split.seed, split.folds, split.fold, split.final)
 
 
-def check_request(manifest: Manifest, fractions: Sequence[float] = FRACTIONS) -> None:
-    """Raise UsageError for invalid fractions, and for a data set of fewer than two classes."""
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UsageError(f"the parts {fractions} of a split must be above 0 and sum to 1", "for example 0.64 0.16 0.20")
+def require_classes(manifest: Manifest) -> None:
+    """Raise UsageError for a data set of fewer than two classes."""
     if len(manifest.classes) < 2:
         raise UsageError(
             f"the data set {manifest.name!r} has fewer than two classes, and a classifier needs two",

@@ -49,8 +49,7 @@ class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True):
 def summarize(manifest: Manifest) -> DatasetSummary:
     """Count a data set."""
     row = registry.DATA_SETS.get(manifest.source.data_set)
-    numbers = [item.group for item in manifest.slices]
-    members = groups.members_by_group(numbers)
+    members = groups.members_by_group([item.group for item in manifest.slices]).values()
     return DatasetSummary(
         name=manifest.name,
         digest=manifest.digest,
@@ -60,9 +59,9 @@ def summarize(manifest: Manifest) -> DatasetSummary:
         slices=len(manifest.slices),
         classes={label: sum(item.label == label for item in manifest.slices) for label in manifest.classes},
         groups=len(members),
-        largest_group=max(map(len, members.values()), default=0),
-        mixed_groups=groups.count_mixed(numbers, manifest.labels()),
-        exact_copies=groups.count_exact_copies([item.sha256 for item in manifest.slices]),
+        largest_group=max(map(len, members), default=0),
+        mixed_groups=sum(len({manifest.slices[i].label for i in slices}) > 1 for slices in members),
+        exact_copies=len(manifest.slices) - len({item.sha256 for item in manifest.slices}),
         patients=_patients(manifest.slices),
         masks=sum(item.mask is not None for item in manifest.slices),
         institutions=institutions(manifest),

@@ -56,11 +56,7 @@ def decide(
     classes have no such metric.
     """
     (model, after), (reference_name, before) = ours, reference
-    if not predictions.comparable(after, before):
-        raise UsageError(
-            "the two models were evaluated on different slices, so their difference means nothing",
-            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
-        )
+    predictions.require_comparable(after, before, "their difference means nothing")
     metric, difference = difference_in(metric, after, before)
     label = predictions.positive_class(after.classes, after.positive_class)
     sensitivity = difference_in(_SENSITIVITY[0], after, before)[1] if label else None

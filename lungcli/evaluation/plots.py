@@ -3,7 +3,6 @@
 Captions keep to ASCII, which is what Pillow's built-in font has.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lungcli.core import paths
 from lungcli.core.errors import UsageError
+from lungcli.imaging.picture import encoded
 from lungcli.metrics.calibration import Bin, CalibrationErrors
 from lungcli.metrics.intervals import Estimate
 from lungcli.metrics.operating_point import ChosenOn
@@ -48,9 +48,7 @@ def require_png(path: Path | None) -> None:
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a picture as PNG, atomically."""
-    content = io.BytesIO()
-    image.save(content, format="PNG", optimize=True)
-    paths.atomic_write(path, content.getvalue())
+    paths.atomic_write(path, encoded(image, optimize=True))
 
 
 def reliability_diagram(

@@ -4,7 +4,6 @@ The temperature and the softmax become part of the net; the activation map for h
 prepared slice, not a picture: preprocessing stays in lungcli.
 """
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from lungcli import DISCLAIMER, __version__
 from lungcli.core import names, paths, registry
 from lungcli.core.errors import LungcliError
 from lungcli.core.recipe import Resize
+from lungcli.imaging.picture import encoded
 from lungcli.imaging.preprocessing import VERSION
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard
@@ -115,9 +115,7 @@ def png(prepared: NDArray[np.uint8]) -> bytes:
     """Encode a prepared slice, uint8 (S, S), as grey PNG that says which preparation made it."""
     about = PngInfo()
     about.add_text("Description", f"a slice of preparation {VERSION}. {DISCLAIMER}")
-    file = io.BytesIO()
-    Image.fromarray(prepared).save(file, "PNG", pnginfo=about)
-    return file.getvalue()
+    return encoded(Image.fromarray(prepared), pnginfo=about)
 
 
 def _with_probabilities(model: Model, facts: Facts) -> bytes:

@@ -27,7 +27,6 @@ class Change:
     """
 
     name: str
-    about: str
     setting: str
     amounts: tuple[float, float, float]
     apply: Callable[[Grey, float], Grey]
@@ -95,32 +94,14 @@ def jpeg(grey: Grey, quality: float) -> Grey:
 
 
 CHANGES = (
-    Change(
-        name="window",
-        about="narrower window",
-        setting="{:.0%} wide",
-        amounts=(0.85, 0.7, 0.55),
-        apply=window,
-    ),
-    Change(name="gamma", about="brighter lungs", setting="power {}", amounts=(0.8, 0.65, 0.5), apply=gamma),
-    Change(name="blur", about="softer kernel", setting="sigma {:g} px", amounts=(1, 2, 4), apply=blur),
-    Change(name="sharpening", about="sharper kernel", setting="{:g} times", amounts=(0.5, 1, 2), apply=sharpen),
-    Change(name="noise", about="less dose", setting="sigma {:.0%}", amounts=(0.03, 0.06, 0.12), apply=noise),
-    Change(
-        name="resolution",
-        about="fewer pixels",
-        setting="{:.0%} a side",
-        amounts=(0.5, 0.33, 0.2),
-        apply=resolution,
-    ),
-    Change(
-        name="crop",
-        about="smaller field of view",
-        setting="middle {:.0%}",
-        amounts=(0.95, 0.9, 0.8),
-        apply=crop,
-    ),
-    Change(name="jpeg", about="stronger compression", setting="quality {:g}", amounts=(60, 30, 15), apply=jpeg),
+    Change(name="window", setting="{:.0%} wide", amounts=(0.85, 0.7, 0.55), apply=window),
+    Change(name="gamma", setting="power {}", amounts=(0.8, 0.65, 0.5), apply=gamma),
+    Change(name="blur", setting="sigma {:g} px", amounts=(1, 2, 4), apply=blur),
+    Change(name="sharpening", setting="{:g} times", amounts=(0.5, 1, 2), apply=sharpen),
+    Change(name="noise", setting="sigma {:.0%}", amounts=(0.03, 0.06, 0.12), apply=noise),
+    Change(name="resolution", setting="{:.0%} a side", amounts=(0.5, 0.33, 0.2), apply=resolution),
+    Change(name="crop", setting="middle {:.0%}", amounts=(0.95, 0.9, 0.8), apply=crop),
+    Change(name="jpeg", setting="quality {:g}", amounts=(60, 30, 15), apply=jpeg),
 )
 
 

@@ -1,17 +1,21 @@
 """One slice as it was read, the bounds it keeps to, and the errors of files that hold none."""
 
+import io
 import stat
 import struct
 import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lungcli.core.errors import UnreadableInputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Grey = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -137,3 +141,10 @@ def damaged(shown: str, error: Exception | None = None) -> UnreadableInputError:
     if isinstance(error, TooMuchError):
         return UnreadableInputError(f"cannot read {shown}: {error}, more than a slice needs", "export the slice again")
     return UnreadableInputError(f"cannot read {shown}: it is damaged or cut off", "copy or download it again")
+
+
+def encoded(image: "Image.Image", kind: str = "PNG", **options: Any) -> bytes:
+    """Return an image as the content of a file of this kind; `options` are those that Pillow saves it with."""
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()

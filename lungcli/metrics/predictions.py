@@ -241,6 +241,15 @@ def comparable(ours: Evaluation, theirs: Evaluation) -> bool:
     return (ours.split_digest, ours.part, ours.slices) == (theirs.split_digest, theirs.part, theirs.slices)
 
 
+def require_comparable(ours: Evaluation, theirs: Evaluation, consequence: str) -> None:
+    """Raise UsageError, with what follows from it, where two models were evaluated on different slices."""
+    if not comparable(ours, theirs):
+        raise UsageError(
+            f"the two models were evaluated on different slices, so {consequence}",
+            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
+        )
+
+
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
     """A slice that two models classify differently: path, true class, both predictions and their probabilities."""
 
@@ -257,11 +266,7 @@ def flips(ours: Evaluation, theirs: Evaluation) -> tuple[Flip, ...]:
 
     Raises UsageError when the two were evaluated on different slices.
     """
-    if not comparable(ours, theirs):
-        raise UsageError(
-            "the two models were evaluated on different slices, so their predictions cannot be compared one by one",
-            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
-        )
+    require_comparable(ours, theirs, "their predictions cannot be compared one by one")
     labels, our_probabilities, _ = ours.arrays()
     their_probabilities = theirs.arrays()[1]
     return tuple(

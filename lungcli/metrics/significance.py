@@ -4,7 +4,6 @@ import math
 
 import msgspec
 
-from lungcli.core.errors import UsageError
 from lungcli.metrics import classification, intervals, predictions
 from lungcli.metrics.predictions import Evaluation
 
@@ -25,11 +24,7 @@ class Significance(msgspec.Struct, frozen=True, kw_only=True):
 
 def between(ours: Evaluation, theirs: Evaluation) -> Significance:
     """Test two models evaluated on the same slices. Raises UsageError when they were evaluated on different ones."""
-    if not predictions.comparable(ours, theirs):
-        raise UsageError(
-            "the two models were evaluated on different slices, so their difference can't be tested",
-            "evaluate both on the same data and split: lungcli evaluate MODEL --data NAME",
-        )
+    predictions.require_comparable(ours, theirs, "their difference can't be tested")
     labels, our_probabilities, _ = ours.arrays()
     right, theirs_right = our_probabilities.argmax(axis=1) == labels, theirs.arrays()[1].argmax(axis=1) == labels
     gained, lost = int((right & ~theirs_right).sum()), int((theirs_right & ~right).sum())

@@ -18,7 +18,7 @@ from lungcli.core.recipe import Recipe, Resize
 from lungcli.imaging.preprocessing import VERSION, prepare_file
 from lungcli.metrics import calibration
 from lungcli.metrics.classification import Floats
-from lungcli.modelfile import foreign_metadata, foreign_net, graph_rules, model_file, model_paths, trial_run
+from lungcli.modelfile import foreign_metadata, foreign_net, model_file, model_paths, trial_run
 from lungcli.modelfile.foreign_net import Activation, Conventions, ForeignNet
 from lungcli.modelfile.model_card import Adoption, DataCard, ModelCard, SplitCard
 from lungcli.modelfile.model_file import INPUT, OUTPUT
@@ -227,11 +227,8 @@ def _open_batch(graph: "onnx.GraphProto") -> None:
 
 def _try_out(net: ForeignNet, model: "onnx.ModelProto") -> None:
     """Load and run the net once, in a process of its own. Raises ModelFileError."""
-    content = model.SerializeToString(deterministic=True)
     try:
-        if not trial_run.is_known(content):
-            graph_rules.require(memoryview(content))
-            trial_run.require(content)
+        trial_run.require_if_unknown(model.SerializeToString(deterministic=True))
     except ValueError as error:
         raise _refusal(net, str(error)) from error
 

@@ -1,6 +1,8 @@
 """The model file: one ONNX file that holds weights, preprocessing and the model card, and stands alone."""
 
+import contextlib
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -147,24 +149,20 @@ def recard(path: Path, card: ModelCard) -> None:
 def read_card(path: Path) -> ModelCard:
     """Read the card of a model file without starting the runtime (about 2 ms). Raises ModelFileError."""
     _require_file(path)
-    try:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            memoryview(content) as view,
-        ):
-            return _checked_card(view, path)
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    with (
+        _reading(path),
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as view,
+    ):
+        return _checked_card(view, path)
 
 
 def graph_digest(path: Path) -> str:
     """Return the sha256 of what the model file computes, whatever its card says. Raises ModelFileError."""
     read_card(path)
-    try:
+    with _reading(path):
         return onnx_wire.graph_digest(memoryview(path.read_bytes()))
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def load(path: Path, threads: int = 0) -> Model:
@@ -173,10 +171,8 @@ def load(path: Path, threads: int = 0) -> Model:
     Raises ModelFileError when it is missing, damaged, of a newer lungcli, needs another file, or contradicts its card.
     """
     _require_file(path)
-    try:
+    with _reading(path):
         content = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     card = _checked_card(memoryview(content), path)
     # What comes with the program is trusted as the program is.
     if path != package_data.MODEL:
@@ -215,9 +211,7 @@ def start(content: bytes, path: Path, options: "onnxruntime.SessionOptions") -> 
 def require_bounded(content: bytes, path: Path) -> None:
     """Raise ModelFileError where the bytes of `path`, if not known, break `graph_rules` or fail their `trial_run`."""
     try:
-        if not trial_run.is_known(content):
-            graph_rules.require(memoryview(content))
-            trial_run.require(content)
+        trial_run.require_if_unknown(content)
     except ValueError as error:
         raise ModelFileError(f"{path} is no classifier of slices: {error}", _HOW_TO_MAKE_ONE) from error
 
@@ -230,6 +224,14 @@ def _strip(model: "onnx.ModelProto") -> None:
         for item in part:
             item.doc_string = ""
             del item.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _require_file(path: Path) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lungcli.core import cpu, paths
 from lungcli.core.errors import UsageError
-from lungcli.modelfile import onnx_wire
+from lungcli.modelfile import graph_rules, onnx_wire
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -65,8 +65,21 @@ def run(
 
 def require(content: bytes) -> None:
     """Load and run a model file, and remember it as good. Raises ValueError where it takes too much, or fails."""
-    _try(content)
+    code, reason = in_process("lungcli.modelfile.trial_run", seconds=_MOST_WAITED, content=content)
+    if code == REFUSED:
+        raise ValueError(f"onnxruntime cannot run it: {reason}")
+    if code:
+        raise ValueError(
+            f"to load it and to run it once takes more than {most_bytes(len(content)) >> 20:,} MB or {MOST_SECONDS} s"
+        )
     remember(content)
+
+
+def require_if_unknown(content: bytes) -> None:
+    """Require that a model file, if not known good, keeps to `graph_rules` and passes its trial. Raises ValueError."""
+    if not is_known(content):
+        graph_rules.require(memoryview(content))
+        require(content)
 
 
 def is_known(content: bytes) -> bool:
@@ -107,16 +120,6 @@ def in_process(module: str, *arguments: str, seconds: float, content: bytes = b"
         finally:
             process.kill()
     return process.returncode, reason.decode(errors="replace")
-
-
-def _try(content: bytes) -> None:
-    code, reason = in_process("lungcli.modelfile.trial_run", seconds=_MOST_WAITED, content=content)
-    if code == REFUSED:
-        raise ValueError(f"onnxruntime cannot run it: {reason}")
-    if code:
-        raise ValueError(
-            f"to load it and to run it once takes more than {most_bytes(len(content)) >> 20:,} MB or {MOST_SECONDS} s"
-        )
 
 
 @functools.cache

@@ -50,7 +50,7 @@ def evaluate_on(
             f"the model was trained on the test part of {name!r} as well, so no slices are left to evaluate it on",
             "see the figures of its recipe with `lungcli models card`, or evaluate it on other data: --data NAME",
         )
-    evaluation = _evaluate_test_part(model, run_data)
+    evaluation = run_data.evaluate(model, "test")
     warning = splits.leak_warning(run_data.manifest, run_data.split) and RANDOM_SPLIT_WARNING
     title = f"{name}, test part of the model's own {splits.describe(run_data.split).removeprefix('the ')}"
     evaluations = [(title, warning, evaluation)]
@@ -132,7 +132,7 @@ def evaluation_of(path: Path, advance: files.Advance | None = None) -> Evaluatio
     except UsageError:
         return None
     return (
-        _evaluate_test_part(model, run_data)
+        run_data.evaluate(model, "test")
         if run_data is not None and run_data.split.digest == model.card.split.digest and run_data.split.test
         else None
     )
@@ -215,12 +215,6 @@ def _is_trial(model: Model) -> bool:
 def _training_data(model: Model, name: str, advance: files.Advance | None) -> stages.RunData:
     """Open the data set `name`, split and prepared as the model's own recipe says."""
     return stages.load_run_data(msgspec.structs.replace(model.card.recipe, data=name, size=model.card.size), advance)
-
-
-def _evaluate_test_part(model: Model, run_data: stages.RunData) -> Evaluation:
-    return evaluate.evaluate(
-        model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
-    )
 
 
 def save_robustness(path: Path, evaluation: Evaluation, figures: tuple[RobustnessFigures, ...]) -> bool:

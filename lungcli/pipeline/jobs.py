@@ -111,7 +111,7 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
         if final:
             final_fit.take_over_figures(run, unevaluated)
         else:
-            stages.evaluate(run, unevaluated, run_data)
+            stages.evaluate_stages(run, unevaluated, run_data)
         yield StageDone(time=now(), stage=EVALUATE, about=slices)
     decisions = decide(run) if evaluates else ()
     failed = tuple(decision.name for decision in decisions if not decision.met)

@@ -11,10 +11,8 @@ from lungcli.core.commands import Form
 from lungcli.core.errors import UsageError
 from lungcli.core.events import Event, StrategyDone, StrategyStarted, now
 from lungcli.core.runs import Run
-from lungcli.evaluation import evaluate
 from lungcli.evaluation.acceptance import Decision
 from lungcli.metrics.intervals import Estimate
-from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import ModelCard, TrialFigures
 from lungcli.pipeline import stages
@@ -168,11 +166,6 @@ def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> 
             return
         model_file.write(graph, stages.calibrated_card(model_file.load(to), run_data), to)
 
-    def evaluate_validation(model: model_file.Model) -> Evaluation:
-        return evaluate.evaluate(
-            model, run_data.pixels, run_data.split.val, run_data.manifest, run_data.split, part="val"
-        )
-
     def fine_tune(to: Path) -> Generator[Event, None, None]:
         from lungcli.training import distributed, loop, qat
 
@@ -188,6 +181,6 @@ def _context(source: Path, draft: ModelCard, run_data: RunData, tuning: int) -> 
         source=source,
         calibration=run_data.pixels[train[::stride][:CALIBRATION_SLICES]],
         write_model=write_model,
-        evaluate=evaluate_validation,
+        evaluate=lambda model: run_data.evaluate(model, "val"),
         fine_tune=fine_tune if tuning else None,
     )

@@ -118,9 +118,8 @@ def skipped_stages(run: Run) -> tuple[str, ...]:
 
 
 def _validation(run: Run, stage: str) -> Evaluation:
-    run_data = stages.load_run_data(run.recipe)
     model = model_file.load(run.stage(stage) / model_paths.MODEL)
-    return evaluate.evaluate(model, run_data.pixels, run_data.split.val, run_data.manifest, run_data.split, part="val")
+    return stages.load_run_data(run.recipe).evaluate(model, "val")
 
 
 def _same_weights(ours: Path, theirs: Path) -> bool | None:

@@ -8,7 +8,7 @@ import importlib.metadata
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -22,12 +22,12 @@ from lungcli.core.runs import Run
 from lungcli.datasets import cache, files, lesions, manifest, split_files, training_slices
 from lungcli.datasets.manifest import Manifest
 from lungcli.datasets.splits import Split
-from lungcli.evaluation import calibrate
+from lungcli.evaluation import calibrate, evaluate
 from lungcli.imaging import ood, preprocessing
 from lungcli.imaging.ood import OodStatistics
 from lungcli.metrics import referral
 from lungcli.metrics.operating_point import OperatingTarget
-from lungcli.metrics.predictions import MALIGNANT, positive_class
+from lungcli.metrics.predictions import MALIGNANT, Evaluation, positive_class
 from lungcli.metrics.referral import Target
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import DataCard, ModelCard, Pruning, SplitCard
@@ -53,6 +53,11 @@ class RunData:
     split: Split
     pixels: NDArray[np.uint8]
     labelled: bool = True
+
+    def evaluate(self, model: Model, part: Literal["val", "test"]) -> Evaluation:
+        """Evaluate a model on a part of the data. Raises ModelFileError where it has other classes."""
+        indices = self.split.val if part == "val" else self.split.test
+        return evaluate.evaluate(model, self.pixels, indices, self.manifest, self.split, part)
 
 
 def load_run_data(recipe: Recipe, advance: files.Advance | None = None) -> RunData:
@@ -215,8 +220,6 @@ def calibrated_card(
     out stays. Raises UsageError when `run_data` is split otherwise than the data it was trained on, or has no slices of
     a target.
     """
-    from lungcli.evaluation import evaluate
-
     card = model.card
     check_own_split(card, model.path, run_data)
     if card.chosen_on != "validation slices" and referral_target is None and operating_target is None:
@@ -260,16 +263,12 @@ def not_evaluated(run: Run) -> list[str]:
     ]
 
 
-def evaluate(run: Run, stages: Iterable[str], run_data: RunData) -> None:
+def evaluate_stages(run: Run, stages: Iterable[str], run_data: RunData) -> None:
     """Evaluate the model of each of `stages` on the test part, and store the figures in their cards."""
-    from lungcli.evaluation import evaluate
-
     for stage in stages:
         path = run.stage(stage) / MODEL
         model = model_file.load(path)
-        evaluation = evaluate.evaluate(
-            model, run_data.pixels, run_data.split.test, run_data.manifest, run_data.split, part="test"
-        )
+        evaluation = run_data.evaluate(model, "test")
         evaluate.save(evaluation, run.stage(stage) / EVALUATION)
         model_file.recard(path, evaluate.with_figures(model.card, evaluation))
 

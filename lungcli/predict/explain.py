@@ -6,7 +6,6 @@ Heat says where the net looked, not what a radiologist would see there.
 """
 
 import functools
-import io
 import itertools
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lungcli import DISCLAIMER
 from lungcli.imaging.lung_segmentation import Box, Outline
-from lungcli.imaging.picture import Grey
+from lungcli.imaging.picture import Grey, encoded
 from lungcli.modelfile.model_file import Model
 from lungcli.predict.predict import SliceImage
 
@@ -95,9 +94,7 @@ def png(explained: Explained) -> bytes:
     """Encode the whole picture with its heat as PNG; it says in itself what it shows."""
     about = PngInfo()
     about.add_text("Description", f"regions that support {explained.label}, from violet to yellow. {DISCLAIMER}")
-    file = io.BytesIO()
-    Image.fromarray(explained.picture).save(file, "PNG", pnginfo=about, compress_level=1)
-    return file.getvalue()
+    return encoded(Image.fromarray(explained.picture), pnginfo=about, compress_level=1)
 
 
 def occlusion(model: Model, prepared: NDArray[np.uint8], label: int) -> Heat:

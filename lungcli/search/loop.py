@@ -140,7 +140,7 @@ def evaluate_run(run: Run, data: RunData) -> TrialMetrics:
     """Evaluate the final model of a trial on the validation part, save the evaluation, and time the model."""
     folder = run.stage(model_paths.stages(run)[-1])
     model = model_file.load(folder / model_paths.MODEL)
-    evaluation = evaluate.evaluate(model, data.pixels, data.split.val, data.manifest, data.split, part="val")
+    evaluation = data.evaluate(model, "val")
     evaluate.save(evaluation, folder / compare.VALIDATION)
     figures = evaluation.figures()
     # Two models timed at once would slow each other down.

@@ -26,12 +26,6 @@ class ComputeSettings:
     precision: Precision
     threads: int
 
-    @property
-    def description(self) -> str:
-        """What to show the user: `cpu, bfloat16, 2 threads`."""
-        threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.device.type == "cpu" else ""
-        return f"{self.device}, {self.precision}{threads}"
-
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Context in which the net computes in this precision; weights and sums stay float32."""
         if self.precision == "float32":

@@ -1,11 +1,10 @@
 """Slices that the page offers to try, by class."""
 
-import io
-
 from PIL import Image
 
 from lungcli.core import package_data
 from lungcli.datasets.phantom import dataset
+from lungcli.imaging.picture import encoded
 from lungcli.web.slice_worker import Upload
 
 CLASSES = ("malignant", "benign", "normal")
@@ -19,6 +18,5 @@ def real(label: str) -> Upload:
 def phantom(label: str) -> Upload:
     """Draw a phantom of a class."""
     patient = next(patient for patient in dataset.patients(dataset.FEWEST, seed=7) if patient.label == label)
-    file = io.BytesIO()
-    Image.fromarray(dataset.render(patient, patient.positions()[0])).save(file, "PNG")
-    return Upload(name=f"drawn phantom ({label})", content=file.getvalue())
+    drawn = Image.fromarray(dataset.render(patient, patient.positions()[0]))
+    return Upload(name=f"drawn phantom ({label})", content=encoded(drawn))

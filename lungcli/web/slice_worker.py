@@ -1,7 +1,6 @@
 """Predicting uploads and making heat-maps in a process of its own, which may hang, die or fill memory on its own."""
 
 import functools
-import io
 import os
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from lungcli.core import worker_process
 from lungcli.core.errors import ModelFileError
 from lungcli.imaging import dicom
 from lungcli.imaging.lung_segmentation import Box, Outline
+from lungcli.imaging.picture import encoded
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_file import Model
 from lungcli.predict import explain
@@ -139,18 +139,14 @@ def heat_map(slice_: HeatInput, model: Model) -> HeatMap:
     peak = explain.peak(laid)
     layer = explain.layer(laid)
     layer.thumbnail((_HEAT_SIDE, _HEAT_SIDE), Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    layer.save(file, "PNG")
     caption = prediction.heat_map(slice_.label, peak=peak, coloured=True)
-    return HeatMap(layer=file.getvalue() if peak else b"", caption=caption)
+    return HeatMap(layer=encoded(layer) if peak else b"", caption=caption)
 
 
 def _jpeg(picture: Image.Image, side: int) -> bytes:
     smaller = picture.copy()
     smaller.thumbnail((side, side), Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    smaller.save(file, "JPEG", quality=90)
-    return file.getvalue()
+    return encoded(smaller, "JPEG", quality=90)
 
 
 _load = functools.lru_cache(maxsize=4)(model_file.load)

@@ -27,7 +27,6 @@ import numpy as np
 from PIL import Image
 
 from lungcli.batch import filesystem, shards
-from lungcli.batch.runner import SHARD_SIZE
 from lungcli.batch.shards import File
 from lungcli.core import cpu as hardware
 from lungcli.core import package_data
@@ -44,6 +43,7 @@ from tests.benchmarks import machine
 from tests.imaging import dicoms
 
 MANY = 10_000_000
+SHARD_SIZE = 1000
 SLICES, REPEATS, PASSES, LISTED = 40, 7, 3, 100_000
 FETCHING = "fetching from S3, on top"
 # Of timed jobs: slices, enough that their start is the smaller part; files in a shard; and shards of a file each, as

@@ -12,24 +12,23 @@ FILE: dict[str, settings.Value] = {"threads": 2, "offline": True, "model": "mine
 
 
 @pytest.mark.parametrize(
-    ("flag", "environ", "file", "resolved"),
+    ("environ", "file", "resolved"),
     [
-        (4, {"LUNGCLI_THREADS": "3"}, FILE, Resolved(4, "flag")),
-        (None, {"LUNGCLI_THREADS": "3"}, FILE, Resolved(3, "environment")),
-        (None, {"LUNGCLI_THREADS": ""}, FILE, Resolved(2, "file")),
-        (None, {}, FILE, Resolved(2, "file")),
-        (None, {}, {}, Resolved(0, "default")),
+        ({"LUNGCLI_THREADS": "3"}, FILE, Resolved(3, "environment")),
+        ({"LUNGCLI_THREADS": ""}, FILE, Resolved(2, "file")),
+        ({}, FILE, Resolved(2, "file")),
+        ({}, {}, Resolved(0, "default")),
     ],
 )
-def test_a_flag_stands_before_the_environment_the_file_and_the_default(
-    flag: int | None, environ: dict[str, str], file: dict[str, settings.Value], resolved: Resolved
+def test_the_environment_stands_before_the_file_and_the_default(
+    environ: dict[str, str], file: dict[str, settings.Value], resolved: Resolved
 ) -> None:
-    assert settings.resolve("threads", flag, environ, file) == resolved
+    assert settings.resolve("threads", environ, file) == resolved
 
 
 def test_no_in_the_environment_stands_before_yes_in_the_file() -> None:
-    assert settings.resolve("offline", None, {"LUNGCLI_OFFLINE": "0"}, FILE) == Resolved(False, "environment")
-    assert settings.resolve("offline", None, {}, FILE) == Resolved(True, "file")
+    assert settings.resolve("offline", {"LUNGCLI_OFFLINE": "0"}, FILE) == Resolved(False, "environment")
+    assert settings.resolve("offline", {}, FILE) == Resolved(True, "file")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_a_wrong_value_is_refused(name: str, text: str, message: str) -> None:
 
 def test_a_wrong_variable_is_called_by_its_name() -> None:
     with pytest.raises(UsageError, match="LUNGCLI_THREADS is 'x'"):
-        settings.resolve("threads", None, {"LUNGCLI_THREADS": "x"}, {})
+        settings.resolve("threads", {"LUNGCLI_THREADS": "x"}, {})
 
 
 @pytest.mark.parametrize(

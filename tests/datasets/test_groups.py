@@ -222,7 +222,5 @@ def test_order_of_slices_does_not_change_who_is_together(seed: int, shuffle: ran
             assert (shuffled[i] == shuffled[j]) == (straight[order[i]] == straight[order[j]])
 
 
-def test_counts() -> None:
-    assert groups.count_exact_copies(["a", "b", "a", "a"]) == 2
-    assert groups.count_mixed([0, 0, 1, 1, 2], [0, 1, 1, 1, 0]) == 1
+def test_members_of_groups_come_in_order() -> None:
     assert groups.members_by_group([0, 1, 0]) == {0: (0, 2), 1: (1,)}

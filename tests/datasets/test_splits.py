@@ -92,12 +92,6 @@ def test_no_large_group_is_most_of_a_class_in_val_or_test(seed: int) -> None:
     assert not {data.slices[i].group for i in divided.val + divided.test} & {0, 1}
 
 
-def test_other_fractions() -> None:
-    divided = make_split(even(), fractions=(0.5, 0.25, 0.25))
-
-    assert [len(part) for part in parts(divided)] == [pytest.approx(n, abs=12) for n in (150, 75, 75)]
-
-
 @settings(deadline=None, max_examples=30)
 @given(data=manifests(), seed=st.integers(0, 99), protocol=st.sampled_from(PROTOCOLS))
 def test_same_seed_same_split(data: Manifest, seed: int, protocol: Drawn) -> None:
@@ -183,12 +177,6 @@ def test_one_class() -> None:
 def test_no_slices() -> None:
     with pytest.raises(UsageError, match="fewer than two classes"):
         make_split(described([]))
-
-
-@pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.4, 0.2)])
-def test_fractions_that_cannot_be_meant(fractions: tuple[float, float, float]) -> None:
-    with pytest.raises(UsageError, match="sum to 1"):
-        make_split(even(), fractions=fractions)
 
 
 @settings(deadline=None)

@@ -17,6 +17,17 @@ def test_counts_by_hand() -> None:
     assert summary.groups_by_class(found) == {"benign": 1, "malignant": 2}
 
 
+def test_mixed_groups_and_exact_copies_by_hand() -> None:
+    first, second, third, *others = described([("benign", 2), ("malignant", 2), ("normal", 2)]).slices
+    copy = msgspec.structs.replace(second, sha256=first.sha256)
+    mixed = msgspec.structs.replace(third, group=first.group)
+    data = manifest.build("ours", (first, copy, mixed, *others), (), Source(about="made up"))
+
+    counted = summary.summarize(data)
+
+    assert (counted.groups, counted.mixed_groups, counted.exact_copies) == (3, 1, 1)
+
+
 def test_institutions_by_hand_and_those_of_one_class() -> None:
     first, second, *others = described([("benign", 2), ("malignant", 2), ("normal", 1)], "ours").slices
     north = (

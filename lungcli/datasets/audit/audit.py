@@ -21,6 +21,7 @@ from lungcli.datasets.manifest import Manifest, Rejected
 from lungcli.datasets.splits import Split
 from lungcli.metrics.classification import Floats, Ints
 
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 LEVELS = (0.98, 0.95, 0.90, 0.85)
 
 _SHORTCUTS = (
@@ -70,6 +71,21 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     def count(self, severity: Severity) -> int:
         """Number of findings of this severity."""
         return sum(item.severity == severity for item in self.findings)
+
+    def class_table(self) -> Table:
+        """The headings and the rows of a table of the classes."""
+        return ("class", "slices", "share", "near-duplicate groups"), [
+            (item.label, str(item.slices), f"{item.slices / self.slices:.1%}", str(item.groups))
+            for item in self.classes
+        ]
+
+    def grouping_table(self) -> Table:
+        """The headings and the rows of a table of the groupings, with the share of test slices that cross."""
+        rows = []
+        for item in self.groupings:
+            crossing = [f"{each.slices / each.n:.0%}" for each in item.crossing] or ["–"] * len(LEVELS)
+            rows.append((item.name, str(item.groups), str(item.largest), *crossing))
+        return ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)), rows
 
 
 def audit(

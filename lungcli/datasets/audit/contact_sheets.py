@@ -1,6 +1,5 @@
 """Contact sheets: slices side by side with their class and name."""
 
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets import groups
 from lungcli.datasets.audit.audit import Audit
-from lungcli.datasets.manifest import Manifest, Slice
+from lungcli.datasets.manifest import Manifest
 from lungcli.imaging.image_io import read
 from lungcli.imaging.preprocessing import prepare_file
 
@@ -31,11 +30,15 @@ _GROUND, _INK, _FAINT = (24, 24, 27), (240, 240, 240), (170, 170, 175)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """One picture on a sheet: the slice at `path` with its class, and a second line of text."""
+    """One picture on a sheet: the slice at `path` with its class."""
 
     path: str
     label: str
-    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return PurePosixPath(self.path).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ def near_duplicate_rows(of: Manifest) -> tuple[TileRow, ...]:
         TileRow(
             title=f"group {of.slices[slices[0]].group}: "
             + ", ".join(f"{count} {label}" for label, count in labels[slices].most_common()),
-            tiles=tuple(_tile(of.slices[i]) for i in _spread(of, slices)),
+            tiles=tuple(Tile(path=of.slices[i].path, label=of.slices[i].label) for i in _spread(of, slices)),
         )
         for slices in held
     )
@@ -68,10 +71,7 @@ def conflict_rows(audit: Audit) -> tuple[TileRow, ...]:
     return tuple(
         TileRow(
             title=f"correlation {pair.correlation:.3f}",
-            tiles=tuple(
-                Tile(path=path, label=label, note=PurePosixPath(path).name)
-                for path, label in zip(pair.paths, pair.labels, strict=True)
-            ),
+            tiles=tuple(Tile(path=path, label=label) for path, label in zip(pair.paths, pair.labels, strict=True)),
         )
         for pair in audit.conflicts
     )
@@ -90,7 +90,7 @@ def sheets(rows: Sequence[TileRow], folder: Path, title: str) -> Iterator[Image.
     for start in range(0, min(len(rows), MOST_ROWS), _ROWS_A_SHEET):
         shown = rows[start : min(start + _ROWS_A_SHEET, MOST_ROWS)]
         page = f"{title} ({start + 1} to {start + len(shown)} of {len(rows)})"
-        pictures = [[(tile(folder / item.path), item.label, item.note) for item in row.tiles] for row in shown]
+        pictures = [[(tile(folder / item.path), item.label, item.name) for item in row.tiles] for row in shown]
         yield _drawn(page, [row.title for row in shown], pictures)
 
 
@@ -111,13 +111,6 @@ def prepared_sheet(of: Manifest, folder: Path, size: int, groups_per_class: int 
     return _drawn(f"{of.name}: slices as read, and as a net sees them", titles, rows)
 
 
-def png(sheet: Image.Image) -> bytes:
-    """Encode a sheet as a PNG file."""
-    file = io.BytesIO()
-    sheet.save(file, "PNG")
-    return file.getvalue()
-
-
 def _prepared_tile(path: Path, size: int) -> Image.Image:
     try:
         return _fitted(prepare_file(path, size))
@@ -136,10 +129,6 @@ def _crossed() -> Image.Image:
     draw.line((0, 0, TILE, TILE), fill=200)
     draw.line((0, TILE, TILE, 0), fill=200)
     return image
-
-
-def _tile(item: Slice) -> Tile:
-    return Tile(path=item.path, label=item.label, note=PurePosixPath(item.path).name)
 
 
 def _spread(of: Manifest, slices: Sequence[int]) -> list[int]:

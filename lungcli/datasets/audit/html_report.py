@@ -1,7 +1,6 @@
 """The audit as one self-contained HTML file: it loads nothing, runs nothing, and has its pictures inside."""
 
 import base64
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -10,11 +9,12 @@ from PIL import Image
 
 from lungcli import DISCLAIMER
 from lungcli.datasets.audit import contact_sheets, knn_baseline
-from lungcli.datasets.audit.audit import LEVELS, Audit
+from lungcli.datasets.audit.audit import Audit
 from lungcli.datasets.audit.contact_sheets import TileRow
 from lungcli.datasets.audit.findings import Finding
 from lungcli.datasets.audit.shortcuts import ShortcutTest
 from lungcli.datasets.manifest import Manifest
+from lungcli.imaging.picture import encoded
 from lungcli.metrics.intervals import Estimate
 
 # Examples shown per finding; all of them are in the JSON.
@@ -110,10 +110,7 @@ def _finding(item: Finding) -> str:
 
 def _classes(audit: Audit) -> Iterator[str]:
     yield "<h2>Classes</h2>"
-    yield _table(
-        ("class", "slices", "share", "near-duplicate groups"),
-        [(i.label, str(i.slices), f"{i.slices / audit.slices:.1%}", str(i.groups)) for i in audit.classes],
-    )
+    yield _table(*audit.class_table())
 
 
 def _groupings(audit: Audit) -> Iterator[str]:
@@ -122,18 +119,7 @@ def _groupings(audit: Audit) -> Iterator[str]:
         "<p>Share of test slices that have a near-duplicate of at least this correlation in training or validation, "
         "for each way of grouping.</p>"
     )
-    yield _table(
-        ("grouped by", "groups", "largest", *(f"≥ {level:.2f}" for level in LEVELS)),
-        [
-            (
-                item.name,
-                str(item.groups),
-                str(item.largest),
-                *([f"{i.slices / i.n:.0%}" for i in item.crossing] or ["–"] * len(LEVELS)),
-            )
-            for item in audit.groupings
-        ],
-    )
+    yield _table(*audit.grouping_table())
 
 
 def _shortcuts(audit: Audit) -> Iterator[str]:
@@ -173,15 +159,13 @@ def _pictures(title: str, rows: Sequence[TileRow], folder: Path) -> Iterator[str
 
 
 def _figure(item: contact_sheets.Tile, folder: Path) -> str:
-    alt = escape(f"{item.label} slice {item.note}", quote=True)
+    alt = escape(f"{item.label} slice {item.name}", quote=True)
     picture = f'<img src="{_data(contact_sheets.tile(folder / item.path))}" alt="{alt}" width="128" height="128">'
-    return f"<figure>{picture}<figcaption>{escape(item.label)}<br>{escape(item.note)}</figcaption></figure>"
+    return f"<figure>{picture}<figcaption>{escape(item.label)}<br>{escape(item.name)}</figcaption></figure>"
 
 
 def _data(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded(image, 'JPEG', quality=80)).decode()}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

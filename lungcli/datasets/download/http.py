@@ -113,7 +113,7 @@ def with_retries(
 
 @contextlib.contextmanager
 def request(session: "Session", url: str, headers: dict[str, str], retry: RetryPolicy) -> "Iterator[Response]":
-    """Send a request and yield the response, its body not read yet. Raises AgainError or NetworkError."""
+    """Send a request and yield the response, its body not read yet. Raises RetryableError or NetworkError."""
     import requests
     from urllib3.exceptions import NameResolutionError
 
@@ -158,7 +158,7 @@ def _following(session: "Session", url: str, headers: dict[str, str], retry: Ret
 
 
 def chunks(response: "Response", retry: RetryPolicy) -> Iterator[bytes]:
-    """Read the body as it arrives, so that nothing received before a break is lost. Raises AgainError at the break.
+    """Read the body as it arrives, so that nothing received before a break is lost. Raises RetryableError at the break.
 
     Raises NetworkError, since trying again would not help, where it arrives too slowly.
     """
@@ -183,7 +183,7 @@ def chunks(response: "Response", retry: RetryPolicy) -> Iterator[bytes]:
 
 
 def require_success(response: "Response") -> None:
-    """Raise AgainError or NetworkError for a response that is not a success."""
+    """Raise RetryableError or NetworkError for a response that is not a success."""
     status = f"it answers {response.status_code} {printable(response.reason or '')}".rstrip()
     if response.status_code in _TOO_BUSY:
         raise RetryableError(status, retry_after(response.headers.get("Retry-After", ""), time.time()))

@@ -36,26 +36,32 @@ _NAMED = 5
 
 
 def import_dataset(
-    source: Path, name: str | None = None, advance: Advance | None = None, *, any_picture: bool = False
+    source: Path,
+    name: str | None = None,
+    advance: Advance | None = None,
+    *,
+    table: Path | None = None,
+    any_picture: bool = False,
 ) -> Manifest:
     """Copy the slices of a folder or .zip file into a new data set and return its manifest.
 
-    See `folder_layout.recognize_layout` for the layouts; a label table called `labels.csv` comes before them. No file
-    is dropped silently: those that are not slices are in `manifest.rejected` with the reason. A source with the folders
-    of a published set is that set if any of its files are the published ones; otherwise, or if it differs and a `name`
-    is given, it is imported as other data. `name` defaults to that of the published set, else to one made from the
+    A label table (see `label_table`), the CSV file `table` or else one in the source called `labels.csv`, comes before
+    the layouts of `folder_layout.recognize_layout`; slices of one patient are one group then. No file is dropped
+    silently: those that are not slices are in `manifest.rejected` with the reason. A source with the folders of a
+    published set is that set if any of its files are the published ones; otherwise, or if it differs and a `name` is
+    given, it is imported as other data. `name` defaults to that of the published set, else to one made from the
     source's; `advance(done, total)` counts files. What the guard would refuse is listed as `doubtful`, unless
     `any_picture` is welcome.
 
-    Raises UsageError (name taken, one unknown class), UnreadableInputError (nothing usable, or an unsafe .zip file),
-    NetworkError (files of a published set that differ), LungcliError (cannot write); nothing is left behind then, nor
-    after Ctrl-C.
+    Raises UsageError (name taken, one unknown class), UnreadableInputError (nothing usable, an unsafe .zip file, or the
+    row of the table that is off), NetworkError (files of a published set that differ), LungcliError (cannot write);
+    nothing is left behind then, nor after Ctrl-C.
     """
     if name is not None:
         manifest.require_new(name)
     other = Source(about=f"imported from {printable(source.resolve().name)}", any_picture=any_picture)
     with source_files.open_source(source) as listing:
-        if rows := _own_table(listing):
+        if rows := label_table.read(table, listing.files) if table else _own_table(listing):
             return _import_table(name or default_name(source), listing, rows, other, advance)
         layout = _layout_of(source, listing, None)
         if row := layout.data_set:
@@ -95,27 +101,6 @@ def import_published(row: DataSet, source: Path, advance: Advance | None = None,
                 "get it from another place",
             )
         return _write(row.name, _source(row), listing, layout, advance, row, comparison.reasons)
-
-
-def import_labelled(
-    source: Path,
-    table: Path,
-    name: str | None = None,
-    advance: Advance | None = None,
-    *,
-    any_picture: bool = False,
-) -> Manifest:
-    """Copy the slices of a folder or .zip file that a CSV file lists (see `label_table`) into a new data set.
-
-    Slices of one patient are one group. Pictures that the table does not list are in `manifest.rejected`. Raises as
-    `import_dataset` does, and UnreadableInputError naming the row of the table that is off.
-    """
-    if name is not None:
-        manifest.require_new(name)
-    with source_files.open_source(source) as listing:
-        rows = label_table.read(table, listing.files)
-        other = Source(about=f"imported from {printable(source.resolve().name)}", any_picture=any_picture)
-        return _import_table(name or default_name(source), listing, rows, other, advance)
 
 
 def _own_table(listing: SourceFiles) -> tuple[LabelRow, ...]:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import io
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +14,7 @@ from lungcli.datasets.ingest import source_files
 from lungcli.datasets.ingest.ingest import IncomingFile
 from lungcli.imaging import timed_reading
 from lungcli.imaging.containers import Container
+from lungcli.imaging.picture import encoded
 from lungcli.imaging.volumes import is_volume
 
 # As many digits of a pseudonym tell the volumes of one name apart.
@@ -35,9 +35,7 @@ def sliced(files: Iterable[IncomingFile]) -> Iterator[IncomingFile]:
         with lock:
             volume, _ = opened(file)
             pixels = volume.read(part, shown).pixels
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        return buffer.getvalue()
+        return encoded(Image.fromarray(pixels))
 
     for file in files:
         if not is_volume(file.filename):

@@ -5,7 +5,6 @@ their own, so that no shortcut separates the classes.
 """
 
 import functools
-import io
 import math
 import zlib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from lungcli.datasets.manifest import Manifest, Source
 from lungcli.datasets.phantom import anatomy, lung
 from lungcli.datasets.phantom.anatomy import Body, Field
 from lungcli.datasets.phantom.lung import Nodule
+from lungcli.imaging.picture import encoded
 
 FEWEST = 30
 SHARES = {"normal": 0.40, "benign": 0.25, "malignant": 0.35}
@@ -224,7 +224,5 @@ def _blurred(field: Field, sigma: float) -> Field:
 
 
 def _png(patient: Patient, z: float, side: int) -> bytes:
-    file = io.BytesIO()
     # Noise has no long repeats: run-length matching takes half the time and gives no larger file.
-    Image.fromarray(render(patient, z, side)).save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    return file.getvalue()
+    return encoded(Image.fromarray(render(patient, z, side)), compress_level=1, compress_type=zlib.Z_RLE)

@@ -40,7 +40,6 @@ class Row:
     """
 
     name: str
-    folder: Path
     kind: str = ""
     state: str = ""
     stage: str = ""
@@ -77,7 +76,6 @@ def row(run: Run, state: State, glance: Glance, tags: tuple[str, ...]) -> Row:
     final = FINAL_STAGE[run.info.kind]
     return Row(
         name=run.name,
-        folder=run.folder,
         kind=run.info.kind,
         state=state,
         stage="" if state == "done" else glance.stage,
@@ -112,7 +110,7 @@ def _concerns(glance: Glance, best: Best | None, state: State) -> Iterator[str]:
 
 def damaged(folder: Path, problem: str) -> Row:
     """The row of a run that cannot be opened."""
-    return Row(name=folder.name, folder=folder, state="damaged", problem=problem)
+    return Row(name=folder.name, state="damaged", problem=problem)
 
 
 def age(row: Row, now: datetime.datetime) -> str:

@@ -201,4 +201,4 @@ def _row(folder: _Folder) -> Row:
         return run_row.row(folder.run, folder.state, folder.glance, folder.tags)
     if folder.problem:
         return run_row.damaged(folder.path, folder.problem)
-    return Row(name=folder.path.name, folder=folder.path)
+    return Row(name=folder.path.name)

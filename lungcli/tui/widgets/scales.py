@@ -37,11 +37,6 @@ class Scale:
         share = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
         return round(max(-1.0, min(2.0, share)) * (self.dots - 1))
 
-    def value(self, dot: float) -> float:
-        """The value at a dot."""
-        at = self.low + (self.high - self.low) * dot / (self.dots - 1)
-        return 10**at if self.log else at
-
 
 def upright(low: float, high: float, cells: int, *, log: bool = False) -> Scale:
     """The scale of an upright axis of `cells`, on which ticks are a whole number of cells apart (if not `log`)."""

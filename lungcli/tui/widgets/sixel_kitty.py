@@ -1,7 +1,6 @@
 """Pictures in the protocols of terminals that draw real pixels: Sixel, and Kitty's in cells of text."""
 
 import base64
-import io
 import re
 
 import numpy as np
@@ -11,6 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from lungcli.imaging.picture import encoded
 from lungcli.views.terminal_image import Pixels
 
 # Nobody sees more greys than this on a screen, and each makes a picture longer.
@@ -85,9 +85,7 @@ def _short(row: bytes) -> bytes:
 
 def kitty(pixels: Pixels, number: int, columns: int, rows: int) -> str:
     """Return what gives Kitty a picture with a number (24 bits), to be shown in `columns` × `rows` cells."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-    data = base64.standard_b64encode(file.getvalue()).decode()
+    data = base64.standard_b64encode(encoded(Image.fromarray(pixels), compress_level=1)).decode()
     chunks = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
     heads = [f"a=T,U=1,f=100,q=2,i={number},c={columns},r={rows},", *["q=2,"] * (len(chunks) - 1)]
     return "".join(

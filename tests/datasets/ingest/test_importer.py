@@ -23,7 +23,7 @@ from lungcli.core.worker_process import WorkerProcess
 from lungcli.datasets import manifest, split_files, splits
 from lungcli.datasets.atomic_dir import LOCKS
 from lungcli.datasets.ingest import folder_layout, ingest, published_hashes, source_files
-from lungcli.datasets.ingest.importer import default_name, import_dataset, import_labelled, import_published
+from lungcli.datasets.ingest.importer import default_name, import_dataset, import_published
 from lungcli.datasets.ingest.ingest import IncomingFile, safe_filename, write_dataset
 from lungcli.datasets.manifest import Manifest, Rejected, Source
 from lungcli.datasets.pseudonyms import pseudonym
@@ -212,7 +212,7 @@ TABLED = {"x/1.png": png(1), "x/2.png": png(2), "3.png": png(3), "4.png": png(4)
 def test_a_table_says_class_and_patient(packed: Callable[[dict[str, bytes]], Path], tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
 
-    made = import_labelled(packed(TABLED), tmp_path / "t.csv")
+    made = import_dataset(packed(TABLED), table=tmp_path / "t.csv")
 
     assert made.name == "my-set-1"
     assert [(item.path, item.label, item.patient, item.group) for item in made.slices] == [
@@ -430,7 +430,7 @@ def test_a_bad_table_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE + "../secret.png,normal,p3\n")
 
     with pytest.raises(UnreadableInputError, match=r"t\.csv, line 5: the path '\.\./secret\.png' leads outside"):
-        import_labelled(write(tmp_path / "set", TABLED), tmp_path / "t.csv", "some")
+        import_dataset(write(tmp_path / "set", TABLED), "some", table=tmp_path / "t.csv")
     assert left_behind() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.datasets import manifest
-from lungcli.datasets.ingest.importer import import_dataset, import_labelled
+from lungcli.datasets.ingest.importer import import_dataset
 from lungcli.datasets.manifest import Manifest
 from lungcli.imaging import image_io, timed_reading
 from lungcli.imaging.containers import Container
@@ -117,7 +117,7 @@ def test_a_table_knows_the_patient_of_volumes_better(tmp_path: Path) -> None:
     files = {name.partition("/")[2]: content for name, content in FILES.items()} | {"p2/lesion.nii": encoded()}
     folder = write(tmp_path / "in", files)
     (tmp_path / "table.csv").write_text(table)
-    dataset = import_labelled(folder, tmp_path / "table.csv")
+    dataset = import_dataset(folder, table=tmp_path / "table.csv")
     assert len({item.patient for item in dataset.slices}) == 1
     reasons = {item.path: item.reason for item in dataset.rejected}
     assert reasons == {

@@ -1,7 +1,6 @@
 """The language of the search box."""
 
 import contextlib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,6 @@ from lungcli.tui.runs.run_row import Row
 
 GOOD = Row(
     name="compress-Mobile [red]",
-    folder=Path(),
     kind="compress",
     state="done",
     model="mobilenetv2",
@@ -23,7 +21,7 @@ GOOD = Row(
     tags=("paper",),
     best=Best(balanced_accuracy=0.71, sensitivity=0.9, validation_loss=0.4, epoch=7, done=9),
 )
-NEW = Row(name="train-x", folder=Path(), kind="train", state="running", model="resnet18", data="mine")
+NEW = Row(name="train-x", kind="train", state="running", model="resnet18", data="mine")
 
 
 @pytest.mark.parametrize(
@@ -87,5 +85,5 @@ def test_whatever_is_typed_is_a_test_or_an_error_that_is_foreseen(query: str) ->
     ],
 )
 def test_fields_and_their_values_are_completed(typed: str, completed: str | None) -> None:
-    rows = [Row(name="a", folder=Path(), state="failed", model="mobilenetv2"), Row(name="b", folder=Path())]
+    rows = [Row(name="a", state="failed", model="mobilenetv2"), Row(name="b")]
     assert filters.suggestion(typed, rows) == completed

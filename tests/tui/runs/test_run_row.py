@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import math
-from pathlib import Path
 
 import pytest
 
@@ -50,7 +49,7 @@ def test_every_line_of_the_list_is_as_wide_as_the_heading(width: int, name: str)
     from rich.cells import cell_len
 
     glance = Glance(stages=("teacher", "student"))
-    row = Row(name=name, folder=Path(), state="running", stage="student", share=0.3, glance=glance)
+    row = Row(name=name, state="running", stage="student", share=0.3, glance=glance)
     line = run_list.run_line(row, width, datetime.datetime.now(datetime.UTC))
     assert cell_len(line) == cell_len(run_list.heading(width + 4)) - 4
 
@@ -60,9 +59,9 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 
 def test_advice_is_a_command_that_can_be_pasted() -> None:
-    stopped = Row(name="my run", folder=Path(), state="stopped")
+    stopped = Row(name="my run", state="stopped")
     assert run_row.advice(stopped) == "r goes on, as does: lungcli runs resume 'my run'"
-    failed = Row(name="x", folder=Path(), state="failed", problem="the loss became nan")
+    failed = Row(name="x", state="failed", problem="the loss became nan")
     assert "the loss became nan\n" in run_row.advice(failed)
 
 
