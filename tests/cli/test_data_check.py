@@ -9,8 +9,9 @@ from PIL import Image
 
 from lungcli.cli import data_check
 from lungcli.datasets import manifest
-from lungcli.datasets.audit import audit, contact_sheets, features
+from lungcli.datasets.audit import audit, features
 from lungcli.datasets.phantom import dataset
+from lungcli.imaging import picture
 from tests.cli.conftest import call, draw_phantoms
 
 
@@ -134,7 +135,7 @@ def test_an_interrupted_series_of_sheets_leaves_nothing(tmp_path: Path, monkeypa
         drawn.append(b"")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(contact_sheets, "png", interrupted)
+    monkeypatch.setattr(picture, "encoded", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         data_check._write_sheets(tmp_path / "sheets", found, dataset_)

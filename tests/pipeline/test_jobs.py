@@ -78,7 +78,7 @@ def test_a_stage_is_done_once_and_its_event_follows_its_work(monkeypatch: pytest
     monkeypatch.setattr(stages, "train", mock.Mock(return_value=()))
     monkeypatch.setattr(stages, "export", export)
     monkeypatch.setattr(stages, "not_evaluated", mock.Mock(return_value=["train"]))
-    monkeypatch.setattr(stages, "evaluate", evaluate_all)
+    monkeypatch.setattr(stages, "evaluate_stages", evaluate_all)
     run_data: Any = SimpleNamespace(
         manifest=SimpleNamespace(classes=("a", "b")), split=SimpleNamespace(digest="s", test=(1, 2))
     )
