@@ -87,11 +87,12 @@ def _server() -> _Server:
 
 def serve() -> None:
     """Run commands that are asked for on stdin, one JSON object a line; answer each with its exit code."""
-    from lungcli.cli import run_job
+    from lungcli.cli import app, run_job
     from tests import exporter
 
     for name in _IMPORTED:
         importlib.import_module(name)
+    app.program()
     # What was made is timed, which shows no more for two seconds a model.
     run_job.SECONDS = 0.1
     # What is here by now is not looked through, and so not copied, in every copy.

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 import lungcli
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 
 ROOT = Path(lungcli.__file__).parent.parent
 README = ROOT / "README.md"
@@ -52,7 +52,7 @@ def arguments(line: str) -> list[str]:
     ],
 )
 def test_commands_of_the_pages_parse(page: Path, line: str) -> None:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(program())
     words = arguments(line)
     names = ["lungcli"]
     while hasattr(command, "commands") and words and not words[0].startswith("-"):

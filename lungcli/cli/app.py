@@ -1,44 +1,20 @@
 """The command `lungcli`: its commands, its help, and its exit codes."""
 
 import contextlib
+import functools
 import gc
+import importlib
+import os
+import re
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from lungcli import __version__
-from lungcli.cli import (
-    benchmark,
-    calibrate,
-    compare,
-    config,
-    console,
-    dashboard,
-    data,
-    data_combine,
-    data_download,
-    demo,
-    distributed,
-    doctor,
-    evaluate,
-    export,
-    help_pages,
-    help_topics,
-    models,
-    predict,
-    quantize,
-    recipes,
-    runs,
-    runs_reproduce,
-    search,
-    serve,
-    signals,
-    train,
-    welcome,
-)
+from lungcli.cli import console, distributed, help_pages, signals
 from lungcli.core import errors
 
 EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
@@ -66,31 +42,76 @@ Examples:
 Classes: benign, malignant, normal. Research software, not a medical device.
 """
 
-COMMANDS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
-    "Predict": (predict.predict, demo.demo, serve.serve, export.export),
-    "Train and compress": (train.compress, train.train, train.distill, quantize.quantize, search.search, recipes.app),
-    "Measure": (evaluate.evaluate, compare.compare, calibrate.calibrate, benchmark.benchmark),
-    "Data": (data.app,),
-    "Watch": (dashboard.dashboard, runs.app, models.app),
-    "Help and settings": (doctor.doctor, config.app, help_topics.help_),
+COMMANDS = {
+    "Predict": ("predict", "demo", "serve", "export"),
+    "Train and compress": ("compress", "train", "distill", "quantize", "search", "recipes"),
+    "Measure": ("evaluate", "compare", "calibrate", "benchmark"),
+    "Data": ("data",),
+    "Watch": ("dashboard", "runs", "models"),
+    "Help and settings": ("doctor", "config", "help"),
 }
 """Every command, in the panels of the help."""
 
-app = help_pages.App(
-    help=HELP,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    invoke_without_command=True,
-    no_args_is_help=False,
-)
-data.app.command()(data_combine.combine)
-data.app.command()(data_download.download)
-runs.app.command()(runs_reproduce.reproduce)
-for panel, members in COMMANDS.items():
-    for member in members:
-        if isinstance(member, typer.Typer):
-            app.add_typer(member, rich_help_panel=panel)
-        else:
-            app.command(member.__name__.rstrip("_"), rich_help_panel=panel)(member)
+# Where a command is, if not in the module of its name as a function of that name; and more commands of a group, whose
+# modules import the group's.
+_PLACES = {
+    "compress": ("train:compress",),
+    "distill": ("train:distill",),
+    "recipes": ("recipes:app",),
+    "data": ("data:app", "data_combine:combine", "data_download:download"),
+    "runs": ("runs:app", "runs_reproduce:reproduce"),
+    "models": ("models:app",),
+    "config": ("config:app",),
+    "help": ("help_topics:help_",),
+}
+
+
+@functools.cache
+def program(only: str = "") -> help_pages.App:
+    """Build the program, with one command or all of them: what is not called is not imported."""
+    app = help_pages.App(
+        help=HELP,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        invoke_without_command=True,
+        no_args_is_help=False,
+    )
+    app.callback()(_global_options)
+    for panel, names in COMMANDS.items():
+        for name in names:
+            if only in ("", name):
+                command = _command(name)
+                if isinstance(command, typer.Typer):
+                    app.add_typer(command, rich_help_panel=panel)
+                else:
+                    app.command(name, rich_help_panel=panel)(command)
+    return app
+
+
+@functools.cache
+def _command(name: str) -> Any:
+    command, *others = map(_loaded, _PLACES.get(name, (f"{name}:{name}",)))
+    for other in others:
+        command.command()(other)
+    return command
+
+
+def _loaded(place: str) -> Any:
+    module, _, member = place.partition(":")
+    return getattr(importlib.import_module(f"lungcli.cli.{module}"), member)
+
+
+def _words() -> list[str]:
+    """Return the arguments, or what the shell that asks to complete a word has before it."""
+    if not os.environ.get("_LUNGCLI_COMPLETE"):
+        return sys.argv[1:]
+    typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return re.split(r"\s", typed)[1:-1]
+
+
+def _called(words: Sequence[str]) -> str:
+    """Return the command that is called; nothing where the page or the names of others may be asked for."""
+    name = next((item for item in words if item not in ("--quiet", "-q", "--no-color", "--debug")), "")
+    return name if name != "help" and any(name in names for names in COMMANDS.values()) else ""
 
 
 def _print_version(wanted: bool) -> None:
@@ -99,7 +120,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _global_options(
     context: typer.Context,
     version: Annotated[
@@ -116,6 +136,8 @@ def _global_options(
         debug,
     )
     if context.invoked_subcommand is None:
+        from lungcli.cli import welcome
+
         welcome.show()
 
 
@@ -141,7 +163,7 @@ def main() -> None:
 
 def _code() -> int:
     try:
-        app(prog_name="lungcli")
+        program(_called(_words()))(prog_name="lungcli")
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):
             return distributed.launcher_exit_code(signals.BROKEN_PIPE)

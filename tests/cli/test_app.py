@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import lungcli
 from lungcli.cli import app, console
@@ -151,3 +152,36 @@ def test_no_place_to_write_is_one_clear_line(tmp_path: Path) -> None:
     blocked.write_text("not a folder")
     done = call(blocked, "data", "phantom", "--slices", 60, check=1)
     assert done.stderr.splitlines()[-2].startswith("error: cannot write")
+
+
+@pytest.mark.parametrize(
+    ("words", "only"),
+    [
+        ([], ""),
+        (["predict", "scan.png"], "predict"),
+        (["-q", "--no-color", "data", "list"], "data"),
+        (["--help", "predict"], ""),
+        (["--version"], ""),
+        (["help", "predict"], ""),
+        (["predct"], ""),
+    ],
+)
+def test_the_command_that_is_called_is_known_before_any_is_imported(words: list[str], only: str) -> None:
+    assert app._called(words) == only
+
+
+def test_what_is_not_called_is_not_imported(home: Path) -> None:
+    code = "from lungcli.cli.app import main\ntry:\n    main()\nfinally:\n    import sys\n    print(*sys.modules)\n"
+    done = subprocess.run([sys.executable, "-c", code, "config", "list"], env=environment(home), capture_output=True)
+    loaded = {name for name in done.stdout.decode().split() if name.startswith("lungcli.cli.")}
+    assert "lungcli.cli.config" in loaded
+    assert loaded.isdisjoint({f"lungcli.cli.{name}" for name in ("predict", "train", "search", "data", "help_topics")})
+
+
+def test_every_command_stands_alone() -> None:
+    every = vars(typer.main.get_command(app.program()))["commands"]
+    for name, command in every.items():
+        alone = vars(typer.main.get_command(app.program(name)))["commands"]
+        assert list(alone) == [name]
+        assert alone[name].help == command.help
+        assert list(getattr(alone[name], "commands", ())) == list(getattr(command, "commands", ()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core import registry
 from lungcli.core.errors import LungcliError
 from tests.cli.conftest import LUNGCLI, call, environment
@@ -40,7 +40,7 @@ def test_one_command_downloads_verifies_and_imports(
     archive = zipped(tmp_path / "set.zip", published.files() | {"Test cases/1.png": png(60)}).read_bytes()
     url = served.give(Answer(body=archive))
 
-    done = CliRunner().invoke(app, ["data", "download", "little", "--url", url])
+    done = CliRunner().invoke(program(), ["data", "download", "little", "--url", url])
 
     assert done.exit_code == 0
     assert "complete: all 5 published files" in done.stdout
@@ -51,7 +51,7 @@ def test_one_command_downloads_verifies_and_imports(
 
     (home / "data" / ".little.download").mkdir()
     (home / "data" / ".little.download" / "x.zip").write_bytes(archive)
-    again = CliRunner().invoke(app, ["data", "download", "Little", "--offline", "--json"])
+    again = CliRunner().invoke(program(), ["data", "download", "Little", "--offline", "--json"])
     assert again.exit_code == 0
     assert not (home / "data" / ".little.download").exists()
     assert "the data set 'little' exists already: checking it" in again.stderr
@@ -64,23 +64,23 @@ def test_an_incomplete_local_copy_is_imported_and_called_incomplete(little: regi
     part = {name: content for name, content in published.files().items() if "(10)" not in name}
     source = write(tmp_path / "mine", part)
 
-    done = CliRunner().invoke(app, ["data", "download", "little", "--from-dir", str(source)])
+    done = CliRunner().invoke(program(), ["data", "download", "little", "--from-dir", str(source)])
     assert done.exit_code == 0
     assert "incomplete: 4 of the 5 published files" in done.stdout
 
-    again = CliRunner().invoke(app, ["data", "download", "little"])
+    again = CliRunner().invoke(program(), ["data", "download", "little"])
     assert again.exit_code == 0
     assert "lungcli data remove little" in again.stderr
 
 
 def test_damaged_files_are_named(little: registry.DataSet, home: Path, tmp_path: Path) -> None:
     archive = zipped(tmp_path / "set.zip", published.files())
-    CliRunner().invoke(app, ["data", "download", "little", "--from-zip", str(archive)])
-    assert CliRunner().invoke(app, ["data", "verify", "little"]).exit_code == 0
+    CliRunner().invoke(program(), ["data", "download", "little", "--from-zip", str(archive)])
+    assert CliRunner().invoke(program(), ["data", "verify", "little"]).exit_code == 0
     (home / "data" / "little" / "slices" / "normal" / "Normal case (1).png").write_bytes(b"x")
     (home / "data" / "little" / "slices" / "normal" / "Normal case (2).png").unlink()
 
-    done = CliRunner().invoke(app, ["data", "verify", "little"])
+    done = CliRunner().invoke(program(), ["data", "verify", "little"])
 
     assert done.stdout.splitlines()[:2] == [
         "damaged: slices/normal/Normal case (1).png",
@@ -89,7 +89,7 @@ def test_damaged_files_are_named(little: registry.DataSet, home: Path, tmp_path:
     assert isinstance(done.exception, LungcliError)
     assert done.exception.message == "the data set 'little' has changed since it was created: 1 damaged, 1 missing"
     assert "lungcli data download little" in done.exception.hint
-    assert isinstance(CliRunner().invoke(app, ["data", "download", "little"]).exception, LungcliError)
+    assert isinstance(CliRunner().invoke(program(), ["data", "download", "little"]).exception, LungcliError)
 
 
 def test_verify_and_path_work_for_imported_data(workshop: Path) -> None:

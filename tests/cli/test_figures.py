@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lungcli.cli import run_job
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core.errors import GateNotMetError
 from lungcli.datasets import manifest, training_slices
 from lungcli.modelfile import model_file
@@ -197,7 +197,7 @@ def test_where_no_strategy_passes_the_best_is_kept_and_named(
     monkeypatch.setattr(run_job, "SECONDS", 0.1)
     output = tmp_path / "best.onnx"
     with pytest.raises(GateNotMetError) as caught:
-        CliRunner().invoke(app, ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
+        CliRunner().invoke(program(), ["quantize", f"{RUN}/student", "--output", str(output)], catch_exceptions=False)
     card = model_file.read_card(output)
     assert [row.fails for row in card.trials] == [(), ("agreement",), ("agreement",)]
     assert card.strategy in ("minmax per tensor", "minmax per channel")

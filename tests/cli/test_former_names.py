@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Run
@@ -27,12 +27,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
 @pytest.mark.parametrize("name", ["seed", "Seed", "kd-mean", "kd_mean"])
 def test_the_method_is_named_kd_mean_however_it_is_typed(name: str, started: list[Recipe]) -> None:
     CliRunner().invoke(
-        app, ["distill", "--student", "ownmodel", "--teacher", "alexnet", "--method", name, "-d", "phantom"]
+        program(), ["distill", "--student", "ownmodel", "--teacher", "alexnet", "--method", name, "-d", "phantom"]
     )
     assert [(recipe.method, recipe.alpha, recipe.temperature) for recipe in started] == [("kd-mean", 0.8, 20.0)]
 
 
 @pytest.mark.parametrize("name", ["seed-table", "published-table"])
 def test_the_recipe_of_the_published_table_is_found_by_either_name(name: str, started: list[Recipe]) -> None:
-    CliRunner().invoke(app, ["compress", "--recipe", name, "--data", "phantom"])
+    CliRunner().invoke(program(), ["compress", "--recipe", name, "--data", "phantom"])
     assert [(recipe.model, recipe.method, recipe.data) for recipe in started] == [("resnet18", "kd-mean", "phantom")]

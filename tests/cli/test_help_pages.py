@@ -8,7 +8,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from lungcli.cli import help_pages, help_topics
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core import registry
 from lungcli.core.errors import UsageError
 
@@ -18,9 +18,9 @@ MOST_LINES = 67
 
 def every_command() -> Iterator[tuple[str, Any]]:
     """All commands with their names, groups of commands and the program itself among them."""
-    program = typer.main.get_command(app)
-    yield "", program
-    for name, command in vars(program)["commands"].items():
+    every = typer.main.get_command(program())
+    yield "", every
+    for name, command in vars(every)["commands"].items():
         yield name, command
         for below, subcommand in getattr(command, "commands", {}).items():
             yield f"{name} {below}", subcommand
@@ -31,7 +31,7 @@ EVERY = dict(every_command())
 
 def page(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", str(width))
-    done = CliRunner().invoke(app, [*name.split(), "--help"], prog_name="lungcli")
+    done = CliRunner().invoke(program(), [*name.split(), "--help"], prog_name="lungcli")
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -95,7 +95,7 @@ def test_a_long_name_has_its_own_line() -> None:
 )
 def test_an_unknown_command_is_answered_with_the_nearest(arguments: list[str], message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        CliRunner().invoke(app, arguments, prog_name="lungcli", catch_exceptions=False)
+        CliRunner().invoke(program(), arguments, prog_name="lungcli", catch_exceptions=False)
     assert caught.value.message == message
     assert hint in caught.value.hint
 
@@ -112,18 +112,18 @@ def test_an_unknown_command_is_answered_with_the_nearest(arguments: list[str], m
 )
 def test_arguments_that_are_wrong_or_missing_are_one_line(arguments: list[str], message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        CliRunner().invoke(app, arguments, prog_name="lungcli", catch_exceptions=False)
+        CliRunner().invoke(program(), arguments, prog_name="lungcli", catch_exceptions=False)
     assert caught.value.message.partition(" (")[0] == message
     assert caught.value.hint == hint
 
 
 def test_a_command_without_its_subcommand_shows_its_page() -> None:
-    done = CliRunner().invoke(app, ["data"], prog_name="lungcli")
+    done = CliRunner().invoke(program(), ["data"], prog_name="lungcli")
     assert done.output.startswith("Usage: lungcli data [OPTIONS] COMMAND")
 
 
 def helped(*topic: str) -> str:
-    done = CliRunner().invoke(app, ["help", *topic], prog_name="lungcli", catch_exceptions=False)
+    done = CliRunner().invoke(program(), ["help", *topic], prog_name="lungcli", catch_exceptions=False)
     assert done.exit_code == 0
     return done.stdout
 
@@ -142,11 +142,11 @@ def test_help_lists_its_topics_and_explains_each(monkeypatch: pytest.MonkeyPatch
 
 def test_help_of_a_command_is_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("quantize", "runs"):
-        assert helped(name) == CliRunner().invoke(app, [name, "--help"], prog_name="lungcli").stdout
+        assert helped(name) == CliRunner().invoke(program(), [name, "--help"], prog_name="lungcli").stdout
 
 
 def test_an_unknown_topic_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown topic 'exitcode'") as caught:
-        CliRunner().invoke(app, ["help", "exitcode"], catch_exceptions=False)
+        CliRunner().invoke(program(), ["help", "exitcode"], catch_exceptions=False)
     assert "did you mean 'exit-codes'?" in caught.value.hint
     assert "quantize" in caught.value.hint

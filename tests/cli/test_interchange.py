@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core import runs
 from lungcli.core.errors import UsageError
 from lungcli.core.recipe import Recipe
@@ -23,7 +23,7 @@ def run(home: Path) -> runs.Run:
 
 
 def called(*arguments: object) -> str:
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    done = CliRunner().invoke(program(), [str(argument) for argument in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -56,14 +56,14 @@ def test_what_cannot_be_written_is_refused(
 
 def test_a_run_goes_to_tensorboard(run: runs.Run, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs the extra `tensorboard`")
-    done = CliRunner().invoke(app, ["runs", "export", "mine", "--to", "tensorboard", "--output", str(tmp_path)])
+    done = CliRunner().invoke(program(), ["runs", "export", "mine", "--to", "tensorboard", "--output", str(tmp_path)])
     assert done.stderr.splitlines() == [
         f"written: {tmp_path / 'mine'}, the curves of train",
         f"next: tensorboard --logdir '{tmp_path}'",
     ]
     assert scalars(tmp_path / "mine" / "train")["loss/training"] == [(1, 0.5), (2, 0.25)]
     runs.create("other", "train", Recipe(data="phantom", model="resnet18"))
-    done = CliRunner().invoke(app, ["runs", "export", "other", "--to", "tensorboard", "--output", str(tmp_path)])
+    done = CliRunner().invoke(program(), ["runs", "export", "other", "--to", "tensorboard", "--output", str(tmp_path)])
     assert "the run 'other' has no epochs yet" in done.stderr
 
 

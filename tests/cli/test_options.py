@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from lungcli.cli import options
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core import commands
 from lungcli.core.errors import UsageError
 from lungcli.core.options import Group
@@ -16,7 +16,7 @@ from tests.cli.conftest import call, draw_phantoms
 
 
 def shown(command: str) -> str:
-    done = CliRunner().invoke(app, [command, "--help"])
+    done = CliRunner().invoke(program(), [command, "--help"])
     assert done.exit_code == 0
     return done.stdout
 
@@ -69,7 +69,7 @@ def test_the_help_reads_well() -> None:
 )
 def test_a_number_out_of_range_is_one_line(home: Path, arguments: list[str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        CliRunner().invoke(app, arguments, catch_exceptions=False)
+        CliRunner().invoke(program(), arguments, catch_exceptions=False)
 
 
 def test_a_number_out_of_range_exits_with_2(home: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from typer.testing import CliRunner, Result
 
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core.worker_process import WorkerProcess
 from lungcli.imaging import timed_reading
 from tests.imaging import dicoms, test_volumes
@@ -33,7 +33,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def predict(path: Path, *arguments: str) -> Result:
     model = graphs.model_file(path.parent / "m.onnx")
-    return CliRunner().invoke(app, ["predict", "--model", str(model), *arguments, str(path)])
+    return CliRunner().invoke(program(), ["predict", "--model", str(model), *arguments, str(path)])
 
 
 @pytest.mark.parametrize(

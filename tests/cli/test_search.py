@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lungcli.cli import console
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core.errors import UsageError
 from lungcli.datasets.phantom import dataset
 from lungcli.tui.models import pareto, table
@@ -62,7 +62,7 @@ def typed(home: Path, *arguments: str) -> Result:
     """The outcome of a command in `home`, in this process, on consoles as wide as it is told."""
     console.out.cache_clear()
     console.err.cache_clear()
-    done = CliRunner(env={"LUNGCLI_HOME": str(home), "COLUMNS": "120"}).invoke(app, arguments)
+    done = CliRunner(env={"LUNGCLI_HOME": str(home), "COLUMNS": "120"}).invoke(program(), arguments)
     assert done.exit_code == 0, done.exception
     return done
 
@@ -217,7 +217,7 @@ REFUSED: list[tuple[list[str], str]] = [
 def test_impossible_settings_are_one_line_and_start_no_study(home: Path) -> None:
     dataset.make_dataset(slices=45, side=64)
     for arguments, message in REFUSED:
-        done = CliRunner().invoke(app, ["search", *arguments])
+        done = CliRunner().invoke(program(), ["search", *arguments])
         assert isinstance(done.exception, UsageError), done.exception
         assert message in done.exception.message
     assert not (home / "searches").exists()

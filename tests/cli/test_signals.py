@@ -58,7 +58,7 @@ def test_an_unexpected_error_says_what_was_being_done(
         with during("while judging scan.png"):
             raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(app, "app", crash)
+    monkeypatch.setattr(app, "program", lambda _: crash)
     assert app._code() == 1
     stderr = capsys.readouterr().err
     assert "error: unexpected ZeroDivisionError: division by zero (while judging scan.png)" in stderr
@@ -74,7 +74,7 @@ def test_too_little_memory_says_so(
         with during("while preparing slice.png"):
             raise shortage
 
-    monkeypatch.setattr(app, "app", starve)
+    monkeypatch.setattr(app, "program", lambda _: starve)
     assert app._code() == 1
     assert "error: out of memory (while preparing slice.png)" in capsys.readouterr().err
 

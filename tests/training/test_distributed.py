@@ -359,7 +359,7 @@ def assert_torchrun_takes(arguments: list[str]) -> None:
     from torch.distributed.run import parse_args
     from typer.main import get_command
 
-    from lungcli.cli.app import app
+    from lungcli.cli.app import program
 
     for number in ("$SLURM_NNODES", "$SLURM_GPUS_ON_NODE"):
         arguments = [each.strip('"').replace(number, "2") for each in arguments]
@@ -368,5 +368,5 @@ def assert_torchrun_takes(arguments: list[str]) -> None:
     assert found.training_script == "lungcli"
     assert found.rdzv_backend == "c10d"
     name, *options = found.training_script_args
-    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = get_command(program()).commands[name]  # type: ignore[attr-defined]
     command.make_context(name, list(options))

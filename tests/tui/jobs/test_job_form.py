@@ -8,7 +8,7 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungcli.cli.app import app
+from lungcli.cli.app import program
 from lungcli.core import recipe, registry
 from lungcli.tui.jobs import job_form
 
@@ -28,7 +28,7 @@ FULL = {"model": "mobilenetv2", "teacher": "resnet18", "data": "phantom"}
 
 @pytest.mark.parametrize("kind", job_form.KINDS)
 def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
-    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
+    command = typer.main.get_command(program()).commands[kind]  # type: ignore[attr-defined]
     taken = {parameter.opts[0] for parameter in command.params if parameter.name != "help"}
     offered = {field.names[0] if field.names else field.field for field in job_form.of_kind(kind)}
     assert offered == taken - LEFT_OUT.get(kind, set())
@@ -37,7 +37,7 @@ def test_the_form_has_exactly_the_options_of_the_command(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", job_form.KINDS)
 def test_values_and_defaults_are_those_of_the_command(kind: str) -> None:
-    command = typer.main.get_command(app).commands[kind]  # type: ignore[attr-defined]
+    command = typer.main.get_command(program()).commands[kind]  # type: ignore[attr-defined]
     taken = {parameter.name: parameter for parameter in command.params}
     for field in job_form.of_kind(kind):
         option = taken[field.field]
