@@ -17,7 +17,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
 
-import filelock
 import msgspec
 
 from lungcli.core import cpu, names, paths, versioned
@@ -292,6 +291,8 @@ def _working_alone(run: Run) -> Iterator[None]:
 @contextlib.contextmanager
 def _locked(folder: Path, why_not: str) -> Iterator[None]:
     """Lock the run in `folder`. Raises UsageError with `why_not` when another process has locked it."""
+    import filelock
+
     lock = filelock.FileLock(folder / _LOCK, timeout=_LOCK_TIMEOUT)
     with paths.os_errors_as(folder):
         try:
@@ -321,6 +322,8 @@ def _is_locked(folder: Path) -> bool:
             return False
     except OSError:
         return False
+    import filelock
+
     try:
         with filelock.FileLock(folder / _LOCK, timeout=0):
             return False

@@ -11,7 +11,7 @@ from lungcli.core.names import natural
 from lungcli.datasets import manifest
 from lungcli.datasets.files import Advance, map_in_order
 from lungcli.datasets.ingest import ingest, published_hashes
-from lungcli.datasets.ingest.folder_layout import is_system_file
+from lungcli.datasets.ingest.folders import is_system_file
 from lungcli.datasets.manifest import Manifest
 
 

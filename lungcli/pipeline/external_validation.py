@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from lungcli.core.errors import UnreadableInputError
 from lungcli.datasets import groups
 from lungcli.datasets.files import Advance, files_in, map_in_order
-from lungcli.datasets.ingest.folder_layout import may_be_picture
+from lungcli.datasets.ingest.folders import may_be_picture
 from lungcli.evaluation import external_validation
 from lungcli.evaluation.external_validation import ClassifiedFile, ExternalResult
 from lungcli.imaging.picture import content_of

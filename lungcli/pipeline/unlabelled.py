@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.recipe import Resize
 from lungcli.datasets import files, manifest
-from lungcli.datasets.ingest.folder_layout import may_be_picture
+from lungcli.datasets.ingest.folders import may_be_picture
 from lungcli.datasets.manifest import Manifest, Slice, Source
 from lungcli.datasets.splits import Split
 from lungcli.evaluation import evaluate

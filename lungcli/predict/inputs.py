@@ -17,7 +17,7 @@ from typing import BinaryIO
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.names import natural
 from lungcli.datasets.ingest import folders, safe_zip
-from lungcli.datasets.ingest.folder_layout import is_system_file, may_be_picture
+from lungcli.datasets.ingest.folders import is_system_file, may_be_picture
 from lungcli.imaging import containers, dicom, privacy, timed_reading, volumes
 from lungcli.imaging.containers import Container
 from lungcli.imaging.dicom import Header

@@ -8,10 +8,9 @@ from pathlib import PurePosixPath
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS, DataSet
+from lungcli.datasets.ingest.folders import may_be_picture
 from lungcli.datasets.splits import Part
-from lungcli.imaging.picture import DICOM_SUFFIXES, VOLUME_SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
 LAYOUTS = (
     "give a folder or .zip with one folder a class, pictures inside, such as benign/, malignant/ and normal/; "
     "or name a table of classes: --labels FILE"
@@ -24,7 +23,6 @@ _PARTS: dict[str, Part] = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +81,6 @@ def published_label(row: DataSet, path: PurePosixPath) -> str:
             if re.fullmatch(pattern, folder.strip().casefold()):
                 return label
     return ""
-
-
-def may_be_picture(path: PurePosixPath) -> bool:
-    """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
-    if is_system_file(path):
-        return False
-    numbered = not path.suffix.strip(".0123456789") and any(map(str.isdigit, path.name))
-    return numbered or path.name.casefold().endswith(SUFFIXES)
-
-
-def is_system_file(path: PurePosixPath) -> bool:
-    """Whether a file is hidden, or one that an operating system creates."""
-    return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
 
 
 def _place(path: PurePosixPath, label: str) -> FileRole:

@@ -1,12 +1,16 @@
-"""Folders as users name them: with what lies in their subfolders, and in folders that links lead to."""
+"""Folders as users name them: what lies in their subfolders, and in folders that links lead to; names of files."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lungcli.core.names import natural
+from lungcli.imaging.picture import DICOM_SUFFIXES, VOLUME_SUFFIXES
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES, *VOLUME_SUFFIXES)
+_SYSTEM = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +77,16 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _lies_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def may_be_picture(path: PurePosixPath) -> bool:
+    """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
+    if is_system_file(path):
+        return False
+    numbered = not path.suffix.strip(".0123456789") and any(map(str.isdigit, path.name))
+    return numbered or path.name.casefold().endswith(_SUFFIXES)
+
+
+def is_system_file(path: PurePosixPath) -> bool:
+    """Whether a file is hidden, or one that an operating system creates."""
+    return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)

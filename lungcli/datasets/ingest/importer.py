@@ -16,7 +16,7 @@ from lungcli.core.errors import NetworkError, UnreadableInputError, UsageError
 from lungcli.core.registry import DataSet
 from lungcli.datasets import manifest, pseudonyms
 from lungcli.datasets.files import Advance
-from lungcli.datasets.ingest import folder_layout, label_table, published_hashes, source_files, volumes
+from lungcli.datasets.ingest import folder_layout, folders, label_table, published_hashes, source_files, volumes
 from lungcli.datasets.ingest.folder_layout import Layout
 from lungcli.datasets.ingest.ingest import IncomingFile, Mask, write_dataset
 from lungcli.datasets.ingest.label_table import LabelRow
@@ -156,7 +156,7 @@ def _import_table(
             *(
                 Rejected(path=printable(str(file)), reason="not in the table")
                 for file in listing.files
-                if file not in used and folder_layout.may_be_picture(file)
+                if file not in used and folders.may_be_picture(file)
             ),
         ),
         advance=advance,

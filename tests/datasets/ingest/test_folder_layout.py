@@ -6,7 +6,8 @@ import pytest
 
 from lungcli.core.errors import UnreadableInputError, UsageError
 from lungcli.core.registry import DATA_SETS
-from lungcli.datasets.ingest.folder_layout import class_name, may_be_picture, recognize_layout
+from lungcli.datasets.ingest.folder_layout import class_name, recognize_layout
+from lungcli.datasets.ingest.folders import may_be_picture
 
 ROOT = "The IQ-OTHNCCD lung cancer dataset"
 
