@@ -1,4 +1,4 @@
-"""Cold starts: `lungcli --help`, `lungcli predict` of one picture, and the same prediction through torch.
+"""Cold starts: `lungcli --help`, `lungcli predict` of one picture, the same through torch, and completing a name.
 
 Run: python -m tests.benchmarks.startup [MODEL] [PICTURE]     (default: the newest model, a drawn phantom)
 """
@@ -51,6 +51,10 @@ def main() -> None:
             f"torch, torchvision {card.model}": [
                 *(sys.executable, "-c", THROUGH_TORCH, TORCHVISION.get(card.model, card.model)),
                 *(str(picture), str(card.size)),
+            ],
+            "completing lungcli predict -m": [
+                *("env", "_LUNGCLI_COMPLETE=complete_bash", "COMP_WORDS=lungcli predict -m ", "COMP_CWORD=3"),
+                *lungcli,
             ],
         }
         actions = [
