@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import importlib
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ import typer
 
 from lungcli import __version__
 from lungcli.cli import console, distributed, help_pages, signals
-from lungcli.core import errors
+from lungcli.core import errors, names
 
 EXIT_CODES: tuple[tuple[type[errors.LungcliError], int], ...] = (
     (errors.UsageError, 2),
@@ -76,8 +75,8 @@ def program(only: str = "") -> help_pages.App:
         no_args_is_help=False,
     )
     app.callback()(_global_options)
-    for panel, names in COMMANDS.items():
-        for name in names:
+    for panel, members in COMMANDS.items():
+        for name in members:
             if only in ("", name):
                 command = _command(name)
                 if isinstance(command, typer.Typer):
@@ -89,15 +88,10 @@ def program(only: str = "") -> help_pages.App:
 
 @functools.cache
 def _command(name: str) -> Any:
-    command, *others = map(_loaded, _PLACES.get(name, (f"{name}:{name}",)))
+    command, *others = (names.imported(f"lungcli.cli.{place}") for place in _PLACES.get(name, (f"{name}:{name}",)))
     for other in others:
         command.command()(other)
     return command
-
-
-def _loaded(place: str) -> Any:
-    module, _, member = place.partition(":")
-    return getattr(importlib.import_module(f"lungcli.cli.{module}"), member)
 
 
 def _words() -> list[str]:
@@ -111,7 +105,7 @@ def _words() -> list[str]:
 def _called(words: Sequence[str]) -> str:
     """Return the command that is called; nothing where the page or the names of others may be asked for."""
     name = next((item for item in words if item not in ("--quiet", "-q", "--no-color", "--debug")), "")
-    return name if name != "help" and any(name in names for names in COMMANDS.values()) else ""
+    return name if name != "help" and any(name in members for members in COMMANDS.values()) else ""
 
 
 def _print_version(wanted: bool) -> None:

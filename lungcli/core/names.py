@@ -57,7 +57,7 @@ def checked(name: str, kind: str) -> str:
 
 
 def imported(reference: str) -> Any:
-    """Return what `"module:function"` of a row of the registry names."""
+    """Return what `"module:function"` of a row of the registry, or a table of the program, names."""
     module, _, function = reference.partition(":")
     return getattr(importlib.import_module(module), function)
 
