@@ -83,6 +83,7 @@ def _evaluate_elsewhere(
     unseen = splits.Split(train=(), val=(), test=indices, protocol="grouped", seed=0, digest=digest)
     pixels = cache.load(data, manifest.folder(data.name), card.size, advance, card.recipe.resize)
     evaluation = evaluate.evaluate(model, pixels, indices, data, unseen, part="all")
+    unsigned = _unsigned(card, data)
     if card.adopted or card.training_slices is None:
         title = f"{data.name}, {len(indices)} of {len(data.slices)} slices" if seen else f"{data.name}, all slices"
         warning = (
@@ -95,9 +96,9 @@ def _evaluate_elsewhere(
         title = f"{data.name}, {len(indices)} of {len(data.slices)} slices"
         warning = f"{seen} slices are left out: the model was trained on them, or on slices of their groups"
     else:
-        title, warning = f"{data.name}, all slices (the model has seen none of them)", ""
-    if unsigned := _unsigned(card, data):
-        title = title.replace("the model has seen none of them", "none has the content of a training slice")
+        claim = "none has the content of a training slice" if unsigned else "the model has seen none of them"
+        title, warning = f"{data.name}, all slices ({claim})", ""
+    if unsigned:
         warning += "; " * bool(warning) + (
             f"copies of training slices that were encoded anew are not recognised, since {unsigned} is of an earlier "
             "version, without signatures"

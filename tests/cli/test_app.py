@@ -170,6 +170,14 @@ def test_the_command_that_is_called_is_known_before_any_is_imported(words: list[
     assert app._called(words) == only
 
 
+def test_every_option_before_a_command_is_known() -> None:
+    """But for those that are answered at once, without a command."""
+    for option in typer.main.get_command(app.program()).params:
+        for name in option.opts:
+            is_answered = option.is_eager or not option.expose_value
+            assert app._called([name, "predict"]) == ("" if is_answered else "predict"), name
+
+
 def test_what_is_not_called_is_not_imported(home: Path) -> None:
     code = "from lungcli.cli.app import main\ntry:\n    main()\nfinally:\n    import sys\n    print(*sys.modules)\n"
     done = subprocess.run([sys.executable, "-c", code, "config", "list"], env=environment(home), capture_output=True)

@@ -49,19 +49,25 @@ def test_nets_stand_beside_runs_as_teachers(workshop: Path) -> None:
     assert set(registry.NETS) < set(offered(workshop, "lungcli compress --teacher "))
 
 
-def test_completion_loads_nothing_heavy(workshop: Path) -> None:
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"_LUNGCLI_COMPLETE": "complete_bash", "COMP_WORDS": "lungcli\npredict\n-m\n", "COMP_CWORD": "3"},
+        {"_LUNGCLI_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "lungcli predict -m "},
+    ],
+)
+def test_completion_loads_nothing_heavy_and_no_other_command(workshop: Path, typed: dict[str, str]) -> None:
     code = (
         "import sys\n"
         "from lungcli.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('LOADED', *sys.modules)\n"
     )
-    settings = environment(workshop) | {
-        "_LUNGCLI_COMPLETE": "complete_bash",
-        "COMP_WORDS": "lungcli predict -m ",
-        "COMP_CWORD": "3",
-        "PATH": os.environ["PATH"],
-    }
+    settings = environment(workshop) | typed | {"PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.partition("LOADED")[2].split()}
+    assert RUN in done.stdout.partition("LOADED")[0]
+    modules = done.stdout.partition("LOADED")[2].split()
+    loaded = {name.partition(".")[0] for name in modules}
     assert loaded.isdisjoint({"numpy", "onnxruntime", "torch", "PIL", "textual", "pydicom"})
+    assert "lungcli.cli.predict" in modules
+    assert not {"lungcli.cli.train", "lungcli.cli.search", "lungcli.cli.evaluate"}.intersection(modules)

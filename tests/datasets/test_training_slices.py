@@ -85,12 +85,11 @@ def test_the_bundled_model_recognizes_slices_that_it_was_trained_on(name: str) -
     """Those that come with the program, as they are and as a smaller JPEG file."""
     known = model_file.read_card(package_data.FOLDER / "default.onnx").training_slices
     content = (package_data.FOLDER / "slices" / f"{name}.jpg").read_bytes()
-    again = io.BytesIO()
     with Image.open(io.BytesIO(content)) as picture:
-        picture.convert("L").resize((256, 256)).save(again, "JPEG", quality=75)
+        again = encoded(np.asarray(picture.convert("L").resize((256, 256))), "JPEG", quality=75)
 
     assert training_slices.recognized(known, [hashlib.sha256(content).hexdigest()], [""]).all()
-    assert training_slices.recognized(known, ["bb" * 32], [signature_of(again.getvalue())]).all()
+    assert training_slices.recognized(known, ["bb" * 32], [signature_of(again)]).all()
 
 
 def test_unlike_and_flat_pictures_are_not_recognized() -> None:

@@ -42,10 +42,10 @@ def test_an_institution_of_which_nothing_is_known_is_not_the_worst() -> None:
 
 def test_a_table_says_what_its_figures_are_of() -> None:
     predicted = evaluation(*ROWS)
-    found = msgspec.structs.replace(predicted, suspicious=(True,) * len(ROWS))
+    decided = msgspec.structs.replace(predicted, suspicious=(True,) * len(ROWS))
     for figures, says in (
         (by_institution(predicted), "specificity and sensitivity are those of the most probable class"),
-        (by_institution(found), "specificity and sensitivity are those at the model's operating point"),
+        (by_institution(decided), "specificity and sensitivity are those at the model's operating point"),
     ):
         assert institutions.table(figures, "a").caption == says
     unknown = msgspec.structs.replace(predicted, classes=("covid", "normal"))

@@ -67,18 +67,6 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    # A link to itself is no folder, and says why when it is read.
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
 def may_be_picture(path: PurePosixPath) -> bool:
     """Whether a file may be a slice, by its name: DICOM files often have no suffix, or a number for one."""
     if is_system_file(path):
@@ -90,3 +78,15 @@ def may_be_picture(path: PurePosixPath) -> bool:
 def is_system_file(path: PurePosixPath) -> bool:
     """Whether a file is hidden, or one that an operating system creates."""
     return any(part.startswith(".") or part.casefold() in _SYSTEM for part in path.parts)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # A link to itself is no folder, and says why when it is read.
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
