@@ -1,7 +1,7 @@
 """The predict view, key by key."""
 
 import re
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,10 +131,10 @@ def test_all_slices_are_predicted_with_progress(scans: Path) -> None:
 
 def test_predicting_all_can_be_cancelled(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    read_slice = slice_prediction.read_slice
+    read_slice, cancelled = slice_prediction.read_slice, threading.Event()
 
     def slow(item: Item, model: Model | None) -> ShownSlice:
-        time.sleep(0.3)
+        assert cancelled.wait(60)
         return read_slice(item, model)
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
@@ -142,7 +142,9 @@ def test_predicting_all_can_be_cancelled(scans: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(slice_prediction, "read_slice", slow)
         await pilot.press("a")
         assert app.query_one(PredictView).busy()
-        await press(app, pilot, "escape")
+        await pilot.press("escape")
+        cancelled.set()
+        await settle(app, pilot)
         assert "cancelled" in app.text()
         assert not all(labels(app))
 
