@@ -123,6 +123,7 @@ def predict(
       find . -name '*.dcm' | lungcli predict --csv -
     """
     from lungcli.cli import predict_output
+    from lungcli.imaging import timed_reading
     from lungcli.predict import inputs, predict
 
     pictures = predict_explain.Pictures(draws=explain, heat=explain_to, prepared=prepared_to)
@@ -130,13 +131,15 @@ def predict(
         predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named_paths, threads = paths or [], threads or cpu.physical_cores()
     form, single = _format(json=json, jsonl=jsonl, csv=csv, explain=explain), _is_single(named_paths, stdin=stdin)
+    workers = 1 if single else threads
+    if workers > 1:
+        timed_reading.start(predict.at_once(workers))
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
     items = _items(named_paths, naming := inputs.Naming(phi=include_phi, seconds=timeout), stdin=stdin)
     if scale := _grey_scale(window, hu_offset):
         items = (dataclasses.replace(item, scale=scale) for item in items)
     items = map(inputs.plain_here, items) if single else items
-    workers = 1 if single else threads
     outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=timeout)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
     with predict_output.output_writer(form, loaded, single=single, top=top) as write:

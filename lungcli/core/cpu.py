@@ -93,7 +93,8 @@ def _environments() -> tuple[Callable[[bytes], object], bytes, bytes] | None:
     import ctypes
 
     try:
-        libm = ctypes.CDLL("libm.so.6")
+        # One that keeps Python's lock: to take it again is what waits, where many threads run nets.
+        libm = ctypes.PyDLL("libm.so.6")
     except OSError:
         return None
     held = ctypes.create_string_buffer(_ENVIRONMENT)

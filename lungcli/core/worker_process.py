@@ -3,10 +3,12 @@
 Requests and replies are bytes, each after its length.
 """
 
+import math
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import IO
 
@@ -20,28 +22,26 @@ class WorkerProcess:
         self._module = module
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._limit = _Limit()
+
+    def start(self) -> None:
+        """Start the process, unless it runs, without waiting until it answers."""
+        with self._lock:
+            self._running()
 
     def ask(self, request: bytes, seconds: float) -> bytes:
         """Return the reply to a request. Raises TimeoutError where it takes more `seconds`, EOFError where it dies."""
         with self._lock:
             process = self._running()
-            too_slow = threading.Event()
-
-            def kill() -> None:
-                too_slow.set()
-                process.kill()
-
-            hangs = threading.Timer(seconds, kill)
-            hangs.daemon = True
-            hangs.start()
+            self._limit.begin(process, seconds)
             try:
                 _send(process.stdin, request)
                 return _receive(process.stdout)
             except (OSError, EOFError) as error:
                 self.end()
-                raise (TimeoutError if too_slow.is_set() else EOFError)(str(error)) from error
+                raise (TimeoutError if self._limit.passed else EOFError)(str(error)) from error
             finally:
-                hangs.cancel()
+                self._limit.end()
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:
@@ -64,6 +64,48 @@ class WorkerProcess:
                     # What it could not be sent any more does not matter.
                     _close(pipe)
             process.wait()
+
+
+class _Limit:
+    """Kills a process whose request is under way for too long.
+
+    One thread serves many requests: to start one for each takes as long as to hand over a slice.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._due = self._wakes = math.inf
+        self.passed = False
+
+    def begin(self, process: "subprocess.Popen[bytes]", seconds: float) -> None:
+        """Kill the process after so many seconds, if `end` is not called before; `passed` says whether."""
+        with self._changed:
+            self._process, self._due, self.passed = process, time.monotonic() + seconds, False
+            # One that was begun before a fork is not there after it.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+            elif self._due < self._wakes:
+                self._changed.notify()
+
+    def end(self) -> None:
+        """Kill it no more."""
+        with self._changed:
+            self._due = math.inf
+
+    def _watch(self) -> None:
+        with self._changed:
+            while self._process and self._due < math.inf:
+                left = self._due - time.monotonic()
+                if left <= 0:
+                    self._process.kill()
+                    self.passed, self._due = True, math.inf
+                else:
+                    self._wakes = self._due
+                    self._changed.wait(left)
+            self._thread = None
 
 
 def serve(reply: Callable[[bytes], bytes], most_bytes: int) -> None:

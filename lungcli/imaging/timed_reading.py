@@ -91,6 +91,14 @@ _idle: list[_Reader] = []
 _lock = threading.Lock()
 
 
+def start(count: int) -> None:
+    """Start so many processes to read in, since each takes a while, and the first picture comes later."""
+    for reader in [_new_reader() for _ in range(count)]:
+        reader.process.start()
+        with _lock:
+            _idle.append(reader)
+
+
 def read_timed(source: Path | bytes, shown: str, scale: GreyScale | None, seconds: float) -> Picture:
     """Read a picture as `image_io.read` does, but within so many seconds. Raises UnreadableInputError."""
     path, content = _where(source)
@@ -184,6 +192,10 @@ def _reader(container: _Source | None) -> _Reader:
         if _idle:
             held = (at for at, reader in enumerate(_idle) if container and reader.holds is container)
             return _idle.pop(next(held, -1))
+    return _new_reader()
+
+
+def _new_reader() -> _Reader:
     reader = _Reader(process=WorkerProcess("lungcli.imaging.timed_reading"))
     atexit.register(reader.process.end)
     return reader

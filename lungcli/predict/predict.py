@@ -151,14 +151,21 @@ def predict(
         yield from map(one, items)
         return
     ahead = workers if capture else _AHEAD * workers
-    # Handing a picture from one process to another takes time, in which a core would have nothing to do.
-    threads = workers + 1 if seconds else workers
+    threads = at_once(workers) if seconds else workers
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="predict") as pool,
         contextlib.closing(in_order(pool, one, items, ahead)) as predicted,
     ):
         for _, future in predicted:
             yield future.result()
+
+
+def at_once(workers: int) -> int:
+    """How many pictures are read at once for so many workers, where that is done in processes of their own.
+
+    Handing a picture from one process to another takes time, in which a core would have nothing to do.
+    """
+    return workers + 1
 
 
 def in_order(

@@ -1,6 +1,8 @@
 """A process that dies, hangs or is ended: one failed request, and the next one is answered."""
 
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -40,5 +42,32 @@ def test_what_kills_a_process_fails_alone(worker: WorkerProcess) -> None:
             with pytest.raises(error):
                 worker.ask(harm, seconds)
         assert worker.ask(bytes(1 << 20) + b"x", 60.0)[:1] == b"x"
+    finally:
+        worker.end()
+
+
+def test_one_thread_sees_to_the_time_of_many_requests_and_ends_with_it(worker: WorkerProcess) -> None:
+    before = threading.active_count()
+    try:
+        assert [worker.ask(b"abc", 1.0 + number % 2) for number in range(50)] == [b"cba"] * 50
+        assert threading.active_count() == before + 1
+        until = time.monotonic() + 60
+        while threading.active_count() > before:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            worker.ask(b"hang", 0.1)
+        assert worker.ask(b"abc", 60.0) == b"cba"
+    finally:
+        worker.end()
+
+
+def test_a_process_is_started_ahead_and_once(worker: WorkerProcess) -> None:
+    try:
+        worker.start()
+        started = worker._process
+        worker.start()
+        assert worker.ask(b"abc", 60.0) == b"cba"
+        assert worker._process is started
     finally:
         worker.end()

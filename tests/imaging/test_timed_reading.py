@@ -62,6 +62,15 @@ def test_what_cannot_be_read_says_the_same(tmp_path: Path) -> None:
         assert (there.value.message, there.value.hint) == (here.value.message, here.value.hint)
 
 
+def test_processes_that_were_started_ahead_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed_reading, "_idle", [])
+    timed_reading.start(2)
+    ahead = list(timed_reading._idle)
+    assert all(reader.process._process for reader in ahead)
+    assert timed(Item(shown="a", source=pictures.png(1))).kind == "png"
+    assert timed_reading._idle == ahead
+
+
 def test_a_decoder_that_hangs_or_dies_costs_its_own_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     item = Item(shown="scan\n.png", source=pictures.png(1))
     for error, why in ((TimeoutError, "takes more than 0.5 s"), (EOFError, "its decoder ends")):
