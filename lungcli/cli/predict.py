@@ -131,16 +131,15 @@ def predict(
         predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named_paths, threads = paths or [], threads or cpu.physical_cores()
     form, single = _format(json=json, jsonl=jsonl, csv=csv, explain=explain), _is_single(named_paths, stdin=stdin)
-    workers = 1 if single else threads
-    if workers > 1:
-        timed_reading.start(predict.at_once(workers))
+    timed_reading.start(0 if single else predict.at_once(threads))
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
-    items = _items(named_paths, naming := inputs.Naming(phi=include_phi, seconds=timeout), stdin=stdin)
-    if scale := _grey_scale(window, hu_offset):
-        items = (dataclasses.replace(item, scale=scale) for item in items)
+    naming, scale = inputs.Naming(phi=include_phi, seconds=timeout), _grey_scale(window, hu_offset)
+    items = _items(named_paths, naming, scale, stdin=stdin)
     items = map(inputs.plain_here, items) if single else items
-    outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=timeout)
+    outcomes = predict.predict(
+        items, loaded, force=force, workers=1 if single else threads, capture=pictures.wanted, seconds=timeout
+    )
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
     with predict_output.output_writer(form, loaded, single=single, top=top) as write:
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
@@ -279,10 +278,12 @@ def _is_single(named_paths: list[str], *, stdin: bool) -> bool:
     return stdin or inputs.is_single(named_paths)
 
 
-def _items(named_paths: list[str], naming: "Naming", *, stdin: bool) -> "Iterator[Item]":
+def _items(named_paths: list[str], naming: "Naming", scale: "GreyScale | None", *, stdin: bool) -> "Iterator[Item]":
     from lungcli.imaging.picture import MAX_SLICE_BYTES
     from lungcli.predict import inputs
 
     if stdin:
-        return inputs.of_content(sys.stdin.buffer.read(MAX_SLICE_BYTES + 1), "stdin", naming)
-    return inputs.items(named_paths, naming, sys.stdin.buffer)
+        items = inputs.of_content(sys.stdin.buffer.read(MAX_SLICE_BYTES + 1), "stdin", naming)
+    else:
+        items = inputs.items(named_paths, naming, sys.stdin.buffer)
+    return (dataclasses.replace(item, scale=scale) for item in items) if scale else items

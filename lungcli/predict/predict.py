@@ -165,7 +165,7 @@ def at_once(workers: int) -> int:
 
     Handing a picture from one process to another takes time, in which a core would have nothing to do.
     """
-    return workers + 1
+    return workers + 1 if workers > 1 else 1
 
 
 def in_order(

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -48,10 +49,10 @@ class Stage(App[None]):
         """Focus what can have it."""
         self.call_after_refresh(self.action_focus_next)
 
-    def messages(self) -> list[str]:
-        """What was told to the user, also what has gone from the screen by now."""
-        self.told += [item.message for item in self._notifications if item.message not in self.told]
-        return self.told
+    def notify(self, message: str, **how: Any) -> None:
+        """Tell the user, and remember it: on a busy machine it may have gone from the screen before a test looks."""
+        self.told.append(message)
+        super().notify(message, **how)
 
     def text(self) -> str:
         """The characters on the screen."""
@@ -93,7 +94,6 @@ async def press(app: Stage, pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await settle(app, pilot)
-        app.messages()
 
 
 def run(name: str = "compress-tiny-phantom", data: str = "phantom", **stages: str) -> runs.Run:
