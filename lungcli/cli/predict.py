@@ -131,15 +131,14 @@ def predict(
         predict_ray.predict(_load_models(model or [""], 1, pictures, averages=tta), shard_size, address, context)
     named_paths, threads = paths or [], threads or cpu.physical_cores()
     form, single = _format(json=json, jsonl=jsonl, csv=csv, explain=explain), _is_single(named_paths, stdin=stdin)
-    timed_reading.start(0 if single else predict.at_once(threads))
+    workers = 1 if single else threads
+    timed_reading.start(0 if single else predict.at_once(workers))
     # Several pictures at once are faster than one with several threads, which wait for each other.
     loaded = _load_models(model or [""], threads if single else 1, pictures, averages=tta)
     naming, scale = inputs.Naming(phi=include_phi, seconds=timeout), _grey_scale(window, hu_offset)
     items = _items(named_paths, naming, scale, stdin=stdin)
     items = map(inputs.plain_here, items) if single else items
-    outcomes = predict.predict(
-        items, loaded, force=force, workers=1 if single else threads, capture=pictures.wanted, seconds=timeout
-    )
+    outcomes = predict.predict(items, loaded, force=force, workers=workers, capture=pictures.wanted, seconds=timeout)
     total = 1 if single else inputs.count(named_paths) if console.err().is_terminal else None
     with predict_output.output_writer(form, loaded, single=single, top=top) as write:
         writers = [write, predict_output.file_writer(Path(output))] if output else [write]
