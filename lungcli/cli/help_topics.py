@@ -43,8 +43,8 @@ PREDICTIONS = (
     "Every picture gets one finding: suspicious (for malignancy, or what the model's positive class is), clear, refer "
     "(left to a radiologist) or refused (no axial lung CT slice). A slice is suspicious from a probability of it on "
     "that was chosen on slices new to the model, its operating point; probabilities are calibrated. It is referred "
-    "where the model's confidence, one half at the operating point, is below its referral threshold, or where it was "
-    "acquired unlike the slices the model learned from. `lungcli calibrate` shows both and sets them.",
+    "where its confidence, how probable the finding is, is below the referral threshold, or where it was acquired "
+    "unlike the slices the model learned from. `lungcli calibrate` shows both and sets them.",
     "In folders and .zip files other files are skipped, and a DICOM series is sorted from feet to head. A series also "
     "gets a prediction of its own, the mean of its slices that were neither refused nor referred. It is referred if "
     "those are fewer than half, if its confidence is below the threshold, or if one of them is suspicious and the "

@@ -108,16 +108,17 @@ class DecisionRule:
         return predicted
 
     def confidence(self, probabilities: Floats) -> Floats:
-        """How sure each decision is, (n,): 0.5 at the operating point, 1 far from it.
+        """How sure each decision is, (n,): the probability that it is right.
 
-        The odds of the positive class are taken relative to those at the threshold. Of the most probable class it is
-        the probability.
+        Of a threshold below one half, which takes slices for positive that more likely are not, the odds of the
+        positive class are taken relative to those at the threshold: 0.5 there, 1 far from it.
         """
         if self.positive is None or self.threshold is None:
             return np.asarray(probabilities.max(axis=1))
         share, at = (np.clip(value, 1e-6, 1 - 1e-6) for value in (probabilities[:, self.positive], self.threshold))
+        at = np.minimum(at, 0.5)
         above = share * (1 - at) / (share * (1 - at) + (1 - share) * at)
-        return np.asarray(np.maximum(above, 1 - above))
+        return np.asarray(np.where(self.suspicious(probabilities), above, 1 - above))
 
     def right(self, probabilities: Floats, labels: Ints) -> NDArray[np.bool_]:
         """Which decisions are right, (n,): of an operating point, positive or not; else, the class."""

@@ -45,7 +45,7 @@ class Prediction:
     """The prediction for one picture.
 
     `finding` is `suspicious` (for the `positive_class`), `clear` or `refer`; empty for a model without such a class.
-    `label` is the most probable class that the operating point allows, `confidence` how sure that is, 0.5 to 1, and
+    `label` is the most probable class that the operating point allows, `confidence` how sure that is, at most 1, and
     `reliability` how often findings of such a confidence were right, on the slices `reliability_on`. `indistinct` are
     pairs of classes that the model cannot tell apart. `probabilities` are calibrated, in the order of the classes;
     `seconds` runs from the file to the prediction; a model trained on `synthetic` slices knows nothing about people.

@@ -87,6 +87,14 @@ def test_confidence_is_a_half_at_the_threshold_and_one_far_from_it() -> None:
     assert DecisionRule(positive=1, threshold=0.0).confidence(rows) == pytest.approx([1, 0.5, 1, 1], abs=1e-4)
 
 
+def test_above_one_half_confidence_is_the_probability_of_the_finding() -> None:
+    rule = DecisionRule(positive=1, threshold=0.75)
+    rows = np.array([[0.9, 0.1], [0.4, 0.6], [0.25, 0.75], [0.05, 0.95]])
+    assert rule.suspicious(rows).tolist() == [False, False, True, True]
+    # More probably positive than not, and yet not called so: never sure.
+    assert rule.confidence(rows) == pytest.approx([0.9, 0.4, 0.75, 0.95])
+
+
 def test_without_an_operating_point_the_most_probable_class_decides() -> None:
     labels = np.array([0, 2, 1, 1])
     for rule in (DecisionRule(positive=1, threshold=None), DecisionRule(positive=None, threshold=0.5)):
