@@ -1,8 +1,8 @@
 """Does a model see lesions, or where a slice was taken? Slices of one patient, and slices with a lesion transplanted.
 
 Run: python -m tests.benchmarks.lesions [MODEL] [--lesions DATA] [--part val|test] [--picture FILE]
-AUC of malignant against the rest within each patient who has both; and of slices that are not malignant against the
-same slices with a lesion that no training uses, with the share of pairs in which the lesion raises the probability.
+AUC of malignant against the rest at each institution, and within each patient, who has both; and of slices that are not
+malignant against the same with a lesion that no training uses, with the share of pairs in which that raises the probability.
 The picture shows twenty such pairs, evenly drawn, each slice above the same slice with a lesion.
 """
 
@@ -26,6 +26,7 @@ from lungcli.pipeline.stages import RunData
 from lungcli.training.transplant import transplant
 
 SEED = 7
+SPECIFICITY = 0.95
 ACROSS, SHOWN, SIDE = 10, 20, 160
 # Slices whose terms we have not read are not shown.
 NOT_SHOWN = "CTset"
@@ -47,11 +48,23 @@ def main() -> None:
     print(f"{asked.part} part of {run_data.manifest.name}")
     malignant = np.array(run_data.manifest.labels())[rows] == model.card.classes.index(MALIGNANT)
     scores = probabilities(model, evaluate.predict_logits(model, run_data.pixels, rows))
+    print_institutions(run_data, rows, malignant, scores)
     print_patients(run_data, rows, malignant, scores)
     print_pairs(model, run_data, rows[~malignant], scores[~malignant], asked.lesions)
     if asked.picture:
         where = run_data.manifest.institutions()
         draw_pairs(run_data, np.array([row for row in rows[~malignant] if NOT_SHOWN not in where[row]]), asked)
+
+
+def print_institutions(run_data: RunData, rows: Ints, malignant: Ints, scores: Floats) -> None:
+    """The AUC of all slices and of those of each institution that has both kinds, and a point of the ROC curve."""
+    where = np.array(run_data.manifest.institutions())[rows]
+    for name in ("", *np.unique(where)):
+        of_it = where == name if name else np.ones(len(rows), dtype=np.bool_)
+        if 0 < malignant[of_it].sum() < of_it.sum():
+            auc = institutions.auc(scores[of_it], malignant[of_it])
+            found = scores[of_it & malignant] >= np.quantile(scores[of_it & ~malignant], SPECIFICITY)
+            print(f"{name or 'all'}: AUC {auc:.3f}, sensitivity {found.mean():.3f} at a specificity of {SPECIFICITY}")
 
 
 def print_patients(run_data: RunData, rows: Ints, malignant: Ints, scores: Floats) -> None:
