@@ -38,6 +38,7 @@ def shoot(address: str, files: list[Path], into: Path) -> None:
         opened.goto(address)
         opened.locator("#drop input[type=file]").set_input_files(files)
         opened.locator("#results .lung-table").wait_for()
+        opened.get_by_text("regions that support").first.wait_for()
         # Until what moves has come to rest.
         opened.wait_for_timeout(2000)
         opened.evaluate("scrollTo(0, 0)")
