@@ -1,9 +1,9 @@
 """Does a model see lesions, or where a slice was taken? Slices of one patient, and slices with a lesion transplanted.
 
 Run: python -m tests.benchmarks.lesions [MODEL] [--lesions DATA] [--part val|test] [--picture FILE]
-AUC of malignant against the rest at each institution, and within each patient, who has both; and of slices that are not
-malignant against the same with a lesion that no training uses, with the share of pairs in which that raises the probability.
-The picture shows twenty such pairs, evenly drawn, each slice above the same slice with a lesion.
+AUC of malignant against the rest at each institution and within each patient that has both; and of slices that are not
+malignant against the same with a lesion that no training uses, with the share of pairs in which that raises the
+probability. The picture shows twenty such pairs, evenly drawn, each slice above the same slice with a lesion.
 """
 
 import argparse

@@ -50,9 +50,8 @@ class Stage(App[None]):
         self.call_after_refresh(self.action_focus_next)
 
     def notify(self, message: str, **how: Any) -> None:
-        """Tell the user, and remember it once: it may have gone from the screen before a test looks."""
-        if message not in self.told:
-            self.told.append(message)
+        """Tell the user, and remember it: it may have gone from the screen before a test looks."""
+        self.told.append(message)
         super().notify(message, **how)
 
     def text(self) -> str:
