@@ -3,10 +3,11 @@
 Nothing is left to test it on, so its figures are those of the runs, of whose recipe they say what it is worth.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
@@ -15,6 +16,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import calibrate, evaluate
 from lungcli.metrics import calibration, predictions
+from lungcli.metrics.predictions import Evaluation
 from lungcli.modelfile import model_file, model_paths
 from lungcli.modelfile.model_card import ModelCard
 from lungcli.pipeline import pooling, stages
@@ -62,6 +64,26 @@ def take_over_figures(run: Run, stage_names: Iterable[str]) -> None:
         model_file.recard(path, _with_figures(model_file.read_card(path), run, stage))
 
 
+def logits_of(evaluations: Sequence[Evaluation], cards: Sequence[ModelCard]) -> NDArray[np.floating]:
+    """Return the logits (n, K) of the slices of all folds, without the temperatures of the folds' cards."""
+    return np.concatenate(
+        [
+            calibration.undo_softmax(evaluation.arrays()[1], card.temperature)
+            for evaluation, card in zip(evaluations, cards, strict=True)
+        ]
+    )
+
+
+def with_decisions(card: ModelCard, pooled: Evaluation, logits: NDArray[np.floating]) -> ModelCard:
+    """Return the card with temperature, operating point and referral fitted on slices of institutions left out.
+
+    `logits` (n, K) are those of the `pooled` evaluation of the nets that were trained without each.
+    """
+    labels, _, groups = pooled.arrays()
+    target = calibrate.default_target(pooled.institutions)
+    return calibrate.calibrate_card(card, logits, labels, groups, operating_target=target, left_out=pooled.institutions)
+
+
 def _with_figures(card: ModelCard, run: Run, stage: str) -> ModelCard:
     tested = tested_runs(run.recipe.final)
     cards = [model_file.read_card(fold.stage(stage) / model_paths.MODEL) for fold in tested]
@@ -70,15 +92,7 @@ def _with_figures(card: ModelCard, run: Run, stage: str) -> ModelCard:
     card = evaluate.with_figures(card, pooled)
     if pooled.protocol == "institution":
         # Too many false alarms and too much confidence at other hospitals do not show on validation slices.
-        labels, _, groups = pooled.arrays()
-        logits = [
-            calibration.undo_softmax(each.arrays()[1], of.temperature)
-            for each, of in zip(evaluations, cards, strict=True)
-        ]
-        target = calibrate.default_target(pooled.institutions)
-        card = calibrate.calibrate_card(
-            card, np.concatenate(logits), labels, groups, operating_target=target, left_out=pooled.institutions
-        )
+        card = with_decisions(card, pooled, logits_of(evaluations, cards))
     figures = card.figures and msgspec.structs.replace(card.figures, of_run=run.recipe.final)
     return msgspec.structs.replace(card, figures=figures, robustness=cards[0].robustness if len(cards) == 1 else ())
 

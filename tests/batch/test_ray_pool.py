@@ -219,14 +219,14 @@ def test_a_file_is_named_as_far_as_headers_tell_whom_its_name_names(
 ) -> None:
     """Where its own header ends who reads it, those beside it count; where all do, its folders may name anybody."""
     folder = archives.alike(tmp_path / "in")
-    told = fragile(folder, model, "MUSTERFRAU^ERIKA/erika-1.dcm", "names", home=home, short=short)
+    output = fragile(folder, model, "MUSTERFRAU^ERIKA/erika-1.dcm", "names", home=home, short=short)
     # Ray prints there too, and its lines may begin or end in ours.
-    ends = re.findall("ended .*? reads (.*? dies)", told)
+    ends = re.findall("ended .*? reads (.*? dies)", output)
     assert ends == [
         f"{folder}/…/…-1.dcm dies",
         "…/…-1.dcm dies",
         "…/erika-1.dcm dies",
         f"{folder}/MUSTERFRAU^ERIKA/erika-1.dcm dies",
-    ], told
-    hints = ["named in full" in hint for hint in re.findall("hint the shards.*", told)]
-    assert hints == [True, True, True, False], told
+    ], output
+    hints = ["named in full" in hint for hint in re.findall("hint the shards.*", output)]
+    assert hints == [True, True, True, False], output

@@ -39,7 +39,7 @@ class Stage(App[None]):
     def __init__(self, view: Widget) -> None:
         super().__init__()
         self.view = view
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def compose(self) -> ComposeResult:
         """Show the view."""
@@ -51,7 +51,7 @@ class Stage(App[None]):
 
     def notify(self, message: str, **how: Any) -> None:
         """Tell the user, and remember it: it may have gone from the screen before a test looks."""
-        self.told.append(message)
+        self.messages.append(message)
         super().notify(message, **how)
 
     def text(self) -> str:

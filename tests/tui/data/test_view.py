@@ -39,7 +39,7 @@ def test_no_data_says_what_to_type_and_reads_again() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert "lungcli data phantom" in app.text()
         await press(app, pilot, "n", "g", "right_square_bracket")
-        assert "there is no data set to check" in app.told
+        assert "there is no data set to check" in app.messages
         data_set()
         await press(app, pilot, "r")
         await settle(app, pilot)
@@ -128,7 +128,7 @@ def test_a_data_set_of_one_group_has_no_leak_to_measure() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "n")
         await settle(app, pilot)
-        assert "one near-duplicate group" in app.told[-1]
+        assert "one near-duplicate group" in app.messages[-1]
 
     play(DataView(), scenario)
 
@@ -140,7 +140,7 @@ def test_a_damaged_data_set_is_shown_as_such() -> None:
         assert rows(app, "sets") == [["phantom", "unreadable", ""]]
         assert "cannot be read" in app.text()
         await press(app, pilot, "n")
-        assert "there is no data set to check" in app.told
+        assert "there is no data set to check" in app.messages
 
     play(DataView(), scenario)
 
@@ -208,7 +208,7 @@ def test_a_check_can_be_cancelled_and_nothing_else_begins_meanwhile(monkeypatch:
         await pilot.press("c")
         await become(pilot, lambda: "reading phantom" in app.text() and "esc ends it" in app.text())
         await pilot.press("n", "D", "c")
-        assert app.told.count("other work goes on here; esc ends it") == 3
+        assert app.messages.count("other work goes on here; esc ends it") == 3
         assert len(app.screen_stack) == 1
         await press(app, pilot, "escape")
         assert "cancelled" in app.text()
@@ -220,7 +220,7 @@ def test_a_check_can_be_cancelled_and_nothing_else_begins_meanwhile(monkeypatch:
 def test_without_data_there_is_nothing_to_check() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "c")
-        assert "there is no data set to check" in app.told
+        assert "there is no data set to check" in app.messages
 
     play(DataView(), scenario)
 
@@ -248,9 +248,9 @@ def test_a_download_is_asked_first_and_shows_its_progress(
         await pilot.press("D", "enter", "y")
         await become(pilot, lambda: "downloading little: 0.0 of 0.0 MB" in app.text())
         await become(pilot, lambda: [row[:2] for row in rows(app, "sets")] == [["little", "5"]])
-        assert "little is here: 5 slices" in app.told
+        assert "little is here: 5 slices" in app.messages
         await press(app, pilot, "D")
-        assert "every published data set is here" in app.told
+        assert "every published data set is here" in app.messages
 
     play(DataView(), scenario)
 
@@ -265,7 +265,7 @@ def test_a_download_is_cancelled_and_what_arrived_is_kept(
         await pilot.press("D", "enter", "y")
         await become(pilot, lambda: "downloading little" in app.text())
         await press(app, pilot, "escape")
-        await become(pilot, lambda: "what has arrived of little is kept; D goes on with it" in app.told)
+        await become(pilot, lambda: "what has arrived of little is kept; D goes on with it" in app.messages)
         assert rows(app, "sets") == []
         await press(app, pilot, "D", "enter")
         assert "It continues what arrived earlier" in " ".join(app.text().split())
@@ -280,10 +280,10 @@ def test_a_download_that_fails_or_is_forbidden_says_why(
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "D", "enter", "y")
-        await become(pilot, lambda: "it answers 404" in "\n".join(app.told))
-        assert "lungcli data download little --from-zip FILE" in app.told[-1]
+        await become(pilot, lambda: "it answers 404" in "\n".join(app.messages))
+        assert "lungcli data download little --from-zip FILE" in app.messages[-1]
         monkeypatch.setenv("LUNGCLI_OFFLINE", "1")
         await press(app, pilot, "D", "enter", "y")
-        await become(pilot, lambda: "LUNGCLI_OFFLINE forbids the network" in app.told[-1])
+        await become(pilot, lambda: "LUNGCLI_OFFLINE forbids the network" in app.messages[-1])
 
     play(DataView(), scenario)

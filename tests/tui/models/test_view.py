@@ -56,7 +56,7 @@ def test_no_models_says_what_to_type() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert "lungcli compress --student mobilenetv2 --data phantom" in app.text()
         await press(app, pilot, "l", "e", "f", "m", "i", "p", "space", "x", "r")
-        assert "there is no model to measure" in app.told
+        assert "there is no model to measure" in app.messages
         run()
         await press(app, pilot, "r")
         assert len(shown(app)) == 3
@@ -218,7 +218,7 @@ def test_latency_is_measured_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         ratio = titles(app).index("speed ratio")
         assert [row[ratio] for row in shown(app)] == ["–", "4.0× faster", "8.0× faster"]
         assert "balanced accuracy by latency" in app.text()
-        assert any("measured 3 models" in message for message in app.told)
+        assert any("measured 3 models" in message for message in app.messages)
 
     play(ModelsView(), scenario)
 
@@ -270,7 +270,7 @@ def test_which_predictions_flipped_with_their_slices() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "f")
-        assert any("mark two rows" in message for message in app.told)
+        assert any("mark two rows" in message for message in app.messages)
         await press(app, pilot, "down", "f")
         assert isinstance(app.screen, Flips)
         assert "2 of 6 predictions flipped: 0 corrected, 2 broken, 0 both wrong" in app.text()
@@ -330,7 +330,7 @@ def test_flips_without_the_data_set_and_of_other_slices() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "down", "f")
-        assert "evaluated on different slices" in app.told[-1]
+        assert "evaluated on different slices" in app.messages[-1]
         await press(app, pilot, "down", "f")
         assert "its data set is not on this machine" in app.text()
 
@@ -409,7 +409,7 @@ def test_an_export_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypat
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "e", "enter")
-        assert "cannot write" in app.told[-1]
+        assert "cannot write" in app.messages[-1]
 
     play(ModelsView(), scenario)
 
@@ -426,7 +426,7 @@ def test_files_that_cannot_be_used_stay_in_sight_with_the_reason() -> None:
         assert "preparation 99" in app.text().replace("\n", " ")
         await press(app, pilot, "p", "f", "m", "i", "s", "enter")
         assert [row[0] for row in shown(app)] == ["", "", "◆", ""]
-        assert sum("preparation 99" in message for message in set(app.told)) == 2
+        assert sum("preparation 99" in message for message in set(app.messages)) == 2
 
     play(ModelsView(), scenario)
 
@@ -464,7 +464,7 @@ def test_without_saved_predictions_it_says_how_to_get_them() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "m")
-        assert f"lungcli runs resume '{RUN}'" in app.told[-1]
+        assert f"lungcli runs resume '{RUN}'" in app.messages[-1]
 
     play(ModelsView(), scenario)
 
@@ -478,7 +478,7 @@ def test_the_bundled_model_is_in_the_table_and_the_run_is_pinned(
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         assert [row[:2] for row in shown(app)] == [["", "bundled"], ["◆", "teacher"], ["", "student"], ["", "int8"]]
         await press(app, pilot, "m")
-        assert "beside the models of runs" in app.told[-1]
+        assert "beside the models of runs" in app.messages[-1]
         await press(app, pilot, "i")
         assert "temperature" in app.text()
 
@@ -532,7 +532,7 @@ def test_where_there_are_no_trials_all_models_stay() -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "t")
         assert len(shown(app)) == 3
-        assert "there are no trials: lungcli search makes some" in app.told
+        assert "there are no trials: lungcli search makes some" in app.messages
 
     play(ModelsView(), scenario)
 
@@ -542,7 +542,7 @@ def test_models_are_shown_by_institution() -> None:
 
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await press(app, pilot, "h")
-        assert "no model was evaluated on slices of several institutions" in app.told[0]
+        assert "no model was evaluated on slices of several institutions" in app.messages[0]
         for stage in ("student", "int8"):
             of_two = msgspec.structs.replace(by_institution(*ROWS), classes=("malignant", "normal"))
             evaluate.save(of_two, stored.stage(stage) / "evaluation.json")

@@ -56,7 +56,7 @@ def test_without_a_model_the_slice_is_shown_and_what_to_type(scans: Path) -> Non
         assert app.query_one("#slice", Picture).pixels is not None
         assert "lungcli data phantom" in app.text()
         await press(app, pilot, "a", "m")
-        assert any("there is no model to predict with" in message for message in app.told)
+        assert any("there is no model to predict with" in message for message in app.messages)
 
     play(PredictView(), scenario)
 
@@ -105,8 +105,8 @@ def test_a_dropped_file_opens_where_it_lies_among_its_neighbours(scans: Path) ->
 def test_a_wrong_path_is_a_message(tmp_path: Path) -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await opened(app, pilot, tmp_path / "[red]")
-        assert app.told[-1].startswith("there is no file or folder")
-        assert "[red]" in app.told[-1]
+        assert app.messages[-1].startswith("there is no file or folder")
+        assert "[red]" in app.messages[-1]
         await press(app, pilot, "o", "x", "escape")
         assert not isinstance(app.focused, Input)
         await press(app, pilot, "o", "enter")
@@ -124,7 +124,7 @@ def test_all_slices_are_predicted_with_progress(scans: Path) -> None:
         assert all(labels(app))
         assert "predicted 3 slices" in app.text()
         await press(app, pilot, "a")
-        assert "every slice has a prediction" in app.told
+        assert "every slice has a prediction" in app.messages
 
     play(PredictView(), scenario)
 
@@ -249,7 +249,7 @@ def test_without_a_model_there_is_no_heat(scans: Path) -> None:
     async def scenario(app: Stage, pilot: Pilot[None]) -> None:
         await opened(app, pilot, scans)
         await press(app, pilot, "H", "h")
-        assert "there is no model whose prediction could be explained" in app.told
+        assert "there is no model whose prediction could be explained" in app.messages
 
     play(PredictView(), scenario)
 
