@@ -63,7 +63,13 @@ def settings(incomplete: str) -> list[str]:
     return _starting(settings.SETTINGS, incomplete)
 
 
-BY_CHOICES: dict[str, Complete] = {"nets": nets, "teachers": teachers, "data": data_sets, "models": models}
+BY_CHOICES: dict[str, Complete] = {
+    "nets": nets,
+    "teachers": teachers,
+    "runs": runs,
+    "data": data_sets,
+    "models": models,
+}
 """By what a declared option names; see `core.options.Option.choices_from`."""
 
 

@@ -92,8 +92,7 @@ def compress(
     \b
     Examples:
       lungcli compress --student mobilenetv2 --teacher resnet18 --data iqothnccd
-      lungcli compress --recipe fast --data mine --name small
-      lungcli compress --final small  # once more on all slices
+      lungcli compress --recipe fast --data mine
     """
     if source:
         if recipe or "teacher" in settings.typed:

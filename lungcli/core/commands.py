@@ -74,6 +74,6 @@ def options(command: str) -> tuple[Option, ...]:
     if command == "distill":
         by_field["teacher"] = replace(by_field["teacher"], default=msgspec.NODEFAULT)
     if command == "search":
-        del by_field["folds"], by_field["fold"]
+        del by_field["folds"], by_field["fold"], by_field["start"]
     groups = [group for group in get_args(Group) if group not in _EXCLUDED_GROUPS.get(command, ())]
     return tuple(option for group in groups for option in by_field.values() if option.group == group)

@@ -165,6 +165,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 0.0
     qat_epochs: QatEpochs = 0
     pretrained: Annotated[bool, Option("Net", "ImageNet weights: extra `pretrained`, or a download")] = False
+    start: Annotated[
+        str,
+        Option("Net", "Run whose weights it starts from", metavar="RUN", choices_from="runs"),
+    ] = ""
     probe: Annotated[bool, Option("Schedule", "Fit the head first, to frozen features")] = False
     freeze: Annotated[float, Option("Schedule", "Layers that stay as they start", 0, 0.95, metavar="SHARE")] = 0.0
     freeze_norm: Annotated[bool, Option(None, "Keep the statistics of batch normalisation")] = False

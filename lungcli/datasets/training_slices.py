@@ -46,11 +46,20 @@ def record(data: Manifest, indices: Iterable[int]) -> TrainingSlices:
     )
 
 
+def union(ours: TrainingSlices, theirs: TrainingSlices | None) -> TrainingSlices:
+    """Describe the slices of both."""
+    if theirs is None:
+        return ours
+    hashes, width = _parts(ours.hashes, HASH_BYTES) | _parts(theirs.hashes, HASH_BYTES), SIGNATURE_BITS // 8
+    signatures = _parts(ours.signatures, width) | _parts(theirs.signatures, width)
+    return TrainingSlices(count=len(hashes), hashes=b"".join(sorted(hashes)), signatures=b"".join(sorted(signatures)))
+
+
 def recognized(known: TrainingSlices | None, hashes: Sequence[str], signatures: Sequence[str]) -> NDArray[np.bool_]:
     """Say which slices, by sha256 and signature (or none: empty), are `known` or copies of those: (n,)."""
     if known is None:
         return np.zeros(len(hashes), dtype=np.bool_)
-    contents = {known.hashes[i : i + HASH_BYTES] for i in range(0, len(known.hashes), HASH_BYTES)}
+    contents = _parts(known.hashes, HASH_BYTES)
     same = np.array([_short(sha256) in contents for sha256 in hashes], dtype=np.bool_)
     width = SIGNATURE_BITS // 8
     theirs = np.frombuffer(known.signatures, dtype=np.uint64).reshape(-1, width // 8)
@@ -70,6 +79,10 @@ def unseen(known: TrainingSlices | None, data: Manifest) -> tuple[int, ...]:
     seen = recognized(known, [item.sha256 for item in data.slices], [item.signature for item in data.slices])
     seen_groups = {item.group for item, is_seen in zip(data.slices, seen.tolist(), strict=True) if is_seen}
     return tuple(i for i, item in enumerate(data.slices) if item.group not in seen_groups)
+
+
+def _parts(joined: bytes, width: int) -> set[bytes]:
+    return {joined[i : i + width] for i in range(0, len(joined), width)}
 
 
 def _short(sha256: str) -> bytes:

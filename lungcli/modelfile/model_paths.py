@@ -61,18 +61,18 @@ def resolve(spec: str) -> Path:
     return models[name]
 
 
-def weights_folder(spec: str) -> Path:
-    """Return the stage folder with trained weights that `spec` means: a run's first teacher, or its only net.
+def weights_folder(spec: str, of_several: str = "teacher") -> Path:
+    """Return the stage folder with trained weights that `spec` means: a run's only net, or else that `of_several`.
 
     Raises UsageError or ModelFileError.
     """
     run_name, _, stage = spec.partition("/")
     run = _run(run_name)
-    default = "train" if run.info.kind == "train" else "teacher"
+    default = "train" if run.info.kind == "train" else of_several
     file = resolve(f"{run.name}/{stage or default}")
     if file.name != MODEL:
         raise UsageError(
-            f"{spec!r} is quantized, and only a net with float weights can be distilled", "name what it was made from"
+            f"{spec!r} is quantized, and what is needed is a net with float weights", "name what it was made from"
         )
     return file.parent
 

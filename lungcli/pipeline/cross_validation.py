@@ -14,22 +14,24 @@ from lungcli.pipeline import jobs
 def start(kind: Kind, folds: Sequence[Recipe], name: str = "") -> list[Run]:
     """Make a run for each fold, or find those that an earlier call began: NAME-fold1, NAME-fold2, …
 
-    A teacher may be the NAME of another cross-validation: each fold then takes the teacher of that fold. Raises
-    UsageError as `jobs.start` does, before any run is made.
+    A teacher, or what it starts from, may be the NAME of another cross-validation: each fold then takes that of its
+    fold. Raises UsageError as `jobs.start` does, before any run is made.
     """
-    with_teachers = [msgspec.structs.replace(recipe, teacher=_teachers(recipe)) for recipe in folds]
-    for recipe in with_teachers:
+    recipes_ = [_with_runs_of_fold(recipe) for recipe in folds]
+    for recipe in recipes_:
         jobs.resolve(kind, recipe)
-    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in with_teachers]
+    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in recipes_]
 
 
-def _teachers(recipe: Recipe) -> recipes.Teachers:
-    """Return the recipe's teachers, with a cross-validation replaced by its run of the same fold."""
+def _with_runs_of_fold(recipe: Recipe) -> Recipe:
+    """Return the recipe with each cross-validation that it names replaced by its run of the same fold."""
     nets, known = {names.spelling(net) for net in registry.NETS}, runs.known()
-    teachers = []
-    for teacher in recipes.as_tuple(recipe.teacher):
-        run, slash, stage = teacher.partition("/")
-        of_this_fold = f"{run}-fold{recipe.fold}"
-        is_cross_validation = names.spelling(teacher) not in nets and run not in known and of_this_fold in known
-        teachers.append(f"{of_this_fold}{slash}{stage}" if is_cross_validation else teacher)
-    return recipes.pack_teachers(teachers)
+
+    def of_this_fold(spec: str) -> str:
+        run, slash, stage = spec.partition("/")
+        fold = f"{run}-fold{recipe.fold}"
+        is_cross_validation = names.spelling(spec) not in nets and run not in known and fold in known
+        return f"{fold}{slash}{stage}" if is_cross_validation else spec
+
+    teachers = recipes.pack_teachers([of_this_fold(teacher) for teacher in recipes.as_tuple(recipe.teacher)])
+    return msgspec.structs.replace(recipe, teacher=teachers, start=of_this_fold(recipe.start))

@@ -12,7 +12,7 @@ from lungcli.core.recipe import Recipe, Teachers
 from lungcli.core.runs import Kind, Run
 from lungcli.evaluation import acceptance, evaluate
 from lungcli.modelfile import model_file, model_paths
-from lungcli.pipeline import export_check, final_fit, prune, quantize, stages, teachers
+from lungcli.pipeline import export_check, final_fit, prune, quantize, stages, teachers, transfer
 from lungcli.pipeline.stages import RunData
 
 EVALUATE = "evaluate"
@@ -42,6 +42,7 @@ def resolve(kind: Kind, recipe: Recipe) -> tuple[Recipe, Teachers]:
     recipe = stages.resolve_device(recipe)
     stages.require_metric(recipe)
     prune.require_prunable(kind, recipe)
+    recipe = transfer.resolve(recipe)
     recipe, origins = (recipe, "") if kind == "train" else _with_teachers(recipe)
     _require_capable(kind, recipe, origins)
     return recipe, origins
@@ -81,6 +82,7 @@ def _stage_events(run: Run, run_data: RunData, without: Collection[str]) -> Gene
     yield RunStarted(
         time=now(), stages=(*model_stages, EVALUATE) if evaluates else model_stages, resumed=run.info.state != "new"
     )
+    transfer.take_over(run)
     export_check.require_exportable(run, len(run_data.manifest.classes))
     for stage in model_stages:
         if (run.stage(stage) / model_paths.MODEL).exists():

@@ -35,11 +35,13 @@ from lungcli.modelfile.model_file import Model
 
 if TYPE_CHECKING:
     from lungcli.training.loop import TrainingData
-    from lungcli.training.trainer import Teacher
+    from lungcli.training.trainer import Start, Teacher
 
 GUARD_SLICES = 400
 MODEL = model_paths.MODEL
 EVALUATION = "evaluation.json"
+START_WEIGHTS, START_MODEL = "start.safetensors", "start.onnx"
+"""In a run's folder: the weights that it starts from, and the model file of those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +127,16 @@ def require_metric(recipe: Recipe) -> None:
 
 def train(run: Run, stage: str, run_data: RunData) -> Generator[Event, None, None]:
     """Train the net of `stage` on all devices; the stage `student` is distilled from the teachers."""
-    from lungcli.training import distributed, loop, trainer
+    from lungcli.training import distributed, trainer
 
     distributed.report_run(run.name, stage)
-    pruned = _pruned(run, stage)
     return trainer.train(
         stage,
         recipe_of(run.recipe, stage),
         training_material(run_data, run.recipe),
         run.stage(stage),
         _teachers(run, stage),
-        pruned / loop.BEST if pruned else None,
+        _start(run, stage, run_data.manifest.classes),
     )
 
 
@@ -146,8 +147,9 @@ def training_in_words(run: Run, stage: str) -> str:
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
     names = " + ".join(map(trainer.in_words, teachers))
     distilled = f", distilled from {names} ({recipe.method})" if teachers else ""
+    start = f", from the weights of {recipe.start}" if recipe.start else ""
     devices = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
-    return f"train {recipe.model} on {recipe.data}{distilled}{devices}"
+    return f"train {recipe.model} on {recipe.data}{start}{distilled}{devices}"
 
 
 def _teachers(run: Run, stage: str) -> "list[Teacher]":
@@ -166,6 +168,17 @@ def _teachers(run: Run, stage: str) -> "list[Teacher]":
 def _pruned(run: Run, stage: str) -> Path | None:
     """Return the folder of the pruned net that `stage` starts from; None where it starts from none."""
     return run.stage("pruned") if stage == "student" and run.recipe.prune else None
+
+
+def _start(run: Run, stage: str, classes: tuple[str, ...]) -> "Start | None":
+    from lungcli.training import loop, trainer
+
+    if pruned := _pruned(run, stage):
+        return trainer.Start(weights=pruned / loop.BEST)
+    if not recipe_of(run.recipe, stage).start:
+        return None
+    same_classes = model_file.read_card(run.folder / START_MODEL).classes == classes
+    return trainer.Start(weights=run.folder / START_WEIGHTS, head=same_classes)
 
 
 def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
@@ -290,7 +303,7 @@ def recipe_of(recipe: Recipe, stage: str) -> Recipe:
     teachers = dict(zip(model_paths.teacher_stages(recipe), enumerate(recipe.teachers), strict=True))
     if stage in teachers:
         index, net = teachers[stage]
-        return msgspec.structs.replace(recipe, model=net, teacher="", seed=recipe.seed + 1 + index, prune=0.0)
+        return msgspec.structs.replace(recipe, model=net, teacher="", start="", seed=recipe.seed + 1 + index, prune=0.0)
     if stage == "student":
         return recipe
     return msgspec.structs.replace(recipe, teacher="", prune=recipe.prune if stage == "pruned" else 0.0)
@@ -315,6 +328,9 @@ def export(run: Run, stage: str, run_data: RunData, cut: Pruning | None = None) 
         parameters = trainer.export_best(recipe, len(run_data.manifest.classes), folder, graph)
         trained_recipe = trainer.with_final_micro_batch(recipe, folder)
         card = msgspec.structs.replace(_card(stage, trained_recipe, run_data, parameters), pruning=pruning)
+        if recipe.start and card.training_slices:
+            before = model_file.read_card(run.folder / START_MODEL).training_slices
+            card = msgspec.structs.replace(card, training_slices=training_slices.union(card.training_slices, before))
         model_file.write(graph, card, trial)
         card = calibrated_card(model_file.load(trial), run_data)
         card = msgspec.structs.replace(card, guard=guard_statistics(run_data))

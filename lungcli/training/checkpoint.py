@@ -127,12 +127,17 @@ def save_weights(path: Path, net: nn.Module) -> None:
     _write(path, dict(net.state_dict()), {})
 
 
-def load_weights(path: Path, net: nn.Module) -> None:
+def load_weights(path: Path, net: nn.Module, *, head: bool = True) -> None:
     """Load weights written by `save_weights`; weights of a pruned net make `net` as narrow.
+
+    Without `head`, the last layer stays as it is.
 
     Raises LungcliError when they are missing, damaged or do not fit.
     """
     tensors = _read_tensors(path)
+    if not head:
+        last = f"{prune.last_layer_name(net)}."
+        tensors |= {key: value for key, value in net.state_dict().items() if key.startswith(last)}
     try:
         prune.narrow(net, tensors)
         _load_state(net, tensors)

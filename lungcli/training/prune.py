@@ -38,7 +38,7 @@ def prune(net: nn.Module, slices: Tensor, labels: Tensor, classes: int, share: f
         batch[:1],
         importance=torch_pruning.importance.GroupTaylorImportance(),
         pruning_ratio=share,
-        ignored_layers=[_last_layer(net)],
+        ignored_layers=[net.get_submodule(last_layer_name(net))],
         round_to=ROUND_TO,
     )
     pruner.step()
@@ -51,7 +51,7 @@ def narrow(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     Convolutions of one channel each stay so; others keep their number of groups. The weights are left undefined
     where a layer changes. Shapes that pruning cannot produce are left alone: loading then fails.
     """
-    last = _last_layer(net)
+    last = net.get_submodule(last_layer_name(net))
     for name, module in net.named_modules():
         tensor = tensors.get(f"{name}.weight")
         own = getattr(module, "weight", None)
@@ -83,9 +83,10 @@ def multiply_adds(net: nn.Module, size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _last_layer(net: nn.Module) -> nn.Module:
-    """The layer whose outputs are the logits: the last one defined."""
-    return [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+def last_layer_name(net: nn.Module) -> str:
+    """Name the layer whose outputs are the logits: the last one defined."""
+    layers: list[str] = [name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return layers[-1]
 
 
 def _is_narrower(tensor: Tensor, own: Tensor) -> bool:

@@ -35,17 +35,25 @@ class Teacher:
     weights: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Weights that a net starts from; without those of its `head`, the last layer, where that is of other classes."""
+
+    weights: Path
+    head: bool = True
+
+
 def train(
     stage: str,
     recipe: Recipe,
     data: TrainingData,
     folder: Path,
     teachers: Sequence[Teacher] = (),
-    start: Path | None = None,
+    start: Start | None = None,
 ) -> Generator[Event, None, None]:
     """Train the net of `recipe` on labels, or on labels and `teachers`; see `loop.train` for the files in `folder`.
 
-    It starts from the weights `start` if given, with their widths; else the recipe may have the head fitted first.
+    It starts from `start` if given, with the widths of its weights. The recipe may have a new head fitted first.
     Raises UsageError where the recipe asks for patches, and there are no lesions or a net takes no patches.
     """
     # Base and distilled student start from the same weights, so that the teacher is all that differs.
@@ -53,7 +61,7 @@ def train(
     classes = len(data.classes)
     net = nets.build(recipe.model, classes, recipe.size, pretrained=recipe.pretrained and start is None)
     if start:
-        checkpoint.load_weights(start, net)
+        checkpoint.load_weights(start.weights, net, head=start.head)
     labels = torch.from_numpy(data.labels[data.train])
     criterion: criteria.Criterion = criteria.label_loss(recipe, labels, classes)
     trained = [load_teacher(teacher, recipe, classes) for teacher in teachers]
@@ -62,7 +70,7 @@ def train(
         _require_patches(dict(zip((net, *trained), names, strict=True)), recipe.size // 2, data)
     if trained:
         criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
-    if recipe.probe and not start and not checkpoint.latest(folder).exists():
+    if recipe.probe and not (start and start.head) and not checkpoint.latest(folder).exists():
         _fit_head(net, recipe, data)
     yield from loop.train(stage, net, criterion, recipe, data, folder)
 

@@ -25,7 +25,7 @@ def test_options_come_group_by_group_and_no_name_stands_for_two(command: str) ->
     [
         ("compress", set()),
         ("distill", {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs"}),
-        ("search", {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs", "folds", "fold"}),
+        ("search", {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs", "folds", "fold", "start"}),
         (
             "train",
             {"max_drop", "max_int8_drop", "metric", "prune", "qat_epochs", "teacher", "method", "alpha", "temperature"},

@@ -53,6 +53,13 @@ def test_contents_are_recognized_and_others_are_not(indices: set[int]) -> None:
     assert not training_slices.recognized(known, ["ff" * 32], [""]).any()
 
 
+@given(st.sets(st.integers(0, 6)), st.sets(st.integers(0, 6)))
+def test_what_two_have_seen_is_recognized_as_by_either(ours: set[int], theirs: set[int]) -> None:
+    records = [training_slices.record(DATA, indices) for indices in (ours, theirs, ours | theirs)]
+    assert training_slices.union(records[0], records[1]) == records[2]
+    assert training_slices.union(records[0], None) == records[0]
+
+
 @pytest.mark.parametrize("change", ["jpeg", "half the size", "darker"])
 def test_a_copy_encoded_anew_is_recognized_by_its_signature(change: str) -> None:
     rng = np.random.default_rng(0)

@@ -93,6 +93,17 @@ def test_a_net_for_other_classes_or_of_another_kind_is_no_pruned_one(tmp_path: P
             checkpoint.load_weights(tmp_path / name, nets.build("mobilenetv2", 3, 64))
 
 
+def test_without_the_head_weights_of_other_classes_are_loaded(tmp_path: Path) -> None:
+    theirs, ours = nets.build("mobilenetv2", 2, 64), nets.build("mobilenetv2", 3, 64)
+    checkpoint.save_weights(tmp_path / "two", theirs)
+    own_head = ours.state_dict()["net.classifier.1.weight"].clone()
+    checkpoint.load_weights(tmp_path / "two", ours, head=False)
+    loaded = ours.state_dict()
+    assert torch.equal(loaded.pop("net.classifier.1.weight"), own_head)
+    loaded.pop("net.classifier.1.bias")
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in loaded.items())
+
+
 def test_a_net_never_gets_wider() -> None:
     net = pruned("mobilenetv2")
     before = nets.parameter_count(net)

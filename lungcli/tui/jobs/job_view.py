@@ -37,6 +37,7 @@ def _known_names() -> dict[str, tuple[str, ...]]:
     return {
         "nets": nets,
         "teachers": (*nets, *model_paths.adopted(), *trained),
+        "runs": tuple(trained),
         "data": tuple(manifest.existing()),
         "models": files,
     }
