@@ -25,6 +25,11 @@ def data_sets(incomplete: str) -> list[str]:
     return _starting(manifest.existing(), incomplete)
 
 
+def lesions(incomplete: str) -> list[str]:
+    """Data sets on this machine, and the drawn lesions."""
+    return sorted({*data_sets(incomplete), *_starting(("phantom",), incomplete)})
+
+
 def runs(incomplete: str) -> list[str]:
     """Runs on this machine."""
     from lungcli.core import runs
@@ -68,6 +73,7 @@ BY_CHOICES: dict[str, Complete] = {
     "teachers": teachers,
     "runs": runs,
     "data": data_sets,
+    "lesions": lesions,
     "models": models,
 }
 """By what a declared option names; see `core.options.Option.choices_from`."""

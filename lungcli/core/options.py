@@ -41,7 +41,7 @@ class Option:
     metavar: str | None = None
     values: tuple[str, ...] = ()
     free: bool = False
-    choices_from: Literal["", "nets", "teachers", "runs", "data", "models"] = ""
+    choices_from: Literal["", "nets", "teachers", "runs", "data", "lesions", "models"] = ""
     many: bool = False
     default: Any = None
     field: str = ""

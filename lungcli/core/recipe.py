@@ -175,7 +175,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stem_rate: Annotated[float, Option(None, "First layer's learning rate, of the head's", 1e-6, 1)] = 1.0
     balance: Annotated[bool, Option("Data", "Draw classes and institutions evenly")] = False
     positive_class: Annotated[str, Option("Data", "What sensitivity is of, if not malignant", metavar="CLASS")] = ""
-    lesions: Annotated[str, Option("Augmentation", "Lesions to transplant", metavar="DATA", choices_from="data")] = ""
+    lesions: Annotated[
+        str, Option("Augmentation", "Lesions to transplant; phantom: drawn", metavar="DATA", choices_from="lesions")
+    ] = ""
     transplants: Annotated[float, Option("Augmentation", "Copies with one, per slice", 0, 1, metavar="SHARE")] = 0.35
     patches: Annotated[float, Option(None, "Share of the epochs that see patches around lesions", 0, 0.9)] = 0.0
     precision: Annotated[Precision, Option("Hardware", "auto, float32 or bfloat16", metavar="NAME")] = "auto"

@@ -1,4 +1,4 @@
-"""Crops of lesions with their masks, read from a data set of crops or of whole slices that has masks."""
+"""Crops of lesions with their masks: of a data set of crops or of whole slices that has masks, or drawn ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from lungcli.core import names
 from lungcli.core.errors import UsageError
 from lungcli.datasets import manifest
+from lungcli.datasets.phantom import nodules
 from lungcli.imaging.image_io import read
 from lungcli.imaging.picture import Pixels
 from lungcli.metrics.predictions import MALIGNANT
@@ -19,6 +21,12 @@ _PARTS = 5
 _SIDE = 128
 _HINT = "import crops of lesions with a column `mask`: see lungcli/datasets/README.md"
 
+DRAWN = "phantom"
+"""Names drawn lesions, whether or not there is a data set that the program has drawn."""
+
+# As many as there are of real ones in a pack of 200 nodules.
+_DRAWN = {"train": 160, "val": 40}
+_DRAWN_DIGEST = "drawn nodules, first version"
 
 Part = Literal["train", "val"]
 
@@ -34,13 +42,21 @@ class Lesions:
         return len(self.crops)
 
 
+def digest(name: str) -> str:
+    """Return what changes when the lesions of a data set, or drawn ones, do. Raises UsageError."""
+    return _DRAWN_DIGEST if _is_drawn(name) else manifest.load(name).digest
+
+
 def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesions:
-    """Read the malignant lesions of a part of the data set `name` but for those of `patients`.
+    """Read the malignant lesions of a part of the data set `name` but for those of `patients`; or draw them (`DRAWN`).
 
     One group in five, patients and near-duplicates together, is for validation, whatever is trained. A class such as
     `malignant_rating` counts, too: readers' opinions are no diagnoses, and named apart. Raises UsageError when there is
     none with a mask, UnreadableInputError when a file cannot be read.
     """
+    if _is_drawn(name):
+        drawn, shapes = nodules.crops(_DRAWN[part], list(_DRAWN).index(part))
+        return Lesions(crops=drawn, masks=shapes)
     data = manifest.load(name)
     folder = manifest.folder(data.name)
     files = [
@@ -58,6 +74,12 @@ def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesio
         raise UsageError(f"the lesions of {data.name!r} have crops of several sizes", _HINT)
     crops, masks = zip(*lesions, strict=True)
     return Lesions(crops=np.stack(crops), masks=np.stack(masks))
+
+
+def _is_drawn(name: str) -> bool:
+    if names.spelling(name) != names.spelling(DRAWN):
+        return False
+    return DRAWN not in manifest.existing() or manifest.load(DRAWN).source.synthetic
 
 
 def _read(files: tuple[Path, Path]) -> tuple[Pixels, Pixels]:

@@ -200,7 +200,7 @@ def training_material(run_data: RunData, recipe: Recipe) -> "TrainingData":
         classes=data.classes,
         train=np.array(split.train, dtype=np.int64),
         validation=np.array(split.val, dtype=np.int64),
-        digest=split.digest + (manifest.load(recipe.lesions).digest if recipe.lesions else ""),
+        digest=split.digest + (lesions.digest(recipe.lesions) if recipe.lesions else ""),
         institutions=np.array([institutions.index(name) for name in data.institutions()], dtype=np.int64),
         lesions=lesions.load(recipe.lesions, "train", held_out) if recipe.lesions else None,
         positive_class=recipe.positive_class,

@@ -12,6 +12,7 @@ from lungcli.core.errors import UsageError
 from lungcli.datasets import lesions, manifest
 from lungcli.datasets.ingest import importer
 from lungcli.datasets.lesions import Lesions
+from lungcli.datasets.phantom import dataset
 
 
 def crop(radius: int, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +21,7 @@ def crop(radius: int, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return (40 + 160 * mask).astype(np.uint8), mask * 255
 
 
-def data_set(folder: Path, *rows: tuple[str, str, int, int]) -> str:
+def data_set(folder: Path, *rows: tuple[str, str, int, int], called: str = "crops") -> str:
     """Import crops: each row is class, patient, radius and side."""
     (folder / "mask").mkdir(parents=True)
     lines = ["path,label,patient,mask"]
@@ -29,7 +30,7 @@ def data_set(folder: Path, *rows: tuple[str, str, int, int]) -> str:
             Image.fromarray(pixels).save(folder / name)
         lines.append(f"{number}.png,{label},{patient},mask/{number}.png")
     (folder / "labels.csv").write_text("\n".join(lines))
-    return importer.import_dataset(folder, "crops").name
+    return importer.import_dataset(folder, called).name
 
 
 def both_parts(name: str, patients: frozenset[str] = frozenset()) -> list[Lesions]:
@@ -94,6 +95,25 @@ def test_lesions_of_patients_that_learning_may_not_see_are_left_out(tmp_path: Pa
     assert one != other
     assert sum(map(len, both_parts(name))) == 2
     assert sum(map(len, both_parts(name, frozenset({one})))) == 1
+
+
+@pytest.mark.parametrize("slices", [0, 30], ids=["no data set", "a drawn data set"])
+def test_drawn_lesions_need_no_data_set(slices: int) -> None:
+    if slices:
+        dataset.make_dataset(slices=slices, side=64)
+    train, validation = (lesions.load("Phantom", part) for part in get_args(lesions.Part))
+
+    assert (len(train), len(validation)) == (160, 40)
+    assert not {crop.tobytes() for crop in train.crops} & {crop.tobytes() for crop in validation.crops}
+    np.testing.assert_array_equal(lesions.load("phantom", "train").crops, train.crops)
+    assert lesions.digest("phantom")
+
+
+def test_real_lesions_of_that_name_are_the_users(tmp_path: Path) -> None:
+    rows = [("malignant", f"patient {number}", 9 + number, 64) for number in range(6)]
+    data_set(tmp_path, *rows, ("benign", "other", 8, 64), called="phantom")
+    assert sum(map(len, both_parts("phantom"))) == 6
+    assert lesions.digest("phantom") == manifest.load("phantom").digest
 
 
 def test_data_without_lesions_that_have_masks_is_named(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def section(body: Body, tree: Field, nodule: Nodule | None, z: float, side: int)
     lung = body.aeration + 22 * coarse + 16 * fine + (0.45 * grid.v).astype(np.float32)
     _draw_tree(lung, body, grid, tree, z)
     if nodule is not None:
-        _draw_nodule(lung, body, grid, nodule, z)
+        draw_nodule(lung, body, grid, nodule, z)
     anatomy.paint(hu, anatomy.enlarged(anatomy.lung_field, body, z, side), lung, 1.5 * grid.pixel)
     return hu
 
@@ -138,7 +138,7 @@ def _brighten(hu: Field, share: Field, value: float) -> None:
     np.maximum(hu, hu + share * (value - hu), out=hu)
 
 
-def _draw_nodule(hu: Field, body: Body, grid: Grid, nodule: Nodule, z: float) -> None:
+def draw_nodule(hu: Field, body: Body, grid: Grid, nodule: Nodule, z: float) -> None:
     """Paint the section of a nodule: lobes bend its outline, spicules run out of it."""
     radius = nodule.section(z)
     if not radius:

@@ -87,7 +87,7 @@ def _problem(field: Option, value: str, known: Mapping[str, tuple[str, ...]]) ->
         except LungcliError as error:
             return error.hint
         return ""
-    if field.choices_from in ("nets", "teachers", "runs", "data"):
+    if field.choices_from in ("nets", "teachers", "runs", "data", "lesions"):
         return next(
             filter(None, (_unknown(name, known.get(field.choices_from, ())) for name in _items(field, value))), ""
         )

@@ -27,7 +27,7 @@ _JOBS_SHOWN = 5
 
 def _known_names() -> dict[str, tuple[str, ...]]:
     """The names on this machine that a field may hold, by their kind (see `Option.known`)."""
-    from lungcli.datasets import manifest
+    from lungcli.datasets import lesions, manifest
 
     nets = tuple(registry.NETS)
     files = tuple(
@@ -39,6 +39,7 @@ def _known_names() -> dict[str, tuple[str, ...]]:
         "teachers": (*nets, *model_paths.adopted(), *trained),
         "runs": tuple(trained),
         "data": tuple(manifest.existing()),
+        "lesions": tuple(dict.fromkeys([*manifest.existing(), lesions.DRAWN])),
         "models": files,
     }
 
