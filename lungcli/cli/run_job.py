@@ -4,11 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from lungcli.cli import console, cross_validation, execution, progress, tables
 from lungcli.core import package_data
 from lungcli.core.errors import UsageError
-from lungcli.core.recipe import Drawn, make_folds
+from lungcli.core.recipe import Drawn, Recipe, make_folds
 from lungcli.core.runs import Kind, Run
+from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import model_paths
 from lungcli.views import acceptance
 
@@ -63,7 +66,8 @@ def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None
             f"the recipe {recipe!r} makes {len(jobs_of_recipe)} runs, which cannot all be called {name!r}",
             "leave --name out",
         )
-    for kind, (first, *others) in jobs_of_recipe:
+    for kind, recipes in jobs_of_recipe:
+        first, *others = recipes if "lesions" in typed else _without_foreign_lesions(recipes)
         if others:
             cross_validation.run_folds(kind, (first, *others), name, log_to)
             continue
@@ -72,6 +76,20 @@ def run_recipe(recipe: str, settings: "Settings", name: str, log_to: Path | None
             console.info(f"the run {run.name!r} is finished already")
             continue
         run_and_report(run, log_to)
+
+
+def _without_foreign_lesions(recipes: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+    """Return recipes of a file without lesions where their data set shows nothing that has any, and say so."""
+    from lungcli.datasets import manifest
+
+    if not recipes[0].lesions:
+        return recipes
+    data = manifest.load(recipes[0].data)
+    if MALIGNANT in data.classes and not data.source.any_picture:
+        return recipes
+    why = "may show other than lungs" if MALIGNANT in data.classes else f"has no class {MALIGNANT}"
+    console.info(f"no lesions are transplanted: {data.name!r} {why}")
+    return tuple(msgspec.structs.replace(recipe, lesions="", patches=0.0) for recipe in recipes)
 
 
 def start_final(tested: str, name: str, log_to: Path | None = None) -> None:

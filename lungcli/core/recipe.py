@@ -142,6 +142,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # On few slices, the best epoch is the luckiest.
     keep: Annotated[Keep, Option("Schedule", "Epoch to keep, best by validation")] = "best"
     mixup: Annotated[float, Option("Augmentation", "Blend pairs by Beta(m, m)", 0, 10)] = 0.0
+    mixstyle: Annotated[float, Option(None, "Share of the batches that mix slices' styles", 0, 1)] = 0.0
     method: Annotated[
         str,
         Option(

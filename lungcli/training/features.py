@@ -30,7 +30,7 @@ def capture_features(net: nn.Module, size: int, *, training: bool) -> FeatureMap
     `net` is left in evaluation mode. Raises UsageError when it has no feature maps for slices of `size` × `size`.
     """
     maps = FeatureMaps()
-    points = _capture_points(net, size)
+    points = capture_points(net, size)
     if not points:
         raise UsageError("this net has no feature maps to compare", "choose a --method on logits, such as kd")
     for side, name in points.items():
@@ -44,7 +44,7 @@ def capture_features(net: nn.Module, size: int, *, training: bool) -> FeatureMap
     return maps
 
 
-def _capture_points(net: nn.Module, size: int) -> dict[int, str]:
+def capture_points(net: nn.Module, size: int) -> dict[int, str]:
     """Return the name of the module whose output is the map of each side h > 1."""
     names = {module: name for name, module in net.named_modules()}
     points: dict[int, str] = {}

@@ -15,7 +15,7 @@ from lungcli.core.recipe import Recipe
 from lungcli.metrics.predictions import MALIGNANT
 from lungcli.modelfile import model_file
 from lungcli.modelfile.model_card import Pruning
-from lungcli.training import checkpoint, devices, fine_tuning, loop, nets, onnx_export, prune, qat, state_dict
+from lungcli.training import checkpoint, devices, fine_tuning, loop, mixstyle, nets, onnx_export, prune, qat, state_dict
 from lungcli.training.loop import TrainingData
 from lungcli.training.losses import criteria
 from lungcli.training.transplant import transplant
@@ -72,6 +72,8 @@ def train(
         criterion = criteria.distillation_loss(recipe, labels, classes, trained, net)
     if recipe.probe and not (start and start.head) and not checkpoint.latest(folder).exists():
         _fit_head(net, recipe, data)
+    if recipe.mixstyle:
+        mixstyle.attach(net, recipe.size, recipe.mixstyle)
     yield from loop.train(stage, net, criterion, recipe, data, folder)
 
 
