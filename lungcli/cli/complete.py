@@ -27,7 +27,9 @@ def data_sets(incomplete: str) -> list[str]:
 
 def lesions(incomplete: str) -> list[str]:
     """Data sets on this machine, and the drawn lesions."""
-    return sorted({*data_sets(incomplete), *_starting(("phantom",), incomplete)})
+    from lungcli.core.recipe import DRAWN_LESIONS
+
+    return sorted({*data_sets(incomplete), *_starting((DRAWN_LESIONS,), incomplete)})
 
 
 def runs(incomplete: str) -> list[str]:

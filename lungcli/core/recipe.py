@@ -34,6 +34,9 @@ Teachers = str | tuple[str, ...]
 ADOPTED = "adopted:"
 """Stands before the name of a teacher that was trained elsewhere: it may have seen the test slices."""
 
+DRAWN_LESIONS = "phantom"
+"""Names the lesions that the program draws, unless a data set of that name is the user's own."""
+
 Strength = Annotated[float, msgspec.Meta(ge=0, le=360)]
 
 QatEpochs = Annotated[
@@ -168,7 +171,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pretrained: Annotated[bool, Option("Net", "ImageNet weights: extra `pretrained`, or a download")] = False
     start: Annotated[
         str,
-        Option("Net", "Run whose weights it starts from", metavar="RUN", choices_from="runs"),
+        Option("Net", "Run to start from, not from ImageNet weights", metavar="RUN", choices_from="runs"),
     ] = ""
     probe: Annotated[bool, Option("Schedule", "Fit the head first, to frozen features")] = False
     freeze: Annotated[float, Option("Schedule", "Layers that stay as they start", 0, 0.95, metavar="SHARE")] = 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from lungcli.core import names
 from lungcli.core.errors import UsageError
+from lungcli.core.recipe import DRAWN_LESIONS
 from lungcli.datasets import manifest
 from lungcli.datasets.phantom import nodules
 from lungcli.imaging.image_io import read
@@ -21,14 +22,12 @@ _PARTS = 5
 _SIDE = 128
 _HINT = "import crops of lesions with a column `mask`: see lungcli/datasets/README.md"
 
-DRAWN = "phantom"
-"""Names drawn lesions, whether or not there is a data set that the program has drawn."""
-
-# As many as there are of real ones in a pack of 200 nodules.
-_DRAWN = {"train": 160, "val": 40}
-_DRAWN_DIGEST = "drawn nodules, first version"
-
 Part = Literal["train", "val"]
+
+# How many are drawn, as many as of a pack of 200 nodules, and the seed.
+_DRAWN: dict[Part, tuple[int, int]] = {"train": (160, 0), "val": (40, 1)}
+# To be changed with what is drawn: a training that has begun must not go on with others.
+_DRAWN_DIGEST = "drawn nodules, first version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,14 @@ def digest(name: str) -> str:
 
 
 def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesions:
-    """Read the malignant lesions of a part of the data set `name` but for those of `patients`; or draw them (`DRAWN`).
+    """Read the malignant lesions of a part of the data set `name` but for those of `patients`, or draw `DRAWN_LESIONS`.
 
     One group in five, patients and near-duplicates together, is for validation, whatever is trained. A class such as
     `malignant_rating` counts, too: readers' opinions are no diagnoses, and named apart. Raises UsageError when there is
     none with a mask, UnreadableInputError when a file cannot be read.
     """
     if _is_drawn(name):
-        drawn, shapes = nodules.crops(_DRAWN[part], list(_DRAWN).index(part))
+        drawn, shapes = nodules.crops(*_DRAWN[part])
         return Lesions(crops=drawn, masks=shapes)
     data = manifest.load(name)
     folder = manifest.folder(data.name)
@@ -77,9 +76,10 @@ def load(name: str, part: Part, patients: frozenset[str] = frozenset()) -> Lesio
 
 
 def _is_drawn(name: str) -> bool:
-    if names.spelling(name) != names.spelling(DRAWN):
+    if names.spelling(name) != names.spelling(DRAWN_LESIONS):
         return False
-    return DRAWN not in manifest.existing() or manifest.load(DRAWN).source.synthetic
+    is_there = names.spelling(name) in map(names.spelling, manifest.existing())
+    return not is_there or manifest.load(name).source.synthetic
 
 
 def _read(files: tuple[Path, Path]) -> tuple[Pixels, Pixels]:

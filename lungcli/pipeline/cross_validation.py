@@ -17,10 +17,10 @@ def start(kind: Kind, folds: Sequence[Recipe], name: str = "") -> list[Run]:
     A teacher, or what it starts from, may be the NAME of another cross-validation: each fold then takes that of its
     fold. Raises UsageError as `jobs.start` does, before any run is made.
     """
-    recipes_ = [_with_runs_of_fold(recipe) for recipe in folds]
-    for recipe in recipes_:
+    of_folds = [_with_runs_of_fold(recipe) for recipe in folds]
+    for recipe in of_folds:
         jobs.resolve(kind, recipe)
-    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in recipes_]
+    return [jobs.start(kind, recipe, name and f"{name}-fold{recipe.fold}")[0] for recipe in of_folds]
 
 
 def _with_runs_of_fold(recipe: Recipe) -> Recipe:

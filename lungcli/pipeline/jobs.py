@@ -136,6 +136,11 @@ def _require_capable(kind: Kind, recipe: Recipe, origins: Teachers) -> None:
     trained = [student, *(registry.net(name) for name, origin in by_origin if not origin)]
     if recipe.pretrained and (without_weights := [net.name for net in trained if not net.pretrained]):
         raise UsageError(f"there are no ImageNet weights for {', '.join(without_weights)}", "leave --pretrained out")
+    if recipe.mixstyle and (flat := [net.name for net in trained if not net.feature_maps]):
+        raise UsageError(
+            f"`mixstyle` blends feature maps, and {flat[0]} has none",
+            "leave it out of the recipe, or choose another net",
+        )
     if kind == "compress" and student.quantizable == "no":
         raise UsageError(f"{student.name} cannot be quantized to int8", "choose another student: lungcli models list")
     without_maps = [net.name for net in (student, *teachers) if not net.feature_maps]

@@ -147,7 +147,7 @@ def training_in_words(run: Run, stage: str) -> str:
     recipe, teachers = recipe_of(run.recipe, stage), _teachers(run, stage)
     names = " + ".join(map(trainer.in_words, teachers))
     distilled = f", distilled from {names} ({recipe.method})" if teachers else ""
-    start = f", from the weights of {recipe.start}" if recipe.start else ""
+    start = f", from the weights of {recipe.start}" if recipe.start and not _pruned(run, stage) else ""
     devices = f", on {distributed.process_group().size} devices" if distributed.process_group().size > 1 else ""
     return f"train {recipe.model} on {recipe.data}{start}{distilled}{devices}"
 

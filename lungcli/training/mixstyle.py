@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from lungcli.core.errors import UsageError
 from lungcli.training import features
 
-# As in the paper, section 3.1: λ from Beta(α, α), and what is added to variances.
+# As in the paper, section 3.2: λ from Beta(α, α), and what is added to variances.
 _ALPHA = 0.1
 _LEAST_VARIANCE = 1e-6
-# Sides of the maps that are mixed are such parts of the slice's: the ends of the first stages, as in its section 3.2.
+# Sides of the maps that are mixed are such parts of the slice's: the ends of the first stages, as in its experiments.
 _PARTS = (4, 8)
 
 
@@ -38,7 +38,7 @@ def attach(net: nn.Module, size: int, share: float) -> None:
 def mixed(maps: Tensor, others: Tensor, own: Tensor) -> Tensor:
     """Give each of `maps` (N, C, h, w) a blend of its channels' means and deviations and those of `others` (N,).
 
-    `own` (N, 1, 1, 1) is the share of its own, λ; equation 4 to 6 of the paper. No gradient goes into the statistics.
+    `own` (N, 1, 1, 1) is the share of its own, λ (section 3.2 of the paper). No gradient goes into the statistics.
     """
     mean = maps.mean(dim=(2, 3), keepdim=True).detach()
     deviation = (maps.var(dim=(2, 3), keepdim=True, correction=0) + _LEAST_VARIANCE).sqrt().detach()

@@ -6,7 +6,8 @@ from unittest import mock
 import msgspec
 import pytest
 
-from lungcli.cli import run_job
+from lungcli.cli import cross_validation, run_job
+from lungcli.cli.options import Settings
 from lungcli.core import package_data
 from lungcli.datasets import manifest
 from lungcli.datasets.manifest import Source
@@ -29,25 +30,33 @@ def test_a_list_in_a_pipe_has_a_line_for_each(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "any_picture", "why"),
+    ("labels", "any_picture", "by_hand", "why"),
     [
-        (("benign", "malignant"), False, ""),
-        (("bacterial", "viral"), False, "'mine' has no class malignant"),
-        (("benign", "malignant"), True, "'mine' may show other than lungs"),
+        (("benign", "malignant"), False, False, ""),
+        (("bacterial", "viral"), False, False, "'mine' has no class malignant"),
+        (("benign", "malignant"), True, False, "'mine' may show other than lungs"),
+        (("bacterial", "viral"), False, True, ""),
     ],
 )
 def test_lesions_of_a_recipe_are_left_out_where_the_data_has_none(
-    labels: tuple[str, ...], any_picture: bool, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labels: tuple[str, ...],
+    any_picture: bool,
+    by_hand: bool,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     slices = [(label, group) for group, label in enumerate(labels * 3)]
-    data = described(slices)
-    data = msgspec.structs.replace(data, name="mine", source=Source(about="", any_picture=any_picture))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest, "load", mock.Mock(return_value=data))
-        ((_, recipes),) = package_data.load("fast").recipes({"data": "mine", "folds": 3})
-        kept = run_job._without_foreign_lesions(recipes)
-    assert [recipe.lesions for recipe in kept] == ["" if why else "phantom"] * 3
-    assert [bool(recipe.patches) for recipe in kept] == [not why] * 3
-    said = capsys.readouterr().err
-    assert said.count("no lesions are transplanted") == bool(why)
-    assert why in said
+    data = msgspec.structs.replace(described(slices), name="mine", source=Source(about="", any_picture=any_picture))
+    monkeypatch.setattr(manifest, "load", mock.Mock(return_value=data))
+    run_folds = mock.Mock()
+    monkeypatch.setattr(cross_validation, "run_folds", run_folds)
+    typed = {"data": "mine", "folds": 3} | ({"lesions": "mine"} if by_hand else {})
+    run_job.run_recipe("fast", Settings(values=typed, typed=frozenset(typed)), "")
+
+    _, recipes, *_ = run_folds.call_args.args
+    assert [recipe.lesions for recipe in recipes] == ["mine" if by_hand else "" if why else "phantom"] * 3
+    assert [bool(recipe.patches) for recipe in recipes] == [not why] * 3
+    output = capsys.readouterr().err
+    assert output.count("no lesions are transplanted") == bool(why)
+    assert why in output

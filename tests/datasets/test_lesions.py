@@ -109,11 +109,12 @@ def test_drawn_lesions_need_no_data_set(slices: int) -> None:
     assert lesions.digest("phantom")
 
 
-def test_real_lesions_of_that_name_are_the_users(tmp_path: Path) -> None:
+@pytest.mark.parametrize("called", ["phantom", "Phantom"])
+def test_real_lesions_of_that_name_are_the_users(called: str, tmp_path: Path) -> None:
     rows = [("malignant", f"patient {number}", 9 + number, 64) for number in range(6)]
-    data_set(tmp_path, *rows, ("benign", "other", 8, 64), called="phantom")
+    data_set(tmp_path, *rows, ("benign", "other", 8, 64), called=called)
     assert sum(map(len, both_parts("phantom"))) == 6
-    assert lesions.digest("phantom") == manifest.load("phantom").digest
+    assert lesions.digest("phantom") == manifest.load(called).digest
 
 
 def test_data_without_lesions_that_have_masks_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import functools
 import gc
 import importlib.util
 import os
-import re
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from lungcli.core.errors import LungcliError
 from tests.fuzz.mutations import EDITS, Edit, damaged
 from tests.fuzz.targets import TARGETS
+from tests.memory import forget_peak, peak
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "600"))
@@ -75,23 +75,6 @@ def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
 @functools.cache
 def seeds(name: str) -> tuple[bytes, ...]:
     return TARGETS[name].seeds()
-
-
-def peak() -> tuple[int, int]:
-    """Resident memory now and at its highest since `forget_peak`, in bytes; zeros where the system can't tell."""
-    try:
-        told = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0, 0
-    found = dict(re.findall(r"(VmHWM|VmRSS):\s+(\d+) kB", told))
-    return int(found.get("VmRSS", 0)) << 10, int(found.get("VmHWM", 0)) << 10
-
-
-def forget_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def spent() -> float:

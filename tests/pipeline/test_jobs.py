@@ -9,6 +9,7 @@ import pytest
 
 from lungcli.core import recipe as recipes
 from lungcli.core import runs
+from lungcli.core.errors import UsageError
 from lungcli.core.events import RunDone, RunStarted, StageDone, StageStarted, now
 from lungcli.core.runs import Run
 from lungcli.evaluation import evaluate
@@ -101,3 +102,10 @@ def test_a_stage_is_done_once_and_its_event_follows_its_work(monkeypatch: pytest
         True,
         True,
     ]
+
+
+@pytest.mark.usefixtures("phantom")
+def test_styles_of_a_net_without_feature_maps_are_refused_before_anything_is_trained() -> None:
+    recipe = recipes.make(data="phantom", model="vit-b-16", size=32, mixstyle=0.5)
+    with pytest.raises(UsageError, match="`mixstyle` blends feature maps, and vit-b-16 has none"):
+        jobs.start("train", recipe)

@@ -98,6 +98,14 @@ def test_a_run_of_other_data_is_started_from_and_its_head_is_new() -> None:
 
 
 @pytest.mark.usefixtures("phantom")
+def test_a_pruned_student_is_not_said_to_start_there() -> None:
+    recipe = msgspec.structs.replace(RECIPE, prune=0.5)
+    run = runs.create("c", "compress", recipe)
+    assert "from the weights of a" in stages.training_in_words(run, "base")
+    assert "from the weights of a" not in stages.training_in_words(run, "student")
+
+
+@pytest.mark.usefixtures("phantom")
 def test_each_fold_starts_from_the_run_of_its_fold() -> None:
     folds = [msgspec.structs.replace(RECIPE, folds=3, fold=fold) for fold in (1, 2, 3)]
     for recipe in folds:

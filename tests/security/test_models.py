@@ -227,16 +227,14 @@ import json, resource, sys, time
 from pathlib import Path
 from lungcli.core.errors import ModelFileError
 from lungcli.modelfile import model_file
+from tests.memory import peak
 
-def memory(name):
-    return int(Path("/proc/self/status").read_text().partition(name + ":")[2].split()[0]) << 10
-
-reason, before, begun = "", memory("VmRSS"), time.process_time()
+reason, (before, _), begun = "", peak(), time.process_time()
 try:
     model_file.load(Path(sys.argv[1]), threads=1)
 except ModelFileError as error:
     reason = error.message
-taken = memory("VmHWM") - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+taken = peak()[1] - before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
 print(json.dumps([reason, time.process_time() - begun, *taken]))
 """
 

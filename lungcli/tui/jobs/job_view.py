@@ -17,6 +17,7 @@ from lungcli.core import registry, runs
 from lungcli.core.errors import LungcliError
 from lungcli.core.formatting import plain
 from lungcli.core.options import Option
+from lungcli.core.recipe import DRAWN_LESIONS
 from lungcli.modelfile import model_paths
 from lungcli.tui.jobs import job_form, processes
 from lungcli.tui.jobs.processes import Job
@@ -27,7 +28,7 @@ _JOBS_SHOWN = 5
 
 def _known_names() -> dict[str, tuple[str, ...]]:
     """The names on this machine that a field may hold, by their kind (see `Option.known`)."""
-    from lungcli.datasets import lesions, manifest
+    from lungcli.datasets import manifest
 
     nets = tuple(registry.NETS)
     files = tuple(
@@ -39,7 +40,7 @@ def _known_names() -> dict[str, tuple[str, ...]]:
         "teachers": (*nets, *model_paths.adopted(), *trained),
         "runs": tuple(trained),
         "data": tuple(manifest.existing()),
-        "lesions": tuple(dict.fromkeys([*manifest.existing(), lesions.DRAWN])),
+        "lesions": tuple(dict.fromkeys([*manifest.existing(), DRAWN_LESIONS])),
         "models": files,
     }
 
